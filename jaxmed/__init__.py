@@ -1,0 +1,71 @@
+"""jaxmed: a functional JAX library for medical image analysis.
+
+Rooms are imported when first named, so that ``import jaxmed`` costs nothing::
+
+    import jaxmed as jm
+
+    network = jm.from_linen(jm.networks.resnet18(classes=2))
+    objective = jm.supervised(jm.losses.cross_entropy)
+    learner = jm.learner(network, objective, optax.adam(1e-3))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_ROOMS = (
+    "augment",
+    "core",
+    "data",
+    "inference",
+    "losses",
+    "metrics",
+    "networks",
+    "ops",
+    "paradigms",
+    "report",
+    "stats",
+    "testing",
+    "train",
+)
+
+# The names one types most, and the room each lives in.
+_NAMES = {
+    "Learner": "core",
+    "LearnerState": "core",
+    "Network": "core",
+    "Objective": "core",
+    "alternate": "paradigms",
+    "ensemble": "paradigms",
+    "fit": "train",
+    "from_functions": "core",
+    "from_linen": "core",
+    "from_nnx": "core",
+    "learner": "core",
+    "mean_teacher": "paradigms",
+    "pseudo_label": "paradigms",
+    "stream": "core",
+    "supervised": "paradigms",
+    "weighted": "paradigms",
+    "with_heads": "paradigms",
+}
+
+__all__ = sorted([*_ROOMS, *_NAMES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    """Import a room, or a name out of its room, on first use (PEP 562)."""
+    if name in _ROOMS:
+        return importlib.import_module(f"jaxmed.{name}")
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"jaxmed.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'jaxmed' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,21 @@
+"""Shared fixtures: eight virtual CPU devices, and the folder of real data where there is one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+# Before any computation: sharding laws are tested on eight virtual devices.
+jax.config.update("jax_num_cpu_devices", 8)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder that ``JAXMED_DATA`` names, or a skip that says so."""
+    folder = os.environ.get("JAXMED_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("JAXMED_DATA names no folder of real data")
+    return Path(folder)
