@@ -1,0 +1,46 @@
+"""Data: sources, batches, splits, readers of medical image formats, and phantoms.
+
+A *source* is anything with a length and an item that gives one example as a dict of arrays: a dict
+of arrays (`ArraySource`), a Grain or tfds source, a list. `batches` cuts a source into batches that
+are a pure function of the global step. `split` and `folds` are seeded, stratified and by patient.
+Whatever is malformed gives one `DataError` that names the file and the rule; `check` lists all the
+faults of a data set at once. Nothing here imports JAX: this room runs on the host.
+"""
+
+from jaxmed.data._batches import Batches, batches
+from jaxmed.data._error import RULES, DataError, Fault
+from jaxmed.data._source import (
+    ArraySource,
+    ListSource,
+    Source,
+    as_source,
+    case_ids,
+    column,
+    in_memory,
+    map_source,
+    subset,
+    take,
+)
+from jaxmed.data._split import Fold, check_disjoint, folds, split
+
+__all__ = [
+    "RULES",
+    "ArraySource",
+    "Batches",
+    "DataError",
+    "Fault",
+    "Fold",
+    "ListSource",
+    "Source",
+    "as_source",
+    "batches",
+    "case_ids",
+    "check_disjoint",
+    "column",
+    "folds",
+    "in_memory",
+    "map_source",
+    "split",
+    "subset",
+    "take",
+]

@@ -1,0 +1,193 @@
+"""Batches as a pure function of the step, so that the position in the data is one integer."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxmed.data._error import fault
+from jaxmed.data._source import Example, Source, as_source, case_ids, stack, take
+
+Transform = Callable[[np.random.Generator, Example], Example]
+
+
+@functools.lru_cache(maxsize=8)
+def _permutation(seed: int, epoch: int, n: int) -> np.ndarray:
+    order = np.random.default_rng([seed, epoch, n]).permutation(n)
+    order.flags.writeable = False
+    return order
+
+
+@dataclass(frozen=True)
+class Batches:
+    """An endless sequence of batches; made by `batches`.
+
+    ``len(b)`` is the steps of one epoch, ``b[step]`` the batch of a global step,
+    ``for batch in b`` one epoch (the first), ``b.iterate(start)`` all from a step on.
+    """
+
+    source: Source
+    size: int
+    seed: int = 0
+    shuffle: bool = True
+    remainder: Literal["pad", "drop"] = "pad"
+    transform: Transform | None = None
+    shard: tuple[int, int] = (0, 1)
+
+    def __len__(self) -> int:
+        n = len(self.source)
+        return n // self.size if self.remainder == "drop" else -(-n // self.size)
+
+    def indices(self, step: int) -> np.ndarray:
+        """Positions in the source of the real rows of the whole global batch, (<= size,)."""
+        if step < 0:
+            raise IndexError(f"a step is at least 0, got {step}")
+        epoch, within = divmod(int(step), len(self))
+        rows = slice(within * self.size, (within + 1) * self.size)
+        n = len(self.source)
+        return _permutation(self.seed, epoch, n)[rows] if self.shuffle else np.arange(n)[rows]
+
+    def case_ids(self, step: int) -> tuple[str, ...]:
+        """Names of the real rows of the whole global batch of a step."""
+        names = case_ids(self.source)
+        return tuple(names[i] for i in self.indices(step))
+
+    def __getitem__(self, step: int) -> Example:
+        real = self.indices(step)
+        padded = np.concatenate([real, np.full(self.size - len(real), real[0])])
+        process, processes = self.shard
+        width = self.size // processes
+        rows = np.arange(process * width, (process + 1) * width)
+        weight = (rows < len(real)).astype(np.float32)
+        batch = dict(self._read(padded[rows], np.where(weight > 0, rows, 0), step))
+        if "weight" in batch:
+            weight = weight * np.asarray(batch["weight"], np.float32)
+        return batch | {"weight": weight, "index": padded[rows].astype(np.int32)}
+
+    def _read(self, positions: np.ndarray, rows: np.ndarray, step: int) -> Example:
+        if self.transform is None:
+            return take(self.source, positions)
+        # One generator per example, from its place in the global batch: the draw does not depend
+        # on how many processes share the batch, or on the order in which threads read.
+        examples = []
+        for position, row in zip(positions, rows, strict=True):
+            rng = np.random.default_rng([self.seed, step, int(row)])
+            examples.append(self.transform(rng, dict(self.source[int(position)])))
+        return stack(examples, positions, case_ids(self.source))
+
+    def __iter__(self) -> Iterator[Example]:
+        return self.iterate(0, len(self))
+
+    def iterate(
+        self, start: int = 0, stop: int | None = None, *, prefetch: int = 2, workers: int = 1
+    ) -> Iterator[Example]:
+        """Yield the batches of steps ``start, start + 1, ...`` read ahead in the background.
+
+        Args:
+            start: First global step.
+            stop: One past the last step; endless by default.
+            prefetch: Batches read ahead; 0 reads in the caller's thread.
+            workers: Threads that read. The order of batches is the same for any number.
+
+        Yields:
+            The batch ``self[step]``. An error while reading is raised here, with the step.
+            Closing the generator, or leaving the loop, ends the threads.
+        """
+        steps = iter(_count(start, stop))
+        if prefetch <= 0:
+            for step in steps:
+                yield self[step]
+            return
+        pending: deque[tuple[int, Future[Any]]] = deque()
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="jaxmed-batches")
+        try:
+            for step in steps:
+                pending.append((step, pool.submit(self.__getitem__, step)))
+                if len(pending) > prefetch:
+                    yield _result(*pending.popleft())
+            while pending:
+                yield _result(*pending.popleft())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _count(start: int, stop: int | None) -> Iterator[int]:
+    step = start
+    while stop is None or step < stop:
+        yield step
+        step += 1
+
+
+def _result(step: int, future: Future[Any]) -> Example:
+    try:
+        return future.result()
+    except Exception as error:
+        error.add_note(f"while reading the batch of step {step}")
+        raise
+
+
+def batches(
+    source: Any,
+    size: int,
+    *,
+    seed: int = 0,
+    shuffle: bool = True,
+    remainder: Literal["pad", "drop"] = "pad",
+    transform: Transform | None = None,
+    shard: tuple[int, int] = (0, 1),
+) -> Batches:
+    """Cut a source into batches, each a pure function of its global step.
+
+    The batch of step s in epoch e = s // len(b) holds the rows
+    pi_e[(s mod len(b)) size : ... + size] of the epoch's permutation pi_e, which depends on
+    ``seed`` and e alone. So to resume at step s, ask for ``b[s]``.
+
+    Args:
+        source: A source, or a dict of arrays with one leading axis.
+        size: Rows of the global batch.
+        seed: Of the permutations and the transforms.
+        shuffle: Whether epochs are permuted.
+        remainder: The last rows of an epoch are ``"pad"``-ed to a full batch (the added rows
+            repeat row 0 and have ``weight`` 0), or ``"drop"``-ped.
+        transform: ``(rng, example) -> example`` on the host, with a NumPy generator of its own for
+            every example and step. Use it to bring volumes to one shape (`random_patch`); what is
+            pure arithmetic belongs in `jaxmed.augment`, on the device.
+        shard: ``(process index, process count)``; this process gets its slice of every batch.
+
+    Returns:
+        The batches: dicts of the source's fields with ``weight`` (size,) float32 and ``index``
+        (size,) int32 added.
+
+    Raises:
+        DataError: An empty source, or one smaller than a batch with ``remainder="drop"``.
+        ValueError: A size or shard that makes no sense.
+
+    Example:
+        >>> import numpy as np
+        >>> b = batches({"label": np.arange(5)}, 2, shuffle=False)
+        >>> len(b), b[2]["label"].tolist(), b[2]["weight"].tolist()
+        (3, [4, 4], [1.0, 0.0])
+    """
+    source = as_source(source)
+    if size < 1:
+        raise ValueError(f"a batch has at least 1 row, got size={size}")
+    if remainder not in ("pad", "drop"):
+        raise ValueError(f"remainder is 'pad' or 'drop', got {remainder!r}")
+    process, processes = shard
+    if not 0 <= process < processes:
+        raise ValueError(f"shard is (index, count) with 0 <= index < count, got {shard}")
+    if size % processes:
+        raise ValueError(f"a batch of {size} rows does not divide over {processes} processes")
+    if remainder == "drop" and len(source) < size:
+        raise fault(
+            getattr(source, "name", "source"),
+            "non-empty",
+            f"{len(source)} examples make no full batch of {size} with remainder='drop'",
+        )
+    return Batches(source, size, seed, shuffle, remainder, transform, (process, processes))

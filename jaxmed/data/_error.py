@@ -1,0 +1,72 @@
+"""The one error of this room, and the rules it can name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+RULES: dict[str, str] = {
+    "catalogue": "a data set has the sizes, shapes and class count its catalogue entry states",
+    "checksum": "a downloaded file has the checksum its catalogue states",
+    "example-shape": "the examples of one batch have one shape",
+    "exists": "every file that is named exists",
+    "finite": "an image, a label or an affine holds only finite numbers",
+    "integer-mask": "a mask or class label holds whole numbers",
+    "label-range": "every label lies inside the declared classes",
+    "length": "all arrays of one source have the same length",
+    "mask-affine": "a mask has the affine of its image",
+    "mask-shape": "a mask has the spatial size of its image",
+    "non-empty": "a data set, a split and an image hold at least one element",
+    "readable": "a file can be read to its end in the format its name states",
+    "shape": "an image has the rank and the channels its data set states",
+    "split-disjoint": "no case and no patient is in two splits",
+    "table": "a manifest or dataset.json has the fields its format asks for",
+    "unique": "a case is listed once",
+}
+"""Every rule a data set can break: its short name and what it asks."""
+
+
+class Fault(NamedTuple):
+    """One broken rule in one file: ``rule`` is a key of ``RULES``, ``detail`` what was found."""
+
+    file: str
+    rule: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.detail} [rule {self.rule}: {RULES[self.rule]}]"
+
+
+class DataError(ValueError):
+    """Malformed data, named by file and rule; ``faults`` lists what was found.
+
+    Example:
+        >>> from jaxmed.data import DataError, Fault
+        >>> print(DataError.of([Fault("a.png", "finite", "3 of 64 values are NaN")]))
+        a.png: 3 of 64 values are NaN [rule finite: an image, a label or an affine holds only \
+finite numbers]
+    """
+
+    faults: tuple[Fault, ...] = ()
+
+    @classmethod
+    def of(cls, faults: Iterable[Fault], *, show: int = 20) -> DataError:
+        """Make one error out of several faults; the message shows the first ``show``."""
+        faults = tuple(faults)
+        lines = [str(fault) for fault in faults[:show]]
+        if len(faults) > 1:
+            lines.insert(0, f"{len(faults)} faults")
+        if len(faults) > show:
+            lines.append(f"... and {len(faults) - show} more")
+        error = cls("\n".join(lines))
+        error.faults = faults
+        return error
+
+
+def fault(file: str | os.PathLike, rule: str, detail: str) -> DataError:
+    """Make the error of a single fault (to be raised by the caller)."""
+    return DataError.of([Fault(os.fspath(file), rule, detail)])
+
+
+DataError.__module__ = "jaxmed.data"  # what a traceback shows is the name a user can import
