@@ -1,0 +1,198 @@
+"""The convolution as one trilinear form and its three partial applications.
+
+For an input x, a kernel k and a cotangent of the output y, a convolution is the
+number ``T(x, k, y) = <conv(x, k), y>``, linear in each. Leave one of the three out
+and what remains is a bilinear map into that one's space:
+
+=========  ================  ======================================
+primitive  operands          meaning
+=========  ================  ======================================
+output     x, k              the convolution
+input      y, k              gradient to x; also transposed convolution
+kernel     x, y              gradient to k
+=========  ================  ======================================
+
+The transpose of one of them in one operand is another of them, so the family is
+closed under every order of forward and reverse differentiation. Each also takes a
+stack of ``members`` (a leading axis on either operand or both): that is what `vmap`
+over weights makes, and the CPU runs the members one after another instead of as
+a grouped convolution.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+from jax import lax
+from jax.interpreters import ad, batching, mlir
+
+from jaxmed.ops import _conv_pure as pure
+from jaxmed.ops import _conv_xla as xla
+from jaxmed.ops._conv_geometry import Geometry
+
+OPERANDS = {
+    "output": ("input", "kernel"),
+    "input": ("output", "kernel"),
+    "kernel": ("input", "output"),
+}
+_XLA = {"output": xla.xla_output, "input": xla.xla_input, "kernel": xla.xla_kernel}
+_PURE = {"output": pure.pure_output, "input": pure.pure_input, "kernel": pure.pure_kernel}
+
+_primitives = {kind: jex.Primitive(f"jaxmed_conv_{kind}") for kind in OPERANDS}
+
+
+def bilinear(
+    kind: str,
+    left: jax.Array,
+    right: jax.Array,
+    geometry: Geometry,
+    *,
+    form: str,
+    precision: lax.PrecisionLike = None,
+    members: int | None = None,
+    stacked: tuple[bool, bool] = (False, False),
+) -> jax.Array:
+    """One of the three maps; `stacked` says which operands lead with an axis of members."""
+    left, right = _same_varying(left, right)
+    return _primitives[kind].bind(
+        left,
+        right,
+        geometry=geometry,
+        form=form,
+        precision=precision,
+        members=members,
+        stacked=stacked,
+    )
+
+
+def _same_varying(left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Inside `shard_map`: both operands varying over the same axes, so that gradients add up."""
+    axes = [frozenset(getattr(jax.typeof(a), "vma", frozenset())) for a in (left, right)]
+    both = axes[0] | axes[1]
+    operands = [
+        lax.pcast(a, tuple(both - own), to="varying") if both - own else a
+        for a, own in zip((left, right), axes, strict=True)
+    ]
+    return operands[0], operands[1]
+
+
+def _result(kind: str, left: Any, right: Any, params: dict[str, Any]) -> tuple[int, ...]:
+    """Shape of the result."""
+    geometry, members = params["geometry"], params["members"]
+    a, b = (
+        x.shape[1:] if s else x.shape for x, s in zip((left, right), params["stacked"], strict=True)
+    )
+    if kind == "output":
+        shape = (a[0], *geometry.output, b[-1])
+    elif kind == "input":
+        shape = (a[0], *geometry.spatial, b[-2] * geometry.groups)
+    else:
+        shape = (*geometry.window, a[-1] // geometry.groups, b[-1])
+    return shape if members is None else (members, *shape)
+
+
+def _abstract(kind: str, left: Any, right: Any, **params: Any) -> Any:
+    shape = _result(kind, left, right, params)
+    varying = getattr(left, "vma", frozenset())
+    if varying:
+        return jax.core.ShapedArray(shape, left.dtype, vma=varying)
+    return jax.core.ShapedArray(shape, left.dtype)
+
+
+def _transpose(
+    kind: str, wanted: int, cotangent: jax.Array, left: Any, right: Any, **params: Any
+) -> jax.Array:
+    """The cotangent of operand number `wanted` (0 or 1) of the map `kind`."""
+    other = right if wanted == 0 else left
+    name = OPERANDS[kind][wanted]
+    given = {
+        kind: (cotangent, params["members"] is not None),
+        OPERANDS[kind][1 - wanted]: (other, params["stacked"][1 - wanted]),
+    }
+    (a, a_stacked), (b, b_stacked) = (given[role] for role in OPERANDS[name])
+    out = _primitives[name].bind(a, b, **{**params, "stacked": (a_stacked, b_stacked)})
+    if params["members"] is not None and not params["stacked"][wanted]:
+        out = out.sum(0)
+    return out
+
+
+def _batch(kind: str, operands: Any, axes: Any, **params: Any) -> tuple[jax.Array, int]:
+    """Batched images become more images; batched kernels become members."""
+    size = next(x.shape[d] for x, d in zip(operands, axes, strict=True) if d is not None)
+    operands = [
+        x if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(operands, axes, strict=True)
+    ]
+    members, stacked = params["members"], params["stacked"]
+    if kind != "kernel" and axes[1] is None:
+        # (vmap, [members,] images, ...) -> ([members,] vmap * images, ...)
+        left = operands[0]
+        images = 1 if stacked[0] else 0
+        left = jnp.moveaxis(left, 0, images)
+        left = left.reshape(*left.shape[:images], -1, *left.shape[images + 2 :])
+        out = _primitives[kind].bind(left, operands[1], **params)
+        at = 0 if members is None else 1
+        out = out.reshape(*out.shape[:at], size, -1, *out.shape[at + 1 :])
+        return out, at
+    batched = tuple(d is not None for d in axes)
+    if members is None:
+        return _primitives[kind].bind(
+            *operands, **{**params, "members": size, "stacked": batched}
+        ), 0
+    # Members already: (vmap, members) of every operand that has either, as one axis.
+    merged = []
+    for x, b, s in zip(operands, batched, stacked, strict=True):
+        if b or s:
+            rest = x.shape[b + s :]
+            x = x if b else x[None]
+            x = x if s else x[:, None]
+            x = jnp.broadcast_to(x, (size, members, *rest)).reshape(size * members, *rest)
+        merged.append(x)
+    both = tuple(b or s for b, s in zip(batched, stacked, strict=True))
+    out = _primitives[kind].bind(*merged, **{**params, "members": size * members, "stacked": both})
+    return out.reshape(size, members, *out.shape[1:]), 0
+
+
+def _run_xla(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> jax.Array:
+    fn = partial(_XLA[kind], geometry=params["geometry"], precision=params["precision"])
+    if params["members"] is not None:
+        fn = jax.vmap(fn, in_axes=tuple(0 if s else None for s in params["stacked"]))
+    return fn(left, right)
+
+
+def _run_pure(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> jax.Array:
+    fn = partial(_PURE[kind], geometry=params["geometry"], precision=params["precision"])
+    if params["members"] is None:
+        return fn(left, right)
+    a_stacked, b_stacked = params["stacked"]
+    return jnp.stack(
+        [
+            fn(left[m] if a_stacked else left, right[m] if b_stacked else right)
+            for m in range(params["members"])
+        ]
+    )
+
+
+def _run_cpu(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> jax.Array:
+    if params["form"] == "xla":
+        return _run_xla(kind, left, right, **params)
+    return _run_pure(kind, left, right, **params)
+
+
+_compiled = jax.jit(
+    lambda left, right, *, kind, **params: _primitives[kind].bind(left, right, **params),
+    static_argnames=("kind", "geometry", "form", "precision", "members", "stacked"),
+)
+
+for _kind, _primitive in _primitives.items():
+    _primitive.def_impl(partial(_compiled, kind=_kind))
+    _primitive.def_abstract_eval(partial(_abstract, _kind))
+    ad.defbilinear(_primitive, partial(_transpose, _kind, 0), partial(_transpose, _kind, 1))
+    batching.primitive_batchers[_primitive] = partial(_batch, _kind)
+    mlir.register_lowering(_primitive, mlir.lower_fun(partial(_run_xla, _kind), False))
+    mlir.register_lowering(
+        _primitive, mlir.lower_fun(partial(_run_cpu, _kind), False), platform="cpu"
+    )
