@@ -4,16 +4,38 @@ Channels last, ``(batch, *spatial, channels)``, one to three dimensions by rank.
 
 Convolution: `conv`, `conv_transpose`, and `conv_general_dilated` for Flax modules;
 `config` chooses the form by which they are computed.
+
+Pooling: `max_pool`, `avg_pool`, `stochastic_pool`. Grids: `upsample`, `resample`, `warp`,
+`affine_grid`, `identity_grid`, `spline_prefilter`, `gaussian_blur`. Windows over large volumes:
+`sliding_windows`, `window_importance`.
 """
 
 from __future__ import annotations
 
+from jaxmed.ops._blur import gaussian_blur
 from jaxmed.ops._config import config
 from jaxmed.ops._conv import conv, conv_general_dilated, conv_transpose
+from jaxmed.ops._grid import affine_grid, identity_grid
+from jaxmed.ops._pool import avg_pool, max_pool, stochastic_pool
+from jaxmed.ops._resample import resample, spline_prefilter, warp
+from jaxmed.ops._upsample import upsample
+from jaxmed.ops._windows import sliding_windows, window_importance
 
 __all__ = [
+    "affine_grid",
+    "avg_pool",
     "config",
     "conv",
     "conv_general_dilated",
     "conv_transpose",
+    "gaussian_blur",
+    "identity_grid",
+    "max_pool",
+    "resample",
+    "sliding_windows",
+    "spline_prefilter",
+    "stochastic_pool",
+    "upsample",
+    "warp",
+    "window_importance",
 ]

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from jaxmed import ops
+
+SETTINGS = settings(max_examples=12, deadline=None, derandomize=True)
+
+
+@st.composite
+def geometry(draw):
+    ndim = draw(st.integers(1, 3))
+    window = [draw(st.integers(1, 3)) for _ in range(ndim)]
+    blocks = draw(st.booleans())
+    stride = window if blocks else [draw(st.integers(1, 3)) for _ in range(ndim)]
+    spatial = [draw(st.integers(w, 7 - ndim + w)) for w in window]
+    return (2, *spatial, 2), window, stride, draw(st.sampled_from(["VALID", "SAME"]))
+
+
+def _lax_max(x, window, stride, padding):
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, *window, 1), (1, *stride, 1), padding)
+
+
+@SETTINGS
+@given(geometry(), st.booleans())
+def test_max_pool_and_its_gradient_equal_lax_ties_included(case, ties):
+    shape, window, stride, padding = case
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 3, shape) if ties else rng.normal(size=shape)
+    x = jnp.asarray(x, jnp.float32)
+
+    def both(f):
+        y, pull = jax.vjp(f, x)
+        g = jnp.arange(1.0, y.size + 1).reshape(y.shape)
+        return y, pull(g)[0]
+
+    ours = both(lambda x: ops.max_pool(x, window, stride=stride, padding=padding))
+    theirs = both(lambda x: _lax_max(x, window, stride, padding))
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6)
+
+
+def test_max_pool_forward_mode_second_order_vmap_and_nan():
+    x = jax.random.normal(jax.random.key(0), (2, 5, 6, 3))
+    dx = jax.random.normal(jax.random.key(1), x.shape)
+
+    def f(x):
+        return ops.max_pool(x, 2)
+
+    y, dy = jax.jvp(f, (x,), (dx,))
+    winners = x[:, :4].reshape(2, 2, 2, 3, 2, 3) == y[:, :, None, :, None]
+    want = jnp.where(winners, dx[:, :4].reshape(winners.shape), 0).sum((2, 4))
+    np.testing.assert_allclose(dy, want, rtol=1e-6)
+    hessian_vector = jax.jvp(jax.grad(lambda x: (f(x) ** 3).sum()), (x,), (dx,))[1]
+    assert np.isfinite(hessian_vector).all()
+    assert float(jnp.abs(hessian_vector).sum()) > 0
+    np.testing.assert_array_equal(jax.jit(jax.vmap(f))(jnp.stack([x, -x]))[1], f(-x))
+    assert np.isnan(ops.max_pool(x.at[0, 0, 1, 0].set(jnp.nan), 2)[0, 0, 0, 0])
+    assert ops.max_pool(jnp.arange(4).reshape(1, 4, 1), 2).ravel().tolist() == [1, 3]
+    assert ops.max_pool(x.astype(jnp.bfloat16), 3, stride=2, padding="SAME").dtype == jnp.bfloat16
+
+
+@SETTINGS
+@given(geometry())
+def test_avg_pool_is_the_mean_of_the_voxels_that_exist(case):
+    shape, window, stride, padding = case
+    x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+    args = (lax.add, (1, *window, 1), (1, *stride, 1), padding)
+    total = lax.reduce_window(x, 0.0, *args)
+    count = lax.reduce_window(jnp.ones_like(x), 0.0, *args)
+    y = ops.avg_pool(x, window, stride=stride, padding=padding)
+    np.testing.assert_allclose(y, total / count, rtol=1e-5, atol=1e-6)
+    y = ops.avg_pool(x, window, stride=stride, padding=padding, count_padding=True)
+    np.testing.assert_allclose(y, total / np.prod(window), rtol=1e-5, atol=1e-6)
+
+
+def test_avg_pool_gradient_spreads_evenly():
+    gradient = jax.grad(lambda x: ops.avg_pool(x, (2, 3)).sum())(jnp.ones((1, 4, 7, 1)))
+    want = np.full((1, 4, 7, 1), 1 / 6)
+    want[:, :, 6] = 0  # the seventh column is under no window
+    np.testing.assert_allclose(gradient, want, rtol=1e-6)
+
+
+def test_stochastic_pool_draws_in_proportion_and_expects_the_weighted_mean():
+    window = jnp.array([1.0, 0.0, 3.0, -2.0]).reshape(1, 2, 2, 1)
+    x = jnp.tile(window, (20000, 1, 1, 1))
+    y = np.asarray(ops.stochastic_pool(jax.random.key(0), x, 2)).ravel()
+    assert set(np.unique(y)) == {1.0, 3.0}
+    assert abs((y == 3).mean() - 0.75) < 4 * np.sqrt(0.75 * 0.25 / y.size)
+    assert ops.stochastic_pool(None, window, 2).item() == pytest.approx(2.5)
+    zeros = jnp.zeros((1, 3, 3, 1))
+    assert float(ops.stochastic_pool(jax.random.key(1), zeros, 3).sum()) == 0
+    gradient = jax.grad(lambda x: ops.stochastic_pool(jax.random.key(0), x, 2).sum())(window)
+    assert sorted(np.asarray(gradient).ravel().tolist()) == [0, 0, 0, 1]
+    assert np.isfinite(jax.grad(lambda x: ops.stochastic_pool(None, x, 3).sum())(zeros)).all()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"window": 9}, "larger than the padded spatial shape"),
+        ({"window": (2, 2, 2)}, "3 entries"),
+        ({"window": 0}, "at least 1"),
+        ({"window": 2, "padding": "FULL"}, "padding='FULL'"),
+        ({"window": 2, "padding": [(1, 1)]}, "1 pairs for 2"),
+    ],
+)
+def test_bad_geometry_is_named(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        ops.max_pool(jnp.ones((1, 4, 4, 1)), **kwargs)
+    with pytest.raises(ValueError, match=r"got shape \(4, 4\)"):
+        ops.avg_pool(jnp.ones((4, 4)), 2)
