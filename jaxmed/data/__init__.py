@@ -8,7 +8,10 @@ faults of a data set at once. Nothing here imports JAX: this room runs on the ho
 """
 
 from jaxmed.data._batches import Batches, batches
+from jaxmed.data._catalogue import MEDMNIST, MedMNIST
+from jaxmed.data._download import cache_root, data_root, fetch
 from jaxmed.data._error import RULES, DataError, Fault
+from jaxmed.data._medmnist import ChecksumWarning, medmnist
 from jaxmed.data._source import (
     ArraySource,
     ListSource,
@@ -24,22 +27,29 @@ from jaxmed.data._source import (
 from jaxmed.data._split import Fold, check_disjoint, folds, split
 
 __all__ = [
+    "MEDMNIST",
     "RULES",
     "ArraySource",
     "Batches",
+    "ChecksumWarning",
     "DataError",
     "Fault",
     "Fold",
     "ListSource",
+    "MedMNIST",
     "Source",
     "as_source",
     "batches",
+    "cache_root",
     "case_ids",
     "check_disjoint",
     "column",
+    "data_root",
+    "fetch",
     "folds",
     "in_memory",
     "map_source",
+    "medmnist",
     "split",
     "subset",
     "take",
