@@ -1,0 +1,40 @@
+"""Losses: one value per example, a mask for missing labels, and no reduction over the batch.
+
+Every loss is `loss(outputs, targets, *, where=None, ...) -> (batch,)`. Rank decides between
+classification, 2D and 3D. `where` (True or a weight above 0: the label is known) is aligned at the
+batch axis: `(batch,)` masks whole examples, the targets' shape single labels. What is masked
+reaches neither value nor gradient, whatever it holds, and an example without any known label gives
+0. All arithmetic is in float32 at least. A label outside the classes that is not masked gives NaN,
+so that training stops there instead of learning from it.
+
+- classes: `cross_entropy`, `focal`
+- yes/no questions, one or many: `binary_cross_entropy`, `focal(activation="sigmoid")`
+- ordered grades: `ordinal`, and `ordinal_probabilities` for its predictions
+- regression: `mse`, `mae`, `huber`
+- segmentation: `dice`, `generalized_dice`, `tversky`, `focal_tversky`, `dice_ce` and, over outputs
+  at several scales, `deep_supervision(loss)`; all of the above work voxel by voxel, too
+"""
+
+from jaxmed.losses._binary import binary_cross_entropy
+from jaxmed.losses._compound import deep_supervision, dice_ce
+from jaxmed.losses._cross_entropy import cross_entropy, focal
+from jaxmed.losses._ordinal import ordinal, ordinal_probabilities
+from jaxmed.losses._overlap import dice, focal_tversky, generalized_dice, tversky
+from jaxmed.losses._regression import huber, mae, mse
+
+__all__ = [
+    "binary_cross_entropy",
+    "cross_entropy",
+    "deep_supervision",
+    "dice",
+    "dice_ce",
+    "focal",
+    "focal_tversky",
+    "generalized_dice",
+    "huber",
+    "mae",
+    "mse",
+    "ordinal",
+    "ordinal_probabilities",
+    "tversky",
+]

@@ -1,0 +1,169 @@
+"""Losses made of losses: Dice plus cross-entropy, and deep supervision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxmed.losses._cross_entropy import cross_entropy
+from jaxmed.losses._inputs import Array
+from jaxmed.losses._overlap import dice
+
+
+def dice_ce(
+    outputs: jax.typing.ArrayLike,
+    targets: jax.typing.ArrayLike,
+    *,
+    where: jax.typing.ArrayLike | None = None,
+    dice_weight: float = 1.0,
+    ce_weight: float = 1.0,
+    class_weights: jax.typing.ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    include_background: bool | None = None,
+    over: str = "case",
+    empty: str = "skip",
+    smooth: float = 1e-5,
+) -> Array:
+    """Weighted sum of the soft Dice loss and the cross-entropy, nnU-Net's loss.
+
+    `dice_weight * dice(...) + ce_weight * cross_entropy(...)`, both on the softmax.
+
+    Args:
+        outputs: logits `(batch, *spatial, classes)`.
+        targets: integer labels `(batch, *spatial)` or shares of the outputs' shape.
+        where: True where the voxel is known, or a weight; `(batch,)` or one per voxel.
+        dice_weight: of the Dice loss.
+        ce_weight: of the cross-entropy.
+        class_weights: `(classes,)`, for the cross-entropy.
+        label_smoothing: for the cross-entropy.
+        include_background: see `dice`.
+        over: see `dice`.
+        empty: see `dice`.
+        smooth: see `dice`.
+
+    Returns:
+        `(batch,)` in float32; 0 for an example without any known voxel.
+
+    Raises:
+        ValueError: the shapes do not fit, or an option is unknown.
+
+    Example:
+        >>> dice_ce(jnp.zeros((1, 2, 2, 2)), jnp.zeros((1, 2, 2), int)).round(4)  # no foreground
+        Array([0.6931], dtype=float32)
+
+    References:
+        Isensee et al., nnU-Net, Nature Methods 2021.
+    """
+    overlap = dice(
+        outputs,
+        targets,
+        where=where,
+        include_background=include_background,
+        over=over,
+        empty=empty,
+        smooth=smooth,
+    )
+    entropy = cross_entropy(
+        outputs,
+        targets,
+        where=where,
+        class_weights=class_weights,
+        label_smoothing=label_smoothing,
+    )
+    return dice_weight * overlap + ce_weight * entropy
+
+
+def deep_supervision(
+    loss: Callable[..., Array],
+    *,
+    weights: Sequence[float] | None = None,
+    skip_coarsest: bool = False,
+) -> Callable[..., Array]:
+    """A loss on a list of outputs at several scales, fine to coarse, from a loss on one.
+
+    The targets (and `where`) are brought to each scale by taking the nearest voxel to each coarse
+    voxel's centre. Weights are 1, 1/2, 1/4, ... scaled to sum to 1.
+
+    Args:
+        loss: `loss(outputs, targets, *, where=None, ...) -> (batch,)`.
+        weights: one per scale, used as they are, instead of the halving ones.
+        skip_coarsest: leave the last scale out, as nnU-Net does.
+
+    Returns:
+        A loss of the same signature whose outputs are a list or tuple of
+        `(batch, *spatial, classes)`; a single array is taken as a list of one.
+
+    Raises:
+        ValueError: on call: the number of weights is not that of the outputs, or an output is
+            larger than the targets.
+
+    Example:
+        >>> logits = [jnp.zeros((1, 4, 4, 2)), jnp.zeros((1, 2, 2, 2))]
+        >>> deep_supervision(cross_entropy)(logits, jnp.zeros((1, 4, 4), int)).round(4)
+        Array([0.6931], dtype=float32)
+
+    References:
+        Isensee et al., nnU-Net, Nature Methods 2021.
+    """
+
+    def wrapped(
+        outputs: Sequence[Array] | Array,
+        targets: Array,
+        *,
+        where: Array | None = None,
+        **options: object,
+    ) -> Array:
+        scales = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        if not scales:
+            raise ValueError("deep_supervision: the list of outputs is empty")
+        shares = [2.0**-i for i in range(len(scales))] if weights is None else list(weights)
+        if len(shares) != len(scales):
+            raise ValueError(
+                f"deep_supervision: {len(shares)} weights for {len(scales)} outputs; give one each"
+            )
+        if skip_coarsest and len(scales) > 1:
+            shares[-1] = 0.0
+        if weights is None:
+            shares = [s / sum(shares) for s in shares]
+        total: Array | float = 0.0
+        for share, logits in zip(shares, scales, strict=True):
+            if share == 0:
+                continue
+            spatial = logits.shape[1:-1]
+            small = nearest(targets, spatial, ndim=logits.ndim)
+            mask = None if where is None else nearest(where, spatial, ndim=logits.ndim)
+            total = total + share * loss(logits, small, where=mask, **options)
+        if isinstance(total, float):
+            raise ValueError(f"deep_supervision: every weight of {shares} is 0")
+        return total
+
+    return wrapped
+
+
+def nearest(labels: jax.typing.ArrayLike, spatial: Sequence[int], *, ndim: int) -> Array:
+    """Labels `(batch, *space[, classes])` at the voxels nearest to the centres of a coarser grid.
+
+    Along an axis from n to m voxels, coarse voxel i takes fine voxel floor((i + 1/2) n / m). Axes
+    of size 1 and those that a mask does not have are left alone.
+    """
+    labels = jnp.asarray(labels)
+    for axis, m in enumerate(spatial, start=1):
+        if axis >= min(labels.ndim, ndim - 1):
+            break
+        n = labels.shape[axis]
+        if n in (1, m):
+            continue
+        if m > n:
+            raise ValueError(
+                f"deep_supervision: an output of spatial shape {tuple(spatial)} is larger than the "
+                f"targets {labels.shape}; the targets must have the finest scale"
+            )
+        if n % m == 0:
+            step = n // m
+            labels = jax.lax.slice_in_dim(labels, step // 2, n, step, axis)
+        else:
+            picked = [(2 * i + 1) * n // (2 * m) for i in range(m)]
+            labels = jnp.take(labels, jnp.array(picked), axis=axis)
+    return labels

@@ -1,0 +1,83 @@
+"""What every loss does with its arguments: checks, masks, and the mean over known labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+def at_least_float32(x: jax.typing.ArrayLike) -> Array:
+    """Half precision and integers become float32; float32 and float64 stay as they are."""
+    x = jnp.asarray(x)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def known(where: jax.typing.ArrayLike | None, shape: Sequence[int]) -> Array | None:
+    """`where` as float weights of `shape`, aligned from the left (the batch axis comes first).
+
+    NumPy aligns shapes from the right, which would match a `(batch,)` mask with the last spatial
+    axis; a mask with fewer axes than the targets always starts at the batch axis here.
+    """
+    if where is None:
+        return None
+    where = jnp.asarray(where)
+    shape = tuple(shape)
+    padded = where.shape + (1,) * (len(shape) - where.ndim)
+    if len(padded) == len(shape) + 1 and padded[-1] == 1:
+        padded = padded[:-1]
+    fits = len(padded) == len(shape) and all(
+        have in (1, want) for have, want in zip(padded, shape, strict=True)
+    )
+    if not fits and where.ndim > 0:
+        raise ValueError(
+            f"where has shape {where.shape}; it must broadcast, aligned at the batch axis, to the "
+            f"labels' shape {shape}: (batch,) for whole examples, or one value per label"
+        )
+    weights = where.reshape(padded) if where.ndim else where
+    return jnp.broadcast_to(at_least_float32(weights), shape)
+
+
+def blank_missing(x: Array, weights: Array | None) -> Array:
+    """0 where the label is missing, so that a NaN there reaches neither value nor gradient."""
+    return x if weights is None else jnp.where(weights > 0, x, 0)
+
+
+def mean_known(values: Array, weights: Array | None) -> Array:
+    """Mean of `values` (batch, ...) over each example's known labels; 0 where none is known."""
+    axes = tuple(range(1, values.ndim))
+    if weights is None:
+        return values.mean(axes)
+    total = weights.sum(axes)
+    return (blank_missing(values, weights) * weights).sum(axes) / jnp.where(total > 0, total, 1)
+
+
+def same_shape(outputs: Array, targets: Array, *, name: str) -> tuple[Array, Array]:
+    """Outputs and targets of one shape; a trailing axis of 1 may be missing from the targets."""
+    if (*targets.shape, 1) == outputs.shape:
+        targets = targets[..., None]
+    if outputs.ndim == 0 or outputs.shape != targets.shape:
+        raise ValueError(
+            f"{name}: outputs {outputs.shape} and targets {targets.shape} must have one shape "
+            "(batch, ...); only a trailing axis of size 1 may be left out of the targets"
+        )
+    return outputs, targets
+
+
+def per_class(values: jax.typing.ArrayLike | None, classes: int, *, name: str) -> Array | None:
+    """A vector of one weight per class, checked."""
+    if values is None:
+        return None
+    values = at_least_float32(values)
+    if values.shape != (classes,):
+        raise ValueError(f"{name} has shape {values.shape}; it must be ({classes},), one per class")
+    return values
+
+
+def choice(value: object, allowed: tuple[object, ...], *, name: str) -> None:
+    """An option outside its allowed values is a ValueError that names them."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r}; it must be one of {', '.join(map(repr, allowed))}")

@@ -1,0 +1,204 @@
+"""The laws every loss keeps, crossed with a registry: a new loss is covered by adding one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmed import losses
+
+BATCH, CLASSES = 4, 3
+
+
+class Entry(NamedTuple):
+    loss: Callable
+    kind: str  # of the targets: label, soft, bits, grade or value
+    spatial: tuple[int, ...] = (4, 5)
+    channels: int = CLASSES
+    per_example: bool = True  # False: examples share sums, as in the batch Dice
+    extreme: float = 1e30
+
+
+def _both_ranks(name: str, loss: Callable, kind: str, **options) -> dict[str, Entry]:
+    return {
+        f"{name}-2d": Entry(loss, kind, (4, 5), **options),
+        f"{name}-3d": Entry(loss, kind, (3, 4, 2), **options),
+    }
+
+
+ce_weighted = partial(
+    losses.cross_entropy, class_weights=jnp.array([0.5, 1.0, 2.0]), label_smoothing=0.1
+)
+bce = partial(losses.binary_cross_entropy, pos_weight=2.0)
+sigmoid_focal = partial(losses.focal, activation="sigmoid", alpha=0.25)
+region_dice = partial(losses.dice, activation="sigmoid")
+
+REGISTRY: dict[str, Entry] = {
+    "cross_entropy-class": Entry(losses.cross_entropy, "label", ()),
+    "cross_entropy-many": Entry(losses.cross_entropy, "label", (), channels=20),
+    "cross_entropy-soft": Entry(ce_weighted, "soft", ()),
+    "focal-class": Entry(losses.focal, "label", ()),
+    "bce-tasks": Entry(bce, "bits", ()),
+    "ordinal-class": Entry(losses.ordinal, "grade", ()),
+    "mse-value": Entry(losses.mse, "value", (), extreme=1e4),
+    "huber-value": Entry(losses.huber, "value", ()),
+    "dice-many": Entry(losses.dice, "label", channels=20),
+    "focal-soft": Entry(partial(losses.focal, gamma=1.5), "soft"),
+    **_both_ranks("cross_entropy", ce_weighted, "label"),
+    **_both_ranks("focal", losses.focal, "label"),
+    **_both_ranks("sigmoid_focal", sigmoid_focal, "bits"),
+    **_both_ranks("bce", bce, "bits"),
+    **_both_ranks("ordinal", losses.ordinal, "grade"),
+    **_both_ranks("mse", losses.mse, "value", extreme=1e4),
+    **_both_ranks("mae", losses.mae, "value"),
+    **_both_ranks("huber", losses.huber, "value"),
+    **_both_ranks("dice", losses.dice, "label"),
+    **_both_ranks("region_dice", region_dice, "bits"),
+    **_both_ranks("batch_dice", partial(losses.dice, over="batch"), "label", per_example=False),
+    **_both_ranks("generalized_dice", losses.generalized_dice, "label"),
+    **_both_ranks("tversky", losses.tversky, "label"),
+    **_both_ranks("focal_tversky", losses.focal_tversky, "label"),
+    **_both_ranks("dice_ce", losses.dice_ce, "label"),
+    **_both_ranks("deep_supervision", losses.deep_supervision(losses.dice_ce), "label"),
+}
+
+
+def _data(entry: Entry) -> tuple[jax.Array, jax.Array]:
+    rng = np.random.default_rng(7)
+    shape = (BATCH, *entry.spatial)
+    outputs = rng.normal(size=(*shape, entry.channels)).astype(np.float32)
+    targets = {
+        "label": lambda: rng.integers(0, entry.channels, shape),
+        "soft": lambda: rng.dirichlet(np.ones(entry.channels), shape),
+        "bits": lambda: rng.integers(0, 2, outputs.shape),
+        "grade": lambda: rng.integers(0, entry.channels + 1, shape),
+        "value": lambda: rng.normal(size=outputs.shape),
+    }[entry.kind]()
+    dtype = jnp.int32 if targets.dtype.kind == "i" else jnp.float32
+    return jnp.asarray(outputs), jnp.asarray(targets, dtype)
+
+
+_COMPILED: dict[str, Callable] = {}
+
+
+def _value_and_gradient(name: str) -> Callable:
+    """One compiled program per entry, shared by the laws: (outputs, targets, where) -> v, grad."""
+    loss = REGISTRY[name].loss
+
+    def total(outputs, targets, where):
+        values = loss(outputs, targets, where=where)
+        return values.sum(), values
+
+    if name not in _COMPILED:
+        _COMPILED[name] = jax.jit(jax.value_and_grad(total, has_aux=True))
+
+    def call(outputs, targets, where):
+        (_, values), gradient = _COMPILED[name](outputs, targets, where)
+        return values, gradient
+
+    return call
+
+
+@pytest.fixture(params=list(REGISTRY))
+def name(request) -> str:
+    return request.param
+
+
+def test_jit_equals_eager_one_value_per_example_in_float32(name):
+    entry = REGISTRY[name]
+    outputs, targets = _data(entry)
+    ones = jnp.ones(BATCH)
+    eager = entry.loss(outputs, targets)
+    compiled, gradient = _value_and_gradient(name)(outputs, targets, ones)
+    assert eager.shape == (BATCH,)
+    assert eager.dtype == jnp.float32
+    assert float(jnp.abs(gradient).max()) > 0
+    np.testing.assert_allclose(compiled, eager, rtol=2e-5, atol=1e-6)
+
+
+def test_extreme_outputs_have_finite_values_and_gradients(name):
+    entry = REGISTRY[name]
+    outputs, targets = _data(entry)
+    for scale in (entry.extreme, 0.0):
+        values, gradient = _value_and_gradient(name)(outputs * scale, targets, jnp.ones(BATCH))
+        assert np.isfinite(values).all(), scale
+        assert np.isfinite(gradient).all(), scale
+
+
+def test_padding_rows_have_no_effect_whatever_they_hold(name):
+    """Rows of NaN, with labels outside the classes, masked by where."""
+    entry = REGISTRY[name]
+    outputs, targets = _data(entry)
+    call = _value_and_gradient(name)
+    rows = jnp.array([0, 1, 0, 0])
+    mask = jnp.array([1.0, 1, 0, 0])
+    dirty = outputs.at[2:].set(jnp.nan)
+    labels = targets.at[2:].set(-1 if targets.dtype == jnp.int32 else jnp.nan)
+    values, gradient = call(dirty, labels, mask)
+    clean, clean_gradient = call(outputs[rows], targets[rows], mask)
+    np.testing.assert_array_equal(values, clean)
+    np.testing.assert_array_equal(gradient, clean_gradient)
+    np.testing.assert_array_equal(values[2:], 0)
+    np.testing.assert_array_equal(gradient[2:], 0)
+    if entry.per_example:
+        whole, _ = call(outputs, targets, jnp.ones(BATCH))
+        np.testing.assert_array_equal(values[:2], whole[:2])
+
+
+def test_all_missing_is_zero_with_zero_gradient(name):
+    outputs, targets = _data(REGISTRY[name])
+    values, gradient = _value_and_gradient(name)(outputs, targets, jnp.zeros(BATCH))
+    np.testing.assert_array_equal(values, 0)
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_vmap_over_examples_is_the_batch(name):
+    entry = REGISTRY[name]
+    if not entry.per_example:
+        pytest.skip("scores the batch as one case: its examples share sums by definition")
+    outputs, targets = _data(entry)
+    one_by_one = jax.jit(jax.vmap(lambda x, y: entry.loss(x[None], y[None])[0]))(outputs, targets)
+    whole, _ = _value_and_gradient(name)(outputs, targets, jnp.ones(BATCH))
+    np.testing.assert_allclose(one_by_one, whole, rtol=2e-5, atol=1e-6)
+
+
+def test_bfloat16_outputs_are_computed_in_float32(name):
+    entry = REGISTRY[name]
+    outputs, targets = _data(entry)
+    half = outputs.astype(jnp.bfloat16)
+    values = jax.jit(entry.loss)(half, targets)
+    assert values.dtype == jnp.float32
+    whole, _ = _value_and_gradient(name)(half.astype(jnp.float32), targets, jnp.ones(BATCH))
+    np.testing.assert_allclose(values, whole, rtol=2e-5, atol=1e-6)
+
+
+def test_label_outside_the_classes_shows(name):
+    entry = REGISTRY[name]
+    if entry.kind not in ("label", "grade", "bits"):
+        pytest.skip("its targets have no outside")
+    outputs, targets = _data(entry)
+    for wrong in (-1, 50):
+        targets = targets.at[(0,) * targets.ndim].set(wrong)
+        values, _ = _value_and_gradient(name)(outputs, targets, jnp.ones(BATCH))
+        assert np.isnan(values[0])
+
+
+def test_masking_single_labels_is_leaving_them_out(name):
+    """Masked on a part of the spatial axis equals cutting that part off."""
+    entry = REGISTRY[name]
+    if not entry.spatial:
+        pytest.skip("one label per example")
+    outputs, targets = _data(entry)
+    where = jnp.zeros((BATCH, *entry.spatial), bool).at[:, :2].set(True)
+    if entry.kind in ("bits", "value"):
+        where = where[..., None]
+    compiled = jax.jit(entry.loss)
+    masked = compiled(outputs, targets, where=where)
+    cut = compiled(outputs[:, :2], targets[:, :2])
+    np.testing.assert_allclose(masked, cut, rtol=2e-5, atol=1e-6)
