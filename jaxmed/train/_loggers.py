@@ -1,0 +1,86 @@
+"""Loggers: where a run's records go."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Logger(NamedTuple):
+    """Where records go: three functions.
+
+    Attributes:
+        start: ``(step) -> None``: a run begins, or resumes after ``step`` steps. What was logged of
+            later steps is dropped, for it comes again.
+        write: ``(record) -> None``: a dict of ``step`` and named numbers.
+        close: ``() -> None``.
+    """
+
+    start: Callable[[int], None]
+    write: Callable[[dict[str, Any]], None]
+    close: Callable[[], None]
+
+
+def jsonl(path: str | Path) -> Logger:
+    """Log to a file of JSON lines; a number that is not finite is written as ``null``.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
+    >>> log = jsonl(path)
+    >>> log.start(0)
+    >>> log.write({"step": 1, "train/loss": 0.5})
+    >>> path.read_text()
+    '{"step": 1, "train/loss": 0.5}\\n'
+    """
+    path = Path(path)
+
+    def start(step: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = []
+        if step and path.exists():
+            for line in path.read_text().splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line)
+                except (ValueError, KeyError, TypeError):
+                    continue  # A line cut short when the process was killed.
+        new = path.with_name(path.name + ".new")
+        new.write_text("".join(line + "\n" for line in kept))
+        os.replace(new, path)
+
+    def write(record: dict[str, Any]) -> None:
+        clean = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in record.items()
+        }
+        with path.open("a") as file:
+            file.write(json.dumps(clean) + "\n")
+
+    return Logger(start, write, lambda: None)
+
+
+def tensorboard(folder: str | Path) -> Logger:
+    """Log scalars for TensorBoard, by tensorboardX."""
+    writers: list[Any] = []
+
+    def start(step: int) -> None:
+        from tensorboardX import SummaryWriter  # Imported here: it costs a third of a second.
+
+        # TensorBoard hides what an earlier writer logged from purge_step on.
+        writers.append(SummaryWriter(str(folder), purge_step=step + 1 if step else None))
+
+    def write(record: dict[str, Any]) -> None:
+        for name, value in record.items():
+            if name not in ("step", "epoch"):
+                writers[-1].add_scalar(name, value, record["step"])
+        writers[-1].flush()
+
+    def close() -> None:
+        while writers:
+            writers.pop().close()
+
+    return Logger(start, write, close)

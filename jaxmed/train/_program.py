@@ -1,0 +1,149 @@
+"""The compiled programs of a training run: one step, or many in one program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxmed.core import Array, Batch, Key, Learner, LearnerState, Metrics, PyTree
+from jaxmed.train._devices import state_shardings
+
+
+class Carry(NamedTuple):
+    """What a step takes and returns: the state, and whether the run has been halted."""
+
+    state: LearnerState
+    halted: Array
+
+
+class Report(NamedTuple):
+    """What the host hears of a step.
+
+    Attributes:
+        metrics: the learner's.
+        count: how many examples the step counted, by which an epoch's mean is weighted.
+        halted: whether the run is halted, at this step or earlier.
+    """
+
+    metrics: Metrics
+    count: Array
+    halted: Array
+
+
+class Program(NamedTuple):
+    """Compiled functions of one learner.
+
+    Attributes:
+        init: ``(key, batch) -> state``.
+        begin: ``state -> carry``, in buffers of its own that a step may overwrite.
+        step: ``(carry, batch) -> (carry, report)``. The carry given is donated.
+        scan: ``(carry, arrays, rows, weights) -> (carry, reports)``: as many steps as ``rows``
+            has rows, each on ``arrays`` at ``rows[i]``. The carry given is donated.
+        copy: ``state -> state`` in new buffers.
+    """
+
+    init: Callable[[Key, Batch], LearnerState]
+    begin: Callable[[LearnerState], Carry]
+    step: Callable[[Carry, Batch], tuple[Carry, Report]]
+    scan: Callable[[Carry, Batch, Array, Array], tuple[Carry, Report]]
+    copy: Callable[[LearnerState], LearnerState]
+    shardings: Any
+
+
+def guarded(
+    step: Callable[[LearnerState, Batch], tuple[LearnerState, Metrics]],
+) -> Callable[[Carry, Batch], tuple[Carry, Report]]:
+    """Let a step that goes wrong change nothing, and halt every later one.
+
+    A step is bad if its loss, or a parameter after it, is not finite. The flag stays up, so the
+    host may look at it many steps later and still find the state as it was before the bad step.
+    """
+
+    def run(carry: Carry, batch: Batch) -> tuple[Carry, Report]:
+        new, metrics = step(carry.state, batch)
+        good = jnp.isfinite(metrics["loss"]).all()
+        for leaf in jax.tree.leaves(new.params):
+            if jnp.issubdtype(leaf.dtype, jnp.inexact):
+                good &= jnp.isfinite(leaf).all()
+        halted = carry.halted | ~good
+        state = jax.tree.map(lambda old, new: jnp.where(halted, old, new), carry.state, new)
+        count = batch["weight"].sum() if "weight" in batch else jnp.ones(())
+        return Carry(state, halted), Report(metrics, count, halted)
+
+    return run
+
+
+def program(
+    learner: Learner,
+    key: Key,
+    batch: Batch,
+    *,
+    mesh: Mesh | None = None,
+    shard_parameters: bool = False,
+) -> Program:
+    """Compile a learner's functions, for one device or a mesh.
+
+    Args:
+        learner: any learner.
+        key: as for its ``init``; only its type is looked at.
+        batch: a batch; only its shapes are looked at.
+        mesh: devices to share each batch among.
+        shard_parameters: whether large parameters are shared out too.
+    """
+    run = guarded(learner.step)
+    copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731
+    split = None
+
+    def epoch(carry: Carry, arrays: Batch, rows: Array, weights: Array) -> tuple[Carry, Report]:
+        def body(carry: Carry, at: tuple[Array, Array]) -> tuple[Carry, Report]:
+            rows, weight = at
+            batch = {name: array[rows] for name, array in arrays.items()}
+            if "weight" in batch:
+                weight = weight * batch["weight"]
+            batch = {**batch, "weight": weight, "index": rows}
+            if split is not None:
+                batch = jax.lax.with_sharding_constraint(batch, split)
+            return run(carry, batch)
+
+        return jax.lax.scan(body, carry, (rows, weights))
+
+    def begin(state: LearnerState) -> Carry:
+        return Carry(copy(state), jnp.zeros((), bool))
+
+    if mesh is None:
+        return Program(
+            init=jax.jit(learner.init),
+            begin=jax.jit(begin),
+            step=jax.jit(run, donate_argnums=0),
+            scan=jax.jit(epoch, donate_argnums=0),
+            copy=jax.jit(copy),
+            shardings=None,
+        )
+    shapes = jax.eval_shape(learner.init, key, batch)
+    states = state_shardings(mesh, shapes, shard_parameters=shard_parameters)
+    whole = NamedSharding(mesh, PartitionSpec())
+    split = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
+    carries = Carry(states, whole)
+    return Program(
+        init=jax.jit(learner.init, out_shardings=states),
+        begin=jax.jit(begin, out_shardings=carries),
+        step=jax.jit(run, donate_argnums=0, out_shardings=(carries, whole)),
+        scan=jax.jit(epoch, donate_argnums=0, out_shardings=(carries, whole)),
+        copy=jax.jit(copy, out_shardings=states),
+        shardings=states,
+    )
+
+
+def abstract(state: PyTree, shardings: PyTree | None) -> PyTree:
+    """The shapes of a tree, with the shardings that its arrays are to have."""
+    if shardings is None:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        state,
+        shardings,
+    )
