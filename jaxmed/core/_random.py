@@ -44,7 +44,8 @@ def stream(key: Key, *names: str | int | jax.Array) -> Key:
             # A salt keeps the hash of a name apart from small integers folded in as they are.
             name = zlib.crc32(b"jaxmed:" + name.encode())
         elif isinstance(name, bool) or not (
-            isinstance(name, int) or jax.numpy.issubdtype(jax.numpy.result_type(name), "integer")
+            isinstance(name, int)
+            or jax.numpy.issubdtype(jax.numpy.result_type(name), jax.numpy.integer)
         ):
             raise TypeError(f"a stream is named by a string or an integer, got {name!r}")
         key = jax.random.fold_in(key, name)
