@@ -1,0 +1,130 @@
+"""Input checks shared by the room: each failure names the argument, its value and the rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+Floats = NDArray[np.float64]
+
+
+def quantile(level: float) -> float:
+    """Return the two-sided normal quantile of a confidence level, checking the level."""
+    check_level(level)
+    return float(special.ndtri(0.5 + level / 2.0))
+
+
+def check_level(level: float) -> float:
+    """Return `level` if it lies in (0, 1)."""
+    if not 0.0 < float(level) < 1.0:
+        raise ValueError(f"level must lie in (0, 1), such as 0.95, but is {level!r}")
+    return float(level)
+
+
+def spelled(method: str) -> str:
+    """Return a method's name in the room's spelling: lower case with hyphens."""
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a name, but is {method!r}")
+    return method.strip().lower().replace("_", "-").replace(" ", "-")
+
+
+def unknown(what: str, got: object, known: Any) -> ValueError:
+    """Build the error for a name that is not among those known."""
+    return ValueError(f"{what} {got!r} is not known; choose one of {', '.join(sorted(known))}")
+
+
+def finite(values: ArrayLike, name: str, *, minimum: int = 1, ndim: int | None = 1) -> Floats:
+    """Return `values` as float64, refusing NaN, infinities, wrong rank and too few of them."""
+    array = np.asarray(values, dtype=np.float64)
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimension(s), but its shape is {array.shape}")
+    if array.shape[0] < minimum:
+        raise ValueError(f"{name} needs at least {minimum} value(s), but has {array.shape[0]}")
+    if not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise ValueError(f"{name} holds {bad} value(s) that are NaN or infinite; drop or impute")
+    return array
+
+
+def binary_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.bool_]:
+    """Return labels as booleans; only 0/1 and booleans are accepted."""
+    array = np.asarray(labels)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be (cases,), but its shape is {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty")
+    if array.dtype == np.bool_:
+        return array
+    if not np.issubdtype(array.dtype, np.number):
+        raise ValueError(f"{name} must be 0/1 or booleans, but is of type {array.dtype}")
+    positive = array == 1
+    if not (positive | (array == 0)).all():
+        odd = np.unique(array[~(positive | (array == 0))])[:3]
+        raise ValueError(
+            f"{name} must be 0 or 1, but holds {', '.join(map(str, odd))}; "
+            "for more than two classes use the multi-class functions"
+        )
+    return positive
+
+
+def binary_scores(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
+    """Return labels as booleans and scores as float64 of the same length, without NaN."""
+    positive = binary_labels(labels)
+    array = np.asarray(scores, dtype=np.float64)
+    if array.ndim == 2 and array.shape[1] == 2:
+        array = array[:, 1]
+    elif array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"scores must be (cases,) or (cases, 2), but their shape is {array.shape}")
+    same_length(labels=positive, scores=array)
+    if np.isnan(array).any():
+        raise ValueError(f"scores hold {int(np.isnan(array).sum())} NaN value(s)")
+    return positive, array
+
+
+def both_classes(positive: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return (positives, negatives), refusing data of one class."""
+    n1 = int(positive.sum())
+    n0 = positive.size - n1
+    if n1 == 0 or n0 == 0:
+        have = "positive" if n0 == 0 else "negative"
+        raise ValueError(f"all {positive.size} labels are {have}: this needs both classes")
+    return n1, n0
+
+
+def probabilities(labels: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
+    """Return labels as booleans and probabilities in [0, 1]."""
+    positive, array = binary_scores(labels, probs)
+    if array.min() < 0.0 or array.max() > 1.0:
+        raise ValueError(
+            f"probabilities must lie in [0, 1], but range from {array.min():g} to {array.max():g}; "
+            "apply a sigmoid or softmax to logits first"
+        )
+    return positive, array
+
+
+def same_length(**arrays: Any) -> int:
+    """Return the common length of the arrays, or name those that differ."""
+    sizes = {name: len(value) for name, value in arrays.items() if value is not None}
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+        raise ValueError(f"lengths differ: {told}")
+    return next(iter(sizes.values()))
+
+
+def group_codes(groups: ArrayLike | None, n: int) -> tuple[NDArray[np.intp] | None, int]:
+    """Return group labels as codes 0..k-1 and k; (None, n) without groups."""
+    if groups is None:
+        return None, n
+    array = np.asarray(groups)
+    if array.ndim != 1:
+        raise ValueError(f"groups must be (cases,), but their shape is {array.shape}")
+    same_length(data=range(n), groups=array)
+    names, codes = np.unique(array, return_inverse=True)
+    return codes.astype(np.intp), len(names)

@@ -1,0 +1,191 @@
+"""What every function of the room returns: an estimate or a test, printable and tabular."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def _number(value: float, digits: int = 3) -> str:
+    """Format a number for a reader: fixed digits, or scientific where these would show zeros."""
+    if math.isnan(value):
+        return "undefined"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if value != 0 and (abs(value) < 10**-digits or abs(value) >= 1e6):
+        return f"{value:.{digits}g}"
+    return f"{value:.{digits}f}"
+
+
+def _p_text(p_value: float) -> str:
+    """Format a p-value as journals ask: exact to three digits, or `< 0.001`."""
+    if math.isnan(p_value):
+        return "p undefined"
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def _plain(value: Any) -> Any:
+    """Turn arrays, tuples and infinities into what JSON can hold (infinities as strings)."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A value with its interval, and what one needs to judge it.
+
+    Args:
+        value: the point estimate.
+        lower: lower limit of the interval.
+        upper: upper limit of the interval.
+        level: confidence level of the interval, in (0, 1).
+        n: number of independent units the interval rests on.
+        unit: what one of these is: `case`, `patient`, `lesion`, `reader`, ...
+        method: how the interval was made, by its name in the literature.
+        notes: warnings and limits that belong beside the number.
+        se: standard error on the scale of `value`, where the method has one.
+        details: further numbers (numerator, variance, per-class values, ...).
+        name: what is estimated, used when printed.
+
+    Examples:
+        >>> print(Estimate(0.85, 0.74, 0.92, 0.95, 60, "case", "wilson", name="sensitivity"))
+        sensitivity 0.850 (95% CI 0.740 to 0.920; n = 60 cases, wilson)
+    """
+
+    value: float
+    lower: float
+    upper: float
+    level: float
+    n: int
+    unit: str
+    method: str
+    notes: tuple[str, ...] = ()
+    se: float | None = None
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    name: str = ""
+
+    def __str__(self) -> str:
+        units = self.unit if self.n == 1 else _plural(self.unit)
+        text = (
+            f"{_number(self.value)} ({100 * self.level:g}% CI {_number(self.lower)} to "
+            f"{_number(self.upper)}; n = {self.n} {units}, {self.method})"
+        )
+        if self.name:
+            text = f"{self.name} {text}"
+        return text + "".join(f" [{note}]" for note in self.notes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain Python values, ready for JSON (NaN as None)."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def to_row(self) -> dict[str, str]:
+        """Return one row of a table: name, estimate, interval, n, method and notes as text."""
+        return {
+            "name": self.name,
+            "estimate": _number(self.value),
+            "interval": f"{_number(self.lower)} to {_number(self.upper)}",
+            "level": f"{100 * self.level:g}%",
+            "n": f"{self.n} {self.unit if self.n == 1 else _plural(self.unit)}",
+            "method": self.method,
+            "notes": "; ".join(self.notes),
+        }
+
+    @property
+    def width(self) -> float:
+        """Width of the interval."""
+        return self.upper - self.lower
+
+
+@dataclasses.dataclass(frozen=True)
+class TestResult:
+    """A statistic, its p-value and the effect it is about.
+
+    Args:
+        statistic: the test statistic.
+        p_value: probability of one as extreme under the null hypothesis.
+        effect: the size of the difference, in the metric's own unit (or None).
+        interval: limits of the effect, or None where the test has none.
+        n: number of independent units.
+        unit: what one of these is.
+        method: the test's name in the literature, with its variant.
+        notes: warnings and limits.
+        level: confidence level of `interval`.
+        alternative: `two-sided`, `greater`, `less`, `non-inferiority`, `equivalence`.
+        df: degrees of freedom (a number, or two for F), where the test has them.
+        details: further numbers.
+        name: what is compared, used when printed.
+
+    Examples:
+        >>> print(TestResult(2.1, 0.036, 0.05, (0.01, 0.09), 120, "case", "paired t"))
+        paired t: effect 0.050 (95% CI 0.010 to 0.090), statistic 2.100, p = 0.036, n = 120 cases
+    """
+
+    __test__ = False  # not a pytest class
+
+    statistic: float
+    p_value: float
+    effect: float | None
+    interval: tuple[float, float] | None
+    n: int
+    unit: str
+    method: str
+    notes: tuple[str, ...] = ()
+    level: float = 0.95
+    alternative: str = "two-sided"
+    df: float | tuple[float, float] | None = None
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    name: str = ""
+
+    def __str__(self) -> str:
+        parts = []
+        if self.effect is not None:
+            effect = f"effect {_number(self.effect)}"
+            if self.interval is not None:
+                low, high = (_number(limit) for limit in self.interval)
+                effect += f" ({100 * self.level:g}% CI {low} to {high})"
+            parts.append(effect)
+        parts.append(f"statistic {_number(self.statistic)}")
+        parts.append(_p_text(self.p_value))
+        parts.append(f"n = {self.n} {self.unit if self.n == 1 else _plural(self.unit)}")
+        if self.alternative != "two-sided":
+            parts.append(self.alternative)
+        title = f"{self.name}, {self.method}" if self.name else self.method
+        return f"{title}: " + ", ".join(parts) + "".join(f" [{note}]" for note in self.notes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain Python values, ready for JSON (NaN as None)."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def to_row(self) -> dict[str, str]:
+        """Return one row of a table as text."""
+        interval = ""
+        if self.interval is not None:
+            interval = f"{_number(self.interval[0])} to {_number(self.interval[1])}"
+        return {
+            "name": self.name,
+            "effect": "" if self.effect is None else _number(self.effect),
+            "interval": interval,
+            "level": f"{100 * self.level:g}%",
+            "statistic": _number(self.statistic),
+            "p": _p_text(self.p_value).removeprefix("p ").removeprefix("= "),
+            "n": f"{self.n} {self.unit if self.n == 1 else _plural(self.unit)}",
+            "method": self.method,
+            "alternative": self.alternative,
+            "notes": "; ".join(self.notes),
+        }
+
+
+def _plural(unit: str) -> str:
+    """English plural of a unit's name."""
+    return unit if unit.endswith("s") else unit + "s"
