@@ -30,6 +30,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import ad, batching, mlir
 
+from jaxmed.ops import _conv_native as native
 from jaxmed.ops import _conv_pure as pure
 from jaxmed.ops import _conv_xla as xla
 from jaxmed.ops._conv_geometry import Geometry
@@ -176,9 +177,48 @@ def _run_pure(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> ja
     )
 
 
+def _run_native(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> jax.Array:
+    return native.native(
+        kind,
+        left,
+        right,
+        shape=_result(kind, left, right, params),
+        geometry=params["geometry"],
+        members=params["members"],
+        stacked=params["stacked"],
+    )
+
+
+def _native_name(kind: str, left: jax.Array, right: jax.Array, params: dict[str, Any]) -> str:
+    """OneDNN's kernel for these operands, "" where there is none."""
+    geometry = params["geometry"]
+    roles = dict(zip(OPERANDS[kind], (left.shape, right.shape), strict=True))
+    roles[kind] = _result(kind, left, right, params)
+    members = dict(zip(OPERANDS[kind], params["stacked"], strict=True))
+    members[kind] = params["members"] is not None
+    return native.implementation(
+        kind,
+        left.dtype.name,
+        roles["input"][1 if members["input"] else 0],
+        roles["input"][-1],
+        roles["output"][-1],
+        geometry,
+    )
+
+
 def _run_cpu(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> jax.Array:
-    if params["form"] == "xla":
+    form = params["form"]
+    if form == "xla":
         return _run_xla(kind, left, right, **params)
+    if form in ("auto", "onednn"):
+        if _native_name(kind, left, right, params):
+            return _run_native(kind, left, right, **params)
+        if form == "onednn":
+            loaded = native.library()
+            why = loaded if isinstance(loaded, str) else "oneDNN has no fast kernel for it"
+            raise NotImplementedError(
+                f"conv='onednn': {left.dtype} {left.shape} with {right.shape}: {why}"
+            )
     return _run_pure(kind, left, right, **params)
 
 

@@ -1,0 +1,147 @@
+"""Compiles the native convolution, once for each machine and version.
+
+One C++ file is compiled against the headers of jax and of the wheel
+``onednn-devel-cpu-gomp`` and linked to the library of ``onednn-cpu-gomp`` (both come
+with ``pip install jaxmed[cpu]``). The result is kept in the user's cache folder under a
+name made of the source and of the versions it was built with, so that a change of any
+builds anew. The first convolution of a process does the same by itself where nothing is
+cached; the command ``python -m jaxmed.ops.build`` only chooses the moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+_SOURCE = Path(__file__).parent / "_native" / "conv.cc"
+_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-fopenmp", "-w")
+_TIMEOUT = 300.0
+
+
+class BuildError(RuntimeError):
+    """The native convolution cannot be built here; the message says what is missing."""
+
+
+class Extension(NamedTuple):
+    """What is to be loaded.
+
+    Attributes:
+      library: the compiled handlers.
+      onednn: oneDNN's own library, to be loaded first.
+    """
+
+    library: Path
+    onednn: Path
+
+
+def build(*, verbose: bool = False) -> Extension:
+    """Returns the compiled extension, compiling it where it is not in the cache.
+
+    Safe with several processes at once: one compiles, the others wait for it, and the
+    file appears complete or not at all.
+
+    Args:
+      verbose: print the compiler's command.
+
+    Returns:
+      Paths of the two libraries.
+
+    Raises:
+      BuildError: no wheel, no compiler, another system, or the compiler failed.
+    """
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        raise BuildError(
+            f"built on Linux x86-64 only, not {platform.system()} on {platform.machine()}"
+        )
+    onednn = _file_of("onednn-cpu-gomp", "libdnnl.so.3")
+    header = _file_of("onednn-devel-cpu-gomp", "dnnl.hpp")
+    library = _cache_folder() / f"conv-{_fingerprint(onednn)}.so"
+    if library.exists():
+        return Extension(library, onednn)
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
+    if not compiler:
+        raise BuildError("no C++ compiler (g++) on the path")
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(library.with_suffix(".lock")):
+            if not library.exists():
+                _compile(compiler, library, onednn, header, verbose)
+    except OSError as error:
+        raise BuildError(f"cannot write {library.parent}: {error}") from error
+    return Extension(library, onednn)
+
+
+def _compile(compiler: str, library: Path, onednn: Path, header: Path, verbose: bool) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        made = Path(folder) / library.name
+        command = [
+            *compiler.split(),
+            *_FLAGS,
+            f"-I{jax.ffi.include_dir()}",
+            f"-I{header.parent}",
+            str(_SOURCE),
+            str(onednn),
+            "-o",
+            str(made),
+        ]
+        if verbose:
+            print(" ".join(command))
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BuildError(f"the compiler did not run: {error}") from error
+        if done.returncode:
+            raise BuildError(f"{compiler} failed:\n{done.stderr[-2000:]}")
+        made.replace(library)
+
+
+def _file_of(distribution: str, name: str) -> Path:
+    """A file that an installed wheel brought."""
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        raise BuildError(f"{distribution} is not installed (pip install jaxmed[cpu])") from None
+    for file in files:
+        if file.name == name:
+            path = Path(str(file.locate())).resolve()
+            if path.exists():
+                return path
+    raise BuildError(f"{distribution} has no {name}")
+
+
+def _fingerprint(onednn: Path) -> str:
+    parts = (
+        _SOURCE.read_text(),
+        " ".join(_FLAGS),
+        metadata.version("jaxlib"),
+        metadata.version("onednn-devel-cpu-gomp"),
+        str(onednn),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "jaxmed" / "native"
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,23 @@
+"""Compiles the native convolution: ``python -m jaxmed.ops.build``.
+
+Says where the library is, or why there is none; both are a success, since the pure form
+runs where there is none.
+"""
+
+from __future__ import annotations
+
+from jaxmed.ops._build import BuildError, build
+
+
+def main() -> None:
+    """Builds and reports."""
+    try:
+        extension = build(verbose=True)
+    except BuildError as error:
+        print(f"native convolution not built, the pure form will run: {error}")
+    else:
+        print(f"native convolution: {extension.library}")
+
+
+if __name__ == "__main__":
+    main()
