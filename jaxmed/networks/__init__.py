@@ -1,0 +1,48 @@
+"""Networks: Flax Linen modules, one family a file, for images of one, two or three dimensions.
+
+Each takes `(batch, *spatial, channels)`; the rank of its input decides the rest. Each returns a
+dict of named endpoints:
+
+- `features` `(batch, f)`: pooled, float32;
+- `pyramid`: a tuple of maps, finest first, in the dtype of the computation;
+- `logits`, float32: `(batch, classes)`, or `(batch, *spatial, classes)` for segmentation; absent
+  from a trunk, which is a network made without `classes`;
+- `deep`: a tuple of logits, finest first, of a U-Net with deep supervision.
+
+`dtype=jnp.bfloat16` computes in half precision with float32 parameters, statistics and logits.
+`remat=True` recomputes blocks in the backward pass. All convolutions are those of `jaxmed.ops`.
+"""
+
+from jaxmed.networks._cnn import CNN, cnn
+from jaxmed.networks._convolution import Conv, ConvTranspose
+from jaxmed.networks._heads import ClassificationHead, ProjectionHead, SegmentationHead
+from jaxmed.networks._mlp import MLP, mlp
+from jaxmed.networks._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
+from jaxmed.networks._resnet import ResNet, resnet18, resnet34, resnet50
+from jaxmed.networks._unet import UNet, unet
+from jaxmed.networks._unet_plan import UNetPlan, plan_unet
+
+__all__ = [
+    "CNN",
+    "MLP",
+    "BatchNorm",
+    "ClassificationHead",
+    "Conv",
+    "ConvTranspose",
+    "GroupNorm",
+    "InstanceNorm",
+    "NoNorm",
+    "ProjectionHead",
+    "ResNet",
+    "SegmentationHead",
+    "UNet",
+    "UNetPlan",
+    "cnn",
+    "make_norm",
+    "mlp",
+    "plan_unet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "unet",
+]

@@ -1,0 +1,122 @@
+"""Convolutions as Linen layers on `jaxmed.ops`, for any number of spatial axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
+
+from jaxmed import ops
+from jaxmed.core import Array
+
+# Symmetric He initialisations. The gain of two is that of ReLU; a slope of 0.01 in the leaky one
+# changes it by one part in ten thousand.
+he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def per_axis(value: int | tuple[int, ...], rank: int, name: str) -> tuple[int, ...]:
+    """One value for each spatial axis.
+
+    >>> per_axis(2, 3, "strides")
+    (2, 2, 2)
+    """
+    values = (value,) * rank if isinstance(value, int) else tuple(value)
+    if len(values) != rank or any(v < 1 for v in values):
+        raise ValueError(
+            f"{name} must be a positive int or {rank} of them, one for each spatial axis "
+            f"of the input, got {value!r}"
+        )
+    return values
+
+
+def spatial_rank(x: Array) -> int:
+    """The number of spatial axes of images `(batch, *spatial, channels)`: 1, 2 or 3."""
+    if not 3 <= x.ndim <= 5:
+        raise ValueError(
+            "a convolutional network takes (batch, *spatial, channels) with one, two or three "
+            f"spatial axes, got the shape {x.shape}"
+        )
+    return x.ndim - 2
+
+
+class Conv(nn.Module):
+    """Convolution, padded by half the kernel on both sides.
+
+    An axis of n voxels becomes one of ceil(n / stride), for odd kernels. The padding is symmetric,
+    as in the literature's networks; XLA's "SAME" pads strided convolutions on one side only.
+
+    Attributes:
+        features: output channels.
+        kernel: window in voxels, an int or one for each axis.
+        strides: an int or one for each axis.
+        bias: whether a constant is added to each output channel.
+        dtype: of the computation; None: that of inputs and parameters together.
+        kernel_init: initialisation of the kernel `(*window, in, out)`.
+    """
+
+    features: int
+    kernel: int | tuple[int, ...] = 3
+    strides: int | tuple[int, ...] = 1
+    bias: bool = True
+    dtype: Any = None
+    kernel_init: Callable = he_fan_out
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Convolve `(batch, *spatial, in)` to `(batch, *smaller, features)`."""
+        rank = spatial_rank(x)
+        window = per_axis(self.kernel, rank, "kernel")
+        strides = per_axis(self.strides, rank, "strides")
+        kernel = self.param("kernel", self.kernel_init, (*window, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else None
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        padding = [((k - 1) // 2, k // 2) for k in window]
+        y = ops.conv(x, kernel, stride=strides, padding=padding)
+        return y if bias is None else y + bias
+
+
+class ConvTranspose(nn.Module):
+    """Transposed convolution whose kernel is its stride: each voxel becomes a block of voxels.
+
+    Attributes:
+        features: output channels.
+        strides: upsampling factors, an int or one for each axis.
+        bias: whether a constant is added to each output channel.
+        dtype: of the computation; None: that of inputs and parameters together.
+    """
+
+    features: int
+    strides: int | tuple[int, ...] = 2
+    bias: bool = True
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Upsample `(batch, *spatial, in)` to `(batch, *larger, features)`."""
+        strides = per_axis(self.strides, spatial_rank(x), "strides")
+        # Torch counts a transposed convolution's fan-in over its output channels and window, and
+        # the published U-Nets inherit that.
+        std = math.sqrt(2.0 / (self.features * math.prod(strides)))
+        kernel = self.param(
+            "kernel", nn.initializers.normal(std), (*strides, x.shape[-1], self.features)
+        )
+        bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else None
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        y = ops.conv_transpose(x, kernel, stride=strides)
+        return y if bias is None else y + bias
+
+
+def global_average(x: Array) -> Array:
+    """The mean over the spatial axes, at least in float32: `(batch, channels)`."""
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)), dtype=dtype)
+
+
+def at_least_float32(x: Array) -> Array:
+    """What a loss is computed from is never in half precision."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

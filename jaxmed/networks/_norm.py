@@ -1,0 +1,229 @@
+"""Normalisations: one pass for the moments, one for the affine map, float32 statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmed.core import Array
+
+_EPSILON = 1e-5
+
+
+def moments(x: Array, axes: tuple[int, ...], pivot: Array | None = None) -> tuple[Array, Array]:
+    r"""Mean and variance over some axes, in one pass over `x`.
+
+    .. math:: m = p + \overline{x - p}, \quad v = \overline{(x - p)^2} - (m - p)^2
+
+    Without a pivot near the data the difference loses all digits where the mean is large against
+    the deviation (raw Hounsfield units, say).
+
+    Args:
+        x: `(batch, *spatial, channels)`, float.
+        axes: to reduce.
+        pivot: any value near the data, broadcastable to `x` and constant over `axes`. No gradient
+            flows to it.
+
+    Returns:
+        Mean and (biased) variance, of at least float32, with the reduced axes kept as 1.
+
+    >>> m, v = moments(jnp.array([[1e4, 1e4 + 2.0]]), (1,), pivot=jnp.array([[1e4]]))
+    >>> float(m[0, 0]), float(v[0, 0])
+    (10001.0, 1.0)
+    """
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    if pivot is not None:
+        pivot = lax.stop_gradient(pivot)
+        x = x - pivot
+    mean = jnp.mean(x, axes, keepdims=True)
+    variance = jnp.maximum(jnp.mean(x * x, axes, keepdims=True) - mean * mean, 0.0)
+    return (mean if pivot is None else mean + pivot), variance
+
+
+def _affine(x: Array, mean: Array, factor: Array, bias: Array, dtype: Any) -> Array:
+    """`(x - mean) * factor + bias`; one fused pass over `x`, forward and backward."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return ((x - mean) * factor + bias).astype(dtype)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation: each channel over the batch and all voxels.
+
+    Under `jit` over a mesh the statistics are those of the whole batch, whatever its sharding.
+    A ragged last batch is padded by repeating a real example, and the repeats count in the
+    statistics of that one batch: the network is not told the weights of examples.
+
+    The running variance is the unbiased one, as torch keeps it.
+
+    Attributes:
+        momentum: of the running statistics, `new = momentum * old + (1 - momentum) * batch`.
+        epsilon: added to the variance.
+        axis_name: a mapped axis (`pmap`, `shard_map`) over which the statistics are averaged too.
+        dtype: of the output; None: that of the input.
+        scale_init: initialisation of the scale.
+
+    References:
+        Ioffe and Szegedy, Batch normalization, ICML 2015.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = _EPSILON
+    axis_name: str | None = None
+    dtype: Any = None
+    scale_init: Callable = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> Array:
+        """Normalise `(batch, *spatial, channels)`."""
+        channels = x.shape[-1]
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        variance = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        scale, bias = _scale_and_bias(self, channels)
+        if not train:
+            m, v = mean.value, variance.value
+        else:
+            axes = tuple(range(x.ndim - 1))
+            m, v = moments(x, axes, mean.value)
+            m, v = m.reshape(channels), v.reshape(channels)
+            count = x.size // channels
+            if self.axis_name is not None:
+                square = lax.pmean(v + m * m, self.axis_name)
+                m = lax.pmean(m, self.axis_name)
+                v = jnp.maximum(square - m * m, 0.0)
+                count = count * lax.axis_size(self.axis_name)
+            if not self.is_initializing():
+                keep = self.momentum
+                unbiased = v * (count / max(count - 1, 1))
+                mean.value = keep * mean.value + (1 - keep) * m.astype(jnp.float32)
+                variance.value = keep * variance.value + (1 - keep) * unbiased.astype(jnp.float32)
+        return _affine(x, m, scale * lax.rsqrt(v + self.epsilon), bias, self.dtype or x.dtype)
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalisation: each channel of each example over its voxels.
+
+    Attributes:
+        epsilon: added to the variance.
+        dtype: of the output; None: that of the input.
+        scale_init: initialisation of the scale.
+
+    References:
+        Ulyanov, Vedaldi and Lempitsky, Instance normalization, arXiv:1607.08022.
+    """
+
+    epsilon: float = _EPSILON
+    dtype: Any = None
+    scale_init: Callable = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> Array:
+        """Normalise `(batch, *spatial, channels)`."""
+        del train  # the same in both modes
+        return _normalise_groups(self, x, x.shape[-1])
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation: each example's groups of channels over its voxels.
+
+    Attributes:
+        groups: number of groups. Of a number of channels that it does not divide, there are
+            `gcd(groups, channels)`.
+        epsilon: added to the variance.
+        dtype: of the output; None: that of the input.
+        scale_init: initialisation of the scale.
+
+    References:
+        Wu and He, Group normalization, ECCV 2018.
+    """
+
+    groups: int = 8
+    epsilon: float = _EPSILON
+    dtype: Any = None
+    scale_init: Callable = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> Array:
+        """Normalise `(batch, *spatial, channels)`."""
+        del train  # the same in both modes
+        return _normalise_groups(self, x, math.gcd(self.groups, x.shape[-1]))
+
+
+class NoNorm(nn.Module):
+    """No normalisation: the input, in the computation's dtype."""
+
+    dtype: Any = None
+    scale_init: Callable = nn.initializers.ones
+
+    def __call__(self, x: Array, *, train: bool = False) -> Array:
+        """Return `x`."""
+        del train
+        return x.astype(self.dtype or x.dtype)
+
+
+def make_norm(norm: str | Callable[..., nn.Module], **options: Any) -> nn.Module:
+    """A normalisation by name.
+
+    Args:
+        norm: `"batch"`, `"instance"`, `"group"`, `"none"`, or a function that makes a module
+            with `__call__(x, *, train)`, such as `partial(GroupNorm, groups=4)`.
+        **options: given to the module: `name`, `dtype`, `scale_init`.
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: if the name is unknown.
+    """
+    if callable(norm):
+        return norm(**options)
+    if norm not in _KINDS:
+        raise ValueError(f"norm must be one of {sorted(_KINDS)} or a function, got {norm!r}")
+    return _KINDS[norm](**options)
+
+
+_KINDS: dict[str, Callable[..., nn.Module]] = {
+    "batch": BatchNorm,
+    "group": GroupNorm,
+    "instance": InstanceNorm,
+    "none": NoNorm,
+}
+
+
+def _normalise_groups(module: InstanceNorm | GroupNorm, x: Array, groups: int) -> Array:
+    channels = x.shape[-1]
+    if math.prod(x.shape[1:]) == groups:
+        raise ValueError(
+            "a group of one value has no variance to normalise by: the input has the shape "
+            f"{x.shape}, and {groups} groups. Pool less, or give larger images"
+        )
+    scale, bias = _scale_and_bias(module, channels)
+    middle = tuple(slice(n // 2, n // 2 + 1) for n in x.shape[1:-1])
+    # A voxel of the example itself: its distance from the mean is of the order of the deviation.
+    voxel = lax.stop_gradient(x[(slice(None), *middle)]).astype(jnp.float32)
+    pivot = _over_groups(voxel, groups)
+    m, v = moments(x, tuple(range(1, x.ndim - 1)), pivot)
+    if groups < channels:
+        offset = m - pivot
+        square = _over_groups(v + offset * offset, groups)
+        offset = _over_groups(offset, groups)
+        m, v = offset + pivot, jnp.maximum(square - offset * offset, 0.0)
+    return _affine(x, m, scale * lax.rsqrt(v + module.epsilon), bias, module.dtype or x.dtype)
+
+
+def _over_groups(x: Array, groups: int) -> Array:
+    """The mean over each group of channels, given to each of its channels."""
+    if x.shape[-1] == groups:
+        return x
+    grouped = x.reshape(*x.shape[:-1], groups, -1).mean(-1, keepdims=True)
+    return jnp.broadcast_to(grouped, (*grouped.shape[:-1], x.shape[-1] // groups)).reshape(x.shape)
+
+
+def _scale_and_bias(module: Any, channels: int) -> tuple[Array, Array]:
+    scale = module.param("scale", module.scale_init, (channels,))
+    bias = module.param("bias", nn.initializers.zeros, (channels,))
+    return scale, bias
