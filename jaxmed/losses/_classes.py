@@ -90,6 +90,7 @@ def split_classes(
     if y.shape == x.shape:
         labels = None
         shares = at_least_float32(y)
+        shares = jnp.where((shares >= 0) & (shares <= 1), shares, jnp.nan)
     elif y.shape == x.shape[:-1]:
         labels = _integer_labels(y, name=name)
     else:

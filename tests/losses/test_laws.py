@@ -19,7 +19,7 @@ BATCH, CLASSES = 4, 3
 class Entry(NamedTuple):
     loss: Callable
     kind: str  # of the targets: label, soft, bits, grade or value
-    spatial: tuple[int, ...] = (4, 5)
+    spatial: tuple[int, ...] = (4, 6)
     channels: int = CLASSES
     per_example: bool = True  # False: examples share sums, as in the batch Dice
     extreme: float = 1e30
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 def _both_ranks(name: str, loss: Callable, kind: str, **options) -> dict[str, Entry]:
     return {
-        f"{name}-2d": Entry(loss, kind, (4, 5), **options),
+        f"{name}-2d": Entry(loss, kind, (4, 6), **options),
         f"{name}-3d": Entry(loss, kind, (3, 4, 2), **options),
     }
 
@@ -105,11 +105,19 @@ def _value_and_gradient(name: str) -> Callable:
     return call
 
 
-@pytest.fixture(params=list(REGISTRY))
-def name(request) -> str:
-    return request.param
+every = pytest.mark.parametrize("name", list(REGISTRY))
+# What does not depend on rank is shown without the 3D entries: compiling dominates.
+some = pytest.mark.parametrize("name", [n for n in REGISTRY if not n.endswith("3d")])
+independent = pytest.mark.parametrize("name", [n for n, e in REGISTRY.items() if e.per_example])
+labelled = pytest.mark.parametrize(
+    "name", [n for n, e in REGISTRY.items() if e.kind in ("label", "grade", "bits")]
+)
+spatial = pytest.mark.parametrize(
+    "name", [n for n, e in REGISTRY.items() if e.spatial and not n.endswith("3d")]
+)
 
 
+@every
 def test_jit_equals_eager_one_value_per_example_in_float32(name):
     entry = REGISTRY[name]
     outputs, targets = _data(entry)
@@ -122,6 +130,7 @@ def test_jit_equals_eager_one_value_per_example_in_float32(name):
     np.testing.assert_allclose(compiled, eager, rtol=2e-5, atol=1e-6)
 
 
+@every
 def test_extreme_outputs_have_finite_values_and_gradients(name):
     entry = REGISTRY[name]
     outputs, targets = _data(entry)
@@ -131,6 +140,7 @@ def test_extreme_outputs_have_finite_values_and_gradients(name):
         assert np.isfinite(gradient).all(), scale
 
 
+@every
 def test_padding_rows_have_no_effect_whatever_they_hold(name):
     """Rows of NaN, with labels outside the classes, masked by where."""
     entry = REGISTRY[name]
@@ -151,6 +161,7 @@ def test_padding_rows_have_no_effect_whatever_they_hold(name):
         np.testing.assert_array_equal(values[:2], whole[:2])
 
 
+@every
 def test_all_missing_is_zero_with_zero_gradient(name):
     outputs, targets = _data(REGISTRY[name])
     values, gradient = _value_and_gradient(name)(outputs, targets, jnp.zeros(BATCH))
@@ -158,16 +169,16 @@ def test_all_missing_is_zero_with_zero_gradient(name):
     np.testing.assert_array_equal(gradient, 0)
 
 
+@independent
 def test_vmap_over_examples_is_the_batch(name):
     entry = REGISTRY[name]
-    if not entry.per_example:
-        pytest.skip("scores the batch as one case: its examples share sums by definition")
     outputs, targets = _data(entry)
     one_by_one = jax.jit(jax.vmap(lambda x, y: entry.loss(x[None], y[None])[0]))(outputs, targets)
     whole, _ = _value_and_gradient(name)(outputs, targets, jnp.ones(BATCH))
     np.testing.assert_allclose(one_by_one, whole, rtol=2e-5, atol=1e-6)
 
 
+@some
 def test_bfloat16_outputs_are_computed_in_float32(name):
     entry = REGISTRY[name]
     outputs, targets = _data(entry)
@@ -178,10 +189,9 @@ def test_bfloat16_outputs_are_computed_in_float32(name):
     np.testing.assert_allclose(values, whole, rtol=2e-5, atol=1e-6)
 
 
+@labelled
 def test_label_outside_the_classes_shows(name):
     entry = REGISTRY[name]
-    if entry.kind not in ("label", "grade", "bits"):
-        pytest.skip("its targets have no outside")
     outputs, targets = _data(entry)
     for wrong in (-1, 50):
         targets = targets.at[(0,) * targets.ndim].set(wrong)
@@ -189,11 +199,10 @@ def test_label_outside_the_classes_shows(name):
         assert np.isnan(values[0])
 
 
+@spatial
 def test_masking_single_labels_is_leaving_them_out(name):
     """Masked on a part of the spatial axis equals cutting that part off."""
     entry = REGISTRY[name]
-    if not entry.spatial:
-        pytest.skip("one label per example")
     outputs, targets = _data(entry)
     where = jnp.zeros((BATCH, *entry.spatial), bool).at[:, :2].set(True)
     if entry.kind in ("bits", "value"):

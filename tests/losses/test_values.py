@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,18 @@ from jaxmed import losses
 RNG = np.random.default_rng(3)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order():
+    global RNG
+    RNG = np.random.default_rng(3)
+
+
+def _run(loss, outputs, targets, where=None, **options):
+    """One compiled program: eager calls would compile every operation for itself."""
+    outputs, targets = jax.tree.map(jnp.asarray, (outputs, targets))
+    return jax.jit(partial(loss, **options))(outputs, targets, where=where)
+
+
 def _probabilities(shape, classes):
     logits = RNG.normal(size=(*shape, classes))
     return logits, special.softmax(logits, -1)
@@ -23,10 +37,10 @@ def _probabilities(shape, classes):
 def test_cross_entropy_is_scikit_learns_log_loss():
     logits, p = _probabilities((50,), 4)
     y = RNG.integers(0, 4, 50)
-    value = losses.cross_entropy(logits, y)
+    value = _run(losses.cross_entropy, logits, y)
     assert float(value.mean()) == pytest.approx(sk.log_loss(y, p, labels=range(4)), rel=1e-5)
     one_hot = np.eye(4)[y]
-    np.testing.assert_allclose(losses.cross_entropy(logits, one_hot), value, rtol=1e-6)
+    np.testing.assert_allclose(_run(losses.cross_entropy, logits, one_hot), value, rtol=1e-6)
 
 
 def test_cross_entropy_smoothing_and_weights_by_numpy():
@@ -35,14 +49,14 @@ def test_cross_entropy_smoothing_and_weights_by_numpy():
     w = np.array([0.2, 1.0, 3.0])
     share = 0.8 * np.eye(3)[y] + 0.2 / 3
     expected = -(w * share * np.log(p)).sum(-1).reshape(6, -1).mean(1)
-    value = losses.cross_entropy(logits, y, class_weights=w, label_smoothing=0.2)
+    value = _run(losses.cross_entropy, logits, y, class_weights=w, label_smoothing=0.2)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
 def test_a_class_weight_scales_the_loss_of_its_examples():
     logits, _ = _probabilities((3,), 2)
-    plain = losses.cross_entropy(logits, np.array([0, 1, 1]))
-    heavy = losses.cross_entropy(logits, np.array([0, 1, 1]), class_weights=[1.0, 5.0])
+    plain = _run(losses.cross_entropy, logits, np.array([0, 1, 1]))
+    heavy = _run(losses.cross_entropy, logits, np.array([0, 1, 1]), class_weights=[1.0, 5.0])
     np.testing.assert_allclose(heavy, plain * np.array([1, 5, 5]), rtol=1e-6)
 
 
@@ -51,7 +65,7 @@ def test_where_as_a_weight_is_a_weighted_mean():
     y = RNG.integers(0, 3, (2, 4))
     w = RNG.uniform(size=(2, 4))
     nll = -np.log(np.take_along_axis(p, y[..., None], -1))[..., 0]
-    value = losses.cross_entropy(logits, y, where=w)
+    value = _run(losses.cross_entropy, logits, y, where=w)
     np.testing.assert_allclose(value, (nll * w).sum(1) / w.sum(1), rtol=1e-5)
 
 
@@ -59,20 +73,20 @@ def test_focal_without_focus_is_cross_entropy_and_with_it_the_formula():
     logits, p = _probabilities((5, 2, 2), 3)
     y = RNG.integers(0, 3, (5, 2, 2))
     np.testing.assert_allclose(
-        losses.focal(logits, y, gamma=0.0), losses.cross_entropy(logits, y), rtol=1e-5
+        _run(losses.focal, logits, y, gamma=0.0), _run(losses.cross_entropy, logits, y), rtol=1e-5
     )
     p_true = np.take_along_axis(p, y[..., None], -1)[..., 0]
     w = np.array([1.0, 2.0, 3.0])
     expected = (-w[y] * (1 - p_true) ** 1.5 * np.log(p_true)).reshape(5, -1).mean(1)
-    value = losses.focal(logits, y, gamma=1.5, class_weights=w)
+    value = _run(losses.focal, logits, y, gamma=1.5, class_weights=w)
     np.testing.assert_allclose(value, expected, rtol=1e-4)
-    soft = losses.focal(logits, np.eye(3)[y], gamma=1.5, class_weights=w)
+    soft = _run(losses.focal, logits, np.eye(3)[y], gamma=1.5, class_weights=w)
     np.testing.assert_allclose(soft, value, rtol=1e-5)
 
 
 def test_sigmoid_focal_is_optax():
     logits, y = RNG.normal(size=(6, 4)).astype(np.float32), RNG.integers(0, 2, (6, 4))
-    value = losses.focal(logits, y, activation="sigmoid", alpha=0.25)
+    value = _run(losses.focal, logits, y, activation="sigmoid", alpha=0.25)
     oracle = optax.sigmoid_focal_loss(jnp.asarray(logits), jnp.asarray(y), alpha=0.25, gamma=2.0)
     np.testing.assert_allclose(value, oracle.mean(1), rtol=1e-4)
 
@@ -80,14 +94,14 @@ def test_sigmoid_focal_is_optax():
 def test_binary_cross_entropy_forms():
     x = RNG.normal(size=40)
     y = RNG.integers(0, 2, 40)
-    value = losses.binary_cross_entropy(x, y)
+    value = _run(losses.binary_cross_entropy, x, y)
     assert float(value.mean()) == pytest.approx(sk.log_loss(y, special.expit(x)), rel=1e-5)
-    np.testing.assert_array_equal(losses.binary_cross_entropy(x[:, None], y), value)
-    weighted = losses.binary_cross_entropy(x, y, pos_weight=3.0)
+    np.testing.assert_array_equal(_run(losses.binary_cross_entropy, x[:, None], y), value)
+    weighted = _run(losses.binary_cross_entropy, x, y, pos_weight=3.0)
     np.testing.assert_allclose(weighted, value * np.where(y == 1, 3, 1), rtol=1e-6)
-    smooth = losses.binary_cross_entropy(x, y, label_smoothing=0.2)
+    smooth = _run(losses.binary_cross_entropy, x, y, label_smoothing=0.2)
     np.testing.assert_allclose(
-        smooth, 0.9 * value + 0.1 * losses.binary_cross_entropy(x, 1 - y), rtol=1e-5
+        smooth, 0.9 * value + 0.1 * _run(losses.binary_cross_entropy, x, 1 - y), rtol=1e-5
     )
 
 
@@ -95,15 +109,17 @@ def test_two_class_softmax_is_the_sigmoid_of_the_difference():
     x = RNG.normal(size=(20, 2))
     y = RNG.integers(0, 2, 20)
     np.testing.assert_allclose(
-        losses.cross_entropy(x, y), losses.binary_cross_entropy(x[:, 1] - x[:, 0], y), rtol=1e-4
+        _run(losses.cross_entropy, x, y),
+        _run(losses.binary_cross_entropy, x[:, 1] - x[:, 0], y),
+        rtol=1e-4,
     )
 
 
 def test_ordinal_is_the_sum_of_its_binary_questions():
     x, y = RNG.normal(size=(8, 3)), RNG.integers(0, 4, 8)
-    questions = [losses.binary_cross_entropy(x[:, k], y > k) for k in range(3)]
-    np.testing.assert_allclose(losses.ordinal(x, y), sum(questions), rtol=1e-5)
-    second = losses.ordinal(x, y, importance=[0.0, 2.0, 0.0])
+    questions = [_run(losses.binary_cross_entropy, x[:, k], y > k) for k in range(3)]
+    np.testing.assert_allclose(_run(losses.ordinal, x, y), sum(questions), rtol=1e-5)
+    second = _run(losses.ordinal, x, y, importance=[0.0, 2.0, 0.0])
     np.testing.assert_allclose(second, 2 * questions[1], rtol=1e-5)
 
 
@@ -121,12 +137,14 @@ def test_regression_losses_by_hand_and_missing_targets():
     x, y = jnp.array([[1.0, 5.0], [0.0, 2.0]]), jnp.array([[0.0, jnp.nan], [jnp.nan, jnp.nan]])
     where = ~jnp.isnan(y)
     for loss, expected in ((losses.mse, 1.0), (losses.mae, 1.0), (losses.huber, 0.5)):
-        value = loss(x, y, where=where)
+        value = _run(loss, x, y, where=where)
         np.testing.assert_array_equal(value, [expected, 0.0])
-        gradient = jax.grad(lambda x, loss=loss: loss(x, y, where=where).sum())(x)
+        gradient = jax.grad(lambda x, loss=loss: _run(loss, x, y, where=where).sum())(x)
         assert np.isfinite(gradient).all()
-    np.testing.assert_allclose(losses.huber(jnp.array([4.0]), jnp.array([0.0]), delta=2.0), [6.0])
-    np.testing.assert_array_equal(losses.mse(x[:, :1], jnp.array([0.0, 1.0])), [1.0, 1.0])
+    np.testing.assert_allclose(
+        _run(losses.huber, jnp.array([4.0]), jnp.array([0.0]), delta=2.0), [6.0]
+    )
+    np.testing.assert_array_equal(_run(losses.mse, x[:, :1], jnp.array([0.0, 1.0])), [1.0, 1.0])
 
 
 def _numpy_dice(p, t, smooth=1e-5):
@@ -139,16 +157,16 @@ def test_dice_by_numpy_with_and_without_background():
     logits, p = _probabilities((3, 4, 4), 3)
     y = RNG.integers(0, 3, (3, 4, 4))
     score = _numpy_dice(p, np.eye(3)[y])
-    np.testing.assert_allclose(losses.dice(logits, y), 1 - score[:, 1:].mean(1), rtol=1e-5)
+    np.testing.assert_allclose(_run(losses.dice, logits, y), 1 - score[:, 1:].mean(1), rtol=1e-5)
     np.testing.assert_allclose(
-        losses.dice(logits, y, include_background=True), 1 - score.mean(1), rtol=1e-5
+        _run(losses.dice, logits, y, include_background=True), 1 - score.mean(1), rtol=1e-5
     )
     np.testing.assert_allclose(
-        losses.dice(p, np.eye(3)[y], activation=None, include_background=False),
+        _run(losses.dice, p, np.eye(3)[y], activation=None, include_background=False),
         1 - score[:, 1:].mean(1),
         rtol=1e-5,
     )
-    squared = losses.dice(logits, y, squared=True, include_background=True)
+    squared = _run(losses.dice, logits, y, squared=True, include_background=True)
     t = np.eye(3)[y]
     inter, below = (p * t).sum((1, 2)), (p**2 + t**2).sum((1, 2))
     np.testing.assert_allclose(squared, 1 - (2 * inter / below).mean(1), rtol=1e-4)
@@ -158,10 +176,10 @@ def test_batch_dice_is_the_dice_of_the_concatenated_batch():
     logits, p = _probabilities((4, 3, 3), 3)
     y = RNG.integers(0, 3, (4, 3, 3))
     one_case = 1 - _numpy_dice(p.reshape(1, 12, 3, 3), np.eye(3)[y].reshape(1, 12, 3, 3))
-    value = losses.dice(logits, y, over="batch")
+    value = _run(losses.dice, logits, y, over="batch")
     np.testing.assert_allclose(value, np.full(4, one_case[0, 1:].mean()), rtol=1e-5)
     # The weighted mean over rows with labels is the batch score, whatever the padding.
-    padded = losses.dice(np.concatenate([logits, 9 * logits]), np.concatenate([y, y]),
+    padded = _run(losses.dice, np.concatenate([logits, 9 * logits]), np.concatenate([y, y]),
                          where=np.repeat([1, 0], 4), over="batch")  # fmt: skip
     np.testing.assert_allclose(padded, np.r_[value, np.zeros(4)], rtol=1e-5)
 
@@ -170,20 +188,22 @@ def test_dice_of_a_perfect_and_of_a_wrong_mask():
     y = np.array([[[0, 1], [1, 2]]])
     right, wrong = 40.0 * np.eye(3)[y], 40.0 * np.eye(3)[(y + 1) % 3]
     for loss in (losses.dice, losses.generalized_dice, losses.tversky, losses.focal_tversky):
-        assert float(loss(right, y)[0]) == pytest.approx(0, abs=1e-5), loss
-        assert float(loss(wrong, y)[0]) == pytest.approx(1, abs=1e-3), loss
+        assert float(_run(loss, right, y)[0]) == pytest.approx(0, abs=1e-5), loss
+        assert float(_run(loss, wrong, y)[0]) == pytest.approx(1, abs=1e-3), loss
 
 
 def test_an_empty_class_is_skipped_or_counted():
     y = np.array([[0, 0, 1, 1]])
     logits = 40.0 * np.eye(3)[np.array([[2, 0, 1, 1]])]  # a false voxel of class 2, which is empty
-    assert float(losses.dice(logits, y)[0]) == pytest.approx(0, abs=1e-5)
-    counted = losses.dice(logits, y, empty="count")
+    assert float(_run(losses.dice, logits, y)[0]) == pytest.approx(0, abs=1e-5)
+    counted = _run(losses.dice, logits, y, empty="count")
     assert float(counted[0]) == pytest.approx(0.5, abs=1e-4)
     nothing = np.zeros((1, 4), int)
-    assert float(losses.dice(logits, nothing)[0]) == 0
+    assert float(_run(losses.dice, logits, nothing)[0]) == 0
     for smooth in (0.0, 1e-5):
-        gradient = jax.grad(lambda x, s=smooth: losses.dice(x, nothing, smooth=s).sum())(logits)
+        gradient = jax.grad(lambda x, s=smooth: _run(losses.dice, x, nothing, smooth=s).sum())(
+            logits
+        )
         np.testing.assert_array_equal(gradient, 0)
 
 
@@ -193,28 +213,29 @@ def test_generalized_dice_by_numpy():
     t = np.eye(3)[y]
     w = 1 / t.sum((1, 2)) ** 2
     expected = 1 - 2 * (w * (p * t).sum((1, 2))).sum(1) / (w * (p + t).sum((1, 2))).sum(1)
-    np.testing.assert_allclose(losses.generalized_dice(logits, y), expected, rtol=1e-4)
-    uniform = losses.generalized_dice(logits, y, weighting="uniform")
+    np.testing.assert_allclose(_run(losses.generalized_dice, logits, y), expected, rtol=1e-4)
+    uniform = _run(losses.generalized_dice, logits, y, weighting="uniform")
     expected = 1 - 2 * (p * t).sum((1, 2, 3)) / (p + t).sum((1, 2, 3))
     np.testing.assert_allclose(uniform, expected, rtol=1e-4)
 
 
 def test_tversky_prices_and_dice_as_a_special_case():
     logits, p = _probabilities((2, 6), 3)
-    y = RNG.integers(0, 3, (2, 6))
+    y = np.array([[0, 1, 2, 2, 1, 0], [2, 2, 1, 0, 2, 1]])
     t = np.eye(3)[y]
     tp, fp, fn = (p * t).sum(1), (p * (1 - t)).sum(1), ((1 - p) * t).sum(1)
     index = (tp / (tp + 0.2 * fp + 0.9 * fn))[:, 1:]
     np.testing.assert_allclose(
-        losses.tversky(logits, y, alpha=0.2, beta=0.9), 1 - index.mean(1), rtol=1e-4
+        _run(losses.tversky, logits, y, alpha=0.2, beta=0.9), 1 - index.mean(1), rtol=1e-4
     )
     np.testing.assert_allclose(
-        losses.focal_tversky(logits, y, alpha=0.2, beta=0.9, gamma=2.0),
+        _run(losses.focal_tversky, logits, y, alpha=0.2, beta=0.9, gamma=2.0),
         ((1 - index) ** 0.5).mean(1),
         rtol=1e-4,
     )
     np.testing.assert_allclose(
-        losses.tversky(logits, y, alpha=0.5, beta=0.5, smooth=5e-6), losses.dice(logits, y),
+        _run(losses.tversky, logits, y, alpha=0.5, beta=0.5, smooth=5e-6),
+        _run(losses.dice, logits, y),
         rtol=1e-5,
     )  # fmt: skip
 
@@ -222,16 +243,20 @@ def test_tversky_prices_and_dice_as_a_special_case():
 def test_dice_ce_is_its_parts():
     logits, _ = _probabilities((2, 3, 3), 3)
     y = RNG.integers(0, 3, (2, 3, 3))
-    value = losses.dice_ce(logits, y, dice_weight=0.3, ce_weight=2.0, label_smoothing=0.1)
-    parts = 0.3 * losses.dice(logits, y) + 2 * losses.cross_entropy(logits, y, label_smoothing=0.1)
+    value = _run(losses.dice_ce, logits, y, dice_weight=0.3, ce_weight=2.0, label_smoothing=0.1)
+    parts = 0.3 * _run(losses.dice, logits, y) + 2 * _run(
+        losses.cross_entropy, logits, y, label_smoothing=0.1
+    )
     np.testing.assert_allclose(value, parts, rtol=1e-6)
 
 
 def test_one_sigmoid_channel_takes_a_binary_mask():
     logits = RNG.normal(size=(2, 3, 3, 1))
     mask = RNG.integers(0, 2, (2, 3, 3))
-    value = losses.dice(logits, mask, activation="sigmoid")
-    np.testing.assert_array_equal(value, losses.dice(logits, mask[..., None], activation="sigmoid"))
+    value = _run(losses.dice, logits, mask, activation="sigmoid")
+    np.testing.assert_array_equal(
+        value, _run(losses.dice, logits, mask[..., None], activation="sigmoid")
+    )
     score = _numpy_dice(special.expit(logits), mask[..., None])
     np.testing.assert_allclose(value, 1 - score[:, 0], rtol=1e-5)
 
@@ -243,8 +268,8 @@ def test_a_missing_class_of_a_region_mask():
     bits[:, 0] = 1
     where = np.ones((2, 5, 2), bool)
     where[..., 1] = False
-    value = losses.dice(logits, bits, where=where, activation="sigmoid")
-    first = losses.dice(logits[..., :1], bits[..., :1], activation="sigmoid")
+    value = _run(losses.dice, logits, bits, where=where, activation="sigmoid")
+    first = _run(losses.dice, logits[..., :1], bits[..., :1], activation="sigmoid")
     np.testing.assert_allclose(value, first, rtol=1e-5)
 
 
@@ -253,17 +278,17 @@ def test_deep_supervision_halves_the_weights_and_takes_the_nearest_voxel():
     logits = [RNG.normal(size=(2, *s, 3)) for s in sizes]
     y = RNG.integers(0, 3, (2, 8, 6))
     truth = [y, y[:, 1::2, 1::2], y[:, 2::4, 1::2]]
-    parts = [losses.dice_ce(a, b) for a, b in zip(logits, truth, strict=True)]
+    parts = [_run(losses.dice_ce, a, b) for a, b in zip(logits, truth, strict=True)]
     loss = losses.deep_supervision(losses.dice_ce)
     np.testing.assert_allclose(
-        loss(logits, y), (4 * parts[0] + 2 * parts[1] + parts[2]) / 7, rtol=1e-5
+        _run(loss, logits, y), (4 * parts[0] + 2 * parts[1] + parts[2]) / 7, rtol=1e-5
     )
     skipping = losses.deep_supervision(losses.dice_ce, skip_coarsest=True)
-    np.testing.assert_allclose(skipping(logits, y), (2 * parts[0] + parts[1]) / 3, rtol=1e-5)
+    np.testing.assert_allclose(_run(skipping, logits, y), (2 * parts[0] + parts[1]) / 3, rtol=1e-5)
     own = losses.deep_supervision(losses.dice_ce, weights=[0.0, 0.0, 3.0])
-    np.testing.assert_allclose(own(logits, y), 3 * parts[2], rtol=1e-5)
-    masked = loss(logits, y, where=np.array([True, False]))
-    np.testing.assert_allclose(masked, loss(logits, y) * np.array([1, 0]), rtol=1e-5)
+    np.testing.assert_allclose(_run(own, logits, y), 3 * parts[2], rtol=1e-5)
+    masked = _run(loss, logits, y, where=np.array([True, False]))
+    np.testing.assert_allclose(masked, _run(loss, logits, y) * np.array([1, 0]), rtol=1e-5)
 
 
 def test_deep_supervision_of_sizes_that_do_not_divide():
