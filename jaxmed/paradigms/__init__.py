@@ -1,0 +1,36 @@
+"""Learning paradigms, each a transform on a Network, an Objective or a Learner.
+
+======================  =======================  ==========================================
+transform               from -> to               what it is
+======================  =======================  ==========================================
+:func:`with_heads`      Network -> Network       named heads on one trunk (hard sharing)
+:func:`supervised`      loss -> Objective        targets in the batch
+:func:`weighted`        Objectives -> Objective  a weighted sum
+:func:`mean_teacher`    Objective -> Objective   consistency with a moving average of oneself
+:func:`pseudo_label`    Objective -> Objective   FixMatch: confident predictions as targets
+:func:`ensemble`        Learner -> Learner       independent members as one program
+:func:`alternate`       Learners -> Learner      players that take turns, adversaries included
+======================  =======================  ==========================================
+"""
+
+from jaxmed.paradigms._alternate import alternate
+from jaxmed.paradigms._ensemble import ensemble, member, member_key
+from jaxmed.paradigms._heads import Head, with_heads
+from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
+from jaxmed.paradigms._pseudo_label import pseudo_label
+from jaxmed.paradigms._supervised import supervised
+from jaxmed.paradigms._weighted import weighted
+
+__all__ = [
+    "Head",
+    "alternate",
+    "ensemble",
+    "mean_teacher",
+    "member",
+    "member_key",
+    "predict_with_teacher",
+    "pseudo_label",
+    "supervised",
+    "weighted",
+    "with_heads",
+]

@@ -1,0 +1,76 @@
+"""Supervised learning: targets in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jaxmed.core import Array, Objective, stateless, weighted_mean
+
+Loss = Callable[..., Array]
+"""``(outputs, targets, *, where=None) -> (batch,)``, as in :mod:`jaxmed.losses`."""
+
+
+def supervised(
+    loss: Loss,
+    *,
+    output: str = "logits",
+    target: str = "label",
+    inputs: str = "image",
+    known: str | Callable[[Array], Array] | None = None,
+) -> Objective:
+    """Minimise a loss between an endpoint of the network and an array of the batch.
+
+    Classification, regression, segmentation, ordinal and multi-label learning differ in the loss
+    and in the names alone: a segmenter is ``supervised(losses.dice_ce, target="mask")``.
+
+    Args:
+        loss: per-example loss, ``(outputs, targets, *, where=None) -> (batch,)``.
+        output: the endpoint it looks at.
+        target: the batch's array of targets.
+        inputs: the batch's array that the network is given.
+        known: which targets are known, if not all are: the name of a boolean array of the batch
+            broadcastable to the targets, or a function from the targets to one, such as
+            ``lambda label: label >= 0``. Examples with no known target do not count.
+
+    Returns:
+        The objective. The batch's ``weight`` (0 for padding rows), where there is one, weights
+        the examples.
+
+    Raises:
+        KeyError: when traced, if the network or the batch lacks a name; says which it has.
+
+    >>> import jax, jax.numpy as jnp, flax.linen as nn, jaxmed as jm
+    >>> network = jm.from_linen(nn.Dense(2))
+    >>> batch = {"image": jnp.ones((3, 4)), "label": jnp.array([0, 1, -1])}
+    >>> objective = supervised(jm.losses.cross_entropy, known=lambda label: label >= 0)
+    >>> params, state = network.init(jax.random.key(0), batch["image"])
+    >>> wrap = lambda tree: {"net": tree, "obj": {}}
+    >>> loss, _ = objective.loss(network, wrap(params), wrap(state), batch, jax.random.key(1))
+    >>> loss.shape
+    ()
+    """
+
+    def evaluate(network, params, state, batch, key):
+        endpoints, net = network.apply(
+            params["net"], state["net"], named(batch, inputs, "batch"), key=key, train=True
+        )
+        outputs = named(endpoints, output, "network")
+        targets = named(batch, target, "batch")
+        weight = batch.get("weight")
+        if known is None:
+            values = loss(outputs, targets)
+        else:
+            where = known(targets) if callable(known) else named(batch, known, "batch")
+            values = loss(outputs, targets, where=where)
+            counts = where.reshape(where.shape[0], -1).any(axis=1).astype(values.dtype)
+            weight = counts if weight is None else weight * counts
+        return weighted_mean(values, weight), ({**state, "net": net}, {})
+
+    return stateless(evaluate)
+
+
+def named(arrays, name: str, holder: str) -> Array:
+    """An array by name, or an error that says which names there are."""
+    if name not in arrays:
+        raise KeyError(f"the {holder} has no {name!r}; it has {sorted(arrays)}")
+    return arrays[name]

@@ -1,0 +1,148 @@
+"""The laws of an objective."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxmed.core import Batch, Key, Network, Objective, stateless
+from jaxmed.paradigms import weighted
+from jaxmed.testing._law import Laws, assert_close, assert_finite, assert_like, assert_same
+
+
+def check_objective(
+    objective: Objective,
+    network: Network,
+    batch: Batch,
+    *,
+    key: Key | None = None,
+    inputs: str = "image",
+    rtol: float = 1e-4,
+) -> list[str]:
+    """Check that an objective keeps the laws of :class:`jaxmed.core.Objective`.
+
+    Args:
+        objective: the objective.
+        network: a network to check it on.
+        batch: what it looks at. If it has a ``weight``, what stands in rows of weight 0 must not
+            matter (checked where the network keeps no running statistics).
+        key: where randomness comes from; ``jax.random.key(0)`` if absent.
+        inputs: the batch's array by which the network is initialised.
+        rtol: relative tolerance between programs that ought to agree.
+
+    Returns:
+        The names of the laws checked.
+
+    Raises:
+        AssertionError: naming the first law that is broken.
+
+    >>> import flax.linen as nn
+    >>> import jaxmed as jm
+    >>> batch = {"image": jnp.ones((2, 5)), "label": jnp.array([0, 2])}
+    >>> network = jm.from_linen(nn.Dense(3))
+    >>> "weight 0 gives a zero gradient" in check_objective(
+    ...     jm.supervised(jm.losses.cross_entropy), network, batch
+    ... )
+    True
+    """
+    key = jax.random.key(0) if key is None else key
+    law = Laws("the objective")
+    net_params, net_state = jax.jit(network.init)(key, batch[inputs])
+
+    @jax.jit
+    def initialised():
+        own_params, own_state = objective.init(key, network, net_params, net_state, batch)
+        return {"net": net_params, "obj": own_params}, {"net": net_state, "obj": own_state}
+
+    def program(objective):
+        def both(params, state, batch):
+            return jax.value_and_grad(
+                lambda params: objective.loss(network, params, state, batch, key), has_aux=True
+            )(params)
+
+        return both
+
+    params, state = initialised()
+    law(
+        "the same key gives the same parameters and state",
+        lambda: assert_same(initialised(), (params, state)),
+    )
+    run = jax.jit(program(objective))
+    (value, (state_after, metrics)), gradient = run(params, state, batch)
+
+    def scalars():
+        assert value.shape == (), f"the loss has the shape {value.shape}"
+        assert jnp.issubdtype(value.dtype, jnp.floating), f"the loss is {value.dtype}"
+        for name, metric in metrics.items():
+            assert jnp.shape(metric) == (), f"metric {name!r} has the shape {jnp.shape(metric)}"
+
+    law("the loss and the metrics are scalars", scalars)
+    law("the loss and its gradient are finite", lambda: assert_finite((value, gradient)))
+    law("a step keeps the state's structure", lambda: assert_like(state_after, state))
+    law(
+        "what comes after a step keeps the state's structure",
+        lambda: assert_like(jax.jit(objective.after)(params, state_after), state),
+    )
+    law(
+        "the same key gives the same loss and gradient",
+        lambda: assert_same(run(params, state, batch)[0][0], value),
+    )
+    law(
+        "a compiled loss equals an eager one",
+        lambda: assert_close(
+            objective.loss(network, params, state, batch, key)[0], value, rtol=rtol
+        ),
+    )
+
+    def nested(tree, **others):
+        return {"net": tree["net"], "obj": {"a": tree["obj"], **others}}
+
+    @jax.jit
+    def times(weight, batch):
+        return program(weighted({"a": objective}, {"a": weight}))(
+            nested(params), nested(state), batch
+        )
+
+    def alone():
+        (same, _), same_gradient = times(1.0, batch)
+        assert_close((same, same_gradient), (value, nested(gradient)), rtol=rtol)
+
+    law("weighted alone it is itself", alone)
+
+    def zero():
+        _, none = times(0.0, batch)
+        assert_same(none, jax.tree.map(jnp.zeros_like, none))
+
+    law("weight 0 gives a zero gradient", zero)
+
+    def beside():
+        other = stateless(
+            lambda network, params, state, batch, key: (
+                jnp.square(jax.random.normal(key)),
+                (state, {}),
+            )
+        )
+        extended = weighted({"0 first": other, "a": objective, "z last": other})
+        extra = {"0 first": {}, "z last": {}}
+        (_, (_, measured)), with_others = jax.jit(program(extended))(
+            nested(params, **extra), nested(state, **extra), batch
+        )
+        assert_close(measured["a/loss"], value, rtol=rtol)
+        assert_close(with_others["obj"]["a"], gradient["obj"], rtol=rtol)
+        assert_close(with_others["net"], gradient["net"], rtol=rtol)
+
+    law("another objective beside it changes no draw", beside)
+    if "weight" in batch and not jax.tree.leaves(net_state):
+        # Padding holds a real example's copy by convention; anything else must do as well.
+        pads = jnp.asarray(batch["weight"]) == 0
+        moved = {
+            name: array
+            if name.startswith("weight")
+            else jnp.where(pads.reshape(-1, *[1] * (jnp.ndim(array) - 1)), array[:1], array)
+            for name, array in batch.items()
+        }
+        law(
+            "rows of weight 0 do not count",
+            lambda: assert_close(run(params, state, moved)[0][0], value, rtol=rtol),
+        )
+    return law.held
