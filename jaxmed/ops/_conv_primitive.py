@@ -34,6 +34,7 @@ from jaxmed.ops import _conv_native as native
 from jaxmed.ops import _conv_pure as pure
 from jaxmed.ops import _conv_xla as xla
 from jaxmed.ops._conv_geometry import Geometry
+from jaxmed.ops._conv_partition import needs_devices, partitioned
 
 OPERANDS = {
     "output": ("input", "kernel"),
@@ -72,13 +73,20 @@ def bilinear(
 
 def _same_varying(left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Inside `shard_map`: both operands varying over the same axes, so that gradients add up."""
-    axes = [frozenset(getattr(jax.typeof(a), "vma", frozenset())) for a in (left, right)]
+    axes = [_varying(jax.typeof(a)) for a in (left, right)]
     both = axes[0] | axes[1]
     operands = [
         lax.pcast(a, tuple(both - own), to="varying") if both - own else a
         for a, own in zip((left, right), axes, strict=True)
     ]
     return operands[0], operands[1]
+
+
+def _varying(aval: Any) -> frozenset[str]:
+    """Mesh axes of `shard_map` over which a value varies (the attribute's name has changed)."""
+    if hasattr(aval, "vma"):
+        return frozenset(aval.vma)
+    return frozenset(aval.mat.varying) if hasattr(aval, "mat") else frozenset()
 
 
 def _result(kind: str, left: Any, right: Any, params: dict[str, Any]) -> tuple[int, ...]:
@@ -98,10 +106,9 @@ def _result(kind: str, left: Any, right: Any, params: dict[str, Any]) -> tuple[i
 
 def _abstract(kind: str, left: Any, right: Any, **params: Any) -> Any:
     shape = _result(kind, left, right, params)
-    varying = getattr(left, "vma", frozenset())
-    if varying:
-        return jax.core.ShapedArray(shape, left.dtype, vma=varying)
-    return jax.core.ShapedArray(shape, left.dtype)
+    # Of the same rank: what it says about meshes holds for the result too.
+    like = left if len(left.shape) == len(shape) else right
+    return like.update(shape=shape, dtype=left.dtype, weak_type=False)
 
 
 def _transpose(
@@ -177,16 +184,23 @@ def _run_pure(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> ja
     )
 
 
-def _run_native(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> jax.Array:
-    return native.native(
-        kind,
-        left,
-        right,
-        shape=_result(kind, left, right, params),
-        geometry=params["geometry"],
-        members=params["members"],
-        stacked=params["stacked"],
-    )
+def _run_native(
+    kind: str, left: jax.Array, right: jax.Array, *, divide: bool, **params: Any
+) -> jax.Array:
+    """The native call, divided among devices where there are several."""
+    geometry, stacked = params["geometry"], params["stacked"]
+
+    def call(left: jax.Array, right: jax.Array, *, members: int | None) -> jax.Array:
+        shape = _result(kind, left, right, {**params, "members": members})
+        return native.native(
+            kind, left, right, shape=shape, geometry=geometry, members=members, stacked=stacked
+        )
+
+    if not divide:
+        return call(left, right, members=params["members"])
+    several = params["members"] is not None
+    fn = partitioned(kind, call, rank=geometry.rank, stacked=stacked, members=several)
+    return fn(left, right)
 
 
 def _native_name(kind: str, left: jax.Array, right: jax.Array, params: dict[str, Any]) -> str:
@@ -206,13 +220,15 @@ def _native_name(kind: str, left: jax.Array, right: jax.Array, params: dict[str,
     )
 
 
-def _run_cpu(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> jax.Array:
+def _run_cpu(
+    kind: str, left: jax.Array, right: jax.Array, *, divide: bool, **params: Any
+) -> jax.Array:
     form = params["form"]
     if form == "xla":
         return _run_xla(kind, left, right, **params)
     if form in ("auto", "onednn"):
         if _native_name(kind, left, right, params):
-            return _run_native(kind, left, right, **params)
+            return _run_native(kind, left, right, divide=divide, **params)
         if form == "onednn":
             loaded = native.library()
             why = loaded if isinstance(loaded, str) else "oneDNN has no fast kernel for it"
@@ -220,6 +236,16 @@ def _run_cpu(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> jax
                 f"conv='onednn': {left.dtype} {left.shape} with {right.shape}: {why}"
             )
     return _run_pure(kind, left, right, **params)
+
+
+def _lower_cpu(
+    kind: str, context: mlir.LoweringRuleContext, left: Any, right: Any, **params: Any
+) -> Any:
+    where = context.module_context.axis_context
+    # Inside `shard_map` the operands are one device's own; elsewhere XLA divides them.
+    divide = isinstance(where, mlir.ShardingContext) and len(where.device_assignment or ()) > 1
+    run = partial(_run_cpu, kind, divide=divide, **params)
+    return mlir.lower_fun(run, False)(context, left, right)
 
 
 _compiled = jax.jit(
@@ -233,6 +259,5 @@ for _kind, _primitive in _primitives.items():
     ad.defbilinear(_primitive, partial(_transpose, _kind, 0), partial(_transpose, _kind, 1))
     batching.primitive_batchers[_primitive] = partial(_batch, _kind)
     mlir.register_lowering(_primitive, mlir.lower_fun(partial(_run_xla, _kind), False))
-    mlir.register_lowering(
-        _primitive, mlir.lower_fun(partial(_run_cpu, _kind), False), platform="cpu"
-    )
+    mlir.register_lowering(_primitive, partial(_lower_cpu, _kind), platform="cpu")
+needs_devices(_primitives.values())
