@@ -9,9 +9,22 @@ faults of a data set at once. Nothing here imports JAX: this room runs on the ho
 
 from jaxmed.data._batches import Batches, batches
 from jaxmed.data._catalogue import MEDMNIST, MedMNIST
+from jaxmed.data._check import check
+from jaxmed.data._decathlon import DecathlonSource, decathlon
 from jaxmed.data._download import cache_root, data_root, fetch
 from jaxmed.data._error import RULES, DataError, Fault
+from jaxmed.data._geometry import (
+    crop_or_pad,
+    crop_or_pad_scan,
+    random_patch,
+    resample_spacing,
+    to_space,
+    write_mask,
+)
+from jaxmed.data._intensity import normalise
+from jaxmed.data._manifest import ManifestSource, manifest
 from jaxmed.data._medmnist import ChecksumWarning, medmnist
+from jaxmed.data._scan import Scan, Space, read_image, read_mask, read_space
 from jaxmed.data._source import (
     ArraySource,
     ListSource,
@@ -33,24 +46,41 @@ __all__ = [
     "Batches",
     "ChecksumWarning",
     "DataError",
+    "DecathlonSource",
     "Fault",
     "Fold",
     "ListSource",
+    "ManifestSource",
     "MedMNIST",
+    "Scan",
     "Source",
+    "Space",
     "as_source",
     "batches",
     "cache_root",
     "case_ids",
+    "check",
     "check_disjoint",
     "column",
+    "crop_or_pad",
+    "crop_or_pad_scan",
     "data_root",
+    "decathlon",
     "fetch",
     "folds",
     "in_memory",
+    "manifest",
     "map_source",
     "medmnist",
+    "normalise",
+    "random_patch",
+    "read_image",
+    "read_mask",
+    "read_space",
+    "resample_spacing",
     "split",
     "subset",
     "take",
+    "to_space",
+    "write_mask",
 ]
