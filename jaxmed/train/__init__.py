@@ -1,8 +1,12 @@
 """Training: fit, optimizers, devices, checkpoints, logs, predictions over a source.
 
 :func:`fit` runs any Learner over batches, resumes where it was killed, and keeps the best state.
+:func:`predict` applies one to a whole source. :func:`optimizer` and :func:`schedule` build what
+``learner`` takes, by name; :func:`parameter_average` makes a learner predict with averaged
+parameters. :func:`data_mesh` gives the devices to share batches among.
 """
 
+from jaxmed.train._average import parameter_average
 from jaxmed.train._checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -12,10 +16,14 @@ from jaxmed.train._checkpoint import (
     restore,
     save,
 )
+from jaxmed.train._compilation import enable_compilation_cache
 from jaxmed.train._devices import data_mesh, place_batch, state_shardings
 from jaxmed.train._fit import FitResult, fit
 from jaxmed.train._loggers import Logger, jsonl, tensorboard
 from jaxmed.train._nonfinite import NonFiniteLossError
+from jaxmed.train._optimizers import optimizer, schedule
+from jaxmed.train._pmap import PmapStep, pmap_step
+from jaxmed.train._predict import predict
 
 __all__ = [
     "Checkpoint",
@@ -25,13 +33,20 @@ __all__ = [
     "FitResult",
     "Logger",
     "NonFiniteLossError",
+    "PmapStep",
     "data_mesh",
+    "enable_compilation_cache",
     "fit",
     "jsonl",
     "latest",
+    "optimizer",
+    "parameter_average",
     "place_batch",
+    "pmap_step",
+    "predict",
     "restore",
     "save",
+    "schedule",
     "state_shardings",
     "tensorboard",
 ]

@@ -39,6 +39,19 @@ def data_mesh(n: int | None = None, *, devices: Sequence[jax.Device] | None = No
     return Mesh(np.asarray(devices[:n]), (AXIS,), axis_types=(AxisType.Auto,))
 
 
+def choose_mesh(mesh: Mesh | None, devices: int | Sequence[jax.Device] | None) -> Mesh | None:
+    """The mesh that :func:`fit`'s arguments ask for; ``None`` for the default device alone."""
+    if mesh is not None and devices is not None:
+        raise ValueError("fit takes a mesh or devices, not both")
+    if devices is not None:
+        return data_mesh(devices) if isinstance(devices, int) else data_mesh(devices=devices)
+    if mesh is None and jax.process_count() > 1:
+        return data_mesh()
+    if mesh is not None and len(mesh.axis_names) != 1:
+        raise ValueError(f"fit needs a mesh with one axis, got {mesh.axis_names}")
+    return mesh
+
+
 def state_shardings(
     mesh: Mesh, state: PyTree, *, shard_parameters: bool = False, minimum: int = 2**16
 ) -> PyTree:
@@ -55,6 +68,7 @@ def state_shardings(
     Returns:
         A tree of ``NamedSharding``.
     """
+    name = mesh.axis_names[0]
 
     def place(leaf: Any) -> NamedSharding:
         shape = leaf.shape
@@ -64,7 +78,7 @@ def state_shardings(
             if fitting:
                 # The last of equally long axes: an output axis, whose gradient is local.
                 longest = max(fitting, key=lambda axis: (shape[axis], axis))
-                spec = PartitionSpec(*(axis if i == longest else None for i in range(len(shape))))
+                spec = PartitionSpec(*[name if i == longest else None for i in range(len(shape))])
         return NamedSharding(mesh, spec)
 
     return jax.tree.map(place, state)

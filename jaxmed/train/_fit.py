@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +16,16 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from jaxmed.core import Key, Learner, LearnerState
-from jaxmed.train import _checkpoint
-from jaxmed.train._checkpoint import CheckpointMismatchError
-from jaxmed.train._devices import data_mesh, place_batch
+from jaxmed.train._arguments import check_options, has_metric, total_steps
+from jaxmed.train._devices import choose_mesh, place_batch
 from jaxmed.train._loggers import Logger, jsonl, tensorboard
 from jaxmed.train._nonfinite import NonFiniteLossError, cases_of
-from jaxmed.train._program import Report, abstract, program
+from jaxmed.train._program import Carry, Report, program
 from jaxmed.train._progress import Mode, Progress, close_epoch, judge, observe
+from jaxmed.train._resume import clear, identity, load, saver
 from jaxmed.train._runners import scanned, stepwise
 
+_log = logging.getLogger("jaxmed.train")
 _LAG = 8  # Steps by which the host's look at the metrics trails the device.
 _PAUSE = 60.0  # Seconds between checkpoints, unless checkpoint_every says otherwise.
 
@@ -82,8 +83,9 @@ def fit(
 
     Args:
         learner: any learner.
-        batches: as :func:`jaxmed.data.batches` makes them, or any object with ``len(b)`` (steps an
-            epoch), ``b[step]`` (the batch of a step, a pure function of it) and ``b.iterate(start)``.
+        batches: as :func:`jaxmed.data.batches` makes them, or any object with ``len(b)``, the steps
+            of an epoch, ``b[step]``, the batch of a step and a pure function of it, and
+            ``b.iterate(start)``.
         key: of the run; ``jax.random.key(seed)`` by default.
         seed: see ``key``.
         epochs: how long to train; this or ``steps``.
@@ -129,69 +131,67 @@ def fit(
         Bitwise resumption holds on CPU; on GPU with ``--xla_gpu_deterministic_ops=true``.
     """
     per_epoch = len(batches)
-    total = _total(epochs, steps, per_epoch)
-    _check_monitor(monitor, mode, patience, evaluate)
+    total = total_steps(epochs, steps, per_epoch)
+    check_options(
+        monitor=monitor,
+        mode=mode,
+        patience=patience,
+        evaluate=evaluate,
+        at_least_one={
+            "evaluate_every": evaluate_every,
+            "keep": keep,
+            "checkpoint_every": checkpoint_every,
+            "log_every": log_every,
+        },
+    )
     key = jax.random.key(seed) if key is None else key
-    mesh = _mesh(mesh, devices)
+    mesh = choose_mesh(mesh, devices)
     local = mesh is not None and getattr(batches, "shard", (0, 1))[1] > 1
     folder = None if out is None else Path(out)
     begun = time.monotonic()
 
     first = place_batch(batches[0], mesh, local=local)
     compiled = program(learner, key, first, mesh=mesh, shard_parameters=shard_parameters)
-    identity = {"steps_per_epoch": per_epoch, "key": np.asarray(jax.random.key_data(key)).tolist()}
-    at, best_state = Progress(), None
+    shared = identity(key, per_epoch)
+    save = saver(folder, shared)
     if folder is not None and not resume:
-        _clear(folder)
-    if folder is not None and _checkpoint.latest(folder / "checkpoints") is not None:
-        like = abstract(jax.eval_shape(learner.init, key, first), compiled.shardings)
-        found = _checkpoint.restore(folder / "checkpoints", like)
-        at = _same_run(found, identity)
-        state = found.state
-        if at.best is not None:
-            best = _checkpoint.restore(folder / "best", like, step=at.best["step"])
-            best_state = compiled.copy(best.state)
+        clear(folder)
+    at, best_state = Progress(), None
+    found = load(folder, shared, learner, compiled, key, first)
+    if found is not None:
+        state, best_state, at = found
     elif state is None:
         state = compiled.init(key, first)
     carry = compiled.begin(state)
-    del state
-    earlier, saved = at.seconds, time.monotonic()
+    del state, found
+    earlier = at.seconds
 
     def seconds() -> float:
         return round(earlier + time.monotonic() - begun, 3)
-
-    def save(name: str, state: LearnerState, keep: int) -> Path | None:
-        if folder is None:
-            return None
-        note = {"progress": at._replace(seconds=seconds())._asdict(), **identity}
-        return _checkpoint.save(folder / name, at.step, state, note, keep=keep)
-
-    def read(steps: int, report: Report) -> None:
-        """Take in what the device reported of some steps."""
-        nonlocal at
-        report = jax.device_get(report)
-        if steps == 1 and np.ndim(report.halted) == 0:
-            report = jax.tree.map(lambda x: x[None], report)
-        for i in range(steps):
-            metrics = {name: float(value[i]) for name, value in report.metrics.items()}
-            if report.halted[i]:
-                kept = save("halted", carry.state, keep=1)
-                cases = cases_of(batches, at.step)
-                raise NonFiniteLossError(at.step, metrics, cases, carry.state, kept)
-            at = observe(at._replace(step=at.step + 1), metrics, float(report.count[i]))
-            if log_every and at.step % log_every == 0:
-                write({"step": at.step, **{f"step/{name}": x for name, x in metrics.items()}})
-
-    def write(record: dict[str, Any]) -> None:
-        for logger in loggers:
-            logger.write(record)
 
     if loggers is None:
         loggers = []
         if folder is not None:
             loggers = [jsonl(folder / "metrics.jsonl"), tensorboard(folder / "tensorboard")]
-    if jax.process_index() != 0:
+    if jax.process_index() != 0 or at.step >= total or at.stopped is not None:
         loggers = []
+
+    def write(record: dict[str, Any]) -> None:
+        for logger in loggers:
+            logger.write(record)
+
+    def take_in(report: Report, carry: Carry, at: Progress) -> Progress:
+        """What the device reports of some steps, taken into the progress."""
+        for metrics, count, halted in _rows(report):
+            if halted:
+                # The carry may be of a later step: since the bad one it has not changed.
+                kept = save("halted", carry.state, at, 1)
+                cases = cases_of(batches, at.step)
+                raise NonFiniteLossError(at.step, metrics, cases, carry.state, kept)
+            at = observe(at._replace(step=at.step + 1), metrics, count)
+            if log_every and at.step % log_every == 0:
+                write({"step": at.step, **{f"step/{name}": x for name, x in metrics.items()}})
+        return at
 
     with contextlib.ExitStack() as stack:
         for logger in loggers:
@@ -202,41 +202,47 @@ def fit(
         )
         runner = scanned if compile_epochs else stepwise
         run = stack.enter_context(runner(compiled, batches, at.step, mesh, local=local))
+        saved = time.monotonic()
         while at.step < total and at.stopped is None:
             epoch = at.step // per_epoch + 1
             stop = min(total, epoch * per_epoch)
             if checkpoint_every:
                 stop = min(stop, (at.step // checkpoint_every + 1) * checkpoint_every)
-            pending: deque[tuple[int, Report]] = deque()
-            for carry, made, report in run(carry, at.step, stop):
-                pending.append((made, report))
+            pending: deque[Report] = deque()
+            for new, made, report in run(carry, at.step, stop):
+                carry = new
+                pending.append(report)
                 bar.update(made)
                 if len(pending) > _LAG:
-                    read(*pending.popleft())
+                    at = take_in(pending.popleft(), carry, at)
             while pending:
-                read(*pending.popleft())
+                at = take_in(pending.popleft(), carry, at)
+
             ended = at.step == total
-            if ended or at.step % per_epoch == 0:
+            closed = ended or at.step % per_epoch == 0
+            if closed:
                 evaluated = {}
                 if evaluate is not None and (ended or epoch % evaluate_every == 0):
                     evaluated = _numbers(evaluate(carry.state))
                 at = close_epoch(at, epoch, seconds(), evaluated)
                 record = at.history[-1]
                 if evaluated or monitor.startswith("train/"):
-                    _has(record, monitor)
+                    has_metric(record, monitor)
                     at, improved = judge(at, monitor, mode)
                     if improved:
                         best_state = compiled.copy(carry.state)
-                        save("best", carry.state, keep=2)
+                        save("best", carry.state, at, 2)
+                    if patience is not None and at.waited >= patience:
+                        at = at._replace(stopped="patience")
                 write(record)
+                _log.info("%s", record)
                 bar.set_postfix(_shown(record, monitor))
-            if patience is not None and at.waited >= patience:
-                at = at._replace(stopped="patience")
-            due = time.monotonic() - saved > _PAUSE and at.step % per_epoch == 0
             if checkpoint_every:
                 due = at.step % checkpoint_every == 0
-            if due or ended or at.stopped:
-                save("checkpoints", carry.state, keep=keep)
+            else:
+                due = closed and time.monotonic() - saved > _PAUSE
+            if due or ended or at.stopped is not None:
+                save("checkpoints", carry.state, at._replace(seconds=seconds()), keep)
                 saved = time.monotonic()
     return FitResult(
         state=carry.state,
@@ -249,59 +255,12 @@ def fit(
     )
 
 
-def _total(epochs: int | None, steps: int | None, per_epoch: int) -> int:
-    if (epochs is None) == (steps is None):
-        raise ValueError("fit needs either epochs or steps")
-    total = epochs * per_epoch if steps is None else steps
-    if total < 1:
-        raise ValueError(f"fit needs at least one step, got epochs={epochs}, steps={steps}")
-    return total
-
-
-def _check_monitor(monitor: str, mode: str, patience: int | None, evaluate: Any) -> None:
-    if mode not in ("max", "min"):
-        raise ValueError(f"mode must be 'max' or 'min', got {mode!r}")
-    if patience is not None and evaluate is None and not monitor.startswith("train/"):
-        raise ValueError(
-            f"patience needs evaluate= to give {monitor!r}, or a monitor such as 'train/loss'"
-        )
-
-
-def _has(record: dict[str, Any], monitor: str) -> None:
-    if monitor not in record:
-        names = sorted(set(record) - {"epoch", "step", "seconds"})
-        raise ValueError(f"there is no metric monitor={monitor!r} to judge by; there are {names}")
-
-
-def _mesh(mesh: Mesh | None, devices: int | Sequence[jax.Device] | None) -> Mesh | None:
-    if mesh is not None and devices is not None:
-        raise ValueError("fit takes a mesh or devices, not both")
-    if devices is not None:
-        if isinstance(devices, int):
-            return data_mesh(devices)
-        return data_mesh(devices=devices)
-    if mesh is None and jax.process_count() > 1:
-        return data_mesh()
-    return mesh
-
-
-def _clear(folder: Path) -> None:
-    if jax.process_index() == 0:
-        for name in ("checkpoints", "best", "halted", "tensorboard"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _same_run(found: _checkpoint.Checkpoint, identity: dict[str, Any]) -> Progress:
-    """The progress noted in a checkpoint, if it is one of this run."""
-    for name, wanted in identity.items():
-        if found.note.get(name) != wanted:
-            raise CheckpointMismatchError(
-                f"the checkpoint {found.folder} is of another run: {name} was "
-                f"{found.note.get(name)} and is {wanted}. Run in another folder, or start afresh "
-                f"(resume=False)"
-            )
-    at = Progress.from_json(found.note["progress"])
-    return at
+def _rows(report: Report) -> Iterator[tuple[dict[str, float], float, bool]]:
+    """The metrics, count and flag of each step that a report is about."""
+    report = jax.tree.map(np.atleast_1d, jax.device_get(report))
+    for i in range(len(report.halted)):
+        metrics = {name: float(value[i]) for name, value in report.metrics.items()}
+        yield metrics, float(report.count[i]), bool(report.halted[i])
 
 
 def _numbers(evaluated: dict[str, Any]) -> dict[str, float]:

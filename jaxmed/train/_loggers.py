@@ -26,7 +26,7 @@ class Logger(NamedTuple):
 
 
 def jsonl(path: str | Path) -> Logger:
-    """Log to a file of JSON lines; a number that is not finite is written as ``null``.
+    r"""Log to a file of JSON lines; a number that is not finite is written as ``null``.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
@@ -34,7 +34,7 @@ def jsonl(path: str | Path) -> Logger:
     >>> log.start(0)
     >>> log.write({"step": 1, "train/loss": 0.5})
     >>> path.read_text()
-    '{"step": 1, "train/loss": 0.5}\\n'
+    '{"step": 1, "train/loss": 0.5}\n'
     """
     path = Path(path)
 

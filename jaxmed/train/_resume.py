@@ -1,0 +1,86 @@
+"""What a run finds in its folder, and what it leaves there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxmed.core import Batch, Key, Learner, LearnerState
+from jaxmed.train import _checkpoint
+from jaxmed.train._checkpoint import Checkpoint, CheckpointError, CheckpointMismatchError
+from jaxmed.train._program import Program, abstract
+from jaxmed.train._progress import Progress
+
+Save = Callable[[str, LearnerState, Progress, int], Path | None]
+"""``(name, state, progress, keep)`` saves in ``folder/name``."""
+
+
+def identity(key: Key, per_epoch: int) -> dict[str, Any]:
+    """What two runs must share for one to go on where the other stopped."""
+    return {
+        "steps_per_epoch": per_epoch,
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+    }
+
+
+def saver(folder: Path | None, shared: dict[str, Any]) -> Save:
+    """The function that saves a run's state; it does nothing without a folder."""
+
+    def save(name: str, state: LearnerState, at: Progress, keep: int) -> Path | None:
+        if folder is None:
+            return None
+        note = {"progress": at._asdict(), **shared}
+        return _checkpoint.save(folder / name, at.step, state, note, keep=keep)
+
+    return save
+
+
+def clear(folder: Path) -> None:
+    """Delete what an earlier run left, for one that starts afresh."""
+    if jax.process_index() == 0:
+        for name in ("checkpoints", "best", "halted", "tensorboard"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def load(
+    folder: Path | None,
+    shared: dict[str, Any],
+    learner: Learner,
+    compiled: Program,
+    key: Key,
+    batch: Batch,
+) -> tuple[LearnerState, LearnerState | None, Progress] | None:
+    """The state, the best state and the progress to go on from, if there are checkpoints."""
+    if folder is None or _checkpoint.latest(folder / "checkpoints") is None:
+        return None
+    like = abstract(jax.eval_shape(learner.init, key, batch), compiled.shardings)
+    found = _checkpoint.restore(folder / "checkpoints", like)
+    _check_shared(found, shared)
+    at = Progress.from_json(found.note["progress"])
+    if at.best is None:
+        return found.state, None, at
+    try:
+        best = _checkpoint.restore(folder / "best", like, step=at.best["step"])
+    except CheckpointMismatchError:
+        raise
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the run in {found.folder} can go on, but its best state is lost: {error}. To go on "
+            f"without it, give the state that jaxmed.train.restore reads to fit(state=)"
+        ) from error
+    return found.state, best.state, at
+
+
+def _check_shared(found: Checkpoint, shared: dict[str, Any]) -> None:
+    for name, wanted in shared.items():
+        if found.note.get(name) != wanted:
+            raise CheckpointMismatchError(
+                f"the checkpoint {found.folder} is of another run: {name} was "
+                f"{found.note.get(name)} and is {wanted} now. Run in another folder, or start "
+                f"afresh (resume=False)"
+            )
