@@ -7,15 +7,25 @@ Convolution: `conv`, `conv_transpose`, and `conv_general_dilated` for Flax modul
 
 Pooling: `max_pool`, `avg_pool`, `stochastic_pool`. Grids: `upsample`, `resample`, `warp`,
 `affine_grid`, `identity_grid`, `spline_prefilter`, `gaussian_blur`. Windows over large volumes:
-`sliding_windows`, `window_importance`.
+`sliding_windows`, `window_importance`. Masks: `distance_transform`, `connected_components`,
+`binary_erode`, `binary_dilate`, `binary_open`, `binary_close`, `binary_fill_holes`.
 """
 
 from __future__ import annotations
 
 from jaxmed.ops._blur import gaussian_blur
+from jaxmed.ops._components import connected_components
 from jaxmed.ops._config import config
 from jaxmed.ops._conv import conv, conv_general_dilated, conv_transpose
+from jaxmed.ops._distance import distance_transform
 from jaxmed.ops._grid import affine_grid, identity_grid
+from jaxmed.ops._morphology import (
+    binary_close,
+    binary_dilate,
+    binary_erode,
+    binary_fill_holes,
+    binary_open,
+)
 from jaxmed.ops._pool import avg_pool, max_pool, stochastic_pool
 from jaxmed.ops._resample import resample, spline_prefilter, warp
 from jaxmed.ops._upsample import upsample
@@ -24,10 +34,17 @@ from jaxmed.ops._windows import sliding_windows, window_importance
 __all__ = [
     "affine_grid",
     "avg_pool",
+    "binary_close",
+    "binary_dilate",
+    "binary_erode",
+    "binary_fill_holes",
+    "binary_open",
     "config",
+    "connected_components",
     "conv",
     "conv_general_dilated",
     "conv_transpose",
+    "distance_transform",
     "gaussian_blur",
     "identity_grid",
     "max_pool",

@@ -1,0 +1,96 @@
+"""Connected components of a mask, inside ``jit``."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmed.core import Array
+from jaxmed.ops._neighbours import neighbourhood, shifted
+
+
+def connected_components(mask: Array, *, connectivity: int = 1) -> tuple[Array, Array]:
+    """Number the connected components of a mask.
+
+    Labels travel along whole lines in both directions, then every label's owner is told of the
+    smallest label that met it (hooking) and all follow (pointer jumping): about ten rounds even
+    for a serpentine through the whole volume. Equal to ``scipy.ndimage.label``: components are
+    numbered in the order of their first voxel.
+
+    Args:
+        mask: ``(*spatial)``, non-zero inside. Use ``jax.vmap`` for batches.
+        connectivity: Voxels are neighbours if they differ by 1 along at most this many axes:
+            1 (faces) up to the number of axes (corners too).
+
+    Returns:
+        ``(labels, count)``: int32 ``(*spatial)``, 0 outside, and the int32 number of components.
+
+    Raises:
+        ValueError: If ``connectivity`` does not fit the number of axes.
+
+    References:
+        Shiloach and Vishkin, An O(log n) parallel connectivity algorithm, J. Algorithms 3, 1982.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> labels, count = connected_components(jnp.array([1, 1, 0, 1]))
+        >>> labels.tolist(), int(count)
+        ([1, 1, 0, 2], 2)
+    """
+    mask = jnp.asarray(mask)
+    structure = neighbourhood(mask.ndim, connectivity, name="mask", shape=mask.shape)
+    inside = mask != 0
+    if mask.size == 0:
+        return jnp.zeros(mask.shape, jnp.int32), jnp.int32(0)
+    nowhere = jnp.int32(mask.size)
+    own = jnp.arange(mask.size, dtype=jnp.int32).reshape(mask.shape)
+    # Axis neighbours are served by whole lines, so only the diagonal ones are left.
+    diagonal = [offset for offset in structure if sum(map(abs, offset)) > 1]
+
+    def one_round(carry):
+        before, _ = carry
+        labels = before
+        for axis in reversed(range(mask.ndim)):
+            labels = _along(labels, inside, axis, nowhere)
+        if diagonal:
+            least = labels
+            for offset in diagonal:
+                least = jnp.minimum(least, shifted(labels, offset, nowhere))
+            labels = jnp.where(inside, least, nowhere)
+        changed = (labels != before).any()
+        flat = labels.ravel().at[before.ravel()].min(labels.ravel(), mode="drop")
+        parents = flat
+        for _ in range(2):
+            followed = jnp.take(parents, flat, mode="clip")
+            flat = jnp.where(inside.ravel(), followed, nowhere)
+        return flat.reshape(mask.shape), changed
+
+    start = jnp.where(inside, own, nowhere)
+    labels, _ = lax.while_loop(lambda carry: carry[1], one_round, (start, jnp.bool_(True)))
+    rank = _running_count((inside & (labels == own)).ravel())
+    numbered = jnp.where(inside, jnp.take(rank, labels.ravel(), mode="clip").reshape(mask.shape), 0)
+    return numbered, rank[-1]
+
+
+def _along(labels: Array, inside: Array, axis: int, nowhere: Array) -> Array:
+    """Smallest label of each unbroken run of a line."""
+    rows, open_ = jnp.moveaxis(labels, axis, 0), jnp.moveaxis(inside, axis, 0)
+
+    def carry_on(carry, row):
+        label, here = row
+        carry = jnp.where(here, jnp.minimum(label, carry), nowhere)
+        return carry, carry
+
+    start = jnp.full(rows.shape[1:], nowhere, labels.dtype)
+    _, rows = lax.scan(carry_on, start, (rows, open_))
+    _, rows = lax.scan(carry_on, start, (rows, open_), reverse=True)
+    return jnp.moveaxis(rows, 0, axis)
+
+
+def _running_count(flags: Array) -> Array:
+    """Inclusive count of True, in two levels: XLA's own cumulative sum is slow on CPU."""
+    width = max(int(flags.size**0.5), 1)
+    padded = jnp.pad(flags, (0, -flags.size % width)).astype(jnp.int32).reshape(-1, width)
+    _, inner = lax.scan(lambda c, x: (c + x, c + x), jnp.zeros(len(padded), jnp.int32), padded.T)
+    before = jnp.cumsum(inner[-1]) - inner[-1]
+    return (inner.T + before[:, None]).ravel()[: flags.size]

@@ -1,0 +1,139 @@
+"""Distance transform, components and morphology against SciPy."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from jaxmed import ops
+
+# Few shapes, so that every example after the first of a shape runs a compiled program.
+SHAPES = [(17,), (1,), (9, 14), (5, 1), (6, 9, 7), (3, 2, 4, 3)]
+MASKS = st.tuples(
+    st.sampled_from(SHAPES), st.sampled_from([0.1, 0.4, 0.6, 0.9]), st.integers(0, 999)
+)
+SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
+
+_distance = jax.jit(lambda mask, spacing: ops.distance_transform(mask, spacing=spacing))
+_components = jax.jit(ops.connected_components, static_argnames="connectivity")
+
+
+def _mask(case):
+    shape, density, seed = case
+    return np.random.default_rng(seed).random(shape) < density
+
+
+@SETTINGS
+@given(MASKS, st.sampled_from([1.0, 0.37, 5.0]))
+def test_distance_equals_scipy(case, first):
+    mask = _mask(case)
+    spacing = np.array([first, 1.0, 2.5, 0.5], np.float32)[: mask.ndim]
+    got = _distance(mask, spacing)
+    if mask.all():
+        assert np.isposinf(got).all()
+    else:
+        want = ndimage.distance_transform_edt(mask, sampling=spacing)
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
+
+
+def test_distance_batches_defaults_and_extremes():
+    masks = np.random.default_rng(0).random((3, 8, 5)) < 0.8
+    got = jax.vmap(ops.distance_transform)(masks)
+    want = [ndimage.distance_transform_edt(m) for m in masks]
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    assert np.isposinf(ops.distance_transform(jnp.ones((3, 4)))).all()
+    assert float(ops.distance_transform(jnp.zeros((3, 4))).sum()) == 0
+    # One zero in the corner of a long volume: the largest distances there are.
+    far = jnp.ones((300, 4, 5)).at[0, 0, 0].set(0)
+    want = ndimage.distance_transform_edt(far, sampling=(3, 1, 1))
+    np.testing.assert_allclose(ops.distance_transform(far, spacing=(3, 1, 1)), want, rtol=1e-6)
+
+
+@SETTINGS
+@given(MASKS, st.integers(1, 3))
+def test_components_equal_scipy_label_for_label(case, connectivity):
+    mask = _mask(case)
+    connectivity = min(connectivity, mask.ndim)
+    labels, count = _components(mask, connectivity=connectivity)
+    structure = ndimage.generate_binary_structure(mask.ndim, connectivity)
+    want, number = ndimage.label(mask, structure)
+    assert int(count) == number
+    np.testing.assert_array_equal(labels, want)
+
+
+def test_components_follow_a_serpentine_and_batch():
+    snake = np.zeros((15, 16), bool)
+    snake[::2] = True
+    for row in range(1, 15, 2):
+        snake[row, -1 if row % 4 == 1 else 0] = True
+    labels, count = _components(snake)
+    assert int(count) == 1
+    np.testing.assert_array_equal(labels, snake)
+    rows, counts = jax.vmap(ops.connected_components)(jnp.array([[1, 0, 1], [1, 1, 0]]))
+    assert rows.tolist() == [[1, 0, 2], [1, 1, 0]]
+    assert counts.tolist() == [2, 1]
+
+
+@settings(max_examples=24, deadline=None, derandomize=True)
+@given(
+    st.tuples(
+        st.sampled_from([(9, 14), (6, 7, 5)]), st.sampled_from([0.3, 0.6, 0.9]), st.integers(0, 99)
+    ),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.booleans(),
+)
+def test_morphology_equals_scipy(case, connectivity, iterations, border):
+    mask = _mask(case)
+    options = {"connectivity": connectivity, "iterations": iterations}
+    theirs = {
+        "structure": ndimage.generate_binary_structure(mask.ndim, connectivity),
+        "iterations": iterations,
+    }
+    for ours, scipys, extra in (
+        (ops.binary_erode, ndimage.binary_erosion, {"border_value": border}),
+        (ops.binary_dilate, ndimage.binary_dilation, {"border_value": border}),
+        (ops.binary_open, ndimage.binary_opening, {}),
+        (ops.binary_close, ndimage.binary_closing, {}),
+    ):
+        got = ours(mask, **options, **extra)
+        np.testing.assert_array_equal(got, scipys(mask, **theirs, **extra), err_msg=str(ours))
+
+
+@SETTINGS
+@given(MASKS)
+def test_fill_holes_equals_scipy(case):
+    mask = _mask(case)
+    np.testing.assert_array_equal(
+        jax.jit(ops.binary_fill_holes)(mask), ndimage.binary_fill_holes(mask)
+    )
+
+
+def test_own_structure_need_not_be_symmetric_nor_hold_its_middle():
+    mask = np.random.default_rng(3).random((9, 8)) < 0.6
+    structure = np.array([[0, 1, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0], [1, 0, 0]])
+    for ours, scipys in (
+        (ops.binary_erode, ndimage.binary_erosion),
+        (ops.binary_dilate, ndimage.binary_dilation),
+    ):
+        got = jax.jit(lambda m, f=ours: f(m, structure=structure))(mask)
+        np.testing.assert_array_equal(got, scipys(mask, structure))
+
+
+def test_errors_name_the_rule():
+    mask = jnp.ones((4, 4))
+    with pytest.raises(ValueError, match=r"spacing has shape \(3,\)"):
+        ops.distance_transform(mask, spacing=(1, 1, 1))
+    with pytest.raises(ValueError, match="must be positive"):
+        ops.distance_transform(mask, spacing=(1, 0))
+    with pytest.raises(ValueError, match="expected 1 to 2"):
+        ops.connected_components(mask, connectivity=3)
+    with pytest.raises(ValueError, match="axes of odd length"):
+        ops.binary_erode(mask, structure=np.ones((2, 3)))
+    with pytest.raises(ValueError, match="structure is empty"):
+        ops.binary_erode(mask, structure=np.zeros((3, 3)))
