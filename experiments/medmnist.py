@@ -1,0 +1,155 @@
+"""Classify a MedMNIST set from scratch, by the protocol of its authors.
+
+    jaxmed train medmnist --dataset breastmnist --network resnet18 --seed 0 --epochs 100
+
+Adam at 1e-3, batches of 128, 100 epochs, the learning rate times 0.1 at 50 % and 75 %, the model
+of the best validation AUC; images scaled to [-1, 1], no augmentation. AUC and ACC are as MedMNIST
+defines them: the mean one-against-rest AUC, and the accuracy of the most probable class (of each
+label at 0.5, where there are several).
+
+Expected on BreastMNIST, test set, ResNet-18 at 28 x 28: AUC .901, ACC .863 published (MedMNIST v2);
+about 15 minutes on two CPU cores. On RetinaMNIST: AUC .717, ACC .524.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import jaxmed as jm
+from jaxmed.data import MEDMNIST, in_memory, map_source, medmnist
+from jaxmed.report import Results, class_pictures, classification, split_sizes, stage
+
+_TASKS = {
+    "binary": "binary",
+    "multiclass": "multi-class",
+    "ordinal": "ordinal",
+    "multilabel": "multi-label",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One training and test.
+
+    Args:
+        dataset: one of MedMNIST's 18 sets.
+        network: with the stem for small images at 28, the standard one above.
+        size: side of the images: 28, 64, 128 or 224.
+        seed: of parameters, order of batches and dropout.
+        epochs: passes over the training set.
+        batch: images of a step.
+        learning_rate: at the start.
+        compile_epochs: keep the data on the device and make each epoch one program.
+    """
+
+    dataset: str = "breastmnist"
+    network: Literal["resnet18", "resnet50"] = "resnet18"
+    size: int = 28
+    seed: int = 0
+    epochs: int = 100
+    batch: int = 128
+    learning_rate: float = 1e-3
+    compile_epochs: bool = False
+
+
+def run(config: Config, out: Path) -> Results:
+    """Train, keep the best epoch by validation AUC, measure on the test set."""
+    seconds: dict[str, float] = {}
+    with stage(seconds, "data"):
+        parts = {name: _read(config, name) for name in ("train", "val", "test")}
+    entry, classes = MEDMNIST[config.dataset], parts["train"].classes
+    task = _TASKS[entry.task]
+    several = task == "multi-label"
+
+    make = getattr(jm.networks, config.network)
+    network = jm.from_linen(make(len(classes), stem="small" if config.size <= 32 else "standard"))
+    loss = jm.losses.binary_cross_entropy if several else jm.losses.cross_entropy
+    batches = jm.data.batches(parts["train"], config.batch, seed=config.seed)
+    optimizer = jm.train.optimizer(
+        "adam", config.learning_rate, schedule="multistep", steps=config.epochs * len(batches)
+    )
+    learner = jm.learner(network, jm.supervised(loss), optimizer)
+
+    def predict(state: Any, part: str) -> np.ndarray:
+        logits = jm.train.predict(learner, state, parts[part], size=config.batch)
+        return _sigmoid(logits) if several else _softmax(logits)
+
+    def evaluate(state: Any) -> dict[str, float]:
+        labels, p = jm.data.column(parts["val"], "label"), predict(state, "val")
+        return {"val/auc": mean_auc(labels, p), "val/loss": mean_loss(labels, p)}
+
+    result = jm.fit(
+        learner, batches, seed=config.seed, epochs=config.epochs, evaluate=evaluate,
+        monitor="val/auc", out=out, compile_epochs=config.compile_epochs,
+    )  # fmt: skip
+    seconds["training"] = result.seconds
+
+    with stage(seconds, "evaluation"):
+        test = parts["test"]
+        results = classification(
+            jm.data.column(test, "label"),
+            predict(result.best_state, "test"),
+            task=task,
+            classes=classes,
+            cases=test.case_ids,
+            title=f"{config.dataset}, {config.network}, {config.size} x {config.size}",
+            description=(
+                f"A {config.network} trained from scratch for {config.epochs} epochs on "
+                f"{len(parts['train'])} images of {config.dataset}; the epoch of the best "
+                f"validation AUC ({result.best['val/auc']:.3f}, epoch {result.best['epoch']}) is "
+                f"measured on the {len(test)} test images."
+            ),
+            splits=split_sizes(parts, classes=classes),
+            flow=(
+                f"{sum(map(len, parts.values()))} images of {config.dataset}",
+                "official split of MedMNIST, by image: the set names no patients",
+            ),
+            history=result.history,
+            best_step=result.best["step"],
+            seconds=seconds,
+            notes=tuple(test.notes),
+        )
+        images = [0.5 + 0.5 * test[i]["image"] for i in range(len(test))]
+        pictures = class_pictures(images, results.scores, classes=classes)
+    return results.replace(pictures=pictures)
+
+
+def mean_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """MedMNIST's AUC, over the classes of which there are cases and others."""
+    if labels.ndim == 1:
+        labels = labels[:, None] == np.arange(scores.shape[1])
+    areas = [jm.stats.auc(y, s).value for y, s in zip(labels.T, scores.T) if 0 < y.sum() < len(y)]
+    return float(np.mean(areas))
+
+
+def mean_loss(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Cross-entropy: of the class, or the mean over labels."""
+    p = np.clip(scores, 1e-7, 1 - 1e-7)
+    if labels.ndim == 1:
+        return float(-np.log(p[np.arange(len(p)), labels]).mean())
+    return float(-np.where(labels == 1, np.log(p), np.log(1 - p)).mean())
+
+
+def _read(config: Config, part: str) -> Any:
+    source = medmnist(config.dataset, part, size=config.size)
+    scale = lambda batch: {**batch, "image": (batch["image"] - 0.5) / 0.5}  # noqa: E731
+    return in_memory(map_source(source, scale, batched=True))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(0.5 * logits))
+
+
+if __name__ == "__main__":
+    from jaxmed.cli import train_file
+
+    train_file(__file__)

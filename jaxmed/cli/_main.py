@@ -1,0 +1,106 @@
+"""Which command was asked for, and how its errors are told."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+import jaxmed
+
+# name: (module of the command, what it does). A module has `run(arguments) -> exit code`.
+_COMMANDS = {
+    "demo": ("_demo", "train and evaluate on brain anatomy, without any download"),
+    "train": ("_train", "run an experiment: a file of experiments/, by name or path"),
+    "list": ("_list", "list the experiments"),
+    "evaluate": ("_evaluate", "measure any framework's predictions against a reference"),
+    "predict": ("_predict", "segment an image with a trained run, in the scan's own space"),
+    "data": ("_data", "`data check PATH`: list every fault of a data set"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the `jaxmed` command.
+
+    Args:
+        arguments: as on the command line, without the program's name; by default `sys.argv`'s.
+
+    Returns:
+        The exit code.
+    """
+    arguments = [*(sys.argv[1:] if arguments is None else arguments)]
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] in ("--version", "-V"):
+        print(f"jaxmed {jaxmed.__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in _COMMANDS:
+        print(
+            f"jaxmed: error: there is no command {name!r}; there are {', '.join(_COMMANDS)}",
+            file=sys.stderr,
+        )
+        return 2
+    module = _COMMANDS[name][0]
+    return _guarded(lambda: importlib.import_module(f"jaxmed.cli.{module}").run(rest), debug=debug)
+
+
+def train_file(path: str | os.PathLike, arguments: Sequence[str] | None = None) -> None:
+    """Run one experiment's file and leave the process with its exit code.
+
+    Args:
+        path: the file; it has `Config` and `run`.
+        arguments: as after `jaxmed train EXPERIMENT`; by default `sys.argv`'s.
+    """
+    rest = [*(sys.argv[1:] if arguments is None else arguments)]
+    sys.exit(main(["train", os.fspath(path), *rest]))
+
+
+def _guarded(command: Callable[[], int], *, debug: bool) -> int:
+    """Tell a user's mistake in one line; let a traceback through for `--debug`."""
+    shown = warnings.showwarning
+    warnings.showwarning = _show_warning
+    try:
+        return command()
+    except KeyboardInterrupt:
+        print("\njaxmed: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has left: no error of ours, and nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, RuntimeError, KeyError, ImportError) as error:
+        if debug:
+            raise
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
+        print(f"jaxmed: error: {kind}{text or type(error).__name__}", file=sys.stderr)
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("jaxmed."):
+            print("(--debug shows where)", file=sys.stderr)
+        return 2
+    finally:
+        warnings.showwarning = shown
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"jaxmed: warning: {message}", file=file or sys.stderr)
+
+
+def _help() -> str:
+    lines = [
+        "jaxmed: medical images, from data on disk to a trained model and a report one can trust.",
+        "",
+        "usage: jaxmed COMMAND [options]",
+        "",
+        *(f"  {name:<10} {text}" for name, (_, text) in _COMMANDS.items()),
+        "",
+        "  --help     this text; `jaxmed COMMAND --help` tells a command's options",
+        "  --version  the version",
+        "  --debug    show the traceback of an error",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,241 @@
+"""Which figures a report shows, with their captions and descriptions."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxmed.report._confusion import confusion_figure, confusion_matrix
+from jaxmed.report._curves import precision_recall_figure, reliability_figure, roc_figure
+from jaxmed.report._gallery import case_figure, to_display
+from jaxmed.report._history import learning_curves, measures
+from jaxmed.report._regression import agreement_figure, observed_figure
+from jaxmed.report._results import Results
+from jaxmed.report._segments import distribution_figure
+from jaxmed.report._style import to_svg
+
+# More curves than this are a tangle: the rest is in the table.
+_CURVES = 8
+
+
+def figure_groups(results: Results) -> list[dict[str, Any]]:
+    """Sections of figures: `{id, name, figures: [{svg, caption, wide}]}`."""
+    groups = [
+        ("training", "Training", _training(results)),
+        ("predictions", "Predictions", _predictions(results)),
+        ("agreement", "Agreement", _agreement(results)),
+    ]
+    return [
+        {"id": id_, "name": name, "figures": figures} for id_, name, figures in groups if figures
+    ]
+
+
+def case_exhibits(results: Results) -> list[dict[str, Any]]:
+    """Pictures with masks, drawn."""
+    shown = []
+    for i, picture in enumerate(results.pictures):
+        if isinstance(picture.prediction, str) or picture.prediction is None:
+            continue
+        figure = case_figure(picture, classes=results.classes)
+        alt = (
+            f"{picture.rank} case {picture.case}: the image, the true and the predicted outline of "
+            f"{', '.join(results.classes)}. {picture.caption}"
+        )
+        shown.append(
+            {
+                "svg": to_svg(figure, name=f"case{i}", alt=alt),
+                "rank": picture.rank,
+                "case": picture.case,
+                "caption": picture.caption,
+            }
+        )
+    return shown
+
+
+def galleries(results: Results) -> list[dict[str, Any]]:
+    """Pictures with class names, as thumbnails by rank."""
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for picture in results.pictures:
+        if not isinstance(picture.prediction, str):
+            continue
+        source, width, height = _thumbnail(picture.image)
+        shown.setdefault(picture.rank, []).append(
+            {
+                "source": source,
+                "width": width,
+                "height": height,
+                "caption": picture.caption,
+                "case": picture.case,
+                "right": picture.prediction == picture.truth,
+                "alt": f"Case {picture.case}: {picture.caption}",
+            }
+        )
+    return [{"name": rank.capitalize(), "pictures": found} for rank, found in shown.items()]
+
+
+def _exhibit(figure: Figure, name: str, caption: str, alt: str, *, wide: bool = False) -> dict:
+    return {"svg": to_svg(figure, name=name, alt=alt), "caption": caption, "wide": wide}
+
+
+def _training(results: Results) -> list[dict[str, Any]]:
+    panels = measures(results.history)
+    if not panels:
+        return []
+    figure = learning_curves(results.history, best=results.best_step)
+    ends = []
+    for part, (_, values) in panels.get("loss", {}).items():
+        ends.append(f"{part} loss from {values[0]:.3f} to {values[-1]:.3f}")
+    alt = "Learning curves. " + "; ".join(ends)
+    caption = "Learning curves. Long ones are a running median over the faint values."
+    return [_exhibit(figure, "history", caption, alt)]
+
+
+def _interval_text(results: Results, name: str) -> str:
+    estimate = results.metrics.get(name)
+    if estimate is None:
+        return ""
+    return f"{estimate.value:.3f} ({estimate.lower:.3f} to {estimate.upper:.3f})"
+
+
+def _predictions(results: Results) -> list[dict[str, Any]]:
+    if results.scores is None:
+        return []
+    y, s = np.asarray(results.scores.labels), np.asarray(results.scores.scores)
+    groups = results.scores.groups
+    if results.task == "regression":
+        return _numbers(results, y, s)
+    if results.task == "binary":
+        return _binary(results, y, s, groups)
+    one_hot = y if results.task == "multi-label" else (y[:, None] == np.arange(s.shape[1]))
+    both = [i for i in range(s.shape[1]) if 0 < one_hot[:, i].sum() < len(y)][:_CURVES]
+    figures = []
+    if both:
+        names = [results.classes[i] for i in both]
+        captions = [_interval_text(results, f"auc/{name}") for name in names]
+        curves = one_hot[:, both].astype(float), s[:, both]
+        figures.append(
+            _exhibit(
+                roc_figure(*curves, classes=names, captions=captions),
+                "roc",
+                "ROC of each class against the rest, with the area and its interval. The dotted "
+                "line is chance.",
+                "ROC curves. " + "; ".join(f"{n}: AUC {c}" for n, c in zip(names, captions)),
+            )
+        )
+        figures.append(
+            _exhibit(
+                precision_recall_figure(*curves, classes=names),
+                "pr",
+                "Precision against recall; the dotted lines are the prevalences.",
+                f"Precision-recall curves of {', '.join(names)}.",
+            )
+        )
+    if results.task != "multi-label":
+        figures += _calls(results, y, s)
+        figures.append(_reliability(results, y, s))
+    return figures
+
+
+def _binary(results: Results, y: Any, s: Any, groups: Any) -> list[dict[str, Any]]:
+    figures = []
+    p = s[:, 1]
+    if 0 < y.sum() < len(y):
+        area = _interval_text(results, "auc")
+        precision = _interval_text(results, "average_precision")
+        positive = results.classes[1]
+        figures.append(
+            _exhibit(
+                roc_figure(y, p, captions=[f"AUC {area}"], groups=groups),
+                "roc",
+                f"ROC for {positive}, with the area and its interval. The dotted line is chance.",
+                f"ROC curve, AUC {area}.",
+            )
+        )
+        figures.append(
+            _exhibit(
+                precision_recall_figure(y, p, captions=[f"AP {precision}"], groups=groups),
+                "pr",
+                f"Precision against recall for {positive}.",
+                f"Precision-recall curve, average precision {precision}.",
+            )
+        )
+    return [*figures, *_calls(results, y, s), _reliability(results, y, p)]
+
+
+def _calls(results: Results, y: Any, s: Any) -> list[dict[str, Any]]:
+    top = s.argmax(1)
+    table = confusion_matrix(y, top, len(results.classes))
+    right = int(np.diag(table).sum())
+    told = "; ".join(
+        f"true {truth}: " + ", ".join(f"{n} as {c}" for n, c in zip(row, results.classes) if n)
+        for truth, row in zip(results.classes, table)
+    )
+    return [
+        _exhibit(
+            confusion_figure(y, top, classes=results.classes),
+            "confusion",
+            "Counts; the shade is the share of the true class.",
+            f"Confusion matrix, {right} of {len(y)} right. {told}.",
+        )
+    ]  # fmt: skip
+
+
+def _reliability(results: Results, y: Any, p: Any) -> dict[str, Any]:
+    ece = _interval_text(results, "ece")
+    return _exhibit(
+        reliability_figure(y, p, caption=f"ECE {ece}" if ece else ""),
+        "reliability",
+        "Observed against predicted, in bins of equal width, with 95% Wilson intervals; below, how "
+        "many cases each bin holds. ECE uses 15 bins.",
+        f"Reliability diagram, expected calibration error {ece or 'undefined'}.",
+    )
+
+
+def _numbers(results: Results, y: Any, s: Any) -> list[dict[str, Any]]:
+    error = _interval_text(results, "mae")
+    return [
+        _exhibit(
+            observed_figure(y, s), "observed", "Predicted against true; the line is equality.",
+            f"Predicted against true values, mean absolute error {error}.",
+        ),
+        _exhibit(
+            agreement_figure(y, s), "bland",
+            "Bland and Altman: difference against mean, with the bias and limits of agreement.",
+            f"Bland-Altman plot, bias {_interval_text(results, 'bias')}.",
+        ),
+    ]  # fmt: skip
+
+
+def _agreement(results: Results) -> list[dict[str, Any]]:
+    if results.overlap is None or "dice" not in results.overlap.values:
+        return []
+    dice = np.asarray(results.overlap.values["dice"], float)
+    medians = "; ".join(
+        f"{name}: median {np.nanmedian(column):.3f}"
+        for name, column in zip(results.classes, dice.T)
+        if np.isfinite(column).any()
+    )
+    return [
+        _exhibit(
+            distribution_figure(dice, classes=results.classes), "dice",
+            "Dice of every case (points), median (line) and quartiles (bar).",
+            f"Distribution of Dice over {len(dice)} cases. {medians}.", wide=True,
+        )
+    ]  # fmt: skip
+
+
+def _thumbnail(image: Any, limit: int = 320) -> tuple[str, int, int]:
+    from PIL import Image
+
+    x = (255 * to_display(image)).round().astype(np.uint8)
+    picture = Image.fromarray(x)
+    if max(picture.size) > limit:
+        picture.thumbnail((limit, limit))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/png;base64,{encoded}", *picture.size

@@ -1,0 +1,141 @@
+"""What a run hands to a report: one frozen record, whatever made the predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+TASKS = ("binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation")
+
+
+class Split(NamedTuple):
+    """The size of one part of the data.
+
+    Attributes:
+        name: `train`, `validation`, `test`, ...
+        cases: number of examples.
+        groups: number of patients, or None where the data names none.
+        counts: examples of each class (or with each label), by class name.
+    """
+
+    name: str
+    cases: int
+    groups: int | None = None
+    counts: Mapping[str, int] = {}
+
+
+class Scores(NamedTuple):
+    """Predictions of a classifier or a regression, one row a case.
+
+    Attributes:
+        labels: (cases,) class, or (cases, tasks) 0/1 for multi-label, or (cases,) numbers.
+        scores: (cases, classes) probabilities, (cases, tasks), or (cases,) numbers.
+        cases: names of the cases.
+        groups: patient of each case, or None.
+    """
+
+    labels: NDArray[Any]
+    scores: NDArray[Any]
+    cases: Sequence[str]
+    groups: Sequence[Any] | None = None
+
+
+class Overlap(NamedTuple):
+    """Agreement of predicted and true masks, case by case.
+
+    Attributes:
+        cases: names of the cases.
+        values: metric name to (cases, classes) array; NaN where a metric is undefined (the
+            structure is in neither mask).
+        groups: patient of each case, or None.
+    """
+
+    cases: Sequence[str]
+    values: Mapping[str, NDArray[np.floating]]
+    groups: Sequence[Any] | None = None
+
+
+class Picture(NamedTuple):
+    """One case to look at.
+
+    Attributes:
+        case: its name.
+        rank: why it is shown: `best`, `median`, `worst`, ...
+        image: (height, width) or (height, width, 3).
+        truth: mask (height, width) of classes, or the name of the true class.
+        prediction: likewise.
+        caption: what a reader should know, e.g. the case's Dice.
+        aspect: height of a pixel over its width, from the voxel spacing.
+    """
+
+    case: str
+    rank: str
+    image: NDArray[Any]
+    truth: NDArray[np.integer] | str | None = None
+    prediction: NDArray[np.integer] | str | None = None
+    caption: str = ""
+    aspect: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """All that a report tells. Build it with `classification` or `segmentation`, or by hand.
+
+    Args:
+        title: what was studied.
+        task: one of `TASKS`.
+        classes: class names; for segmentation without the background.
+        metrics: name to `jaxmed.stats.Estimate`.
+        headline: the metrics shown first.
+        scores: predictions, for classification and regression.
+        overlap: per-case agreement, for segmentation.
+        splits: sizes of the parts of the data.
+        flow: how the data came to these parts, one sentence a step.
+        history: rows of the training log.
+        best_step: the step whose model was kept, marked in the learning curves.
+        pictures: cases to look at.
+        config: the run's settings.
+        environment: what `environment()` returned.
+        command: the command that made the run.
+        seed: its seed.
+        seconds: wall-clock time, by stage; `total` is the sum unless given.
+        notes: warnings that belong beside the numbers (checksums, exclusions, ...).
+        description: a paragraph on the study.
+        masks: where predicted masks were written, by case.
+    """
+
+    title: str
+    task: str
+    classes: tuple[str, ...]
+    metrics: Mapping[str, Any]
+    headline: tuple[str, ...] = ()
+    scores: Scores | None = None
+    overlap: Overlap | None = None
+    splits: tuple[Split, ...] = ()
+    flow: tuple[str, ...] = ()
+    history: Sequence[Mapping[str, Any]] = ()
+    best_step: int | None = None
+    pictures: tuple[Picture, ...] = ()
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    command: str = ""
+    seed: int | None = None
+    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    description: str = ""
+    masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"task is one of {', '.join(TASKS)}, got {self.task!r}")
+        unknown = [name for name in self.headline if name not in self.metrics]
+        if unknown:
+            raise ValueError(f"headline names no metric: {unknown}; there are {[*self.metrics]}")
+
+    def replace(self, **fields: Any) -> Results:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **fields)

@@ -1,0 +1,121 @@
+"""How every figure looks: colours that all readers can tell apart, and vector output for HTML."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette, in an order in which neighbours differ in lightness too.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8c6d31")
+DASHES = ("-", "--", "-.", ":")
+INK, MUTED, GRID, PAPER = "#1b1f24", "#667080", "#dde2e8", "#fefefe"
+
+# In a page the colours above become CSS variables, so that a figure follows light and dark.
+_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"} | {
+    colour: f"--c{i}" for i, colour in enumerate(PALETTE)
+}
+
+_RC: dict[str, Any] = {
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.8,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "jaxmed",
+}
+
+
+def style() -> Any:
+    """A context in which figures are made and saved; the reader's own settings stay as they are."""
+    return matplotlib.rc_context(_RC)
+
+
+def new_figure(
+    width: float = 4.6, height: float = 3.4, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, Sequence[Axes]]:
+    """Make a figure that no window or global state knows of, and its axes in reading order."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, list(axes.flat)
+
+
+def colour_of(index: int) -> str:
+    """Colour of the i-th class or curve."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def dash_of(index: int) -> str:
+    """Line style of the i-th curve, so that colour is never the only difference."""
+    return DASHES[(index // len(PALETTE) + index) % len(DASHES)]
+
+
+def to_svg(figure: Figure, *, name: str, alt: str) -> str:
+    """Write a figure as one inline SVG element that follows the page's colours.
+
+    Args:
+        figure: any Matplotlib figure.
+        name: unique in the page; all identifiers inside the element start with it.
+        alt: what a reader who cannot see it should know.
+    """
+    buffer = io.StringIO()
+    with style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r"url\(#", f"url(#{name}-", text)
+    text = re.sub(r'href="#', f'href="#{name}-', text)
+    for colour, variable in _VARIABLES.items():
+        text = re.sub(colour, f"var({variable})", text, flags=re.IGNORECASE)
+    # The page scales the drawing; the view box keeps its proportions.
+    head, _, body = text.partition(">")
+    width = re.search(r'width="([\d.]+)pt"', head)
+    head = re.sub(r'\s(width|height)="[\d.]+pt"', "", head)
+    limit = f"max-width:{1.55 * float(width.group(1)):.0f}px" if width else ""
+    label = _attribute(alt)
+    return f'{head} role="img" aria-label="{label}" style="{limit}">{body}'.strip()
+
+
+def to_png(figure: Figure, *, dpi: float = 160) -> str:
+    """Write a figure as a PNG `data:` address."""
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _attribute(text: str) -> str:
+    return (
+        text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+    )
