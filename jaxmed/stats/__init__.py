@@ -15,25 +15,11 @@ from __future__ import annotations
 
 from jaxmed.stats._auc import auc
 from jaxmed.stats._auc_multiclass import multiclass_auc
-from jaxmed.stats._average_precision import average_precision
-from jaxmed.stats._binary import (
-    Counts,
-    counts,
-    diagnostic_odds_ratio,
-    likelihood_ratio,
-    npv,
-    ppv,
-    sensitivity,
-    specificity,
-    youden,
-)
-from jaxmed.stats._bootstrap import (
-    Replicates,
-    acceleration,
-    bootstrap,
-    bootstrap_replicates,
-    jackknife,
-)
+from jaxmed.stats._average_precision import average_precision, weighted_average_precision
+from jaxmed.stats._binary import Counts, counts, sensitivity, specificity
+from jaxmed.stats._binormal import Binormal, binormal_covariance, binormal_variance, fit_binormal
+from jaxmed.stats._bootstrap import Replicates, acceleration, bootstrap, bootstrap_replicates
+from jaxmed.stats._bootstrap_auc import weighted_auc
 from jaxmed.stats._calibration import (
     Reliability,
     calibration_intercept,
@@ -42,28 +28,37 @@ from jaxmed.stats._calibration import (
     recalibrate,
     reliability,
 )
+from jaxmed.stats._compare_auc import delong_test, delong_test_unpaired
+from jaxmed.stats._compare_bootstrap import bootstrap_test
 from jaxmed.stats._curves import Band, PrCurve, RocCurve, pr_band, pr_curve, roc_band, roc_curve
+from jaxmed.stats._f_score import f1, macro_precision, macro_recall
+from jaxmed.stats._jackknife import jackknife
 from jaxmed.stats._kappa import kappa
-from jaxmed.stats._multiclass import (
-    accuracy,
-    balanced_accuracy,
-    f1,
-    macro_precision,
-    macro_recall,
-    mcc,
-    top_k_accuracy,
+from jaxmed.stats._mcc import mcc
+from jaxmed.stats._multiclass import accuracy, balanced_accuracy, top_k_accuracy
+from jaxmed.stats._operating import (
+    OperatingPoint,
+    operating_points,
+    partial_auc,
+    rate_at,
+    rate_value,
 )
+from jaxmed.stats._predictive import npv, ppv
 from jaxmed.stats._proportion import clustered_proportion, proportion, proportion_limits
 from jaxmed.stats._rank import midrank
+from jaxmed.stats._ratios import diagnostic_odds_ratio, likelihood_ratio, youden
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats._scoring import brier, log_loss
 from jaxmed.stats._summary import mean, median
 from jaxmed.stats._table import confusion
+from jaxmed.stats._venkatraman import venkatraman_test
 
 __all__ = [
     "Band",
+    "Binormal",
     "Counts",
     "Estimate",
+    "OperatingPoint",
     "PrCurve",
     "Reliability",
     "Replicates",
@@ -74,17 +69,23 @@ __all__ = [
     "auc",
     "average_precision",
     "balanced_accuracy",
+    "binormal_covariance",
+    "binormal_variance",
     "bootstrap",
     "bootstrap_replicates",
+    "bootstrap_test",
     "brier",
     "calibration_intercept",
     "calibration_slope",
     "clustered_proportion",
     "confusion",
     "counts",
+    "delong_test",
+    "delong_test_unpaired",
     "diagnostic_odds_ratio",
     "ece",
     "f1",
+    "fit_binormal",
     "jackknife",
     "kappa",
     "likelihood_ratio",
@@ -97,11 +98,15 @@ __all__ = [
     "midrank",
     "multiclass_auc",
     "npv",
+    "operating_points",
+    "partial_auc",
     "ppv",
     "pr_band",
     "pr_curve",
     "proportion",
     "proportion_limits",
+    "rate_at",
+    "rate_value",
     "recalibrate",
     "reliability",
     "roc_band",
@@ -109,5 +114,8 @@ __all__ = [
     "sensitivity",
     "specificity",
     "top_k_accuracy",
+    "venkatraman_test",
+    "weighted_auc",
+    "weighted_average_precision",
     "youden",
 ]

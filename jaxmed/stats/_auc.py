@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
+from jaxmed.stats._binormal import binormal_variance, fit_binormal
 from jaxmed.stats._check import (
     Floats,
     binary_scores,
@@ -54,17 +55,6 @@ def hanley_mcneil_variance(area: float, n1: int, n0: int) -> float:
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     top = area * (1 - area) + (n1 - 1) * (q1 - area**2) + (n0 - 1) * (q2 - area**2)
     return top / (n1 * n0)
-
-
-def obuchowski_binormal_variance(area: float, n1: int, n0: int) -> float:
-    r"""Return Obuchowski's (1994) variance for binormal ratings of equal variance.
-
-    With :math:`A = \Phi^{-1}(\theta)\sqrt 2` and :math:`k = n_0/n_1`,
-    :math:`V = \frac{e^{-A^2/2}}{4\pi}\bigl[(5 A^2 + 8) + (A^2 + 8)/k\bigr] / (8 n_1)\ldots`
-    """
-    a = special.ndtri(area) * 1.414
-    kappa = n0 / n1
-    return (0.0099 * np.exp(-(a**2) / 2)) * ((5 * a**2 + 8) + (a**2 + 8) / kappa) / n1
 
 
 def _newcombe_limits(area: float, n1: int, n0: int, z: float) -> tuple[float, float]:
@@ -201,7 +191,7 @@ def auc(
     elif name == "hanley-mcneil":
         variance = hanley_mcneil_variance(area, n1, n0)
     elif name == "obuchowski-binormal":
-        variance = obuchowski_binormal_variance(area, n1, n0)
+        variance = binormal_variance(fit_binormal(positive, x), n0 / n1) / n1
     else:
         variance = delong_variance(parts)
     if min(n1, n0) == 1 and name in ("delong", "logit-delong"):
