@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -87,6 +88,9 @@ def program(
 ) -> Program:
     """Compile a learner's functions, for one device or a mesh.
 
+    The functions of the last few learners are kept, so that runs which differ in their seed or
+    data alone compile once.
+
     Args:
         learner: any learner.
         key: as for its ``init``; only its type is looked at.
@@ -94,48 +98,77 @@ def program(
         mesh: devices to share each batch among.
         shard_parameters: whether large parameters are shared out too.
     """
-    run = guarded(learner.step)
-    copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731
-    split = None
-
-    def epoch(carry: Carry, arrays: Batch, rows: Array, weights: Array) -> tuple[Carry, Report]:
-        def body(carry: Carry, at: tuple[Array, Array]) -> tuple[Carry, Report]:
-            rows, weight = at
-            batch = {name: array[rows] for name, array in arrays.items()}
-            if "weight" in batch:
-                weight = weight * batch["weight"]
-            batch = {**batch, "weight": weight, "index": rows}
-            if split is not None:
-                batch = jax.lax.with_sharding_constraint(batch, split)
-            return run(carry, batch)
-
-        return jax.lax.scan(body, carry, (rows, weights))
-
-    def begin(state: LearnerState) -> Carry:
-        return Carry(copy(state), jnp.zeros((), bool))
-
     if mesh is None:
-        return Program(
-            init=jax.jit(learner.init),
-            begin=jax.jit(begin),
-            step=jax.jit(run, donate_argnums=0),
-            scan=jax.jit(epoch, donate_argnums=0),
-            copy=jax.jit(copy),
-            shardings=None,
-        )
-    shapes = jax.eval_shape(learner.init, key, batch)
-    states = state_shardings(mesh, shapes, shard_parameters=shard_parameters)
+        return _on_one_device(learner)
+    leaves, structure = jax.tree.flatten(jax.eval_shape(learner.init, key, batch))
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return _on_mesh(learner, mesh, shard_parameters, shapes, structure)
+
+
+@functools.lru_cache(maxsize=8)
+def _on_one_device(learner: Learner) -> Program:
+    run = guarded(learner.step)
+    copy = jax.jit(_copy)
+    return Program(
+        init=jax.jit(learner.init),
+        begin=lambda state: Carry(copy(state), jnp.zeros((), bool)),
+        step=jax.jit(run, donate_argnums=0),
+        scan=jax.jit(functools.partial(_epoch, run, None), donate_argnums=0),
+        copy=copy,
+        shardings=None,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _on_mesh(
+    learner: Learner, mesh: Mesh, shard_parameters: bool, shapes: tuple, structure: Any
+) -> Program:
+    run = guarded(learner.step)
+    leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
+    state = jax.tree.unflatten(structure, leaves)
+    states = state_shardings(mesh, state, shard_parameters=shard_parameters)
     whole = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
-    carries = Carry(states, whole)
+    outputs = (Carry(states, whole), whole)
+    copy = jax.jit(_copy, out_shardings=states)
+    flag = jax.jit(lambda: jnp.zeros((), bool), out_shardings=whole)
     return Program(
         init=jax.jit(learner.init, out_shardings=states),
-        begin=jax.jit(begin, out_shardings=carries),
-        step=jax.jit(run, donate_argnums=0, out_shardings=(carries, whole)),
-        scan=jax.jit(epoch, donate_argnums=0, out_shardings=(carries, whole)),
-        copy=jax.jit(copy, out_shardings=states),
+        begin=lambda state: Carry(copy(state), flag()),
+        step=jax.jit(run, donate_argnums=0, out_shardings=outputs),
+        scan=jax.jit(
+            functools.partial(_epoch, run, split), donate_argnums=0, out_shardings=outputs
+        ),
+        copy=copy,
         shardings=states,
     )
+
+
+def _copy(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.copy, tree)
+
+
+def _epoch(
+    run: Callable[[Carry, Batch], tuple[Carry, Report]],
+    split: NamedSharding | None,
+    carry: Carry,
+    arrays: Batch,
+    rows: Array,
+    weights: Array,
+) -> tuple[Carry, Report]:
+    """Steps on the given rows of arrays that are on the device."""
+
+    def body(carry: Carry, at: tuple[Array, Array]) -> tuple[Carry, Report]:
+        rows, weight = at
+        batch = {name: array[rows] for name, array in arrays.items()}
+        if "weight" in batch:
+            weight = weight * batch["weight"]
+        batch = {**batch, "weight": weight, "index": rows}
+        if split is not None:
+            batch = jax.lax.with_sharding_constraint(batch, split)
+        return run(carry, batch)
+
+    return jax.lax.scan(body, carry, (rows, weights))
 
 
 def abstract(state: PyTree, shardings: PyTree | None) -> PyTree:
