@@ -1,0 +1,73 @@
+"""Metrics: point values for monitoring and evaluation, exact under any batching.
+
+A metric is `Metric(from_batch, merge, compute)`: accumulators of batches merge, and rows with
+`weight=0` (padding) or labels with `where=False` (missing) have no effect. `evaluate(metric,
+outputs, targets)` is the value on one batch; `collection({...})` computes several in one pass.
+
+The task is read from the shapes. Integer labels `(batch,)` for outputs `(batch, classes)`: one of
+several classes (two: the second is the positive one). 0/1 labels of the outputs' shape `(batch,)`
+or `(batch, tasks)`: yes/no questions. Spatial axes in between are voxels, each a label. Outputs
+are logits unless `activation=None` says that they are probabilities.
+
+Outside jit the arithmetic is NumPy's in float64 and a fault (label outside the classes, NaN
+output, wrong shape) raises at once. `from_batch` and `merge` also run inside jit, on sharded
+arrays too, in float32; there faults are counted and raised by `compute`. Only `auc` and
+`average_precision`, which sort, must stay outside.
+
+Undefined values are NaN and are left out of means over classes, tasks and cases; each docstring
+says what is undefined. Intervals and tests are in `jaxmed.stats`.
+
+- labels: `accuracy`, `balanced_accuracy`, `precision`, `recall`, `specificity`, `f1`, `mcc`,
+  `quadratic_kappa`, `confusion_matrix`
+- scores: `auc`, `average_precision`
+- probabilities: `brier`, `log_loss`, `ece`
+- masks: `dice`, `iou`, `volume_error`, and `case_table` for one row per case and class
+- continuous: `mse`, `mae`, `r2`
+"""
+
+from jaxmed.metrics._cases import Cases
+from jaxmed.metrics._confusion import (
+    Confusion,
+    accuracy,
+    balanced_accuracy,
+    confusion_matrix,
+    mcc,
+    quadratic_kappa,
+)
+from jaxmed.metrics._metric import Metric, UndefinedMetricWarning, collection, evaluate
+from jaxmed.metrics._probability import brier, ece, log_loss
+from jaxmed.metrics._ranking import Scores, auc, average_precision
+from jaxmed.metrics._rates import f1, precision, recall, specificity
+from jaxmed.metrics._regression import mae, mse, r2
+from jaxmed.metrics._segmentation import case_table, dice, iou, volume_error
+
+__all__ = [
+    "Cases",
+    "Confusion",
+    "Metric",
+    "Scores",
+    "UndefinedMetricWarning",
+    "accuracy",
+    "auc",
+    "average_precision",
+    "balanced_accuracy",
+    "brier",
+    "case_table",
+    "collection",
+    "confusion_matrix",
+    "dice",
+    "ece",
+    "evaluate",
+    "f1",
+    "iou",
+    "log_loss",
+    "mae",
+    "mcc",
+    "mse",
+    "precision",
+    "quadratic_kappa",
+    "r2",
+    "recall",
+    "specificity",
+    "volume_error",
+]

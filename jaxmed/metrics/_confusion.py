@@ -1,0 +1,239 @@
+"""The confusion matrix, the accumulator of all metrics of predicted labels, and some of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmed.metrics._examples import read
+from jaxmed.metrics._metric import Metric, add, divide, mean_defined, refuse_invalid
+
+
+class Confusion(NamedTuple):
+    """Weighted counts `(tasks, classes, classes)`, truth by row, prediction by column.
+
+    One task of K classes (2: binary), or several yes/no tasks of 2. Inside jit the counts are
+    float32, exact up to 2**24 each in one batch; they merge in float64.
+    """
+
+    counts: Any
+    invalid: Any
+
+
+@cache
+def counter(threshold: float, probabilities: bool) -> Callable[..., Confusion]:
+    """`from_batch` of the confusion matrix; one function per pair of options, so it is shared."""
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold={threshold}; it must be a probability in (0, 1)")
+    cut = threshold if probabilities else math.log(threshold / (1 - threshold))
+
+    def from_batch(
+        outputs: jax.typing.ArrayLike,
+        targets: jax.typing.ArrayLike,
+        *,
+        weight: jax.typing.ArrayLike | None = None,
+        where: jax.typing.ArrayLike | None = None,
+    ) -> Confusion:
+        batch = read(outputs, targets, weight, where, name="confusion", probabilities=probabilities)
+        if batch.multiclass:
+            classes = batch.outputs.shape[-1]
+            predicted = batch.outputs.argmax(-1)
+            if batch.xp is np:
+                cells = np.bincount(
+                    batch.labels * classes + predicted, batch.weight, minlength=classes**2
+                )
+                return Confusion(cells.reshape(1, classes, classes), np.float64(0))
+            true = jax.nn.one_hot(batch.labels, classes) * batch.weight[:, None]
+            cells = jnp.matmul(true.T, jax.nn.one_hot(predicted, classes), precision="highest")
+            return Confusion(cells[None], batch.invalid.astype(jnp.float32))
+        xp, w, true = batch.xp, batch.weight, batch.labels == 1
+        above = batch.outputs > cut
+        cells = [
+            xp.where((true == t) & (above == p), w, 0).sum(0)
+            for t in (False, True)
+            for p in (False, True)
+        ]
+        return Confusion(xp.stack(cells, -1).reshape(-1, 2, 2), batch.invalid.astype(w.dtype))
+
+    return from_batch
+
+
+def label_metric(
+    name: str, threshold: float, activation: str | None, value: Callable[[np.ndarray], Any]
+) -> Metric:
+    """A metric from counts `(tasks, classes, classes)` in float64."""
+    if activation not in ("auto", None):
+        raise ValueError(f"activation={activation!r}; it must be 'auto' or None (probabilities)")
+
+    def compute(accumulator: Confusion) -> Any:
+        refuse_invalid(accumulator.invalid, name=name)
+        result = value(np.asarray(accumulator.counts, np.float64))
+        return result if isinstance(result, np.ndarray) and result.ndim else float(result)
+
+    return Metric(counter(float(threshold), activation is None), add, compute)
+
+
+def confusion_matrix(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
+    """The confusion matrix: weighted counts, truth by row and prediction by column.
+
+    Args:
+        threshold: a yes/no task is predicted positive where the probability is above it; among
+            three or more classes the largest output is predicted (the first of equal ones).
+        activation: "auto" (the outputs are logits) or None (they are probabilities).
+
+    Returns:
+        A metric with value `(classes, classes)`, for several yes/no tasks `(tasks, 2, 2)`.
+
+    Raises:
+        ValueError: the threshold is not in (0, 1).
+
+    Example:
+        >>> from jaxmed.metrics import evaluate
+        >>> evaluate(confusion_matrix(), [1.0, -1.0, 2.0], [1, 0, 0])
+        array([[1., 1.],
+               [0., 1.]])
+    """
+    return label_metric(
+        "confusion_matrix", threshold, activation, lambda c: c[0] if len(c) == 1 else c
+    )
+
+
+def accuracy(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
+    """Accuracy: the share of labels predicted right.
+
+    Of several yes/no tasks: the mean over tasks of each one's accuracy (MedMNIST's rule, and not
+    the share of rows that are right in all of them). NaN without any label.
+
+    Args:
+        threshold: see `confusion_matrix`.
+        activation: "auto" (logits) or None (probabilities).
+
+    Returns:
+        A metric with a float value in [0, 1].
+
+    Raises:
+        ValueError: the threshold is not in (0, 1).
+
+    Example:
+        >>> from jaxmed.metrics import evaluate
+        >>> evaluate(accuracy(), [[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]], [0, 1])
+        0.5
+    """
+    return label_metric(
+        "accuracy",
+        threshold,
+        activation,
+        lambda c: mean_defined(divide(c.trace(axis1=1, axis2=2), c.sum((1, 2)), np.nan)),
+    )
+
+
+def balanced_accuracy(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
+    """Balanced accuracy: the mean recall over the classes that occur in the truth.
+
+    Of several yes/no tasks: the mean over tasks. NaN without any label.
+
+    Args:
+        threshold: see `confusion_matrix`.
+        activation: "auto" (logits) or None (probabilities).
+
+    Returns:
+        A metric with a float value in [0, 1].
+
+    Raises:
+        ValueError: the threshold is not in (0, 1).
+
+    Example:
+        >>> from jaxmed.metrics import evaluate
+        >>> evaluate(balanced_accuracy(), [1.0, 1.0, 1.0, -1.0], [1, 1, 1, 1])
+        0.75
+    """
+
+    def value(c: np.ndarray) -> float:
+        recalls = divide(c.diagonal(axis1=1, axis2=2), c.sum(2), np.nan)
+        return mean_defined(np.array([mean_defined(r) for r in recalls]))
+
+    return label_metric("balanced_accuracy", threshold, activation, value)
+
+
+def mcc(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
+    r"""Matthews correlation coefficient, also of several classes.
+
+    With $s$ labels, $c$ of them right, $t_k$ true and $p_k$ predicted in class k:
+    $ (c s - \sum_k t_k p_k) / \sqrt{(s^2 - \sum_k p_k^2)(s^2 - \sum_k t_k^2)} $; 0 where the
+    truth or the prediction is constant (as in scikit-learn). The mean over several yes/no tasks.
+
+    Args:
+        threshold: see `confusion_matrix`.
+        activation: "auto" (logits) or None (probabilities).
+
+    Returns:
+        A metric with a float value in [-1, 1]; NaN without any label.
+
+    Raises:
+        ValueError: the threshold is not in (0, 1).
+
+    Example:
+        >>> from jaxmed.metrics import evaluate
+        >>> evaluate(mcc(), [1.0, 1.0, -1.0, -1.0], [1, 1, 0, 0])
+        1.0
+
+    References:
+        Gorodkin, Comparing two K-category assignments, Comput. Biol. Chem. 2004.
+    """
+
+    def one(c: np.ndarray) -> float:
+        total, true, predicted = c.sum(), c.sum(1), c.sum(0)
+        if total == 0:
+            return float("nan")
+        below = (total**2 - (predicted**2).sum()) * (total**2 - (true**2).sum())
+        if below <= 0:
+            return 0.0
+        return float((c.trace() * total - (true * predicted).sum()) / math.sqrt(below))
+
+    return label_metric(
+        "mcc", threshold, activation, lambda c: mean_defined(np.array([one(m) for m in c]))
+    )
+
+
+def quadratic_kappa(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
+    r"""Cohen's kappa with quadratic weights, for ordered classes 0..K-1.
+
+    $ 1 - \sum_{ij} (i - j)^2 O_{ij} / \sum_{ij} (i - j)^2 E_{ij} $ with observed counts O and
+    those expected under independence, E. NaN if truth and prediction are one and the same
+    constant. For `losses.ordinal`, pass `losses.ordinal_probabilities(outputs)` and
+    `activation=None`.
+
+    Args:
+        threshold: see `confusion_matrix`.
+        activation: "auto" (logits) or None (probabilities).
+
+    Returns:
+        A metric with a float value of at most 1; the mean over several yes/no tasks.
+
+    Raises:
+        ValueError: the threshold is not in (0, 1).
+
+    Example:
+        >>> from jaxmed.metrics import evaluate
+        >>> evaluate(quadratic_kappa(), [[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]], [0, 2])
+        1.0
+
+    References:
+        Cohen, Weighted kappa, Psychological Bulletin 1968.
+    """
+
+    def one(c: np.ndarray) -> float:
+        grade = np.arange(len(c))
+        cost = (grade[:, None] - grade) ** 2
+        expected = (cost * np.outer(c.sum(1), c.sum(0))).sum()
+        return 1 - float(divide((cost * c).sum() * c.sum(), expected, np.nan))
+
+    return label_metric(
+        "quadratic_kappa", threshold, activation, lambda c: mean_defined([one(m) for m in c])
+    )

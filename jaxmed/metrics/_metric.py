@@ -1,0 +1,146 @@
+"""What a metric is, and how several are computed in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Metric(NamedTuple):
+    """A metric as three functions: accumulators of batches merge to that of the whole.
+
+    `compute(merge(from_batch(a), from_batch(b)))` is the metric of the examples of a and b
+    together, for any batching, and rows of weight 0 have no effect.
+
+    Attributes:
+        from_batch: `(outputs, targets, *, weight=None, where=None) -> accumulator`.
+        merge: `(accumulator, accumulator) -> accumulator`, associative.
+        compute: `accumulator -> value`, on the host: a float, a NumPy array or a dict of them.
+    """
+
+    from_batch: Callable[..., Any]
+    merge: Callable[[Any, Any], Any]
+    compute: Callable[[Any], Any]
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A metric is undefined for the data at hand and its value, or a class's, is NaN."""
+
+
+def evaluate(
+    metric: Metric,
+    outputs: jax.typing.ArrayLike,
+    targets: jax.typing.ArrayLike,
+    *,
+    weight: jax.typing.ArrayLike | None = None,
+    where: jax.typing.ArrayLike | None = None,
+) -> Any:
+    """The value of a metric on one batch: `compute(from_batch(...))`.
+
+    Args:
+        metric: the metric.
+        outputs: as its `from_batch` takes them.
+        targets: as its `from_batch` takes them.
+        weight: `(batch,)`, 0 for padding.
+        where: True where the label is known, aligned at the batch axis.
+
+    Returns:
+        What `metric.compute` returns.
+
+    Raises:
+        ValueError: the batch does not fit the metric.
+
+    Example:
+        >>> from jaxmed import metrics
+        >>> evaluate(metrics.accuracy(), [[2.0, 1.0], [0.0, 1.0]], [0, 0])
+        0.5
+    """
+    return metric.compute(metric.from_batch(outputs, targets, weight=weight, where=where))
+
+
+def collection(metrics: Mapping[str, Metric]) -> Metric:
+    """Several metrics as one, whose value is a dict; shared accumulators are computed once.
+
+    Metrics that share `from_batch` (all those from one confusion matrix, say) share the pass over
+    the batch and the accumulator.
+
+    Args:
+        metrics: name -> metric, all on the same outputs and targets.
+
+    Returns:
+        A metric whose `compute` gives `{name: value}` in the given order.
+
+    Raises:
+        ValueError: no metrics.
+
+    Example:
+        >>> from jaxmed import metrics
+        >>> both = collection({"accuracy": metrics.accuracy(), "f1": metrics.f1()})
+        >>> evaluate(both, [0.3, -2.0, 1.5], [1, 0, 1])
+        {'accuracy': 1.0, 'f1': 1.0}
+    """
+    metrics = dict(metrics)
+    if not metrics:
+        raise ValueError("collection: give at least one metric")
+    distinct: dict[Callable[..., Any], Metric] = {}
+    for metric in metrics.values():
+        distinct.setdefault(metric.from_batch, metric)
+    slots = {from_batch: slot for slot, from_batch in enumerate(distinct)}
+
+    def from_batch(
+        outputs: jax.typing.ArrayLike,
+        targets: jax.typing.ArrayLike,
+        *,
+        weight: jax.typing.ArrayLike | None = None,
+        where: jax.typing.ArrayLike | None = None,
+    ) -> tuple[Any, ...]:
+        return tuple(f(outputs, targets, weight=weight, where=where) for f in distinct)
+
+    def merge(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(m.merge(x, y) for m, x, y in zip(distinct.values(), a, b, strict=True))
+
+    def compute(accumulator: tuple[Any, ...]) -> dict[str, Any]:
+        return {
+            name: metric.compute(accumulator[slots[metric.from_batch]])
+            for name, metric in metrics.items()
+        }
+
+    return Metric(from_batch, merge, compute)
+
+
+def add(a: Any, b: Any) -> Any:
+    """The merge of accumulators that are sums: in float64 on the host, as they are inside jit."""
+
+    def one(x: Any, y: Any) -> Any:
+        if isinstance(x, jax.core.Tracer) or isinstance(y, jax.core.Tracer):
+            return x + y
+        return np.asarray(x, np.float64) + np.asarray(y, np.float64)
+
+    return jax.tree.map(one, a, b)
+
+
+def refuse_invalid(count: Any, *, name: str) -> None:
+    """Faults that were counted inside jit, where nothing can be raised, are raised here."""
+    if float(count) > 0:
+        raise ValueError(
+            f"{name}: {int(count)} known labels lie outside the classes or have NaN outputs or an "
+            "invalid weight; mask them with where or weight, or correct them"
+        )
+
+
+def mean_defined(values: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The (weighted) mean of the values that are not NaN; NaN if there is none."""
+    values = np.asarray(values, np.float64)
+    defined = ~np.isnan(values)
+    weights = np.ones_like(values) if weights is None else weights
+    total = weights[defined].sum()
+    return float((values[defined] * weights[defined]).sum() / total) if total > 0 else float("nan")
+
+
+def divide(above: np.ndarray, below: np.ndarray, empty: float) -> np.ndarray:
+    """`above / below`, with `empty` for 0 / 0."""
+    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    return np.where(below == 0, empty, above / np.where(below == 0, 1, below))
