@@ -13,7 +13,7 @@ from scipy import ndimage
 from jaxmed import ops
 
 # Few shapes, so that every example after the first of a shape runs a compiled program.
-SHAPES = [(17,), (1,), (9, 14), (5, 1), (6, 9, 7), (3, 2, 4, 3)]
+SHAPES = [(17,), (5, 1), (9, 14), (6, 4, 7)]
 MASKS = st.tuples(
     st.sampled_from(SHAPES), st.sampled_from([0.1, 0.4, 0.6, 0.9]), st.integers(0, 999)
 )
@@ -21,6 +21,11 @@ SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
 
 _distance = jax.jit(lambda mask, spacing: ops.distance_transform(mask, spacing=spacing))
 _components = jax.jit(ops.connected_components, static_argnames="connectivity")
+_morphology = jax.jit(
+    lambda f, mask, **options: f(mask, **options),
+    static_argnums=0,
+    static_argnames=("connectivity", "iterations", "border_value"),
+)
 
 
 def _mask(case):
@@ -49,16 +54,16 @@ def test_distance_batches_defaults_and_extremes():
     assert np.isposinf(ops.distance_transform(jnp.ones((3, 4)))).all()
     assert float(ops.distance_transform(jnp.zeros((3, 4))).sum()) == 0
     # One zero in the corner of a long volume: the largest distances there are.
-    far = jnp.ones((300, 4, 5)).at[0, 0, 0].set(0)
-    want = ndimage.distance_transform_edt(far, sampling=(3, 1, 1))
-    np.testing.assert_allclose(ops.distance_transform(far, spacing=(3, 1, 1)), want, rtol=1e-6)
+    far = jnp.ones((300, 4, 5, 2)).at[0, 0, 0, 1].set(0)
+    want = ndimage.distance_transform_edt(far, sampling=(3, 1, 1, 1))
+    np.testing.assert_allclose(ops.distance_transform(far, spacing=(3, 1, 1, 1)), want, rtol=1e-6)
 
 
 @SETTINGS
-@given(MASKS, st.integers(1, 3))
-def test_components_equal_scipy_label_for_label(case, connectivity):
+@given(MASKS, st.booleans())
+def test_components_equal_scipy_label_for_label(case, corners):
     mask = _mask(case)
-    connectivity = min(connectivity, mask.ndim)
+    connectivity = mask.ndim if corners else 1
     labels, count = _components(mask, connectivity=connectivity)
     structure = ndimage.generate_binary_structure(mask.ndim, connectivity)
     want, number = ndimage.label(mask, structure)
@@ -82,7 +87,7 @@ def test_components_follow_a_serpentine_and_batch():
 @settings(max_examples=24, deadline=None, derandomize=True)
 @given(
     st.tuples(
-        st.sampled_from([(9, 14), (6, 7, 5)]), st.sampled_from([0.3, 0.6, 0.9]), st.integers(0, 99)
+        st.sampled_from([(9, 14), (6, 4, 7)]), st.sampled_from([0.3, 0.6, 0.9]), st.integers(0, 99)
     ),
     st.integers(1, 2),
     st.integers(1, 2),
@@ -101,17 +106,16 @@ def test_morphology_equals_scipy(case, connectivity, iterations, border):
         (ops.binary_open, ndimage.binary_opening, {}),
         (ops.binary_close, ndimage.binary_closing, {}),
     ):
-        got = ours(mask, **options, **extra)
+        got = _morphology(ours, mask, **options, **extra)
         np.testing.assert_array_equal(got, scipys(mask, **theirs, **extra), err_msg=str(ours))
 
 
-@SETTINGS
-@given(MASKS)
-def test_fill_holes_equals_scipy(case):
-    mask = _mask(case)
-    np.testing.assert_array_equal(
-        jax.jit(ops.binary_fill_holes)(mask), ndimage.binary_fill_holes(mask)
-    )
+@pytest.mark.parametrize("shape", [(17,), (9, 14), (6, 4, 7)])
+def test_fill_holes_equals_scipy(shape):
+    fill = jax.jit(ops.binary_fill_holes)
+    for seed, density in enumerate((0.1, 0.4, 0.6, 0.9)):
+        mask = _mask((shape, density, seed))
+        np.testing.assert_array_equal(fill(mask), ndimage.binary_fill_holes(mask))
 
 
 def test_own_structure_need_not_be_symmetric_nor_hold_its_middle():
