@@ -7,6 +7,7 @@ Whatever is malformed gives one `DataError` that names the file and the rule; `c
 faults of a data set at once. Nothing here imports JAX: this room runs on the host.
 """
 
+from jaxmed.data import phantoms
 from jaxmed.data._batches import Batches, batches
 from jaxmed.data._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data._check import check
@@ -73,6 +74,7 @@ __all__ = [
     "map_source",
     "medmnist",
     "normalise",
+    "phantoms",
     "random_patch",
     "read_image",
     "read_mask",

@@ -1,0 +1,20 @@
+"""Phantoms: seeded images in two and three dimensions whose exact answer is known.
+
+`classification`, `segmentation`, `detection`, `modalities` and `bags` draw analytic shapes;
+`brain` draws synthetic MR scans from the MNI152 tissue maps, and `brain_template` is the real T1
+template to evaluate on. Each gives an `ArraySource`; example i depends on the seed and i alone.
+"""
+
+from jaxmed.data.phantoms._brain import TISSUES, brain, brain_template
+from jaxmed.data.phantoms._tasks import bags, classification, detection, modalities, segmentation
+
+__all__ = [
+    "TISSUES",
+    "bags",
+    "brain",
+    "brain_template",
+    "classification",
+    "detection",
+    "modalities",
+    "segmentation",
+]
