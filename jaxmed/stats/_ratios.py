@@ -150,6 +150,7 @@ def youden(
     *,
     threshold: float | None = None,
     method: str = "square-and-add",
+    rates: str = "wilson",
     level: float = 0.95,
     unit: str = "case",
 ) -> Estimate:
@@ -160,7 +161,9 @@ def youden(
         predictions: (cases,) 0 or 1, or scores together with `threshold`. A threshold chosen on
             the same data makes the value too high and the interval too narrow.
         threshold: a score of this or more is positive.
-        method: `square-and-add` (of Wilson intervals, good at the ends) or `wald`.
+        method: `square-and-add` (of the rates' intervals, good at the ends), `wald`, or `sum`
+            (the rates' limits added, as epiR does: wider than its level says).
+        rates: interval of the two rates, as in `proportion`.
         level: confidence level.
         unit: what is counted.
 
@@ -186,14 +189,19 @@ def youden(
     if name == "wald":
         half = quantile(level) * error
         low, high = value - half, value + half
+    elif name == "sum":
+        (l1, u1), (l2, u2) = (
+            proportion_limits(x, n, method=rates, level=level) for x, n in ((tp, n1), (tn, n0))
+        )
+        low, high = l1 + l2 - 1, u1 + u2 - 1
     elif name == "square-and-add":
         parts = [
-            (se, *proportion_limits(tp, n1, level=level)),
-            (sp, *proportion_limits(tn, n0, level=level)),
+            (se, *proportion_limits(tp, n1, method=rates, level=level)),
+            (sp, *proportion_limits(tn, n0, method=rates, level=level)),
         ]
         low, high = square_and_add(value, parts, [1.0, 1.0])
     else:
-        raise unknown("method", method, ("square-and-add", "wald"))
+        raise unknown("method", method, ("square-and-add", "sum", "wald"))
     return Estimate(
         value,
         max(low, -1.0),

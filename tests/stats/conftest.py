@@ -25,7 +25,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
         c = counts[name]
         total.update(c)
         terminalreporter.write_line(
-            f"{name:32s} passed {c['passed']:4d}  failed {c['failed']:4d}  skipped {c['skipped']:4d}"
+            f"{name:32s} passed {c['passed']:4d}  failed {c['failed']:4d}"
+            f"  skipped {c['skipped']:4d}"
         )
     terminalreporter.write_line(
         f"{'all':32s} passed {total['passed']:4d}  failed {total['failed']:4d}"

@@ -73,4 +73,5 @@ def test_reference(case, record_property) -> None:
     except Unsupported as reason:
         pytest.skip(str(reason))
     wrong = differences(got, case.expected, case.rtol, case.atol)
-    assert not wrong, "\n".join(wrong)
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)

@@ -40,7 +40,9 @@ def run(case: Case) -> dict[str, Any]:
             "variance": e.details["variance"],
         }
     if method.startswith("obuchowski"):
-        return {"variance": stats.auc(y, x, method="obuchowski-binormal").details["variance"]}
+        n1, n0 = int(y.sum()), int((1 - y).sum())
+        curve = stats.fit_binormal(y, x, response="specificity")
+        return {"variance": stats.binormal_variance(curve, n0 / n1) / n1}
     if method.startswith("hanley"):
         return {"se": stats.auc(y, x, method="hanley-mcneil").se}
     if method == "delong_logit":
@@ -94,6 +96,7 @@ def _two(case: Case) -> dict[str, Any]:
     y = case.binary(inputs["outcome"])
     a, b = case.table()[inputs["score1"]], case.table()[inputs["score2"]]
     method = str(case.param("method", ""))
+    case.param("conf_level", 0.95)
     if "margin" in params:
         r = stats.delong_test(y, a, b, alternative="non-inferiority", margin=params["margin"])
         return {"z": r.statistic, "p_value": r.p_value, "se_diff": r.details["se"]}
@@ -112,7 +115,7 @@ def _two(case: Case) -> dict[str, Any]:
             "cov": r.details["covariance"],
         }
     if "covariance" in method:
-        first, second = stats.fit_binormal(y, a), stats.fit_binormal(y, b)
+        first, second = (stats.fit_binormal(y, s, response="specificity") for s in (a, b))
         n1, n0 = int(y.sum()), int((1 - y).sum())
         r_negative = np.corrcoef(a[y == 0], b[y == 0])[0, 1]
         r_positive = np.corrcoef(a[y == 1], b[y == 1])[0, 1]
