@@ -20,7 +20,8 @@ class Net(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train: bool = False):
-        x = nn.Dense(self.width)(x)
+        # A bias before BatchNorm has no gradient but rounding, which Adam would make steps of.
+        x = nn.Dense(self.width, use_bias=False)(x)
         x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
         x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
         return {"features": x, "logits": nn.Dense(2)(x)}
