@@ -22,6 +22,8 @@ says what is undefined. Intervals and tests are in `jaxmed.stats`.
 - scores: `auc`, `average_precision`
 - probabilities: `brier`, `log_loss`, `ece`
 - masks: `dice`, `iou`, `volume_error`, and `case_table` for one row per case and class
+- surfaces of one pair of masks (NumPy): `hausdorff` (HD, HD95), `average_surface_distance` (ASSD,
+  MASD), `surface_dice` (NSD), `surface_distances`
 - continuous: `mse`, `mae`, `r2`
 """
 
@@ -40,16 +42,26 @@ from jaxmed.metrics._ranking import Scores, auc, average_precision
 from jaxmed.metrics._rates import f1, precision, recall, specificity
 from jaxmed.metrics._regression import mae, mse, r2
 from jaxmed.metrics._segmentation import case_table, dice, iou, volume_error
+from jaxmed.metrics._surface import (
+    SurfaceDistances,
+    average_surface_distance,
+    hausdorff,
+    surface_dice,
+    surface_distances,
+    surface_voxels,
+)
 
 __all__ = [
     "Cases",
     "Confusion",
     "Metric",
     "Scores",
+    "SurfaceDistances",
     "UndefinedMetricWarning",
     "accuracy",
     "auc",
     "average_precision",
+    "average_surface_distance",
     "balanced_accuracy",
     "brier",
     "case_table",
@@ -59,6 +71,7 @@ __all__ = [
     "ece",
     "evaluate",
     "f1",
+    "hausdorff",
     "iou",
     "log_loss",
     "mae",
@@ -69,5 +82,8 @@ __all__ = [
     "r2",
     "recall",
     "specificity",
+    "surface_dice",
+    "surface_distances",
+    "surface_voxels",
     "volume_error",
 ]
