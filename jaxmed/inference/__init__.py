@@ -1,0 +1,30 @@
+"""Inference: from a trained network to a mask in the scan's own space.
+
+:func:`sliding_window` applies a network of one patch size to images of any size; :func:`mirrored`
+averages over mirror images. A :class:`Segmenter` is a network, its weights and the
+:class:`Recipe` of what is done to a scan before and after; :func:`save_segmenter` and
+:func:`load_segmenter` keep it in a folder, :func:`segment` applies it to one scan.
+"""
+
+from jaxmed.inference._mirror import mirrored
+from jaxmed.inference._segment import probabilities, segment
+from jaxmed.inference._segmenter import (
+    Recipe,
+    Segmenter,
+    load_segmenter,
+    save_segmenter,
+    segmenter,
+)
+from jaxmed.inference._sliding import sliding_window
+
+__all__ = [
+    "Recipe",
+    "Segmenter",
+    "load_segmenter",
+    "mirrored",
+    "probabilities",
+    "save_segmenter",
+    "segment",
+    "segmenter",
+    "sliding_window",
+]

@@ -1,0 +1,76 @@
+"""One scan, from its file's grid to the network's and back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxmed.data import Scan, normalise, resample_spacing, to_space
+from jaxmed.inference._segmenter import Recipe, Segmenter
+from jaxmed.inference._sliding import sliding_window
+
+
+def prepare(recipe: Recipe, scan: Scan) -> Scan:
+    """Bring a scan to the voxel size and the intensities on which the network was trained."""
+    rank = len(recipe.spacing)
+    channels = scan.array.shape[-1]
+    if len(scan.affine) - 1 != rank or scan.array.ndim != rank + 1:
+        raise ValueError(
+            f"the network segments images of {rank} spatial axes, this one has the shape "
+            f"{scan.space.shape}"
+        )
+    if channels != len(recipe.channels):
+        raise ValueError(
+            f"the network was trained on {len(recipe.channels)} channel(s) "
+            f"({', '.join(recipe.channels)}), the image has {channels}"
+        )
+    # Headers round: a hundredth of a voxel is no other resolution.
+    if not np.allclose(scan.spacing, recipe.spacing, rtol=0.01):
+        scan = resample_spacing(scan, recipe.spacing)
+    where = (scan.array != 0).any(-1) if recipe.over == "nonzero" else None
+    return scan._replace(array=normalise(scan.array, recipe.normalisation, where=where))
+
+
+def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
+    """The probability of each class at each voxel of the file's grid.
+
+    Args:
+        model: a segmenter.
+        scan: the image, turned as in training (``read_image(path, canonical=True)``).
+        size: patches predicted at once.
+
+    Returns:
+        A scan on the grid of ``scan.file``: (*spatial, classes) float32. Voxels that the network
+        did not see are background.
+
+    Raises:
+        ValueError: the scan has another rank or other channels than the network.
+    """
+    recipe, ready = model.recipe, prepare(model.recipe, scan)
+    found = sliding_window(
+        model.predict, ready.array, recipe.patch, overlap=recipe.overlap, size=size
+    )
+    found = to_space(found, ready.affine, scan.file)
+    found[..., 0] += 1 - found.sum(-1)  # nothing is known beyond the border
+    return Scan(found, scan.file.affine, scan.file)
+
+
+def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
+    """The mask of a scan, in the space of the file it came from.
+
+    The scan is resampled to the voxel size of training where it has another, normalised,
+    predicted patch by patch; the probabilities go back to the file's grid, and the most probable
+    class wins there. ``jaxmed.data.write_mask(path, mask.array, mask)`` writes it.
+
+    Args:
+        model: a segmenter.
+        scan: the image, turned as in training (``read_image(path, canonical=True)``).
+        size: patches predicted at once.
+
+    Returns:
+        The mask, (*spatial,) int32, on the grid of ``scan.file``.
+
+    Raises:
+        ValueError: the scan has another rank or other channels than the network.
+    """
+    found = probabilities(model, scan, size=size)
+    return found._replace(array=found.array.argmax(-1).astype(np.int32))
