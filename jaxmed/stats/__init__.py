@@ -13,6 +13,13 @@ a limit value (an AUC of 1, a zero cell) comes with a note.
 
 from __future__ import annotations
 
+from jaxmed.stats._agreement import (
+    BlandAltman,
+    bland_altman,
+    concordance_correlation,
+    fleiss_kappa,
+    icc,
+)
 from jaxmed.stats._auc import auc
 from jaxmed.stats._auc_multiclass import multiclass_auc
 from jaxmed.stats._average_precision import average_precision, weighted_average_precision
@@ -31,12 +38,14 @@ from jaxmed.stats._calibration import (
 from jaxmed.stats._compare_auc import delong_test, delong_test_unpaired
 from jaxmed.stats._compare_bootstrap import bootstrap_test
 from jaxmed.stats._curves import Band, PrCurve, RocCurve, pr_band, pr_curve, roc_band, roc_curve
+from jaxmed.stats._decision_curve import CostCurve, DecisionCurve, cost_curve, decision_curve
 from jaxmed.stats._f_score import f1, macro_precision, macro_recall
 from jaxmed.stats._jackknife import jackknife
 from jaxmed.stats._kappa import kappa
 from jaxmed.stats._mcc import mcc
 from jaxmed.stats._mcnemar import clustered_mcnemar_test, mcnemar_test
 from jaxmed.stats._multiclass import accuracy, balanced_accuracy, top_k_accuracy
+from jaxmed.stats._multiplicity import adjust, combine
 from jaxmed.stats._operating import (
     OperatingPoint,
     operating_points,
@@ -46,21 +55,40 @@ from jaxmed.stats._operating import (
 )
 from jaxmed.stats._paired_diagnostics import predictive_value_test, relative_test
 from jaxmed.stats._paired_proportions import paired_difference, paired_table
+from jaxmed.stats._permutation import max_t_test, permutation_test, sign_flip_test
 from jaxmed.stats._predictive import npv, ppv
 from jaxmed.stats._proportion import clustered_proportion, proportion, proportion_limits
 from jaxmed.stats._rank import midrank
+from jaxmed.stats._rank_tests import friedman_test, kruskal_test, wilcoxon_test
 from jaxmed.stats._ratios import diagnostic_odds_ratio, likelihood_ratio, youden
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats._scoring import brier, log_loss
 from jaxmed.stats._summary import mean, median
+from jaxmed.stats._t_tests import (
+    BayesComparison,
+    bayes_correlated_t,
+    corrected_t_test,
+    five_by_two_test,
+    paired_t_test,
+)
 from jaxmed.stats._table import confusion
+from jaxmed.stats._table_tests import (
+    bowker_test,
+    chi_square_test,
+    cochran_q_test,
+    stuart_maxwell_test,
+)
 from jaxmed.stats._two_proportions import proportion_difference, proportion_ratio
 from jaxmed.stats._venkatraman import venkatraman_test
 
 __all__ = [
     "Band",
+    "BayesComparison",
     "Binormal",
+    "BlandAltman",
+    "CostCurve",
     "Counts",
+    "DecisionCurve",
     "Estimate",
     "OperatingPoint",
     "PrCurve",
@@ -70,33 +98,50 @@ __all__ = [
     "TestResult",
     "acceleration",
     "accuracy",
+    "adjust",
     "auc",
     "average_precision",
     "balanced_accuracy",
+    "bayes_correlated_t",
     "binormal_covariance",
     "binormal_variance",
+    "bland_altman",
     "bootstrap",
     "bootstrap_replicates",
     "bootstrap_test",
+    "bowker_test",
     "brier",
     "calibration_intercept",
     "calibration_slope",
+    "chi_square_test",
     "clustered_mcnemar_test",
     "clustered_proportion",
+    "cochran_q_test",
+    "combine",
+    "concordance_correlation",
     "confusion",
+    "corrected_t_test",
+    "cost_curve",
     "counts",
+    "decision_curve",
     "delong_test",
     "delong_test_unpaired",
     "diagnostic_odds_ratio",
     "ece",
     "f1",
     "fit_binormal",
+    "five_by_two_test",
+    "fleiss_kappa",
+    "friedman_test",
+    "icc",
     "jackknife",
     "kappa",
+    "kruskal_test",
     "likelihood_ratio",
     "log_loss",
     "macro_precision",
     "macro_recall",
+    "max_t_test",
     "mcc",
     "mcnemar_test",
     "mean",
@@ -106,8 +151,10 @@ __all__ = [
     "npv",
     "operating_points",
     "paired_difference",
+    "paired_t_test",
     "paired_table",
     "partial_auc",
+    "permutation_test",
     "ppv",
     "pr_band",
     "pr_curve",
@@ -124,10 +171,13 @@ __all__ = [
     "roc_band",
     "roc_curve",
     "sensitivity",
+    "sign_flip_test",
     "specificity",
+    "stuart_maxwell_test",
     "top_k_accuracy",
     "venkatraman_test",
     "weighted_auc",
     "weighted_average_precision",
+    "wilcoxon_test",
     "youden",
 ]

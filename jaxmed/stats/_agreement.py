@@ -1,0 +1,312 @@
+"""Agreement of several raters and of two measurements: ICC, Fleiss' kappa, Lin, Bland-Altman."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from jaxmed.stats._check import check_level, finite, quantile, same_length, unknown
+from jaxmed.stats._result import Estimate
+
+_FORMS = ("ICC1", "ICC2", "ICC3", "ICC1k", "ICC2k", "ICC3k")
+
+
+def icc(
+    ratings: ArrayLike, *, form: str = "ICC2", level: float = 0.95, unit: str = "subject"
+) -> Estimate:
+    r"""Estimate an intraclass correlation of several raters.
+
+    Shrout and Fleiss' forms: ICC1, each subject has other raters; ICC2, the same raters, a sample
+    of those who might rate (absolute agreement); ICC3, these raters and no others (consistency);
+    with k, of the mean of the raters. ICC2 is (McGraw and Wong's A,1)
+
+    .. math:: \frac{MS_s - MS_e}{MS_s + (k-1) MS_e + k (MS_r - MS_e)/n}
+
+    Args:
+        ratings: (subjects, raters), none missing.
+        form: `ICC1`, `ICC2`, `ICC3`, `ICC1k`, `ICC2k` or `ICC3k`.
+        level: confidence level.
+        unit: what a row is.
+
+    Returns:
+        The estimate, with the F statistic and its degrees of freedom in `details`.
+
+    Raises:
+        ValueError: for fewer than 2 subjects or raters, NaN, or an unknown form.
+
+    References:
+        Shrout and Fleiss (1979), Psychol Bull 86:420. McGraw and Wong (1996), Psychol Methods 1:30.
+
+    Examples:
+        >>> x = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+        >>> [round(icc(x, form=f).value, 2) for f in ("ICC1", "ICC2", "ICC3")]  # as published
+        [0.17, 0.29, 0.71]
+    """
+    if form not in _FORMS:
+        raise unknown("form", form, _FORMS)
+    check_level(level)
+    x = finite(ratings, "ratings", minimum=2, ndim=2)
+    n, k = x.shape
+    if k < 2:
+        raise ValueError(f"an intraclass correlation needs at least 2 raters, but there is {k}")
+    grand = x.mean()
+    subjects = k * np.sum((x.mean(axis=1) - grand) ** 2)
+    raters = n * np.sum((x.mean(axis=0) - grand) ** 2)
+    total = np.sum((x - grand) ** 2)
+    if total == 0:
+        return Estimate(
+            float("nan"),
+            -1.0,
+            1.0,
+            level,
+            n,
+            unit,
+            form,
+            ("all ratings are equal: the correlation is undefined",),
+            name=form,
+        )
+    ms_s = subjects / (n - 1)
+    ms_w = (total - subjects) / (n * (k - 1))
+    ms_r = raters / (k - 1)
+    ms_e = (total - subjects - raters) / ((n - 1) * (k - 1))
+    mean_of = form.endswith("k")
+    kind = form[:4]
+    alpha = 1 - level
+    if kind == "ICC1":
+        value = (ms_s - ms_w) / (ms_s + (k - 1) * ms_w)
+        f, df = ms_s / ms_w, (n - 1, n * (k - 1))
+    else:
+        f, df = ms_s / ms_e if ms_e > 0 else np.inf, (n - 1, (n - 1) * (k - 1))
+        if kind == "ICC3":
+            value = (ms_s - ms_e) / (ms_s + (k - 1) * ms_e)
+        else:
+            value = (ms_s - ms_e) / (ms_s + (k - 1) * ms_e + k * (ms_r - ms_e) / n)
+    if kind in ("ICC1", "ICC3"):
+        low_f = f / special.fdtri(*df, 1 - alpha / 2)
+        high_f = f * special.fdtri(*df[::-1], 1 - alpha / 2)
+        low, high = (low_f - 1) / (low_f + k - 1), (high_f - 1) / (high_f + k - 1)
+    else:
+        f_r = ms_r / ms_e
+        top = (k - 1) * (n - 1) * (k * value * f_r + n * (1 + (k - 1) * value) - k * value) ** 2
+        bottom = (n - 1) * k**2 * value**2 * f_r**2 + (n * (1 + (k - 1) * value) - k * value) ** 2
+        v = top / bottom
+        f_low = special.fdtri(n - 1, v, 1 - alpha / 2)
+        f_high = special.fdtri(v, n - 1, 1 - alpha / 2)
+        rest = k * ms_r + (k * n - k - n) * ms_e
+        low = n * (ms_s - f_low * ms_e) / (f_low * rest + n * ms_s)
+        high = n * (f_high * ms_s - ms_e) / (rest + n * f_high * ms_s)
+    if mean_of:
+        value, low, high = (k * r / (1 + (k - 1) * r) for r in (value, low, high))
+    return Estimate(
+        float(value),
+        float(low),
+        float(high),
+        level,
+        n,
+        unit,
+        f"{form}, F intervals",
+        details={"f": float(f), "df": df, "p_value": float(special.fdtrc(*df, f)), "raters": k},
+        name=form,
+    )
+
+
+def fleiss_kappa(ratings: ArrayLike, *, level: float = 0.95, unit: str = "subject") -> Estimate:
+    r"""Estimate Fleiss' kappa, the agreement of several raters on classes beyond chance.
+
+    Args:
+        ratings: (subjects, raters) class numbers.
+        level: confidence level.
+        unit: what a row is.
+
+    Returns:
+        The estimate; the error is Fleiss' large-sample one under no agreement.
+
+    Raises:
+        ValueError: for fewer than 2 subjects or raters, or fractions.
+
+    References:
+        Fleiss (1971), Psychol Bull 76:378. Fleiss, Nee, Landis (1979), Psychol Bull 86:974.
+
+    Examples:
+        >>> fleiss_kappa([[0, 0, 0], [1, 1, 1]]).value
+        1.0
+    """
+    check_level(level)
+    x = finite(ratings, "ratings", minimum=2, ndim=2)
+    n, m = x.shape
+    if m < 2:
+        raise ValueError(f"kappa needs at least 2 raters, but there is {m}")
+    if (x != np.round(x)).any():
+        raise ValueError("ratings must be whole class numbers")
+    classes, codes = np.unique(x, return_inverse=True)
+    k = classes.size
+    codes = codes.reshape(n, m)
+    counts = np.stack([(codes == c).sum(axis=1) for c in range(k)], axis=1)
+    p = counts.sum(axis=0) / (n * m)
+    q = 1 - p
+    chance = float(np.sum(p**2))
+    if chance == 1:
+        return Estimate(
+            float("nan"),
+            -1.0,
+            1.0,
+            level,
+            n,
+            unit,
+            "fleiss",
+            ("all ratings are of one class: kappa is undefined",),
+            name="Fleiss kappa",
+        )
+    agree = float((np.sum(counts**2) - n * m) / (n * m * (m - 1)))
+    value = (agree - chance) / (1 - chance)
+    pq = float(np.sum(p * q))
+    variance = 2 * (pq**2 - float(np.sum(p * q * (q - p)))) / (n * m * (m - 1) * pq**2)
+    se = float(np.sqrt(variance))
+    half = quantile(level) * se
+    return Estimate(
+        value,
+        value - half,
+        value + half,
+        level,
+        n,
+        unit,
+        "fleiss",
+        se=se,
+        details={"raters": m},
+        name="Fleiss kappa",
+    )
+
+
+def concordance_correlation(
+    first: ArrayLike, second: ArrayLike, *, level: float = 0.95, unit: str = "case"
+) -> Estimate:
+    r"""Estimate Lin's concordance correlation of two measurements.
+
+    .. math:: \rho_c = \frac{2 s_{xy}}{s_x^2 + s_y^2 + (\bar x - \bar y)^2}
+
+    Args:
+        first: (cases,) one measurement.
+        second: (cases,) the other.
+        level: confidence level; limits by Fisher's z.
+        unit: what is counted.
+
+    Returns:
+        The estimate; `details` has the scale and location shift and the bias correction.
+
+    Raises:
+        ValueError: for fewer than 3 cases, NaN, or no variance.
+
+    References:
+        Lin (1989), Biometrics 45:255, and correction (2000), 56:324.
+
+    Examples:
+        >>> round(concordance_correlation([1, 2, 3, 4], [1.1, 2.1, 2.9, 4.2]).value, 4)
+        0.9923
+    """
+    check_level(level)
+    x, y = finite(first, "first", minimum=3), finite(second, "second", minimum=3)
+    n = same_length(first=x, second=y)
+    vx, vy = x.var(), y.var()
+    if vx == 0 or vy == 0:
+        raise ValueError("one of the measurements does not vary: concordance is undefined")
+    gap = x.mean() - y.mean()
+    cov = float(np.mean((x - x.mean()) * (y - y.mean())))
+    value = 2 * cov / (vx + vy + gap**2)
+    r = cov / np.sqrt(vx * vy)
+    shift2 = gap**2 / np.sqrt(vx * vy)
+    if abs(value) >= 1 or r == 0:
+        low, high, se = value, value, 0.0
+    else:
+        variance = (
+            (1 - r**2) * value**2 * (1 - value**2) / r**2
+            + 2 * value**3 * (1 - value) * shift2 / r
+            - 0.5 * value**4 * shift2**2 / r**2
+        ) / (n - 2)
+        se = float(np.sqrt(max(variance, 0.0)))
+        half = quantile(level) * se / (1 - value**2)
+        low, high = np.tanh(np.arctanh(value) + np.array([-half, half]))
+    return Estimate(
+        float(value),
+        float(low),
+        float(high),
+        level,
+        n,
+        unit,
+        "lin, fisher z",
+        se=se,
+        details={
+            "scale_shift": float(np.sqrt(vx / vy)),
+            "location_shift": float(gap / np.sqrt(np.sqrt(vx * vy))),
+            "bias_correction": float(value / r) if r else float("nan"),
+            "pearson": float(r),
+        },
+        name="concordance correlation",
+    )
+
+
+class BlandAltman(NamedTuple):
+    """Bias and limits of agreement, each an estimate, and the spread of the differences."""
+
+    bias: Estimate
+    lower_limit: Estimate
+    upper_limit: Estimate
+    sd: float
+
+
+def bland_altman(
+    first: ArrayLike, second: ArrayLike, *, level: float = 0.95, unit: str = "case"
+) -> BlandAltman:
+    r"""Return the bias and the 95% limits of agreement of two measurements.
+
+    The limits are :math:`\bar d \pm 1.96\,s`; their error is near :math:`s \sqrt{3/n}`.
+
+    Args:
+        first: (cases,) one measurement.
+        second: (cases,) the other.
+        level: of the intervals of bias and limits.
+        unit: what is counted.
+
+    Returns:
+        Bias, lower and upper limit with intervals (Student's t).
+
+    Raises:
+        ValueError: for fewer than 3 cases, NaN or unequal lengths.
+
+    References:
+        Bland and Altman (1986), Lancet 1:307.
+
+    Examples:
+        >>> round(bland_altman([1.0, 2.0, 3.0, 4.0], [1.2, 1.9, 3.3, 3.8]).bias.value, 3)
+        -0.05
+    """
+    check_level(level)
+    x, y = finite(first, "first", minimum=3), finite(second, "second", minimum=3)
+    n = same_length(first=x, second=y)
+    d = x - y
+    bias, sd = float(d.mean()), float(d.std(ddof=1))
+    t = float(special.stdtrit(n - 1, 0.5 + level / 2))
+    z = quantile(0.95)
+
+    def made(value: float, se: float, name: str) -> Estimate:
+        return Estimate(
+            value,
+            value - t * se,
+            value + t * se,
+            level,
+            n,
+            unit,
+            "bland-altman t",
+            se=se,
+            name=name,
+        )
+
+    wide = sd * float(np.sqrt(3 / n))
+    return BlandAltman(
+        made(bias, sd / float(np.sqrt(n)), "bias"),
+        made(bias - z * sd, wide, "lower limit of agreement"),
+        made(bias + z * sd, wide, "upper limit of agreement"),
+        sd,
+    )
