@@ -43,6 +43,7 @@ class Config:
         epochs: passes over the training set.
         batch: images of a step.
         learning_rate: at the start.
+        compute: precision of the forward and backward passes; parameters are float32 in both.
         compile_epochs: keep the data on the device and make each epoch one program.
     """
 
@@ -53,6 +54,7 @@ class Config:
     epochs: int = 100
     batch: int = 128
     learning_rate: float = 1e-3
+    compute: Literal["float32", "bfloat16"] = "float32"
     compile_epochs: bool = False
 
 
@@ -66,7 +68,8 @@ def run(config: Config, out: Path) -> Results:
     several = task == "multi-label"
 
     make = getattr(jm.networks, config.network)
-    network = jm.from_linen(make(len(classes), stem="small" if config.size <= 32 else "standard"))
+    stem = "small" if config.size <= 32 else "standard"
+    network = jm.from_linen(make(len(classes), stem=stem, dtype=config.compute))
     loss = jm.losses.binary_cross_entropy if several else jm.losses.cross_entropy
     batches = jm.data.batches(parts["train"], config.batch, seed=config.seed)
     optimizer = jm.train.optimizer(

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import jax
-import pytest
+# Before JAX starts: tests spend their time in compiling small programs that run once.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+).strip()
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # Before any computation: sharding laws are tested on eight virtual devices.
 jax.config.update("jax_num_cpu_devices", 8)
