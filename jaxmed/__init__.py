@@ -39,6 +39,7 @@ _NAMES = {
     "Network": "core",
     "Objective": "core",
     "alternate": "paradigms",
+    "augmented": "paradigms",
     "ensemble": "paradigms",
     "fit": "train",
     "from_functions": "core",

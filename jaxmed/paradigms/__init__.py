@@ -6,6 +6,8 @@ transform               from -> to               what it is
 :func:`with_heads`      Network -> Network       named heads on one trunk (hard sharing)
 :func:`supervised`      loss -> Objective        targets in the batch
 :func:`weighted`        Objectives -> Objective  a weighted sum
+:func:`augmented`       Objective -> Objective   each step sees its batch augmented afresh
+:func:`augmented`       Objective -> Objective   each batch seen augmented, inside the step
 :func:`mean_teacher`    Objective -> Objective   consistency with a moving average of oneself
 :func:`pseudo_label`    Objective -> Objective   FixMatch: confident predictions as targets
 :func:`ensemble`        Learner -> Learner       independent members as one program
@@ -14,6 +16,8 @@ transform               from -> to               what it is
 """
 
 from jaxmed.paradigms._alternate import alternate
+from jaxmed.paradigms._augmented import augmented
+from jaxmed.paradigms._augmented import augmented
 from jaxmed.paradigms._ensemble import ensemble, member, member_key
 from jaxmed.paradigms._heads import Head, with_heads
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
@@ -24,6 +28,8 @@ from jaxmed.paradigms._weighted import weighted
 __all__ = [
     "Head",
     "alternate",
+    "augmented",
+    "augmented",
     "ensemble",
     "mean_teacher",
     "member",
