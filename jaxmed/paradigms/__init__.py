@@ -6,7 +6,6 @@ transform               from -> to               what it is
 :func:`with_heads`      Network -> Network       named heads on one trunk (hard sharing)
 :func:`supervised`      loss -> Objective        targets in the batch
 :func:`weighted`        Objectives -> Objective  a weighted sum
-:func:`augmented`       Objective -> Objective   each step sees its batch augmented afresh
 :func:`augmented`       Objective -> Objective   each batch seen augmented, inside the step
 :func:`mean_teacher`    Objective -> Objective   consistency with a moving average of oneself
 :func:`pseudo_label`    Objective -> Objective   FixMatch: confident predictions as targets
@@ -16,7 +15,6 @@ transform               from -> to               what it is
 """
 
 from jaxmed.paradigms._alternate import alternate
-from jaxmed.paradigms._augmented import augmented
 from jaxmed.paradigms._augmented import augmented
 from jaxmed.paradigms._ensemble import ensemble, member, member_key
 from jaxmed.paradigms._heads import Head, with_heads
@@ -28,7 +26,6 @@ from jaxmed.paradigms._weighted import weighted
 __all__ = [
     "Head",
     "alternate",
-    "augmented",
     "augmented",
     "ensemble",
     "mean_teacher",

@@ -1,0 +1,46 @@
+# Two commands: `make demo` and `make test`. Each makes its own virtual environment, and needs only
+# Python 3.11 or later. PYTHON chooses the interpreter, VENV the folder.
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 python,$(shell \
+	$(name) -c 'import sys; sys.version_info >= (3, 11) and print(sys.executable)' 2>/dev/null)))
+VENV ?= .venv
+RUN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: demo test test-slow lint docs tables clean
+
+demo: $(VENV)/.demo
+	$(RUN)/jaxmed demo --out demo-report
+
+test: lint
+	$(RUN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" -q
+
+test-slow: $(VENV)/.test
+	$(RUN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow -q
+
+lint: $(VENV)/.test
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(RUN)/mkdocs build --strict
+
+tables: $(VENV)/.test
+	$(RUN)/python -m benchmarks tables --write
+
+clean:
+	rm -rf $(VENV) demo-report site .pytest_cache .ruff_cache
+
+# One stamp a set of extras: installed again when the metadata change. The last step compiles the
+# native convolution, or says in a line why it cannot and that the pure forms serve.
+$(VENV)/.demo: EXTRAS := cpu,demo
+$(VENV)/.test: EXTRAS := cpu,demo,data,test
+$(VENV)/.docs: EXTRAS := cpu,demo,docs
+$(VENV)/.demo $(VENV)/.test $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	$(RUN)/python -m jaxmed.ops.build
+	@touch $@
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "jaxmed needs Python 3.11 or later on the PATH"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
