@@ -40,6 +40,8 @@ from jaxmed.stats._compare_bootstrap import bootstrap_test
 from jaxmed.stats._curves import Band, PrCurve, RocCurve, pr_band, pr_curve, roc_band, roc_curve
 from jaxmed.stats._decision_curve import CostCurve, DecisionCurve, cost_curve, decision_curve
 from jaxmed.stats._f_score import f1, macro_precision, macro_recall
+from jaxmed.stats._froc import froc_study
+from jaxmed.stats._gallas import one_shot_test, one_shot_variance
 from jaxmed.stats._jackknife import jackknife
 from jaxmed.stats._kappa import kappa
 from jaxmed.stats._mcc import mcc
@@ -50,6 +52,7 @@ from jaxmed.stats._operating import (
     OperatingPoint,
     operating_points,
     partial_auc,
+    partial_auc_value,
     rate_at,
     rate_value,
 )
@@ -61,6 +64,17 @@ from jaxmed.stats._proportion import clustered_proportion, proportion, proportio
 from jaxmed.stats._rank import midrank
 from jaxmed.stats._rank_tests import friedman_test, kruskal_test, wilcoxon_test
 from jaxmed.stats._ratios import diagnostic_odds_ratio, likelihood_ratio, youden
+from jaxmed.stats._reader_study import ReaderStudy, reader_study
+from jaxmed.stats._reader_test import (
+    PseudovalueAnova,
+    ReaderPower,
+    ReaderTest,
+    VarianceComponents,
+    dbm_anova,
+    reader_power,
+    reader_sample_size,
+    reader_test,
+)
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats._scoring import brier, log_loss
 from jaxmed.stats._summary import mean, median
@@ -92,10 +106,15 @@ __all__ = [
     "Estimate",
     "OperatingPoint",
     "PrCurve",
+    "PseudovalueAnova",
+    "ReaderPower",
+    "ReaderStudy",
+    "ReaderTest",
     "Reliability",
     "Replicates",
     "RocCurve",
     "TestResult",
+    "VarianceComponents",
     "acceleration",
     "accuracy",
     "adjust",
@@ -123,6 +142,7 @@ __all__ = [
     "corrected_t_test",
     "cost_curve",
     "counts",
+    "dbm_anova",
     "decision_curve",
     "delong_test",
     "delong_test_unpaired",
@@ -133,6 +153,7 @@ __all__ = [
     "five_by_two_test",
     "fleiss_kappa",
     "friedman_test",
+    "froc_study",
     "icc",
     "jackknife",
     "kappa",
@@ -149,11 +170,14 @@ __all__ = [
     "midrank",
     "multiclass_auc",
     "npv",
+    "one_shot_test",
+    "one_shot_variance",
     "operating_points",
     "paired_difference",
     "paired_t_test",
     "paired_table",
     "partial_auc",
+    "partial_auc_value",
     "permutation_test",
     "ppv",
     "pr_band",
@@ -165,6 +189,10 @@ __all__ = [
     "proportion_ratio",
     "rate_at",
     "rate_value",
+    "reader_power",
+    "reader_sample_size",
+    "reader_study",
+    "reader_test",
     "recalibrate",
     "relative_test",
     "reliability",

@@ -124,8 +124,8 @@ def cost_curve(labels: ArrayLike, scores: ArrayLike, *, points: int = 101) -> Co
         Drummond and Holte (2006), Mach Learn 65:95.
 
     Examples:
-        >>> cost_curve([0, 0, 1, 1], [1, 2, 3, 4]).cost.max()
-        0.0
+        >>> bool(cost_curve([0, 0, 1, 1], [1, 2, 3, 4]).cost.max() == 0)
+        True
     """
     from jaxmed.stats._curves import roc_curve
 
