@@ -3,11 +3,12 @@
 :func:`sliding_window` applies a network of one patch size to images of any size; :func:`mirrored`
 averages over mirror images. A :class:`Segmenter` is a network, its weights and the
 :class:`Recipe` of what is done to a scan before and after; :func:`save_segmenter` and
-:func:`load_segmenter` keep it in a folder, :func:`segment` applies it to one scan.
+:func:`load_segmenter` keep it in a folder, :func:`segment` applies it to one scan, which
+:func:`prepare` brings to what the network was trained on.
 """
 
 from jaxmed.inference._mirror import mirrored
-from jaxmed.inference._segment import probabilities, segment
+from jaxmed.inference._segment import prepare, probabilities, segment
 from jaxmed.inference._segmenter import (
     Recipe,
     Segmenter,
@@ -22,6 +23,7 @@ __all__ = [
     "Segmenter",
     "load_segmenter",
     "mirrored",
+    "prepare",
     "probabilities",
     "save_segmenter",
     "segment",

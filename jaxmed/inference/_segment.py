@@ -10,7 +10,18 @@ from jaxmed.inference._sliding import sliding_window
 
 
 def prepare(recipe: Recipe, scan: Scan) -> Scan:
-    """Bring a scan to the voxel size and the intensities on which the network was trained."""
+    """Bring a scan to the voxel size and the intensities that the network is trained on.
+
+    Args:
+        recipe: the recipe.
+        scan: an image, turned to the patient's axes (``read_image(path, canonical=True)``).
+
+    Returns:
+        The scan, resampled where its voxels have another size, and normalised.
+
+    Raises:
+        ValueError: the scan has another rank or other channels than the recipe.
+    """
     rank = len(recipe.spacing)
     channels = scan.array.shape[-1]
     if len(scan.affine) - 1 != rank or scan.array.ndim != rank + 1:

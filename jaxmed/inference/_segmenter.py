@@ -70,13 +70,18 @@ class Segmenter(NamedTuple):
         recipe: what is done before and after.
         params: the network's parameters.
         state: the network's state.
-        predict: ``(batch, *patch, channels) -> (batch, *patch, classes)``, probabilities.
+        apply: ``(params, state, images) -> (batch, *patch, classes)``, probabilities, compiled at
+            the first call. ``_replace(params=..., state=...)`` keeps what was compiled.
     """
 
     recipe: Recipe
     params: PyTree
     state: PyTree
-    predict: Callable[[Array], Array]
+    apply: Callable[[PyTree, PyTree, Array], Array]
+
+    def predict(self, images: Array) -> Array:
+        """Map patches ``(batch, *patch, channels)`` to the probabilities of the classes."""
+        return self.apply(self.params, self.state, images)
 
 
 def segmenter(recipe: Recipe, params: PyTree, state: PyTree) -> Segmenter:
@@ -88,18 +93,18 @@ def segmenter(recipe: Recipe, params: PyTree, state: PyTree) -> Segmenter:
         state: likewise.
 
     Returns:
-        The segmenter; its ``predict`` is compiled at the first call.
+        The segmenter.
     """
     network = recipe.network()
 
     @jax.jit
-    def run(params: PyTree, state: PyTree, images: Array) -> Array:
+    def apply(params: PyTree, state: PyTree, images: Array) -> Array:
         def soft(x: Array) -> Array:
             return jax.nn.softmax(network.apply(params, state, x)[0]["logits"])
 
         return mirrored(soft, recipe.mirror)(images)
 
-    return Segmenter(recipe, params, state, lambda images: run(params, state, images))
+    return Segmenter(recipe, params, state, apply)
 
 
 def save_segmenter(folder: str | os.PathLike, model: Segmenter) -> Path:
