@@ -53,22 +53,33 @@ class Batches:
         n = len(self.source)
         return _permutation(self.seed, epoch, n)[rows] if self.shuffle else np.arange(n)[rows]
 
+    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and weights of all rows of the whole global batch, (size,) both.
+
+        Padding rows repeat the real ones in turn, which keeps the mean and the variance that
+        BatchNorm sees.
+        """
+        real = self.indices(step)
+        weight = (np.arange(self.size) < len(real)).astype(np.float32)
+        return np.resize(real, self.size).astype(np.int32), weight
+
     def case_ids(self, step: int) -> tuple[str, ...]:
         """Names of the real rows of the whole global batch of a step."""
         names = case_ids(self.source)
         return tuple(names[i] for i in self.indices(step))
 
     def __getitem__(self, step: int) -> Example:
-        real = self.indices(step)
-        padded = np.concatenate([real, np.full(self.size - len(real), real[0])])
+        positions, weight = self.rows(step)
         process, processes = self.shard
         width = self.size // processes
-        rows = np.arange(process * width, (process + 1) * width)
-        weight = (rows < len(real)).astype(np.float32)
-        batch = dict(self._read(padded[rows], np.where(weight > 0, rows, 0), step))
+        mine = slice(process * width, (process + 1) * width)
+        # A padding row is a real one again, down to its transform's draws.
+        rows = np.arange(self.size) % int(weight.sum())
+        positions, weight = positions[mine], weight[mine]
+        batch = dict(self._read(positions, rows[mine], step))
         if "weight" in batch:
             weight = weight * np.asarray(batch["weight"], np.float32)
-        return batch | {"weight": weight, "index": padded[rows].astype(np.int32)}
+        return batch | {"weight": weight, "index": positions}
 
     def _read(self, positions: np.ndarray, rows: np.ndarray, step: int) -> Example:
         if self.transform is None:
@@ -154,7 +165,7 @@ def batches(
         seed: Of the permutations and the transforms.
         shuffle: Whether epochs are permuted.
         remainder: The last rows of an epoch are ``"pad"``-ed to a full batch (the added rows
-            repeat row 0 and have ``weight`` 0), or ``"drop"``-ped.
+            repeat the real ones in turn and have ``weight`` 0), or ``"drop"``-ped.
         transform: ``(rng, example) -> example`` on the host, with a NumPy generator of its own for
             every example and step. Use it to bring volumes to one shape (`random_patch`); what is
             pure arithmetic belongs in `jaxmed.augment`, on the device.

@@ -58,7 +58,7 @@ def scanned(
             "compile_epochs cannot run a transform on the host: move it to the device, "
             "or read the transformed examples into memory first"
         )
-    if not all(hasattr(batches, name) for name in ("source", "indices", "size")):
+    if not all(hasattr(batches, name) for name in ("source", "rows", "size")):
         raise ValueError(
             f"compile_epochs needs batches as jaxmed.data.batches makes them, "
             f"not {type(batches).__name__}"
@@ -66,20 +66,12 @@ def scanned(
     arrays = _whole(take(batches.source, np.arange(len(batches.source))), mesh)
 
     def run(carry: Carry, start: int, stop: int) -> Iterator[tuple[Carry, int, Report]]:
-        rows, weights = zip(*(_padded(batches, step) for step in range(start, stop)), strict=True)
+        rows, weights = zip(*(batches.rows(step) for step in range(start, stop)), strict=True)
         rows, weights = np.stack(rows), np.stack(weights)
         carry, reports = compiled.scan(carry, arrays, rows, weights)
         yield carry, stop - start, reports
 
     yield run
-
-
-def _padded(batches: Any, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """The positions and weights of a batch's rows, as ``batches[step]`` has them."""
-    real = np.asarray(batches.indices(step), np.int32)
-    missing = batches.size - len(real)
-    rows = np.concatenate([real, np.full(missing, real[0], np.int32)])
-    return rows, np.repeat(np.float32([1, 0]), [len(real), missing])
 
 
 def _whole(examples: Mapping[str, Any], mesh: Mesh | None) -> Batch:

@@ -48,6 +48,8 @@ def test_the_last_batch_is_padded_with_weight_zero_or_dropped():
     np.testing.assert_array_equal(b[1]["weight"], np.float32([1, 1, 0]))
     np.testing.assert_array_equal(b[1]["index"], np.int32([3, 4, 3]))
     assert b.case_ids(1) == ("3", "4")
+    in_turn = data.batches(source(7), 5, shuffle=False)[1]
+    np.testing.assert_array_equal(in_turn["index"], [5, 6, 5, 6, 5])
     dropped = data.batches(source(5), 3, shuffle=False, remainder="drop")
     assert len(dropped) == 1
     np.testing.assert_array_equal(dropped[1]["label"], [0, 1, 2])
