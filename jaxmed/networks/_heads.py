@@ -8,11 +8,13 @@ from typing import Any
 import flax.linen as nn
 
 from jaxmed.core import Array, Endpoints
-from jaxmed.networks._convolution import Conv, at_least_float32, he_fan_in
+from jaxmed.networks._convolution import (
+    Conv,
+    at_least_float32,
+    he_fan_in,
+    torch_linear,
+)
 from jaxmed.networks._norm import make_norm
-
-# Uniform on +-1/sqrt(fan_in): the initialisation of torch's linear layers.
-torch_linear = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class ClassificationHead(nn.Module):

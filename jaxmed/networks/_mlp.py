@@ -8,8 +8,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxmed.core import Array, Endpoints
-from jaxmed.networks._convolution import at_least_float32, he_fan_in
-from jaxmed.networks._heads import torch_linear
+from jaxmed.networks._convolution import at_least_float32, he_fan_in, torch_linear
 from jaxmed.networks._norm import make_norm
 
 

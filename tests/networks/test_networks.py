@@ -1,0 +1,300 @@
+"""Every network: shapes, modes, dtypes, gradients, and the literature's parameter counts."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmed import networks
+from jaxmed.core import count_parameters, flatten_paths, from_linen
+from jaxmed.networks import UNetPlan
+
+KEY = jax.random.key(0)
+
+
+def small_unet(classes=None, *, block="plain", **options):
+    plan = UNetPlan((4, 6, 8), (1, 2, 2), (3, 3, 3), (1, 2, 1), (1, 1), block)
+    return networks.unet(classes, plan=plan, **options)
+
+
+# name: how to make it small, the input's shape, the shapes of its endpoints.
+CASES = {
+    "mlp": (
+        partial(networks.mlp, hidden=(8, 6), norm="batch"),
+        (3, 4, 2),
+        {"features": (3, 6), "logits": (3, 2)},
+    ),
+    "cnn": (
+        partial(networks.cnn, features=(4, 6), norm="group"),
+        (2, 8, 6, 1),
+        {"features": (2, 6), "logits": (2, 2), "pyramid": ((2, 8, 6, 4), (2, 4, 3, 6))},
+    ),
+    "cnn_1d": (
+        partial(networks.cnn, features=(4, 6), convs=2, norm="none"),
+        (2, 9, 3),
+        {"features": (2, 6), "logits": (2, 2), "pyramid": ((2, 9, 4), (2, 4, 6))},
+    ),
+    "resnet": (
+        partial(networks.ResNet, depths=(1, 2), width=4),
+        (3, 8, 7, 1),
+        {"features": (3, 8), "logits": (3, 2), "pyramid": ((3, 8, 7, 4), (3, 4, 4, 8))},
+    ),
+    "resnet_3d": (
+        partial(networks.ResNet, depths=(1, 1), width=2, block="bottleneck", stem="standard"),
+        (2, 8, 9, 8, 2),
+        {"features": (2, 16), "logits": (2, 2), "pyramid": ((2, 2, 3, 2, 8), (2, 1, 2, 1, 16))},
+    ),
+    "unet": (
+        partial(small_unet, deep_supervision=True),
+        (2, 8, 12, 1),
+        {
+            "features": (2, 8),
+            "logits": (2, 8, 12, 2),
+            "deep": ((2, 8, 12, 2), (2, 4, 6, 2)),
+            "pyramid": ((2, 8, 12, 4), (2, 4, 6, 6), (2, 2, 3, 8)),
+        },
+    ),
+    "unet_3d": (
+        partial(small_unet, block="residual", norm="batch", bias=False),
+        (2, 7, 8, 6, 2),  # 7 and 6 are not multiples of 4
+        {
+            "features": (2, 8),
+            "logits": (2, 7, 8, 6, 2),
+            "pyramid": ((2, 7, 8, 6, 4), (2, 4, 4, 3, 6), (2, 2, 2, 2, 8)),
+        },
+    ),
+}
+
+
+def images(shape):
+    return jax.random.normal(jax.random.key(1), shape)
+
+
+def loss_of(network, params, state, x, key):
+    """A scalar on which all endpoints of the last layer depend unevenly."""
+    endpoints, state = network.apply(params, state, x, key=key, train=True)
+    heads = [endpoints["logits"], *endpoints.get("deep", ())]
+    return sum(jnp.mean(jnp.sin(y * jnp.arange(1.0, 3.0))) for y in heads), (endpoints, state)
+
+
+def run(network, params, state, x, key=None):
+    """Everything one compiles a network for: a step in training, and an evaluation."""
+    step = jax.value_and_grad(partial(loss_of, network), has_aux=True)
+    (loss, (endpoints, after)), gradients = step(params, state, x, key)
+    return loss, gradients, endpoints, after, network.apply(params, after, x)[0]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    make, shape, expected = CASES[request.param]
+    network = from_linen(make(2))
+    x = images(shape)
+    params, state = jax.jit(network.init)(KEY, x)
+    return request.param, network, params, state, x, expected
+
+
+def test_endpoints_gradients_and_modes(case):
+    name, network, params, state, x, expected = case
+    loss, gradients, endpoints, after, evaluated = jax.jit(partial(run, network))(params, state, x)
+    for outputs in (endpoints, evaluated):
+        shapes = {
+            key: tuple(v.shape for v in y) if isinstance(y, tuple) else y.shape
+            for key, y in outputs.items()
+        }
+        assert shapes == expected
+    chex.assert_tree_all_finite((loss, gradients, endpoints, evaluated))
+    chex.assert_trees_all_equal_shapes_and_dtypes(gradients, params)
+    # Every parameter takes part, but for constants that a normalisation takes away again.
+    for path, g in flatten_paths(gradients).items():
+        assert jnp.any(g != 0.0) or path.endswith("conv/bias"), path
+    if "deep" in endpoints:
+        np.testing.assert_array_equal(endpoints["deep"][0], endpoints["logits"])
+    # Batch statistics move in training, and make it differ from evaluation.
+    moved = [np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (state, after)), strict=True)]
+    assert all(moved)
+    same = np.allclose(endpoints["logits"], evaluated["logits"], atol=1e-4)
+    assert same == (not moved)
+    assert bool(moved) == (name in {"mlp", "resnet", "resnet_3d", "unet_3d"})
+
+
+@pytest.mark.parametrize("name", ["resnet", "unet"])
+def test_remat_changes_nothing_but_memory(name):
+    make, shape, _ = CASES[name]
+    # With dropout, so that the recomputation must draw the same numbers.
+    plain, remat = (from_linen(make(2, dropout=0.3, remat=r)) for r in (False, True))
+    x = images(shape)
+    params, state = jax.jit(plain.init)(KEY, x)
+    assert jax.tree.structure((params, state)) == jax.tree.structure(
+        jax.eval_shape(remat.init, KEY, x)
+    )
+
+    def step(network):
+        return jax.jit(jax.grad(partial(loss_of, network), has_aux=True))(params, state, x, KEY)
+
+    wanted, got = step(plain), step(remat)
+    chex.assert_trees_all_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_jit_is_eager():
+    make, shape, _ = CASES["resnet"]
+    network, x = from_linen(make(2)), images(shape)
+    params, state = jax.jit(network.init)(KEY, x)
+    eager = network.apply(params, state, x, train=True)
+    jitted = jax.jit(partial(network.apply, train=True))(params, state, x)
+    chex.assert_trees_all_close(jitted, eager, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bfloat16_computes_with_float32_parameters(name):
+    make, shape, _ = CASES[name]
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    network = from_linen(make(2, dtype=jnp.bfloat16))
+    params, state = jax.eval_shape(network.init, KEY, x)
+    (_, (endpoints, after)), gradients = jax.eval_shape(
+        jax.value_and_grad(partial(loss_of, network), has_aux=True), params, state, x, KEY
+    )
+    pyramid = endpoints.pop("pyramid", ())
+    assert {y.dtype for y in pyramid} <= {jnp.dtype("bfloat16")}
+    for tree in (params, after, gradients, endpoints):
+        assert {y.dtype for y in jax.tree.leaves(tree)} <= {jnp.dtype("float32")}
+
+
+def test_bfloat16_is_near_float32():
+    make, shape, _ = CASES["unet"]
+    x = images(shape)
+    single, half = (from_linen(make(2, dtype=d)) for d in (None, jnp.bfloat16))
+    params, state = jax.jit(single.init)(KEY, x)
+    a, b = (jax.jit(n.apply)(params, state, x)[0]["logits"] for n in (single, half))
+    assert 0 < jnp.abs(a - b).max() < 0.1 * jnp.std(a)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_trunk_has_the_networks_endpoints_but_logits(name):
+    make, shape, expected = CASES[name]
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    endpoints, variables = jax.eval_shape(make().init_with_output, KEY, x)
+    assert endpoints.keys() == expected.keys() - {"logits", "deep"}
+    assert not [path for path in flatten_paths(variables["params"]) if path.startswith("head")]
+
+
+def test_dropout_needs_a_key_and_acts_in_training_only():
+    network = from_linen(networks.mlp(2, dropout=0.5, hidden=(32,)))
+    x = images((2, 5))
+    params, state = network.init(KEY, x)
+    apply = partial(network.apply, params, state, x)
+    a, b, c = (apply(key=jax.random.key(k), train=True)[0]["logits"] for k in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert np.any(a != c)
+    np.testing.assert_array_equal(apply()[0]["logits"], apply(key=KEY)[0]["logits"])
+    with pytest.raises(Exception, match="dropout"):
+        apply(train=True)
+
+
+def test_a_residual_block_that_starts_as_the_identity():
+    x = images((2, 8, 8, 1))
+    net = networks.ResNet(depths=(2,), width=4, zero_init=True)
+    endpoints, variables = jax.jit(net.init_with_output)(KEY, x)
+    stem = {k: v for k, v in variables["params"].items() if k.startswith("stem")}
+    alone = networks.ResNet(depths=(), width=4)
+    stats = {"stem_norm": variables["batch_stats"]["stem_norm"]}
+    wanted = jax.jit(lambda v: alone.apply(v, x)["features"])(
+        {"params": stem, "batch_stats": stats}
+    )
+    np.testing.assert_allclose(endpoints["features"], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        # Torchvision's, for 1000 classes.
+        (partial(networks.resnet18, 1000, stem="standard"), 11_689_512),
+        (partial(networks.resnet34, 1000, stem="standard"), 21_797_672),
+        (partial(networks.resnet50, 1000, stem="standard"), 25_557_032),
+        # MedMNIST's: a 3x3 stem (-9408 + 1728), two classes (-513000 + 1026).
+        (partial(networks.resnet18, 2), 11_169_858),
+    ],
+)
+def test_resnets_have_the_published_number_of_parameters(make, count):
+    variables = jax.eval_shape(make().init, KEY, jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))
+    assert count_parameters(variables["params"]) == count
+
+
+def test_unet_parameters_by_hand():
+    # nnU-Net's plan for the hippocampus: 27-tap convolutions with bias, affine norms.
+    def conv(i, o):
+        return 27 * i * o + o + 2 * o
+
+    widths = [32, 64, 128, 256]
+    count = sum(conv(i, o) + conv(o, o) for i, o in zip([1, *widths], widths, strict=False))
+    for fine, coarse in itertools.pairwise(widths):
+        count += 8 * coarse * fine + fine + conv(2 * fine, fine) + conv(fine, fine)
+        count += 3 * fine + 3
+    net = networks.unet(3, patch_size=(40, 56, 40), deep_supervision=True)
+    x = jax.ShapeDtypeStruct((1, 40, 56, 40, 1), jnp.float32)
+    assert count_parameters(jax.eval_shape(net.init, KEY, x)["params"]) == count == 5_603_177
+
+
+def test_initialisation_keeps_the_scale():
+    # He's fan-out in the ResNet; the head uniform within 1 / sqrt(fan_in).
+    x = jnp.ones((1, 8, 8, 3))
+    params = jax.jit(networks.ResNet(5, depths=(1,), width=64).init)(KEY, x)["params"]
+    kernel = params["stage1_block1"]["conv1"]["kernel"]
+    assert kernel.std() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
+    assert jnp.abs(params["head"]["linear"]["kernel"]).max() == pytest.approx(1 / 8, rel=0.02)
+    plan = UNetPlan((32, 64), (1, 2), (3, 3), (1, 1), (1,))
+    params = jax.jit(networks.unet(2, plan=plan).init)(KEY, x)["params"]
+    kernel = params["encoder2"]["layer1"]["conv"]["kernel"]
+    assert kernel.std() == pytest.approx((2 / (9 * 32)) ** 0.5, rel=0.02)
+
+
+def test_anisotropic_kernels():
+    net = networks.unet(2, patch_size=(4, 16, 16), spacing=(6.0, 1.0, 1.0))
+    x = jax.ShapeDtypeStruct((1, 4, 16, 16, 1), jnp.float32)
+    endpoints, variables = jax.eval_shape(net.init_with_output, KEY, x)
+    assert variables["params"]["encoder1"]["layer1"]["conv"]["kernel"].shape[:3] == (1, 3, 3)
+    assert variables["params"]["up1"]["kernel"].shape[:3] == (1, 2, 2)
+    assert [m.shape[1:4] for m in endpoints["pyramid"]] == [(4, 16, 16), (4, 8, 8), (4, 4, 4)]
+
+
+def test_segmentation_head_is_the_unets_own():
+    make, shape, _ = CASES["unet"]
+    x = images(shape)
+    whole = make(2)
+    variables = jax.jit(whole.init)(KEY, x)
+    params = dict(variables["params"])
+    heads = {name: params.pop(name) for name in ("head1", "head2")}
+    wanted = jax.jit(whole.apply)(variables, x)["logits"]
+    pyramid = jax.jit(make().apply)({"params": params}, x)["pyramid"]
+    got = networks.SegmentationHead(2).apply({"params": heads["head1"]}, pyramid)["logits"]
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "message"),
+    [
+        (networks.resnet18(2), (2, 8), r"one, two or three spatial axes, got the shape \(2, 8\)"),
+        (networks.unet(2), (1, 8, 8, 8, 8, 1), "one, two or three spatial axes"),
+        (networks.mlp(2), (4,), "rank at least 2"),
+        (networks.cnn(2, features=(4,) * 5), (1, 8, 8, 1), "too few voxels"),
+        (networks.resnet18(2, stem="tiny"), (1, 8, 8, 1), 'stem must be "small" or "standard"'),
+        (networks.resnet18(2, norm="layer"), (1, 8, 8, 1), "norm must be one of"),
+        (networks.unet(2, patch_size=(32, 32)), (1, 8, 8, 8, 1), "the plan's stride must be"),
+        (networks.unet(2), (1, 8, 8, 8), "group of one value"),
+    ],
+)
+def test_bad_inputs(net, shape, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(net.init, KEY, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def test_bad_options():
+    with pytest.raises(ValueError, match="give plan or patch_size"):
+        networks.unet(2, plan=UNetPlan(), patch_size=(32, 32))
+    with pytest.raises(ValueError, match="spacing is used in planning"):
+        networks.unet(2, spacing=(1.0, 1.0))
