@@ -1,0 +1,140 @@
+"""Run a suite, or render the tables: ``python -m benchmarks --help``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks import _tables
+from benchmarks._case import Options
+from benchmarks._record import RESULTS, environment, now, save
+
+SUITES = {
+    "augment": "3D augmentation, volumes a second",
+    "conv": "convolutions of ResNet-18 and U-Nets, pooling, upsampling, loops",
+    "ensemble": "five members by each strategy",
+    "epoch": "an epoch: host loop, compiled, a peer's DataLoader",
+    "import": "seconds to import",
+    "metrics": "distance transforms, components and surface metrics on 128^3",
+    "sliding_window": "inference over a large volume",
+    "train_step": "ResNet-18 at 28x28 and a 3D U-Net, against the same networks in torch",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="NAME")
+    for name, text in SUITES.items():
+        suite = commands.add_parser(name, help=text)
+        suite.add_argument(
+            "--against",
+            action="append",
+            metavar="PEER",
+            help="torch, monai, xla, scipy; all of the suite's if not given; may be repeated",
+        )
+        suite.add_argument("--json", type=Path, metavar="OUT", help="write the record there")
+        suite.add_argument("--record", action="store_true", help="write it to benchmarks/results")
+        suite.add_argument("--repeats", type=int, default=7, help="rounds (default 7)")
+        suite.add_argument("--only", default="", help="cases whose name contains this")
+        suite.add_argument(
+            "--memory", action="store_true", help="also the peak memory of each side"
+        )
+        _common(suite)
+    tables = commands.add_parser("tables", help="check the tables in README and docs")
+    tables.add_argument("--write", action="store_true", help="make them anew from the records")
+    memory = commands.add_parser("_memory")
+    for name in ("suite", "case", "side"):
+        memory.add_argument(name)
+    _common(memory)
+    given = parser.parse_args(arguments)
+    if given.command == "tables":
+        return _run_tables(given.write)
+    _limit_threads(given.threads)
+    if given.command == "_memory":
+        from benchmarks._memory import measure_here
+
+        options = Options(quick=given.quick, threads=given.threads)
+        case = next(c for c in _cases(given.suite, options) if c.name == given.case)
+        print(json.dumps(measure_here(case, given.side)))
+        return 0
+    return _run_suite(given)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--quick", action="store_true", help="tiny shapes: does it all run?")
+    parser.add_argument(
+        "--threads", type=int, default=cores, help="threads of every side (default: cores)"
+    )
+
+
+def _limit_threads(threads: int) -> None:
+    """Give XLA as many cores as the peers are given threads: it sizes its pool by affinity."""
+    cores = sorted(os.sched_getaffinity(0))
+    if not 1 <= threads <= len(cores):
+        raise SystemExit(f"--threads {threads}: this machine has {len(cores)} cores to give")
+    if threads < len(cores):
+        os.sched_setaffinity(0, cores[:threads])
+
+
+def _cases(suite: str, options: Options) -> list:
+    module = importlib.import_module(f"benchmarks.suite_{suite}")
+    return [c for c in module.cases(options) if options.only in c.name]
+
+
+def _run_suite(given: argparse.Namespace) -> int:
+    from benchmarks._measure import geometric_means, measure
+
+    if given.repeats < 1:
+        raise SystemExit("--repeats must be at least 1")
+    options = Options(quick=given.quick, threads=given.threads, only=given.only)
+    cases = _cases(given.command, options)
+    if not cases:
+        raise SystemExit(f"no case of {given.command} has {given.only!r} in its name")
+    known = list(dict.fromkeys(s for c in cases for s in list(c.sides)[1:]))
+    wanted = given.against or known
+    if unknown := [w for w in wanted if not any(s.split("-")[0] == w or s == w for s in known)]:
+        raise SystemExit(f"{given.command} has no side {', '.join(unknown)}: {', '.join(known)}")
+    wanted = [s for s in known if s in wanted or s.split("-")[0] in wanted]
+    entries: list[dict[str, Any]] = []
+    for case in cases:
+        entry = measure(case, wanted, repeats=given.repeats)
+        if given.memory:
+            from benchmarks._memory import measure_in_processes
+
+            entry["memory"] = measure_in_processes(given.command, case, wanted, options)
+            print("   peak MiB:", {s: round(b / 2**20) for s, b in entry["memory"].items()})
+        entries.append(entry)
+    record = {
+        "suite": given.command,
+        "created": now(),
+        "environment": environment(given.threads),
+        "settings": {"repeats": given.repeats, "quick": given.quick},
+        "cases": entries,
+        "geometric_means": geometric_means(entries),
+    }
+    for group, means in record["geometric_means"].items():
+        print(f"geometric mean, {group}:", ", ".join(f"{p} {v:.2f}x" for p, v in means.items()))
+    path = given.json
+    if given.record:
+        path = RESULTS / f"{given.command}-{record['environment']['backend']}.json"
+    if path:
+        save(path, record)
+        print(f"record: {path}")
+    return 0
+
+
+def _run_tables(write: bool) -> int:
+    changed = _tables.write() if write else _tables.stale()
+    for page in changed:
+        print(("written: " if write else "stale: ") + str(page.relative_to(_tables.ROOT)))
+    return 1 if changed and not write else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

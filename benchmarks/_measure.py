@@ -1,0 +1,136 @@
+"""Interleaved timing: warm-up, then one call of every side in turn, again and again.
+
+Neighbours on the machine and the processor's clock drift over seconds; sides that take turns drift
+together, so the ratio of each round is the number to trust, and its median over rounds comes first.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks._case import Case, Run, UnavailableError, difference
+
+
+def measure(
+    case: Case,
+    wanted: Sequence[str],
+    *,
+    repeats: int = 7,
+    least_seconds: float = 0.05,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Time the sides of a case against each other.
+
+    Args:
+        case: the work.
+        wanted: sides to compare ours with; those that are not installed are noted and left out.
+        repeats: rounds.
+        least_seconds: a side faster than this is called several times a round.
+        say: where progress goes.
+
+    Returns:
+        The case's part of a record: for every side the seconds of each round and their quartiles,
+        for every peer the ratio peer / ours of each round, and the difference of results.
+
+    Raises:
+        ValueError: if sides compute different things.
+    """
+    ours = next(iter(case.sides))
+    runs: dict[str, Run] = {}
+    missing = {}
+    for side, make in case.sides.items():
+        if side != ours and side not in wanted:
+            continue
+        try:
+            runs[side] = make()
+        except UnavailableError as error:
+            missing[side] = str(error)
+    inner = {}
+    for side, run in runs.items():
+        run.call()
+        start = time.perf_counter()
+        run.call()
+        inner[side] = max(1, int(least_seconds / max(time.perf_counter() - start, 1e-7)))
+    differences = {}
+    if runs[ours].result is not None:
+        reference = runs[ours].result()
+        for side, run in runs.items():
+            if side != ours and run.result is not None:
+                differences[side] = difference(reference, run.result())
+                if not differences[side] <= case.tolerance:
+                    raise ValueError(
+                        f"{case.name}: {ours} and {side} differ by {differences[side]:.2g} of the "
+                        f"largest value, more than {case.tolerance:g}; a timing would mean nothing"
+                    )
+    seconds: dict[str, list[float]] = {side: [] for side in runs}
+    order = list(runs)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(repeats):
+            for side in order:
+                start = time.perf_counter()
+                for _ in range(inner[side]):
+                    runs[side].call()
+                seconds[side].append((time.perf_counter() - start) / inner[side])
+            order.reverse()
+    finally:
+        gc.enable()
+    entry: dict[str, Any] = {"name": case.name, "group": case.group, "ours": ours}
+    for name in ("flops", "items", "unit"):
+        if getattr(case, name):
+            entry[name] = getattr(case, name)
+    entry["sides"] = {side: summary(values) for side, values in seconds.items()}
+    entry["ratios"] = {
+        side: summary([t / o for t, o in zip(values, seconds[ours], strict=True)])
+        for side, values in seconds.items()
+        if side != ours
+    }
+    if differences:
+        entry["differences"] = differences
+    if missing:
+        entry["missing"] = missing
+    shown = ", ".join(
+        f"{side} {r['median']:.2f}x ({r['low']:.2f} to {r['high']:.2f})"
+        for side, r in entry["ratios"].items()
+    )
+    say(f"{case.name}: {shown or 'no peer'}; ours {_time(entry['sides'][ours]['median'])}")
+    return entry
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Median, quartiles and all values, to five digits."""
+    low, middle, high = (
+        statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    )
+    return {
+        "median": _digits(middle),
+        "low": _digits(low),
+        "high": _digits(high),
+        "values": [_digits(v) for v in values],
+    }
+
+
+def geometric_means(cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Geometric mean of each peer's median ratios, by group and, as ``"all"``, over all cases."""
+    groups: dict[str, dict[str, list[float]]] = {}
+    for case in cases:
+        for peer, ratio in case["ratios"].items():
+            for group in {case["group"] or "all", "all"}:
+                groups.setdefault(group, {}).setdefault(peer, []).append(ratio["median"])
+    return {
+        group: {peer: _digits(statistics.geometric_mean(r)) for peer, r in peers.items()}
+        for group, peers in sorted(groups.items())
+    }
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

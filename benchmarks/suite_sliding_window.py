@@ -1,0 +1,55 @@
+"""Inference over a large volume in overlapping windows, against MONAI with the same network."""
+
+from __future__ import annotations
+
+import jax
+
+import jaxmed as jm
+from benchmarks import _peers, _torch
+from benchmarks._case import Case, Options, Run
+from benchmarks._jax import normal
+from benchmarks.suite_train_step import unet_of
+
+_OVERLAP = 0.25
+
+
+def cases(options: Options) -> list[Case]:
+    """One volume; run with ``--memory`` for the peaks."""
+    size, window, batch = (20, 16, 2) if options.quick else (256, 96, 2)
+    network = unet_of((4, 8, 8) if options.quick else (16, 32, 64), 2)
+    volume = normal(0, size, size, size, 1)
+    windows = (window,) * 3
+    made = jm.from_linen(network)
+
+    def weights() -> tuple:
+        return jax.jit(made.init)(jax.random.key(0), volume[None, :window, :window, :window])
+
+    def ours() -> Run:
+        params, state = weights()
+        predict = jax.jit(lambda x: made.apply(params, state, x)[0]["logits"])
+
+        def call() -> object:
+            return jm.inference.sliding_window(
+                predict, volume, windows, overlap=_OVERLAP, size=batch
+            )
+
+        return Run(call)
+
+    def monai() -> Run:
+        torch = _torch.torch_module(options.threads)
+        model = _peers.monai_unet(torch, network, 1, weights()[0]).eval()
+        model = model.to(_torch.device(torch))
+        from monai.inferers import sliding_window_inference
+
+        tensor = torch.from_numpy(volume[None, ..., 0][None]).to(_torch.device(torch))
+
+        def call() -> object:
+            with torch.inference_mode():
+                return sliding_window_inference(
+                    tensor, windows, batch, model, overlap=_OVERLAP, mode="gaussian"
+                )
+
+        return _torch.timed(torch, call)
+
+    name = f"{size}^3 in windows of {window}^3"
+    return [Case(name, {"jaxmed": ours, "monai": monai}, items=size**3, unit="voxels")]

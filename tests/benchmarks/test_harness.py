@@ -1,0 +1,142 @@
+"""The harness: what it measures with, what it refuses, and tables that follow the records."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import _tables
+from benchmarks._case import Case, Run, UnavailableError, difference
+from benchmarks._measure import geometric_means, measure, summary
+
+
+def test_tables_in_readme_and_docs_follow_the_committed_records():
+    pages = [str(p.relative_to(_tables.ROOT)) for p in _tables.stale()]
+    assert not pages, "stale; run python -m benchmarks tables --write"
+
+
+def _record():
+    def side(seconds):
+        return summary([seconds] * 3)
+
+    return {
+        "suite": "demo",
+        "created": "2026-01-01 00:00 UTC",
+        "environment": {
+            "device": "a processor", "cores": 2, "threads": 2, "python": "3.11.0",
+            "packages": {"jax": "1", "torch": "2"}, "revision": "abc",
+        },
+        "settings": {"repeats": 3},
+        "cases": [
+            {
+                "name": "first", "ours": "jaxmed", "group": "2D",
+                "sides": {"jaxmed": side(0.002), "torch": side(0.005)},
+                "ratios": {"torch": summary([2.0, 2.5, 3.0])},
+                "memory": {"jaxmed": 300, "torch": 200},
+            },
+            {
+                "name": "second", "ours": "jaxmed", "group": "2D",
+                "sides": {"jaxmed": side(2.0), "xla": side(1.0)},
+                "ratios": {"xla": summary([0.5])},
+            },
+        ],
+        "geometric_means": {"2D": {"torch": 2.5, "xla": 0.5}},
+    }  # fmt: skip
+
+
+def test_a_page_is_rendered_between_markers_and_rendering_is_stable():
+    text = (
+        "Before\n<!-- benchmarks: demo -->\nold\n<!-- /benchmarks -->\nbetween\n"
+        "<!-- benchmarks: demo summary -->\n<!-- /benchmarks -->\nafter\n"
+    )
+    page = _tables.render_page(text, lambda name: _record())
+    assert "old" not in page
+    assert page.startswith("Before\n")
+    assert page.endswith("after\n")
+    assert "| first | **2.50x** (2.25 to 2.75) |  | 2 ms | 5 ms |  | 1.50 |" in page
+    assert "| second |  | **0.50x** (0.50 to 0.50) | 2 s |  | 1 s |" in page
+    assert "| 2D | 2.50x | 0.50x |" in page
+    assert _tables.render_page(page, lambda name: _record()) == page
+    machine = "<!-- benchmarks: demo machine -->\n<!-- /benchmarks -->"
+    assert "a processor, 2 cores" in _tables.render_page(machine, lambda name: _record())
+
+
+def test_a_changed_record_makes_its_page_stale_and_writing_mends_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(_tables.render_page, "__defaults__", (lambda name: _record(),))
+    page = tmp_path / "README.md"
+    page.write_text("<!-- benchmarks: demo -->\n<!-- /benchmarks -->\n")
+    assert _tables.stale(tmp_path) == [page]
+    assert _tables.write(tmp_path) == [page]
+    assert _tables.stale(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("<!-- benchmarks: demo -->\n", ValueError, "has no <!-- /benchmarks -->"),
+        ("<!-- benchmarks: demo pie -->\n<!-- /benchmarks -->", ValueError, "unknown table 'pie'"),
+        ("<!-- benchmarks: none -->\n<!-- /benchmarks -->", FileNotFoundError, "no record 'none'"),
+    ],
+)
+def test_bad_markers_are_named(text, error, message):
+    with pytest.raises(error, match=message):
+        _tables.render_page(text)
+
+
+def _case(ours, theirs, **options):
+    return Case(
+        "c", {"ours": lambda: ours, "peer": lambda: theirs, "other": lambda: ours}, **options
+    )
+
+
+def test_sides_take_turns_and_ratios_are_of_rounds(monkeypatch):
+    turns = []
+    clock = itertools.count(step=0.5)
+    monkeypatch.setattr("benchmarks._measure.time.perf_counter", lambda: float(next(clock)))
+    case = _case(Run(lambda: turns.append("o")), Run(lambda: turns.append("p")))
+    entry = measure(case, ["peer"], repeats=3, least_seconds=0.0, say=lambda line: None)
+    assert turns == ["o", "o", "p", "p", "o", "p", "p", "o", "o", "p"]
+    assert entry["sides"]["ours"]["median"] == 0.5
+    assert entry["ratios"]["peer"]["values"] == [1.0, 1.0, 1.0]
+    assert "other" not in entry["sides"]
+    assert geometric_means([entry]) == {"all": {"peer": 1.0}}
+
+
+def test_what_computes_something_else_is_not_timed():
+    one = Run(lambda: None, lambda: {"a": np.ones(3), "b": np.zeros(2)})
+    other = Run(lambda: None, lambda: {"a": np.ones(3), "b": np.array([0.0, 0.1])})
+    assert difference(one.result(), one.result()) == 0
+    with pytest.raises(ValueError, match="ours and peer differ by"):
+        measure(_case(one, other), ["peer"], repeats=1, say=lambda line: None)
+    shape = Run(lambda: None, lambda: {"a": np.ones(4), "b": np.zeros(2)})
+    with pytest.raises(ValueError, match="disagree on the shape"):
+        measure(_case(one, shape), ["peer"], repeats=1, say=lambda line: None)
+
+
+def test_a_peer_that_is_not_installed_is_noted():
+    def missing():
+        raise UnavailableError("pip install peer")
+
+    case = Case("c", {"ours": lambda: Run(lambda: None), "peer": missing})
+    entry = measure(case, ["peer"], repeats=1, least_seconds=0.0, say=lambda line: None)
+    assert entry["missing"] == {"peer": "pip install peer"}
+    assert entry["ratios"] == {}
+
+
+def test_the_command_writes_a_record_and_refuses_unknown_peers(tmp_path, capsys):
+    out = tmp_path / "record.json"
+    arguments = ["metrics", "--quick", "--repeats", "1", "--only", "erosion"]
+    assert command.main([*arguments, "--against", "scipy", "--json", str(out)]) == 0
+    record = json.loads(out.read_text())
+    assert [c["name"] for c in record["cases"]] == ["erosion and dilation"]
+    assert record["cases"][0]["differences"] == {"scipy": 0.0}
+    assert record["environment"]["packages"]["jax"]
+    assert "x (" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="has no side matlab"):
+        command.main([*arguments, "--against", "matlab"])
+    with pytest.raises(SystemExit, match="no case of metrics"):
+        command.main(["metrics", "--quick", "--only", "nothing like this"])
