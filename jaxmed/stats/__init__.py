@@ -42,6 +42,16 @@ from jaxmed.stats._decision_curve import CostCurve, DecisionCurve, cost_curve, d
 from jaxmed.stats._f_score import f1, macro_precision, macro_recall
 from jaxmed.stats._froc import froc_study
 from jaxmed.stats._gallas import one_shot_test, one_shot_variance
+from jaxmed.stats._information import (
+    InformationCriteria,
+    LogisticModel,
+    information_criteria,
+    information_weights,
+    leave_one_out_scores,
+    likelihood_ratio_test,
+    logistic_model,
+    one_standard_error,
+)
 from jaxmed.stats._jackknife import jackknife
 from jaxmed.stats._kappa import kappa
 from jaxmed.stats._mcc import mcc
@@ -59,8 +69,29 @@ from jaxmed.stats._operating import (
 from jaxmed.stats._paired_diagnostics import predictive_value_test, relative_test
 from jaxmed.stats._paired_proportions import paired_difference, paired_table
 from jaxmed.stats._permutation import max_t_test, permutation_test, sign_flip_test
+from jaxmed.stats._power import (
+    Power,
+    PrecisionPlan,
+    power_mcnemar,
+    power_noninferiority,
+    power_proportions,
+    power_t,
+    size_exact_bound,
+    size_for_width,
+)
+from jaxmed.stats._power_auc import (
+    AucPower,
+    ModelSize,
+    model_sample_size,
+    power_auc,
+    power_two_aucs,
+    power_two_aucs_pilot,
+    r_squared_of_auc,
+    size_auc_bound,
+)
 from jaxmed.stats._predictive import npv, ppv
 from jaxmed.stats._proportion import clustered_proportion, proportion, proportion_limits
+from jaxmed.stats._psis import Elpd, compare_elpd, model_weights, pareto_smooth, psis_loo, waic
 from jaxmed.stats._rank import midrank
 from jaxmed.stats._rank_tests import friedman_test, kruskal_test, wilcoxon_test
 from jaxmed.stats._ratios import diagnostic_odds_ratio, likelihood_ratio, youden
@@ -96,6 +127,7 @@ from jaxmed.stats._two_proportions import proportion_difference, proportion_rati
 from jaxmed.stats._venkatraman import venkatraman_test
 
 __all__ = [
+    "AucPower",
     "Band",
     "BayesComparison",
     "Binormal",
@@ -103,9 +135,15 @@ __all__ = [
     "CostCurve",
     "Counts",
     "DecisionCurve",
+    "Elpd",
     "Estimate",
+    "InformationCriteria",
+    "LogisticModel",
+    "ModelSize",
     "OperatingPoint",
+    "Power",
     "PrCurve",
+    "PrecisionPlan",
     "PseudovalueAnova",
     "ReaderPower",
     "ReaderStudy",
@@ -137,6 +175,7 @@ __all__ = [
     "clustered_proportion",
     "cochran_q_test",
     "combine",
+    "compare_elpd",
     "concordance_correlation",
     "confusion",
     "corrected_t_test",
@@ -155,11 +194,16 @@ __all__ = [
     "friedman_test",
     "froc_study",
     "icc",
+    "information_criteria",
+    "information_weights",
     "jackknife",
     "kappa",
     "kruskal_test",
+    "leave_one_out_scores",
     "likelihood_ratio",
+    "likelihood_ratio_test",
     "log_loss",
+    "logistic_model",
     "macro_precision",
     "macro_recall",
     "max_t_test",
@@ -168,17 +212,28 @@ __all__ = [
     "mean",
     "median",
     "midrank",
+    "model_sample_size",
+    "model_weights",
     "multiclass_auc",
     "npv",
     "one_shot_test",
     "one_shot_variance",
+    "one_standard_error",
     "operating_points",
     "paired_difference",
     "paired_t_test",
     "paired_table",
+    "pareto_smooth",
     "partial_auc",
     "partial_auc_value",
     "permutation_test",
+    "power_auc",
+    "power_mcnemar",
+    "power_noninferiority",
+    "power_proportions",
+    "power_t",
+    "power_two_aucs",
+    "power_two_aucs_pilot",
     "ppv",
     "pr_band",
     "pr_curve",
@@ -187,6 +242,8 @@ __all__ = [
     "proportion_difference",
     "proportion_limits",
     "proportion_ratio",
+    "psis_loo",
+    "r_squared_of_auc",
     "rate_at",
     "rate_value",
     "reader_power",
@@ -200,10 +257,14 @@ __all__ = [
     "roc_curve",
     "sensitivity",
     "sign_flip_test",
+    "size_auc_bound",
+    "size_exact_bound",
+    "size_for_width",
     "specificity",
     "stuart_maxwell_test",
     "top_k_accuracy",
     "venkatraman_test",
+    "waic",
     "weighted_auc",
     "weighted_average_precision",
     "wilcoxon_test",
