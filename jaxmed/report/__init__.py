@@ -18,6 +18,7 @@ from jaxmed.report._environment import command_line, environment
 from jaxmed.report._gallery import best_median_worst, case_figure, class_pictures, mask_picture
 from jaxmed.report._history import learning_curves
 from jaxmed.report._page import html
+from jaxmed.report._read import ScoreTable, read_mask_pairs, read_scores
 from jaxmed.report._record import metrics_record, to_json
 from jaxmed.report._regression import agreement_figure, observed_figure
 from jaxmed.report._results import TASKS, Overlap, Picture, Results, Scores, Split
@@ -32,6 +33,7 @@ __all__ = [
     "Overlap",
     "Picture",
     "Results",
+    "ScoreTable",
     "Scores",
     "Split",
     "Written",
@@ -55,6 +57,8 @@ __all__ = [
     "precision_recall_figure",
     "precision_recall_points",
     "predictions_csv",
+    "read_mask_pairs",
+    "read_scores",
     "reliability_figure",
     "roc_figure",
     "roc_points",

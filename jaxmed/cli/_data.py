@@ -1,0 +1,32 @@
+"""`jaxmed data check PATH`: every fault of a data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+_USAGE = """usage: jaxmed data check PATH [PATH ...]
+
+Reads every file of a data set and lists all of its faults: a MedMNIST file (.npz), a folder of
+the Medical Segmentation Decathlon, a manifest of your own images (.csv, .jsonl), a single image,
+or a folder of these. The exit code is 1 if there are any."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Check each path; print a line a fault."""
+    if not arguments or arguments[0] != "check" or len(arguments) < 2 or "--help" in arguments:
+        print(_USAGE)
+        return 0 if "--help" in arguments or "-h" in arguments else 2
+    from jaxmed import data
+
+    faults = [fault for path in arguments[1:] for fault in data.check(path)]
+    for fault in faults:
+        print(f"{fault.file}: {fault.detail} [{fault.rule}]")
+    if not faults:
+        print("no faults")
+        return 0
+    counts = Counter(fault.rule for fault in faults)
+    print(f"\n{len(faults)} faults:")
+    for rule, count in counts.most_common():
+        print(f"  {count:>5}  {rule}: {data.RULES[rule]}")
+    return 1
