@@ -1,0 +1,46 @@
+"""Augmentations: pure ``(key, batch) -> batch``, in two and three dimensions by rank.
+
+`chain` composes them; neighbouring spatial ones share one resample, linear for images and nearest
+for masks, so labels stay aligned. Every example draws for itself, from streams by name. All run
+under ``jit``. Spatial: `flip`, `rot90`, `random_affine`, `elastic`, `random_crop`. Intensity:
+`brightness`, `contrast`, `gamma`, `noise`, `blur`, `bias_field`, `low_resolution`, `cutout`, in
+units of the image's own range. Ready: `weak`, `strong`, `segmentation`.
+"""
+
+from jaxmed.augment._chain import Augmentation, Draw, Intensity, Spatial, chain
+from jaxmed.augment._intensity import (
+    bias_field,
+    blur,
+    brightness,
+    contrast,
+    cutout,
+    gamma,
+    low_resolution,
+    noise,
+)
+from jaxmed.augment._presets import segmentation, strong, weak
+from jaxmed.augment._spatial import elastic, flip, random_affine, random_crop, rot90
+
+__all__ = [
+    "Augmentation",
+    "Draw",
+    "Intensity",
+    "Spatial",
+    "bias_field",
+    "blur",
+    "brightness",
+    "chain",
+    "contrast",
+    "cutout",
+    "elastic",
+    "flip",
+    "gamma",
+    "low_resolution",
+    "noise",
+    "random_affine",
+    "random_crop",
+    "rot90",
+    "segmentation",
+    "strong",
+    "weak",
+]

@@ -1,0 +1,275 @@
+"""What an augmentation is, and how a chain of them resamples once."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxmed import ops
+from jaxmed.core import Array, Batch, Key, stream
+
+Shape = tuple[int, ...]
+_UNIFORMS = 16
+
+
+class Draw(NamedTuple):
+    """The randomness of one step for one example: 16 uniform numbers in [0, 1), and a key for more.
+
+    All steps get theirs from one batched call: a generator for each would double the time to
+    compile. By custom ``uniform[0]`` decides whether a step is applied at all.
+    """
+
+    uniform: Array
+    key: Key
+
+
+class Spatial(NamedTuple):
+    """A spatial step: it says where every output voxel comes from.
+
+    ``coordinates(draw, points, before, after)`` maps points of the output, (*out, rank) in voxels,
+    to points of the input; ``before`` and ``after`` are the spatial shapes on its two sides.
+    ``after(before)`` gives the output's shape. ``exact(draw, array, rank)``, for a step that moves
+    whole voxels, does the same to an array (*spatial, ...) without interpolation.
+    """
+
+    name: str
+    coordinates: Callable[[Draw, Array, Shape, Shape], Array]
+    after: Callable[[Shape], Shape] = lambda before: before
+    exact: Callable[[Draw, Array, int], Array] | None = None
+
+
+class Intensity(NamedTuple):
+    """An intensity step: ``apply(draw, image)`` for one image (*spatial, channels)."""
+
+    name: str
+    apply: Callable[[Draw, Array], Array]
+
+
+class View(Protocol):
+    """Any pure ``(key, batch) -> batch``; what `chain` gives, and takes."""
+
+    def __call__(self, key: Key, batch: Batch) -> Batch: ...
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Steps, and the fields of the batch they act on: a pure ``(key, batch) -> batch``."""
+
+    steps: tuple[Spatial | Intensity | View, ...]
+    images: tuple[str, ...] = ("image",)
+    masks: tuple[str, ...] = ("mask",)
+    outside: str = "nearest"
+
+    def __call__(self, key: Key, batch: Batch) -> Batch:
+        batch = dict(batch)
+        if any(not isinstance(step, Spatial | Intensity) for step in self.steps):
+            return _run(self, key, batch)
+        used = {n: batch[n] for n in (*self.images, *self.masks) if n in batch}
+        return batch | _run(self, key, used)
+
+    def _steps(self, key: Key, batch: dict[str, Array]) -> dict[str, Array]:
+        draws = _draws(self, key, batch)
+        run: list[tuple[Spatial, Draw]] = []
+        for step, name in zip(self.steps, _names(self.steps), strict=True):
+            if isinstance(step, Spatial):
+                run.append((step, draws[name]))
+                continue
+            batch, run = self._move(run, batch), []
+            if isinstance(step, Intensity):
+                batch = batch | {
+                    field: _shade(step, draws[f"{name} {field}"], batch[field], field)
+                    for field in _fields(self, batch)[0]
+                }
+            else:
+                batch = dict(step(stream(key, name), batch))
+        return self._move(run, batch)
+
+    def _move(self, run: list[tuple[Spatial, Draw]], batch: dict[str, Array]) -> dict[str, Array]:
+        if not run:
+            return batch
+        images, masks, rank = _fields(self, batch)
+        steps = [step for step, _ in run]
+        shapes = [batch[images[0]].shape[1 : 1 + rank]]
+        for step in steps:
+            shapes.append(step.after(shapes[-1]))
+
+        moved = {name: batch[name] for name in (*images, *masks)}
+        draws = [draw for _, draw in run]
+        if all(step.exact is not None for step in steps):
+
+            def whole(draws: list[Draw], array: Array) -> Array:
+                for step, draw in zip(steps, draws, strict=True):
+                    array = step.exact(draw, array, rank)
+                return array
+
+            return batch | {name: jax.vmap(whole)(draws, a) for name, a in moved.items()}
+
+        def trace(draws: list[Draw]) -> Array:
+            # The last step's output is what we want, so its map is taken first.
+            points = ops.identity_grid(shapes[-1])
+            for i in reversed(range(len(steps))):
+                points = steps[i].coordinates(draws[i], points, shapes[i], shapes[i + 1])
+            return points
+
+        # XLA for CPU would compute the whole map anew for each of the voxels that a point reads (3
+        # times the cost in 3D); the loop keeps it apart. Barriers do not.
+        points = lax.platform_dependent(
+            draws, cpu=lambda d: lax.map(trace, d), default=lambda d: jax.vmap(trace)(d)
+        )
+
+        def read(name: str, array: Array) -> Array:
+            method = "linear" if name in images else "nearest"
+            channels = array if array.ndim > rank + 1 else array[..., None]
+            out = jax.vmap(
+                lambda image, at: ops.resample(image, at, method=method, mode=self.outside)
+            )(channels, points)
+            return out.reshape(-1, *shapes[-1], *array.shape[rank + 1 :]).astype(array.dtype)
+
+        return batch | {name: read(name, array) for name, array in moved.items()}
+
+
+def _shade(step: Intensity, draws: Draw, images: Array, field: str) -> Array:
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"{step.name} wants a floating {field}, got {images.dtype}")
+    return jax.vmap(lambda draw, x: step.apply(draw, x).astype(x.dtype))(draws, images)
+
+
+def _names(steps: Sequence[Spatial | Intensity | View]) -> list[str]:
+    """Name every step; the second of a name gets a stream of its own, the first keeps its draws."""
+    names = [str(getattr(step, "name", type(step).__name__)) for step in steps]
+    return [f"{name} {names[:i].count(name)}" for i, name in enumerate(names)]
+
+
+def _draws(self: Augmentation, key: Key, batch: dict[str, Array]) -> dict[str, Draw]:
+    images = _fields(self, batch)[0]
+    streams = []
+    for step, name in zip(self.steps, _names(self.steps), strict=True):
+        if isinstance(step, Spatial):
+            streams.append(name)
+        elif isinstance(step, Intensity):
+            streams.extend(f"{name} {field}" for field in images)
+    if not streams:
+        return {}
+    codes = np.array([zlib.crc32(name.encode()) for name in streams], np.uint32)
+    rows = jnp.arange(len(batch[images[0]]))
+    keys = jax.vmap(lambda c: jax.vmap(lambda r: stream(key, "augment", c, r))(rows))(codes)
+    uniform = jax.vmap(jax.vmap(lambda k: jax.random.uniform(k, (_UNIFORMS,))))(keys)
+    return {name: Draw(uniform[i], keys[i]) for i, name in enumerate(streams)}
+
+
+# Compiled as one program even where the caller does not: op by op, a chain is hundreds of programs.
+_run = jax.jit(Augmentation._steps, static_argnums=0)
+
+
+def _fields(self: Augmentation, batch: Batch) -> tuple[list[str], list[str], int]:
+    """The image and mask fields that are there, and the spatial rank, with their shapes checked."""
+    images = [name for name in self.images if name in batch]
+    masks = [name for name in self.masks if name in batch]
+    if not images:
+        raise ValueError(f"none of the images {self.images} is in the batch: {sorted(batch)}")
+    first = batch[images[0]]
+    rank = first.ndim - 2
+    if rank < 1:
+        raise ValueError(f"{images[0]} must be (batch, *spatial, channels), got {first.shape}")
+    for name in images[1:]:
+        if batch[name].ndim != first.ndim or batch[name].shape[:-1] != first.shape[:-1]:
+            raise ValueError(
+                f"{name} is {batch[name].shape}, but {images[0]} is {first.shape}: images that are "
+                "moved together have one grid"
+            )
+    for name in masks:
+        if batch[name].shape[: 1 + rank] != first.shape[: 1 + rank]:
+            raise ValueError(
+                f"{name} is {batch[name].shape}, but {images[0]} is {first.shape}: a mask has the "
+                "grid of its image"
+            )
+    return images, masks, rank
+
+
+def chain(
+    *augmentations: View,
+    images: Sequence[str] = ("image",),
+    masks: Sequence[str] = ("mask",),
+    outside: str = "nearest",
+) -> Augmentation:
+    """Compose augmentations; neighbouring spatial ones move the image by one resample.
+
+    Images are interpolated linearly, masks take the nearest voxel, at the same points. Flips,
+    quarter turns and crops among themselves move whole voxels and interpolate nothing. Every
+    example draws for itself, from a stream with the name of the step: a step that is added changes
+    no draw of the others.
+
+    Args:
+        *augmentations: Augmentations of this room, chains of them, or any
+            ``(key, batch) -> batch``.
+        images: Fields (batch, *spatial, channels) that are moved and shaded.
+        masks: Fields (batch, *spatial) or (batch, *spatial, channels) that are moved along. Of
+            both, the fields that a batch does not have are passed over.
+        outside: What lies beyond the border: ``"nearest"``, ``"constant"`` (0), ``"mirror"`` and
+            the other modes of `ops.resample`.
+
+    Returns:
+        ``(key, batch) -> batch``; the other fields are left alone.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxmed import augment
+        >>> view = augment.chain(augment.flip(), augment.random_affine(), augment.gamma())
+        >>> batch = {"image": jnp.ones((2, 8, 8, 1)), "mask": jnp.zeros((2, 8, 8), int)}
+        >>> view(jax.random.key(0), batch)["mask"].shape
+        (2, 8, 8)
+    """
+    steps: list[Spatial | Intensity | View] = []
+    for each in augmentations:
+        if isinstance(each, Augmentation):
+            steps.extend(each.steps)
+        elif isinstance(each, Spatial | Intensity) or callable(each):
+            steps.append(each)
+        else:
+            raise TypeError(f"an augmentation is a (key, batch) -> batch, got {each!r}")
+    return Augmentation(tuple(steps), tuple(images), tuple(masks), outside)
+
+
+def sometimes(draw: Draw, p: float, new: Array, old: Array) -> Array:
+    """Take the new value with probability p, else the old."""
+    return new if p >= 1 else jnp.where(draw.uniform[0] < p, new, old)
+
+
+def between(uniform: Array, low: float, high: float) -> Array:
+    """Bring a uniform draw from [0, 1) to [low, high)."""
+    return low + (high - low) * uniform
+
+
+def check_p(p: float) -> float:
+    """Refuse what is no probability."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is a probability, got {p}")
+    return p
+
+
+def smooth_field(key: Key, count: int, shape: Shape, knots: int) -> Array:
+    """Draw smooth fields (count, *shape) from ``knots`` values along each axis.
+
+    The values at the knots are uniform with unit variance: the spline adds up many, so that the
+    field is near normal inside, and it has a bound. One small matrix product an axis.
+    """
+    bound = np.sqrt(3)
+    field = jax.random.uniform(key, (count, *(knots,) * len(shape)), minval=-bound, maxval=bound)
+    for axis, n in enumerate(shape, start=1):
+        field = jnp.moveaxis(jnp.tensordot(_spline(n, knots), field, (1, axis)), 0, axis)
+    return field
+
+
+def _spline(n: int, knots: int) -> np.ndarray:
+    # Cubic B-splines, with one knot beyond either end, so that the field is twice differentiable.
+    at = np.linspace(1, knots - 2, n)[:, None] - np.arange(knots)
+    u = np.abs(at)
+    near, far = 2 / 3 - u**2 + u**3 / 2, (2 - u) ** 3 / 6
+    return np.where(u < 1, near, np.where(u < 2, far, 0)).astype(np.float32)
