@@ -1,0 +1,175 @@
+"""Learn brain tissue from synthetic scans, and find it in a real one. No download.
+
+    jaxmed demo
+
+A small 3D U-Net sees synthetic MR scans alone: heads, contrasts, shading and noise drawn at random
+from the tissue maps of the MNI152 atlas (152 healthy people), which the nilearn wheel carries. It
+then segments the real T1 template of the same atlas, and synthetic heads it has not seen.
+
+Expected: Dice about .9 for grey and for white matter on the real template; about two minutes on
+two CPU cores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import jaxmed as jm
+from jaxmed.data import in_memory, map_source, normalise, phantoms
+from jaxmed.inference import Recipe, Segmenter
+from jaxmed.report import MaskPair, Picture, Results, Split, mask_picture, segmentation, stage
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A small run.
+
+    Args:
+        seed: of the synthetic heads, the parameters and the order of patches.
+        resolution: voxel size in millimetres.
+        heads: synthetic scans to learn from.
+        held_out: further synthetic scans, to measure on.
+        steps: of training.
+        batch: patches of a step.
+        patch: voxels of a patch.
+        features: channels of the finest stage; they double from stage to stage.
+        learning_rate: at the start; it falls to 0 as (1 - t)^0.9.
+    """
+
+    seed: int = 0
+    resolution: int = 2
+    heads: int = 16
+    held_out: int = 4
+    steps: int = 300
+    batch: int = 1
+    patch: tuple[int, int, int] = (40, 48, 48)
+    features: int = 16
+    learning_rate: float = 5e-3
+
+
+def run(config: Config, out: Path) -> Results:
+    """Draw heads, train, segment the real template and the held-out heads."""
+    seconds: dict[str, float] = {}
+    with stage(seconds, "data"):
+        drawn = phantoms.brain(
+            config.heads + config.held_out, resolution=config.resolution, seed=config.seed
+        )
+        heads = in_memory(map_source(drawn, _zero_outside))
+        train = jm.data.subset(heads, range(config.heads))
+        held_out = jm.data.subset(heads, range(config.heads, len(heads)))
+        template = _zero_outside(phantoms.brain_template(resolution=config.resolution)[0])
+
+    recipe = Recipe(
+        classes=drawn.classes,
+        channels=("T1",),
+        spacing=(float(config.resolution),) * 3,
+        patch=config.patch,
+        plan=jm.networks.plan_unet(config.patch, base_features=config.features, max_features=64),
+        over="nonzero",
+        overlap=0.25,
+    )
+    batches = jm.data.batches(
+        train, config.batch, seed=config.seed, transform=jm.data.random_patch(config.patch)
+    )
+    learner = jm.learner(
+        recipe.network(),
+        jm.supervised(jm.losses.dice_ce, target="mask"),
+        jm.train.optimizer(
+            "adamw", config.learning_rate, schedule="poly", steps=config.steps, warmup=10, clip=5.0
+        ),
+    )
+    result = jm.fit(learner, batches, seed=config.seed, steps=config.steps, out=out)
+    seconds["training"] = result.seconds
+
+    with stage(seconds, "evaluation"):
+        model = jm.inference.segmenter(
+            recipe, result.state.params["net"], result.state.state["net"]
+        )
+        jm.inference.save_segmenter(out, model)
+        unseen = [
+            _segmented(model, held_out.case_ids[i], held_out[i]) for i in range(len(held_out))
+        ]
+        real = _segmented(model, "MNI152 T1 template", template)
+        results = _results(config, recipe, unseen, real)
+    return results.replace(
+        pictures=(*views(template["image"], real), _head(held_out, unseen)),
+        history=result.history,
+        seconds=seconds,
+    )
+
+
+def views(image: np.ndarray, pair: MaskPair) -> tuple[Picture, ...]:
+    """Three planes through the middle of the real template."""
+    found = []
+    for axis, name in ((2, "axial"), (1, "coronal"), (0, "sagittal")):
+        at = round(image.shape[axis] * (0.58 if axis == 0 else 0.5))
+        cut = [np.take(a, [at], axis) for a in (image[..., 0], pair.truth, pair.prediction)]
+        found.append(mask_picture(pair.case, *cut, rank=name))
+    return tuple(found)
+
+
+def _results(config: Config, recipe: Recipe, unseen: list[MaskPair], real: MaskPair) -> Results:
+    tissues = recipe.classes[1:]
+    over_heads = segmentation(unseen, classes=tissues)
+    on_template = segmentation([real], classes=tissues)
+    names = [f"dice/{tissue}" for tissue in tissues]
+    first = {
+        f"real_{name}": dataclasses.replace(on_template.metrics[name], name=f"{name}, real scan")
+        for name in names
+    }
+    return over_heads.replace(
+        title="Brain tissue, learned from synthetic scans alone",
+        description=(
+            f"A 3D U-Net was trained for {config.steps} steps on {config.heads} synthetic heads, "
+            "drawn at random from the MNI152 tissue maps. It then segmented the real MNI152 T1 "
+            "template, the average of 152 people, which it had never seen (first two numbers), "
+            f"and {config.held_out} further synthetic heads (the others)."
+        ),
+        metrics={**first, **over_heads.metrics},
+        headline=(*first, *names),
+        splits=(
+            Split("train, synthetic", config.heads),
+            Split("held out, synthetic", config.held_out),
+            Split("held out, real", 1),
+        ),
+        flow=(
+            "Grey and white matter maps of the MNI152 atlas, as the nilearn wheel carries them",
+            "each head: another deformation, contrast, texture, bias field, blur and noise",
+            "the real T1 template is segmented; its truth is the atlas's own tissue maps",
+        ),
+        notes=(
+            "The real template is one image, so its Dice has no interval.",
+            "The template and the maps from which the heads are drawn are of one atlas: this shows "
+            "that the chain works, and is no estimate of performance on patients.",
+        ),
+    )
+
+
+def _segmented(model: Segmenter, name: str, example: dict[str, np.ndarray]) -> MaskPair:
+    found = jm.inference.sliding_window(
+        model.predict, example["image"], model.recipe.patch, overlap=model.recipe.overlap, size=1
+    )
+    return MaskPair(name, example["mask"], found.argmax(-1))
+
+
+def _head(source: Any, pairs: list[MaskPair]) -> Picture:
+    return mask_picture(
+        pairs[0].case, source[0]["image"], pairs[0].truth, pairs[0].prediction, rank="synthetic"
+    )
+
+
+def _zero_outside(example: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Intensities as `jaxmed predict` will make them of a skull-stripped scan."""
+    image = example["image"] - example["image"].min()
+    inside = (image > 0).any(-1)
+    return {"image": normalise(image, "zscore", where=inside), "mask": example["mask"]}
+
+
+if __name__ == "__main__":
+    from jaxmed.cli import train_file
+
+    train_file(__file__)

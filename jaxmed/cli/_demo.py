@@ -1,0 +1,36 @@
+"""`jaxmed demo`: the experiment `demo`, with its numbers explained."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxmed.cli import _experiment
+from jaxmed.cli._train import parse, perform
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the demo, and say what came out and where it is."""
+    experiment = _experiment.load("demo")
+    config, out = parse(experiment, arguments)
+    out = out or Path("runs") / "demo"
+    print(
+        f"A 3D U-Net learns grey and white matter from {config.heads} synthetic heads, then "
+        "segments a real scan."
+    )
+    command = shlex.join(["jaxmed", "demo", *arguments])
+    results = perform(experiment, config, out, command=command)
+    print("\n" + meaning(results.metrics))
+    print(f"Open {(out / 'report.html').absolute()} in a browser for curves and pictures.")
+    return 0
+
+
+def meaning(metrics: dict) -> str:
+    """What the Dice of the real scan means, in words."""
+    grey, white = (metrics[f"real_dice/{tissue} matter"].value for tissue in ("grey", "white"))
+    return (
+        f"On the real MNI152 T1 template the network's grey matter has a Dice of {grey:.2f} and "
+        f"its white\nmatter of {white:.2f} with the atlas: 1 is the same voxels, 0 none in common; "
+        "above 0.8 only\nthe outermost voxels differ. It had seen synthetic scans alone."
+    )
