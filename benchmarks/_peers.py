@@ -90,7 +90,7 @@ def _set(
             f"{module}: {leaf} has shape {value.shape} here, {tuple(target.shape)} there"
         )
     with torch.no_grad():
-        target.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+        target.copy_(torch.from_numpy(np.array(value, order="C")))
 
 
 def _resnet_class(torch: Any) -> type:

@@ -9,7 +9,17 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-_ENVIRONMENT = ("device", "devices", "cores", "cpu", "gpu", "memory", "python", "packages", "commit")
+_ENVIRONMENT = (
+    "device",
+    "devices",
+    "cores",
+    "cpu",
+    "gpu",
+    "memory",
+    "python",
+    "packages",
+    "commit",
+)
 
 
 def gather(
