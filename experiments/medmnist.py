@@ -83,7 +83,7 @@ def run(config: Config, out: Path) -> Results:
 
     def evaluate(state: Any) -> dict[str, float]:
         labels, p = jm.data.column(parts["val"], "label"), predict(state, "val")
-        return {"val/auc": mean_auc(labels, p), "val/loss": mean_loss(labels, p)}
+        return {"val/auc": jm.stats.multiclass_auc(labels, p), "val/loss": mean_loss(labels, p)}
 
     result = jm.fit(
         learner, batches, seed=config.seed, epochs=config.epochs, evaluate=evaluate,
@@ -119,14 +119,6 @@ def run(config: Config, out: Path) -> Results:
         images = [0.5 + 0.5 * test[i]["image"] for i in range(len(test))]
         pictures = class_pictures(images, results.scores, classes=classes)
     return results.replace(pictures=pictures)
-
-
-def mean_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """MedMNIST's AUC, over the classes of which there are cases and others."""
-    if labels.ndim == 1:
-        labels = labels[:, None] == np.arange(scores.shape[1])
-    areas = [jm.stats.auc(y, s).value for y, s in zip(labels.T, scores.T) if 0 < y.sum() < len(y)]
-    return float(np.mean(areas))
 
 
 def mean_loss(labels: np.ndarray, scores: np.ndarray) -> float:

@@ -9,10 +9,8 @@ from jaxmed.report._classification import classification
 from jaxmed.report._confusion import confusion_figure, confusion_matrix
 from jaxmed.report._curves import (
     precision_recall_figure,
-    precision_recall_points,
     reliability_figure,
     roc_figure,
-    roc_points,
 )
 from jaxmed.report._environment import command_line, environment
 from jaxmed.report._gallery import best_median_worst, case_figure, class_pictures, mask_picture
@@ -55,13 +53,11 @@ __all__ = [
     "metrics_record",
     "observed_figure",
     "precision_recall_figure",
-    "precision_recall_points",
     "predictions_csv",
     "read_mask_pairs",
     "read_scores",
     "reliability_figure",
     "roc_figure",
-    "roc_points",
     "segmentation",
     "split_sizes",
     "stage",

@@ -1,0 +1,129 @@
+"""Which metrics a task is measured by, each from `jaxmed.stats`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxmed import stats
+from jaxmed.stats import Estimate
+
+Array = NDArray[Any]
+Named = Iterator[tuple[str, Callable[[], Estimate]]]
+
+HEADLINE = {
+    "binary": ("auc", "accuracy", "sensitivity", "specificity"),
+    "multi-class": ("auc", "accuracy", "balanced_accuracy"),
+    "ordinal": ("auc", "accuracy", "quadratic_kappa"),
+    "multi-label": ("auc", "accuracy"),
+    "regression": ("mae", "rmse", "r2"),
+}
+
+
+class Rule(NamedTuple):
+    """How intervals are made: their level, the patient of each case, the bootstrap's seed."""
+
+    level: float
+    groups: Array | None
+    seed: int
+
+    def of(self, metric: Callable[..., Estimate], *data: Array, **options: Any) -> Callable:
+        """A metric of `jaxmed.stats` on these data, to be called later."""
+        return lambda: metric(*data, level=self.level, groups=self.groups, **options)
+
+    def resampled(self, statistic: Callable[..., float], *data: Array) -> Callable:
+        """A bootstrap estimate: BCa where the jackknife it needs is cheap."""
+        n = len(data[0])
+        return self.of(
+            stats.bootstrap, statistic, *data,
+            method="bca" if n <= 2000 else "percentile",
+            n_resamples=int(np.clip(2e7 / n, 200, 2000)),
+            seed=self.seed,
+            unit="case" if self.groups is None else "patient",
+        )  # fmt: skip
+
+
+def measures(
+    task: str, rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float
+) -> Named:
+    """The metrics of a task by name, each as a function that measures when called.
+
+    Args:
+        task: a key of `HEADLINE`.
+        rule: of the intervals.
+        y: labels, as `jaxmed.report.classification` checked them.
+        s: scores, likewise.
+        names: of the classes.
+        threshold: of a positive call.
+    """
+    return _TASKS[task](rule, y, s, names, threshold)
+
+
+def _binary(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
+    p = s[:, 1]
+    called = (p >= threshold).astype(int)
+    yield "auc", rule.of(stats.auc, y, p)
+    yield "accuracy", rule.of(stats.accuracy, y, called)
+    yield "sensitivity", rule.of(stats.sensitivity, y, called)
+    yield "specificity", rule.of(stats.specificity, y, called)
+    yield "ppv", rule.of(stats.ppv, y, called)
+    yield "npv", rule.of(stats.npv, y, called)
+    yield "average_precision", rule.of(stats.average_precision, y, p, seed=rule.seed)
+    yield "brier", rule.of(stats.brier, y, p, seed=rule.seed)
+    yield "ece", rule.of(stats.ece, y, p, seed=rule.seed)
+
+
+def _multi_class(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
+    top = s.argmax(1)
+    yield "auc", rule.of(stats.multiclass_auc, y, s)
+    yield "accuracy", rule.of(stats.accuracy, y, top)
+    yield "balanced_accuracy", rule.of(stats.balanced_accuracy, y, top, seed=rule.seed)
+    yield "log_loss", rule.of(stats.log_loss, y, s, seed=rule.seed)
+    yield "ece", rule.of(stats.ece, y, s, seed=rule.seed)
+    for i, name in enumerate(names):
+        yield f"auc/{name}", rule.of(stats.auc, (y == i).astype(int), s[:, i])
+
+
+def _ordinal(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
+    top = s.argmax(1)
+    yield (
+        "quadratic_kappa",
+        rule.of(stats.kappa, y, top, weights="quadratic", seed=rule.seed),
+    )
+    yield "mae_grades", rule.resampled(_absolute, y, top)
+    yield from _multi_class(rule, y, s, names, threshold)
+
+
+def _multi_label(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
+    yield "auc", rule.of(stats.multiclass_auc, y, s)
+    yield "accuracy", rule.resampled(lambda a, b: float((a == b).mean()), y, s >= threshold)
+    for i, name in enumerate(names):
+        yield f"auc/{name}", rule.of(stats.auc, y[:, i], s[:, i])
+
+
+def _regression(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
+    yield "mae", rule.resampled(_absolute, y, s)
+    yield "rmse", rule.resampled(lambda a, b: float(np.sqrt(((a - b) ** 2).mean())), y, s)
+    yield "bias", rule.resampled(lambda a, b: float((b - a).mean()), y, s)
+    yield "r2", rule.resampled(_r_squared, y, s)
+
+
+_TASKS = {
+    "binary": _binary,
+    "multi-class": _multi_class,
+    "ordinal": _ordinal,
+    "multi-label": _multi_label,
+    "regression": _regression,
+}
+
+
+def _absolute(y: Array, s: Array) -> float:
+    return float(np.abs(y - s).mean())
+
+
+def _r_squared(y: Array, s: Array) -> float:
+    spread = ((y - y.mean()) ** 2).sum()
+    return float(1 - ((y - s) ** 2).sum() / spread) if spread else float("nan")
