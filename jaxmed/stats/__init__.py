@@ -35,6 +35,11 @@ from jaxmed.stats._calibration import (
     recalibrate,
     reliability,
 )
+from jaxmed.stats._calibration_tests import (
+    cumulative_test,
+    hosmer_lemeshow_test,
+    spiegelhalter_test,
+)
 from jaxmed.stats._compare_auc import delong_test, delong_test_unpaired
 from jaxmed.stats._compare_bootstrap import bootstrap_test
 from jaxmed.stats._curves import Band, PrCurve, RocCurve, pr_band, pr_curve, roc_band, roc_curve
@@ -106,6 +111,19 @@ from jaxmed.stats._reader_test import (
     reader_sample_size,
     reader_test,
 )
+from jaxmed.stats._recalibration import (
+    MurphyParts,
+    ScoreParts,
+    SmoothGap,
+    Validation,
+    corp,
+    fit_temperature,
+    isotonic,
+    lowess,
+    murphy,
+    smooth_calibration,
+    validation_indices,
+)
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats._scoring import brier, log_loss
 from jaxmed.stats._summary import mean, median
@@ -140,6 +158,7 @@ __all__ = [
     "InformationCriteria",
     "LogisticModel",
     "ModelSize",
+    "MurphyParts",
     "OperatingPoint",
     "Power",
     "PrCurve",
@@ -151,7 +170,10 @@ __all__ = [
     "Reliability",
     "Replicates",
     "RocCurve",
+    "ScoreParts",
+    "SmoothGap",
     "TestResult",
+    "Validation",
     "VarianceComponents",
     "acceleration",
     "accuracy",
@@ -178,9 +200,11 @@ __all__ = [
     "compare_elpd",
     "concordance_correlation",
     "confusion",
+    "corp",
     "corrected_t_test",
     "cost_curve",
     "counts",
+    "cumulative_test",
     "dbm_anova",
     "decision_curve",
     "delong_test",
@@ -189,13 +213,16 @@ __all__ = [
     "ece",
     "f1",
     "fit_binormal",
+    "fit_temperature",
     "five_by_two_test",
     "fleiss_kappa",
     "friedman_test",
     "froc_study",
+    "hosmer_lemeshow_test",
     "icc",
     "information_criteria",
     "information_weights",
+    "isotonic",
     "jackknife",
     "kappa",
     "kruskal_test",
@@ -204,6 +231,7 @@ __all__ = [
     "likelihood_ratio_test",
     "log_loss",
     "logistic_model",
+    "lowess",
     "macro_precision",
     "macro_recall",
     "max_t_test",
@@ -215,6 +243,7 @@ __all__ = [
     "model_sample_size",
     "model_weights",
     "multiclass_auc",
+    "murphy",
     "npv",
     "one_shot_test",
     "one_shot_variance",
@@ -260,9 +289,12 @@ __all__ = [
     "size_auc_bound",
     "size_exact_bound",
     "size_for_width",
+    "smooth_calibration",
     "specificity",
+    "spiegelhalter_test",
     "stuart_maxwell_test",
     "top_k_accuracy",
+    "validation_indices",
     "venkatraman_test",
     "waic",
     "weighted_auc",

@@ -18,7 +18,7 @@ from jaxmed.stats._check import (
     spelled,
     unknown,
 )
-from jaxmed.stats._logistic import LogisticFit, fit_logistic
+from jaxmed.stats._logistic import LogisticFit, fit_logistic, glm_covariance
 from jaxmed.stats._proportion import proportion_limits
 from jaxmed.stats._resample import resample_weights
 from jaxmed.stats._result import Estimate
@@ -268,6 +268,20 @@ def ece(
     )
 
 
+def _with_errors(
+    fit: LogisticFit,
+    errors: str,
+    design: Floats,
+    positive: NDArray[np.bool_],
+    offset: Floats | float = 0.0,
+) -> LogisticFit:
+    if errors == "information" or not fit.converged:
+        return fit
+    if errors != "glm":
+        raise unknown("errors", errors, ("information", "glm"))
+    return fit._replace(covariance=glm_covariance(design, positive.astype(np.float64), offset))
+
+
 def _wald(fit: LogisticFit, at: int, level: float, n: int, unit: str, name: str) -> Estimate:
     if not fit.converged:
         return Estimate(
@@ -289,7 +303,12 @@ def _wald(fit: LogisticFit, at: int, level: float, n: int, unit: str, name: str)
 
 
 def calibration_slope(
-    labels: ArrayLike, probs: ArrayLike, *, level: float = 0.95, unit: str = "case"
+    labels: ArrayLike,
+    probs: ArrayLike,
+    *,
+    level: float = 0.95,
+    errors: str = "information",
+    unit: str = "case",
 ) -> Estimate:
     r"""Estimate the calibration slope b of logit P(y = 1) = a + b logit p.
 
@@ -299,6 +318,7 @@ def calibration_slope(
         labels: (cases,) 0 or 1.
         probs: (cases,) of the positive class; 0 and 1 are cut at logits of +-30.
         level: confidence level.
+        errors: `information` at the maximum, or `glm` (R's, which differ in the fifth digit).
         unit: what is counted.
 
     Returns:
@@ -319,7 +339,7 @@ def calibration_slope(
     positive, p = probabilities(labels, probs)
     logit = logits_of(p)
     design = np.column_stack([np.ones(p.size), logit])
-    fit = fit_logistic(design, positive.astype(np.float64))
+    fit = _with_errors(fit_logistic(design, positive.astype(np.float64)), errors, design, positive)
     import dataclasses
 
     e = _wald(fit, 1, level, p.size, unit, "calibration slope")
@@ -327,7 +347,12 @@ def calibration_slope(
 
 
 def calibration_intercept(
-    labels: ArrayLike, probs: ArrayLike, *, level: float = 0.95, unit: str = "case"
+    labels: ArrayLike,
+    probs: ArrayLike,
+    *,
+    level: float = 0.95,
+    errors: str = "information",
+    unit: str = "case",
 ) -> Estimate:
     """Estimate calibration-in-the-large: a in logit P(y = 1) = a + logit p. 0 is right.
 
@@ -340,7 +365,9 @@ def calibration_intercept(
     """
     check_level(level)
     positive, p = probabilities(labels, probs)
-    fit = fit_logistic(np.ones((p.size, 1)), positive.astype(np.float64), offset=logits_of(p))
+    design, offset = np.ones((p.size, 1)), logits_of(p)
+    fit = fit_logistic(design, positive.astype(np.float64), offset=offset)
+    fit = _with_errors(fit, errors, design, positive, offset)
     import dataclasses
 
     e = _wald(fit, 0, level, p.size, unit, "calibration intercept")

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxmed.stats._check import Floats, finite
-from jaxmed.stats._logistic import fit_logistic
+from jaxmed.stats._logistic import fit_logistic, glm_covariance
 from jaxmed.stats._result import TestResult
 
 
@@ -128,12 +128,15 @@ class LogisticModel(NamedTuple):
     notes: tuple[str, ...]
 
 
-def logistic_model(features: ArrayLike, outcome: ArrayLike) -> LogisticModel:
+def logistic_model(
+    features: ArrayLike, outcome: ArrayLike, *, errors: str = "information"
+) -> LogisticModel:
     """Fit a logistic regression with an intercept by maximum likelihood.
 
     Args:
         features: (cases, features), or (cases, 0) for the intercept alone.
         outcome: (cases,) 0 or 1.
+        errors: `information` at the maximum, or `glm` (R's, which differ in the fifth digit).
 
     Returns:
         The model; under separation a note says that the fit has no finite limit.
@@ -157,9 +160,10 @@ def logistic_model(features: ArrayLike, outcome: ArrayLike) -> LogisticModel:
     fit = fit_logistic(design, y)
     notes = () if fit.converged else ("the fit did not converge: outcomes may be separated",)
     k = design.shape[1]
+    covariance = glm_covariance(design, y) if errors == "glm" else fit.covariance
     return LogisticModel(
         fit.coefficients,
-        np.sqrt(np.diag(fit.covariance)),
+        np.sqrt(np.diag(covariance)),
         fit.log_likelihood,
         information_criteria(fit.log_likelihood, k, len(y)),
         len(y),

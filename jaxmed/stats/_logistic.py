@@ -71,3 +71,28 @@ def fit_logistic(
         except np.linalg.LinAlgError:
             covariance = np.full_like(information, np.inf)
     return LogisticFit(b, covariance, current, converged)
+
+
+def glm_covariance(design: Floats, outcome: Floats, offset: Floats | float = 0.0) -> Floats:
+    """Return the covariance as R's glm reports it: from the working weights of its last step.
+
+    R stops when the deviance changes by less than 1e-8 and does not take the weights anew, so
+    its errors differ from those at the maximum in the fifth digit.
+    """
+    x, y = np.asarray(design, np.float64), np.asarray(outcome, np.float64)
+    mu = (y + 0.5) / 2
+    eta = special.logit(mu)
+    previous = np.inf
+    weights = mu * (1 - mu)
+    for _ in range(25):
+        weights = mu * (1 - mu)
+        working = eta - offset + (y - mu) / weights
+        root = np.sqrt(weights)
+        b = np.linalg.lstsq(x * root[:, None], working * root, rcond=None)[0]
+        eta = x @ b + offset
+        mu = special.expit(eta)
+        deviance = -2 * float(np.sum(y * eta - np.logaddexp(0.0, eta)))
+        if abs(deviance - previous) / (abs(deviance) + 0.1) < 1e-8:
+            break
+        previous = deviance
+    return np.linalg.inv((x * weights[:, None]).T @ x)
