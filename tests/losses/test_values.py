@@ -278,14 +278,14 @@ def test_deep_supervision_halves_the_weights_and_takes_the_nearest_voxel():
     logits = [RNG.normal(size=(2, *s, 3)) for s in sizes]
     y = RNG.integers(0, 3, (2, 8, 6))
     truth = [y, y[:, 1::2, 1::2], y[:, 2::4, 1::2]]
-    parts = [_run(losses.dice_ce, a, b) for a, b in zip(logits, truth, strict=True)]
-    loss = losses.deep_supervision(losses.dice_ce)
+    parts = [_run(losses.cross_entropy, a, b) for a, b in zip(logits, truth, strict=True)]
+    loss = losses.deep_supervision(losses.cross_entropy)
     np.testing.assert_allclose(
         _run(loss, logits, y), (4 * parts[0] + 2 * parts[1] + parts[2]) / 7, rtol=1e-5
     )
-    skipping = losses.deep_supervision(losses.dice_ce, skip_coarsest=True)
+    skipping = losses.deep_supervision(losses.cross_entropy, skip_coarsest=True)
     np.testing.assert_allclose(_run(skipping, logits, y), (2 * parts[0] + parts[1]) / 3, rtol=1e-5)
-    own = losses.deep_supervision(losses.dice_ce, weights=[0.0, 0.0, 3.0])
+    own = losses.deep_supervision(losses.cross_entropy, weights=[0.0, 0.0, 3.0])
     np.testing.assert_allclose(_run(own, logits, y), 3 * parts[2], rtol=1e-5)
     masked = _run(loss, logits, y, where=np.array([True, False]))
     np.testing.assert_allclose(masked, _run(loss, logits, y) * np.array([1, 0]), rtol=1e-5)
