@@ -12,6 +12,7 @@ from jaxmed.inference._segment import prepare, probabilities, segment
 from jaxmed.inference._segmenter import (
     Recipe,
     Segmenter,
+    SegmenterError,
     load_segmenter,
     save_segmenter,
     segmenter,
@@ -21,6 +22,7 @@ from jaxmed.inference._sliding import sliding_window
 __all__ = [
     "Recipe",
     "Segmenter",
+    "SegmenterError",
     "load_segmenter",
     "mirrored",
     "prepare",

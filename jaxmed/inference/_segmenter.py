@@ -21,6 +21,14 @@ _FILE = "model.json"
 _FORMAT = "jaxmed segmenter 1"
 
 
+class SegmenterError(ValueError):
+    """A folder that holds no segmenter; the message says what it is instead."""
+
+
+# What a traceback shows is the name a user can import.
+SegmenterError.__module__ = "jaxmed.inference"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is done to a scan before and after the network, and which network it is.
@@ -127,13 +135,13 @@ def load_segmenter(folder: str | os.PathLike) -> Segmenter:
     """Load what :func:`save_segmenter` saved.
 
     Raises:
-        ValueError: the folder is not that of a finished segmentation run; says what it is.
+        SegmenterError: the folder is not that of a finished segmentation run; says what it is.
         CheckpointError: the weights are missing or damaged.
     """
     folder = Path(folder)
     path = folder / _FILE
     if not path.is_file():
-        raise ValueError(_what_it_is(folder))
+        raise SegmenterError(_what_it_is(folder))
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         if table.pop("format") != _FORMAT:
@@ -143,7 +151,7 @@ def load_segmenter(folder: str | os.PathLike) -> Segmenter:
         rest = {k: v if isinstance(v, dict) else _tuples(v) for k, v in table.items() if k in names}
         recipe = Recipe(plan=UNetPlan(**plan), **rest)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} does not describe a segmenter of jaxmed: {error}") from error
+        raise SegmenterError(f"{path} does not describe a segmenter of jaxmed: {error}") from error
     image = jax.ShapeDtypeStruct((1, *recipe.patch, len(recipe.channels)), jnp.float32)
     params, state = jax.eval_shape(recipe.network().init, jax.random.key(0), image)
     kept = restore(folder / "model", {"params": params, "state": state}).state

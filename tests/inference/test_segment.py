@@ -1,0 +1,137 @@
+"""From a scan's file to a mask on its own grid, and a segmenter's way to disk and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import nibabel as nib
+import numpy as np
+import pytest
+
+from jaxmed.data import Scan, Space, read_image, read_mask, write_mask
+from jaxmed.inference import (
+    Recipe,
+    Segmenter,
+    SegmenterError,
+    load_segmenter,
+    prepare,
+    save_segmenter,
+    segment,
+    segmenter,
+)
+from jaxmed.networks import plan_unet
+
+RECIPE = Recipe(
+    classes=("background", "bright"),
+    channels=("T1",),
+    spacing=(1.0, 1.0, 1.0),
+    patch=(8, 8, 8),
+    plan=plan_unet((8, 8, 8), base_features=2),
+)
+
+
+def threshold(params, state, images):
+    """A segmenter that needs no training: what is brighter than the mean by one deviation."""
+    bright = (np.asarray(images) > 1).astype(np.float32)
+    return np.concatenate([1 - bright, bright], -1)
+
+
+BRIGHT = Segmenter(RECIPE, {}, {}, threshold)
+
+
+def scan_file(tmp_path, *, orientation=None, repeat=1):
+    """A ball on disk, off the middle, and its mask by the same rule, worked out with NumPy."""
+    grid = np.stack(np.meshgrid(*map(np.arange, (14, 11, 17)), indexing="ij"), -1)
+    array = np.where(np.linalg.norm(grid - [8, 5, 6], axis=-1) < 4.3, 100.0, 20.0)
+    truth = (array - array.mean()) / array.std() > 1
+    affine = np.array([[-1.0, 0, 0, 30], [0, 1, 0, -12], [0, 0, 1, 4], [0, 0, 0, 1]])
+    for axis in range(3):
+        array, truth = np.repeat(array, repeat, axis), np.repeat(truth, repeat, axis)
+    affine = affine @ np.diag([1 / repeat, 1 / repeat, 1 / repeat, 1])
+    images = [nib.Nifti1Image(a.astype(np.float32), affine) for a in (array, truth)]
+    if orientation is not None:
+        images = [image.as_reoriented(np.array(orientation)) for image in images]
+    images[0].to_filename(tmp_path / "scan.nii.gz")
+    return tmp_path / "scan.nii.gz", np.asarray(images[1].dataobj) > 0.5
+
+
+@pytest.mark.parametrize(
+    "orientation", [None, [[1, -1], [0, 1], [2, 1]], [[2, 1], [1, -1], [0, -1]]]
+)
+def test_the_mask_is_in_the_files_own_orientation(tmp_path, orientation):
+    path, truth = scan_file(tmp_path, orientation=orientation)
+    mask = segment(BRIGHT, read_image(path, canonical=True))
+    written = write_mask(tmp_path / "mask.nii.gz", mask.array, mask)
+    stored, image = nib.load(written), nib.load(path)
+    np.testing.assert_array_equal(stored.affine, image.affine)
+    np.testing.assert_array_equal(np.asarray(stored.dataobj), truth)
+    assert read_mask(written, like=read_image(path)).array.sum() == truth.sum() > 0
+
+
+def test_another_voxel_size_than_in_training_is_resampled_and_back(tmp_path):
+    path, truth = scan_file(tmp_path, repeat=2, orientation=[[1, 1], [2, -1], [0, 1]])
+    scan = read_image(path, canonical=True)
+    assert prepare(RECIPE, scan).spacing == pytest.approx((1, 1, 1))
+    mask = segment(BRIGHT, scan).array
+    assert mask.shape == truth.shape == nib.load(path).shape
+    overlap = 2 * (mask * truth).sum() / (mask.sum() + truth.sum())
+    assert overlap > 0.85
+
+
+def test_statistics_of_the_nonzero_voxels():
+    image = np.zeros((4, 4, 4, 1), np.float32)
+    image[1:3, 1:3, 1:3, 0] = np.arange(1, 9).reshape(2, 2, 2)
+    recipe = dataclasses.replace(RECIPE, over="nonzero")
+    scan = read_like(image)
+    inside = prepare(recipe, scan).array[image > 0]
+    assert inside.mean() == pytest.approx(0, abs=1e-6)
+    assert inside.std() == pytest.approx(1)
+
+
+def read_like(image):
+    return Scan(image, np.eye(4), Space(image.shape[:-1], np.eye(4)))
+
+
+def test_scans_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"trained on 1 channel\(s\) \(T1\), the image has 2"):
+        segment(BRIGHT, read_like(np.zeros((8, 8, 8, 2), np.float32)))
+    flat = read_like(np.zeros((8, 8, 8, 1), np.float32))._replace(affine=np.eye(3))
+    with pytest.raises(ValueError, match="3 spatial axes"):
+        segment(BRIGHT, flat)
+
+
+def test_a_segmenter_comes_back_from_disk_to_the_bit(tmp_path):
+    image = jnp.ones((1, 8, 8, 8, 1)) * jnp.arange(8.0)[:, None]
+    params, state = jax.jit(RECIPE.network().init)(jax.random.key(0), image)
+    model = segmenter(RECIPE, params, state)
+    save_segmenter(tmp_path, model)
+    back = load_segmenter(tmp_path)
+    assert back.recipe == RECIPE
+    jax.tree.map(np.testing.assert_array_equal, back.params, params)
+    np.testing.assert_array_equal(back.predict(image), model.predict(image))
+    np.testing.assert_allclose(back.predict(image).sum(-1), 1, rtol=1e-5)
+
+
+def test_folders_without_a_segmenter_are_told_apart(tmp_path):
+    with pytest.raises(SegmenterError, match="there is no folder"):
+        load_segmenter(tmp_path / "absent")
+    with pytest.raises(SegmenterError, match="neither model"):
+        load_segmenter(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"experiment": "medmnist"}))
+    with pytest.raises(SegmenterError, match="a run of 'medmnist' without a segmenter"):
+        load_segmenter(tmp_path)
+    with pytest.raises(SegmenterError, match="is a file"):
+        load_segmenter(tmp_path / "config.json")
+    (tmp_path / "model.json").write_text('{"format": "another"}')
+    with pytest.raises(SegmenterError, match="does not describe a segmenter"):
+        load_segmenter(tmp_path)
+
+
+def test_a_recipe_must_fit_together():
+    with pytest.raises(ValueError, match="the same axes"):
+        Recipe(("a", "b"), ("T1",), (1.0, 1.0), (8, 8, 8), RECIPE.plan)
+    with pytest.raises(ValueError, match="at least one"):
+        Recipe(("background",), ("T1",), (1.0,), (8,), RECIPE.plan)
