@@ -79,7 +79,12 @@ def run(config: Config, out: Path) -> Results:
         recipe.network(),
         jm.supervised(jm.losses.dice_ce, target="mask"),
         jm.train.optimizer(
-            "adamw", config.learning_rate, schedule="poly", steps=config.steps, warmup=10, clip=5.0
+            "adamw",
+            config.learning_rate,
+            schedule="poly",
+            steps=config.steps,
+            warmup=config.steps // 20,
+            clip=5.0,
         ),
     )
     result = jm.fit(learner, batches, seed=config.seed, steps=config.steps, out=out)
