@@ -30,13 +30,13 @@ class Classes(NamedTuple):
         scores: log-probabilities (`log=True`) or probabilities.
         truth: the true share of the class: 0 or 1, or a soft label; NaN for an invalid label.
         weights: `(batch, voxels)`, 0 where the label is missing; None: all known.
-        count: number of classes.
+        number: of classes.
     """
 
     scores: list[Array]
     truth: list[Array]
     weights: Array | None
-    count: int
+    number: int
 
     def class_sum(self, term: Callable[[Array, Array, Array], Array], factor: Array) -> Array:
         """`(batch, voxels)`: the sum over classes of `term(score, truth, factor[class])`."""

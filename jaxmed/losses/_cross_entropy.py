@@ -49,11 +49,11 @@ def cross_entropy(
     if isinstance(label_smoothing, int | float) and not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing={label_smoothing}; it must be in [0, 1)")
     classes = split_classes(outputs, targets, where, name="cross_entropy")
-    factor = per_class(class_weights, classes.count, name="class_weights")
-    factor = jnp.ones(classes.count) if factor is None else factor
+    factor = per_class(class_weights, classes.number, name="class_weights")
+    factor = jnp.ones(classes.number) if factor is None else factor
 
     def term(log_p: Array, truth: Array, weight: Array) -> Array:
-        share = (1 - label_smoothing) * truth + label_smoothing / classes.count
+        share = (1 - label_smoothing) * truth + label_smoothing / classes.number
         return -weight * share * log_p
 
     return mean_known(classes.class_sum(term, factor), classes.weights)
@@ -106,8 +106,8 @@ def focal(
         if alpha is not None:
             raise ValueError("alpha belongs to the sigmoid form; a softmax takes class_weights")
         classes = split_classes(outputs, targets, where, name="focal")
-        factor = per_class(class_weights, classes.count, name="class_weights")
-        factor = jnp.ones(classes.count) if factor is None else factor
+        factor = per_class(class_weights, classes.number, name="class_weights")
+        factor = jnp.ones(classes.number) if factor is None else factor
 
         if jnp.ndim(targets) < jnp.ndim(outputs):  # one class: pick it, then one exponential
             log_p = classes.class_sum(lambda log_p, truth, _: truth * log_p, factor)

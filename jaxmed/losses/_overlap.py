@@ -9,8 +9,9 @@ Conventions shared by all of them:
   over classes with `empty="skip"`; `empty="count"` keeps it, so that false positives there cost.
   If no class is left the loss is 0, never NaN.
 - `over="batch"` scores the whole batch as one case. Every example with a known label carries that
-  one value, so its weighted mean over such examples is the batch score for any weights; rows that
-  are padding must be given `where=0` to stay out of the sums. Inside `jit` the sums run over the
+  one value, so its weighted mean over such examples is the batch score for any weights. Rows that
+  are padding must be given `where=0` to stay out of the sums: train with
+  `supervised(partial(dice, over="batch"), known="weight")`. Inside `jit` the sums run over the
   global batch, sharded or not; inside `shard_map`, `pmap` or an accumulated micro-batch they run
   over what is there.
 """
@@ -316,7 +317,7 @@ def _overlap(
     true = parts.voxel_sums(lambda p, t: t * t if squared else t)
     keep = activation != "softmax" if include_background is None else include_background
     if not keep:
-        if parts.count < 2:
+        if parts.number < 2:
             raise ValueError(f"{name}: include_background=False leaves no class of outputs' 1")
         hit, predicted, true = hit[:, 1:], predicted[:, 1:], true[:, 1:]
     if over == "batch":

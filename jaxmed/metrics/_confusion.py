@@ -234,6 +234,7 @@ def quadratic_kappa(*, threshold: float = 0.5, activation: str | None = "auto") 
         expected = (cost * np.outer(c.sum(1), c.sum(0))).sum()
         return 1 - float(divide((cost * c).sum() * c.sum(), expected, np.nan))
 
-    return label_metric(
-        "quadratic_kappa", threshold, activation, lambda c: mean_defined([one(m) for m in c])
-    )
+    def value(c: np.ndarray) -> float:
+        return mean_defined(np.array([one(m) for m in c]))
+
+    return label_metric("quadratic_kappa", threshold, activation, value)

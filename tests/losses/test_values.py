@@ -12,6 +12,7 @@ import pytest
 from scipy import special
 from sklearn import metrics as sk
 
+import jaxmed as jm
 from jaxmed import losses
 
 RNG = np.random.default_rng(3)
@@ -182,6 +183,22 @@ def test_batch_dice_is_the_dice_of_the_concatenated_batch():
     padded = _run(losses.dice, np.concatenate([logits, 9 * logits]), np.concatenate([y, y]),
                          where=np.repeat([1, 0], 4), over="batch")  # fmt: skip
     np.testing.assert_allclose(padded, np.r_[value, np.zeros(4)], rtol=1e-5)
+
+
+def test_training_on_the_batch_dice_does_not_see_padding():
+    """`known="weight"` keeps the padding rows out of the sums over the batch."""
+    logits, y = RNG.normal(size=(4, 3, 3, 3)).astype(np.float32), RNG.integers(0, 3, (4, 3, 3))
+    objective = jm.supervised(partial(losses.dice, over="batch"), target="mask", known="weight")
+    network = jm.from_functions(lambda key, x: {}, lambda params, x: x)
+
+    @jax.jit
+    def loss(weight):
+        batch = {"image": jnp.asarray(logits), "mask": jnp.asarray(y), "weight": weight}
+        empty = {"net": {}, "obj": {}}
+        return objective.loss(network, empty, empty, batch, jax.random.key(0))[0]
+
+    expected = _run(losses.dice, logits[:3], y[:3], over="batch")[0]
+    np.testing.assert_allclose(loss(jnp.array([1.0, 1, 1, 0])), expected, rtol=1e-6)
 
 
 def test_dice_of_a_perfect_and_of_a_wrong_mask():
