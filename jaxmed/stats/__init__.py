@@ -23,6 +23,7 @@ from jaxmed.stats._agreement import (
 from jaxmed.stats._auc import auc
 from jaxmed.stats._auc_multiclass import multiclass_auc
 from jaxmed.stats._average_precision import average_precision, weighted_average_precision
+from jaxmed.stats._batch import DelongBatch, delong_batch, simulated_auc_power
 from jaxmed.stats._binary import Counts, counts, sensitivity, specificity
 from jaxmed.stats._binormal import Binormal, binormal_covariance, binormal_variance, fit_binormal
 from jaxmed.stats._bootstrap import Replicates, acceleration, bootstrap, bootstrap_replicates
@@ -44,6 +45,7 @@ from jaxmed.stats._compare_auc import delong_test, delong_test_unpaired
 from jaxmed.stats._compare_bootstrap import bootstrap_test
 from jaxmed.stats._curves import Band, PrCurve, RocCurve, pr_band, pr_curve, roc_band, roc_curve
 from jaxmed.stats._decision_curve import CostCurve, DecisionCurve, cost_curve, decision_curve
+from jaxmed.stats._effects import cliffs_delta, cohen_d, concordance
 from jaxmed.stats._f_score import f1, macro_precision, macro_recall
 from jaxmed.stats._froc import froc_study
 from jaxmed.stats._gallas import one_shot_test, one_shot_variance
@@ -126,6 +128,8 @@ from jaxmed.stats._recalibration import (
 )
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats._scoring import brier, log_loss
+from jaxmed.stats._selection import bbc_cv
+from jaxmed.stats._subgroups import Subgroups, subgroups
 from jaxmed.stats._summary import mean, median
 from jaxmed.stats._t_tests import (
     BayesComparison,
@@ -153,6 +157,7 @@ __all__ = [
     "CostCurve",
     "Counts",
     "DecisionCurve",
+    "DelongBatch",
     "Elpd",
     "Estimate",
     "InformationCriteria",
@@ -172,6 +177,7 @@ __all__ = [
     "RocCurve",
     "ScoreParts",
     "SmoothGap",
+    "Subgroups",
     "TestResult",
     "Validation",
     "VarianceComponents",
@@ -182,6 +188,7 @@ __all__ = [
     "average_precision",
     "balanced_accuracy",
     "bayes_correlated_t",
+    "bbc_cv",
     "binormal_covariance",
     "binormal_variance",
     "bland_altman",
@@ -193,11 +200,14 @@ __all__ = [
     "calibration_intercept",
     "calibration_slope",
     "chi_square_test",
+    "cliffs_delta",
     "clustered_mcnemar_test",
     "clustered_proportion",
     "cochran_q_test",
+    "cohen_d",
     "combine",
     "compare_elpd",
+    "concordance",
     "concordance_correlation",
     "confusion",
     "corp",
@@ -207,6 +217,7 @@ __all__ = [
     "cumulative_test",
     "dbm_anova",
     "decision_curve",
+    "delong_batch",
     "delong_test",
     "delong_test_unpaired",
     "diagnostic_odds_ratio",
@@ -286,6 +297,7 @@ __all__ = [
     "roc_curve",
     "sensitivity",
     "sign_flip_test",
+    "simulated_auc_power",
     "size_auc_bound",
     "size_exact_bound",
     "size_for_width",
@@ -293,6 +305,7 @@ __all__ = [
     "specificity",
     "spiegelhalter_test",
     "stuart_maxwell_test",
+    "subgroups",
     "top_k_accuracy",
     "validation_indices",
     "venkatraman_test",

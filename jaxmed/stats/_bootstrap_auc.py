@@ -35,9 +35,15 @@ def weighted_auc(positive: NDArray[np.bool_], scores: Floats, weights: Floats) -
         return np.where(mass > 0, area / mass, np.nan)
 
 
-def _draw(rng: np.random.Generator, n: int, size: int) -> NDArray:
-    """Draw indices in the narrowest type: the generator gives several for one word."""
-    return rng.integers(0, n, size, dtype=np.uint16 if n < 65536 else np.uint32)
+def _draw(stream: np.random.SFC64, n: int, size: int) -> NDArray[np.intp]:
+    """Draw indices below n: 32 random bits times n, of which the upper bits are kept.
+
+    No index is off by more than n / 2^32 of its share: 2e-6 for ten thousand cases.
+    """
+    words = stream.random_raw((size + 1) // 2).view(np.uint32)[:size]
+    wide = np.multiply(words, np.uint64(n), dtype=np.uint64)
+    wide >>= np.uint64(32)
+    return wide.view(np.intp)
 
 
 def stratified_auc_replicates(
@@ -57,16 +63,16 @@ def stratified_auc_replicates(
     streams = np.random.SeedSequence(seed).spawn(blocks)
 
     def run(size: int, stream: np.random.SeedSequence) -> Floats:
-        rng = np.random.Generator(np.random.SFC64(stream))
+        bits = np.random.SFC64(stream)
         total = np.zeros(n0 + 1, dtype=np.int64)
         values = np.empty(size)
         for i in range(size):
-            counts = np.bincount(_draw(rng, n0, n0), minlength=n0)
+            counts = np.bincount(_draw(bits, n0, n0), minlength=n0)
             np.cumsum(counts, out=total[1:])
-            below = total[low]
+            below = total.take(low)
             if tied:
-                below = below + total[high]
-            values[i] = below[_draw(rng, n1, n1)].sum()
+                below += total.take(high)
+            values[i] = below.take(_draw(bits, n1, n1)).sum()
         return values
 
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
