@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks._case import Case, Options, UnavailableError
 
 _STATUS = Path("/proc/self/status")
+_marked: list[int] = []
 
 
 def measure_in_processes(suite: str, case: Case, wanted: list[str], options: Options) -> dict:
@@ -32,16 +33,24 @@ def measure_in_processes(suite: str, case: Case, wanted: list[str], options: Opt
     return peaks
 
 
+def mark() -> None:
+    """Imports are done and nothing of a side exists yet: what is resident now is not its own."""
+    if _STATUS.exists():
+        ctypes.CDLL(None).malloc_trim(0)
+        _marked.append(_status("VmRSS"))
+
+
 def measure_here(case: Case, side: str) -> int | None:
-    """Bytes that a side needs at its worst in steady state, over what its imports need.
+    """Bytes that a side needs at its worst in steady state, over what is resident at its `mark`.
 
     Compilation and warm-up are over and freed memory is given back before the peak is reset, so
     this is the working set of a call, all arrays that live between calls included. On an
     accelerator it is the allocator's own peak.
     """
+    _marked.clear()
+    mark()
     try:
         run = case.sides[side]()
-        before = _imported_bytes(side)
         for _ in range(3):
             run.call()
     except UnavailableError:
@@ -55,18 +64,7 @@ def measure_here(case: Case, side: str) -> int | None:
     Path("/proc/self/clear_refs").write_text("5")
     for _ in range(3):
         run.call()
-    return _status("VmHWM") - before
-
-
-def _imported_bytes(side: str) -> int:
-    """Resident bytes of a process that has done no more than import what the side imports."""
-    modules = "torch" if side.startswith(("torch", "monai")) else "jax, jaxmed"
-    code = (
-        f"import {modules}\nimport re\n"
-        "print(re.search(r'VmRSS:\\s+(\\d+)', open('/proc/self/status').read())[1])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout) * 1024
+    return _status("VmHWM") - _marked[-1]
 
 
 def _accelerator_peak(side: str, run: Any) -> int | None:

@@ -9,11 +9,13 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from benchmarks._case import UnavailableError
+from benchmarks._memory import mark
 from jaxmed.networks import ResNet, UNet
 
 
 def torch_resnet(torch: Any, network: ResNet, channels: int, params: dict) -> Any:
     """`jaxmed.networks.ResNet` of basic blocks with the small stem, for 2D images."""
+    mark()
     model = _resnet_class(torch)(network, channels)
     modules = dict(model.named_modules())
     for path, value in flatten_dict(params).items():
@@ -30,10 +32,13 @@ def monai_unet(torch: Any, network: UNet, channels: int, params: dict) -> Any:
         ValueError: if a parameter of either has no counterpart.
     """
     try:
+        import monai.inferers
+        import monai.losses  # noqa: F401
         from monai.networks.nets import DynUNet
     except ImportError as error:
         raise UnavailableError("pip install --no-deps monai") from error
     plan = network.plan
+    mark()
     model = DynUNet(
         spatial_dims=3,
         in_channels=channels,

@@ -7,7 +7,8 @@ A marker names a record and, if wanted, which table of it::
     <!-- /benchmarks -->
 
 ``conv-cpu`` gives every case, ``conv-cpu summary`` the geometric means by group, and
-``conv-cpu machine`` one line on what it ran on.
+``conv-cpu machine`` one line on what it ran on. A record of any other kind may hold tables of its
+own, ``{"tables": {NAME: {"head": [...], "rows": [[...]]}}}``, named the same way.
 """
 
 from __future__ import annotations
@@ -45,9 +46,7 @@ def render_page(text: str, read: Callable[[str], dict[str, Any]] = load) -> str:
 
     def replace(match: re.Match[str]) -> str:
         name, _, table = match["what"].strip().partition(" ")
-        if (table or "cases") not in TABLES:
-            raise ValueError(f"unknown table {table!r}: {', '.join(TABLES)}")
-        return match["open"] + TABLES[table or "cases"](read(name)) + match["close"]
+        return match["open"] + _render(read(name), table or "cases") + match["close"]
 
     return _BLOCK.sub(replace, text)
 
@@ -63,6 +62,17 @@ def write(root: Path = ROOT) -> list[Path]:
     for page in changed:
         page.write_text(render_page(page.read_text()))
     return changed
+
+
+def _render(record: dict[str, Any], table: str) -> str:
+    own = record.get("tables", {})
+    if table in own:
+        rows = [[str(cell) for cell in row] for row in own[table]["rows"]]
+        return _table([str(cell) for cell in own[table]["head"]], rows)
+    if table not in TABLES or "cases" not in record:
+        known = [*own, *(TABLES if "cases" in record else ())]
+        raise ValueError(f"unknown table {table!r}: {', '.join(known)}")
+    return TABLES[table](record)
 
 
 def _cases(record: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ import jaxmed as jm
 from benchmarks import _peers, _torch
 from benchmarks._case import Case, Options, Run, UnavailableError
 from benchmarks._jax import normal
+from benchmarks._memory import mark
 
 _RATE, _MOMENTUM = 1e-2, 0.9
 _CHECKED_STEPS = 3
@@ -69,7 +70,7 @@ def _unet(options: Options) -> Case:
     def peer(*, channels_last: bool = False, compiled: bool = False) -> Run:
         torch = _torch.torch_module(options.threads)
         model = _peers.monai_unet(torch, network, 1, _init(network, data)[0])
-        from monai.losses import DiceCELoss
+        from monai.losses import DiceCELoss  # loaded with the network, before memory is marked
 
         criterion = DiceCELoss(
             include_background=False,
@@ -127,6 +128,7 @@ def _jax_steps(
         jm.supervised(loss, target=target),
         optax.sgd(_RATE, momentum=_MOMENTUM),
     )
+    mark()
     with jm.ops.config(conv=form):
         batch = jax.device_put(data)
         state = jax.jit(learner.init)(jax.random.key(0), batch)
