@@ -75,7 +75,7 @@ from jaxmed.stats._operating import (
 )
 from jaxmed.stats._paired_diagnostics import predictive_value_test, relative_test
 from jaxmed.stats._paired_proportions import paired_difference, paired_table
-from jaxmed.stats._permutation import max_t_test, permutation_test, sign_flip_test
+from jaxmed.stats._permutation import max_t_test, permutation_test, sign_flip_sums, sign_flip_test
 from jaxmed.stats._power import (
     Power,
     PrecisionPlan,
@@ -296,6 +296,7 @@ __all__ = [
     "roc_band",
     "roc_curve",
     "sensitivity",
+    "sign_flip_sums",
     "sign_flip_test",
     "simulated_auc_power",
     "size_auc_bound",

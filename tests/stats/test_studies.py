@@ -1,0 +1,236 @@
+"""Resampling, reader studies, power, agreement, subgroups: identities and simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats as sp
+
+from jaxmed import stats
+
+
+def test_bootstrap_methods_match_scipy() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.exponential(size=40)
+    for method, name in (("percentile", "percentile"), ("basic", "basic"), ("bca", "BCa")):
+        theirs = sp.bootstrap((x,), np.mean, method=name, n_resamples=20_000, rng=1)
+        ours = stats.bootstrap(
+            lambda v, w: w @ v / w.sum(1), x, method=method, weighted=True, n_resamples=20_000
+        )
+        ci = theirs.confidence_interval
+        assert (ours.lower, ours.upper) == pytest.approx((ci.low, ci.high), abs=0.015), method
+    plain = stats.bootstrap(np.mean, x, n_resamples=500, method="percentile")
+    fast = stats.bootstrap(
+        lambda v, w: w @ v / w.sum(1), x, n_resamples=500, weighted=True, method="percentile"
+    )
+    assert plain.lower == pytest.approx(fast.lower)
+
+
+def test_schemes_have_the_spread_they_should() -> None:
+    rng = np.random.default_rng(1)
+    patient = np.repeat(np.arange(30), 4)
+    x = rng.normal(size=30)[patient] + 0.5 * rng.normal(size=120)
+
+    def mean(v, w):
+        return w @ v / w.sum(1)
+
+    def se(**options) -> float:
+        return stats.bootstrap(
+            mean, x, weighted=True, n_resamples=4000, method="percentile", **options
+        ).se
+
+    between = np.array([x[patient == p].mean() for p in range(30)])
+    cluster = between.std() / np.sqrt(30)
+    assert se(groups=patient) == pytest.approx(cluster, rel=0.06)
+    assert se() == pytest.approx(x.std() / np.sqrt(120), rel=0.06)
+    assert se(scheme="bayesian") == pytest.approx(x.std() / np.sqrt(121), rel=0.06)
+    assert se(groups=patient, scheme="hierarchical") > se(groups=patient)
+    assert se(scheme="subsample", fraction=0.5) == pytest.approx(x.std() / np.sqrt(120), rel=0.08)
+    layer = (x > 0).astype(int)
+    assert se(strata=layer) < 0.8 * se()
+    with pytest.raises(ValueError, match="two strata"):
+        stats.bootstrap(mean, x, weighted=True, groups=patient, strata=np.arange(120) % 2)
+    with pytest.raises(ValueError, match="groups="):
+        stats.bootstrap(mean, x, weighted=True, scheme="hierarchical", method="percentile")
+    jack = stats.jackknife(mean, x, weighted=True)
+    assert jack.se == pytest.approx(x.std(ddof=1) / np.sqrt(120))
+    t = stats.bootstrap(
+        np.mean,
+        x,
+        method="studentised",
+        n_resamples=400,
+        standard_error=lambda v: v.std(ddof=1) / np.sqrt(v.size),
+    )
+    assert t.lower < x.mean() < t.upper
+
+
+def _study(seed: int, treatments: int = 2, shift: float = 0.4, cases: int = 50):
+    rng = np.random.default_rng(seed)
+    c, r, t = (g.ravel() for g in np.meshgrid(range(cases), range(4), range(treatments)))
+    y = (c % 2).astype(int)
+    case, reader = rng.normal(size=cases), 0.2 * rng.normal(size=4)
+    x = y * (1.0 + shift * t + reader[r]) + 0.6 * case[c] + rng.normal(size=c.size)
+    return y, x, r, t, c
+
+
+def test_reader_study_identities() -> None:
+    y, x, r, t, c = _study(0)
+    study = stats.reader_study(y, x, r, t, c)
+    test, anova = stats.reader_test(study), stats.dbm_anova(study)
+    assert test.overall.statistic == pytest.approx(anova.f)
+    assert test.overall.df[1] == pytest.approx(anova.df2)
+    # Two treatments: the overall F is the square of the t.
+    (difference,) = test.differences.values()
+    assert difference.statistic**2 == pytest.approx(test.overall.statistic)
+    assert difference.p_value == pytest.approx(test.overall.p_value)
+    # A reader's area is the plain AUC; the jackknife closed form is the refitted jackknife.
+    one = (r == 0) & (t == 0)
+    assert study.theta[0, 0] == pytest.approx(stats.auc(y[one], x[one]).value)
+    slow = stats.reader_study(y, x, r, t, c, metric=lambda a, b: stats.auc(a, b).value)
+    np.testing.assert_allclose(slow.covariance, study.covariance, rtol=1e-9, atol=1e-15)
+    delong = stats.reader_study(y, x, r, t, c, covariance="delong")
+    assert delong.covariance[0, 0, 0, 0] == pytest.approx(
+        stats.auc(y[one], x[one], method="delong").details["variance"]
+    )
+    fixed = stats.reader_test(study, readers="fixed")
+    assert fixed.overall.p_value != test.overall.p_value
+    with pytest.raises(ValueError, match="nothing random"):
+        stats.reader_test(study, readers="fixed", cases="fixed")
+    keep = ~((r == 1) & (t == 1))
+    with pytest.raises(ValueError, match="no rating"):
+        stats.reader_study(y[keep], x[keep], r[keep], t[keep], c[keep])
+    with pytest.raises(ValueError, match="both positive and negative"):
+        stats.reader_study(1 - y * (r == 0), x, r, t, c)
+
+
+def test_one_shot_variance_is_the_or_variance_of_unbiased_covariances() -> None:
+    y, x, r, t, c = _study(1)
+    ratings = np.array([[x[(r == i) & (t == j)] for i in range(4)] for j in range(2)])
+    truth = np.arange(50) % 2
+    one = stats.one_shot_test(truth, ratings[0], ratings[1])
+    test = stats.reader_test(stats.reader_study(y, x, r, t, c, covariance="unbiased"))
+    (difference,) = test.differences.values()
+    assert one.effect == pytest.approx(difference.effect)
+    parts = test.components
+    if parts.cov2 > parts.cov3:
+        assert one.details["variance"] == pytest.approx(difference.details["se"] ** 2)
+    biased = stats.one_shot_test(truth, ratings[0], ratings[1], method="v-statistics")
+    assert biased.details["variance"] > 0
+
+
+def test_reader_test_holds_its_size() -> None:
+    rejected = 0
+    for seed in range(120):
+        y, x, r, t, c = _study(seed, shift=0.0, cases=40)
+        study = stats.reader_study(y, x, r, t, c, covariance="delong")
+        rejected += stats.reader_test(study).overall.p_value < 0.05
+    assert rejected <= sp.binom.ppf(0.999, 120, 0.05)
+
+
+def test_froc_without_localisation_is_roc() -> None:
+    # One lesion in each diseased case, each marked once: wAFROC is the AUC of the ratings.
+    rng = np.random.default_rng(2)
+    cases = np.arange(40)
+    lesions = cases % 2
+    case = np.tile(cases, 4)
+    reader, treatment = np.repeat([0, 0, 1, 1], 40), np.repeat([0, 1, 0, 1], 40)
+    rating = rng.normal(size=160) + lesions[case]
+    options = {
+        "mark_case": case,
+        "mark_reader": reader,
+        "mark_treatment": treatment,
+        "mark_lesion": lesions[case],
+        "mark_rating": rating,
+    }
+    study = stats.froc_study(cases, lesions, **options)
+    roc = stats.reader_study(lesions[case], rating, reader, treatment, case)
+    np.testing.assert_allclose(study.theta, roc.theta)
+    np.testing.assert_allclose(study.covariance, roc.covariance, atol=1e-15)
+    alike = stats.froc_study(cases, lesions, figure="HrAuc", **options)
+    np.testing.assert_allclose(alike.theta, roc.theta)
+    with pytest.raises(ValueError, match="not listed"):
+        stats.froc_study(cases[:-1], lesions[:-1], **options)
+
+
+def test_power_of_the_plans_is_what_they_say() -> None:
+    rng = np.random.default_rng(3)
+    plan = stats.power_proportions(0.8, 0.9, power=0.8)
+    a, b = rng.binomial(plan.needed, 0.8, 4000), rng.binomial(plan.needed, 0.9, 4000)
+    p = (a + b) / (2 * plan.needed)
+    z = (b - a) / plan.needed / np.sqrt(2 * p * (1 - p) / plan.needed)
+    assert np.mean(np.abs(z) > 1.96) == pytest.approx(0.8, abs=0.03)
+    t = stats.power_t(0.5, power=0.9)
+    x = rng.normal(0.5, 1, (3000, t.needed))
+    hit = np.abs(x.mean(1) / x.std(1, ddof=1)) * np.sqrt(t.needed) > sp.t.isf(0.025, t.needed - 1)
+    assert hit.mean() == pytest.approx(0.9, abs=0.025)
+    assert "90% power" in t.sentence
+    m = stats.power_mcnemar(0.05, 0.15, n=200, method="exact").power
+    b = rng.multinomial(200, [0.05, 0.15, 0.8], 3000)
+    found = sp.binom.cdf(b[:, 0], b[:, 0] + b[:, 1], 0.5) <= 0.025
+    assert m == pytest.approx(found.mean(), abs=0.03)
+    with pytest.raises(ValueError, match="exactly one"):
+        stats.power_t(0.5)
+    with pytest.raises(ValueError, match="is there an effect"):
+        stats.power_proportions(0.8, 0.8, power=0.8)
+
+
+def test_agreement_by_hand() -> None:
+    # Two raters: ICC1 of Shrout and Fleiss by its mean squares.
+    x = np.array([[1.0, 2.0], [3.0, 3.0], [5.0, 6.0], [2.0, 1.0]])
+    means = x.mean(axis=1)
+    between = 2 * np.sum((means - x.mean()) ** 2) / 3
+    within = np.sum((x - means[:, None]) ** 2) / 4
+    assert stats.icc(x, form="ICC1").value == pytest.approx((between - within) / (between + within))
+    ba = stats.bland_altman(x[:, 0], x[:, 1])
+    assert ba.bias.value == pytest.approx(-0.25)
+    assert ba.upper_limit.value == pytest.approx(-0.25 + 1.96 * np.std([-1, 0, -1, 1], ddof=1))
+    same = stats.concordance_correlation(x[:, 0], x[:, 0])
+    assert same.value == pytest.approx(1)
+    assert stats.fleiss_kappa([[0, 0], [1, 1], [0, 1], [1, 0]]).value == pytest.approx(0)
+
+
+def test_concordance_is_auc_for_one_time_of_events() -> None:
+    rng = np.random.default_rng(4)
+    risk = rng.normal(size=60)
+    event = rng.integers(0, 2, 60)
+    time = np.where(event == 1, 1.0, 2.0)
+    e = stats.concordance(time, event, risk)
+    assert e.value == pytest.approx(stats.auc(event, risk).value)
+    assert e.se == pytest.approx(stats.auc(event, risk, method="delong").se, rel=0.1)
+    assert stats.cliffs_delta([2, 3], [1, 2]).value == pytest.approx(0.75)
+
+
+def test_subgroups_find_the_site_that_differs() -> None:
+    rng = np.random.default_rng(5)
+    site = np.repeat(["a", "b", "c"], 150)
+    y = rng.integers(0, 2, 450)
+    x = y * np.where(site == "c", 0.1, 1.8) + rng.normal(size=450)
+    s = stats.subgroups(stats.auc, y, x, site, n_resamples=200)
+    assert s.differences["c"].p_value < 0.01
+    assert s.gap.details["smallest"] == "c"
+    assert s.gap.lower > 0
+    assert s.estimates["a"].value == pytest.approx(stats.auc(y[:150], x[:150]).value)
+    rare = stats.subgroups(
+        stats.auc, y, x, np.where(np.arange(450) < 5, "rare", site), n_resamples=50
+    )
+    assert "rare" in rare.notes[0]
+
+
+def test_choosing_the_best_is_corrected() -> None:
+    rng = np.random.default_rng(6)
+    y = rng.integers(0, 2, 120)
+    coins = rng.integers(0, 2, (30, 120))
+    e = stats.bbc_cv(lambda t, p: np.mean(t == p), y, coins, n_resamples=300)
+    assert e.details["naive"] > 0.55
+    assert abs(e.value - 0.5) < abs(e.details["naive"] - 0.5)
+
+
+def test_decision_curve_by_hand_and_psis_on_equal_draws() -> None:
+    y, p = np.array([1, 1, 0, 0, 0]), np.array([0.9, 0.3, 0.6, 0.2, 0.1])
+    c = stats.decision_curve(y, p, thresholds=[0.25, 0.5], n_resamples=20)
+    assert c.net_benefit == pytest.approx([2 / 5 - 1 / 5 / 3, 1 / 5 - 1 / 5])
+    assert c.treat_all == pytest.approx([2 / 5 - 3 / 5 / 3, 2 / 5 - 3 / 5])
+    ll = np.tile(np.log([0.2, 0.5, 0.9]), (100, 1))
+    e = stats.psis_loo(ll)
+    assert e.elpd == pytest.approx(np.log([0.2, 0.5, 0.9]).sum())
+    assert e.p_effective == pytest.approx(0, abs=1e-9)
