@@ -83,6 +83,8 @@ class Conv(nn.Module):
         bias: whether a constant is added to each output channel.
         dtype: of the computation; None: that of inputs and parameters together.
         kernel_init: initialisation of the kernel `(*window, in, out)`.
+        add_bias: False leaves the bias out of the computation, though it is among the parameters:
+            before instance normalisation, which takes every constant away again.
     """
 
     features: int
@@ -91,6 +93,7 @@ class Conv(nn.Module):
     bias: bool = True
     dtype: Any = None
     kernel_init: Callable = he_fan_out
+    add_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -103,7 +106,7 @@ class Conv(nn.Module):
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         padding = [((k - 1) // 2, k // 2) for k in window]
         y = ops.conv(x, kernel, stride=strides, padding=padding)
-        return y if bias is None else y + bias
+        return y + bias if bias is not None and self.add_bias else y
 
 
 class ConvTranspose(nn.Module):

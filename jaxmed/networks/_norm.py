@@ -15,40 +15,46 @@ from jaxmed.core import Array
 _EPSILON = 1e-5
 
 
-def moments(x: Array, axes: tuple[int, ...], pivot: Array | None = None) -> tuple[Array, Array]:
-    r"""Mean and variance over some axes, in one pass over `x`.
+def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    r"""Mean and variance over some axes, in float32.
 
-    .. math:: m = p + \overline{x - p}, \quad v = \overline{(x - p)^2} - (m - p)^2
+    .. math:: m = \overline{x}, \quad v = \overline{x^2} - m^2
 
-    Without a pivot near the data the difference loses all digits where the mean is large against
-    the deviation (raw Hounsfield units, say).
+    The difference loses digits where the mean is large: at a mean of a hundred deviations the
+    variance is good to a thousandth. Images are normalised before they come here, and a two-pass
+    variance would cost another copy of the activations.
 
     Args:
         x: `(batch, *spatial, channels)`, float.
         axes: to reduce.
-        pivot: any value near the data, broadcastable to `x` and constant over `axes`. No gradient
-            flows to it.
 
     Returns:
         Mean and (biased) variance, of at least float32, with the reduced axes kept as 1.
 
-    >>> m, v = moments(jnp.array([[1e4, 1e4 + 2.0]]), (1,), pivot=jnp.array([[1e4]]))
+    >>> m, v = moments(jnp.array([[1.0, 5.0]]), (1,))
     >>> float(m[0, 0]), float(v[0, 0])
-    (10001.0, 1.0)
+    (3.0, 4.0)
     """
+    # On CPU, XLA gives sums of `x` and of `x * x` to a library; of anything else it first writes a
+    # copy. Hence no shift of the data here, and no `x - mean` in `_affine`.
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    if pivot is not None:
-        pivot = lax.stop_gradient(pivot)
-        x = x - pivot
     mean = jnp.mean(x, axes, keepdims=True)
-    variance = jnp.maximum(jnp.mean(x * x, axes, keepdims=True) - mean * mean, 0.0)
-    return (mean if pivot is None else mean + pivot), variance
+    return mean, jnp.maximum(jnp.mean(x * x, axes, keepdims=True) - mean * mean, 0.0)
 
 
-def _affine(x: Array, mean: Array, factor: Array, bias: Array, dtype: Any) -> Array:
-    """`(x - mean) * factor + bias`; one fused pass over `x`, forward and backward."""
+def _affine(module: Any, x: Array, mean: Array, variance: Array) -> Array:
+    """Normalise, scale and shift: `x * a + b`, in one pass forward and one backward.
+
+    The gradients of `a` and `b` are the sums of `dy * x` and `dy`, from which all others follow
+    on arrays of the size of the moments.
+    """
+    scale = module.param("scale", module.scale_init, x.shape[-1:])
+    bias = module.param("bias", nn.initializers.zeros, x.shape[-1:])
+    factor = scale * lax.rsqrt(variance + module.epsilon)
+    shift = bias - mean * factor
+    dtype = module.dtype or x.dtype
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return ((x - mean) * factor + bias).astype(dtype)
+    return (x * factor + shift).astype(dtype)
 
 
 class BatchNorm(nn.Module):
@@ -83,13 +89,11 @@ class BatchNorm(nn.Module):
         channels = x.shape[-1]
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
         variance = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
-        scale, bias = _scale_and_bias(self, channels)
         if not train:
             m, v = mean.value, variance.value
         else:
             axes = tuple(range(x.ndim - 1))
-            m, v = moments(x, axes, mean.value)
-            m, v = m.reshape(channels), v.reshape(channels)
+            m, v = (y.reshape(channels) for y in moments(x, axes))
             count = x.size // channels
             if self.axis_name is not None:
                 square = lax.pmean(v + m * m, self.axis_name)
@@ -101,7 +105,7 @@ class BatchNorm(nn.Module):
                 unbiased = v * (count / max(count - 1, 1))
                 mean.value = keep * mean.value + (1 - keep) * m.astype(jnp.float32)
                 variance.value = keep * variance.value + (1 - keep) * unbiased.astype(jnp.float32)
-        return _affine(x, m, scale * lax.rsqrt(v + self.epsilon), bias, self.dtype or x.dtype)
+        return _affine(self, x, m, v)
 
 
 class InstanceNorm(nn.Module):
@@ -201,18 +205,12 @@ def _normalise_groups(module: InstanceNorm | GroupNorm, x: Array, groups: int) -
             "a group of one value has no variance to normalise by: the input has the shape "
             f"{x.shape}, and {groups} groups. Pool less, or give larger images"
         )
-    scale, bias = _scale_and_bias(module, channels)
-    middle = tuple(slice(n // 2, n // 2 + 1) for n in x.shape[1:-1])
-    # A voxel of the example itself: its distance from the mean is of the order of the deviation.
-    voxel = lax.stop_gradient(x[(slice(None), *middle)]).astype(jnp.float32)
-    pivot = _over_groups(voxel, groups)
-    m, v = moments(x, tuple(range(1, x.ndim - 1)), pivot)
+    m, v = moments(x, tuple(range(1, x.ndim - 1)))
     if groups < channels:
-        offset = m - pivot
-        square = _over_groups(v + offset * offset, groups)
-        offset = _over_groups(offset, groups)
-        m, v = offset + pivot, jnp.maximum(square - offset * offset, 0.0)
-    return _affine(x, m, scale * lax.rsqrt(v + module.epsilon), bias, module.dtype or x.dtype)
+        square = _over_groups(v + m * m, groups)
+        m = _over_groups(m, groups)
+        v = jnp.maximum(square - m * m, 0.0)
+    return _affine(module, x, m, v)
 
 
 def _over_groups(x: Array, groups: int) -> Array:
@@ -221,9 +219,3 @@ def _over_groups(x: Array, groups: int) -> Array:
         return x
     grouped = x.reshape(*x.shape[:-1], groups, -1).mean(-1, keepdims=True)
     return jnp.broadcast_to(grouped, (*grouped.shape[:-1], x.shape[-1] // groups)).reshape(x.shape)
-
-
-def _scale_and_bias(module: Any, channels: int) -> tuple[Array, Array]:
-    scale = module.param("scale", module.scale_init, (channels,))
-    bias = module.param("bias", nn.initializers.zeros, (channels,))
-    return scale, bias

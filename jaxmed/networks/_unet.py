@@ -140,6 +140,7 @@ class _ConvNorm(nn.Module):
             bias=self.bias,
             dtype=self.dtype,
             kernel_init=he_fan_in,
+            add_bias=self.norm != "instance",
             name="conv",
         )(x)
         if self.dropout > 0:
