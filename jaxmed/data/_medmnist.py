@@ -74,7 +74,7 @@ def medmnist(
         notes=notes,
         name=str(path),
     )
-    return map_source(source, _to_unit, batched=True)
+    return map_source(source, _to_unit, batched=True, changes=("image",))
 
 
 def _to_unit(batch: Example) -> Example:

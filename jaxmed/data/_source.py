@@ -124,6 +124,7 @@ class MappedSource:
     source: Source
     function: Callable[[Example], Example]
     batched: bool
+    changes: Sequence[str] | None
     case_ids: Sequence[str]
     groups: Sequence[Any] | None
     classes: Sequence[str]
@@ -145,7 +146,13 @@ class MappedSource:
 
     def column(self, name: str) -> np.ndarray:
         """Read one field of all examples (as the function leaves it)."""
-        return np.stack([np.asarray(self[i][name]) for i in range(len(self))])
+        if self.changes is not None and name not in self.changes:
+            return column(self.source, name)
+        if not self.batched:
+            return np.stack([np.asarray(self[i][name]) for i in range(len(self))])
+        # In pieces: the images of all examples at once may not fit into memory.
+        pieces = np.array_split(np.arange(len(self)), -(-len(self) // 256))
+        return np.concatenate([np.asarray(self.take(piece)[name]) for piece in pieces])
 
 
 def case_ids(source: Source) -> Sequence[str]:
@@ -199,7 +206,11 @@ def subset(source: Source, indices: Sequence[int]) -> SubsetSource:
 
 
 def map_source(
-    source: Source, function: Callable[[Example], Example], *, batched: bool = False
+    source: Source,
+    function: Callable[[Example], Example],
+    *,
+    batched: bool = False,
+    changes: Sequence[str] | None = None,
 ) -> MappedSource:
     """Apply a function to every example as it is read.
 
@@ -207,6 +218,8 @@ def map_source(
         source: Any source.
         function: ``example -> example``; if ``batched``, ``stacked examples -> stacked examples``.
         batched: Whether the function takes a leading axis. Faster for array sources.
+        changes: The fields that the function changes, if not all: `column` then reads the others
+            without calling it.
 
     Returns:
         A source of the same length.
@@ -217,7 +230,7 @@ def map_source(
         >>> source[0]["x"].tolist()
         [2.0, 2.0]
     """
-    return MappedSource(source, function, batched, **about(source))
+    return MappedSource(source, function, batched, changes, **about(source))
 
 
 def stack(examples: Sequence[Example], indices: Sequence[int], names: Sequence[str]) -> Example:

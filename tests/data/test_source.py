@@ -69,6 +69,16 @@ def test_map_source_agrees_for_one_and_many(batched):
     assert data.case_ids(mapped) == SOURCE.case_ids
 
 
+def test_a_column_that_a_map_leaves_alone_is_read_without_it():
+    def fail(batch):
+        raise AssertionError("called")
+
+    mapped = data.map_source(SOURCE, fail, batched=True, changes=("image",))
+    np.testing.assert_array_equal(data.column(data.subset(mapped, [3, 1]), "label"), [3, 1])
+    with pytest.raises(AssertionError, match="called"):
+        data.column(mapped, "image")
+
+
 def test_examples_of_two_shapes_name_the_case():
     ragged = data.as_source([{"x": np.zeros(2)}, {"x": np.zeros(3)}])
     with pytest.raises(data.DataError, match=r"^1: x has shape \(3,\)"):
@@ -108,22 +118,51 @@ def test_as_source_names_the_parts_of_tuples_and_renames_fields():
         data.as_source([])
 
 
-def test_grain_and_tfds_sources_fit():
+def test_grain_sources_fit():
     grain = pytest.importorskip("grain")
     mapped = grain.MapDataset.range(6).map(lambda i: {"x": np.full(2, i)})
     b = data.batches(mapped, 4, shuffle=False)
-    np.testing.assert_array_equal(b[1]["x"][:, 0], [4, 5, 4, 4])
-    tfds = pytest.importorskip("tensorflow_datasets")
-    assert hasattr(tfds, "data_source")  # its sources offer __getitems__, as this one does:
+    np.testing.assert_array_equal(b[1]["x"][:2, 0], [4, 5])
+    np.testing.assert_array_equal(b[1]["weight"], [1, 1, 0, 0])
 
-    class Like:
+
+def test_tfds_sources_fit_without_tensorflow(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    pytest.importorskip("array_record")
+
+    class Tiny(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+        pkg_dir_path = tmp_path
+
+        def _info(self):
+            image = tfds.features.Tensor(shape=(4, 4, 1), dtype=np.float32)
+            label = tfds.features.ClassLabel(num_classes=2)
+            features = tfds.features.FeaturesDict({"image": image, "label": label})
+            return tfds.core.DatasetInfo(builder=self, features=features)
+
+        def _split_generators(self, manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for i in range(5):
+                yield i, {"image": np.full((4, 4, 1), i, np.float32), "label": i % 2}
+
+    builder = Tiny(data_dir=tmp_path, file_format="array_record")
+    builder.download_and_prepare()
+    source = data.as_source(builder.as_data_source(split="train"))
+    seen = [batch["image"][batch["weight"] > 0, 0, 0, 0] for batch in data.batches(source, 2)]
+    assert sorted(np.concatenate(seen).tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_a_source_may_read_several_items_at_once():
+    class Several:
         def __len__(self):
             return 3
 
         def __getitem__(self, i):
-            return {"x": np.full(2, i)}
+            raise AssertionError("one by one")
 
         def __getitems__(self, indices):
-            return [self[i] for i in indices]
+            return [{"x": np.full(2, i)} for i in indices]
 
-    np.testing.assert_array_equal(data.take(Like(), [2, 0])["x"][:, 1], [2, 0])
+    np.testing.assert_array_equal(data.take(Several(), [2, 0])["x"][:, 1], [2, 0])
