@@ -23,13 +23,13 @@ lint: $(VENV)/.test
 	$(RUN)/lint-imports
 
 docs: $(VENV)/.docs
-	$(RUN)/mkdocs build --strict
+	$(RUN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 tables: $(VENV)/.test
 	$(RUN)/python -m benchmarks tables --write
 
 clean:
-	rm -rf $(VENV) demo-report site .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-report docs/_build .pytest_cache .ruff_cache
 
 # One stamp a set of extras: installed again when the metadata change. The last step compiles the
 # native convolution, or says in a line why it cannot and that the pure forms serve.
