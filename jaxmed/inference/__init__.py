@@ -1,12 +1,14 @@
 """Inference: from a trained network to a mask in the scan's own space.
 
 :func:`sliding_window` applies a network of one patch size to images of any size; :func:`mirrored`
-averages over mirror images. A :class:`Segmenter` is a network, its weights and the
-:class:`Recipe` of what is done to a scan before and after; :func:`save_segmenter` and
-:func:`load_segmenter` keep it in a folder, :func:`segment` applies it to one scan, which
-:func:`prepare` brings to what the network was trained on.
+averages over mirror images; :func:`keep_largest` clears a mask of stray components. A
+:class:`Segmenter` is a network, its weights and the :class:`Recipe` of what is done to a scan
+before and after; :func:`save_segmenter` and :func:`load_segmenter` keep it in a folder,
+:func:`segment` applies it to one scan, which :func:`prepare` brings to what the network was
+trained on.
 """
 
+from jaxmed.inference._largest import keep_largest
 from jaxmed.inference._mirror import mirrored
 from jaxmed.inference._segment import prepare, probabilities, segment
 from jaxmed.inference._segmenter import (
@@ -23,6 +25,7 @@ __all__ = [
     "Recipe",
     "Segmenter",
     "SegmenterError",
+    "keep_largest",
     "load_segmenter",
     "mirrored",
     "prepare",
