@@ -10,8 +10,13 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 ).strip()
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import pytest
+from hypothesis import settings
+
+# The first example of a property compiles; how long that takes says nothing.
+settings.register_profile("jaxmed", deadline=None)
+settings.load_profile("jaxmed")
 
 # Before any computation: sharding laws are tested on eight virtual devices.
 jax.config.update("jax_num_cpu_devices", 8)
