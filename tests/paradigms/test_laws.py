@@ -69,7 +69,6 @@ OBJECTIVES = {
     "supervised": lambda base: base,
     "weighted": lambda base: jm.weighted({"once": base, "again": base}, {"again": 0.5}),
     "ramped": lambda base: jm.weighted({"task": base}, {"task": lambda step: 1.0 + step}),
-    "augmented": lambda base: jm.paradigms.augmented(base, noisy),
     "augmented": lambda base: jm.augmented(base, noisy),
     "mean_teacher": lambda base: jm.mean_teacher(base, ramp_steps=10, student_view=noisy),
     "pseudo_label": lambda base: jm.pseudo_label(base, strong=noisy, threshold=0.3),
