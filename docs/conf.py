@@ -43,8 +43,14 @@ def _skip(app, what, name, obj, skip, options):
 
 def _escape(app, what, name, obj, options, lines):
     """Let docstrings write shapes as `(batch, *spatial)` and norms as |x|, in prose too."""
+    formula = None  # the indentation of the directive whose body we are in
     for i, line in enumerate(lines):
-        if ">>>" in line or line.lstrip().startswith((".. ", "\\")):
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and formula is not None and indent <= formula:
+            formula = None
+        if line.lstrip().startswith(".. "):
+            formula = indent
+        if formula is not None or ">>>" in line:
             continue
         pieces = re.split(r"(``.*?``|:\w+:`.*?`|`.*?`|\*\*.*?\*\*)", line)
         pieces[::2] = [re.sub(r"(?<![\\*])([*|])(?=[\w(])", r"\\\1", p) for p in pieces[::2]]

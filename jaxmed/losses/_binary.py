@@ -25,9 +25,9 @@ def binary_cross_entropy(
 ) -> Array:
     r"""Sigmoid cross-entropy, binary or multi-label: the mean over an example's known labels.
 
-    For logit $x$, target $t$ and positive weight $w$:
-    $ w\, t\, \log(1 + e^{-x}) + (1 - t) \log(1 + e^{x}) $. Smoothing moves $t$ to
-    $(1 - s)\, t + s / 2$.
+    For logit :math:`x`, target :math:`t` and positive weight :math:`w`:
+    :math:`w\, t\, \log(1 + e^{-x}) + (1 - t) \log(1 + e^{x})`. Smoothing moves :math:`t` to
+    :math:`(1 - s)\, t + s / 2`.
 
     Args:
         outputs: logits `(batch,)`, `(batch, tasks)` or `(batch, *spatial, tasks)`.

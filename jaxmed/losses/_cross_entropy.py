@@ -20,9 +20,12 @@ def cross_entropy(
 ) -> Array:
     r"""Softmax cross-entropy: one value per example, the mean over its known voxels.
 
-    For logits $x$, shares $t$ (one-hot of the label), class weights $w$ and smoothing $s$:
+    For logits :math:`x`, shares :math:`t` (one-hot of the label), class weights :math:`w` and
+    smoothing :math:`s`:
 
-    $$ -\sum_k w_k \left[(1 - s)\, t_k + s / K\right] \log \mathrm{softmax}(x)_k $$
+    .. math::
+
+        -\sum_k w_k \left[(1 - s)\, t_k + s / K\right] \log \mathrm{softmax}(x)_k
 
     The mean divides by the number of known voxels and not by the sum of their class weights: with
     one label per example the latter would cancel the weights altogether.
@@ -71,10 +74,13 @@ def focal(
 ) -> Array:
     r"""Focal loss: cross-entropy in which confident, correct predictions count less.
 
-    $$ -\sum_k w_k\, t_k\, (1 - p_k)^\gamma \log p_k $$
+    .. math::
 
-    with $p$ the softmax; with a sigmoid each class is a binary task whose positives weigh
-    $\alpha$ and negatives $1 - \alpha$, and the tasks are averaged. `gamma=0` is the cross-entropy.
+        -\sum_k w_k\, t_k\, (1 - p_k)^\gamma \log p_k
+
+    with :math:`p` the softmax; with a sigmoid each class is a binary task whose positives weigh
+    :math:`\alpha` and negatives :math:`1 - \alpha`, and the tasks are averaged. `gamma=0` is the
+    cross-entropy.
 
     Args:
         outputs: logits `(batch, *spatial, classes)`; a sigmoid also takes one class.

@@ -17,8 +17,10 @@ def ordinal(
 ) -> Array:
     r"""CORAL loss for K ordered classes: K - 1 binary cross-entropies, "is the grade above k?".
 
-    $$ \sum_{k=0}^{K-2} \lambda_k \left[ [y > k] \log(1 + e^{-x_k})
-       + [y \le k] \log(1 + e^{x_k}) \right] $$
+    .. math::
+
+        \sum_{k=0}^{K-2} \lambda_k \left[ [y > k] \log(1 + e^{-x_k})
+        + [y \le k] \log(1 + e^{x_k}) \right]
 
     A head with one shared slope and K - 1 biases (CORAL) keeps the answers consistent; with free
     heads `ordinal_probabilities` makes them so.
@@ -68,9 +70,9 @@ def ordinal(
 def ordinal_probabilities(outputs: jax.typing.ArrayLike) -> Array:
     r"""Class probabilities from the K - 1 logits of `ordinal`.
 
-    With $c_k = \sigma(\min_{j \le k} x_j)$ for $P(y > k)$: $P(y = k) = c_{k-1} - c_k$, with
-    $c_{-1} = 1$ and $c_{K-1} = 0$. The running minimum makes inconsistent answers consistent and
-    leaves consistent ones as they are.
+    With :math:`c_k = \sigma(\min_{j \le k} x_j)` for :math:`P(y > k)`:
+    :math:`P(y = k) = c_{k-1} - c_k`, with :math:`c_{-1} = 1` and :math:`c_{K-1} = 0`. The running
+    minimum makes inconsistent answers consistent and leaves consistent ones as they are.
 
     Args:
         outputs: logits `(..., K - 1)`.

@@ -40,8 +40,10 @@ def dice(
 ) -> Array:
     r"""Soft Dice loss: 1 minus the overlap of probabilities and truth, the mean over classes.
 
-    $$ 1 - \frac{1}{|C|} \sum_{k \in C}
-       \frac{2 \sum_v p_{vk} t_{vk} + \epsilon}{\sum_v p_{vk} + \sum_v t_{vk} + \epsilon} $$
+    .. math::
+
+        1 - \frac{1}{|C|} \sum_{k \in C}
+        \frac{2 \sum_v p_{vk} t_{vk} + \epsilon}{\sum_v p_{vk} + \sum_v t_{vk} + \epsilon}
 
     Args:
         outputs: logits `(batch, *spatial, classes)`.
@@ -53,7 +55,7 @@ def dice(
         include_background: keep channel 0; None: only without a softmax.
         over: "case", or "batch" for one score over all examples (see the room's conventions).
         empty: "skip" or "count" a class that has no true voxel.
-        smooth: $\epsilon$, in voxels.
+        smooth: :math:`\epsilon`, in voxels.
         squared: squares in the denominator, as in V-Net.
 
     Returns:
@@ -98,9 +100,11 @@ def generalized_dice(
 ) -> Array:
     r"""Generalized Dice loss: one overlap for all classes, each weighted by its inverse size.
 
-    $$ 1 - \frac{2 \sum_k w_k \sum_v p_{vk} t_{vk} + \epsilon}
-                {\sum_k w_k \sum_v (p_{vk} + t_{vk}) + \epsilon},
-       \qquad w_k = 1 / \Big(\sum_v t_{vk}\Big)^2 $$
+    .. math::
+
+        1 - \frac{2 \sum_k w_k \sum_v p_{vk} t_{vk} + \epsilon}
+        {\sum_k w_k \sum_v (p_{vk} + t_{vk}) + \epsilon},
+        \qquad w_k = 1 / \Big(\sum_v t_{vk}\Big)^2
 
     Args:
         outputs: logits `(batch, *spatial, classes)`.
@@ -109,9 +113,9 @@ def generalized_dice(
         activation: "softmax", "sigmoid" or None (probabilities given).
         include_background: keep channel 0; the paper keeps it.
         over: "case" or "batch".
-        weighting: "square" ($1/T^2$, the paper), "simple" ($1/T$) or "uniform". A class without a
-            true voxel has weight 0.
-        smooth: $\epsilon$, relative to the weights scaled to a maximum of 1 (in voxels).
+        weighting: "square" (:math:`1/T^2`, the paper), "simple" (:math:`1/T`) or "uniform". A class
+            without a true voxel has weight 0.
+        smooth: :math:`\epsilon`, relative to the weights scaled to a maximum of 1 (in voxels).
 
     Returns:
         `(batch,)` in float32, in [0, 1]; 0 for an example without any known voxel.
@@ -162,8 +166,10 @@ def tversky(
 ) -> Array:
     r"""Tversky loss: Dice with separate prices for false positives and false negatives.
 
-    $$ 1 - \frac{1}{|C|} \sum_{k \in C} \frac{TP_k + \epsilon}
-       {TP_k + \alpha\, FP_k + \beta\, FN_k + \epsilon} $$
+    .. math::
+
+        1 - \frac{1}{|C|} \sum_{k \in C} \frac{TP_k + \epsilon}
+        {TP_k + \alpha\, FP_k + \beta\, FN_k + \epsilon}
 
     with soft counts. `alpha = beta = 0.5` is the Dice loss (with half its smoothing).
 
@@ -177,7 +183,7 @@ def tversky(
         include_background: keep channel 0; None: only without a softmax.
         over: "case" or "batch".
         empty: "skip" or "count" a class that has no true voxel.
-        smooth: $\epsilon$, in voxels.
+        smooth: :math:`\epsilon`, in voxels.
 
     Returns:
         `(batch,)` in float32, in [0, 1]; 0 for an example without any known voxel.
@@ -222,7 +228,7 @@ def focal_tversky(
     empty: str = "skip",
     smooth: float = 1e-5,
 ) -> Array:
-    r"""Focal Tversky loss: the mean over classes of $(1 - TI_k)^{1/\gamma}$.
+    r"""Focal Tversky loss: the mean over classes of :math:`(1 - TI_k)^{1/\gamma}`.
 
     Args:
         outputs: logits `(batch, *spatial, classes)`.
@@ -235,7 +241,7 @@ def focal_tversky(
         include_background: keep channel 0; None: only without a softmax.
         over: "case" or "batch".
         empty: "skip" or "count" a class that has no true voxel.
-        smooth: $\epsilon$, in voxels.
+        smooth: :math:`\epsilon`, in voxels.
 
     Returns:
         `(batch,)` in float32, in [0, 1]; 0 for an example without any known voxel.

@@ -36,7 +36,7 @@ def mse(
     *,
     where: jax.typing.ArrayLike | None = None,
 ) -> Array:
-    """Mean squared error $(x - y)^2$ over an example's known targets.
+    """Mean squared error :math:`(x - y)^2` over an example's known targets.
 
     Args:
         outputs: `(batch, ...)`.
@@ -63,7 +63,7 @@ def mae(
     *,
     where: jax.typing.ArrayLike | None = None,
 ) -> Array:
-    """Mean absolute error $|x - y|$ over an example's known targets.
+    """Mean absolute error :math:`|x - y|` over an example's known targets.
 
     Args:
         outputs: `(batch, ...)`.
@@ -92,8 +92,8 @@ def huber(
 ) -> Array:
     r"""Huber loss: squared near zero, absolute beyond `delta`.
 
-    $ \tfrac12 r^2 $ for $|r| \le \delta$, else $\delta (|r| - \delta / 2)$; the mean over an
-    example's known targets.
+    :math:`\tfrac12 r^2` for :math:`|r| \le \delta`, else :math:`\delta (|r| - \delta / 2)`; the
+    mean over an example's known targets.
 
     Args:
         outputs: `(batch, ...)`.

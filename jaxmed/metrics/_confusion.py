@@ -164,9 +164,10 @@ def balanced_accuracy(*, threshold: float = 0.5, activation: str | None = "auto"
 def mcc(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
     r"""Matthews correlation coefficient, also of several classes.
 
-    With $s$ labels, $c$ of them right, $t_k$ true and $p_k$ predicted in class k:
-    $ (c s - \sum_k t_k p_k) / \sqrt{(s^2 - \sum_k p_k^2)(s^2 - \sum_k t_k^2)} $; 0 where the
-    truth or the prediction is constant (as in scikit-learn). The mean over several yes/no tasks.
+    With :math:`s` labels, :math:`c` of them right, :math:`t_k` true and :math:`p_k` predicted in
+    class k: :math:`(c s - \sum_k t_k p_k) / \sqrt{(s^2 - \sum_k p_k^2)(s^2 - \sum_k t_k^2)}`; 0
+    where the truth or the prediction is constant (as in scikit-learn). The mean over several yes/no
+    tasks.
 
     Args:
         threshold: see `confusion_matrix`.
@@ -204,7 +205,7 @@ def mcc(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
 def quadratic_kappa(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
     r"""Cohen's kappa with quadratic weights, for ordered classes 0..K-1.
 
-    $ 1 - \sum_{ij} (i - j)^2 O_{ij} / \sum_{ij} (i - j)^2 E_{ij} $ with observed counts O and
+    :math:`1 - \sum_{ij} (i - j)^2 O_{ij} / \sum_{ij} (i - j)^2 E_{ij}` with observed counts O and
     those expected under independence, E. NaN if truth and prediction are one and the same
     constant. For `losses.ordinal`, pass `losses.ordinal_probabilities(outputs)` and
     `activation=None`.

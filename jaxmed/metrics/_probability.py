@@ -25,8 +25,8 @@ class Sums(NamedTuple):
 def brier(*, activation: str | None = "auto") -> Metric:
     r"""Brier score: the mean squared error of the probabilities.
 
-    Binary: $(p - y)^2$, in [0, 1]. Three classes or more: $\sum_k (p_k - t_k)^2$, in [0, 2] (as in
-    scikit-learn). Several yes/no tasks: the mean of theirs. NaN without any label.
+    Binary: :math:`(p - y)^2`, in [0, 1]. Three classes or more: :math:`\sum_k (p_k - t_k)^2`, in
+    [0, 2] (as in scikit-learn). Several yes/no tasks: the mean of theirs. NaN without any label.
 
     Args:
         activation: "auto" (the outputs are logits) or None (they are probabilities).
@@ -50,7 +50,7 @@ def brier(*, activation: str | None = "auto") -> Metric:
 
 
 def log_loss(*, activation: str | None = "auto") -> Metric:
-    r"""Log loss: the mean of $-\log p$ of the true label, in nats.
+    r"""Log loss: the mean of :math:`-\log p` of the true label, in nats.
 
     From logits it is exact; probabilities are clipped to [eps, 1 - eps] with the machine epsilon
     of float64 (float32 inside jit). Several yes/no tasks: the mean of theirs. NaN without any
@@ -79,8 +79,8 @@ def ece(
 ) -> Metric:
     r"""Expected calibration error: the mean gap between confidence and frequency, by bin.
 
-    $ \sum_b \frac{W_b}{W} |\bar p_b - \bar y_b| $ over equal-width bins
-    $(b/B, (b+1)/B]$ (0 belongs to the first), with the mean probability and the observed
+    :math:`\sum_b \frac{W_b}{W} |\bar p_b - \bar y_b|` over equal-width bins
+    :math:`(b/B, (b+1)/B]` (0 belongs to the first), with the mean probability and the observed
     frequency in each. Binary: of the positive class. Three classes or more: of the predicted class
     ("top label"). Several yes/no tasks: the mean of theirs. NaN without any label.
 

@@ -32,7 +32,7 @@ class Scores(NamedTuple):
 def auc(*, average: str | None = "macro", activation: str | None = "auto") -> Metric:
     r"""Area under the ROC curve: the chance that a positive scores above a negative.
 
-    $ P(s^+ > s^-) + \tfrac12 P(s^+ = s^-) $, exact with ties and weights. Two classes or one
+    :math:`P(s^+ > s^-) + \tfrac12 P(s^+ = s^-)`, exact with ties and weights. Two classes or one
     output: the AUC of the positive class. More classes: one against the rest. Several yes/no
     tasks: one each. A class or task without positives or without negatives is NaN, is left out of
     the mean with an `UndefinedMetricWarning`, and makes the value NaN if none is left.
@@ -63,8 +63,8 @@ def auc(*, average: str | None = "macro", activation: str | None = "auto") -> Me
 def average_precision(*, average: str | None = "macro", activation: str | None = "auto") -> Metric:
     r"""Average precision: the area under the precision-recall curve as a sum of steps.
 
-    $ \sum_n (R_n - R_{n-1}) P_n $ over the distinct thresholds, exact with ties and weights. The
-    rules for classes, tasks and those without positives or negatives are those of `auc`; a task
+    :math:`\sum_n (R_n - R_{n-1}) P_n` over the distinct thresholds, exact with ties and weights.
+    The rules for classes, tasks and those without positives or negatives are those of `auc`; a task
     without negatives is defined here (1).
 
     Args:

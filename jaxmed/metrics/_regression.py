@@ -58,7 +58,7 @@ def mae() -> Metric:
 
 
 def r2() -> Metric:
-    r"""Coefficient of determination: $1 - \sum (y - x)^2 / \sum (y - \bar y)^2$.
+    r"""Coefficient of determination: :math:`1 - \sum (y - x)^2 / \sum (y - \bar y)^2`.
 
     The mean over several targets (see `mse`). A constant target is undefined: NaN, and left out
     of that mean.

@@ -20,7 +20,7 @@ def dice(
     empty: float = float("nan"),
     activation: str | None = "auto",
 ) -> Metric:
-    r"""Dice coefficient $2 |P \cap T| / (|P| + |T|)$ of each class in each case.
+    r"""Dice coefficient :math:`2 |P \cap T| / (|P| + |T|)` of each class in each case.
 
     The value is the mean over classes of the mean over cases. A class that is in neither truth nor
     prediction of a case has no Dice there: `empty` is its value, NaN by default and then left out
@@ -71,7 +71,7 @@ def iou(
     empty: float = float("nan"),
     activation: str | None = "auto",
 ) -> Metric:
-    r"""Intersection over union $|P \cap T| / |P \cup T|$ of each class in each case.
+    r"""Intersection over union :math:`|P \cap T| / |P \cup T|` of each class in each case.
 
     Outputs, options and the rule for empty classes are those of `dice`.
 
@@ -111,7 +111,7 @@ def volume_error(
     voxel_volume: float = 1.0,
     activation: str | None = "auto",
 ) -> Metric:
-    r"""Volume error $|V_P - V_T| / V_T$ of each class in each case, the mean over both.
+    r"""Volume error :math:`|V_P - V_T| / V_T` of each class in each case, the mean over both.
 
     A relative error needs a true volume: without a true voxel of the class it is NaN and left out
     of the mean over cases, whatever was predicted (Dice is 0 there). The absolute error
