@@ -35,7 +35,8 @@ class Config:
         held_out: further synthetic scans, to measure on.
         steps: of training.
         batch: patches of a step.
-        patch: voxels of a patch.
+        patch: voxels of a patch in training.
+        window: voxels of a window in prediction; eight of them cover a head.
         features: channels of the finest stage; they double from stage to stage.
         learning_rate: at the start; it falls to 0 as (1 - t)^0.9.
     """
@@ -44,9 +45,10 @@ class Config:
     resolution: int = 2
     heads: int = 16
     held_out: int = 4
-    steps: int = 300
+    steps: int = 400
     batch: int = 1
     patch: tuple[int, int, int] = (40, 48, 48)
+    window: tuple[int, int, int] = (48, 56, 56)
     features: int = 16
     learning_rate: float = 5e-3
 
@@ -67,7 +69,7 @@ def run(config: Config, out: Path) -> Results:
         classes=drawn.classes,
         channels=("T1",),
         spacing=(float(config.resolution),) * 3,
-        patch=config.patch,
+        patch=config.window,
         plan=jm.networks.plan_unet(config.patch, base_features=config.features, max_features=64),
         over="nonzero",
         overlap=0.25,

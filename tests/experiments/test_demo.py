@@ -11,7 +11,9 @@ from jaxmed.cli._demo import meaning
 
 pytest.importorskip("nilearn")
 
-TINY = "--resolution 8 --heads 2 --held-out 2 --steps 2 --patch 8 8 8 --features 2"
+TINY = (
+    "--resolution 8 --heads 2 --held-out 2 --steps 2 --patch 8 8 8 --window 16 16 16 --features 2"
+)
 
 
 def test_the_demo_runs_and_says_what_came_out(tmp_path, capsys):
