@@ -5,7 +5,10 @@ All that knows of Orbax is in this file, behind :func:`save` and :func:`restore`
 
 from __future__ import annotations
 
+import gc
+import json
 import logging
+import os
 import shutil
 import warnings
 import zlib
@@ -14,12 +17,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxmed.core import PyTree
 
 _FORMAT = "jaxmed 1"
+_LIST = "files.json"
 
 
 class CheckpointError(RuntimeError):
@@ -72,7 +75,7 @@ def save(
     leaves, stored = _leaves(state), {}
     description = []
     for key, (name, leaf) in zip(_keys(leaves), leaves, strict=True):
-        description.append([name, list(leaf.shape), str(leaf.dtype), _digest(leaf)])
+        description.append([name, list(leaf.shape), str(leaf.dtype)])
         if leaf.size:
             stored[key] = leaf
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,6 +90,8 @@ def save(
             ),
             force=True,
         )
+    if jax.process_index() == 0:
+        _write_list(folder / str(step))
     if keep is not None and jax.process_index() == 0:
         for old in [found for found in _steps(folder) if found <= step][:-keep]:
             shutil.rmtree(folder / str(old), ignore_errors=True)
@@ -105,7 +110,7 @@ def latest(folder: str | Path) -> int | None:
 def restore(folder: str | Path, like: PyTree, *, step: int | None = None) -> Checkpoint:
     """Restore the latest sound checkpoint of a folder.
 
-    A checkpoint that is cut short, damaged (every array has a checksum) or somebody else's is
+    A checkpoint that is cut short, damaged (every file has a checksum) or somebody else's is
     passed over, with a :class:`CheckpointWarning` that says why.
 
     Args:
@@ -142,18 +147,21 @@ def restore(folder: str | Path, like: PyTree, *, step: int | None = None) -> Che
 
 def _restore(at: Path, like: PyTree) -> Checkpoint:
     """Restore one checkpoint; any way in which it can be unsound is a CheckpointError."""
-    try:
-        with _quiet(), _checkpointer() as checkpointer:
-            found = checkpointer.restore(at, args=ocp.args.Composite(note=ocp.args.JsonRestore()))
-        written = found["note"]
-        ours = isinstance(written, dict) and written["format"] == _FORMAT
-        described, note, step = written["leaves"], written["note"], written["step"]
-    except Exception as error:
+    _check_list(at)
+    written, reason = _read(at, "note", ocp.args.JsonRestore())
+    if reason is None and not (
+        isinstance(written, dict) and {"format", "step", "leaves", "note"} <= set(written)
+    ):
+        reason = "no note of what it holds"
+    if reason is not None:
         raise CheckpointError(
-            f"the checkpoint {at} is incomplete, or is not one of jaxmed's ({_brief(error)})"
-        ) from error
-    if not ours:
-        raise CheckpointError(f"the checkpoint {at} has the format {written['format']!r}")
+            f"the checkpoint {at} is incomplete, or is not one of jaxmed's ({reason})"
+        )
+    if written["format"] != _FORMAT:
+        raise CheckpointError(
+            f"the checkpoint {at} has the format {written['format']!r}, not {_FORMAT!r}"
+        )
+    described = written["leaves"]
     wanted = _leaves(like)
     _compare(at, described, wanted)
     # Without a sharding Orbax puts arrays where they were saved, devices that may be absent now.
@@ -166,26 +174,35 @@ def _restore(at: Path, like: PyTree) -> Checkpoint:
         for key, (_, leaf) in zip(keys, wanted, strict=True)
         if leaf.size
     }
-    try:
-        with _quiet(), _checkpointer() as checkpointer:
-            arrays = checkpointer.restore(
-                at, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
-            )["state"]
-    except Exception as error:
-        raise CheckpointError(f"the checkpoint {at} cannot be read ({_brief(error)})") from error
-    leaves = []
-    for key, (name, leaf), (_, _, _, digest) in zip(keys, wanted, described, strict=True):
-        array = arrays[key] if leaf.size else jnp.zeros(leaf.shape, leaf.dtype)
-        if digest is not None and _digest(array) not in (digest, None):
-            raise CheckpointError(f"the checkpoint {at} is damaged: wrong checksum of {name}")
-        leaves.append(array)
+    arrays, reason = _read(at, "state", ocp.args.StandardRestore(shapes))
+    if reason is not None:
+        raise CheckpointError(f"the checkpoint {at} cannot be read ({reason})")
+    leaves = [
+        arrays[key] if leaf.size else jnp.zeros(leaf.shape, leaf.dtype)
+        for key, (_, leaf) in zip(keys, wanted, strict=True)
+    ]
     state = jax.tree.unflatten(jax.tree.structure(like), leaves)
-    return Checkpoint(step, state, note, at)
+    return Checkpoint(written["step"], state, written["note"], at)
+
+
+def _read(at: Path, item: str, args: Any) -> tuple[Any, str | None]:
+    """An item of a checkpoint, or why it cannot be read."""
+    with _quiet(), _checkpointer() as checkpointer, warnings.catch_warnings():
+        # On an error Orbax leaves reads that were under way to the garbage collector, which then
+        # complains.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        try:
+            return checkpointer.restore(at, args=ocp.args.Composite(**{item: args}))[item], None
+        except Exception as error:  # Orbax and TensorStore raise all sorts.
+            first = (str(error).splitlines() or [""])[0]
+            reason = f"{type(error).__name__}: {first[:200]}"
+        gc.collect()
+    return None, reason
 
 
 def _compare(at: Path, described: list, wanted: list) -> None:
     """Refuse a checkpoint of other arrays, naming the first that differs."""
-    saved = {name: (tuple(shape), dtype) for name, shape, dtype, _ in described}
+    saved = {name: (tuple(shape), dtype) for name, shape, dtype in described}
     asked = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in wanted}
     for name in [*asked, *saved]:
         old, new = saved.get(name), asked.get(name)
@@ -221,20 +238,41 @@ def _keys(leaves: list[tuple[str, Any]]) -> list[str]:
     return [f"{i:05d}.{name.replace('/', '.')}" for i, (name, _) in enumerate(leaves)]
 
 
-def _digest(leaf: Any) -> int | None:
-    """The CRC-32 of an array's bytes; ``None`` where this process has not all of them."""
-    if isinstance(leaf, jax.Array):
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        if leaf.is_fully_replicated:
-            leaf = leaf.addressable_data(0)
-        if not leaf.is_fully_addressable:
-            return None
-    return zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
+def _write_list(at: Path) -> None:
+    """Note the size and checksum of each file of a checkpoint.
+
+    A process killed before this leaves a sound checkpoint without the list.
+    """
+    files = {str(path.relative_to(at)): _checksum(path) for path in at.rglob("*") if path.is_file()}
+    new = at / (_LIST + ".new")
+    new.write_text(json.dumps(files))
+    os.replace(new, at / _LIST)
 
 
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+def _check_list(at: Path) -> None:
+    """Refuse a checkpoint whose files are not those that were written.
+
+    Orbax, given files that are cut short, fails in its own threads too, with noise.
+    """
+    if not (at / _LIST).exists():
+        return
+    try:
+        files = dict(json.loads((at / _LIST).read_text()))
+    except ValueError:
+        files = {_LIST: None}
+    for name, written in files.items():
+        if not (at / name).exists():
+            raise CheckpointError(f"the checkpoint {at} is incomplete: its file {name} is missing")
+        if _checksum(at / name) != written:
+            raise CheckpointError(f"the checkpoint {at} is damaged: its file {name} has changed")
+
+
+def _checksum(path: Path) -> list[int]:
+    checksum = size = 0
+    with path.open("rb") as file:
+        while block := file.read(2**22):
+            checksum, size = zlib.crc32(block, checksum), size + len(block)
+    return [size, checksum]
 
 
 class _quiet:

@@ -204,7 +204,6 @@ def test_no_good_checkpoint(run):
     folder, go_on = run
     shutil.rmtree(folder / "checkpoints" / "8")
     (folder / "checkpoints" / "10" / "state" / "manifest.ocdbt").unlink()
-    (folder / "checkpoints" / "10" / "note" / "metadata").write_text("{")
     with pytest.raises(train.CheckpointError, match=r"no checkpoint can be used:.*checkpoints/10"):
         go_on()
     assert go_on(resume=False).step == 12
