@@ -61,8 +61,8 @@ class BatchNorm(nn.Module):
     """Batch normalisation: each channel over the batch and all voxels.
 
     Under `jit` over a mesh the statistics are those of the whole batch, whatever its sharding.
-    A ragged last batch is padded by repeating a real example, and the repeats count in the
-    statistics of that one batch: the network is not told the weights of examples.
+    A ragged last batch is padded by repeating its real examples in turn, and the repeats count in
+    the statistics of that one batch: the network is not told the weights of examples.
 
     The running variance is the unbiased one, as torch keeps it.
 
