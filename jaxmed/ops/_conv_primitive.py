@@ -44,6 +44,9 @@ OPERANDS = {
 _XLA = {"output": xla.xla_output, "input": xla.xla_input, "kernel": xla.xla_kernel}
 _PURE = {"output": pure.pure_output, "input": pure.pure_input, "kernel": pure.pure_kernel}
 
+# Channels below which one matrix product beats oneDNN's gradient to the input.
+_NARROW = 4
+
 _primitives = {kind: jex.Primitive(f"jaxmed_conv_{kind}") for kind in OPERANDS}
 
 
@@ -210,12 +213,15 @@ def _native_name(kind: str, left: jax.Array, right: jax.Array, params: dict[str,
     roles[kind] = _result(kind, left, right, params)
     members = dict(zip(OPERANDS[kind], params["stacked"], strict=True))
     members[kind] = params["members"] is not None
+    channels = (roles["input"][-1], roles["output"][-1])
+    narrow = kind == "input" and geometry.tiles and min(channels) < _NARROW
+    if narrow and params["form"] == "auto":
+        return ""
     return native.implementation(
         kind,
         left.dtype.name,
         roles["input"][1 if members["input"] else 0],
-        roles["input"][-1],
-        roles["output"][-1],
+        *channels,
         geometry,
     )
 

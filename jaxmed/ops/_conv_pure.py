@@ -38,6 +38,8 @@ def pure_output(
         one = g._replace(groups=1)
         parts = zip(jnp.split(x, g.groups, -1), jnp.split(kernel, g.groups, -1), strict=True)
         return jnp.concatenate([pure_output(a, b, one, precision) for a, b in parts], -1)
+    if _picks(g):
+        x, g = _pick(x, g)
     if g.tiles:
         columns = _space_to_depth(x, g)
         matrix = kernel.reshape(-1, kernel.shape[-1])
@@ -65,6 +67,13 @@ def pure_input(
         one = g._replace(groups=1)
         parts = zip(jnp.split(y, g.groups, -1), jnp.split(kernel, g.groups, -1), strict=True)
         return jnp.concatenate([pure_input(a, b, one, precision) for a, b in parts], -1)
+    if _picks(g):
+        ends = [
+            (0, n - (o - 1) * s - 1, s - 1)
+            for n, s, o in zip(g.spatial, g.strides, g.output, strict=True)
+        ]
+        x = pure_input(y, kernel, _unit_stride(g, g.output), precision)
+        return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *ends, (0, 0, 0)])
     if g.tiles:
         matrix = kernel.reshape(-1, kernel.shape[-1])
         return _depth_to_space(jnp.matmul(y, matrix.T, precision=precision), g)
@@ -89,6 +98,8 @@ def pure_kernel(
         one = g._replace(groups=1)
         parts = zip(jnp.split(x, g.groups, -1), jnp.split(y, g.groups, -1), strict=True)
         return jnp.concatenate([pure_kernel(a, b, one, precision) for a, b in parts], -1)
+    if _picks(g):
+        x, g = _pick(x, g)
     if g.tiles:
         columns = _space_to_depth(x, g)
         columns, y = columns.reshape(-1, columns.shape[-1]), y.reshape(-1, y.shape[-1])
@@ -120,6 +131,25 @@ def pure_kernel(
     )
     out = xla.lax_conv(x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3), flipped, precision)
     return out.transpose(1, 2, 0, 3)
+
+
+def _picks(g: Geometry) -> bool:
+    """Whether a window of one voxel, with strides and no padding, only picks voxels."""
+    return (
+        math.prod(g.window) == 1
+        and math.prod(g.strides) > 1
+        and all(p == (0, 0) for p in g.padding)
+    )
+
+
+def _pick(x: jax.Array, g: Geometry) -> tuple[jax.Array, Geometry]:
+    """The voxels picked, and what is left to do with them: a product over the channels."""
+    x = lax.slice(x, (0,) * x.ndim, x.shape, (1, *g.strides, 1))
+    return x, _unit_stride(g, x.shape[1:-1])
+
+
+def _unit_stride(g: Geometry, spatial: tuple[int, ...]) -> Geometry:
+    return g._replace(spatial=spatial, strides=(1,) * g.rank)
 
 
 def _lift(g: Geometry) -> Geometry:

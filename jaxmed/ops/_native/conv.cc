@@ -38,6 +38,9 @@ enum Kind : int64_t { kOutput = 0, kInput = 1, kKernel = 2 };
 
 using Dims = std::vector<int64_t>;
 
+// Multiplications below which a piece is not worth its own call.
+constexpr int64_t kWorkOfPiece = 4'000'000;
+
 struct Shape {
   int64_t kind;
   int64_t bfloat16;
@@ -325,7 +328,14 @@ void run(ffi::ThreadPool& pool, int64_t threads, const Shape& whole, int64_t mem
   const int64_t size = whole.bfloat16 ? 2 : 4;
   const bool to_kernel = whole.kind == kKernel;
   // Split by images where that keeps the threads evenly busy; else one piece, OpenMP inside.
-  int64_t pieces = std::min(threads, whole.batch);
+  // More pieces than threads, so that a thread held up by other work does not hold up all;
+  // but one each for the gradient to the kernel, where every piece costs a partial sum.
+  int64_t pieces = threads;
+  if (!to_kernel && threads > 1) {
+    const int64_t work = whole.output_size() * (whole.kernel_size() / whole.channels_out);
+    pieces = std::clamp(work / kWorkOfPiece, threads, 4 * threads);
+  }
+  pieces = std::min(pieces, whole.batch);
   const int64_t most = (whole.batch + threads - 1) / threads;
   int team = 1;
   if (members < threads && whole.batch * 10 < most * threads * 8) {
