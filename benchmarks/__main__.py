@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import _tables
 from benchmarks._case import Options
 from benchmarks._record import RESULTS, environment, now, save
+from benchmarks._runs import gather
 
 SUITES = {
     "augment": "3D augmentation, volumes a second",
@@ -47,6 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
         _common(suite)
     tables = commands.add_parser("tables", help="check the tables in README and docs")
     tables.add_argument("--write", action="store_true", help="make them anew from the records")
+    runs = commands.add_parser("runs", help="one record of an experiment's finished runs")
+    runs.add_argument("record", help="its name in benchmarks/results")
+    runs.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="runs to gather")
+    runs.add_argument("--metric", action="append", required=True, help="may be repeated")
+    runs.add_argument("--published", action="append", default=[], metavar="METRIC=VALUE")
+    runs.add_argument("--source", default="", help="where that was published")
+    runs.add_argument("--note", default="", help="what a reader must know")
     memory = commands.add_parser("_memory")
     for name in ("suite", "case", "side"):
         memory.add_argument(name)
@@ -54,6 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.command == "tables":
         return _run_tables(given.write)
+    if given.command == "runs":
+        return _gather_runs(given)
     _limit_threads(given.threads)
     if given.command == "_memory":
         from benchmarks._memory import measure_here
@@ -63,6 +73,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(measure_here(case, given.side)))
         return 0
     return _run_suite(given)
+
+
+def _gather_runs(given: argparse.Namespace) -> int:
+    published = dict(pair.split("=", 1) for pair in given.published)
+    record = gather(
+        given.folders,
+        given.metric,
+        published={name: float(value) for name, value in published.items()},
+        source=given.source,
+        note=given.note,
+    )
+    save(RESULTS / f"{given.record}.json", record)
+    return 0
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -118,6 +141,10 @@ def _run_suite(given: argparse.Namespace) -> int:
         "cases": entries,
         "geometric_means": geometric_means(entries),
     }
+    if any("flops" in entry for entry in entries):
+        from benchmarks._jax import peak_flops
+
+        record["environment"]["peak_flops"] = float(f"{peak_flops():.3g}")
     for group, means in record["geometric_means"].items():
         print(f"geometric mean, {group}:", ", ".join(f"{p} {v:.2f}x" for p, v in means.items()))
     path = given.json

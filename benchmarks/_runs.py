@@ -9,21 +9,14 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-_ENVIRONMENT = (
-    "device",
-    "devices",
-    "cores",
-    "cpu",
-    "gpu",
-    "memory",
-    "python",
-    "packages",
-    "commit",
-)
-
 
 def gather(
-    folders: Sequence[Path], metrics: Sequence[str], published: Mapping[str, float], source: str
+    folders: Sequence[Path],
+    metrics: Sequence[str],
+    *,
+    published: Mapping[str, float] | None = None,
+    source: str = "",
+    note: str = "",
 ) -> dict[str, Any]:
     """One record of several runs that differ in their seed or fold alone.
 
@@ -32,43 +25,59 @@ def gather(
         metrics: the names to keep, in the order of the table's columns.
         published: by metric, the number to compare with.
         source: where that number was published.
+        note: what a reader of the table must know.
 
     Raises:
         FileNotFoundError: if a run has no `metrics.json`, so is not finished.
-        KeyError: if a run lacks one of the metrics.
+        ValueError: if a run lacks one of the metrics.
     """
-    runs = []
-    for folder in folders:
-        found = json.loads((folder / "metrics.json").read_text())
-        runs.append(
-            {
-                "title": found["title"],
-                # Where a run was written to says nothing about it.
-                "command": re.sub(r"(--out[= ])(\S*/)?(\S+)", r"\1runs/\3", found["command"]),
-                "seconds": found["seconds"],
-                "environment": found["environment"],
-                "config": found["config"],
-                "metrics": {name: found["metrics"][name] for name in metrics},
-            }
-        )
-    return {"kind": "runs", "published": dict(published), "source": source, "runs": runs}
+    runs = [_run(folder, metrics) for folder in folders]
+    record = {"runs": runs, "published": dict(published or {}), "source": source, "note": note}
+    return {**record, "tables": {"runs": _runs_table(record), "machine": _machine_table(runs)}}
 
 
-def table(record: dict[str, Any]) -> str:
-    """Rows of runs, their mean and spread, and the published numbers."""
-    names = list(record["runs"][0]["metrics"])
-    lines = [["run", *names, "minutes"], ["---", *["---:"] * (len(names) + 1)]]
-    for run in record["runs"]:
-        numbers = [_interval(run["metrics"][name]) for name in names]
-        lines.append([f"`{run['command']}`", *numbers, f"{run['seconds'] / 60:.0f}"])
-    if len(record["runs"]) > 1:
-        spreads = [[run["metrics"][name]["value"] for run in record["runs"]] for name in names]
-        cells = [f"**{mean(values):.3f}** ± {stdev(values):.3f}" for values in spreads]
-        lines.append([f"mean ± standard deviation of {len(record['runs'])}", *cells, ""])
-    if record["published"]:
-        cells = [f"{record['published'][n]:.3f}" if n in record["published"] else "" for n in names]
-        lines.append([f"published: {record['source']}", *cells, ""])
-    return "\n" + "".join("| " + " | ".join(line) + " |\n" for line in lines) + "\n"
+def _run(folder: Path, metrics: Sequence[str]) -> dict[str, Any]:
+    found = json.loads((folder / "metrics.json").read_text())
+    if missing := [name for name in metrics if name not in found["metrics"]]:
+        raise ValueError(f"{folder} has no {missing}; it has {sorted(found['metrics'])}")
+    return {
+        "title": found["title"],
+        # Where a run was written to says nothing about it.
+        "command": re.sub(r"(--out[= ])(?:\S*/)?(\S+)", r"\1runs/\2", found["command"]),
+        "seconds": found["seconds"],
+        "environment": found["environment"],
+        "config": {k: v for k, v in found["config"].items() if k != "data"},
+        "metrics": {name: found["metrics"][name] for name in metrics},
+        "notes": [re.sub(r"\S*/(?=\S+)", "", note) for note in found["notes"]],
+    }
+
+
+def _runs_table(record: Mapping[str, Any]) -> dict[str, list]:
+    runs, published = record["runs"], record["published"]
+    names = list(runs[0]["metrics"])
+    rows = [
+        [
+            f"`{run['command']}`",
+            *(_interval(run["metrics"][name]) for name in names),
+            f"{run['seconds'] / 60:.0f}",
+        ]
+        for run in runs
+    ]
+    if len(runs) > 1:
+        values = [[run["metrics"][name]["value"] for run in runs] for name in names]
+        spread = [f"**{mean(column):.3f}** ± {stdev(column):.3f}" for column in values]
+        rows.append([f"mean ± standard deviation of {len(runs)} runs", *spread, ""])
+    if published:
+        cells = [f"{published[name]:.3f}" if name in published else "" for name in names]
+        rows.append([f"published ({record['source']})", *cells, ""])
+    return {"head": ["", *names, "minutes"], "rows": rows}
+
+
+def _machine_table(runs: Sequence[Mapping[str, Any]]) -> dict[str, list]:
+    """What the runs ran on, where they ran on one kind of machine."""
+    first = runs[0]["environment"]
+    plain = {name: value for name, value in first.items() if not isinstance(value, dict | list)}
+    return {"head": ["machine", ""], "rows": [[name, value] for name, value in plain.items()]}
 
 
 def _interval(metric: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from benchmarks import __main__ as command
 from benchmarks import _tables
 from benchmarks._case import Case, Run, UnavailableError, difference
 from benchmarks._measure import geometric_means, measure, summary
+from benchmarks._runs import gather
 
 
 def test_tables_in_readme_and_docs_follow_the_committed_records():
@@ -63,6 +64,12 @@ def test_a_page_is_rendered_between_markers_and_rendering_is_stable():
     assert _tables.render_page(page, lambda name: _record()) == page
     with pytest.raises(ValueError, match="unknown table 'pie': cases, summary, machine"):
         _tables.render_page(text.replace("summary", "pie"), lambda name: _record())
+    record = _record()
+    record["environment"]["peak_flops"] = 2e9
+    record["cases"][0]["flops"] = 1e6
+    page = _tables.render_page(text, lambda name: record)
+    assert "| share of peak |" in page
+    assert "| 5 ms |  | 25% | 1.50 |" in page
     machine = "<!-- benchmarks: demo machine -->\n<!-- /benchmarks -->"
     assert "a processor, 2 cores" in _tables.render_page(machine, lambda name: _record())
 
@@ -151,3 +158,32 @@ def test_the_command_writes_a_record_and_refuses_unknown_peers(tmp_path, capsys)
         command.main([*arguments, "--against", "matlab"])
     with pytest.raises(SystemExit, match="no case of metrics"):
         command.main(["metrics", "--quick", "--only", "nothing like this"])
+
+
+def test_runs_of_an_experiment_become_one_record(tmp_path):
+    folders = []
+    for seed, value in enumerate([0.8, 0.9]):
+        folder = tmp_path / f"seed-{seed}"
+        folder.mkdir()
+        estimate = {"value": value, "lower": value - 0.1, "upper": value + 0.1}
+        run = {
+            "title": "a study",
+            "command": f"jaxmed train study --seed {seed} --out {folder}",
+            "seconds": 120.0,
+            "environment": {"cores": 2, "packages": {"jax": "0.10.2"}},
+            "config": {"seed": seed, "data": str(tmp_path)},
+            "metrics": {"auc": estimate},
+            "notes": [],
+        }
+        (folder / "metrics.json").write_text(json.dumps(run))
+        folders.append(folder)
+    record = gather(folders, ["auc"], published={"auc": 0.86}, source="a paper")
+    assert str(tmp_path) not in json.dumps(record)
+    assert record["tables"]["runs"]["rows"] == [
+        ["`jaxmed train study --seed 0 --out runs/seed-0`", "0.800 (0.700 to 0.900)", "2"],
+        ["`jaxmed train study --seed 1 --out runs/seed-1`", "0.900 (0.800 to 1.000)", "2"],
+        ["mean ± standard deviation of 2 runs", "**0.850** ± 0.071", ""],
+        ["published (a paper)", "0.860", ""],
+    ]
+    with pytest.raises(ValueError, match="no \\['dice'\\]"):
+        gather(folders, ["dice"])
