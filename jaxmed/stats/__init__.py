@@ -45,6 +45,7 @@ from jaxmed.stats._compare_auc import delong_test, delong_test_unpaired
 from jaxmed.stats._compare_bootstrap import bootstrap_test
 from jaxmed.stats._curves import Band, PrCurve, RocCurve, pr_band, pr_curve, roc_band, roc_curve
 from jaxmed.stats._decision_curve import CostCurve, DecisionCurve, cost_curve, decision_curve
+from jaxmed.stats._device import DeviceDelong, auc_on_device, delong_on_device
 from jaxmed.stats._effects import cliffs_delta, cohen_d, concordance
 from jaxmed.stats._f_score import f1, macro_precision, macro_recall
 from jaxmed.stats._froc import froc_study
@@ -62,6 +63,7 @@ from jaxmed.stats._information import (
 from jaxmed.stats._jackknife import jackknife
 from jaxmed.stats._kappa import kappa
 from jaxmed.stats._mcc import mcc
+from jaxmed.stats._mcmc import ChainDiagnostics, chain_diagnostics
 from jaxmed.stats._mcnemar import clustered_mcnemar_test, mcnemar_test
 from jaxmed.stats._multiclass import accuracy, balanced_accuracy, top_k_accuracy
 from jaxmed.stats._multiplicity import adjust, combine
@@ -154,10 +156,12 @@ __all__ = [
     "BayesComparison",
     "Binormal",
     "BlandAltman",
+    "ChainDiagnostics",
     "CostCurve",
     "Counts",
     "DecisionCurve",
     "DelongBatch",
+    "DeviceDelong",
     "Elpd",
     "Estimate",
     "InformationCriteria",
@@ -185,6 +189,7 @@ __all__ = [
     "accuracy",
     "adjust",
     "auc",
+    "auc_on_device",
     "average_precision",
     "balanced_accuracy",
     "bayes_correlated_t",
@@ -199,6 +204,7 @@ __all__ = [
     "brier",
     "calibration_intercept",
     "calibration_slope",
+    "chain_diagnostics",
     "chi_square_test",
     "cliffs_delta",
     "clustered_mcnemar_test",
@@ -218,6 +224,7 @@ __all__ = [
     "dbm_anova",
     "decision_curve",
     "delong_batch",
+    "delong_on_device",
     "delong_test",
     "delong_test_unpaired",
     "diagnostic_odds_ratio",

@@ -77,10 +77,11 @@ class Estimate:
 
     def __str__(self) -> str:
         units = self.unit if self.n == 1 else _plural(self.unit)
-        text = (
-            f"{_number(self.value)} ({100 * self.level:g}% CI {_number(self.lower)} to "
-            f"{_number(self.upper)}; n = {self.n} {units}, {self.method})"
-        )
+        interval = f"{100 * self.level:g}% CI {_number(self.lower)} to {_number(self.upper)}"
+        made = f", {self.method}"
+        if math.isnan(self.lower) and math.isnan(self.upper):
+            interval, made = "no interval", ""
+        text = f"{_number(self.value)} ({interval}; n = {self.n} {units}{made})"
         if self.name:
             text = f"{self.name} {text}"
         return text + "".join(f" [{note}]" for note in self.notes)

@@ -1,20 +1,19 @@
-"""Clustered AUC (Obuchowski 1997); convergence of chains belongs to the Bayesian room."""
+"""Convergence of chains (posterior) and clustered AUC (Obuchowski 1997)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from jaxmed import stats
-from reference_cases.compare import Case, Unsupported
+from reference_cases.compare import Case
 
 
 def run(case: Case) -> dict[str, Any]:
     if "layout" in case.input:
-        try:
-            from jaxmed import bayes
-        except ImportError:
-            raise Unsupported("chain diagnostics belong to jaxmed.bayes") from None
-        return _diagnostics(case, bayes)
+        draws = np.loadtxt(case.path(), delimiter=",")  # no header
+        return stats.chain_diagnostics(draws)._asdict()
     table = case.table()
     rows = table["treatment"] == 1
     e = stats.auc(
@@ -27,7 +26,3 @@ def run(case: Case) -> dict[str, Any]:
         "naive_delong_variance": e.details["naive_variance"],
         "ci95": [e.lower, e.upper],
     }
-
-
-def _diagnostics(case: Case, bayes: Any) -> dict[str, Any]:
-    raise Unsupported("chain diagnostics belong to jaxmed.bayes")
