@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ _NAMES = {
     "ppv": "Positive predictive value",
     "quadratic_kappa": "Quadratic kappa",
     "r2": "R²",
+    "real_dice": "Dice in the real scan",
     "rmse": "Root mean squared error",
     "volume_error": "Relative volume error",
 }
@@ -44,7 +46,13 @@ def pretty(name: str) -> str:
 
 def metric_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """Rows `name, estimate, interval, level, n, method, notes`, as text."""
-    return [{**estimate.to_row(), "name": pretty(name)} for name, estimate in metrics.items()]
+    rows = []
+    for name, estimate in metrics.items():
+        row = {**estimate.to_row(), "name": pretty(name)}
+        if math.isnan(estimate.lower) and math.isnan(estimate.upper):
+            row |= dict.fromkeys(("interval", "level", "method"), "–")
+        rows.append(row)
+    return rows
 
 
 def class_table(results: Results) -> list[dict[str, Any]]:
