@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks._case import Run, UnavailableError
@@ -43,6 +46,20 @@ def compiled(
         return jax.tree.map(np.asarray, value if keep is None else keep(value))
 
     return Run(lambda: jax.block_until_ready(program(*arguments)), result)
+
+
+def peak_flops() -> float:
+    """What the device does a second in one large float32 matrix product: the practical peak."""
+    size = 2048 if jax.default_backend() == "cpu" else 8192
+    a = jax.random.normal(jax.random.key(0), (size, size))
+    product = jax.jit(jnp.matmul)
+    product(a, a).block_until_ready()
+    best = math.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        product(a, a).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:

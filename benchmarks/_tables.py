@@ -7,8 +7,10 @@ A marker names a record and, if wanted, which table of it::
     <!-- /benchmarks -->
 
 ``conv-cpu`` gives every case, ``conv-cpu summary`` the geometric means by group, and
-``conv-cpu machine`` one line on what it ran on. A record of any other kind may hold tables of its
-own, ``{"tables": {NAME: {"head": [...], "rows": [[...]]}}}``, named the same way.
+``conv-cpu machine`` one line on what it ran on. Where work is counted in floating-point operations,
+its share of the peak is that of one large matrix product on the same device. A record of any other
+kind may hold tables of its own, ``{"tables": {NAME: {"head": [...], "rows": [[...]]}}}``, named the
+same way.
 """
 
 from __future__ import annotations
@@ -78,7 +80,10 @@ def _render(record: dict[str, Any], table: str) -> str:
 def _cases(record: dict[str, Any]) -> str:
     peers = _peers(record)
     memory = any("memory" in case for case in record["cases"])
+    peak = record["environment"].get("peak_flops")
     head = ["case", *(f"against {p}" for p in peers), record["cases"][0]["ours"], *peers]
+    if peak:
+        head.append("share of peak")
     if memory:
         head += [f"memory against {p}" for p in peers]
     rows = []
@@ -86,6 +91,9 @@ def _cases(record: dict[str, Any]) -> str:
         row = [case["name"]]
         row += [_ratio(case["ratios"].get(p)) for p in peers]
         row += [_seconds(case["sides"].get(s)) for s in [case["ours"], *peers]]
+        if peak:
+            rate = case.get("flops", 0) / case["sides"][case["ours"]]["median"]
+            row.append(f"{rate / peak:.0%}" if rate else "")
         if memory:
             peaks = case.get("memory", {})
             own = peaks.get(case["ours"])
