@@ -44,7 +44,7 @@ class Config:
     seed: int = 0
     resolution: int = 2
     heads: int = 16
-    held_out: int = 4
+    held_out: int = 10
     steps: int = 400
     batch: int = 1
     patch: tuple[int, int, int] = (40, 48, 48)
