@@ -88,6 +88,7 @@ from jaxmed.stats._power import (
     size_exact_bound,
     size_for_width,
 )
+from jaxmed.stats._power_agreement import power_curve, size_for_icc, size_for_kappa, size_for_limits
 from jaxmed.stats._power_auc import (
     AucPower,
     ModelSize,
@@ -128,6 +129,7 @@ from jaxmed.stats._recalibration import (
     smooth_calibration,
     validation_indices,
 )
+from jaxmed.stats._repeats import warn_repeats
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats._scoring import brier, log_loss
 from jaxmed.stats._selection import bbc_cv
@@ -275,6 +277,7 @@ __all__ = [
     "partial_auc_value",
     "permutation_test",
     "power_auc",
+    "power_curve",
     "power_mcnemar",
     "power_noninferiority",
     "power_proportions",
@@ -308,6 +311,9 @@ __all__ = [
     "simulated_auc_power",
     "size_auc_bound",
     "size_exact_bound",
+    "size_for_icc",
+    "size_for_kappa",
+    "size_for_limits",
     "size_for_width",
     "smooth_calibration",
     "specificity",
@@ -318,6 +324,7 @@ __all__ = [
     "validation_indices",
     "venkatraman_test",
     "waic",
+    "warn_repeats",
     "weighted_auc",
     "weighted_average_precision",
     "wilcoxon_test",

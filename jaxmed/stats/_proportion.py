@@ -160,7 +160,7 @@ def proportion(
 
     .. math:: \hat p = x / n
 
-    `wald` covers far less than its level at small n and near 0 and 1 (about .65 at n = 20,
+    `wald` covers far less than its level at small n and near 0 and 1 (about .33 at n = 20,
     p = .02) and is there for comparison only; `clopper-pearson` and `blaker` never cover less
     than the level; `wilson`, `agresti-coull`, `jeffreys` and `mid-p` are near it on average.
 

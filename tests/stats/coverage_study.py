@@ -1,6 +1,6 @@
 """Coverage of intervals and size of tests over a grid; writes docs/stats-coverage.md.
 
-Run: python tests/stats/coverage_study.py (two minutes on one core). Proportions and McNemar's
+Run: python tests/stats/coverage_study.py (a minute on one core). Proportions and McNemar's
 test are exact sums over all outcomes; AUC, Dice means and fold tests are simulated.
 """
 
@@ -26,7 +26,7 @@ def proportion_coverage(method: str, n: int, p: float, level: float = 0.95) -> f
 
 
 def auc_coverage(
-    area: float, n1: int, n0: int, *, studies: int = 4000, seed: int = 0
+    area: float, n1: int, n0: int, *, studies: int = 2000, seed: int = 0
 ) -> dict[str, float]:
     """Share of simulated binormal studies whose interval holds the area, by method."""
     rng = np.random.default_rng(seed)
@@ -59,19 +59,19 @@ def mcnemar_size(method: str, n: int, discordant: float, alpha: float = 0.05) ->
     return total
 
 
-def dice_coverage(n: int, *, studies: int = 2000, seed: int = 0) -> dict[str, float]:
+def dice_coverage(n: int, *, studies: int = 1000, seed: int = 0) -> dict[str, float]:
     """Coverage of the mean of skewed per-case Dice, Beta(9, 1)."""
     rng = np.random.default_rng(seed)
     held = {"t": 0, "percentile": 0, "bca": 0}
     for row in rng.beta(9, 1, (studies, n)):
         for method in held:
-            e = stats.mean(row, method=method, n_resamples=999)
+            e = stats.mean(row, method=method, n_resamples=499)
             held[method] += e.lower <= 0.9 <= e.upper
     return {k: v / studies for k, v in held.items()}
 
 
 def fold_test_size(
-    *, repeats: int, folds: int = 10, studies: int = 400, seed: int = 0
+    *, repeats: int, folds: int = 10, studies: int = 200, seed: int = 0
 ) -> dict[str, float]:
     """Size of fold tests: nearest means of two equal noise models, cross-validated."""
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def fold_test_size(
     return {k: v / studies for k, v in rejected.items()}
 
 
-def delong_size(n1: int, n0: int, area: float, *, studies: int = 20_000) -> float:
+def delong_size(n1: int, n0: int, area: float, *, studies: int = 10_000) -> float:
     """Size of the paired DeLong test of two equal areas."""
     return stats.simulated_auc_power(area, area, n1, n0, studies=studies)[0]
 
@@ -121,14 +121,14 @@ def main() -> None:
                 + [f"{proportion_coverage(m, n, p):.3f}" for m in PROPORTION_METHODS]
             )
     text.append(_table(["n", "p", *PROPORTION_METHODS], rows))
-    text.append("## AUC, binormal scores (4000 studies each; Monte-Carlo error .003)\n")
+    text.append("## AUC, binormal scores (2000 studies each; Monte-Carlo error .005)\n")
     rows = []
     for n1, n0 in ((10, 10), (10, 50), (30, 30), (50, 200)):
         for area in (0.7, 0.9, 0.97):
             c = auc_coverage(area, n1, n0)
             rows.append([str(n1), str(n0), f"{area:g}"] + [f"{v:.3f}" for v in c.values()])
     text.append(_table(["positives", "negatives", "AUC", *c], rows))
-    text.append("## Mean of skewed per-case Dice, Beta(9, 1) (2000 studies each)\n")
+    text.append("## Mean of skewed per-case Dice, Beta(9, 1) (1000 studies each)\n")
     rows = []
     for n in (10, 20, 50):
         c = dice_coverage(n)
@@ -138,17 +138,17 @@ def main() -> None:
     methods = ("asymptotic", "corrected", "exact", "mid-p")
     rows = [
         [str(n), f"{d:g}"] + [f"{mcnemar_size(m, n, d):.3f}" for m in methods]
-        for n, d in ((30, 0.2), (100, 0.1), (100, 0.3))
+        for n, d in ((30, 0.2), (60, 0.1), (60, 0.3))
     ]
     text.append(_table(["n", "disagree", *methods], rows))
-    text.append("## Size of the paired DeLong test (20,000 studies each)\n")
+    text.append("## Size of the paired DeLong test (10,000 studies each)\n")
     rows = [
         [str(a), str(b), f"{area:g}", f"{delong_size(a, b, area):.3f}"]
         for a, b in ((10, 10), (30, 30), (50, 200))
         for area in (0.7, 0.9)
     ]
     text.append(_table(["positives", "negatives", "AUC", "size"], rows))
-    text.append("## Size of tests over the folds of cross-validation (400 studies each)\n")
+    text.append("## Size of tests over the folds of cross-validation (200 studies each)\n")
     rows = []
     for repeats in (1, 10):
         c = fold_test_size(repeats=repeats)

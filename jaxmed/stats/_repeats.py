@@ -1,0 +1,41 @@
+"""A warning where several rows of a patient were counted as independent."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxmed.stats._result import Estimate, TestResult
+
+Result = TypeVar("Result", Estimate, TestResult)
+
+
+def warn_repeats(result: Result, patients: ArrayLike) -> Result:
+    """Add a warning to a result whose rows share patients, made without `groups=`.
+
+    Args:
+        result: an estimate or a test.
+        patients: (rows,) patient of each row.
+
+    Returns:
+        The result, with a note where a patient has several rows and the result counts rows.
+
+    Examples:
+        >>> from jaxmed.stats import accuracy
+        >>> warn_repeats(accuracy([1, 1, 0], [1, 1, 0]), ["a", "a", "b"]).notes
+        ('3 rows of 2 patients were counted as independent: give groups=, the interval is too
+        narrow',)
+    """
+    names = np.unique(np.asarray(patients))
+    rows = len(np.asarray(patients))
+    # With groups the result counts patients, and there is nothing to warn of.
+    if names.size == rows or result.n <= names.size:
+        return result
+    note = (
+        f"{rows} rows of {names.size} patients were counted as independent: give groups=, "
+        "the interval is too narrow"
+    )
+    return dataclasses.replace(result, notes=(*result.notes, note))
