@@ -165,7 +165,7 @@ def test_multiclass_matches_scikit_learn_and_its_parts() -> None:
         y,
         p,
         method="normal",
-        n_resamples=150,
+        n_resamples=60,
         strata=y,
     )
     assert macro.se == pytest.approx(boot.se, rel=0.25)
