@@ -10,6 +10,9 @@ import jax
 import numpy as np
 import pytest
 
+# What the processes that tests start run: no tests, and no doctests.
+collect_ignore = ["process.py", "toy.py", "worker.py"]
+
 
 @pytest.fixture(scope="session")
 def toy():
