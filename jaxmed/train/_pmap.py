@@ -51,7 +51,8 @@ def pmap_step(
         inputs: as for :func:`jaxmed.core.learner`, whose ``init`` makes the state.
 
     Returns:
-        The functions. ``step`` raises ``ValueError`` if the rows do not divide over the devices.
+        The functions. ``step`` returns the objective's metrics and the loss, and raises
+        ``ValueError`` if the rows do not divide over the devices.
     """
     devices = list(jax.local_devices() if devices is None else devices)
     n = len(devices)
@@ -75,6 +76,7 @@ def pmap_step(
         # The mean's own state is empty: it is put in and taken out for the step alone.
         state = state._replace(opt_state=(optax.EmptyState(), state.opt_state))
         new, metrics = local.step(state, batch)
+        del metrics["gradient_norm"]  # Of a device's own part, which says little.
         mean_state = jax.tree.map(
             lambda x: jax.lax.pmean(x, _AXIS) if jnp.issubdtype(x.dtype, jnp.inexact) else x,
             new.state,

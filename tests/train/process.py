@@ -21,16 +21,17 @@ from jaxmed import train  # noqa: E402
 warnings.simplefilter("error")
 assert jax.device_count() == 4
 
-# Whole batches in each process, stopped half way and resumed.
-options = {"out": folder / "out", "progress": False}
-train.fit(toy.learner(), toy.batches(), epochs=1, **options)
-whole = train.fit(toy.learner(), toy.batches(), epochs=2, **options)
-# Each process reads its own rows only.
-sharded = train.fit(toy.learner(), toy.batches(shard=(index, 2)), epochs=2)
-logits = train.predict(toy.learner(), whole.state, toy.arrays(9, seed=1))
-leaves = {}
-for name, result in (("params", whole), ("sharded", sharded)):
-    for j, leaf in enumerate(jax.tree.leaves(result.state.params)):
-        leaves[f"{name}{j}"] = np.asarray(leaf)
-np.savez(folder / f"leaves{index}.npz", logits=logits, **leaves)
+# Whole batches in each process; stopped half way and resumed.
+options = {"out": folder, "loggers": [train.jsonl(folder / "metrics.jsonl")], "progress": False}
+train.fit(toy.linear(), toy.batches(), epochs=1, **options)
+whole = train.fit(toy.linear(), toy.batches(), epochs=2, **options)
+# Each process reads its own rows alone.
+parts = train.fit(toy.linear(), toy.batches(shard=(index, 2)), epochs=2)
+logits = train.predict(toy.linear(), whole.state, toy.arrays(9, seed=1))
+np.savez(
+    folder / f"found{index}.npz",
+    whole=np.asarray(whole.state.params["net"]["w"]),
+    parts=np.asarray(parts.state.params["net"]["w"]),
+    logits=logits,
+)
 jax.distributed.shutdown()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 
 import flax.linen as nn
+import jax
 import numpy as np
 import optax
 
 import jaxmed as jm
 from jaxmed import data, losses
+from jaxmed.core import from_functions
 
 
 class Net(nn.Module):
@@ -33,6 +35,18 @@ def learner(*, optimizer=None, **net):
     optimizer = optax.adam(1e-2) if optimizer is None else optimizer
     objective = jm.supervised(losses.cross_entropy)
     return jm.learner(jm.from_linen(Net(**net)), objective, optimizer)
+
+
+LINEAR = from_functions(
+    lambda key, x: {"w": jax.random.normal(key, (4, 2))}, lambda params, x: x @ params["w"]
+)
+
+
+@functools.cache
+def linear(optimizer=None):
+    """The same by one matrix, which compiles in no time."""
+    optimizer = optax.sgd(0.1) if optimizer is None else optimizer
+    return jm.learner(LINEAR, jm.supervised(losses.cross_entropy), optimizer)
 
 
 def arrays(n: int = 21, seed: int = 0):
