@@ -246,11 +246,12 @@ def reader_study(
     else:
         cov = _placement_covariance(cells, n, name == "unbiased")
     shape = (treatments.size, readers.size)
+    crossed = bool(used.all())  # pseudovalues are for every case under every reader
     pseudo = n * values[:, None] - (n - 1) * left_out
     return ReaderStudy(
         values.reshape(shape),
         cov.reshape(*shape, *shape),
-        pseudo.reshape(*shape, n),
+        pseudo.reshape(*shape, n) if crossed else None,
         treatments.tolist(),
         readers.tolist(),
         n,

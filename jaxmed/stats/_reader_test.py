@@ -84,6 +84,14 @@ def _limits(
     return max(value - float(q) * se, ends[0]), min(value + float(q) * se, ends[1])
 
 
+def _refuse_empty(denominator: float, floor: float) -> None:
+    if not denominator > floor:
+        raise ValueError(
+            f"the readers and cases leave no variance to test against ({denominator:.3g}): "
+            "all readers agree, or the covariances exceed the variance"
+        )
+
+
 def reader_test(
     study: ReaderStudy,
     *,
@@ -140,12 +148,15 @@ def reader_test(
     parts, ms = _components(study)
     gap = max(parts.cov2 - parts.cov3, 0.0)
     df1 = t - 1
+    floor = 1e-14 * max(parts.error, ms["T"], 1e-300)
     if readers == "fixed":
         denominator = parts.error - parts.cov1 + (r - 1) * gap
+        _refuse_empty(denominator, floor)
         statistic = df1 * ms["T"] / denominator
         p, df2 = float(special.chdtrc(df1, statistic)), None
     else:
         denominator = ms["TR"] + (r * gap if cases == "random" else 0.0)
+        _refuse_empty(denominator, floor)
         statistic = ms["T"] / denominator
         df2 = denominator**2 / (ms["TR"] ** 2 / ((t - 1) * (r - 1)))
         p = float(special.fdtrc(df1, df2, statistic))

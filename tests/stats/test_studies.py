@@ -118,6 +118,21 @@ def test_one_shot_variance_is_the_or_variance_of_unbiased_covariances() -> None:
     assert biased.details["variance"] > 0
 
 
+def test_unbalanced_and_degenerate_reader_studies() -> None:
+    y, x, r, t, c = _study(2)
+    keep = np.random.default_rng(0).random(y.size) < 0.9  # readers lack some cases
+    study = stats.reader_study(y[keep], x[keep], r[keep], t[keep], c[keep])
+    whole = stats.reader_test(stats.reader_study(y, x, r, t, c))
+    part = stats.reader_test(study)
+    (a,), (b,) = whole.differences.values(), part.differences.values()
+    assert b.effect == pytest.approx(a.effect, abs=0.05)
+    assert b.details["se"] == pytest.approx(a.details["se"], rel=0.5)
+    with pytest.raises(ValueError, match="crossed"):
+        stats.dbm_anova(study)
+    with pytest.raises(ValueError, match="no variance"):
+        stats.reader_test(stats.reader_study(y, y, r, t, c))
+
+
 def test_reader_test_holds_its_size() -> None:
     rejected = 0
     for seed in range(120):
