@@ -41,14 +41,14 @@ CASES = {
         {"features": (2, 6), "logits": (2, 2), "pyramid": ((2, 9, 4), (2, 4, 6))},
     ),
     "resnet": (
-        partial(networks.ResNet, depths=(1, 2), width=4),
+        partial(networks.ResNet, depths=(1, 1), width=4),
         (3, 8, 7, 1),
         {"features": (3, 8), "logits": (3, 2), "pyramid": ((3, 8, 7, 4), (3, 4, 4, 8))},
     ),
     "resnet_3d": (
-        partial(networks.ResNet, depths=(1, 1), width=2, block="bottleneck", stem="standard"),
+        partial(networks.ResNet, depths=(1,), width=2, block="bottleneck", stem="standard"),
         (2, 8, 9, 8, 2),
-        {"features": (2, 16), "logits": (2, 2), "pyramid": ((2, 2, 3, 2, 8), (2, 1, 2, 1, 16))},
+        {"features": (2, 8), "logits": (2, 2), "pyramid": ((2, 2, 3, 2, 8),)},
     ),
     "unet": (
         partial(small_unet, deep_supervision=True),
