@@ -75,8 +75,11 @@ def stratified_auc_replicates(
             values[i] = below.take(_draw(bits, n1, n1)).sum()
         return values
 
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        parts = list(pool.map(run, sizes, streams))
+    if n_resamples * scores.size < 2_000_000:  # threads would cost more than they save
+        parts = list(map(run, sizes, streams))
+    else:
+        with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+            parts = list(pool.map(run, sizes, streams))
     return np.concatenate(parts) / (n1 * n0 * (2 if tied else 1))
 
 

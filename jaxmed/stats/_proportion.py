@@ -160,9 +160,10 @@ def proportion(
 
     .. math:: \hat p = x / n
 
-    `wald` covers far less than its level at small n and near 0 and 1 (about .33 at n = 20,
-    p = .02) and is there for comparison only; `clopper-pearson` and `blaker` never cover less
-    than the level; `wilson`, `agresti-coull`, `jeffreys` and `mid-p` are near it on average.
+    `wald` covers far less than its level at small n and near 0 and 1 (.18 at n = 20, p = .99)
+    and is there for comparison only; `clopper-pearson` and `blaker` never cover less than the
+    level; `wilson`, `agresti-coull`, `jeffreys` and `mid-p` are near it on average, though at
+    single points `wilson` and `jeffreys` fall to about .89.
 
     Args:
         successes: number of successes, from 0 to n.

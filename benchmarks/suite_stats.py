@@ -1,0 +1,172 @@
+"""Statistics against SciPy and plain NumPy: bootstrap, DeLong, permutations, reader studies."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import stats as sp
+
+from benchmarks._case import Case, Options, Run
+from jaxmed import stats
+
+
+def cases(options: Options) -> list[Case]:
+    """Every case of the suite; sizes are those of the published targets."""
+    n, resamples = (200, 50) if options.quick else (10_000, 10_000)
+    many, flips = (300, 500) if options.quick else (100_000, 100_000)
+    studies = 20 if options.quick else 10_000
+    return [
+        _bootstrap(n, resamples),
+        _delong(many),
+        _batch(studies),
+        _flips(1000 if not options.quick else 50, flips),
+        _readers(400 if not options.quick else 20),
+    ]
+
+
+def _side(function: Callable, *arguments: Any, result: Callable | None = None) -> Callable[[], Run]:
+    call = functools.partial(function, *arguments)
+    return lambda: Run(call, result)
+
+
+def _scores(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = rng.random(n) < 0.4
+    a = rng.normal(size=n) + y
+    return y, a, a + rng.normal(size=n)
+
+
+def _bootstrap(n: int, resamples: int) -> Case:
+    y, x, _ = _scores(n)
+    high, low = x[y], x[~y]
+
+    def ours() -> Any:
+        return stats.auc(y, x, method="bootstrap", n_resamples=resamples)
+
+    def statistic(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
+        ranks = sp.rankdata(np.concatenate([a, b], axis=axis), axis=axis)
+        n1, n0 = a.shape[axis], b.shape[axis]
+        top = np.take(ranks, range(n1), axis=axis).sum(axis=axis)
+        return (top - n1 * (n1 + 1) / 2) / (n1 * n0)
+
+    def theirs() -> Any:
+        return sp.bootstrap(
+            (high, low),
+            statistic,
+            n_resamples=resamples,
+            method="percentile",
+            vectorized=True,
+            batch=100,
+            rng=0,
+        )
+
+    return Case(
+        f"{resamples:,} bootstraps of AUC, n = {n:,}",
+        {"jaxmed": _side(ours), "scipy": _side(theirs)},
+        "bootstrap",
+    )
+
+
+def _delong(n: int) -> Case:
+    y, a, b = _scores(n)
+
+    def ours() -> float:
+        return stats.delong_test(y, a, b).statistic
+
+    def theirs() -> float:
+        """The mid-rank algorithm (Sun and Xu) with SciPy's ranks."""
+        parts = []
+        for x in (a, b):
+            n1, n0 = int(y.sum()), int((~y).sum())
+            every, up, down = sp.rankdata(x), sp.rankdata(x[y]), sp.rankdata(x[~y])
+            parts.append(((every[y] - up) / n0, 1 - (every[~y] - down) / n1))
+        (u1, d1), (u2, d2) = parts
+        variance = (u1 - u2).var(ddof=1) / u1.size + (d1 - d2).var(ddof=1) / d1.size
+        return float((u1.mean() - u2.mean()) / np.sqrt(variance))
+
+    return Case(
+        f"paired DeLong, n = {n:,}",
+        {"jaxmed": _side(ours, result=ours), "scipy": _side(theirs, result=theirs)},
+        "delong",
+        tolerance=1e-9,
+    )
+
+
+def _batch(studies: int) -> Case:
+    rng = np.random.default_rng(1)
+    y = np.repeat([True, False], 100)
+    a = rng.normal(size=(studies, 200)) + y
+    b = a + rng.normal(size=(studies, 200))
+
+    def ours() -> np.ndarray:
+        return stats.delong_batch(y, a, b).z
+
+    def theirs() -> np.ndarray:
+        def places(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            every = sp.rankdata(x, axis=1)
+            up, down = sp.rankdata(x[:, y], axis=1), sp.rankdata(x[:, ~y], axis=1)
+            return (every[:, y] - up) / 100, 1 - (every[:, ~y] - down) / 100
+
+        (u1, d1), (u2, d2) = places(a), places(b)
+        spread = (u1 - u2).var(axis=1, ddof=1) / 100 + (d1 - d2).var(axis=1, ddof=1) / 100
+        return (u1 - u2).mean(axis=1) / np.sqrt(spread)
+
+    return Case(
+        f"{studies:,} paired DeLong studies of n = 200",
+        {"jaxmed": _side(ours, result=ours), "scipy": _side(theirs, result=theirs)},
+        "delong",
+        tolerance=1e-8,
+    )
+
+
+def _flips(n: int, resamples: int) -> Case:
+    d = np.random.default_rng(2).normal(0.02, 1, n)
+
+    def ours() -> Any:
+        return stats.sign_flip_test(d, n_resamples=resamples)
+
+    def theirs() -> Any:
+        return sp.permutation_test(
+            (d,),
+            lambda x, axis: x.mean(axis=axis),
+            n_resamples=resamples,
+            permutation_type="samples",
+            vectorized=True,
+            batch=1000,
+            rng=0,
+        )
+
+    return Case(
+        f"{resamples:,} paired permutations, n = {n:,}",
+        {"jaxmed": _side(ours), "scipy": _side(theirs)},
+        "permutation",
+    )
+
+
+def _readers(cases_: int) -> Case:
+    """A reader study, against the jackknife as its definition says: a refit for each case."""
+    rng = np.random.default_rng(3)
+    r, t, c = (g.ravel() for g in np.meshgrid(range(10), range(2), range(cases_)))
+    y = c % 2
+    x = y * (1 + 0.3 * t) + rng.normal(size=c.size)
+
+    def run(metric: Any) -> float:
+        study = stats.reader_study(y, x, r, t, c, metric=metric)
+        return stats.reader_test(study).overall.statistic
+
+    def refit(truth: np.ndarray, rating: np.ndarray) -> float:
+        return float(
+            sp.mannwhitneyu(rating[truth], rating[~truth], method="asymptotic").statistic
+            / (truth.sum() * (~truth).sum())
+        )
+
+    ours, theirs = functools.partial(run, "auc"), functools.partial(run, refit)
+    return Case(
+        f"reader study, {cases_} cases x 10 readers x 2",
+        {"jaxmed": _side(ours, result=ours), "scipy": _side(theirs, result=theirs)},
+        "reader study",
+        tolerance=1e-8,
+    )
