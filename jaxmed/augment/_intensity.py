@@ -168,7 +168,7 @@ def noise(amount: Range = (0.0, 0.1), *, p: float = 1.0) -> Augmentation:
 
     def apply(draw: Draw, x: Array) -> Array:
         strength = between(draw.uniform[1], *amount) * x.std()
-        return x + strength * jax.random.normal(draw.key, x.shape)
+        return x + strength * jax.random.normal(draw.key, (x.size,)).reshape(x.shape)
 
     return _step("noise", apply, p)
 
@@ -301,7 +301,7 @@ def cutout(size: Range = (0.1, 0.3), *, holes: int = 1, p: float = 1.0) -> Augme
     def apply(draw: Draw, x: Array) -> Array:
         shape = x.shape[:-1]
         hole = jnp.zeros(shape, bool)
-        u = jax.random.uniform(draw.key, (holes, len(shape), 2))
+        u = jax.random.uniform(draw.key, (holes * len(shape) * 2,)).reshape(holes, -1, 2)
         for i in range(holes):
             inside = jnp.ones(shape, bool)
             for axis, n in enumerate(shape):

@@ -22,6 +22,7 @@ def weak(
     *,
     flips: int | Sequence[int] | None = None,
     translation: float = 0.125,
+    outside: str = "mirror",
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
 ) -> Augmentation:
@@ -30,6 +31,7 @@ def weak(
     Args:
         flips: Spatial axes that are mirrored half of the time; all by default, ``()`` for none.
         translation: Largest shift as a share of each side.
+        outside: As in `chain`.
         images: As in `chain`.
         masks: As in `chain`.
 
@@ -44,12 +46,13 @@ def weak(
         ['flip', 'random_affine']
     """
     shift = random_affine(rotation=0, scale=(1, 1), translation=translation)
-    return chain(flip(flips), shift, images=images, masks=masks, outside="mirror")
+    return chain(flip(flips), shift, images=images, masks=masks, outside=outside)
 
 
 def strong(
     *,
     flips: int | Sequence[int] | None = None,
+    outside: str = "mirror",
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
 ) -> Augmentation:
@@ -60,6 +63,7 @@ def strong(
 
     Args:
         flips: As in `weak`.
+        outside: As in `chain`.
         images: As in `chain`.
         masks: As in `chain`.
 
@@ -84,7 +88,7 @@ def strong(
         cutout((0.2, 0.5)),
         images=images,
         masks=masks,
-        outside="mirror",
+        outside=outside,
     )
 
 
