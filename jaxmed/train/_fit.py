@@ -165,6 +165,7 @@ def fit(
     carry = compiled.begin(state)
     del state, found
     earlier = at.seconds
+    saved_best = None if at.best is None else at.best["step"]
 
     def seconds() -> float:
         return round(earlier + time.monotonic() - begun, 3)
@@ -180,12 +181,23 @@ def fit(
         for logger in loggers:
             logger.write(record)
 
+    def save_best() -> None:
+        """Save the best state, if it is not: before the checkpoint that speaks of it.
+
+        Only then, so that each of the checkpoints kept finds the one it speaks of.
+        """
+        nonlocal saved_best
+        if at.best is not None and at.best["step"] != saved_best:
+            saved_best = at.best["step"]
+            save("best", saved_best, best_state, at, keep + 1)
+
     def take_in(report: Report, carry: Carry, at: Progress) -> Progress:
         """What the device reports of some steps, taken into the progress."""
         for metrics, count, halted in _rows(report):
             if halted:
                 # The carry may be of a later step: since the bad one it has not changed.
-                kept = save("halted", carry.state, at, 1)
+                save_best()
+                kept = save("halted", at.step, carry.state, at, 1)
                 cases = cases_of(batches, at.step)
                 raise NonFiniteLossError(at.step, metrics, cases, carry.state, kept)
             at = observe(at._replace(step=at.step + 1), metrics, count)
@@ -231,7 +243,6 @@ def fit(
                     at, improved = judge(at, monitor, mode)
                     if improved:
                         best_state = compiled.copy(carry.state)
-                        save("best", carry.state, at, 2)
                     if patience is not None and at.waited >= patience:
                         at = at._replace(stopped="patience")
                 write(record)
@@ -242,7 +253,8 @@ def fit(
             else:
                 due = closed and time.monotonic() - saved > _PAUSE
             if due or ended or at.stopped is not None:
-                save("checkpoints", carry.state, at._replace(seconds=seconds()), keep)
+                save_best()
+                save("checkpoints", at.step, carry.state, at._replace(seconds=seconds()), keep)
                 saved = time.monotonic()
     return FitResult(
         state=carry.state,

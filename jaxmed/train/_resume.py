@@ -16,8 +16,8 @@ from jaxmed.train._checkpoint import Checkpoint, CheckpointError, CheckpointMism
 from jaxmed.train._program import Program, abstract
 from jaxmed.train._progress import Progress
 
-Save = Callable[[str, LearnerState, Progress, int], Path | None]
-"""``(name, state, progress, keep)`` saves in ``folder/name``."""
+Save = Callable[[str, int, LearnerState, Progress, int], Path | None]
+"""``(name, step, state, progress, keep)`` saves in ``folder/name/step``."""
 
 
 def identity(key: Key, per_epoch: int) -> dict[str, Any]:
@@ -31,11 +31,11 @@ def identity(key: Key, per_epoch: int) -> dict[str, Any]:
 def saver(folder: Path | None, shared: dict[str, Any]) -> Save:
     """The function that saves a run's state; it does nothing without a folder."""
 
-    def save(name: str, state: LearnerState, at: Progress, keep: int) -> Path | None:
+    def save(name: str, step: int, state: LearnerState, at: Progress, keep: int) -> Path | None:
         if folder is None:
             return None
         note = {"progress": at._asdict(), **shared}
-        return _checkpoint.save(folder / name, at.step, state, note, keep=keep)
+        return _checkpoint.save(folder / name, step, state, note, keep=keep)
 
     return save
 
@@ -62,6 +62,8 @@ def load(
     found = _checkpoint.restore(folder / "checkpoints", like)
     _check_shared(found, shared)
     at = Progress.from_json(found.note["progress"])
+    # What a killed run saved as its best after this checkpoint comes again.
+    _forget(folder / "best", after=-1 if at.best is None else at.best["step"])
     if at.best is None:
         return found.state, None, at
     try:
@@ -74,6 +76,13 @@ def load(
             f"without it, give the state that jaxmed.train.restore reads to fit(state=)"
         ) from error
     return found.state, best.state, at
+
+
+def _forget(folder: Path, *, after: int) -> None:
+    if jax.process_index() == 0 and folder.is_dir():
+        for path in folder.iterdir():
+            if path.name.isdecimal() and int(path.name) > after:
+                shutil.rmtree(path)
 
 
 def _check_shared(found: Checkpoint, shared: dict[str, Any]) -> None:

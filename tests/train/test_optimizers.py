@@ -22,8 +22,9 @@ GRADIENTS = [
 def descend(rule, gradients=GRADIENTS):
     params = jax.tree.map(jnp.asarray, PARAMS)
     state = rule.init(params)
+    update = jax.jit(rule.update)
     for gradient in gradients:
-        updates, state = rule.update(gradient, state, params, value=jnp.zeros(()))
+        updates, state = update(gradient, state, params, value=jnp.zeros(()))
         params = optax.apply_updates(params, updates)
     return params["layer"]
 

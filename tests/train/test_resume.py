@@ -184,8 +184,18 @@ def test_patience_is_counted_across_runs(toy, tmp_path):
     assert (again.stopped, again.step) == ("patience", 12)
 
 
-def largest(folder):
-    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+def test_the_best_of_a_kept_checkpoint_is_kept(toy, same, tmp_path):
+    """Better and better between checkpoints that are far apart, and then the process dies."""
+    better = {"evaluate": lambda state: {"score": float(state.step)}, "monitor": "score"}
+    options = {**better, "epochs": 9, "checkpoint_every": 12, "loggers": (), "out": tmp_path}
+    with pytest.raises(Interrupted):
+        train.fit(toy.learner(), Interrupting(toy.batches(), 23), **options)
+    # As one does that is killed after its best was saved and before its checkpoint was.
+    shutil.copytree(tmp_path / "best" / "12", tmp_path / "best" / "21")
+    result = train.fit(toy.learner(), toy.batches(), **{**options, "epochs": 5})
+    assert (result.step, result.best["step"]) == (15, 15)
+    assert sorted(int(p.name) for p in (tmp_path / "best").iterdir()) == [12, 15]
+    same(result.best_state, train.fit(toy.learner(), toy.batches(), epochs=5).state)
 
 
 def test_the_last_good_checkpoint_is_used(run, whole, same):
@@ -212,7 +222,7 @@ def test_no_good_checkpoint(run):
 def test_a_lost_best_state(run):
     folder, go_on = run
     shutil.rmtree(folder / "best")
-    with pytest.raises(train.CheckpointError, match=r"its best state is lost:.*best/6"):
+    with pytest.raises(train.CheckpointError, match=r"its best state is lost:.*best/3"):
         go_on()
 
 
