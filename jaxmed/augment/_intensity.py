@@ -99,8 +99,10 @@ def contrast(
     _range("factor", factor, 0)
 
     def apply(draw: Draw, x: Array) -> Array:
-        mean = x.mean()
-        return jnp.clip((x - mean) * between(draw.uniform[1], *factor) + mean, x.min(), x.max())
+        flat = x.reshape(-1)  # 10 times faster than in its shape, by XLA for CPU
+        mean = flat.mean()
+        y = (flat - mean) * between(draw.uniform[1], *factor) + mean
+        return jnp.clip(y, flat.min(), flat.max()).reshape(x.shape)
 
     return _step("contrast", apply, p, per_channel=per_channel)
 
@@ -138,12 +140,12 @@ def gamma(
 
     def apply(draw: Draw, x: Array) -> Array:
         power = jnp.exp(between(draw.uniform[1], math.log(low), math.log(high)))
-        x = -x if invert else x
+        shape, x = x.shape, (-x if invert else x).reshape(-1)
         least, span = x.min(), jnp.maximum(jnp.ptp(x), _TINY)
         y = jnp.clip((x - least) / span, 0, 1) ** power * span + least
         if retain:
             y = (y - y.mean()) / jnp.maximum(y.std(), _TINY) * x.std() + x.mean()
-        return -y if invert else y
+        return (-y if invert else y).reshape(shape)
 
     return _step(name, apply, p, per_channel=per_channel)
 
