@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import jaxmed as jm
-from jaxmed.data import in_memory, map_source, normalise, phantoms
+from jaxmed.data import Scan, Space, in_memory, map_source, phantoms, to_space
 from jaxmed.inference import Recipe, Segmenter
 from jaxmed.report import MaskPair, Picture, Results, Split, mask_picture, segmentation, stage
 
@@ -60,20 +60,12 @@ def run(config: Config, out: Path) -> Results:
         drawn = phantoms.brain(
             config.heads + config.held_out, resolution=config.resolution, seed=config.seed
         )
-        heads = in_memory(map_source(drawn, _zero_outside))
-        train = jm.data.subset(heads, range(config.heads))
-        held_out = jm.data.subset(heads, range(config.heads, len(heads)))
-        template = _zero_outside(phantoms.brain_template(resolution=config.resolution)[0])
+        recipe = plan(config, drawn.classes)
+        heads = jm.data.subset(drawn, range(config.heads))
+        train = in_memory(map_source(heads, lambda example: prepared(recipe, example)))
+        held_out = jm.data.subset(drawn, range(config.heads, len(drawn)))
+        template = phantoms.brain_template(resolution=config.resolution)
 
-    recipe = Recipe(
-        classes=drawn.classes,
-        channels=("T1",),
-        spacing=(float(config.resolution),) * 3,
-        patch=config.window,
-        plan=jm.networks.plan_unet(config.patch, base_features=config.features, max_features=64),
-        over="nonzero",
-        overlap=0.25,
-    )
     batches = jm.data.batches(
         train, config.batch, seed=config.seed, transform=jm.data.random_patch(config.patch)
     )
@@ -97,16 +89,47 @@ def run(config: Config, out: Path) -> Results:
             recipe, result.state.params["net"], result.state.state["net"]
         )
         jm.inference.save_segmenter(out, model)
-        unseen = [
-            _segmented(model, held_out.case_ids[i], held_out[i]) for i in range(len(held_out))
-        ]
-        real = _segmented(model, "MNI152 T1 template", template)
+        unseen = [segmented(model, held_out.case_ids[i], held_out[i]) for i in range(len(held_out))]
+        real = segmented(model, "MNI152 T1 template", template[0])
         results = _results(config, recipe, unseen, real)
     return results.replace(
-        pictures=(*views(template["image"], real), _head(held_out, unseen)),
+        pictures=(*views(template[0]["image"], real), _head(held_out, unseen)),
         history=result.history,
         seconds=seconds,
     )
+
+
+def plan(config: Config, classes: tuple[str, ...]) -> Recipe:
+    """Plan the network for the patch; its scans are skull-stripped: zero around the brain."""
+    return Recipe(
+        classes=classes,
+        channels=("T1",),
+        spacing=(float(config.resolution),) * 3,
+        patch=config.window,
+        plan=jm.networks.plan_unet(config.patch, base_features=config.features, max_features=64),
+        over="nonzero",
+        overlap=0.25,
+    )
+
+
+def as_scan(recipe: Recipe, example: dict[str, np.ndarray]) -> Scan:
+    """A phantom as a scan on disk would be: zero around the brain, with a voxel size."""
+    image = example["image"] - example["image"].min()
+    affine = np.diag([*recipe.spacing, 1.0])
+    return Scan(image, affine, Space(image.shape[:-1], affine))
+
+
+def prepared(recipe: Recipe, example: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A training example as the network will meet scans later."""
+    scan = as_scan(recipe, example)
+    ready = jm.inference.prepare(recipe, scan)
+    return {"image": ready.array, "mask": to_space(example["mask"], scan.affine, ready.space)}
+
+
+def segmented(model: Segmenter, name: str, example: dict[str, np.ndarray]) -> MaskPair:
+    """The true and the predicted tissues of a head."""
+    found = jm.inference.segment(model, as_scan(model.recipe, example))
+    return MaskPair(name, example["mask"], found.array)
 
 
 def views(image: np.ndarray, pair: MaskPair) -> tuple[Picture, ...]:
@@ -156,24 +179,10 @@ def _results(config: Config, recipe: Recipe, unseen: list[MaskPair], real: MaskP
     )
 
 
-def _segmented(model: Segmenter, name: str, example: dict[str, np.ndarray]) -> MaskPair:
-    found = jm.inference.sliding_window(
-        model.predict, example["image"], model.recipe.patch, overlap=model.recipe.overlap, size=1
-    )
-    return MaskPair(name, example["mask"], found.argmax(-1))
-
-
 def _head(source: Any, pairs: list[MaskPair]) -> Picture:
     return mask_picture(
         pairs[0].case, source[0]["image"], pairs[0].truth, pairs[0].prediction, rank="synthetic"
     )
-
-
-def _zero_outside(example: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Intensities as `jaxmed predict` will make them of a skull-stripped scan."""
-    image = example["image"] - example["image"].min()
-    inside = (image > 0).any(-1)
-    return {"image": normalise(image, "zscore", where=inside), "mask": example["mask"]}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from jaxmed.data import Scan, normalise, resample_spacing, to_space
 from jaxmed.inference._segmenter import Recipe, Segmenter
 from jaxmed.inference._sliding import sliding_window
 
+_MARGIN = 4  # Voxels kept around what is not zero.
+
 
 def prepare(recipe: Recipe, scan: Scan) -> Scan:
     """Bring a scan to the voxel size and the intensities that the network is trained on.
@@ -17,7 +19,7 @@ def prepare(recipe: Recipe, scan: Scan) -> Scan:
         scan: an image, turned to the patient's axes (``read_image(path, canonical=True)``).
 
     Returns:
-        The scan, resampled where its voxels have another size, and normalised.
+        The scan, normalised, and resampled where its voxels have another size.
 
     Raises:
         ValueError: the scan has another rank or other channels than the recipe.
@@ -34,11 +36,32 @@ def prepare(recipe: Recipe, scan: Scan) -> Scan:
             f"the network was trained on {len(recipe.channels)} channel(s) "
             f"({', '.join(recipe.channels)}), the image has {channels}"
         )
+    where = None
+    if recipe.over == "nonzero":
+        scan = _cropped(scan)
+        where = (scan.array != 0).any(-1)
+    # Before resampling, which blurs the edge of what is not zero.
+    scan = scan._replace(array=normalise(scan.array, recipe.normalisation, where=where))
     # Headers round: a hundredth of a voxel is no other resolution.
     if not np.allclose(scan.spacing, recipe.spacing, rtol=0.01):
         scan = resample_spacing(scan, recipe.spacing)
-    where = (scan.array != 0).any(-1) if recipe.over == "nonzero" else None
-    return scan._replace(array=normalise(scan.array, recipe.normalisation, where=where))
+    return scan
+
+
+def _cropped(scan: Scan) -> Scan:
+    """Cut a scan to what is not zero: far from it a network has seen nothing in training."""
+    inside = (scan.array != 0).any(-1)
+    if not inside.any():
+        raise ValueError("every voxel of the image is zero")
+    low, high = [], []
+    for axis in range(inside.ndim):
+        found = np.flatnonzero(inside.any(tuple(a for a in range(inside.ndim) if a != axis)))
+        low.append(max(int(found[0]) - _MARGIN, 0))
+        high.append(int(found[-1]) + 1 + _MARGIN)
+    step = np.eye(len(scan.affine))
+    step[:-1, -1] = low
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return scan._replace(array=scan.array[box], affine=scan.affine @ step)
 
 
 def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
@@ -57,8 +80,10 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
         ValueError: the scan has another rank or other channels than the network.
     """
     recipe, ready = model.recipe, prepare(model.recipe, scan)
+    # Where an image is smaller than a patch, its surroundings go on: the mean, or the former zero.
+    value = float(ready.array.min()) if recipe.over == "nonzero" else 0.0
     found = sliding_window(
-        model.predict, ready.array, recipe.patch, overlap=recipe.overlap, size=size
+        model.predict, ready.array, recipe.patch, overlap=recipe.overlap, size=size, value=value
     )
     found = to_space(found, ready.affine, scan.file)
     found[..., 0] += 1 - found.sum(-1)  # nothing is known beyond the border
@@ -68,7 +93,7 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
 def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     """The mask of a scan, in the space of the file it came from.
 
-    The scan is resampled to the voxel size of training where it has another, normalised,
+    The scan is normalised, resampled to the voxel size of training where it has another, and
     predicted patch by patch; the probabilities go back to the file's grid, and the most probable
     class wins there. ``jaxmed.data.write_mask(path, mask.array, mask)`` writes it.
 

@@ -41,8 +41,8 @@ class Recipe:
         plan: of the U-Net.
         options: further options of :func:`jaxmed.networks.unet`.
         normalisation: of each scan's channels, as :func:`jaxmed.data.normalise` names it.
-        over: whether its statistics are of all voxels or of the ``"nonzero"`` ones, for images
-            whose surroundings were set to zero.
+        over: whether its statistics are of all voxels, or of the ``"nonzero"`` ones, to which the
+            scan is then cut too: for images whose surroundings were set to zero.
         mirror: spatial axes over whose mirror images predictions are averaged.
         overlap: of neighbouring patches.
     """

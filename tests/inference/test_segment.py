@@ -81,14 +81,25 @@ def test_another_voxel_size_than_in_training_is_resampled_and_back(tmp_path):
     assert overlap > 0.85
 
 
-def test_statistics_of_the_nonzero_voxels():
-    image = np.zeros((4, 4, 4, 1), np.float32)
-    image[1:3, 1:3, 1:3, 0] = np.arange(1, 9).reshape(2, 2, 2)
+def test_a_scan_is_cut_to_its_nonzero_voxels_which_give_the_statistics():
+    image = np.zeros((30, 9, 25, 1), np.float32)
+    image[12:20, 3:6, 14:24, 0] = np.random.default_rng(0).uniform(1, 2, (8, 3, 10))
     recipe = dataclasses.replace(RECIPE, over="nonzero")
     scan = read_like(image)
-    inside = prepare(recipe, scan).array[image > 0]
-    assert inside.mean() == pytest.approx(0, abs=1e-6)
-    assert inside.std() == pytest.approx(1)
+    ready = prepare(recipe, scan)
+    assert ready.array.shape == (16, 9, 15, 1)
+    np.testing.assert_array_equal(ready.affine[:3, 3], [8, 0, 10])
+    inside = ready.array[4:12, 3:6, 4:14]
+    assert inside.mean() == pytest.approx(0, abs=1e-5)
+    assert inside.std() == pytest.approx(1, abs=1e-5)
+    # What was cut off is background, and the mask is back on the whole grid.
+    everything = BRIGHT._replace(recipe=recipe, apply=lambda p, s, x: threshold(p, s, x + 9))
+    mask = segment(everything, scan).array
+    assert mask.shape == image.shape[:3]
+    assert mask[8:24, :, 10:].all()
+    assert mask.sum() == 16 * 9 * 15
+    with pytest.raises(ValueError, match="every voxel of the image is zero"):
+        prepare(recipe, read_like(np.zeros((4, 4, 4, 1), np.float32)))
 
 
 def read_like(image):
