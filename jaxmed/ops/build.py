@@ -7,6 +7,12 @@ runs where there is none.
 from __future__ import annotations
 
 from jaxmed.ops._build import BuildError, build
+from jaxmed.ops._conv_native import library
+
+
+def available() -> bool:
+    """Whether the native convolution can run here. The first call may compile it."""
+    return not isinstance(library(), str)
 
 
 def main() -> None:
