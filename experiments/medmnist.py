@@ -7,8 +7,9 @@ of the best validation AUC; images scaled to [-1, 1], no augmentation. AUC and A
 defines them: the mean one-against-rest AUC, and the accuracy of the most probable class (of each
 label at 0.5, where there are several).
 
-Expected on BreastMNIST, test set, ResNet-18 at 28 x 28: AUC .901, ACC .863 published (MedMNIST v2);
-about 15 minutes on two CPU cores. On RetinaMNIST: AUC .717, ACC .524.
+Published for ResNet-18 at 28 x 28 (MedMNIST v2): BreastMNIST AUC .901, ACC .863; RetinaMNIST AUC
+.717, ACC .524. Measured on BreastMNIST, three seeds: docs/results.md; about 20 minutes a run on two
+busy CPU cores with `--compute bfloat16`.
 """
 
 from __future__ import annotations
