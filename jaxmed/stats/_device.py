@@ -60,8 +60,9 @@ def auc_on_device(labels: jax.Array, scores: jax.Array) -> jax.Array:
         ValueError: for other shapes, at trace time.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> float(auc_on_device(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
+        >>> import jax, jax.numpy as jnp
+        >>> y, x = jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])
+        >>> float(jax.jit(auc_on_device)(y, x))
         0.75
     """
     import jax.numpy as jnp
@@ -99,9 +100,9 @@ def delong_on_device(labels: jax.Array, first: jax.Array, second: jax.Array) -> 
         DeLong et al. (1988), Biometrics 44:837.
 
     Examples:
-        >>> import jax.numpy as jnp
+        >>> import jax, jax.numpy as jnp
         >>> y, x = jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])
-        >>> float(delong_on_device(y, x, x).p_value)
+        >>> float(jax.jit(delong_on_device)(y, x, x).p_value)
         1.0
     """
     import jax
