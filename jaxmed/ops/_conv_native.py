@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import logging
+import os
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -24,7 +27,8 @@ def library() -> ctypes.CDLL | str:
     """The loaded extension, or why there is none. The first call may compile it."""
     try:
         extension = build()
-        ctypes.CDLL(str(extension.onednn))
+        with _short_spin():
+            ctypes.CDLL(str(extension.onednn))
         loaded = ctypes.CDLL(str(extension.library))
         handler = jax.ffi.pycapsule(loaded.JaxmedConv)
         jax.ffi.register_ffi_target(_TARGET, handler, platform="cpu")
@@ -32,6 +36,23 @@ def library() -> ctypes.CDLL | str:
         _log.info("native convolution not available, the pure form runs: %s", error)
         return str(error)
     return loaded
+
+
+@contextlib.contextmanager
+def _short_spin() -> Iterator[None]:
+    """While OpenMP's run-time is loaded: its idle threads sleep soon instead of spinning.
+
+    It reads the environment once, when loaded. A team that spins takes the cores from XLA's
+    threads, which run everything between two convolutions. Set already: left as it is.
+    """
+    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = "1000"
+    try:
+        yield
+    finally:
+        os.environ.pop("GOMP_SPINCOUNT", None)
 
 
 @functools.lru_cache(maxsize=4096)

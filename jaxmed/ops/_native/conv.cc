@@ -40,6 +40,8 @@ using Dims = std::vector<int64_t>;
 
 // Multiplications below which a piece is not worth its own call.
 constexpr int64_t kWorkOfPiece = 4'000'000;
+// And below which waking an OpenMP team costs more than it gives.
+constexpr int64_t kWorkOfTeam = 20'000'000;
 
 struct Shape {
   int64_t kind;
@@ -331,14 +333,14 @@ void run(ffi::ThreadPool& pool, int64_t threads, const Shape& whole, int64_t mem
   // More pieces than threads, so that a thread held up by other work does not hold up all;
   // but one each for the gradient to the kernel, where every piece costs a partial sum.
   int64_t pieces = threads;
+  const int64_t work = whole.output_size() * (whole.kernel_size() / whole.channels_out);
   if (!to_kernel && threads > 1) {
-    const int64_t work = whole.output_size() * (whole.kernel_size() / whole.channels_out);
     pieces = std::clamp(work / kWorkOfPiece, threads, 4 * threads);
   }
   pieces = std::min(pieces, whole.batch);
   const int64_t most = (whole.batch + threads - 1) / threads;
   int team = 1;
-  if (members < threads && whole.batch * 10 < most * threads * 8) {
+  if (work > kWorkOfTeam && members < threads && whole.batch * 10 < most * threads * 8) {
     pieces = 1;
     team = static_cast<int>(threads);
   }
