@@ -80,13 +80,10 @@ from jaxmed.stats._paired_proportions import paired_difference, paired_table
 from jaxmed.stats._permutation import max_t_test, permutation_test, sign_flip_sums, sign_flip_test
 from jaxmed.stats._power import (
     Power,
-    PrecisionPlan,
     power_mcnemar,
     power_noninferiority,
     power_proportions,
     power_t,
-    size_exact_bound,
-    size_for_width,
 )
 from jaxmed.stats._power_agreement import power_curve, size_for_icc, size_for_kappa, size_for_limits
 from jaxmed.stats._power_auc import (
@@ -99,6 +96,7 @@ from jaxmed.stats._power_auc import (
     r_squared_of_auc,
     size_auc_bound,
 )
+from jaxmed.stats._precision import PrecisionPlan, size_exact_bound, size_for_width
 from jaxmed.stats._predictive import npv, ppv
 from jaxmed.stats._proportion import clustered_proportion, proportion, proportion_limits
 from jaxmed.stats._psis import Elpd, compare_elpd, model_weights, pareto_smooth, psis_loo, waic

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import optimize, special
 
 from jaxmed.stats._check import Floats, quantile
-from jaxmed.stats._power import PrecisionPlan, _rate
+from jaxmed.stats._power import _rate
+from jaxmed.stats._precision import PrecisionPlan
 
 
 def size_for_kappa(
