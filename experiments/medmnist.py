@@ -70,7 +70,10 @@ def run(config: Config, out: Path) -> Results:
 
     make = getattr(jm.networks, config.network)
     stem = "small" if config.size <= 32 else "standard"
-    network = jm.from_linen(make(len(classes), stem=stem, dtype=config.compute))
+    network = jm.from_linen(
+        # The protocol's network leaves its layers as torch makes them.
+        make(len(classes), stem=stem, dtype=config.compute, kernel_init=jm.networks.torch_uniform)
+    )
     loss = jm.losses.binary_cross_entropy if several else jm.losses.cross_entropy
     batches = jm.data.batches(parts["train"], config.batch, seed=config.seed)
     optimizer = jm.train.optimizer(

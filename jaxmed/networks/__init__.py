@@ -14,7 +14,13 @@ dict of named endpoints:
 """
 
 from jaxmed.networks._cnn import CNN, cnn
-from jaxmed.networks._convolution import Conv, ConvTranspose
+from jaxmed.networks._convolution import (
+    Conv,
+    ConvTranspose,
+    he_fan_in,
+    he_fan_out,
+    torch_uniform,
+)
 from jaxmed.networks._heads import ClassificationHead, ProjectionHead, SegmentationHead
 from jaxmed.networks._mlp import MLP, mlp
 from jaxmed.networks._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
@@ -38,11 +44,14 @@ __all__ = [
     "UNet",
     "UNetPlan",
     "cnn",
+    "he_fan_in",
+    "he_fan_out",
     "make_norm",
     "mlp",
     "plan_unet",
     "resnet18",
     "resnet34",
     "resnet50",
+    "torch_uniform",
     "unet",
 ]

@@ -39,9 +39,9 @@ def he_fan_in(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Arr
     return normal_flat(key, shape, dtype) * math.sqrt(2.0 / math.prod(shape[:-1]))
 
 
-def torch_linear(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Uniform within `1 / sqrt(in)`: torch's linear layers."""
-    bound = 1.0 / math.sqrt(shape[0])
+def torch_uniform(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Uniform within `1 / sqrt(window * in)`: what torch's layers begin with unless told."""
+    bound = 1.0 / math.sqrt(math.prod(shape[:-1]))
     return jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound).reshape(shape)
 
 

@@ -12,7 +12,7 @@ from jaxmed.networks._convolution import (
     Conv,
     at_least_float32,
     he_fan_in,
-    torch_linear,
+    torch_uniform,
 )
 from jaxmed.networks._norm import make_norm
 
@@ -39,7 +39,7 @@ class ClassificationHead(nn.Module):
     def __call__(self, x: Array, *, train: bool = False) -> Endpoints:
         """Map features `(batch, f)` to `logits` `(batch, classes)`."""
         x = nn.Dropout(self.dropout, deterministic=not train)(at_least_float32(x))
-        return {"logits": nn.Dense(self.classes, kernel_init=torch_linear, name="linear")(x)}
+        return {"logits": nn.Dense(self.classes, kernel_init=torch_uniform, name="linear")(x)}
 
 
 class SegmentationHead(nn.Module):
@@ -102,5 +102,5 @@ class ProjectionHead(nn.Module):
             x = nn.Dense(width, dtype=self.dtype, kernel_init=he_fan_in, name=name)(x)
             x = make_norm(self.norm, name=f"norm{i + 1}", dtype=self.dtype)(x, train=train)
             x = nn.relu(x)
-        x = nn.Dense(self.features, dtype=self.dtype, kernel_init=torch_linear, name="linear")(x)
+        x = nn.Dense(self.features, dtype=self.dtype, kernel_init=torch_uniform, name="linear")(x)
         return {"logits": at_least_float32(x)}

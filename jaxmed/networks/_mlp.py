@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxmed.core import Array, Endpoints
-from jaxmed.networks._convolution import at_least_float32, he_fan_in, torch_linear
+from jaxmed.networks._convolution import at_least_float32, he_fan_in, torch_uniform
 from jaxmed.networks._norm import make_norm
 
 
@@ -42,7 +42,7 @@ class MLP(nn.Module):
             x = layer(width, self.norm, self.dropout, self.dtype, name=f"layer{i + 1}")(x, train)
         endpoints = {"features": at_least_float32(x)}
         if self.classes is not None:
-            head = nn.Dense(self.classes, kernel_init=torch_linear, name="head")
+            head = nn.Dense(self.classes, kernel_init=torch_uniform, name="head")
             endpoints["logits"] = head(endpoints["features"])
         return endpoints
 

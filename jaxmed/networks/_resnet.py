@@ -9,7 +9,7 @@ import flax.linen as nn
 
 from jaxmed import ops
 from jaxmed.core import Array, Endpoints
-from jaxmed.networks._convolution import Conv, global_average, spatial_rank
+from jaxmed.networks._convolution import Conv, global_average, he_fan_out, spatial_rank
 from jaxmed.networks._heads import ClassificationHead
 from jaxmed.networks._norm import make_norm
 
@@ -27,6 +27,8 @@ class ResNet(nn.Module):
             7-wide convolution by strides of two and a max pooling.
         width: channels of the stem and the first stage.
         norm: as :func:`make_norm` takes it.
+        kernel_init: initialisation of the convolutions: `he_fan_out`, as torchvision's ResNets, or
+            another `(key, shape, dtype) -> array`.
         zero_init: begin with each block as the identity: the last scale of each block is zero.
         dropout: rate, on the pooled features that the head reads.
         dtype: of the computation; parameters, `features` and `logits` are float32.
@@ -42,6 +44,7 @@ class ResNet(nn.Module):
     stem: Literal["small", "standard"] = "small"
     width: int = 64
     norm: str | Callable[..., nn.Module] = "batch"
+    kernel_init: Callable = he_fan_out
     zero_init: bool = False
     dropout: float = 0.0
     dtype: Any = None
@@ -62,6 +65,7 @@ class ResNet(nn.Module):
             1 if small else 2,
             bias=False,
             dtype=self.dtype,
+            kernel_init=self.kernel_init,
             name="stem_conv",
         )(x)
         x = make_norm(self.norm, name="stem_norm", dtype=self.dtype)(x, train=train)
@@ -77,6 +81,7 @@ class ResNet(nn.Module):
                     2 if i == 1 and stage > 1 else 1,
                     self.block == "bottleneck",
                     self.norm,
+                    self.kernel_init,
                     self.zero_init,
                     self.dtype,
                     name=f"stage{stage}_block{i}",
@@ -94,6 +99,7 @@ class _Block(nn.Module):
     strides: int
     bottleneck: bool
     norm: Any
+    kernel_init: Callable
     zero_init: bool
     dtype: Any
 
@@ -114,7 +120,15 @@ class _Block(nn.Module):
 
     def _conv_norm(self, x, features, kernel, strides, name, train, last) -> Array:
         options = {"scale_init": nn.initializers.zeros} if last and self.zero_init else {}
-        x = Conv(features, kernel, strides, bias=False, dtype=self.dtype, name=f"conv{name}")(x)
+        x = Conv(
+            features,
+            kernel,
+            strides,
+            bias=False,
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
+            name=f"conv{name}",
+        )(x)
         norm = make_norm(self.norm, name=f"norm{name}", dtype=self.dtype, **options)
         return norm(x, train=train)
 

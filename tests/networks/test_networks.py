@@ -240,6 +240,15 @@ def test_unet_parameters_by_hand():
     assert count_parameters(jax.eval_shape(net.init, KEY, x)["params"]) == count == 5_603_177
 
 
+def test_initialisation_may_be_torchs():
+    net = networks.ResNet(5, depths=(1,), width=64, kernel_init=networks.torch_uniform)
+    params = jax.jit(net.init)(KEY, jnp.ones((1, 8, 8, 1)))["params"]
+    kernel = params["stage1_block1"]["conv1"]["kernel"]
+    bound = 1 / np.sqrt(9 * 64)
+    np.testing.assert_allclose(np.abs(kernel).max(), bound, rtol=1e-3)
+    np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.01)
+
+
 def test_initialisation_keeps_the_scale():
     # He's fan-out in the ResNet; the head uniform within 1 / sqrt(fan_in).
     x = jnp.ones((1, 8, 8, 3))
