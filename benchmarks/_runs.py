@@ -59,7 +59,7 @@ def _runs_table(record: Mapping[str, Any]) -> dict[str, list]:
         [
             f"`{run['command']}`",
             *(_interval(run["metrics"][name]) for name in names),
-            f"{run['seconds'] / 60:.0f}",
+            f"{run['seconds'] / 60:.3g}",
         ]
         for run in runs
     ]
@@ -81,4 +81,6 @@ def _machine_table(runs: Sequence[Mapping[str, Any]]) -> dict[str, list]:
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
+    if metric["lower"] is None:  # one case has no interval
+        return f"{metric['value']:.3f}"
     return f"{metric['value']:.3f} ({metric['lower']:.3f} to {metric['upper']:.3f})"
