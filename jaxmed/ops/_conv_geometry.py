@@ -8,6 +8,13 @@ from typing import NamedTuple
 
 Padding = str | int | Sequence[int | tuple[int, int]]
 
+# A convolution joins three arrays; each of its three maps makes one of the other two.
+OPERANDS = {
+    "output": ("input", "kernel"),
+    "input": ("output", "kernel"),
+    "kernel": ("input", "output"),
+}
+
 
 class Geometry(NamedTuple):
     """Static description of one convolution, channels last.

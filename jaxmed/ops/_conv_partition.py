@@ -15,11 +15,7 @@ from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-_OPERANDS = {
-    "output": ("input", "kernel"),
-    "input": ("output", "kernel"),
-    "kernel": ("input", "output"),
-}
+from jaxmed.ops._conv_geometry import OPERANDS
 
 
 def partitioned(
@@ -31,8 +27,8 @@ def partitioned(
     members: bool,
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Wraps `call(left, right, members=count_or_None)`, which makes one device's part."""
-    leads = dict(zip(_OPERANDS[kind], stacked, strict=True)) | {kind: members}
-    roles = (*_OPERANDS[kind], kind)
+    leads = dict(zip(OPERANDS[kind], stacked, strict=True)) | {kind: members}
+    roles = (*OPERANDS[kind], kind)
 
     def axis_names(shardings: dict[str, NamedSharding], shapes: dict[str, tuple[int, ...]]) -> Any:
         """Mesh axes over which members and images are divided, None where they are not."""

@@ -33,14 +33,9 @@ from jax.interpreters import ad, batching, mlir
 from jaxmed.ops import _conv_native as native
 from jaxmed.ops import _conv_pure as pure
 from jaxmed.ops import _conv_xla as xla
-from jaxmed.ops._conv_geometry import Geometry
+from jaxmed.ops._conv_geometry import OPERANDS, Geometry
 from jaxmed.ops._conv_partition import needs_devices, partitioned
 
-OPERANDS = {
-    "output": ("input", "kernel"),
-    "input": ("output", "kernel"),
-    "kernel": ("input", "output"),
-}
 _XLA = {"output": xla.xla_output, "input": xla.xla_input, "kernel": xla.xla_kernel}
 _PURE = {"output": pure.pure_output, "input": pure.pure_input, "kernel": pure.pure_kernel}
 
