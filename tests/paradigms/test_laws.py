@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 import jaxmed as jm
 from jaxmed.core import stream
@@ -164,3 +165,27 @@ def test_networks_with_heads_keep_the_laws(spatial):
     endpoints, _ = network.apply(*network.init(jax.random.key(0), image), image)
     assert endpoints["grade"].shape == (8, 4)
     assert endpoints["tumour"].shape == (8, 2)
+
+
+class TinyNNX(nnx.Module):
+    """The same in NNX, where a module knows its channels."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.conv = nnx.Conv(1, 4, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.drop = nnx.Dropout(0.3, rngs=rngs)
+        self.head = nnx.Linear(4, CLASSES, rngs=rngs)
+
+    def __call__(self, x):
+        return self.head(self.drop(self.norm(self.conv(x))).mean((1, 2)))
+
+
+@pytest.mark.parametrize("name", ["weighted", "teacher of pseudo-labels"])
+def test_objectives_keep_the_laws_on_nnx_networks(name):
+    check_objective(OBJECTIVES[name](CLASSIFY), jm.from_nnx(TinyNNX), make_batch((6, 6)))
+
+
+def test_learners_keep_the_laws_on_nnx_networks():
+    single = jm.learner(jm.from_nnx(TinyNNX), CLASSIFY, optax.sgd(0.1))
+    held = check_learner(jm.ensemble(single, 2, strategy="unroll"), make_batch((6, 6)))
+    assert "several devices equal one" in held
