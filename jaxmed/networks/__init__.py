@@ -24,7 +24,7 @@ from jaxmed.networks._convolution import (
 from jaxmed.networks._heads import ClassificationHead, ProjectionHead, SegmentationHead
 from jaxmed.networks._mlp import MLP, mlp
 from jaxmed.networks._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
-from jaxmed.networks._resnet import ResNet, resnet18, resnet34, resnet50
+from jaxmed.networks._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
 from jaxmed.networks._unet import UNet, unet
 from jaxmed.networks._unet_plan import UNetPlan, plan_unet
 
@@ -49,6 +49,7 @@ __all__ = [
     "make_norm",
     "mlp",
     "plan_unet",
+    "resnet8",
     "resnet18",
     "resnet34",
     "resnet50",

@@ -129,6 +129,7 @@ from jaxmed.stats._recalibration import (
 )
 from jaxmed.stats._repeats import warn_repeats
 from jaxmed.stats._result import Estimate, TestResult
+from jaxmed.stats._runs import over_runs
 from jaxmed.stats._scoring import brier, log_loss
 from jaxmed.stats._selection import bbc_cv
 from jaxmed.stats._subgroups import Subgroups, subgroups
@@ -267,6 +268,7 @@ __all__ = [
     "one_shot_variance",
     "one_standard_error",
     "operating_points",
+    "over_runs",
     "paired_difference",
     "paired_t_test",
     "paired_table",
