@@ -1,0 +1,82 @@
+"""The rows of the paradigm table: each a name, and the objectives it trains.
+
+A row is one entry of `ROWS`. Its objectives see batches with `image` and `label`, the labelled
+images, and `unlabelled`, drawn from all training images; they are made by functions of a `Setting`,
+so that a row knows no data set. All numbers are the papers' or the library's defaults, and the same
+for every data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jaxmed as jm
+from jaxmed.augment import Augmentation
+from jaxmed.core import Objective
+
+
+class Setting(NamedTuple):
+    """What a row's objectives may depend on.
+
+    Attributes:
+        steps: of the phase.
+        supervised: the labelled term, on weakly augmented images.
+        weak: flip and shift.
+        strong: rotate, scale, shade, blur, noise, cut out.
+    """
+
+    steps: int
+    supervised: Objective
+    weak: Augmentation
+    strong: Augmentation
+
+
+class Row(NamedTuple):
+    """One method.
+
+    Attributes:
+        family: under which the table lists it.
+        paper: the source.
+        objective: of the labelled phase.
+        pretrain: of a phase before it, on the trunk alone and without labels.
+        teacher: whether the averaged teacher predicts.
+    """
+
+    family: str
+    paper: str
+    objective: Callable[[Setting], Objective] = lambda s: s.supervised
+    pretrain: Callable[[Setting], Objective] | None = None
+    teacher: bool = False
+
+
+def _ramp(s: Setting) -> int:
+    return s.steps // 3
+
+
+ROWS: dict[str, Row] = {
+    "supervised": Row("supervised", "the baseline"),
+    "supervised_strong": Row(
+        "supervised",
+        "the baseline under the strong augmentation",
+        lambda s: jm.augmented(jm.supervised(jm.losses.cross_entropy), s.strong),
+    ),
+    "mean_teacher": Row(
+        "semi-supervised",
+        "Tarvainen and Valpola 2017",
+        lambda s: jm.mean_teacher(
+            s.supervised,
+            decay=0.99,
+            weight=8.0,
+            ramp_steps=_ramp(s),
+            student_view=s.weak,
+            teacher_view=s.weak,
+        ),
+        teacher=True,
+    ),
+    "fixmatch": Row(
+        "semi-supervised",
+        "Sohn et al. 2020",
+        lambda s: jm.pseudo_label(s.supervised, weak=s.weak, strong=s.strong),
+    ),
+}
