@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ SHARED = (
     "dataset", "labels", "seeds", "seed", "network", "size", "steps", "batch", "learning_rate",
     "compute",
 )  # fmt: skip
+WAIT = 600  # Seconds: a grid's baseline is under way while its rows train.
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -62,16 +65,21 @@ def store(out: Path, config: Any, scores: Mapping[str, np.ndarray]) -> None:
     """Keep the predictions, for rows that are compared with this one."""
     out.mkdir(parents=True, exist_ok=True)
     made_by = to_json({name: getattr(config, name) for name in SHARED}, indent=None)
-    np.savez(out / "scores.npz", made_by=np.array(made_by), **scores)
+    np.savez(out / "scores.partial.npz", made_by=np.array(made_by), **scores)
+    os.replace(out / "scores.partial.npz", out / "scores.npz")
 
 
 def stored(folder: Path, config: Any) -> dict[str, np.ndarray]:
-    """The predictions of a finished baseline.
+    """The predictions of a baseline's run; one that is still under way is waited for.
 
     Raises:
         ValueError: if there are none, or they were made with other settings.
     """
     path = folder / "scores.npz"
+    for _ in range(WAIT if folder.exists() else 0):
+        if path.is_file():
+            break
+        time.sleep(1)
     if not path.is_file():
         raise ValueError(f"{folder} holds no finished run of the baseline: no {path.name}")
     with np.load(path) as file:

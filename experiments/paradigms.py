@@ -19,6 +19,7 @@ Rows: `experiments/_paradigm_rows.py`. Measured: docs/results.md.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -121,6 +122,22 @@ def run(config: Config, out: Path) -> Results:
         seconds=seconds,
         notes=(*test.notes, *notes),
     )
+
+
+GRID = {
+    "row": tuple(ROWS),
+    "dataset": ("breastmnist", "retinamnist"),
+    "labels": ("0.05", "0.1", "0.2"),
+}
+
+
+def in_grid(config: Config, folder: Callable[[Config], Path]) -> Config:
+    """A run of a grid takes the grid's own baseline, and pretrains once for all shares."""
+    config = dataclasses.replace(config, pretrained=folder(config).parent / "pretrained")
+    if config.row == "supervised":
+        return config
+    plain = dataclasses.replace(config, row="supervised", pretrained=None)
+    return dataclasses.replace(config, baseline=folder(plain))
 
 
 if __name__ == "__main__":
