@@ -54,7 +54,7 @@ def train(config: Any, row: Row, task: Task, out: Path, seconds: dict[str, float
             pretrained, features = _pretrained(config, row, task, out / "pretrain")
     head = jm.from_linen(ClassificationHead(len(task.classes)))
     network = jm.with_heads(_trunk(config), {"logits": head})
-    objective = parted(row.objective(_setting(config.steps)), config.batch)
+    objective = parted(row.objective(_setting(config.steps, _shares(task))), config.batch)
 
     def single(network: jm.Network) -> jm.Learner:
         run = jm.learner(network, objective, _optimizer(config, config.steps))
@@ -166,10 +166,16 @@ def _trunk(config: Any) -> jm.Network:
     return jm.from_linen(make(dtype=config.compute))
 
 
-def _setting(steps: int) -> Setting:
+def _shares(task: Task) -> tuple[float, ...]:
+    """Of the classes among the labelled images of the first seed: the draw is by class."""
+    labels = task.parts["train"].arrays["label"][task.labelled[0]]
+    return tuple(np.bincount(labels, minlength=len(task.classes)) / len(labels))
+
+
+def _setting(steps: int, shares: tuple[float, ...] = ()) -> Setting:
     weak = jm.augment.weak()
     plain = jm.augmented(jm.supervised(jm.losses.cross_entropy), weak)
-    return Setting(steps, plain, weak, jm.augment.strong())
+    return Setting(steps, plain, weak, jm.augment.strong(), shares)
 
 
 def _optimizer(config: Any, steps: int) -> Any:

@@ -24,12 +24,14 @@ class Setting(NamedTuple):
         supervised: the labelled term, on weakly augmented images.
         weak: flip and shift.
         strong: rotate, scale, shade, blur, noise, cut out.
+        shares: of the classes among the labelled images.
     """
 
     steps: int
     supervised: Objective
     weak: Augmentation
     strong: Augmentation
+    shares: tuple[float, ...] = ()
 
 
 class Row(NamedTuple):
@@ -74,9 +76,59 @@ ROWS: dict[str, Row] = {
         ),
         teacher=True,
     ),
+    "uncertainty_aware_teacher": Row(
+        "semi-supervised",
+        "Yu et al. 2019",
+        lambda s: jm.paradigms.uncertainty_aware_teacher(
+            s.supervised,
+            passes=4,
+            weight=8.0,
+            ramp_steps=_ramp(s),
+            student_view=s.weak,
+            teacher_view=s.weak,
+        ),
+        teacher=True,
+    ),
+    "pi_model": Row(
+        "semi-supervised",
+        "Laine and Aila 2017",
+        lambda s: jm.paradigms.pi_model(s.supervised, view=s.weak, weight=8.0, ramp_steps=_ramp(s)),
+    ),
+    "entropy_minimisation": Row(
+        "semi-supervised",
+        "Grandvalet and Bengio 2004",
+        lambda s: jm.paradigms.entropy_minimisation(s.supervised, view=s.weak),
+    ),
     "fixmatch": Row(
         "semi-supervised",
         "Sohn et al. 2020",
         lambda s: jm.pseudo_label(s.supervised, weak=s.weak, strong=s.strong),
+    ),
+    "fixmatch_aligned": Row(
+        "semi-supervised",
+        "the same with distribution alignment, Berthelot et al. 2020",
+        lambda s: jm.pseudo_label(s.supervised, weak=s.weak, strong=s.strong, align=s.shares),
+    ),
+    "flexmatch": Row(
+        "semi-supervised",
+        "Zhang et al. 2021",
+        lambda s: jm.pseudo_label(s.supervised, weak=s.weak, strong=s.strong, flexible=True),
+    ),
+    "mixmatch": Row(
+        "semi-supervised",
+        "Berthelot et al. 2019",
+        lambda s: jm.paradigms.mixmatch(s.weak, ramp_steps=_ramp(s)),
+    ),
+    "cross_pseudo": Row(
+        "semi-supervised",
+        "Chen et al. 2021",
+        lambda s: jm.paradigms.cross_pseudo(
+            s.supervised, view=s.weak, twin_view=s.weak, ramp_steps=_ramp(s)
+        ),
+    ),
+    "mixup": Row(
+        "supervised",
+        "Zhang et al. 2018",
+        lambda s: jm.augmented(jm.mixup(jm.supervised(jm.losses.cross_entropy)), s.weak),
     ),
 }

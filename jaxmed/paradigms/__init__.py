@@ -1,6 +1,7 @@
 """Learning paradigms, each a transform on a Network, an Objective or a Learner.
 
-===================================  =======================  =============================transform                            from -> to               what it is
+===================================  =======================  ====================================
+transform                            from -> to               what it is
 ===================================  =======================  ====================================
 :func:`with_heads`                   Network -> Network       named heads on one trunk
 :func:`supervised`                   loss -> Objective        targets in the batch
@@ -17,21 +18,8 @@
 :func:`mixmatch`                     view -> Objective        given and guessed labels, mixed
 :func:`ensemble`                     Learner -> Learner       independent members as one program
 :func:`alternate`                    Learners -> Learner      players that take turns
+:func:`multiple_instance`            Network -> Network       bags of instances, pooled
 ===================================  =======================  ====================================
-=======
-======================  =======================  ==========================================
-transform               from -> to               what it is
-======================  =======================  ==========================================
-:func:`with_heads`      Network -> Network       named heads on one trunk (hard sharing)
-:func:`multiple_instance`  Network -> Network    bags of instances, pooled
-:func:`supervised`      loss -> Objective        targets in the batch
-:func:`weighted`        Objectives -> Objective  a weighted sum
-:func:`augmented`       Objective -> Objective   each batch seen augmented, inside the step
-:func:`mean_teacher`    Objective -> Objective   consistency with a moving average of oneself
-:func:`pseudo_label`    Objective -> Objective   FixMatch: confident predictions as targets
-:func:`ensemble`        Learner -> Learner       independent members as one program
-:func:`alternate`       Learners -> Learner      players that take turns, adversaries included
-======================  =======================  ==========================================
 """
 
 from jaxmed.paradigms._alternate import alternate
@@ -43,8 +31,8 @@ from jaxmed.paradigms._heads import Head, with_heads
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
 from jaxmed.paradigms._mixing import cutmix, mixup
 from jaxmed.paradigms._mixmatch import mixmatch
-from jaxmed.paradigms._pi_model import pi_model
 from jaxmed.paradigms._multiple_instance import BAG, multiple_instance
+from jaxmed.paradigms._pi_model import pi_model
 from jaxmed.paradigms._pseudo_label import pseudo_label
 from jaxmed.paradigms._supervised import supervised
 from jaxmed.paradigms._uncertainty_aware import uncertainty_aware_teacher
@@ -64,8 +52,8 @@ __all__ = [
     "member_key",
     "mixmatch",
     "mixup",
-    "pi_model",
     "multiple_instance",
+    "pi_model",
     "predict_with_teacher",
     "pseudo_label",
     "supervised",
