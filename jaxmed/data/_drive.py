@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from jaxmed.data._error import fault
-from jaxmed.data._scan import read_image, read_mask
+from jaxmed.data._scan import read_image
 from jaxmed.data._source import ListSource
 
 
@@ -65,6 +66,20 @@ def drive(path: str | os.PathLike, split: Literal["training", "test"] = "trainin
             "field": root / "mask" / f"{image.stem}_mask.gif",
             **({"second": second} if twice else {}),
         }
-        masks = {key: read_mask(p, like=scan, classes=2).array for key, p in names.items()}
-        cases.append({"image": scan.array, **{k: np.asarray(v) for k, v in masks.items()}})
+        masks = {key: _marked(p, scan.array.shape[:2]) for key, p in names.items()}
+        cases.append({"image": scan.array, **masks})
     return ListSource(tuple(cases), tuple(numbers), None, ("background", "vessel"), ())
+
+
+def _marked(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Where a picture is bright. A GIF has a palette, here not quite black and white."""
+    if not path.is_file():
+        raise fault(path, "exists", "there is no such file")
+    try:
+        with Image.open(path) as picture:
+            grey = np.asarray(picture.convert("L"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise fault(path, "readable", f"not a whole picture: {error}") from error
+    if grey.shape != shape:
+        raise fault(path, "mask-shape", f"the mask is {grey.shape}, its image {shape}")
+    return (grey > 127).astype(np.int32)

@@ -15,7 +15,7 @@ from PIL import Image
 from jaxmed.data._error import fault
 
 VOLUMES = (".nii", ".nii.gz", ".mgz", ".hdr", ".img")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _UNREADABLE = (
     OSError, EOFError, ValueError, SyntaxError, KeyError, zlib.error, ImageFileError,
     Image.DecompressionBombError,
@@ -65,7 +65,7 @@ def suffix(path: str | os.PathLike) -> str:
 
 
 def read_image(path: str | os.PathLike, *, canonical: bool = False) -> Scan:
-    """Read an image: NIfTI, MGZ or Analyze; PNG, JPEG, BMP, GIF or TIFF.
+    """Read an image: NIfTI, MGZ or Analyze; PNG, JPEG, BMP or TIFF.
 
     Args:
         path: The file. A fourth NIfTI axis is channels; the pages of a TIFF are a third spatial
@@ -232,9 +232,7 @@ def _read_picture(path: Path, *, scaled: bool) -> np.ndarray:
         for page in range(getattr(picture, "n_frames", 1)):
             picture.seek(page)
             frame = picture
-            # A GIF knows palettes only: what a value means stands there. A PNG with a palette is
-            # how masks keep the numbers of classes.
-            if frame.mode == "P" and (scaled or suffix(path) == ".gif"):
+            if scaled and frame.mode == "P":
                 frame = frame.convert("RGB")
             elif frame.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
                 frame = frame.convert("L" if frame.mode == "1" else "RGB")
