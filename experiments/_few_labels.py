@@ -1,9 +1,8 @@
-"""Data of the paradigm table: the labels that are kept, and the batches of all seeds."""
+"""Data of the paradigm table: the labels that are kept, and what an objective sees of them."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,57 +49,6 @@ def _part(config: Any, name: str) -> ArraySource:
     source = medmnist(config.dataset, name, size=config.size)
     scale = lambda batch: {**batch, "image": (batch["image"] - 0.5) / 0.5}  # noqa: E731
     return in_memory(map_source(source, scale, batched=True))
-
-
-@dataclasses.dataclass(frozen=True)
-class Draws:
-    """Batches of all seeds, (seeds, rows, ...): labelled images first, then any training images.
-
-    Each stream is one permutation after another, so that every step is a pure function of its
-    number, and each image comes as often as any other.
-    """
-
-    source: ArraySource
-    labelled: tuple[np.ndarray, ...]
-    sizes: tuple[int, int]
-    steps: int
-    seed: int
-
-    @property
-    def size(self) -> int:
-        return sum(self.sizes)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and weights of a step, (seeds, rows) both."""
-        everyone = np.arange(len(self.source))
-        rows = np.stack([
-            np.concatenate([
-                _drawn(pool, size, step, (self.seed + i, which))
-                for which, (pool, size) in enumerate(zip((kept, everyone), self.sizes))
-            ])
-            for i, kept in enumerate(self.labelled)
-        ])  # fmt: skip
-        return rows.astype(np.int32), np.ones(rows.shape, np.float32)
-
-    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        rows, weight = self.rows(step)
-        batch = {name: array[rows] for name, array in self.source.arrays.items()}
-        return {**batch, "weight": weight, "index": rows}
-
-    def iterate(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
-        """All batches from a step on."""
-        while True:
-            yield self[start]
-            start += 1
-
-
-def _drawn(pool: np.ndarray, size: int, step: int, seed: tuple[int, int]) -> np.ndarray:
-    epoch, place = np.divmod(np.arange(step * size, (step + 1) * size), len(pool))
-    orders = {e: np.random.default_rng([*seed, e]).permutation(pool) for e in np.unique(epoch)}
-    return np.array([orders[e][p] for e, p in zip(epoch, place)], np.int64)
 
 
 def parted(objective: Objective, labelled: int) -> Objective:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _few_labels import Draws, Task, parted, unlabelled_only
+from _draws import Draws
+from _few_labels import Task, parted, unlabelled_only
 from _paradigm_rows import Row, Setting
 
 import jaxmed as jm
