@@ -25,16 +25,22 @@ transform                            from -> to               what it is
 from jaxmed.paradigms._alternate import alternate
 from jaxmed.paradigms._augmented import augmented
 from jaxmed.paradigms._cross_pseudo import cross_pseudo
+from jaxmed.paradigms._cross_stitch import cross_stitch
 from jaxmed.paradigms._ensemble import ensemble, member, member_key
 from jaxmed.paradigms._entropy import entropy_minimisation
+from jaxmed.paradigms._gradnorm import gradnorm
 from jaxmed.paradigms._heads import Head, with_heads
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
 from jaxmed.paradigms._mixing import cutmix, mixup
 from jaxmed.paradigms._mixmatch import mixmatch
 from jaxmed.paradigms._multiple_instance import BAG, multiple_instance
+from jaxmed.paradigms._pcgrad import pcgrad
 from jaxmed.paradigms._pi_model import pi_model
 from jaxmed.paradigms._pseudo_label import pseudo_label
+from jaxmed.paradigms._soft_sharing import soft_sharing
 from jaxmed.paradigms._supervised import supervised
+from jaxmed.paradigms._towers import towers
+from jaxmed.paradigms._uncertainty import uncertainty_weighted
 from jaxmed.paradigms._uncertainty_aware import uncertainty_aware_teacher
 from jaxmed.paradigms._weighted import weighted
 
@@ -44,20 +50,26 @@ __all__ = [
     "alternate",
     "augmented",
     "cross_pseudo",
+    "cross_stitch",
     "cutmix",
     "ensemble",
     "entropy_minimisation",
+    "gradnorm",
     "mean_teacher",
     "member",
     "member_key",
     "mixmatch",
     "mixup",
     "multiple_instance",
+    "pcgrad",
     "pi_model",
     "predict_with_teacher",
     "pseudo_label",
+    "soft_sharing",
     "supervised",
+    "towers",
     "uncertainty_aware_teacher",
+    "uncertainty_weighted",
     "weighted",
     "with_heads",
 ]
