@@ -14,6 +14,7 @@ from _few_labels import Task
 from _few_train import Trained
 from scipy.stats import rankdata
 
+from jaxmed.protocols import knn_probe, linear_probe
 from jaxmed.report import to_json
 from jaxmed.stats import Estimate, over_runs
 
@@ -57,8 +58,30 @@ def measure(
         if baseline is not None:
             label = f"{name}/difference"
             found[label] = over_runs(metric, truth, scores, baseline=baseline, name=label)
+    for probe, rule in PROBES.items():
+        if result.features:
+            votes = np.stack([rule(task, result.features, seed) for seed in range(len(scores))])
+            found[f"{probe}/auc"] = over_runs(auc, truth, votes, name=f"{probe}/auc")
     notes = tuple(sorted({note for one in found.values() for note in one.notes}))
     return found, notes
+
+
+def _linear(task: Task, features: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
+    x, y = _labelled(task, features, seed)
+    return linear_probe(x, y, classes=len(task.classes)).predict(features["test"][seed])
+
+
+def _nearest(task: Task, features: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
+    x, y = _labelled(task, features, seed)
+    return knn_probe(x, y, features["test"][seed], classes=len(task.classes))
+
+
+def _labelled(task: Task, features: Mapping[str, np.ndarray], seed: int) -> Any:
+    kept = task.labelled[seed]
+    return features["train"][seed][kept], task.parts["train"].arrays["label"][kept]
+
+
+PROBES = {"linear": _linear, "knn": _nearest}
 
 
 def store(out: Path, config: Any, scores: Mapping[str, np.ndarray]) -> None:
