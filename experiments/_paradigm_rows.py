@@ -131,4 +131,51 @@ ROWS: dict[str, Row] = {
         "Zhang et al. 2018",
         lambda s: jm.augmented(jm.mixup(jm.supervised(jm.losses.cross_entropy)), s.weak),
     ),
+    "supervised_contrast": Row(
+        "supervised",
+        "beside cross-entropy, Khosla et al. 2020",
+        lambda s: jm.weighted(
+            {"labels": s.supervised, "contrast": jm.paradigms.supervised_contrast(s.strong)}
+        ),
+    ),
+}
+
+
+def _pretrained(paper: str, objective: Callable[[Setting], Objective]) -> Row:
+    return Row("self-supervised", paper, pretrain=objective)
+
+
+ROWS |= {
+    "autoencoder": _pretrained(
+        "denoising, Vincent et al. 2008",
+        lambda s: jm.paradigms.autoencoder(jm.augment.noise((0.1, 0.3))),
+    ),
+    "inpainting": _pretrained("Pathak et al. 2016", lambda s: jm.paradigms.inpainting()),
+    "masked_autoencoder": _pretrained(
+        "on a convolutional network, He et al. 2022, Xie et al. 2022",
+        lambda s: jm.paradigms.masked_autoencoder(4, ratio=0.6),
+    ),
+    "rotation": _pretrained("Gidaris et al. 2018", lambda s: jm.paradigms.rotation(view=s.weak)),
+    "relative_position": _pretrained(
+        "Doersch et al. 2015", lambda s: jm.paradigms.relative_position()
+    ),
+    "jigsaw": _pretrained("Noroozi and Favaro 2016", lambda s: jm.paradigms.jigsaw()),
+    "simclr": _pretrained("Chen et al. 2020", lambda s: jm.paradigms.simclr(s.strong)),
+    "moco": _pretrained("He et al. 2020", lambda s: jm.paradigms.moco(s.strong, queue=512)),
+    "byol": _pretrained("Grill et al. 2020", lambda s: jm.paradigms.byol(s.strong)),
+    "simsiam": _pretrained("Chen and He 2021", lambda s: jm.paradigms.simsiam(s.strong)),
+    "vicreg": _pretrained("Bardes et al. 2022", lambda s: jm.paradigms.vicreg(s.strong)),
+    "barlow_twins": _pretrained(
+        "Zbontar et al. 2021", lambda s: jm.paradigms.barlow_twins(s.strong)
+    ),
+    "dino": _pretrained("Caron et al. 2021", lambda s: jm.paradigms.dino(s.strong)),
+    "dense_contrast": _pretrained(
+        "Wang et al. 2021", lambda s: jm.paradigms.dense_contrast(s.strong, level=1)
+    ),
+    "simclr_fixmatch": Row(
+        "self- and semi-supervised",
+        "SimCLR, then FixMatch",
+        lambda s: jm.pseudo_label(s.supervised, weak=s.weak, strong=s.strong),
+        pretrain=lambda s: jm.paradigms.simclr(s.strong),
+    ),
 }

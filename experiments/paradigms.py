@@ -66,7 +66,7 @@ class Config:
     network: Literal["small", "resnet18"] = "small"
     size: int = 28
     steps: int = 600
-    pretrain_steps: int = 2000
+    pretrain_steps: int = 1000
     batch: int = 32
     unlabelled: int = 64
     pretrain_batch: int = 128
