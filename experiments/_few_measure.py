@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +11,7 @@ from _few_train import Trained
 from scipy.stats import rankdata
 
 from jaxmed.protocols import knn_probe, linear_probe
-from jaxmed.report import to_json
 from jaxmed.stats import Estimate, over_runs
-
-# The settings that decide the baseline's predictions.
-SHARED = (
-    "dataset", "labels", "seeds", "seed", "network", "size", "steps", "batch", "learning_rate",
-    "compute",
-)  # fmt: skip
-WAIT = 600  # Seconds: a grid's baseline is under way while its rows train.
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -82,34 +70,3 @@ def _labelled(task: Task, features: Mapping[str, np.ndarray], seed: int) -> Any:
 
 
 PROBES = {"linear": _linear, "knn": _nearest}
-
-
-def store(out: Path, config: Any, scores: Mapping[str, np.ndarray]) -> None:
-    """Keep the predictions, for rows that are compared with this one."""
-    out.mkdir(parents=True, exist_ok=True)
-    made_by = to_json({name: getattr(config, name) for name in SHARED}, indent=None)
-    np.savez(out / "scores.partial.npz", made_by=np.array(made_by), **scores)
-    os.replace(out / "scores.partial.npz", out / "scores.npz")
-
-
-def stored(folder: Path, config: Any) -> dict[str, np.ndarray]:
-    """The predictions of a baseline's run; one that is still under way is waited for.
-
-    Raises:
-        ValueError: if there are none, or they were made with other settings.
-    """
-    path = folder / "scores.npz"
-    for _ in range(WAIT if folder.exists() else 0):
-        if path.is_file():
-            break
-        time.sleep(1)
-    if not path.is_file():
-        raise ValueError(f"{folder} holds no finished run of the baseline: no {path.name}")
-    with np.load(path) as file:
-        arrays = {name: file[name] for name in file}
-    made_by = json.loads(str(arrays.pop("made_by")))
-    wanted = json.loads(to_json({name: getattr(config, name) for name in SHARED}))
-    if made_by != wanted:
-        differ = {k: (made_by.get(k), wanted[k]) for k in wanted if made_by.get(k) != wanted[k]}
-        raise ValueError(f"the baseline in {folder} was made with other settings: {differ}")
-    return arrays

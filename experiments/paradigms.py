@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Literal
 
 from _few_labels import read
-from _few_measure import measure, store, stored
+from _few_measure import measure
 from _few_train import train
+from _kept import store, stored
 from _paradigm_rows import ROWS
 
 from jaxmed.data import subset
@@ -79,6 +80,13 @@ class Config:
     checkpoints: bool = True
 
 
+# The settings that decide the baseline's predictions.
+SHARED = (
+    "dataset", "labels", "seeds", "seed", "network", "size", "steps", "batch", "learning_rate",
+    "compute",
+)  # fmt: skip
+
+
 def run(config: Config, out: Path) -> Results:
     """Train the row and, where it is not at hand, the baseline; measure both on the test set."""
     if config.row not in ROWS:
@@ -88,12 +96,12 @@ def run(config: Config, out: Path) -> Results:
     with stage(seconds, "data"):
         task = read(config)
     result, baseline = train(config, row, task, out, seconds), None
-    store(out, config, result.scores)
+    store(out, config, SHARED, result.scores)
     if row is not plain:
         folder = config.baseline or out / "supervised"
         if not config.baseline:
-            store(folder, config, train(config, plain, task, folder, seconds).scores)
-        baseline = stored(folder, config)["test"]
+            store(folder, config, SHARED, train(config, plain, task, folder, seconds).scores)
+        baseline = stored(folder, config, SHARED)["test"]
     with stage(seconds, "evaluation"):
         metrics, notes = measure(task, result, baseline)
     kept, test = len(task.labelled[0]), task.parts["test"]

@@ -30,12 +30,15 @@ from jaxmed.paradigms._ensemble import ensemble, member, member_key
 from jaxmed.paradigms._entropy import entropy_minimisation
 from jaxmed.paradigms._gradnorm import gradnorm
 from jaxmed.paradigms._heads import Head, with_heads
+from jaxmed.paradigms._l2_sp import l2_sp
+from jaxmed.paradigms._lora import lora, merge_lora
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
 from jaxmed.paradigms._mixing import cutmix, mixup
 from jaxmed.paradigms._mixmatch import mixmatch
 from jaxmed.paradigms._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms._pcgrad import pcgrad
 from jaxmed.paradigms._pi_model import pi_model
+from jaxmed.paradigms._pretrained import frozen, pretrained
 from jaxmed.paradigms._pseudo_label import pseudo_label
 from jaxmed.paradigms._soft_sharing import soft_sharing
 from jaxmed.paradigms._supervised import supervised
@@ -54,16 +57,21 @@ __all__ = [
     "cutmix",
     "ensemble",
     "entropy_minimisation",
+    "frozen",
     "gradnorm",
+    "l2_sp",
+    "lora",
     "mean_teacher",
     "member",
     "member_key",
+    "merge_lora",
     "mixmatch",
     "mixup",
     "multiple_instance",
     "pcgrad",
     "pi_model",
     "predict_with_teacher",
+    "pretrained",
     "pseudo_label",
     "soft_sharing",
     "supervised",
