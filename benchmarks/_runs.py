@@ -33,7 +33,10 @@ def gather(
     """
     runs = [_run(folder, metrics) for folder in folders]
     record = {"runs": runs, "published": dict(published or {}), "source": source, "note": note}
-    return {**record, "tables": {"runs": _runs_table(record), "machine": _machine_table(runs)}}
+    tables = {"runs": _runs_table(record), "machine": _machine_table(runs)}
+    if len(runs) > 1:
+        tables["summary"] = {**tables["runs"], "rows": tables["runs"]["rows"][len(runs) :]}
+    return {**record, "tables": tables}
 
 
 def _run(folder: Path, metrics: Sequence[str]) -> dict[str, Any]:
@@ -76,8 +79,9 @@ def _runs_table(record: Mapping[str, Any]) -> dict[str, list]:
 def _machine_table(runs: Sequence[Mapping[str, Any]]) -> dict[str, list]:
     """What the runs ran on, where they ran on one kind of machine."""
     first = runs[0]["environment"]
-    plain = {name: value for name, value in first.items() if not isinstance(value, dict | list)}
-    return {"head": ["machine", ""], "rows": [[name, value] for name, value in plain.items()]}
+    shown = {name: value for name, value in first.items() if not isinstance(value, dict)}
+    cells = {n: ", ".join(v) if isinstance(v, list) else v for n, v in shown.items()}
+    return {"head": ["machine", ""], "rows": [[name, cell] for name, cell in cells.items()]}
 
 
 def _interval(metric: Mapping[str, Any]) -> str:

@@ -29,3 +29,12 @@ def data_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("JAXMED_DATA names no folder of real data")
     return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked ``devices(n)`` where JAX has fewer, as on a machine with one GPU."""
+    for item in items:
+        needed = max((mark.args[0] for mark in item.iter_markers("devices")), default=1)
+        if needed > 1 and jax.device_count() < needed:
+            reason = f"needs {needed} devices, {jax.default_backend()} has {jax.device_count()}"
+            item.add_marker(pytest.mark.skip(reason))

@@ -185,5 +185,7 @@ def test_runs_of_an_experiment_become_one_record(tmp_path):
         ["mean ± standard deviation of 2 runs", "**0.850** ± 0.071", ""],
         ["published (a paper)", "0.860", ""],
     ]
+    assert record["tables"]["summary"]["rows"] == record["tables"]["runs"]["rows"][2:]
+    assert ["cores", 2] in record["tables"]["machine"]["rows"]
     with pytest.raises(ValueError, match="no \\['dice'\\]"):
         gather(folders, ["dice"])

@@ -86,8 +86,8 @@ def _whole(name: str):
 
 @cache
 def _in_jit(name: str):
-    """Compiled once per entry, on batches sharded over eight devices."""
-    mesh = jax.make_mesh((8,), ("batch",), axis_types=(AxisType.Auto,))
+    """Compiled once per entry, on batches sharded over eight devices, or all there are."""
+    mesh = jax.make_mesh((min(8, jax.device_count()),), ("batch",), axis_types=(AxisType.Auto,))
     rows = NamedSharding(mesh, PartitionSpec("batch"))
     from_batch = jax.jit(REGISTRY[name].metric.from_batch)
 

@@ -14,6 +14,8 @@ from jax.sharding import PartitionSpec as P
 from jaxmed import ops
 from jaxmed.ops import _conv_native as native
 
+pytestmark = pytest.mark.devices(8)
+
 
 @pytest.fixture(scope="module")
 def mesh():

@@ -117,7 +117,10 @@ def test_learners_keep_the_laws(name):
     check_learner(LEARNERS[name](single), make_batch((6, 6)))
 
 
-@pytest.mark.parametrize("strategy", ["unroll", "vmap", "scan", "shard"])
+@pytest.mark.parametrize(
+    "strategy",
+    ["unroll", "vmap", "scan", pytest.param("shard", marks=pytest.mark.devices(2))],
+)
 def test_a_member_is_the_single_learner_with_its_key(strategy):
     single = jm.learner(jm.from_linen(Tiny(dropout=0.3)), CLASSIFY, optax.adam(1e-2))
     mesh = None

@@ -163,6 +163,7 @@ def test_another_configuration(tree, saved, change, match):
         train.restore(saved, change(tree))
 
 
+@pytest.mark.devices(8)
 def test_shards(tmp_path, same):
     """Saved on eight devices, restored on two and on one."""
     state = {"w": jnp.arange(64.0).reshape(16, 4), "key": jax.random.key(3)}

@@ -22,6 +22,7 @@ from jaxmed import data, losses, train
 from jaxmed.core import from_functions
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.devices(8)
 
 
 @pytest.fixture(scope="module")

@@ -240,6 +240,7 @@ def test_another_configuration(run, toy):
         go_on(batches=toy.batches(size=4))
 
 
+@pytest.mark.devices(4)
 def test_resumed_on_other_devices(run, whole, same):
     _, go_on = run
     result = go_on(devices=4)
