@@ -2,12 +2,14 @@
 
 A *source* is anything with a length and an item that gives one example as a dict of arrays: a dict
 of arrays (`ArraySource`), a Grain or tfds source, a list. `batches` cuts a source into batches that
-are a pure function of the global step. `split` and `folds` are seeded, stratified and by patient.
+are a pure function of the global step; `bag_batches` does so for bags of
+different sizes. `split` and `folds` are seeded, stratified and by patient.
 Whatever is malformed gives one `DataError` that names the file and the rule; `check` lists all the
 faults of a data set at once. Nothing here imports JAX: this room runs on the host.
 """
 
 from jaxmed.data import phantoms
+from jaxmed.data._bags import BagBatches, bag_batches
 from jaxmed.data._batches import Batches, batches
 from jaxmed.data._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data._check import check
@@ -44,6 +46,7 @@ __all__ = [
     "MEDMNIST",
     "RULES",
     "ArraySource",
+    "BagBatches",
     "Batches",
     "ChecksumWarning",
     "DataError",
@@ -57,6 +60,7 @@ __all__ = [
     "Source",
     "Space",
     "as_source",
+    "bag_batches",
     "batches",
     "cache_root",
     "case_ids",

@@ -9,10 +9,15 @@ dict of named endpoints:
   from a trunk, which is a network made without `classes`;
 - `deep`: a tuple of logits, finest first, of a U-Net with deep supervision.
 
+The poolings of a bag's instances, which `jaxmed.paradigms.multiple_instance` takes by name, map
+`features` `(bags, instances, f)` and a `bag_mask` to endpoints of the bag.
+
 `dtype=jnp.bfloat16` computes in half precision with float32 parameters, statistics and logits.
 `remat=True` recomputes blocks in the backward pass. All convolutions are those of `jaxmed.ops`.
 """
 
+from jaxmed.networks._bag_pooling import AdditivePooling, AttentionPooling, SimplePooling
+from jaxmed.networks._bag_relations import DualStreamPooling, TransformerPooling
 from jaxmed.networks._cnn import CNN, cnn
 from jaxmed.networks._convolution import (
     Conv,
@@ -31,16 +36,21 @@ from jaxmed.networks._unet_plan import UNetPlan, plan_unet
 __all__ = [
     "CNN",
     "MLP",
+    "AdditivePooling",
+    "AttentionPooling",
     "BatchNorm",
     "ClassificationHead",
     "Conv",
     "ConvTranspose",
+    "DualStreamPooling",
     "GroupNorm",
     "InstanceNorm",
     "NoNorm",
     "ProjectionHead",
     "ResNet",
     "SegmentationHead",
+    "SimplePooling",
+    "TransformerPooling",
     "UNet",
     "UNetPlan",
     "cnn",

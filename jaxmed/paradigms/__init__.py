@@ -4,6 +4,7 @@
 transform               from -> to               what it is
 ======================  =======================  ==========================================
 :func:`with_heads`      Network -> Network       named heads on one trunk (hard sharing)
+:func:`multiple_instance`  Network -> Network    bags of instances, pooled
 :func:`supervised`      loss -> Objective        targets in the batch
 :func:`weighted`        Objectives -> Objective  a weighted sum
 :func:`augmented`       Objective -> Objective   each batch seen augmented, inside the step
@@ -19,11 +20,13 @@ from jaxmed.paradigms._augmented import augmented
 from jaxmed.paradigms._ensemble import ensemble, member, member_key
 from jaxmed.paradigms._heads import Head, with_heads
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
+from jaxmed.paradigms._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms._pseudo_label import pseudo_label
 from jaxmed.paradigms._supervised import supervised
 from jaxmed.paradigms._weighted import weighted
 
 __all__ = [
+    "BAG",
     "Head",
     "alternate",
     "augmented",
@@ -31,6 +34,7 @@ __all__ = [
     "mean_teacher",
     "member",
     "member_key",
+    "multiple_instance",
     "predict_with_teacher",
     "pseudo_label",
     "supervised",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Batch, Key, Network, Objective, stateless
+from jaxmed.core import Batch, Inputs, Key, Network, Objective, pick, stateless
 from jaxmed.paradigms import weighted
 from jaxmed.testing._law import Laws, assert_close, assert_finite, assert_like, assert_same
 
@@ -16,7 +16,7 @@ def check_objective(
     batch: Batch,
     *,
     key: Key | None = None,
-    inputs: str = "image",
+    inputs: Inputs = "image",
     rtol: float = 1e-4,
 ) -> list[str]:
     """Check that an objective keeps the laws of :class:`jaxmed.core.Objective`.
@@ -27,7 +27,7 @@ def check_objective(
         batch: what it looks at. If it has a ``weight``, what stands in rows of weight 0 must not
             matter (checked where the network keeps no running statistics).
         key: where randomness comes from; ``jax.random.key(0)`` if absent.
-        inputs: the batch's array by which the network is initialised.
+        inputs: the batch's array by which the network is initialised, or several.
         rtol: relative tolerance between programs that ought to agree.
 
     Returns:
@@ -47,7 +47,7 @@ def check_objective(
     """
     key = jax.random.key(0) if key is None else key
     law = Laws("the objective")
-    net_params, net_state = jax.jit(network.init)(key, batch[inputs])
+    net_params, net_state = jax.jit(network.init)(key, pick(batch, inputs))
 
     @jax.jit
     def initialised():
