@@ -17,12 +17,18 @@ transform               from -> to               what it is
 
 from jaxmed.paradigms._alternate import alternate
 from jaxmed.paradigms._augmented import augmented
+from jaxmed.paradigms._cross_stitch import cross_stitch
 from jaxmed.paradigms._ensemble import ensemble, member, member_key
+from jaxmed.paradigms._gradnorm import gradnorm
 from jaxmed.paradigms._heads import Head, with_heads
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
 from jaxmed.paradigms._multiple_instance import BAG, multiple_instance
+from jaxmed.paradigms._pcgrad import pcgrad
 from jaxmed.paradigms._pseudo_label import pseudo_label
+from jaxmed.paradigms._soft_sharing import soft_sharing
 from jaxmed.paradigms._supervised import supervised
+from jaxmed.paradigms._towers import towers
+from jaxmed.paradigms._uncertainty import uncertainty_weighted
 from jaxmed.paradigms._weighted import weighted
 
 __all__ = [
@@ -30,14 +36,20 @@ __all__ = [
     "Head",
     "alternate",
     "augmented",
+    "cross_stitch",
     "ensemble",
+    "gradnorm",
     "mean_teacher",
     "member",
     "member_key",
     "multiple_instance",
+    "pcgrad",
     "predict_with_teacher",
     "pseudo_label",
+    "soft_sharing",
     "supervised",
+    "towers",
+    "uncertainty_weighted",
     "weighted",
     "with_heads",
 ]
