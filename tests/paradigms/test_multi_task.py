@@ -60,7 +60,7 @@ def gradients_of(network, params, batch, names):
     def one(name):
         def value(net):
             out = network.apply(
-                net, {"trunk": {}, "heads": dict.fromkeys(TASKS, {})}, batch["image"]
+                net, {"trunk": {}, "heads": {task: {} for task in TASKS}}, batch["image"]
             )
             error = jnp.square(out[0][name] - batch[name]).mean(1)
             return (error * batch["weight"]).sum() / batch["weight"].sum()
