@@ -26,10 +26,14 @@ from jaxmed.networks._convolution import (
     he_fan_out,
     torch_uniform,
 )
+from jaxmed.networks._efficientnet import EfficientNet, efficientnet_lite0
 from jaxmed.networks._heads import ClassificationHead, ProjectionHead, SegmentationHead
+from jaxmed.networks._imagenet import imagenet_lite0
 from jaxmed.networks._mlp import MLP, mlp
+from jaxmed.networks._name_map import from_tensors, inflate
 from jaxmed.networks._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
 from jaxmed.networks._resnet import ResNet, resnet18, resnet34, resnet50
+from jaxmed.networks._tensor_files import read_tensors
 from jaxmed.networks._unet import UNet, unet
 from jaxmed.networks._unet_plan import UNetPlan, plan_unet
 
@@ -43,6 +47,7 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "DualStreamPooling",
+    "EfficientNet",
     "GroupNorm",
     "InstanceNorm",
     "NoNorm",
@@ -54,11 +59,16 @@ __all__ = [
     "UNet",
     "UNetPlan",
     "cnn",
+    "efficientnet_lite0",
+    "from_tensors",
     "he_fan_in",
     "he_fan_out",
+    "imagenet_lite0",
+    "inflate",
     "make_norm",
     "mlp",
     "plan_unet",
+    "read_tensors",
     "resnet18",
     "resnet34",
     "resnet50",

@@ -21,9 +21,12 @@ from jaxmed.paradigms._cross_stitch import cross_stitch
 from jaxmed.paradigms._ensemble import ensemble, member, member_key
 from jaxmed.paradigms._gradnorm import gradnorm
 from jaxmed.paradigms._heads import Head, with_heads
+from jaxmed.paradigms._l2_sp import l2_sp
+from jaxmed.paradigms._lora import lora, merge_lora
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
 from jaxmed.paradigms._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms._pcgrad import pcgrad
+from jaxmed.paradigms._pretrained import frozen, pretrained
 from jaxmed.paradigms._pseudo_label import pseudo_label
 from jaxmed.paradigms._soft_sharing import soft_sharing
 from jaxmed.paradigms._supervised import supervised
@@ -38,13 +41,18 @@ __all__ = [
     "augmented",
     "cross_stitch",
     "ensemble",
+    "frozen",
     "gradnorm",
+    "l2_sp",
+    "lora",
     "mean_teacher",
     "member",
     "member_key",
+    "merge_lora",
     "multiple_instance",
     "pcgrad",
     "predict_with_teacher",
+    "pretrained",
     "pseudo_label",
     "soft_sharing",
     "supervised",
