@@ -19,14 +19,17 @@ from jaxmed.paradigms._alternate import alternate
 from jaxmed.paradigms._augmented import augmented
 from jaxmed.paradigms._cross_stitch import cross_stitch
 from jaxmed.paradigms._ensemble import ensemble, member, member_key
+from jaxmed.paradigms._episodic import EPISODE, matching, prototypical
 from jaxmed.paradigms._gradnorm import gradnorm
 from jaxmed.paradigms._heads import Head, with_heads
 from jaxmed.paradigms._l2_sp import l2_sp
 from jaxmed.paradigms._lora import lora, merge_lora
+from jaxmed.paradigms._maml import maml
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
 from jaxmed.paradigms._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms._pcgrad import pcgrad
 from jaxmed.paradigms._pretrained import frozen, pretrained
+from jaxmed.paradigms._prototype_segmenter import MASKED_EPISODE, prototype_segmenter
 from jaxmed.paradigms._pseudo_label import pseudo_label
 from jaxmed.paradigms._soft_sharing import soft_sharing
 from jaxmed.paradigms._supervised import supervised
@@ -36,6 +39,8 @@ from jaxmed.paradigms._weighted import weighted
 
 __all__ = [
     "BAG",
+    "EPISODE",
+    "MASKED_EPISODE",
     "Head",
     "alternate",
     "augmented",
@@ -45,6 +50,8 @@ __all__ = [
     "gradnorm",
     "l2_sp",
     "lora",
+    "maml",
+    "matching",
     "mean_teacher",
     "member",
     "member_key",
@@ -53,6 +60,8 @@ __all__ = [
     "pcgrad",
     "predict_with_teacher",
     "pretrained",
+    "prototype_segmenter",
+    "prototypical",
     "pseudo_label",
     "soft_sharing",
     "supervised",
