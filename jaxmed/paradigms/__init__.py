@@ -28,10 +28,12 @@ from jaxmed.paradigms._cross_pseudo import cross_pseudo
 from jaxmed.paradigms._cross_stitch import cross_stitch
 from jaxmed.paradigms._ensemble import ensemble, member, member_key
 from jaxmed.paradigms._entropy import entropy_minimisation
+from jaxmed.paradigms._episodic import EPISODE, matching, prototypical
 from jaxmed.paradigms._gradnorm import gradnorm
 from jaxmed.paradigms._heads import Head, with_heads
 from jaxmed.paradigms._l2_sp import l2_sp
 from jaxmed.paradigms._lora import lora, merge_lora
+from jaxmed.paradigms._maml import maml
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
 from jaxmed.paradigms._mixing import cutmix, mixup
 from jaxmed.paradigms._mixmatch import mixmatch
@@ -39,6 +41,7 @@ from jaxmed.paradigms._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms._pcgrad import pcgrad
 from jaxmed.paradigms._pi_model import pi_model
 from jaxmed.paradigms._pretrained import frozen, pretrained
+from jaxmed.paradigms._prototype_segmenter import MASKED_EPISODE, prototype_segmenter
 from jaxmed.paradigms._pseudo_label import pseudo_label
 from jaxmed.paradigms._soft_sharing import soft_sharing
 from jaxmed.paradigms._supervised import supervised
@@ -49,6 +52,8 @@ from jaxmed.paradigms._weighted import weighted
 
 __all__ = [
     "BAG",
+    "EPISODE",
+    "MASKED_EPISODE",
     "Head",
     "alternate",
     "augmented",
@@ -61,6 +66,8 @@ __all__ = [
     "gradnorm",
     "l2_sp",
     "lora",
+    "maml",
+    "matching",
     "mean_teacher",
     "member",
     "member_key",
@@ -72,6 +79,8 @@ __all__ = [
     "pi_model",
     "predict_with_teacher",
     "pretrained",
+    "prototype_segmenter",
+    "prototypical",
     "pseudo_label",
     "soft_sharing",
     "supervised",

@@ -275,6 +275,7 @@ def mixed_batch(spatial, size: int = 8) -> dict:
         ),
         "weight": np.where(row == size - 1, 0, 1).astype(np.float32),
     }
+    batch |= {"unlabelled": batch["image"], "weight_unlabelled": batch["weight"]}
     return jax.tree.map(jnp.asarray, batch)
 
 
@@ -282,7 +283,7 @@ WEIGHINGS = {
     "uncertainty": lambda base: uncertain(base, regression=("age",)),
     "gradnorm": gradnorm,
     "pcgrad": pcgrad,
-    "teacher of pcgrad": lambda base: jm.mean_teacher(pcgrad(base), output="grade", inputs="image"),
+    "teacher of pcgrad": lambda base: jm.mean_teacher(pcgrad(base), output="grade"),
 }
 SLOW = pytest.mark.slow
 
