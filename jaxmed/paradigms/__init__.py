@@ -16,6 +16,13 @@ transform                            from -> to               what it is
 :func:`entropy_minimisation`         Objective -> Objective   decided about unlabelled images
 :func:`cross_pseudo`                 Objective -> Objective   two networks that teach each other
 :func:`mixmatch`                     view -> Objective        given and guessed labels, mixed
+:func:`simclr`                       view -> Objective        views against the batch
+:func:`supervised_contrast`          view -> Objective        classes against the batch
+:func:`dense_contrast`               view -> Objective        places against the image
+:func:`moco`                         view -> Objective        views against a queue
+:func:`vicreg`                       view -> Objective        agree, vary, do not repeat
+:func:`barlow_twins`                 view -> Objective        correlation is the identity
+:func:`dino`                         view -> Objective        answers of one's own average
 :func:`ensemble`                     Learner -> Learner       independent members as one program
 :func:`alternate`                    Learners -> Learner      players that take turns
 :func:`multiple_instance`            Network -> Network       bags of instances, pooled
@@ -24,8 +31,14 @@ transform                            from -> to               what it is
 
 from jaxmed.paradigms._alternate import alternate
 from jaxmed.paradigms._augmented import augmented
+from jaxmed.paradigms._autoencoder import autoencoder, inpainting
+from jaxmed.paradigms._byol import byol, simsiam
+from jaxmed.paradigms._context import jigsaw, relative_position
 from jaxmed.paradigms._cross_pseudo import cross_pseudo
 from jaxmed.paradigms._cross_stitch import cross_stitch
+from jaxmed.paradigms._decorrelation import barlow_twins, vicreg
+from jaxmed.paradigms._dense_contrast import dense_contrast
+from jaxmed.paradigms._dino import PrototypeHead, dino
 from jaxmed.paradigms._ensemble import ensemble, member, member_key
 from jaxmed.paradigms._entropy import entropy_minimisation
 from jaxmed.paradigms._episodic import EPISODE, matching, prototypical
@@ -34,15 +47,19 @@ from jaxmed.paradigms._heads import Head, with_heads
 from jaxmed.paradigms._l2_sp import l2_sp
 from jaxmed.paradigms._lora import lora, merge_lora
 from jaxmed.paradigms._maml import maml
+from jaxmed.paradigms._masked_autoencoder import masked_autoencoder
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
 from jaxmed.paradigms._mixing import cutmix, mixup
 from jaxmed.paradigms._mixmatch import mixmatch
+from jaxmed.paradigms._moco import moco
 from jaxmed.paradigms._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms._pcgrad import pcgrad
 from jaxmed.paradigms._pi_model import pi_model
 from jaxmed.paradigms._pretrained import frozen, pretrained
 from jaxmed.paradigms._prototype_segmenter import MASKED_EPISODE, prototype_segmenter
 from jaxmed.paradigms._pseudo_label import pseudo_label
+from jaxmed.paradigms._rotation import rotation
+from jaxmed.paradigms._simclr import simclr, supervised_contrast
 from jaxmed.paradigms._soft_sharing import soft_sharing
 from jaxmed.paradigms._supervised import supervised
 from jaxmed.paradigms._towers import towers
@@ -55,18 +72,27 @@ __all__ = [
     "EPISODE",
     "MASKED_EPISODE",
     "Head",
+    "PrototypeHead",
     "alternate",
     "augmented",
+    "autoencoder",
+    "barlow_twins",
+    "byol",
     "cross_pseudo",
     "cross_stitch",
     "cutmix",
+    "dense_contrast",
+    "dino",
     "ensemble",
     "entropy_minimisation",
     "frozen",
     "gradnorm",
+    "inpainting",
+    "jigsaw",
     "l2_sp",
     "lora",
     "maml",
+    "masked_autoencoder",
     "matching",
     "mean_teacher",
     "member",
@@ -74,6 +100,7 @@ __all__ = [
     "merge_lora",
     "mixmatch",
     "mixup",
+    "moco",
     "multiple_instance",
     "pcgrad",
     "pi_model",
@@ -82,11 +109,17 @@ __all__ = [
     "prototype_segmenter",
     "prototypical",
     "pseudo_label",
+    "relative_position",
+    "rotation",
+    "simclr",
+    "simsiam",
     "soft_sharing",
     "supervised",
+    "supervised_contrast",
     "towers",
     "uncertainty_aware_teacher",
     "uncertainty_weighted",
+    "vicreg",
     "weighted",
     "with_heads",
 ]
