@@ -5,9 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+import jaxmed as jm
 from jaxmed.data import ArraySource
+from jaxmed.paradigms import member_key
+
+
+def replicates(learner: jm.Learner, n: int, strategy: str) -> jm.Learner:
+    """An ensemble whose members have batches of their own, and are made by one small program.
+
+    `ensemble` makes its members one by one, which is a program n times as long to compile; mapped,
+    the same keys draw the same numbers.
+    """
+    many = jm.ensemble(learner, n, strategy=strategy, own_batches=True)
+
+    def init(key, batch):
+        keys = jnp.stack([member_key(key, i) for i in range(n)])
+        state = jax.vmap(learner.init)(keys, batch)
+        return state._replace(step=state.step[0])
+
+    return many._replace(init=init)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _draws import Draws
+from _draws import Draws, replicates
 from _few_labels import Task, parted, unlabelled_only
 from _paradigm_rows import Row, Setting
 
@@ -24,6 +24,9 @@ PRETRAINED = (
     "row", "dataset", "seeds", "seed", "network", "size", "pretrain_steps", "pretrain_batch",
     "learning_rate", "compute",
 )  # fmt: skip
+
+
+LITE0 = 112  # Side to which images are enlarged, about, for a network made for 224.
 
 
 class Trained(NamedTuple):
@@ -54,7 +57,11 @@ def train(config: Any, row: Row, task: Task, out: Path, seconds: dict[str, float
         with stage(seconds, "pretraining"):
             pretrained, features = _pretrained(config, row, task, out / "pretrain")
     head = jm.from_linen(ClassificationHead(len(task.classes)))
-    network = jm.with_heads(_trunk(config), {"logits": head})
+    trunk = _trunk(config)
+    if row.trunk is not None:
+        trunk = row.trunk(trunk)
+        features = _start_features(trunk, config, task)
+    network = jm.with_heads(trunk, {"logits": head})
     objective = parted(row.objective(_setting(config.steps, _shares(task))), config.batch)
 
     def single(network: jm.Network) -> jm.Learner:
@@ -115,6 +122,12 @@ def _pretrained(
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.savez(kept, **flatten_paths(trunk._asdict()))
 
+    return trunk, _features(network, trunk, task)
+
+
+def _features(network: jm.Network, trunk: Trunk, task: Task) -> dict[str, np.ndarray]:
+    """Features (seeds, cases, f) of the training and the test images."""
+
     @jax.jit
     def look(trunk: Trunk, images):
         return jax.vmap(lambda t: network.apply(t.params, t.state, images)[0]["features"])(trunk)
@@ -131,7 +144,7 @@ def _pretrained(
         )
         for part in ("train", "test")
     }
-    return trunk, features
+    return features
 
 
 def _begin(
@@ -159,12 +172,42 @@ def _begin(
 
 
 def _replicates(config: Any, learner: jm.Learner) -> jm.Learner:
-    return jm.ensemble(learner, config.seeds, strategy=config.strategy, own_batches=True)
+    return replicates(learner, config.seeds, config.strategy)
 
 
 def _trunk(config: Any) -> jm.Network:
-    make = {"small": jm.networks.resnet8, "resnet18": jm.networks.resnet18}[config.network]
-    return jm.from_linen(make(dtype=config.compute))
+    make = {
+        "small": jm.networks.resnet8,
+        "resnet18": jm.networks.resnet18,
+        "lite0": jm.networks.efficientnet_lite0,
+    }[config.network]
+    network = jm.from_linen(make(dtype=config.compute))
+    return _enlarged(network, config.size) if config.network == "lite0" else network
+
+
+def _enlarged(network: jm.Network, size: int) -> jm.Network:
+    """A network for colour photographs on small, perhaps grey images.
+
+    Images in [-1, 1] are what EfficientNet-Lite expects of pixels, to a part in 250.
+    """
+    factor = max(1, round(LITE0 / size))
+
+    def seen(images):
+        images = jm.ops.upsample(images, factor) if factor > 1 else images
+        return jnp.broadcast_to(images, (*images.shape[:-1], 3))
+
+    def apply(params, state, inputs, *, key=None, train=False):
+        return network.apply(params, state, seen(inputs), key=key, train=train)
+
+    return jm.Network(lambda key, inputs: network.init(key, seen(inputs)), apply)
+
+
+def _start_features(trunk: jm.Network, config: Any, task: Task) -> dict[str, np.ndarray]:
+    """What a given trunk makes of the images before anything is learned, the same for all seeds."""
+    images = task.parts["train"].arrays["image"]
+    params, state = jax.jit(trunk.init)(jax.random.key(config.seed), images[:1])
+    many = lambda leaf: jnp.broadcast_to(leaf, (config.seeds, *leaf.shape))  # noqa: E731
+    return _features(trunk, Trunk(*jax.tree.map(many, (params, state))), task)
 
 
 def _shares(task: Task) -> tuple[float, ...]:

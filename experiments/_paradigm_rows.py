@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jaxmed as jm
 from jaxmed.augment import Augmentation
-from jaxmed.core import Objective
+from jaxmed.core import Network, Objective
 
 
 class Setting(NamedTuple):
@@ -42,6 +42,7 @@ class Row(NamedTuple):
         paper: the source.
         objective: of the labelled phase.
         pretrain: of a phase before it, on the trunk alone and without labels.
+        trunk: another start of the trunk, or another share of it that learns.
         teacher: whether the averaged teacher predicts.
     """
 
@@ -49,6 +50,7 @@ class Row(NamedTuple):
     paper: str
     objective: Callable[[Setting], Objective] = lambda s: s.supervised
     pretrain: Callable[[Setting], Objective] | None = None
+    trunk: Callable[[Network], Network] | None = None
     teacher: bool = False
 
 
@@ -179,3 +181,33 @@ ROWS |= {
         pretrain=lambda s: jm.paradigms.simclr(s.strong),
     ),
 }
+
+
+def _imagenet(trunk: Network) -> Network:
+    """An EfficientNet-Lite0 begun with its ImageNet weights."""
+    return jm.paradigms.pretrained(
+        trunk, *jm.networks.imagenet_lite0(), only="^(?!head)", strict=False
+    )
+
+
+# These want `--network lite0`.
+TRANSFER = {
+    "imagenet": Row("transfer", "ImageNet weights, all fine-tuned", trunk=_imagenet),
+    "imagenet_frozen": Row(
+        "transfer",
+        "ImageNet weights, the head alone trained",
+        trunk=lambda trunk: jm.paradigms.frozen(_imagenet(trunk), evaluate=True),
+    ),
+    "imagenet_l2_sp": Row(
+        "transfer",
+        "ImageNet weights as the prior, Li et al. 2018",
+        lambda s: jm.paradigms.l2_sp(s.supervised, only="^trunk/"),
+        trunk=_imagenet,
+    ),
+    "imagenet_lora": Row(
+        "transfer",
+        "low-rank changes of ImageNet weights, Hu et al. 2022",
+        trunk=lambda trunk: jm.paradigms.lora(_imagenet(trunk), rank=4),
+    ),
+}
+ROWS |= TRANSFER

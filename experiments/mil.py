@@ -24,7 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _draws import Draws
+from _draws import Draws, replicates
 from _heat import heat_maps
 
 import jaxmed as jm
@@ -198,7 +198,7 @@ def train(config: Config, bags: Bags, kept: list[np.ndarray], out: Path) -> Any:
         weight_decay=config.weight_decay,
     )  # fmt: skip
     single = jm.learner(network(config, bags.table), objective, optimizer, inputs=BAG)
-    learner = jm.ensemble(single, members, strategy=config.strategy, own_batches=True)
+    learner = replicates(single, members, config.strategy)
     result = jm.fit(
         learner, draws, seed=config.seed, epochs=config.epochs, monitor="train/loss", mode="min",
         out=out if config.checkpoints else None, compile_epochs=True,

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from _draws import Draws
+from _draws import Draws, replicates
 from _kept import store, stored
 
 import jaxmed as jm
@@ -186,7 +186,7 @@ def train(config: Config, source: ArraySource, kept: list[np.ndarray], out: Path
         "adamw", config.learning_rate, schedule="cosine", steps=config.steps, weight_decay=1e-4
     )
     single = jm.learner(network(config, source[0]["image"].shape[0]), objective(config), optimizer)
-    learner = jm.ensemble(single, len(kept), strategy=config.strategy, own_batches=True)
+    learner = replicates(single, len(kept), config.strategy)
     draws = Draws(source, tuple(kept), (config.batch, 0), min(100, config.steps), config.seed)
     result = jm.fit(
         learner, draws, seed=config.seed, steps=config.steps, monitor="train/loss", mode="min",

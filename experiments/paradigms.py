@@ -27,7 +27,7 @@ from _few_labels import read
 from _few_measure import measure
 from _few_train import train
 from _kept import store, stored
-from _paradigm_rows import ROWS
+from _paradigm_rows import ROWS, TRANSFER
 
 from jaxmed.data import subset
 from jaxmed.report import Results, Scores, split_sizes, stage
@@ -43,7 +43,8 @@ class Config:
         labels: share of the training labels that are kept.
         seeds: how many replicates.
         seed: the first; the others follow.
-        network: a ResNet-8 (fast on a CPU), or a ResNet-18.
+        network: a ResNet-8 (fast on a CPU), a ResNet-18, or an EfficientNet-Lite0, which sees
+            images enlarged, and which the rows of ImageNet want.
         size: side of the images.
         steps: of the labelled phase, the baseline's too.
         pretrain_steps: of the phase before it, in self-supervised rows.
@@ -64,7 +65,7 @@ class Config:
     labels: float = 0.1
     seeds: int = 3
     seed: int = 0
-    network: Literal["small", "resnet18"] = "small"
+    network: Literal["small", "resnet18", "lite0"] = "small"
     size: int = 28
     steps: int = 600
     pretrain_steps: int = 1000
@@ -91,6 +92,8 @@ def run(config: Config, out: Path) -> Results:
     """Train the row and, where it is not at hand, the baseline; measure both on the test set."""
     if config.row not in ROWS:
         raise ValueError(f"no row is called {config.row!r}; there are {', '.join(ROWS)}")
+    if config.row in TRANSFER and config.network != "lite0":
+        raise ValueError(f"row {config.row} is of EfficientNet-Lite0: --network lite0")
     row, plain = ROWS[config.row], ROWS["supervised"]
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
@@ -133,7 +136,7 @@ def run(config: Config, out: Path) -> Results:
 
 
 GRID = {
-    "row": tuple(ROWS),
+    "row": tuple(name for name in ROWS if name not in TRANSFER),
     "dataset": ("breastmnist", "retinamnist"),
     "labels": ("0.05", "0.1", "0.2"),
 }
