@@ -42,7 +42,7 @@ class Config:
     Args:
         method: `single`: a network for each task; else one network, the losses weighed by a
             constant, by uncertainty, by GradNorm or by PCGrad.
-        data: the folder kaggle_3m, by default in JAXMED_DATA.
+        data: the folder kaggle_3m, by default in JAXMED_DATA; or a file of `small` slices.
         folds: by patient.
         seeds: cross-validations, each of other folds and parameters.
         seed: the first.
@@ -135,19 +135,35 @@ def run(config: Config, out: Path) -> Results:
 
 
 def read(config: Config) -> ArraySource:
-    """All slices in memory, made smaller; an image's channels each of mean 0 and deviation 1."""
-    source = in_memory(lgg_mri(config.data or jm.data.data_root() / "lgg_mri" / "kaggle_3m"))
-    image, mask, k = source.arrays["image"], source.arrays["mask"], config.shrink
-    n, height, width, channels = image.shape
-    blocks = (n, height // k, k, width // k, k)
-    small = image.reshape(*blocks, channels).mean((2, 4))
-    mean, deviation = small.mean((1, 2), keepdims=True), small.std((1, 2), keepdims=True)
-    arrays = {
-        **source.arrays,
-        "image": ((small - mean) / np.maximum(deviation, 1e-6)).astype(np.float32),
-        "mask": (mask.reshape(blocks).mean((2, 4)) >= 0.5).astype(np.int32),
+    """All slices in memory, an image's channels each of mean 0 and deviation 1."""
+    path = config.data or jm.data.data_root() / "lgg_mri" / "kaggle_3m"
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file}
+    else:
+        arrays = small(in_memory(lgg_mri(path)), config.shrink)
+    groups = tuple(arrays.pop("groups").tolist())
+    image = arrays["image"].astype(np.float32)
+    mean, deviation = image.mean((1, 2), keepdims=True), image.std((1, 2), keepdims=True)
+    arrays |= {
+        "image": (image - mean) / np.maximum(deviation, 1e-3),
+        "mask": arrays["mask"].astype(np.int32),
     }
-    return ArraySource(arrays, source.case_ids, source.groups, source.classes)
+    return ArraySource(arrays, groups=groups, classes=("background", "tumour"))
+
+
+def small(source: ArraySource, shrink: int) -> dict[str, np.ndarray]:
+    """Slices made smaller, still of 8 bits: `numpy.savez` of it is a file that `--data` takes."""
+    image, mask = source.arrays["image"], source.arrays["mask"]
+    n, height, width, channels = image.shape
+    blocks = (n, height // shrink, shrink, width // shrink, shrink)
+    return {
+        "image": np.round(255 * image.reshape(*blocks, channels).mean((2, 4))).astype(np.uint8),
+        "mask": (mask.reshape(blocks).mean((2, 4)) >= 0.5).astype(np.uint8),
+        "grade": source.arrays["grade"],
+        "death": source.arrays["death"],
+        "groups": np.array(source.groups),
+    }
 
 
 def network(config: Config, side: int) -> Network:
