@@ -188,7 +188,7 @@ def packed(path: Path) -> ListSource:
         arrays = {name: file[name] for name in file}
     ends = np.cumsum(arrays.pop("sizes"))
     bags = [
-        {name: part for name, part in zip(arrays, parts)}
+        dict(zip(arrays, parts))
         for parts in zip(*(np.split(array, ends[:-1]) for array in arrays.values()))
     ]
     for bag in bags:
