@@ -6,9 +6,9 @@
 A network learns from the labelled training images of the source. On the test images of the target
 it is then given episodes: a few labelled images of each class (shots), and others to classify.
 `probe` trains the same trunk by plain cross-entropy on as many images, and fits logistic regression
-to the features of each episode's support; the others learn by episodes of the source. With source and
-target alike the classes are the same and the images new; else the classes are new as well. All seeds
-train as one program, and nothing is selected.
+to the features of each episode's support; the others learn by episodes of the source. With source
+and target alike the classes are the same and the images new; else the classes are new as well. All
+seeds train as one program, and nothing is selected.
 
 `accuracy`: mean over seeds and episodes; `accuracy/difference` to the probe, paired by seed and
 episode. Episodes share images, so that intervals over episodes are somewhat too narrow.
@@ -254,9 +254,8 @@ def train(config: Config, source: ArraySource, ways: int, out: Path) -> Any:
     optimizer = jm.train.optimizer(
         "adamw", config.learning_rate, schedule="cosine", steps=config.steps, weight_decay=1e-4
     )
-    single = jm.learner(net, objective, optimizer, inputs="image")
-    if config.method != "probe":
-        single = jm.learner(_from_rows(net, ways, config), objective, optimizer, inputs="image")
+    begun = net if config.method == "probe" else _from_rows(net, ways, config)
+    single = jm.learner(begun, objective, optimizer)
     result = jm.fit(
         replicates(single, config.seeds, config.strategy), draws, seed=config.seed,
         steps=config.steps, monitor="train/loss", mode="min",
