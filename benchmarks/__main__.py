@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import _grid, _tables
 from benchmarks._case import Options
+from benchmarks._grid_record import gather_grid, read_runs
 from benchmarks._record import RESULTS, environment, now, save
 from benchmarks._runs import gather
 
@@ -58,6 +59,18 @@ def main(arguments: list[str] | None = None) -> int:
     runs.add_argument("--note", default="", help="what a reader must know")
     grid = commands.add_parser("grid", help="many runs of an experiment, in parallel, resumable")
     _grid.add_arguments(grid)
+    record = commands.add_parser("grid-record", help="one record of a grid's finished runs")
+    record.add_argument("record", help="its name in benchmarks/results")
+    record.add_argument("files", nargs="+", type=Path, metavar="RUNS.jsonl")
+    record.add_argument("--experiment", help="whose GRID gives the order of rows and columns")
+    record.add_argument("--rows", required=True, metavar="FIELD")
+    record.add_argument("--columns", metavar="FIELD")
+    record.add_argument("--by", metavar="FIELD", help="a table for each of its values")
+    record.add_argument("--metric", action="append", required=True, help="may be repeated")
+    record.add_argument("--only", action="append", default=[], metavar="FIELD=VALUE")
+    record.add_argument("--published", action="append", default=[], metavar="TABLE=VALUE")
+    record.add_argument("--source", default="", help="where that was published")
+    record.add_argument("--note", default="", help="what a reader must know")
     commands.add_parser("_grid").add_argument("settings")
     memory = commands.add_parser("_memory")
     for name in ("suite", "case", "side"):
@@ -68,6 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _run_tables(given.write)
     if given.command == "runs":
         return _gather_runs(given)
+    if given.command == "grid-record":
+        return _gather_grid(given)
     if given.command == "grid":
         return _grid.run(given)
     if given.command == "_grid":
@@ -89,6 +104,36 @@ def _gather_runs(given: argparse.Namespace) -> int:
         given.folders,
         given.metric,
         published={name: float(value) for name, value in published.items()},
+        source=given.source,
+        note=given.note,
+    )
+    save(RESULTS / f"{given.record}.json", record)
+    return 0
+
+
+def _gather_grid(given: argparse.Namespace) -> int:
+    only = dict(pair.split("=", 1) for pair in given.only)
+    runs = [
+        run
+        for run in read_runs(given.files)
+        if all(str(run["config"].get(name)) == value for name, value in only.items())
+    ]
+    if not runs:
+        raise SystemExit(f"no run has {only}")
+    order = {}
+    if given.experiment:
+        from jaxmed.cli import _experiment
+
+        loaded = _experiment.load(given.experiment)
+        order = getattr(sys.modules[loaded.run.__module__], "GRID", {})
+    record = gather_grid(
+        runs,
+        rows=given.rows,
+        columns=given.columns,
+        by=given.by,
+        metrics=given.metric,
+        order=order,
+        published={k: float(v) for k, v in (pair.split("=", 1) for pair in given.published)},
         source=given.source,
         note=given.note,
     )

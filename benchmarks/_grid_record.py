@@ -1,0 +1,144 @@
+"""The record of a grid: its finished runs, and tables of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+_METRIC = ("value", "lower", "upper", "level", "n", "unit", "method", "notes", "runs")
+
+
+def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The runs of one or several `runs.jsonl`; a later one of the same name counts.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if there is no whole line.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        for line in path.read_text().splitlines():
+            try:
+                run = json.loads(line)
+            except ValueError:  # cut short by the end of its process
+                continue
+            found[run["name"]] = run
+    if not found:
+        raise ValueError(f"no finished run in {', '.join(map(str, paths))}")
+    return list(found.values())
+
+
+def gather_grid(
+    runs: Sequence[Mapping[str, Any]],
+    *,
+    rows: str,
+    metrics: Sequence[str],
+    columns: str | None = None,
+    by: str | None = None,
+    order: Mapping[str, Sequence[str]] | None = None,
+    published: Mapping[str, float] | None = None,
+    source: str = "",
+    note: str = "",
+) -> dict[str, Any]:
+    """One record of a grid, with a table for each value of a setting.
+
+    Args:
+        runs: as `read_runs` gives them.
+        rows: the setting that differs from row to row.
+        metrics: the columns, for each value of `columns`.
+        columns: a setting, if there is one.
+        by: the setting of which each value has a table of that name; else the table is `runs`.
+        order: values of settings in the order wanted; others follow.
+        published: by table, the number of the first metric to compare with.
+        source: where it was published.
+        note: what a reader of the tables must know.
+
+    Returns:
+        The record. A metric is shown with the standard deviation of its replicates; one whose name
+        ends in `/difference` with its interval, bold if that leaves out 0.
+
+    Raises:
+        ValueError: if a run lacks one of the settings.
+    """
+    wanted = [name for name in (rows, columns, by) if name]
+    for run in runs:
+        if missing := [name for name in wanted if name not in run["config"]]:
+            raise ValueError(f"{run['name']} has no setting {missing}: {sorted(run['config'])}")
+    order = order or {}
+
+    def values(name: str | None) -> list[Any]:
+        if name is None:
+            return [None]
+        there = list(dict.fromkeys(run["config"][name] for run in runs))
+        first = [str(value) for value in order.get(name, ())]
+        known = sorted(
+            (v for v in there if str(v) in first), key=lambda value: first.index(str(value))
+        )
+        return [*known, *sorted((v for v in there if str(v) not in first), key=str)]
+
+    tables = {}
+    for table in values(by):
+        head, body = [rows], []
+        for column in values(columns):
+            at = "" if column is None else f", {columns} {column}"
+            head += [f"{metric}{at}" for metric in metrics]
+        for row in values(rows):
+            cells = []
+            for column in values(columns):
+                run = _find(runs, {rows: row, columns: column, by: table})
+                cells += [_cell(metric, run) for metric in metrics]
+            if any(cells):
+                body.append([f"`{row}`", *cells])
+        name = "runs" if by is None else str(table)
+        if published and name in published:
+            empty = [""] * (len(head) - 2)
+            body.append([f"published ({source})", f"{published[name]:.3f}", *empty])
+        tables[name] = {"head": head, "rows": body}
+    environment = runs[0]["environment"]
+    plain = {k: v for k, v in environment.items() if not isinstance(v, dict | list)}
+    plain["devices"] = ", ".join(environment.get("devices", ()))
+    tables["machine"] = {"head": ["machine", ""], "rows": [[k, v] for k, v in plain.items()]}
+    return {
+        "runs": [_kept(run) for run in sorted(runs, key=lambda run: run["name"])],
+        "environment": environment,
+        "published": dict(published or {}),
+        "source": source,
+        "note": note,
+        "tables": tables,
+    }
+
+
+def _find(runs: Sequence[Mapping[str, Any]], settings: Mapping[Any, Any]) -> Any:
+    for run in runs:
+        if all(run["config"][name] == value for name, value in settings.items() if name):
+            return run
+    return None
+
+
+def _cell(metric: str, run: Mapping[str, Any] | None) -> str:
+    found = None if run is None else run["metrics"].get(metric)
+    if found is None or found["value"] is None:
+        return ""
+    value, lower, upper = found["value"], found["lower"], found["upper"]
+    if metric.endswith("/difference"):
+        text = f"{value:+.3f} ({lower:+.3f} to {upper:+.3f})"
+        return f"**{text}**" if lower > 0 or upper < 0 else text
+    many = found.get("runs", ())
+    return f"{value:.3f} ± {stdev(many):.3f}" if len(many) > 1 else f"{value:.3f}"
+
+
+def _kept(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record keeps of a run: no place of a file, and the environment once for all."""
+    hidden = ("data", "baseline", "pretrained")
+    return {
+        "command": run["command"],
+        "config": {k: v for k, v in run["config"].items() if k not in hidden},
+        "seconds": run["seconds"],
+        "metrics": {
+            name: {k: metric[k] for k in _METRIC if k in metric}
+            for name, metric in run["metrics"].items()
+        },
+    }
