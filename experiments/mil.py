@@ -39,7 +39,6 @@ from jaxmed.data import (
     colon_nuclei,
     folds,
 )
-from jaxmed.networks import Conv
 from jaxmed.paradigms import BAG
 from jaxmed.report import Results, Scores, Split, stage
 from jaxmed.stats import Estimate, multiclass_auc, over_runs
@@ -62,6 +61,7 @@ class Config:
         weight_decay: of all parameters.
         dropout: after each hidden layer.
         hidden: width of the attention.
+        most: instances of a bag that a training step sees, others at each step; all by default.
         strategy: how the folds' networks become one program; see `jaxmed.ensemble`.
         checkpoints: whether to leave checkpoints, so that a cut run goes on.
     """
@@ -78,6 +78,7 @@ class Config:
     weight_decay: float = 5e-3
     dropout: float = 0.5
     hidden: int = 64
+    most: int | None = None
     strategy: Literal["auto", "unroll", "vmap", "scan"] = "vmap"
     checkpoints: bool = True
 
@@ -130,7 +131,9 @@ def run(config: Config, out: Path) -> Results:
         for i, fold in enumerate(held):
             logits[i // config.folds, fold.test] = predicted["logits"][i, fold.test]
             if i < config.folds and "attention" in predicted:
-                attention[fold.test] = predicted["attention"][i, fold.test]
+                weights = predicted["attention"][i, fold.test]
+                # Dual-stream attention has a column a class.
+                attention[fold.test] = weights[..., 1] if weights.ndim == 3 else weights
         scores = np.asarray(jax.nn.softmax(logits, axis=-1))
         metrics = measure(labels, scores, held, config)
         pictures = ()
@@ -223,7 +226,9 @@ def train(config: Config, bags: Bags, kept: list[np.ndarray], out: Path) -> Any:
     draws = Draws(ArraySource(arrays), tuple(places), (config.batch, 0), steps, config.seed)
     objective = jm.supervised(jm.losses.cross_entropy, inputs=BAG)
     if not bags.table:
-        objective = jm.augmented(objective, turned)
+        objective = jm.augmented(
+            objective, lambda key, batch: turned(key, some(key, batch, config.most))
+        )
     optimizer = jm.train.optimizer(
         "adamw", config.learning_rate, schedule="cosine", steps=config.epochs * steps,
         weight_decay=config.weight_decay,
@@ -288,6 +293,19 @@ def standardised(images: np.ndarray, mask: np.ndarray, rows: np.ndarray) -> np.n
     return ((images - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
 
 
+def some(key: Any, batch: dict[str, Any], most: int | None) -> dict[str, Any]:
+    """At most so many instances of each bag, drawn at random."""
+    mask = batch["bag_mask"]
+    if most is None or most >= mask.shape[1]:
+        return batch
+    # The real instances first, in random order; what is left of padding stays masked.
+    lots = jax.random.uniform(jm.stream(key, "some"), mask.shape) + mask
+    chosen = jnp.argsort(-lots, axis=1)[:, :most]
+    image = jax.vmap(lambda one, rows: one[rows])(batch["image"], chosen)
+    kept = jnp.take_along_axis(mask, chosen, axis=1)
+    return {**batch, "image": image, "bag_mask": kept}
+
+
 def turned(key: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """Each patch mirrored and turned by quarters."""
     image = batch["image"]
@@ -306,8 +324,11 @@ class _Patches(nn.Module):
         """Map patches `(n, 27, 27, 3)` of 0 to 255 to `features` `(n, 512)`."""
         x = x.astype(jnp.float32) / 127.5 - 1
         for i, (width, window) in enumerate(((36, 4), (48, 3)), 1):
-            x = nn.relu(Conv(width, window, name=f"conv{i}")(x))
-            x = jm.ops.max_pool(x, (2, 2))
+            x = nn.Conv(
+                width, (window, window), padding="VALID", name=f"conv{i}",
+                conv_general_dilated=jm.ops.conv_general_dilated,
+            )(x)  # fmt: skip
+            x = jm.ops.max_pool(nn.relu(x), (2, 2))
         x = x.reshape(len(x), -1)
         for i in (1, 2):
             x = nn.relu(nn.Dense(512, name=f"dense{i}")(x))
