@@ -14,6 +14,7 @@ from jaxmed.report._curves import (
 )
 from jaxmed.report._environment import command_line, environment
 from jaxmed.report._gallery import best_median_worst, case_figure, class_pictures, mask_picture
+from jaxmed.report._heat_map import heat_map_figure
 from jaxmed.report._history import learning_curves
 from jaxmed.report._page import html
 from jaxmed.report._read import ScoreTable, read_mask_pairs, read_scores
@@ -47,6 +48,7 @@ __all__ = [
     "distribution_figure",
     "environment",
     "from_overlap",
+    "heat_map_figure",
     "html",
     "learning_curves",
     "mask_picture",
