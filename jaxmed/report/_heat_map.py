@@ -58,7 +58,7 @@ def heat_map_figure(
         grey = shown if shown.ndim == 2 else shown[..., :3].mean(-1)
         axes[0].imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes[1].imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        # One hue from light to dark, bare where there is nothing: read without a legend of colours.
+        # Lighter is more, in print and to every eye; bare where there is no patch.
         painted = axes[1].imshow(
             np.ma.masked_invalid(h), cmap="inferno", vmin=low, vmax=high, alpha=0.75,
             interpolation="nearest",
