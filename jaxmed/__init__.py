@@ -48,6 +48,7 @@ _NAMES = {
     "learner": "core",
     "mean_teacher": "paradigms",
     "multiple_instance": "paradigms",
+    "mixup": "paradigms",
     "pseudo_label": "paradigms",
     "stream": "core",
     "supervised": "paradigms",

@@ -7,7 +7,8 @@ dict of named endpoints:
 - `pyramid`: a tuple of maps, finest first, in the dtype of the computation;
 - `logits`, float32: `(batch, classes)`, or `(batch, *spatial, classes)` for segmentation; absent
   from a trunk, which is a network made without `classes`;
-- `deep`: a tuple of logits, finest first, of a U-Net with deep supervision.
+- `deep`: a tuple of logits, finest first, of a U-Net with deep supervision;
+- `tokens` `(batch, patches, width)` of a vision transformer.
 
 The poolings of a bag's instances, which `jaxmed.paradigms.multiple_instance` takes by name, map
 `features` `(bags, instances, f)` and a `bag_mask` to endpoints of the bag.
@@ -26,6 +27,7 @@ from jaxmed.networks._convolution import (
     he_fan_out,
     torch_uniform,
 )
+from jaxmed.networks._decoder import Decoder
 from jaxmed.networks._efficientnet import EfficientNet, efficientnet_lite0
 from jaxmed.networks._heads import ClassificationHead, ProjectionHead, SegmentationHead
 from jaxmed.networks._imagenet import imagenet_lite0
@@ -36,6 +38,7 @@ from jaxmed.networks._resnet import ResNet, resnet18, resnet34, resnet50
 from jaxmed.networks._tensor_files import read_tensors
 from jaxmed.networks._unet import UNet, unet
 from jaxmed.networks._unet_plan import UNetPlan, plan_unet
+from jaxmed.networks._vit import TokenDecoder, ViT, vit
 
 __all__ = [
     "CNN",
@@ -46,6 +49,7 @@ __all__ = [
     "ClassificationHead",
     "Conv",
     "ConvTranspose",
+    "Decoder",
     "DualStreamPooling",
     "EfficientNet",
     "GroupNorm",
@@ -55,9 +59,11 @@ __all__ = [
     "ResNet",
     "SegmentationHead",
     "SimplePooling",
+    "TokenDecoder",
     "TransformerPooling",
     "UNet",
     "UNetPlan",
+    "ViT",
     "cnn",
     "efficientnet_lite0",
     "from_tensors",
@@ -74,4 +80,5 @@ __all__ = [
     "resnet50",
     "torch_uniform",
     "unet",
+    "vit",
 ]
