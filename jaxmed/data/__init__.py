@@ -9,12 +9,14 @@ faults of a data set at once. Nothing here imports JAX: this room runs on the ho
 """
 
 from jaxmed.data import phantoms
+from jaxmed.data._bag_tables import bag_table
 from jaxmed.data._bags import BagBatches, bag_batches
 from jaxmed.data._batches import Batches, batches
 from jaxmed.data._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data._check import check
 from jaxmed.data._decathlon import DecathlonSource, decathlon
 from jaxmed.data._download import cache_root, data_root, fetch
+from jaxmed.data._drive import drive
 from jaxmed.data._error import RULES, DataError, Fault
 from jaxmed.data._geometry import (
     crop_or_pad,
@@ -25,8 +27,10 @@ from jaxmed.data._geometry import (
     write_mask,
 )
 from jaxmed.data._intensity import normalise
+from jaxmed.data._lgg import LGGSource, lgg_mri
 from jaxmed.data._manifest import ManifestSource, manifest
 from jaxmed.data._medmnist import ChecksumWarning, medmnist
+from jaxmed.data._nuclei import NUCLEI, colon_nuclei
 from jaxmed.data._scan import Scan, Space, read_image, read_mask, read_space
 from jaxmed.data._source import (
     ArraySource,
@@ -44,6 +48,7 @@ from jaxmed.data._split import Fold, check_disjoint, folds, split
 
 __all__ = [
     "MEDMNIST",
+    "NUCLEI",
     "RULES",
     "ArraySource",
     "BagBatches",
@@ -53,6 +58,7 @@ __all__ = [
     "DecathlonSource",
     "Fault",
     "Fold",
+    "LGGSource",
     "ListSource",
     "ManifestSource",
     "MedMNIST",
@@ -61,19 +67,23 @@ __all__ = [
     "Space",
     "as_source",
     "bag_batches",
+    "bag_table",
     "batches",
     "cache_root",
     "case_ids",
     "check",
     "check_disjoint",
+    "colon_nuclei",
     "column",
     "crop_or_pad",
     "crop_or_pad_scan",
     "data_root",
     "decathlon",
+    "drive",
     "fetch",
     "folds",
     "in_memory",
+    "lgg_mri",
     "manifest",
     "map_source",
     "medmnist",

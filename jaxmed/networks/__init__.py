@@ -34,7 +34,7 @@ from jaxmed.networks._imagenet import imagenet_lite0
 from jaxmed.networks._mlp import MLP, mlp
 from jaxmed.networks._name_map import from_tensors, inflate
 from jaxmed.networks._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
-from jaxmed.networks._resnet import ResNet, resnet18, resnet34, resnet50
+from jaxmed.networks._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
 from jaxmed.networks._tensor_files import read_tensors
 from jaxmed.networks._unet import UNet, unet
 from jaxmed.networks._unet_plan import UNetPlan, plan_unet
@@ -75,6 +75,7 @@ __all__ = [
     "mlp",
     "plan_unet",
     "read_tensors",
+    "resnet8",
     "resnet18",
     "resnet34",
     "resnet50",

@@ -5,16 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import (
-    Batch,
-    Inputs,
-    Key,
-    Network,
-    Objective,
-    flatten_paths,
-    pick,
-    stateless,
-)
+from jaxmed.core import Batch, Inputs, Key, Network, Objective, flatten_paths, pick, stateless
 from jaxmed.paradigms import weighted
 from jaxmed.testing._law import Laws, assert_close, assert_finite, assert_like, assert_same
 
