@@ -2,8 +2,8 @@
 
 `k_fold`, `repeated`, `monte_carlo`, `leave_one_out`, `leave_one_site_out` and `nested` part the
 cases of a study, by patient and in strata. `open_test` keeps a ledger of each look at a test set.
-`episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them; `linear_probe` and `knn_probe` measure frozen
-features.
+`episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
+`linear_probe` and `knn_probe` measure frozen features.
 """
 
 from jaxmed.protocols._episode_batches import EpisodeBatches, episode_batches
