@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _tables
+from benchmarks import _grid, _tables
 from benchmarks._case import Options
 from benchmarks._record import RESULTS, environment, now, save
 from benchmarks._runs import gather
@@ -62,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
     runs.add_argument("--published", action="append", default=[], metavar="METRIC=VALUE")
     runs.add_argument("--source", default="", help="where that was published")
     runs.add_argument("--note", default="", help="what a reader must know")
+    grid = commands.add_parser("grid", help="many runs of an experiment, in parallel, resumable")
+    _grid.add_arguments(grid)
+    commands.add_parser("_grid").add_argument("settings")
     memory = commands.add_parser("_memory")
     for name in ("suite", "case", "side"):
         memory.add_argument(name)
@@ -71,6 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _run_tables(given.write)
     if given.command == "runs":
         return _gather_runs(given)
+    if given.command == "grid":
+        return _grid.run(given)
+    if given.command == "_grid":
+        return _grid.worker(given.settings)
     _limit_threads(given.threads)
     # Torch is on the same accelerator: neither takes the whole memory from the other.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

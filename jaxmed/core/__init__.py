@@ -5,6 +5,7 @@ minimised for *any* network, a :class:`Learner` runs. A learning paradigm is a f
 of the three, so paradigms compose by calling one on another.
 """
 
+from jaxmed.core._inputs import Inputs, pick
 from jaxmed.core._learner import Learner, LearnerState, learner
 from jaxmed.core._linen import from_linen
 from jaxmed.core._network import Network, from_functions, share_passes
@@ -25,6 +26,7 @@ __all__ = [
     "Array",
     "Batch",
     "Endpoints",
+    "Inputs",
     "Key",
     "Learner",
     "LearnerState",
@@ -40,6 +42,7 @@ __all__ = [
     "label_paths",
     "learner",
     "path_mask",
+    "pick",
     "share_passes",
     "stateless",
     "stream",

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxmed.core._inputs import Inputs, pick
 from jaxmed.core._network import Network
 from jaxmed.core._objective import Objective
 from jaxmed.core._random import stream
@@ -52,7 +53,7 @@ def learner(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     *,
-    inputs: str = "image",
+    inputs: Inputs = "image",
 ) -> Learner:
     """Join a network, an objective and an optimizer.
 
@@ -62,7 +63,8 @@ def learner(
         optimizer: any Optax transformation. It sees ``{"net": ..., "obj": ...}``: to treat parts
             differently, label them by path (:func:`~jaxmed.core.label_paths`) for
             ``optax.partition``.
-        inputs: the batch's array by whose shape the network is initialised.
+        inputs: the batch's array by whose shape the network is initialised, or several
+            (:func:`~jaxmed.core.pick`).
 
     Returns:
         The learner. Its ``step`` returns the objective's metrics, the ``loss`` and the
@@ -84,12 +86,7 @@ def learner(
     optimizer = optax.with_extra_args_support(optimizer)
 
     def init(key: Key, batch: Batch) -> LearnerState:
-        if inputs not in batch:
-            raise KeyError(
-                f"the batch has no array {inputs!r} to initialise the network with; "
-                f"it has {sorted(batch)}"
-            )
-        net_params, net_state = network.init(stream(key, "network"), batch[inputs])
+        net_params, net_state = network.init(stream(key, "network"), pick(batch, inputs))
         own_params, own_state = objective.init(
             stream(key, "objective"), network, net_params, net_state, batch
         )

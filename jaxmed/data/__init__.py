@@ -2,17 +2,21 @@
 
 A *source* is anything with a length and an item that gives one example as a dict of arrays: a dict
 of arrays (`ArraySource`), a Grain or tfds source, a list. `batches` cuts a source into batches that
-are a pure function of the global step. `split` and `folds` are seeded, stratified and by patient.
+are a pure function of the global step; `bag_batches` does so for bags of
+different sizes. `split` and `folds` are seeded, stratified and by patient.
 Whatever is malformed gives one `DataError` that names the file and the rule; `check` lists all the
 faults of a data set at once. Nothing here imports JAX: this room runs on the host.
 """
 
 from jaxmed.data import phantoms
+from jaxmed.data._bag_tables import bag_table
+from jaxmed.data._bags import BagBatches, bag_batches
 from jaxmed.data._batches import Batches, batches
 from jaxmed.data._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data._check import check
 from jaxmed.data._decathlon import DecathlonSource, decathlon
 from jaxmed.data._download import cache_root, data_root, fetch
+from jaxmed.data._drive import drive
 from jaxmed.data._error import RULES, DataError, Fault
 from jaxmed.data._geometry import (
     crop_or_pad,
@@ -23,8 +27,10 @@ from jaxmed.data._geometry import (
     write_mask,
 )
 from jaxmed.data._intensity import normalise
+from jaxmed.data._lgg import LGGSource, lgg_mri
 from jaxmed.data._manifest import ManifestSource, manifest
 from jaxmed.data._medmnist import ChecksumWarning, medmnist
+from jaxmed.data._nuclei import NUCLEI, colon_nuclei
 from jaxmed.data._scan import Scan, Space, read_image, read_mask, read_space
 from jaxmed.data._source import (
     ArraySource,
@@ -42,14 +48,17 @@ from jaxmed.data._split import Fold, check_disjoint, folds, split
 
 __all__ = [
     "MEDMNIST",
+    "NUCLEI",
     "RULES",
     "ArraySource",
+    "BagBatches",
     "Batches",
     "ChecksumWarning",
     "DataError",
     "DecathlonSource",
     "Fault",
     "Fold",
+    "LGGSource",
     "ListSource",
     "ManifestSource",
     "MedMNIST",
@@ -57,19 +66,24 @@ __all__ = [
     "Source",
     "Space",
     "as_source",
+    "bag_batches",
+    "bag_table",
     "batches",
     "cache_root",
     "case_ids",
     "check",
     "check_disjoint",
+    "colon_nuclei",
     "column",
     "crop_or_pad",
     "crop_or_pad_scan",
     "data_root",
     "decathlon",
+    "drive",
     "fetch",
     "folds",
     "in_memory",
+    "lgg_mri",
     "manifest",
     "map_source",
     "medmnist",

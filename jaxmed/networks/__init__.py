@@ -7,12 +7,18 @@ dict of named endpoints:
 - `pyramid`: a tuple of maps, finest first, in the dtype of the computation;
 - `logits`, float32: `(batch, classes)`, or `(batch, *spatial, classes)` for segmentation; absent
   from a trunk, which is a network made without `classes`;
-- `deep`: a tuple of logits, finest first, of a U-Net with deep supervision.
+- `deep`: a tuple of logits, finest first, of a U-Net with deep supervision;
+- `tokens` `(batch, patches, width)` of a vision transformer.
+
+The poolings of a bag's instances, which `jaxmed.paradigms.multiple_instance` takes by name, map
+`features` `(bags, instances, f)` and a `bag_mask` to endpoints of the bag.
 
 `dtype=jnp.bfloat16` computes in half precision with float32 parameters, statistics and logits.
 `remat=True` recomputes blocks in the backward pass. All convolutions are those of `jaxmed.ops`.
 """
 
+from jaxmed.networks._bag_pooling import AdditivePooling, AttentionPooling, SimplePooling
+from jaxmed.networks._bag_relations import DualStreamPooling, TransformerPooling
 from jaxmed.networks._cnn import CNN, cnn
 from jaxmed.networks._convolution import (
     Conv,
@@ -21,37 +27,59 @@ from jaxmed.networks._convolution import (
     he_fan_out,
     torch_uniform,
 )
+from jaxmed.networks._decoder import Decoder
+from jaxmed.networks._efficientnet import EfficientNet, efficientnet_lite0
 from jaxmed.networks._heads import ClassificationHead, ProjectionHead, SegmentationHead
+from jaxmed.networks._imagenet import imagenet_lite0
 from jaxmed.networks._mlp import MLP, mlp
+from jaxmed.networks._name_map import from_tensors, inflate
 from jaxmed.networks._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
-from jaxmed.networks._resnet import ResNet, resnet18, resnet34, resnet50
+from jaxmed.networks._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
+from jaxmed.networks._tensor_files import read_tensors
 from jaxmed.networks._unet import UNet, unet
 from jaxmed.networks._unet_plan import UNetPlan, plan_unet
+from jaxmed.networks._vit import TokenDecoder, ViT, vit
 
 __all__ = [
     "CNN",
     "MLP",
+    "AdditivePooling",
+    "AttentionPooling",
     "BatchNorm",
     "ClassificationHead",
     "Conv",
     "ConvTranspose",
+    "Decoder",
+    "DualStreamPooling",
+    "EfficientNet",
     "GroupNorm",
     "InstanceNorm",
     "NoNorm",
     "ProjectionHead",
     "ResNet",
     "SegmentationHead",
+    "SimplePooling",
+    "TokenDecoder",
+    "TransformerPooling",
     "UNet",
     "UNetPlan",
+    "ViT",
     "cnn",
+    "efficientnet_lite0",
+    "from_tensors",
     "he_fan_in",
     "he_fan_out",
+    "imagenet_lite0",
+    "inflate",
     "make_norm",
     "mlp",
     "plan_unet",
+    "read_tensors",
+    "resnet8",
     "resnet18",
     "resnet34",
     "resnet50",
     "torch_uniform",
     "unet",
+    "vit",
 ]

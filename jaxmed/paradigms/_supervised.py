@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jaxmed.core import Array, Objective, stateless, weighted_mean
+from jaxmed.core import Array, Inputs, Objective, pick, stateless, weighted_mean
 
 Loss = Callable[..., Array]
 """``(outputs, targets, *, where=None) -> (batch,)``, as in :mod:`jaxmed.losses`."""
@@ -15,7 +15,7 @@ def supervised(
     *,
     output: str = "logits",
     target: str = "label",
-    inputs: str = "image",
+    inputs: Inputs = "image",
     known: str | Callable[[Array], Array] | None = None,
 ) -> Objective:
     """Minimise a loss between an endpoint of the network and an array of the batch.
@@ -27,7 +27,8 @@ def supervised(
         loss: per-example loss, ``(outputs, targets, *, where=None) -> (batch,)``.
         output: the endpoint it looks at.
         target: the batch's array of targets.
-        inputs: the batch's array that the network is given.
+        inputs: the batch's array that the network is given, or several, which it is given as a
+            dict (:func:`~jaxmed.core.pick`).
         known: which targets are known, if not all are: the name of a boolean array of the batch
             broadcastable to the targets, or a function from the targets to one, such as
             ``lambda label: label >= 0``. Examples with no known target do not count.
@@ -69,8 +70,4 @@ def supervised(
     return stateless(evaluate)
 
 
-def named(arrays, name: str, holder: str) -> Array:
-    """An array by name, or an error that says which names there are."""
-    if name not in arrays:
-        raise KeyError(f"the {holder} has no {name!r}; it has {sorted(arrays)}")
-    return arrays[name]
+named = pick

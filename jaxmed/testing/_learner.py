@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxmed.core import Batch, Key, Learner
+from jaxmed.core import Batch, Inputs, Key, Learner, pick
 from jaxmed.testing._law import Laws, assert_close, assert_finite, assert_like, assert_same
 
 
@@ -16,7 +16,7 @@ def check_learner(
     batch: Batch,
     *,
     key: Key | None = None,
-    inputs: str = "image",
+    inputs: Inputs = "image",
     steps: int = 2,
     rtol: float = 1e-3,
 ) -> list[str]:
@@ -27,7 +27,7 @@ def check_learner(
         batch: what it steps on. Where there are several devices and their number divides the
             batch, a step with the batch spread over them must equal a step on one.
         key: where randomness comes from; ``jax.random.key(0)`` if absent.
-        inputs: the batch's array that ``predict`` is given.
+        inputs: the batch's array that ``predict`` is given, or several.
         steps: how many steps to make.
         rtol: relative tolerance between one device and several.
 
@@ -85,14 +85,15 @@ def check_learner(
 
     law("the state can be donated", donated)
     predict = jax.jit(learner.predict)
-    predicted = predict(state, batch[inputs])
+    given = pick(batch, inputs)
+    predicted = predict(state, given)
     law(
         "a prediction draws nothing at random",
-        lambda: assert_same(predict(state, batch[inputs]), predicted),
+        lambda: assert_same(predict(state, given), predicted),
     )
 
     devices = jax.devices()
-    size = jnp.shape(batch[inputs])[0]
+    size = jnp.shape(jax.tree.leaves(given)[0])[0]
     if len(devices) > 1 and size % len(devices) == 0:
         mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,))
         over_batch = NamedSharding(mesh, PartitionSpec("data"))

@@ -5,18 +5,19 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Key, Network
+from jaxmed.core import Key, Network, PyTree
 from jaxmed.testing._law import Laws, assert_close, assert_finite, assert_like, assert_same
 
 
 def check_network(
-    network: Network, inputs: Array, *, key: Key | None = None, rtol: float = 1e-4
+    network: Network, inputs: PyTree, *, key: Key | None = None, rtol: float = 1e-4
 ) -> list[str]:
     """Check that a network keeps the laws of :class:`jaxmed.core.Network`.
 
     Args:
         network: the network.
-        inputs: a batch of at least two examples, ``(batch, *spatial, channels)``.
+        inputs: a batch of at least two examples, ``(batch, *spatial, channels)``, or a dict of
+            arrays for a network that takes one.
         key: where randomness comes from; ``jax.random.key(0)`` if absent.
         rtol: relative tolerance between a compiled and an eager pass.
 
@@ -33,8 +34,10 @@ def check_network(
     >>> held[0]
     'the same key gives the same parameters'
     """
-    if inputs.shape[0] < 2:
-        raise ValueError(f"check_network needs at least two examples, got {inputs.shape}")
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(inputs)]
+    rows = shapes[0][0]
+    if rows < 2:
+        raise ValueError(f"check_network needs at least two examples, got {shapes[0]}")
     key = jax.random.key(0) if key is None else key
     law = Laws("the network")
     params, state = network.init(key, inputs)
@@ -54,7 +57,7 @@ def check_network(
     def endpoints_are_named_arrays():
         assert isinstance(endpoints, dict), f"endpoints are a {type(endpoints).__name__}"
         for name, leaf in _named_leaves(endpoints):
-            assert leaf.shape[:1] == inputs.shape[:1], f"{name}: {leaf.shape} has no batch axis"
+            assert leaf.shape[:1] == (rows,), f"{name}: {leaf.shape} has no batch axis"
 
     law("endpoints are a dict of arrays over the batch", endpoints_are_named_arrays)
     law("evaluation leaves the state as it is", lambda: assert_same(after, state))
@@ -69,7 +72,7 @@ def check_network(
     law(
         "in evaluation examples do not see each other",
         lambda: assert_close(
-            evaluate(params, state, inputs[::-1])[0],
+            evaluate(params, state, jax.tree.map(lambda leaf: leaf[::-1], inputs))[0],
             jax.tree.map(lambda leaf: leaf[::-1], endpoints),
             rtol=rtol,
         ),

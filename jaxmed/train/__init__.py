@@ -3,7 +3,8 @@
 :func:`fit` runs any Learner over batches, resumes where it was killed, and keeps the best state.
 :func:`predict` applies one to a whole source. :func:`optimizer` and :func:`schedule` build what
 ``learner`` takes, by name; :func:`parameter_average` makes a learner predict with averaged
-parameters. :func:`data_mesh` gives the devices to share batches among.
+parameters; :func:`freeze`, :func:`layerwise` and :func:`gradual_unfreezing` treat parts of a
+network differently. :func:`data_mesh` gives the devices to share batches among.
 """
 
 from jaxmed.train._average import parameter_average
@@ -24,6 +25,7 @@ from jaxmed.train._nonfinite import NonFiniteLossError
 from jaxmed.train._optimizers import optimizer, schedule
 from jaxmed.train._pmap import PmapStep, pmap_step
 from jaxmed.train._predict import predict
+from jaxmed.train._transfer import decayed, freeze, gradual_unfreezing, layerwise
 
 __all__ = [
     "Checkpoint",
@@ -35,10 +37,14 @@ __all__ = [
     "NonFiniteLossError",
     "PmapStep",
     "data_mesh",
+    "decayed",
     "enable_compilation_cache",
     "fit",
+    "freeze",
+    "gradual_unfreezing",
     "jsonl",
     "latest",
+    "layerwise",
     "optimizer",
     "parameter_average",
     "place_batch",

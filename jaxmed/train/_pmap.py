@@ -9,7 +9,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmed.core import Batch, Learner, LearnerState, Metrics, Network, Objective, learner, stream
+from jaxmed.core import (
+    Batch,
+    Inputs,
+    Learner,
+    LearnerState,
+    Metrics,
+    Network,
+    Objective,
+    learner,
+    stream,
+)
 
 _AXIS = "devices"
 
@@ -34,7 +44,7 @@ def pmap_step(
     optimizer: optax.GradientTransformation,
     *,
     devices: Sequence[jax.Device] | None = None,
-    inputs: str = "image",
+    inputs: Inputs = "image",
 ) -> PmapStep:
     """A training step mapped over devices by ``jax.pmap``, gradients averaged between them.
 

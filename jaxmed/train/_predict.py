@@ -11,7 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 
-from jaxmed.core import Learner, LearnerState, PyTree
+from jaxmed.core import Inputs, Learner, LearnerState, PyTree, pick
 from jaxmed.data import as_source
 from jaxmed.data import batches as cut
 from jaxmed.train._devices import place_batch
@@ -25,7 +25,7 @@ def predict(
     source: Any,
     *,
     size: int = 128,
-    inputs: str = "image",
+    inputs: Inputs = "image",
     outputs: str | Sequence[str] = "logits",
     axis: int = 0,
 ) -> Any:
@@ -40,7 +40,7 @@ def predict(
         source: a source, a dict of arrays, or batches as :func:`jaxmed.data.batches` makes them,
             whose size and transform are then used.
         size: rows of a batch.
-        inputs: the array that the network takes.
+        inputs: the array that the network takes, or several (:func:`jaxmed.core.pick`).
         outputs: the endpoint wanted, or several. An endpoint may be a tree of arrays.
         axis: where the examples are in an endpoint: 1 for an ensemble, whose members come first.
 
@@ -84,17 +84,17 @@ def predict(
     feed = batches.iterate(0)
     for step in range(len(batches)):
         batch = next(feed)
-        if inputs not in batch:
-            raise KeyError(f"the examples have no array {inputs!r}; they have {sorted(batch)}")
-        given = place_batch({inputs: batch[inputs]}, mesh)[inputs]
-        endpoints = run(state, given)
+        given = pick(batch, inputs)
+        whole = given if isinstance(given, dict) else {"": given}
+        placed = place_batch(whole, mesh)
+        endpoints = run(state, placed if whole is given else placed[""])
         missing = [name for name in names if name not in endpoints]
         if missing:
             raise KeyError(
                 f"the network has no endpoint {missing[0]!r}; it has {sorted(endpoints)}"
             )
         wanted = {name: endpoints[name] for name in names}
-        _check_axis(wanted, axis, len(given))
+        _check_axis(wanted, axis, len(next(iter(whole.values()))))
         pending.append((batches.indices(step), wanted))
         if len(pending) > _AHEAD:
             collect()

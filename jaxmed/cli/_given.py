@@ -1,0 +1,87 @@
+"""What `evaluate` and `compare` share: the study's own words, patients, subgroups, the ledger."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# Columns that name a patient, whatever --unit says.
+_PATIENTS = ("group", "patient", "patient_id", "patientid", "subject", "subject_id", "participant")
+
+
+def read_study(path: Path | None) -> dict[str, str]:
+    """Read what only the authors know of the study (fields of `report.FIELDS`), from TOML."""
+    if path is None:
+        return {}
+    from jaxmed import report
+
+    try:
+        return report.check_study(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def pick(columns: Mapping[str, Sequence[str]], wanted: Sequence[str]) -> dict[str, Sequence[str]]:
+    """The columns to group by.
+
+    Raises:
+        ValueError: one that is not there.
+    """
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise ValueError(
+            f"--groups: there is no column {missing[0]!r}; there are {', '.join(columns)}"
+        )
+    return {name: columns[name] for name in wanted}
+
+
+def column_of(unit: str) -> str:
+    """The column that `--unit` names; by default `group`, and none for rows."""
+    return "" if unit == "case" else unit or "group"
+
+
+def units(
+    unit: str, groups: Sequence[str] | None, columns: Mapping[str, Sequence[str]]
+) -> tuple[Sequence[str] | None, Sequence[str] | None, tuple[str, ...]]:
+    """What is resampled, and else the patients to warn of: `(groups, patients, notes)`.
+
+    Args:
+        unit: as `--unit` gives it.
+        groups: of the table's own column, if it has it.
+        columns: all further columns.
+
+    Raises:
+        ValueError: a column that is not there.
+    """
+    wanted = column_of(unit)
+    found = groups if groups is not None else columns.get(wanted)
+    if found is not None and wanted:
+        return found, None, ()
+    if wanted and unit:
+        raise ValueError(
+            f"--unit: there is no column {unit!r}; there are {', '.join(columns) or 'no others'}"
+        )
+    named = next((name for name in columns if name.lower() in _PATIENTS), None)
+    patients = columns.get(named)
+    if patients is None or len(set(patients)) == len(patients):
+        return None, None, ()
+    told = f"rows that share a {named} were counted as independent: give --unit {named}"
+    return None, patients, (told,)
+
+
+def opened(results: Any, ledger: Path | None, why: str) -> Any:
+    """Record in the ledger that these cases were looked at, and say in the report how often."""
+    if ledger is None:
+        return results
+    from jaxmed import protocols
+
+    compared = results.comparison
+    held = results.scores or results.overlap
+    if held is None and compared is not None:
+        held = next(iter({**compared.scores, **compared.overlaps}.values()))
+    looks = protocols.open_test(ledger, held.cases, getattr(held, "labels", None), why=why)
+    return results.replace(openings=looks.count, notes=(*results.notes, *looks.notes))

@@ -1,0 +1,40 @@
+"""What of a batch goes into a network: one array by name, or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Inputs = str | Sequence[str] | Mapping[str, str]
+"""A name; several names; or the network's names for the batch's arrays."""
+
+
+def pick(arrays: Mapping[str, Any], inputs: Inputs, holder: str = "batch") -> Any:
+    """An array by its name, or several as a dict.
+
+    Args:
+        arrays: by name.
+        inputs: the name of one array; or several names, or a mapping from the names that the
+            network knows to those that the batch has.
+        holder: what has the arrays, for the error.
+
+    Returns:
+        The array, or a dict of arrays.
+
+    Raises:
+        KeyError: if one is not there; says which there are.
+
+    >>> batch = {"image": 1, "bag_mask": 2, "label": 3}
+    >>> pick(batch, "image")
+    1
+    >>> pick(batch, ("image", "bag_mask"))
+    {'image': 1, 'bag_mask': 2}
+    >>> pick(batch, {"image": "label"})
+    {'image': 3}
+    """
+    if not isinstance(inputs, str):
+        names = inputs if isinstance(inputs, Mapping) else {name: name for name in inputs}
+        return {known: pick(arrays, name, holder) for known, name in names.items()}
+    if inputs not in arrays:
+        raise KeyError(f"the {holder} has no {inputs!r}; it has {sorted(arrays)}")
+    return arrays[inputs]

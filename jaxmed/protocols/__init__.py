@@ -1,0 +1,43 @@
+"""Protocols: loops that choose data, around a Learner that trains.
+
+`k_fold`, `repeated`, `monte_carlo`, `leave_one_out`, `leave_one_site_out` and `nested` part the
+cases of a study, by patient and in strata. `open_test` keeps a ledger of each look at a test set.
+`episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
+`linear_probe` and `knn_probe` measure frozen features.
+"""
+
+from jaxmed.protocols._episode_batches import EpisodeBatches, episode_batches
+from jaxmed.protocols._episodes import Episode, episode
+from jaxmed.protocols._ledger import Opening, Openings, open_test
+from jaxmed.protocols._probe import LinearProbe, knn_probe, linear_probe
+from jaxmed.protocols._splits import (
+    Split,
+    k_fold,
+    leave_one_out,
+    leave_one_site_out,
+    monte_carlo,
+    nested,
+    repeated,
+    with_inner,
+)
+
+__all__ = [
+    "Episode",
+    "EpisodeBatches",
+    "LinearProbe",
+    "Opening",
+    "Openings",
+    "Split",
+    "episode",
+    "episode_batches",
+    "k_fold",
+    "knn_probe",
+    "leave_one_out",
+    "leave_one_site_out",
+    "linear_probe",
+    "monte_carlo",
+    "nested",
+    "open_test",
+    "repeated",
+    "with_inner",
+]
