@@ -1,0 +1,120 @@
+"""What a line of the registry says, and the tiny tasks and networks that it is tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxmed as jm
+from jaxmed.core import Learner, Network, Objective, stream
+
+CLASSES = 3
+NORMS = ("batch", "group", "dropout")
+SPATIAL = {"2D": (6, 6), "3D": (4, 4, 4)}
+
+
+class Task(NamedTuple):
+    """A supervised task on the tiny batch; ``activation`` turns its logits into predictions."""
+
+    objective: Objective
+    outputs: int = CLASSES
+    dense: bool = False
+    activation: str | None = "softmax"
+
+
+TASKS = {
+    "classification": Task(jm.supervised(jm.losses.cross_entropy)),
+    "regression": Task(jm.supervised(jm.losses.mse, target="value"), 1, activation=None),
+    "segmentation": Task(jm.supervised(jm.losses.dice_ce, target="mask"), dense=True),
+}
+
+
+class Row(NamedTuple):
+    """One paradigm: how it is put on a task, and where it means something.
+
+    Attributes:
+        objective: ``task -> objective``; the task's own by default.
+        network: ``(trunk, task) -> network``, for paradigms on networks.
+        learner: ``learner -> learner``, for paradigms on learners.
+        batch: ``batch -> batch``: what the paradigm needs that the tiny batch has not.
+        trunk: ``(task, norm) -> module``, where not :class:`Tiny`.
+        tasks: the tasks on which it means something.
+        spatial: the ranks on which it does.
+        stacks: whether it makes an objective of the *task's objective*, so that it may be put on
+            any other that does (``task._replace(objective=...)``).
+        across: whether an example's loss looks at others (contrast, queues, centres): such are
+            tried on eight devices by default, the others by `-m slow`.
+    """
+
+    objective: Callable[[Task], Objective] = lambda task: task.objective
+    network: Callable[[Network, Task], Network] = lambda trunk, task: trunk
+    learner: Callable[[Learner], Learner] = lambda learner: learner
+    batch: Callable[[dict], dict] = lambda batch: batch
+    trunk: Callable[[Task, str], nn.Module] | None = None
+    tasks: tuple[str, ...] = tuple(TASKS)
+    spatial: tuple[str, ...] = tuple(SPATIAL)
+    stacks: bool = False
+    across: bool = False
+
+    def build(self, task: str, norm: str) -> tuple[Network, Objective]:
+        """The network and the objective of this row on a task."""
+        given = TASKS[task]
+        make = self.trunk or (lambda given, norm: Tiny(given.outputs, given.dense, norm))
+        network = self.network(jm.from_linen(make(given, norm)), given)
+        return network, self.objective(given)
+
+
+class Tiny(nn.Module):
+    """Two convolutions; logits per example or per voxel; 2D and 3D by the input's rank."""
+
+    outputs: int = CLASSES
+    dense: bool = False
+    norm: str = "none"
+
+    @nn.compact
+    def __call__(self, x, *, train: bool = False):
+        kernel = (3,) * (x.ndim - 2)
+        x = nn.relu(nn.Conv(4, kernel)(x))
+        if self.norm == "batch":
+            x = nn.BatchNorm(use_running_average=not train)(x)
+        if self.norm == "group":
+            x = nn.GroupNorm(num_groups=2)(x)
+        if self.norm == "dropout":
+            x = nn.Dropout(0.3, deterministic=not train)(x)
+        features = x.mean(tuple(range(1, x.ndim - 1)))
+        head = nn.Dense(self.outputs, name="head")
+        return {
+            "features": features,
+            "pyramid": (x,),
+            "logits": head(x if self.dense else features),
+        }
+
+
+def make_batch(spatial: tuple[int, ...], size: int = 8) -> dict:
+    """A batch of noise, with labels for every task and two padding rows."""
+    rng = np.random.default_rng(0)
+    weight = np.ones(size, np.float32)
+    weight[-2:] = 0
+    return jax.tree.map(
+        jnp.asarray,
+        {
+            "image": rng.normal(size=(size, *spatial, 1)).astype(np.float32),
+            "unlabelled": rng.normal(size=(size, *spatial, 1)).astype(np.float32),
+            "label": rng.integers(0, CLASSES, size).astype(np.int32),
+            "mask": rng.integers(0, CLASSES, (size, *spatial)).astype(np.int32),
+            "value": rng.normal(size=size).astype(np.float32),
+            "weight": weight,
+            "weight_unlabelled": weight,
+        },
+    )
+
+
+def noisy(key, batch):
+    """A view that leaves the geometry alone."""
+    image = batch["image"]
+    return {**batch, "image": image + 0.1 * jax.random.normal(stream(key, "noise"), image.shape)}

@@ -1,0 +1,23 @@
+"""Learning from labels, and what stands beside it."""
+
+from __future__ import annotations
+
+import jaxmed as jm
+from rows._row import Row, noisy
+
+ROWS = {
+    "supervised": Row(),
+    "weighted": Row(
+        lambda task: jm.weighted({"once": task.objective, "again": task.objective}, {"again": 0.5}),
+        stacks=True,
+    ),
+    "ramped": Row(
+        lambda task: jm.weighted({"task": task.objective}, {"task": lambda step: 1.0 + step}),
+        stacks=True,
+    ),
+    "augmented": Row(lambda task: jm.augmented(task.objective, noisy), stacks=True),
+    "ensemble": Row(learner=lambda one: jm.ensemble(one, 2, strategy="unroll")),
+    "alternate": Row(
+        learner=lambda one: jm.alternate({"a": one, "b": one}, predicts="a", repeats={"a": 2})
+    ),
+}

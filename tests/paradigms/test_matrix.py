@@ -1,0 +1,145 @@
+"""The conformance matrix: every paradigm on every task, rank and normalisation, and in pairs.
+
+By default each paradigm is tried in three cells which together meet each of its tasks, both ranks
+and each normalisation; over all paradigms every pair of those meets too. `-m slow` has the rest.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from rows import NORMS, ROWS, SPATIAL, TASKS, make_batch
+
+import jaxmed as jm
+
+
+def cells(name: str) -> tuple[list[tuple], list[tuple]]:
+    """The cells of a paradigm (task, rank, norm): those of the default tier, and all others."""
+    row, shift = ROWS[name], sorted(ROWS).index(name)
+    turn = lambda options, i: options[i % len(options)]  # noqa: E731
+    first = [
+        (turn(row.tasks, i), turn(row.spatial, i + shift), turn(NORMS, i + shift // 2))
+        for i in range(len(NORMS))
+    ]
+    every = itertools.product(row.tasks, row.spatial, NORMS)
+    return first, [cell for cell in every if cell not in first]
+
+
+def params(which: int) -> list:
+    return [pytest.param(name, *cell, id=f"{name}-{'-'.join(cell)}")
+            for name in ROWS for cell in cells(name)[which]]  # fmt: skip
+
+
+def check_cell(name: str, task: str, rank: str, norm: str) -> None:
+    row = ROWS[name]
+    network, objective = row.build(task, norm)
+    run = row.learner(jm.learner(network, objective, optax.sgd(0.1)))
+    batch = row.batch(make_batch(SPATIAL[rank]))
+    # Init and step as one program: compiling is what this costs.
+    first, state, metrics = jax.jit(
+        lambda key, batch: (first := run.init(key, batch), *run.step(first, batch))
+    )(jax.random.key(0), batch)
+    assert jax.tree.structure(first) == jax.tree.structure(state)
+    for old, new in zip(jax.tree.leaves(first), jax.tree.leaves(state), strict=True):
+        assert (old.shape, old.dtype) == (new.shape, new.dtype)
+    for metric, value in metrics.items():
+        assert value.shape == () and np.isfinite(value), f"{metric}: {value}"
+    moved = [bool((old != new).any()) for old, new in
+             zip(jax.tree.leaves(first.params), jax.tree.leaves(state.params), strict=True)]  # fmt: skip
+    assert any(moved), "the step changed no parameter"
+
+
+@pytest.mark.parametrize(("name", "task", "rank", "norm"), params(0))
+def test_a_paradigm_trains(name, task, rank, norm):
+    check_cell(name, task, rank, norm)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "task", "rank", "norm"), params(1))
+def test_a_paradigm_trains_in_every_cell(name, task, rank, norm):
+    check_cell(name, task, rank, norm)
+
+
+def test_the_default_cells_meet_every_pair():
+    met = {name: cells(name)[0] for name in ROWS}
+    for name, row in ROWS.items():
+        tasks, ranks, norms = map(set, zip(*met[name], strict=True))
+        assert (tasks, ranks, norms) == (set(row.tasks), set(row.spatial), set(NORMS)), name
+    together = {pair for cell in itertools.chain(*met.values())
+                for pair in itertools.combinations(cell, 2)}  # fmt: skip
+    for one, other in itertools.combinations((TASKS, SPATIAL, NORMS), 2):
+        assert set(itertools.product(one, other)) <= together
+
+
+STACKS = [name for name, row in ROWS.items() if row.stacks]
+
+
+def pairs() -> tuple[list, list]:
+    """Each paradigm on the next one in the list, and all other ordered pairs."""
+    near = [(name, STACKS[(i + 1) % len(STACKS)]) for i, name in enumerate(STACKS)]
+    return near, [pair for pair in itertools.permutations(STACKS, 2) if pair not in near]
+
+
+def check_pair(outer: str, inner: str) -> None:
+    on = [ROWS[inner], ROWS[outer]]
+    task = next(t for t in ROWS[outer].tasks if t in ROWS[inner].tasks)
+    network, _ = ROWS[inner].build(task, "group")
+    given = TASKS[task]
+    for row in on:
+        given = given._replace(objective=row.objective(given))
+    batch = make_batch(SPATIAL["2D"])
+    for row in on:
+        batch = row.batch(batch)
+    run = jm.learner(network, given.objective, optax.sgd(0.1))
+    first, state, metrics = jax.jit(
+        lambda key, batch: (first := run.init(key, batch), *run.step(first, batch))
+    )(jax.random.key(0), batch)
+    assert jax.tree.structure(first) == jax.tree.structure(state)
+    assert np.isfinite(metrics["loss"])
+
+
+@pytest.mark.parametrize(("outer", "inner"), pairs()[0])
+def test_paradigms_stack(outer, inner):
+    check_pair(outer, inner)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("outer", "inner"), pairs()[1])
+def test_all_paradigms_stack(outer, inner):
+    check_pair(outer, inner)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if row.across else pytest.mark.slow) for n, row in ROWS.items()],
+)
+def test_eight_devices_equal_one(name):
+    """Running statistics, queues and teachers included."""
+    row = ROWS[name]
+    network, objective = row.build(row.tasks[0], "batch")
+    run = row.learner(jm.learner(network, objective, optax.sgd(0.1)))
+    batch = row.batch(make_batch(SPATIAL[row.spatial[0]]))
+
+    def steps(key, batch):
+        state, _ = run.step(run.init(key, batch), batch)
+        return run.step(state, batch)
+
+    alone, metrics = jax.jit(steps)(jax.random.key(0), batch)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    spread = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    shared, measured = jax.jit(steps, out_shardings=everywhere)(jax.random.key(0), spread)
+    for one, eight in zip(
+        jax.tree.leaves((alone._replace(key=0), metrics)),
+        jax.tree.leaves((shared._replace(key=0), measured)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(
+            jnp.asarray(eight, jnp.float32), jnp.asarray(one, jnp.float32), rtol=1e-3, atol=1e-4
+        )
