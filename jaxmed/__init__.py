@@ -47,6 +47,7 @@ _NAMES = {
     "from_nnx": "core",
     "learner": "core",
     "mean_teacher": "paradigms",
+    "mixup": "paradigms",
     "pseudo_label": "paradigms",
     "stream": "core",
     "supervised": "paradigms",
