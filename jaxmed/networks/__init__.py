@@ -7,7 +7,8 @@ dict of named endpoints:
 - `pyramid`: a tuple of maps, finest first, in the dtype of the computation;
 - `logits`, float32: `(batch, classes)`, or `(batch, *spatial, classes)` for segmentation; absent
   from a trunk, which is a network made without `classes`;
-- `deep`: a tuple of logits, finest first, of a U-Net with deep supervision.
+- `deep`: a tuple of logits, finest first, of a U-Net with deep supervision;
+- `tokens` `(batch, patches, width)` of a vision transformer.
 
 `dtype=jnp.bfloat16` computes in half precision with float32 parameters, statistics and logits.
 `remat=True` recomputes blocks in the backward pass. All convolutions are those of `jaxmed.ops`.
@@ -21,12 +22,14 @@ from jaxmed.networks._convolution import (
     he_fan_out,
     torch_uniform,
 )
+from jaxmed.networks._decoder import Decoder
 from jaxmed.networks._heads import ClassificationHead, ProjectionHead, SegmentationHead
 from jaxmed.networks._mlp import MLP, mlp
 from jaxmed.networks._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
 from jaxmed.networks._resnet import ResNet, resnet18, resnet34, resnet50
 from jaxmed.networks._unet import UNet, unet
 from jaxmed.networks._unet_plan import UNetPlan, plan_unet
+from jaxmed.networks._vit import TokenDecoder, ViT, vit
 
 __all__ = [
     "CNN",
@@ -35,14 +38,17 @@ __all__ = [
     "ClassificationHead",
     "Conv",
     "ConvTranspose",
+    "Decoder",
     "GroupNorm",
     "InstanceNorm",
     "NoNorm",
     "ProjectionHead",
     "ResNet",
     "SegmentationHead",
+    "TokenDecoder",
     "UNet",
     "UNetPlan",
+    "ViT",
     "cnn",
     "he_fan_in",
     "he_fan_out",
@@ -54,4 +60,5 @@ __all__ = [
     "resnet50",
     "torch_uniform",
     "unet",
+    "vit",
 ]

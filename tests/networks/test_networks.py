@@ -69,6 +69,26 @@ CASES = {
             "pyramid": ((2, 7, 8, 6, 4), (2, 4, 4, 3, 6), (2, 2, 2, 2, 8)),
         },
     ),
+    "vit": (
+        partial(networks.vit, patch=(4, 2), width=8, depth=1, heads=2, positions="learned"),
+        (2, 8, 6, 1),
+        {
+            "features": (2, 8),
+            "logits": (2, 2),
+            "tokens": (2, 6, 8),
+            "pyramid": ((2, 2, 3, 8),),
+        },
+    ),
+    "vit_3d": (
+        partial(networks.vit, patch=2, width=8, depth=2, heads=1, pool="mean"),
+        (2, 4, 4, 2, 2),
+        {
+            "features": (2, 8),
+            "logits": (2, 2),
+            "tokens": (2, 4, 8),
+            "pyramid": ((2, 2, 2, 1, 8),),
+        },
+    ),
 }
 
 
@@ -123,7 +143,7 @@ def test_endpoints_gradients_and_modes(case):
     assert bool(moved) == (name in {"mlp", "resnet", "resnet_3d", "unet_3d"})
 
 
-@pytest.mark.parametrize("name", ["resnet", "unet"])
+@pytest.mark.parametrize("name", ["resnet", "unet", pytest.param("vit_3d", marks=pytest.mark.slow)])
 def test_remat_changes_nothing_but_memory(name):
     make, shape, _ = CASES[name]
     # With dropout, so that the recomputation must draw the same numbers.
@@ -159,8 +179,11 @@ def test_bfloat16_computes_with_float32_parameters(name):
     (_, (endpoints, after)), gradients = jax.eval_shape(
         jax.value_and_grad(partial(loss_of, network), has_aux=True), params, state, x, KEY
     )
-    pyramid = endpoints.pop("pyramid", ())
-    assert {y.dtype for y in pyramid} <= {jnp.dtype("bfloat16")}
+    maps = [
+        *endpoints.pop("pyramid", ()),
+        *[endpoints.pop(n) for n in ("tokens",) if n in endpoints],
+    ]
+    assert {y.dtype for y in maps} <= {jnp.dtype("bfloat16")}
     for tree in (params, after, gradients, endpoints):
         assert {y.dtype for y in jax.tree.leaves(tree)} <= {jnp.dtype("float32")}
 
@@ -223,6 +246,47 @@ def test_a_residual_block_that_starts_as_the_identity():
 def test_resnets_have_the_published_number_of_parameters(make, count):
     variables = jax.eval_shape(make().init, KEY, jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))
     assert count_parameters(variables["params"]) == count
+
+
+def test_vits_have_the_published_number_of_parameters():
+    # Timm's ViT-B/16 and ViT-Ti/16, but for the position of the class token, itself a parameter.
+    x = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    for options, count in (
+        ({"width": 768, "heads": 12}, 86_567_656 - 768),
+        ({}, 5_717_416 - 192),
+    ):
+        variables = jax.eval_shape(networks.vit(1000, positions="learned", **options).init, KEY, x)
+        assert count_parameters(variables["params"]) == count
+
+
+def test_a_vit_sees_the_visible_patches_alone():
+    net = networks.vit(2, patch=2, width=8, depth=2, heads=2)
+    x = images((2, 4, 4, 1))
+    variables = jax.jit(net.init)(KEY, x)
+    visible = jnp.array([[0, 3], [2, 1]])
+    apply = jax.jit(lambda x, visible: net.apply(variables, {"image": x, "visible": visible}))
+    seen = apply(x, visible)
+    assert seen["tokens"].shape == (2, 2, 8)
+    assert "pyramid" not in seen
+    # Row 0 does not see patch 1, the upper right one; row 1 does.
+    other = apply(x.at[:, :2, 2:].set(9.0), visible)
+    np.testing.assert_allclose(other["features"][0], seen["features"][0], atol=1e-6)
+    assert np.abs(other["features"][1] - seen["features"][1]).max() > 0.01
+    # All patches in another order are the same set: attention knows places by position alone.
+    whole = jax.jit(net.apply)(variables, x)
+    turned = apply(x, jnp.array([[3, 2, 1, 0]] * 2))
+    np.testing.assert_allclose(turned["features"], whole["features"], atol=1e-5)
+    np.testing.assert_allclose(turned["tokens"][:, ::-1], whole["tokens"], atol=1e-5)
+
+
+def test_the_fixed_positions_serve_images_of_any_size():
+    net = networks.vit(2, patch=2, width=8, depth=1, heads=2)
+    variables = jax.jit(net.init)(KEY, jnp.ones((1, 4, 4, 1)))
+    assert net.apply(variables, jnp.ones((1, 8, 6, 1)))["tokens"].shape == (1, 12, 8)
+    table = networks._vit.sincos_positions((3, 2), 8)
+    angle = np.array([0.0, 1.0]) * 100.0**-1  # the second of two frequencies, 10000^(-1/2)
+    np.testing.assert_allclose(table[:2, 5], np.sin(angle), rtol=1e-5)
+    assert len(np.unique(table.round(5), axis=0)) == 6
 
 
 def test_unet_parameters_by_hand():
@@ -295,6 +359,11 @@ def test_segmentation_head_is_the_unets_own():
         (networks.resnet18(2, norm="layer"), (1, 8, 8, 1), "norm must be one of"),
         (networks.unet(2, patch_size=(32, 32)), (1, 8, 8, 8, 1), "the plan's stride must be"),
         (networks.unet(2), (1, 8, 8, 8), "group of one value"),
+        (networks.vit(2, patch=3), (1, 9, 8, 1), r"patches of \(3, 3\) voxels do not divide"),
+        (networks.vit(2, patch=4, heads=5), (1, 8, 8, 1), "5 heads do not divide a width of 192"),
+        (networks.vit(2, patch=4, pool="max"), (1, 8, 8, 1), "positions must be"),
+        (networks.vit(2, patch=4, width=4, heads=1), (1, 4, 4, 4, 1), "no room for the positions"),
+        (networks.Decoder(1, (4, 4)), (1, 8, 8, 2), r"no image of \(4, 4\) voxels"),
     ],
 )
 def test_bad_inputs(net, shape, message):
