@@ -16,6 +16,20 @@ transform                            from -> to               what it is
 :func:`entropy_minimisation`         Objective -> Objective   decided about unlabelled images
 :func:`cross_pseudo`                 Objective -> Objective   two networks that teach each other
 :func:`mixmatch`                     view -> Objective        given and guessed labels, mixed
+:func:`autoencoder`                  -> Objective             plain, denoising, sparse
+:func:`inpainting`                   -> Objective             fill in boxes cut out
+:func:`masked_autoencoder`           -> Objective             guess hidden patches
+:func:`rotation`                     -> Objective             tell quarter turns
+:func:`relative_position`            -> Objective             tell where a tile belongs
+:func:`jigsaw`                       -> Objective             tell the order of tiles
+:func:`simclr`                       view -> Objective        views against the batch
+:func:`supervised_contrast`          view -> Objective        classes against the batch
+:func:`dense_contrast`               view -> Objective        places against the image
+:func:`moco`                         view -> Objective        views against a queue
+:func:`byol`, :func:`simsiam`        view -> Objective        predict the other view
+:func:`vicreg`                       view -> Objective        agree, vary, do not repeat
+:func:`barlow_twins`                 view -> Objective        correlation is the identity
+:func:`dino`                         view -> Objective        answers of one's own average
 :func:`ensemble`                     Learner -> Learner       independent members as one program
 :func:`alternate`                    Learners -> Learner      players that take turns
 ===================================  =======================  ====================================
@@ -23,37 +37,63 @@ transform                            from -> to               what it is
 
 from jaxmed.paradigms._alternate import alternate
 from jaxmed.paradigms._augmented import augmented
+from jaxmed.paradigms._autoencoder import autoencoder, inpainting
+from jaxmed.paradigms._byol import byol, simsiam
+from jaxmed.paradigms._context import jigsaw, relative_position
 from jaxmed.paradigms._cross_pseudo import cross_pseudo
+from jaxmed.paradigms._decorrelation import barlow_twins, vicreg
+from jaxmed.paradigms._dense_contrast import dense_contrast
+from jaxmed.paradigms._dino import PrototypeHead, dino
 from jaxmed.paradigms._ensemble import ensemble, member, member_key
 from jaxmed.paradigms._entropy import entropy_minimisation
 from jaxmed.paradigms._heads import Head, with_heads
+from jaxmed.paradigms._masked_autoencoder import masked_autoencoder
 from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
 from jaxmed.paradigms._mixing import cutmix, mixup
 from jaxmed.paradigms._mixmatch import mixmatch
+from jaxmed.paradigms._moco import moco
 from jaxmed.paradigms._pi_model import pi_model
 from jaxmed.paradigms._pseudo_label import pseudo_label
+from jaxmed.paradigms._rotation import rotation
+from jaxmed.paradigms._simclr import simclr, supervised_contrast
 from jaxmed.paradigms._supervised import supervised
 from jaxmed.paradigms._uncertainty_aware import uncertainty_aware_teacher
 from jaxmed.paradigms._weighted import weighted
 
 __all__ = [
     "Head",
+    "PrototypeHead",
     "alternate",
     "augmented",
+    "autoencoder",
+    "barlow_twins",
+    "byol",
     "cross_pseudo",
     "cutmix",
+    "dense_contrast",
+    "dino",
     "ensemble",
     "entropy_minimisation",
+    "inpainting",
+    "jigsaw",
+    "masked_autoencoder",
     "mean_teacher",
     "member",
     "member_key",
     "mixmatch",
     "mixup",
+    "moco",
     "pi_model",
     "predict_with_teacher",
     "pseudo_label",
+    "relative_position",
+    "rotation",
+    "simclr",
+    "simsiam",
     "supervised",
+    "supervised_contrast",
     "uncertainty_aware_teacher",
+    "vicreg",
     "weighted",
     "with_heads",
 ]

@@ -23,11 +23,12 @@ def cells(name: str) -> tuple[list[tuple], list[tuple]]:
     """The cells of a paradigm (task, rank, norm): those of the default tier, and all others."""
     row, shift = ROWS[name], sorted(ROWS).index(name)
     turn = lambda options, i: options[i % len(options)]  # noqa: E731
+    count = max(len(row.tasks), len(row.spatial), len(row.norms))
     first = [
-        (turn(row.tasks, i), turn(row.spatial, i + shift), turn(NORMS, i + shift // 2))
-        for i in range(len(NORMS))
+        (turn(row.tasks, i), turn(row.spatial, i + shift), turn(row.norms, i + shift // 2))
+        for i in range(count)
     ]
-    every = itertools.product(row.tasks, row.spatial, NORMS)
+    every = itertools.product(row.tasks, row.spatial, row.norms)
     return first, [cell for cell in every if cell not in first]
 
 
@@ -70,7 +71,7 @@ def test_the_default_cells_meet_every_pair():
     met = {name: cells(name)[0] for name in ROWS}
     for name, row in ROWS.items():
         tasks, ranks, norms = map(set, zip(*met[name], strict=True))
-        assert (tasks, ranks, norms) == (set(row.tasks), set(row.spatial), set(NORMS)), name
+        assert (tasks, ranks, norms) == (set(row.tasks), set(row.spatial), set(row.norms)), name
     together = {pair for cell in itertools.chain(*met.values())
                 for pair in itertools.combinations(cell, 2)}  # fmt: skip
     for one, other in itertools.combinations((TASKS, SPATIAL, NORMS), 2):
@@ -122,7 +123,7 @@ def test_all_paradigms_stack(outer, inner):
 def test_eight_devices_equal_one(name):
     """Running statistics, queues and teachers included."""
     row = ROWS[name]
-    network, objective = row.build(row.tasks[0], "batch")
+    network, objective = row.build(row.tasks[0], row.norms[0])
     run = row.learner(jm.learner(network, objective, optax.sgd(0.1)))
     batch = row.batch(make_batch(SPATIAL[row.spatial[0]]))
 

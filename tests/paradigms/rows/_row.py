@@ -45,6 +45,7 @@ class Row(NamedTuple):
         trunk: ``(task, norm) -> module``, where not :class:`Tiny`.
         tasks: the tasks on which it means something.
         spatial: the ranks on which it does.
+        norms: the normalisations that its trunk has.
         stacks: whether it makes an objective of the *task's objective*, so that it may be put on
             any other that does (``task._replace(objective=...)``).
         across: whether an example's loss looks at others (contrast, queues, centres): such are
@@ -58,6 +59,7 @@ class Row(NamedTuple):
     trunk: Callable[[Task, str], nn.Module] | None = None
     tasks: tuple[str, ...] = tuple(TASKS)
     spatial: tuple[str, ...] = tuple(SPATIAL)
+    norms: tuple[str, ...] = NORMS
     stacks: bool = False
     across: bool = False
 
