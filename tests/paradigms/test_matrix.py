@@ -7,6 +7,8 @@ and each normalisation; over all paradigms every pair of those meets too. `-m sl
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from rows import NORMS, ROWS, SPATIAL, TASKS, make_batch
+from rows import FAMILIES, NORMS, ROWS, SPATIAL, TASKS, make_batch
 
 import jaxmed as jm
 
@@ -144,3 +146,17 @@ def test_eight_devices_equal_one(name):
         np.testing.assert_allclose(
             jnp.asarray(eight, jnp.float32), jnp.asarray(one, jnp.float32), rtol=1e-3, atol=1e-4
         )
+
+
+def test_the_table_in_the_docs_is_true():
+    page = (Path(__file__).parents[2] / "docs" / "paradigms" / "index.md").read_text()
+    lines = re.findall(r"^\| `(\w+)` \|" + r" *(✓?) *\|" * 4, page, re.MULTILINE)
+    said = {name: tuple(map(bool, ticks)) for name, *ticks in lines}
+    found = {}
+    for family in ("supervised", "semi_supervised", "self_supervised"):
+        for name, row in FAMILIES[family].items():
+            paradigm = next(word for word in name.split() if hasattr(jm.paradigms, word))
+            ticks = *(task in row.tasks for task in TASKS), row.stacks
+            before = found.get(paradigm, (False,) * 4)
+            found[paradigm] = tuple(a or b for a, b in zip(ticks, before, strict=True))
+    assert {name: said.get(name) for name in found} == found

@@ -63,7 +63,9 @@ ROWS = {
         lambda: paradigms.dense_contrast(noisy, samples=5, projector=PLAIN),
     ),
     "moco": alone(lambda: paradigms.moco(noisy, queue=20, projector=PLAIN), across=True),
-    "byol": alone(lambda: paradigms.byol(noisy, projector=BATCH, predictor=BATCH), across=True),
+    "byol": alone(
+        lambda: paradigms.byol(noisy, projector=BATCH, predictor=BATCH), across=True, padded=False
+    ),
     "simsiam": alone(
         lambda: paradigms.simsiam(noisy, projector=PLAIN, predictor=PLAIN), across=True
     ),

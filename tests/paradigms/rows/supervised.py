@@ -11,7 +11,7 @@ ROWS = {
         lambda task: jm.weighted({"once": task.objective, "again": task.objective}, {"again": 0.5}),
         stacks=True,
     ),
-    "ramped": Row(
+    "ramped weighted": Row(
         lambda task: jm.weighted({"task": task.objective}, {"task": lambda step: 1.0 + step}),
         stacks=True,
     ),
