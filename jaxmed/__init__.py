@@ -26,6 +26,7 @@ _ROOMS = (
     "networks",
     "ops",
     "paradigms",
+    "protocols",
     "report",
     "stats",
     "testing",

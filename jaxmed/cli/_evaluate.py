@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxmed.cli import _given
+
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation"]
 
 
@@ -31,6 +33,13 @@ class Options:
         score: column of the scores, or what their columns begin with.
         case: column of the cases.
         group: column of the patients.
+        independent: count rows as independent although there is a column of patients.
+        cases: a CSV by case with further columns, such as patients, sites, sexes.
+        subgroup: columns by which the metrics are told: site, sex, age, ...
+        missing: what to do with cases of the reference that have no prediction: an error, or
+            count them as failures (empty masks; scores are left out).
+        study: a TOML file of what only you know of the study, for the checklist in the report.
+        ledger: a file in which each look at a test set is recorded; the report says how often.
     """
 
     predictions: Path
@@ -44,6 +53,12 @@ class Options:
     score: str = "score"
     case: str = "case"
     group: str = "group"
+    independent: bool = False
+    cases: Path | None = None
+    subgroup: tuple[str, ...] = ()
+    missing: Literal["error", "fail"] = "error"
+    study: Path | None = None
+    ledger: Path | None = None
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -55,10 +70,14 @@ def run(arguments: Sequence[str]) -> int:
 
     if not 0 < options.level < 1:
         raise ValueError(f"--level must be between 0 and 1, got {options.level}")
+    study = _given.read_study(options.study)
     measure = _masks if options.predictions.is_dir() else _scores
-    results = measure(options).replace(
-        command=shlex.join(["jaxmed", "evaluate", *arguments]),
-        environment=report.environment(),
+    results, columns = measure(options)
+    if options.subgroup:
+        results = report.with_subgroups(results, _given.pick(columns, options.subgroup))
+    command = shlex.join(["jaxmed", "evaluate", *arguments])
+    results = _given.opened(results, options.ledger, command).replace(
+        command=command, environment=report.environment(), study=study
     )
     written = report.write(results, options.out)
     print(report.summary(results))
@@ -68,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _scores(options: Options) -> Any:
+def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
     from jaxmed import report
 
     table = report.read_scores(
@@ -78,34 +97,66 @@ def _scores(options: Options) -> Any:
         score=options.score,
         case=options.case,
         group=options.group,
+        missing="error" if options.missing == "error" else "leave out",
     )
-    return report.classification(
+    columns = {**table.columns, **_known(options, table.cases)}
+    groups, patients = _given.patients_in(
+        table.groups or columns.get(options.group), columns, independent=options.independent
+    )
+    results = report.classification(
         table.labels,
         table.scores,
         task=options.task,
         classes=options.classes or table.classes,
         cases=table.cases,
-        groups=table.groups,
+        groups=groups,
+        patients=patients,
         level=options.level,
         threshold=options.threshold,
         title=f"Evaluation of {options.predictions.name}",
+        failures=tuple(f"{name}: no prediction, left out" for name in table.missing),
+        notes=_failed(table.missing, "left out of every metric"),
     )
+    return results, columns
 
 
-def _masks(options: Options) -> Any:
+def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
     from jaxmed import report
 
     if options.reference is None:
         raise ValueError("--predictions is a folder of masks: --reference must name that of truth")
-    classes = options.classes
-    if not classes:
-        _, pairs = report.read_mask_pairs(options.predictions, options.reference)
-        most = max(int(max(pair.truth.max(), pair.prediction.max())) for pair in pairs)
-        classes = tuple(f"class {i}" for i in range(1, max(most, 1) + 1))
-    _, pairs = report.read_mask_pairs(options.predictions, options.reference)
-    return report.segmentation(
+    missing = "error" if options.missing == "error" else "empty"
+    read = (options.predictions, options.reference)
+    names, pairs = report.read_mask_pairs(*read, missing=missing)
+    columns = _known(options, names)
+    classes = options.classes or class_names(pairs)
+    _, pairs = report.read_mask_pairs(*read, missing=missing)
+    without = report.cases_without_mask(*read)
+    results = report.segmentation(
         pairs,
         classes=classes,
+        groups=None if options.independent else columns.get(options.group),
         level=options.level,
         title=f"Evaluation of {options.predictions.name}",
+        failures=tuple(f"{name}: no mask, measured as an empty one" for name in without),
+        notes=_failed(without, "measured as empty masks"),
     )
+    return results, columns
+
+
+def class_names(pairs: Any) -> tuple[str, ...]:
+    """Names by number of all classes in some pairs of masks."""
+    most = max(int(max(pair.truth.max(), pair.prediction.max())) for pair in pairs)
+    return tuple(f"class {i}" for i in range(1, max(most, 1) + 1))
+
+
+def _failed(names: Any, how: str) -> tuple[str, ...]:
+    return (f"{len(names)} cases have no prediction and are {how}",) if names else ()
+
+
+def _known(options: Options, cases: Any) -> dict[str, Any]:
+    from jaxmed import report
+
+    if options.cases is None:
+        return {}
+    return report.read_columns(options.cases, cases, case=options.case)

@@ -16,6 +16,8 @@ _COMMANDS = {
     "train": ("_train", "run an experiment: a file of experiments/, by name or path"),
     "list": ("_list", "list the experiments"),
     "evaluate": ("_evaluate", "measure any framework's predictions against a reference"),
+    "compare": ("_compare", "compare models on the same cases, every pair tested"),
+    "power": ("_power", "plan a study: its size or its power, and a sentence for the protocol"),
     "predict": ("_predict", "segment an image with a trained run, in the scan's own space"),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),
 }

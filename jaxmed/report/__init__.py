@@ -5,7 +5,10 @@
 the page is also a function here that returns a Matplotlib figure, free of windows and global state.
 """
 
+from jaxmed.report._by_group import bands, with_subgroups
+from jaxmed.report._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
 from jaxmed.report._classification import classification
+from jaxmed.report._comparison import compare, compare_segmentations, warn_of_repeats
 from jaxmed.report._confusion import confusion_figure, confusion_matrix
 from jaxmed.report._curves import (
     precision_recall_figure,
@@ -15,46 +18,91 @@ from jaxmed.report._curves import (
 from jaxmed.report._environment import command_line, environment
 from jaxmed.report._gallery import best_median_worst, case_figure, class_pictures, mask_picture
 from jaxmed.report._history import learning_curves
+from jaxmed.report._models import decision_figure, forest_figure, models_roc_figure
 from jaxmed.report._page import html
-from jaxmed.report._read import ScoreTable, read_mask_pairs, read_scores
+from jaxmed.report._read import (
+    ModelTables,
+    ScoreTable,
+    cases_without_mask,
+    read_columns,
+    read_mask_pairs,
+    read_models,
+    read_scores,
+)
 from jaxmed.report._record import metrics_record, to_json
 from jaxmed.report._regression import agreement_figure, observed_figure
-from jaxmed.report._results import TASKS, Overlap, Picture, Results, Scores, Split
-from jaxmed.report._segmentation import MaskPair, agreement, from_overlap, segmentation
+from jaxmed.report._results import (
+    TASKS,
+    Comparison,
+    Contrast,
+    Overlap,
+    Picture,
+    Results,
+    Scores,
+    Split,
+    SubgroupTable,
+)
+from jaxmed.report._segmentation import (
+    MaskPair,
+    agreement,
+    from_overlap,
+    overlap,
+    segmentation,
+)
 from jaxmed.report._segments import distribution_figure
 from jaxmed.report._stages import split_sizes, stage
-from jaxmed.report._write import Written, predictions_csv, summary, write
+from jaxmed.report._write import Written, comparison_csv, predictions_csv, summary, write
 
 __all__ = [
+    "FIELDS",
+    "NOT_REPORTED",
     "TASKS",
+    "Comparison",
+    "Contrast",
+    "Item",
     "MaskPair",
+    "ModelTables",
     "Overlap",
     "Picture",
     "Results",
     "ScoreTable",
     "Scores",
     "Split",
+    "SubgroupTable",
     "Written",
     "agreement",
     "agreement_figure",
+    "bands",
     "best_median_worst",
     "case_figure",
+    "cases_without_mask",
+    "check_study",
+    "checklist",
     "class_pictures",
     "classification",
     "command_line",
+    "compare",
+    "compare_segmentations",
+    "comparison_csv",
     "confusion_figure",
     "confusion_matrix",
+    "decision_figure",
     "distribution_figure",
     "environment",
+    "forest_figure",
     "from_overlap",
     "html",
     "learning_curves",
     "mask_picture",
     "metrics_record",
+    "models_roc_figure",
     "observed_figure",
+    "overlap",
     "precision_recall_figure",
     "predictions_csv",
+    "read_columns",
     "read_mask_pairs",
+    "read_models",
     "read_scores",
     "reliability_figure",
     "roc_figure",
@@ -63,5 +111,7 @@ __all__ = [
     "stage",
     "summary",
     "to_json",
+    "warn_of_repeats",
+    "with_subgroups",
     "write",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.report._measures import HEADLINE, Named, Rule, measures
 from jaxmed.report._results import Results, Scores
-from jaxmed.stats import Estimate
+from jaxmed.stats import Estimate, warn_repeats
 
 Array = NDArray[Any]
 
@@ -24,6 +24,7 @@ def classification(
     classes: Sequence[str] = (),
     cases: Sequence[str] = (),
     groups: Sequence[Any] | None = None,
+    patients: Sequence[Any] | None = None,
     level: float = 0.95,
     threshold: float = 0.5,
     resampling_seed: int = 0,
@@ -44,6 +45,8 @@ def classification(
         classes: names; by default their numbers.
         cases: names; by default their numbers.
         groups: (cases,) patients, where cases of one patient are not independent.
+        patients: (cases,) patients, where the cases are counted as independent all the same: each
+            metric then says how many rows share a patient.
         level: of all intervals.
         threshold: of the positive call.
         resampling_seed: of the bootstrap.
@@ -70,11 +73,13 @@ def classification(
     names = tuple(classes) or _numbered(y, s, task)
     _check_classes(y, s, names, task)
     cases = tuple(cases) or tuple(str(i) for i in range(n))
-    for name, values in (("cases", cases), ("groups", groups)):
+    for name, values in (("cases", cases), ("groups", groups), ("patients", patients)):
         if values is not None and len(values) != n:
             raise ValueError(f"{name} has {len(values)} entries for {n} rows")
     rule = Rule(level, None if groups is None else np.asarray(groups), resampling_seed)
     metrics, undefined = _measured(measures(task, rule, y, s, names, threshold))
+    if patients is not None and groups is None:
+        metrics = {name: warn_repeats(found, patients) for name, found in metrics.items()}
     return Results(
         title=title,
         task=task,
@@ -82,6 +87,8 @@ def classification(
         metrics=metrics,
         headline=tuple(name for name in HEADLINE[task] if name in metrics),
         scores=Scores(y, s, cases, groups),
+        level=level,
+        threshold=threshold if task in ("binary", "multi-label") else None,
         notes=(*about.pop("notes", ()), *undefined),
         **about,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from jaxmed.report._confusion import confusion_figure, confusion_matrix
 from jaxmed.report._curves import precision_recall_figure, reliability_figure, roc_figure
 from jaxmed.report._gallery import case_figure, to_display
 from jaxmed.report._history import learning_curves, measures
+from jaxmed.report._models import Row, decision_figure, forest_figure, models_roc_figure
 from jaxmed.report._regression import agreement_figure, observed_figure
 from jaxmed.report._results import Results
 from jaxmed.report._segments import distribution_figure
 from jaxmed.report._style import to_svg
+from jaxmed.report._tables import pretty
 
 # More curves than this are a tangle: the rest is in the table.
 _CURVES = 8
+_FORESTS = 4  # Metrics whose models and differences are drawn.
 
 
 def figure_groups(results: Results) -> list[dict[str, Any]]:
@@ -28,6 +32,7 @@ def figure_groups(results: Results) -> list[dict[str, Any]]:
         ("training", "Training", _training(results)),
         ("predictions", "Predictions", _predictions(results)),
         ("agreement", "Agreement", _agreement(results)),
+        ("models", "Models side by side", _models(results)),
     ]
     return [
         {"id": id_, "name": name, "figures": figures} for id_, name, figures in groups if figures
@@ -163,7 +168,80 @@ def _binary(results: Results, y: Any, s: Any, groups: Any) -> list[dict[str, Any
                 f"Precision-recall curve, average precision {precision}.",
             )
         )
-    return [*figures, *_calls(results, y, s), _reliability(results, y, p)]
+    figures += [*_calls(results, y, s), _reliability(results, y, p)]
+    if 0 < y.sum() < len(y) and p.min() >= 0 and p.max() <= 1:
+        figures.append(
+            _exhibit(
+                decision_figure(y, p, groups=groups, level=results.level),
+                "decision",
+                "Net benefit of acting where the probability reaches a threshold, against acting "
+                "on all cases and on none. A model is of use where it lies above both.",
+                "Decision curve of the model.",
+            )
+        )
+    return figures
+
+
+def _models(results: Results) -> list[dict[str, Any]]:
+    """Forest plots and curves of a comparison."""
+    found = results.comparison
+    if found is None:
+        return []
+    figures = []
+    order = {name: i for i, name in enumerate(found.models)}
+    held = next(iter(found.scores.values()), None)
+    if results.task == "binary" and held is not None:
+        y = np.asarray(held.labels)
+        scores = {name: np.asarray(s.scores)[:, 1] for name, s in found.scores.items()}
+        if 0 < y.sum() < len(y):
+            areas = [
+                f"{e.value:.3f} ({e.lower:.3f} to {e.upper:.3f})"
+                for e in (found.models[name]["auc"] for name in scores)
+            ]
+            figures.append(
+                _exhibit(
+                    models_roc_figure(y, scores, captions=areas), "models-roc",
+                    "ROC of each model on the same cases, with the area and its interval.",
+                    "ROC curves. " + "; ".join(f"{n}: {a}" for n, a in zip(scores, areas)),
+                )
+            )  # fmt: skip
+            if all(p.min() >= 0 and p.max() <= 1 for p in scores.values()):
+                figures.append(
+                    _exhibit(
+                        decision_figure(y, scores), "models-decision",
+                        "Net benefit of each model, of acting on all cases, and on none.",
+                        f"Decision curves of {', '.join(scores)}.",
+                    )
+                )  # fmt: skip
+    tested = list(dict.fromkeys(c.metric for c in found.contrasts))
+    for metric in tested[:_FORESTS]:
+        rows = [
+            Row(name, e.value, e.lower, e.upper, order[name])
+            for name in found.models
+            if (e := found.models[name].get(metric)) is not None
+        ]
+        figures.append(_forest(rows, f"models-{metric}", pretty(metric), results.level))
+        gaps = [
+            Row(f"{c.first} \N{MINUS SIGN} {c.second}", c.test.effect, *c.test.interval)
+            for c in found.contrasts
+            if c.metric == metric and c.test.interval is not None and c.test.effect is not None
+        ]
+        if gaps:
+            label = f"Difference of {pretty(metric)}"
+            figures.append(_forest(gaps, f"gaps-{metric}", label, results.level, zero=0.0))
+    return figures
+
+
+def _forest(
+    rows: list[Row], name: str, label: str, level: float, *, zero: float | None = None
+) -> dict[str, Any]:
+    name = re.sub(r"[^a-zA-Z0-9-]", "-", name)
+    told = "; ".join(f"{r.name} {r.value:.3f} ({r.lower:.3f} to {r.upper:.3f})" for r in rows)
+    caption = f"{label}, with {100 * level:g}% intervals" + (
+        " (not corrected for the number of comparisons)." if zero is not None else "."
+    )
+    figure = forest_figure(rows, title=label, label=label, zero=zero)
+    return _exhibit(figure, name, caption, f"{label}. {told}")
 
 
 def _calls(results: Results, y: Any, s: Any) -> list[dict[str, Any]]:

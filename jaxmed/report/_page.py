@@ -12,10 +12,19 @@ from typing import Any
 import jinja2
 
 import jaxmed
+from jaxmed.report._checklist import checklist
 from jaxmed.report._exhibits import case_exhibits, figure_groups, galleries
 from jaxmed.report._record import metrics_record, to_json
 from jaxmed.report._results import Results
-from jaxmed.report._tables import case_table, class_table, metric_table, pretty
+from jaxmed.report._tables import (
+    case_table,
+    class_table,
+    contrast_table,
+    metric_table,
+    model_table,
+    pretty,
+    subgroup_tables,
+)
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -39,15 +48,22 @@ def html(results: Results) -> str:
     class_rows = class_table(results)
     columns, case_rows = case_table(results)
     pictures, gallery = case_exhibits(results), galleries(results)
+    models, contrasts = model_table(results), contrast_table(results)
+    by_group = subgroup_tables(results)
+    items = checklist(results)
     sections = [("results", "Results")]
-    if results.splits or results.flow:
+    if contrasts:
+        sections.append(("comparison", "Comparison"))
+    if results.splits or results.flow or results.partition or results.failures:
         sections.append(("data", "Data"))
     sections += [(group["id"], group["name"]) for group in groups]
     if class_rows:
         sections.append(("classes", "Structures"))
+    if by_group:
+        sections.append(("subgroups", "Subgroups"))
     if pictures or gallery:
         sections.append(("cases", "Cases"))
-    sections.append(("made", "How it was made"))
+    sections += [("made", "How it was made"), ("checklist", "Checklist")]
     record = to_json(metrics_record(results), indent=None).replace("<", "\\u003c")
     return _template().render(
         r=results,
@@ -58,6 +74,13 @@ def html(results: Results) -> str:
         sections=sections,
         cards=[_card(name, results.metrics[name]) for name in results.headline],
         metric_rows=metric_table(results.metrics),
+        model_rows=models,
+        contrast_rows=contrasts,
+        comparison_note=_comparison_note(results),
+        subgroup_tables=by_group,
+        items=items,
+        answered=sum(item.known for item in items),
+        shown={id_ for id_, _ in sections},
         splits=[_split(split) for split in results.splits],
         figure_groups=groups,
         class_rows=class_rows,
@@ -81,6 +104,18 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     return environment.get_template("report.html")
+
+
+def _comparison_note(results: Results) -> str:
+    found = results.comparison
+    if found is None:
+        return ""
+    scope = "all tests of this table" if found.family == "all" else "the tests of each metric"
+    return (
+        f"Differences are first minus second, with {100 * found.level:g}% intervals that are not "
+        f"corrected. The last p-value is corrected for {scope} by {found.adjustment.capitalize()}; "
+        "it is bold where it is at most 1 minus the level."
+    )
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:

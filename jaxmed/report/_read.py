@@ -25,6 +25,8 @@ class ScoreTable(NamedTuple):
         classes: their names, as far as the table gives them.
         cases: names of the cases; the row's number where there is no such column.
         groups: patient of each case, or None.
+        columns: all other columns of the tables, as text: sites, sexes, ages, ...
+        missing: cases of the reference that have no prediction.
     """
 
     labels: np.ndarray
@@ -32,6 +34,8 @@ class ScoreTable(NamedTuple):
     classes: tuple[str, ...]
     cases: tuple[str, ...]
     groups: tuple[str, ...] | None
+    columns: Mapping[str, tuple[str, ...]] = {}
+    missing: tuple[str, ...] = ()
 
 
 def read_scores(
@@ -42,6 +46,7 @@ def read_scores(
     score: str = "score",
     case: str = "case",
     group: str = "group",
+    missing: str = "error",
 ) -> ScoreTable:
     """Read scores and labels from CSV.
 
@@ -57,6 +62,8 @@ def read_scores(
         score: the column of the scores, or what their columns begin with.
         case: the column of the cases.
         group: the column of the patients.
+        missing: `error`, or `leave out` cases of the reference without a prediction, which are
+            then named in the table.
 
     Returns:
         The table.
@@ -66,9 +73,13 @@ def read_scores(
     """
     path = Path(predictions)
     rows = _rows(path)
+    without: tuple[str, ...] = ()
     if reference is not None:
         truth = _by_case(Path(reference), case)
         predicted = _by_case(path, case)
+        if missing != "error":
+            without = tuple(sorted(set(truth) - set(predicted)))
+            truth = {name: row for name, row in truth.items() if name in predicted}
         _same_cases(path, predicted, Path(reference), truth)
         # The reference's labels and patients count, should both tables have such columns.
         rows = [{**row, **truth[name]} for name, row in predicted.items()]
@@ -84,17 +95,121 @@ def read_scores(
         labels = _classes(path, [row[label] for row in rows], classes)
     cases = tuple(row.get(case) or str(i) for i, row in enumerate(rows))
     groups = tuple(row[group] for row in rows) if group in rows[0] else None
-    return ScoreTable(labels, table if classes else table[:, 0], classes, cases, groups)
+    taken = {*scores, *tasks, case, group}
+    others = {c: tuple(row[c] for row in rows) for c in rows[0] if c not in taken}
+    columns = table if classes else table[:, 0]
+    return ScoreTable(labels, columns, classes, cases, groups, others, without)
+
+
+class ModelTables(NamedTuple):
+    """The predictions of several models, joined by case in the order of the first.
+
+    Attributes:
+        labels: as in `ScoreTable`.
+        scores: model to its scores.
+        classes: as in `ScoreTable`.
+        cases: as in `ScoreTable`.
+        groups: as in `ScoreTable`.
+        columns: as in `ScoreTable`.
+    """
+
+    labels: np.ndarray
+    scores: dict[str, np.ndarray]
+    classes: tuple[str, ...]
+    cases: tuple[str, ...]
+    groups: tuple[str, ...] | None
+    columns: Mapping[str, tuple[str, ...]]
+
+
+def read_models(
+    predictions: Mapping[str, str | os.PathLike],
+    reference: str | os.PathLike | None = None,
+    *,
+    case: str = "case",
+    **names: str,
+) -> ModelTables:
+    """Read the predictions of several models of the same cases.
+
+    Args:
+        predictions: model to its table, as `read_scores` takes it, with a column of cases.
+        reference: a table of the labels; without it each table has them, and they must agree.
+        case: the column of the cases.
+        **names: further columns, as in `read_scores`.
+
+    Returns:
+        The predictions, joined by case.
+
+    Raises:
+        DataError: a case that one of them lacks or has twice, labels, patients or classes that
+            differ between two tables; the file and the case are named.
+    """
+    tables = {}
+    for model, path in predictions.items():
+        _by_case(Path(path), case)
+        tables[model] = read_scores(path, reference, case=case, **names)
+    first, *_ = tables
+    base, origin = tables[first], Path(predictions[first])
+    scores = {}
+    for model, table in tables.items():
+        path = Path(predictions[model])
+        position = {name: i for i, name in enumerate(table.cases)}
+        _same_cases(path, position, origin, dict.fromkeys(base.cases))
+        order = np.array([position[name] for name in base.cases])
+        if table.classes != base.classes:
+            raise _fault(path, f"the classes are {table.classes}, those of {origin} {base.classes}")
+        differ = table.labels[order] != base.labels
+        differ = np.flatnonzero(differ.reshape(len(differ), -1).any(1))
+        if len(differ):
+            raise _fault(
+                path,
+                f"{_some([base.cases[i] for i in differ])} with another label than in {origin}",
+            )
+        patients = None if table.groups is None else [table.groups[i] for i in order]
+        if base.groups is not None and patients is not None and patients != [*base.groups]:
+            at = next(i for i, g in enumerate(patients) if g != base.groups[i])
+            raise _fault(
+                path,
+                f"case {base.cases[at]} is of patient {patients[at]!r}, in {origin} of "
+                f"{base.groups[at]!r}",
+            )
+        scores[model] = table.scores[order]
+    return ModelTables(base.labels, scores, base.classes, base.cases, base.groups, base.columns)
+
+
+def read_columns(
+    path: str | os.PathLike, cases: Sequence[str], *, case: str = "case"
+) -> dict[str, tuple[str, ...]]:
+    """Read what is known of the cases: patient, site, sex, ...
+
+    Args:
+        path: CSV with a column of cases; it may hold more cases than are asked for.
+        cases: those asked for.
+        case: the column of the cases.
+
+    Returns:
+        Column to (cases,) text.
+
+    Raises:
+        DataError: a case that the table lacks or has twice.
+    """
+    rows = _by_case(Path(path), case)
+    missing = [name for name in cases if name not in rows]
+    if missing:
+        raise _fault(Path(path), f"{_some(missing)} are not in the table")
+    names = [name for name in next(iter(rows.values())) if name != case]
+    return {name: tuple(rows[c][name] for c in cases) for name in names}
 
 
 def read_mask_pairs(
-    predictions: str | os.PathLike, reference: str | os.PathLike
+    predictions: str | os.PathLike, reference: str | os.PathLike, *, missing: str = "error"
 ) -> tuple[list[str], Iterator[MaskPair]]:
     """Pair the masks of two folders by file name.
 
     Args:
         predictions: folder of predicted masks, NIfTI, PNG or TIFF.
         reference: folder of true masks.
+        missing: `error`, or `empty`: a case without a predicted mask is measured as one in which
+            nothing was found.
 
     Returns:
         The names of the cases, and the pairs, read one by one as they are asked for.
@@ -104,15 +219,28 @@ def read_mask_pairs(
             masks of one case with different size or affine.
     """
     found, truth = _masks(Path(predictions)), _masks(Path(reference))
-    _same_cases(Path(predictions), found, Path(reference), truth)
+    if missing == "error":
+        _same_cases(Path(predictions), found, Path(reference), truth)
+    else:
+        _same_cases(Path(predictions), found, Path(reference), {n: 0 for n in truth if n in found})
 
     def pairs() -> Iterator[MaskPair]:
         for name in sorted(truth):
             true = read_mask(truth[name])
+            if name not in found:
+                yield MaskPair(name, true.array, np.zeros_like(true.array))
+                continue
             predicted = read_mask(found[name], like=true)
             yield MaskPair(name, true.array, predicted.array)
 
     return sorted(truth), pairs()
+
+
+def cases_without_mask(
+    predictions: str | os.PathLike, reference: str | os.PathLike
+) -> tuple[str, ...]:
+    """Cases that have a true mask and no predicted one."""
+    return tuple(sorted(set(_masks(Path(reference))) - set(_masks(Path(predictions)))))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxmed.report._checklist import checklist
 from jaxmed.report._results import Results
 
 _FIELDS = ("value", "lower", "upper", "level", "n", "unit", "method", "notes")
@@ -33,8 +34,54 @@ def metrics_record(results: Results) -> dict[str, Any]:
         "seed": results.seed,
         "command": results.command,
         "splits": [split._asdict() for split in results.splits],
+        "partition": results.partition,
+        "failures": list(results.failures),
+        "openings": results.openings,
         "notes": list(results.notes),
+        **_compared(results),
+        **_grouped(results),
+        "checklist": [item._asdict() for item in checklist(results)],
     }
+
+
+def _compared(results: Results) -> dict[str, Any]:
+    found = results.comparison
+    if found is None:
+        return {}
+    return {
+        "models": {
+            model: {name: estimate.to_dict() for name, estimate in metrics.items()}
+            for model, metrics in found.models.items()
+        },
+        "comparisons": [
+            {
+                "metric": contrast.metric,
+                "first": contrast.first,
+                "second": contrast.second,
+                **contrast.test.to_dict(),
+                "p_adjusted": contrast.adjusted,
+                "adjustment": found.adjustment,
+                "family": found.family,
+            }
+            for contrast in found.contrasts
+        ],
+    }
+
+
+def _grouped(results: Results) -> dict[str, Any]:
+    return {
+        "subgroups": [
+            {
+                "column": table.column,
+                "metric": table.metric,
+                "estimates": {str(k): e.to_dict() for k, e in table.found.estimates.items()},
+                "differences": {str(k): t.to_dict() for k, t in table.found.differences.items()},
+                "gap": table.found.gap.to_dict(),
+                "notes": list(table.found.notes),
+            }
+            for table in results.subgroups
+        ]
+    } if results.subgroups else {}  # fmt: skip
 
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxmed.stats import Estimate, Subgroups, TestResult
+
 TASKS = ("binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation")
 
 
@@ -59,6 +61,60 @@ class Overlap(NamedTuple):
     groups: Sequence[Any] | None = None
 
 
+class Contrast(NamedTuple):
+    """Two models compared by one metric.
+
+    Attributes:
+        metric: its name.
+        first: one model.
+        second: the other.
+        test: of first - second, its p-value as it is.
+        adjusted: the p-value corrected for the number of tests.
+    """
+
+    metric: str
+    first: str
+    second: str
+    test: TestResult
+    adjusted: float
+
+
+class Comparison(NamedTuple):
+    """Several models on the same cases; made by `compare` and `compare_segmentations`.
+
+    Attributes:
+        models: model to its metrics by name.
+        contrasts: every pair by every metric tested.
+        adjustment: how p-values were corrected.
+        family: what was corrected together: `all` tests, or those of one `metric`.
+        level: of all intervals.
+        scores: model to its predictions, for classification and regression.
+        overlaps: model to its agreement case by case, for segmentation.
+    """
+
+    models: Mapping[str, Mapping[str, Estimate]]
+    contrasts: Sequence[Contrast]
+    adjustment: str
+    family: str
+    level: float
+    scores: Mapping[str, Scores] = {}
+    overlaps: Mapping[str, Overlap] = {}
+
+
+class SubgroupTable(NamedTuple):
+    """A metric by subgroup.
+
+    Attributes:
+        column: what the cases were grouped by: `site`, `sex`, ...
+        metric: its name.
+        found: estimates, adjusted tests and the gap.
+    """
+
+    column: str
+    metric: str
+    found: Subgroups
+
+
 class Picture(NamedTuple):
     """One case to look at.
 
@@ -106,6 +162,15 @@ class Results:
         notes: warnings that belong beside the numbers (checksums, exclusions, ...).
         description: a paragraph on the study.
         masks: where predicted masks were written, by case.
+        comparison: several models on the same cases; `metrics` may then be empty.
+        subgroups: metrics by site, sex, ...
+        level: of the intervals.
+        threshold: of a positive call.
+        partition: how the parts of the data were made disjoint, and whether it was checked.
+        failures: cases that could not be predicted, and why; they are counted in the report.
+        openings: how often the test set has been opened, if that was recorded.
+        study: what only its authors know, by the field's name: see `report.FIELDS`. Each that is
+            missing is printed as NOT REPORTED.
     """
 
     title: str
@@ -128,6 +193,14 @@ class Results:
     notes: tuple[str, ...] = ()
     description: str = ""
     masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    comparison: Comparison | None = None
+    subgroups: tuple[SubgroupTable, ...] = ()
+    level: float = 0.95
+    threshold: float | None = None
+    partition: str = ""
+    failures: tuple[str, ...] = ()
+    openings: int | None = None
+    study: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:

@@ -100,6 +100,19 @@ def segmentation(
         >>> round(r.metrics["dice"].value, 3)
         0.833
     """
+    return from_overlap(
+        overlap(pairs, classes=classes, groups=groups),
+        classes=classes, level=level, resampling_seed=resampling_seed, title=title, **about,
+    )  # fmt: skip
+
+
+def overlap(
+    pairs: Iterable[MaskPair | tuple[str, ArrayLike, ArrayLike]],
+    *,
+    classes: Sequence[str],
+    groups: Sequence[Any] | None = None,
+) -> Overlap:
+    """Measure pairs of masks case by case; see `segmentation`."""
     names, rows = [], []
     for case, truth, prediction in pairs:
         try:
@@ -112,10 +125,7 @@ def segmentation(
     if groups is not None and len(groups) != len(names):
         raise ValueError(f"groups has {len(groups)} entries for {len(names)} cases")
     values = {name: np.stack([row[name] for row in rows]) for name in MEASURES}
-    return from_overlap(
-        Overlap(names, values, groups),
-        classes=classes, level=level, resampling_seed=resampling_seed, title=title, **about,
-    )  # fmt: skip
+    return Overlap(names, values, groups)
 
 
 def from_overlap(
@@ -150,6 +160,7 @@ def from_overlap(
         metrics=metrics,
         headline=tuple(m for m in metrics if m.startswith("dice"))[:4],
         overlap=overlap,
+        level=level,
         notes=(*about.pop("notes", ()), *notes),
         **about,
     )

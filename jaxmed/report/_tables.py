@@ -55,6 +55,74 @@ def metric_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
+def model_table(results: Results) -> list[dict[str, Any]]:
+    """Rows of metrics by model; empty without a comparison."""
+    if results.comparison is None:
+        return []
+    models = results.comparison.models
+    metrics = dict.fromkeys(name for found in models.values() for name in found)
+    rows = []
+    for metric in metrics:
+        having = [(model, found[metric]) for model, found in models.items() if metric in found]
+        for i, (model, estimate) in enumerate(having):
+            row = metric_table({metric: estimate})[0]
+            rows.append({**row, "model": model, "first": i == 0, "span": len(having)})
+    return rows
+
+
+def contrast_table(results: Results) -> list[dict[str, Any]]:
+    """Rows of paired tests; empty without a comparison."""
+    if results.comparison is None:
+        return []
+    rows = []
+    for contrast in results.comparison.contrasts:
+        row = contrast.test.to_row()
+        rows.append(
+            {
+                **row,
+                "metric": pretty(contrast.metric),
+                "pair": f"{contrast.first} \N{MINUS SIGN} {contrast.second}",
+                "adjusted": _p(contrast.adjusted),
+                "differs": contrast.adjusted <= 1 - contrast.test.level,
+            }
+        )
+    return rows
+
+
+def subgroup_tables(results: Results) -> list[dict[str, Any]]:
+    """A table a column and metric: `{title, rows, gap}`."""
+    tables = []
+    for table in results.subgroups:
+        rows = []
+        for name, estimate in table.found.estimates.items():
+            test = table.found.differences[name]
+            row = metric_table({table.metric: estimate})[0]
+            against = test.to_row()
+            rows.append(
+                {
+                    **row,
+                    "name": str(name),
+                    "difference": against["effect"],
+                    "limits": against["interval"],
+                    "p": _p(test.p_value),
+                }
+            )
+        gap = table.found.gap
+        tables.append(
+            {
+                "title": f"{pretty(table.metric)} by {table.column}",
+                "rows": rows,
+                "gap": f"{gap.value:.3f} ({gap.lower:.3f} to {gap.upper:.3f}), between "
+                f"{gap.details['largest']} and {gap.details['smallest']}",
+            }
+        )
+    return tables
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def class_table(results: Results) -> list[dict[str, Any]]:
     """Rows of measures by structure; empty without per-case measures."""
     if results.overlap is None:

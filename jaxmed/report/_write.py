@@ -16,11 +16,19 @@ from jaxmed.report._results import Results
 
 
 class Written(NamedTuple):
-    """Where the parts of a report are; `predictions` is None where there are none to list."""
+    """Where the parts of a report are.
+
+    Attributes:
+        metrics: `metrics.json`.
+        predictions: `predictions.csv`, or None where there are none to list.
+        report: `report.html`.
+        comparison: `comparison.csv`, or None without a comparison.
+    """
 
     metrics: Path
     predictions: Path | None
     report: Path
+    comparison: Path | None = None
 
 
 def write(results: Results, out: str | os.PathLike) -> Written:
@@ -40,8 +48,43 @@ def write(results: Results, out: str | os.PathLike) -> Written:
     table = predictions_csv(results)
     if table:
         write_text(paths[1], table)
+    compared = None
+    if results.comparison is not None:
+        compared = folder / "comparison.csv"
+        write_text(compared, comparison_csv(results))
     write_text(paths[2], html(results))
-    return Written(paths[0], paths[1] if table else None, paths[2])
+    return Written(paths[0], paths[1] if table else None, paths[2], compared)
+
+
+def comparison_csv(results: Results) -> str:
+    """One row a test: both models' values, the effect with its limits, p as it is and corrected."""
+    found = results.comparison
+    if found is None:
+        return ""
+    header = [
+        "metric", "first", "second", "first_value", "second_value", "effect", "lower", "upper",
+        "level", "statistic", "p", "p_adjusted", "adjustment", "family", "n", "unit", "method",
+        "notes",
+    ]  # fmt: skip
+    rows = []
+    for contrast in found.contrasts:
+        test = contrast.test
+        values = [
+            f"{found.models[model][contrast.metric].value:.9g}"
+            if contrast.metric in found.models[model]
+            else ""
+            for model in (contrast.first, contrast.second)
+        ]
+        numbers = [test.effect, *(test.interval or ("", "")), test.level, test.statistic]
+        rows.append(
+            [
+                contrast.metric, contrast.first, contrast.second, *values,
+                *(f"{x:.9g}" if isinstance(x, float) else x for x in numbers),
+                f"{test.p_value:.6g}", f"{contrast.adjusted:.6g}", found.adjustment, found.family,
+                test.n, test.unit, test.method, "; ".join(test.notes),
+            ]
+        )  # fmt: skip
+    return _csv(header, rows)
 
 
 def predictions_csv(results: Results) -> str:
@@ -58,7 +101,15 @@ def predictions_csv(results: Results) -> str:
 
 
 def summary(results: Results) -> str:
-    """The headline metrics as lines of text."""
+    """The headline metrics, and the tests of a comparison, as lines of text."""
+    if results.comparison is not None:
+        found = results.comparison
+        return "\n".join(
+            [
+                f"{contrast.test}, {found.adjustment}-adjusted p = {contrast.adjusted:.3g}"
+                for contrast in found.contrasts
+            ]
+        )
     return "\n".join(
         str(estimate) for name, estimate in results.metrics.items() if name in results.headline
     )

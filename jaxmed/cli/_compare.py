@@ -1,0 +1,173 @@
+"""`jaxmed compare`: several models on the same cases, every pair tested."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from jaxmed.cli import _given
+
+Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Compare models on the same cases: estimates, a test of every pair, corrected p-values.
+
+    Each model is a CSV as `jaxmed evaluate` takes it, with a column of cases by which they are
+    joined; or a folder of masks, with --reference. Writes metrics.json, comparison.csv and
+    report.html.
+
+    Args:
+        models: two or more CSV files, or folders of masks.
+        reference: a CSV with case and label, or the folder of true masks.
+        out: folder of the report.
+        names: of the models; by default those of the files.
+        task: what is predicted; by default told from the tables.
+        classes: names of the classes (of a segmentation: without the background).
+        metrics: which to test; by default all. Name beforehand what the study is about.
+        adjustment: of the p-values: holm, hochberg, hommel, bonferroni, benjamini-hochberg, none.
+        family: what is corrected together: all tests, or those of one metric.
+        level: of all intervals.
+        threshold: of a positive call.
+        resamples: of the bootstrap.
+        label: column of the labels, or what their columns begin with.
+        score: column of the scores, or what their columns begin with.
+        case: column of the cases.
+        group: column of the patients.
+        independent: count rows as independent although there is a column of patients.
+        cases: a CSV by case with further columns, such as the patients of masks.
+        study: a TOML file of what only you know of the study, for the checklist in the report.
+        ledger: a file in which each look at a test set is recorded; the report says how often.
+    """
+
+    models: tyro.conf.Positional[tuple[Path, ...]]
+    reference: Path | None = None
+    out: Path = Path("comparison")
+    names: tuple[str, ...] = ()
+    task: Task | None = None
+    classes: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    adjustment: str = "holm"
+    family: Literal["all", "metric"] = "all"
+    level: float = 0.95
+    threshold: float = 0.5
+    resamples: int = 2000
+    label: str = "label"
+    score: str = "score"
+    case: str = "case"
+    group: str = "group"
+    independent: bool = False
+    cases: Path | None = None
+    study: Path | None = None
+    ledger: Path | None = None
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Read, compare, write, print."""
+    options = tyro.cli(Options, prog="jaxmed compare", args=[*arguments])
+    from jaxmed import report
+
+    if not 0 < options.level < 1:
+        raise ValueError(f"--level must be between 0 and 1, got {options.level}")
+    study = _given.read_study(options.study)
+    models = named(options.models, options.names)
+    folders = [path.is_dir() for path in models.values()]
+    if any(folders) and not all(folders):
+        raise ValueError("models are either all CSV files or all folders of masks")
+    results = _masks(options, models) if all(folders) else _scores(options, models)
+    command = shlex.join(["jaxmed", "compare", *arguments])
+    results = _given.opened(results, options.ledger, command).replace(
+        command=command, environment=report.environment(), study=study
+    )
+    written = report.write(results, options.out)
+    for model, metrics in results.comparison.models.items():
+        for estimate in [*metrics.values()][:4]:
+            print(f"{model}: {estimate}")
+    print(report.summary(results))
+    for note in results.notes:
+        print(f"note: {note}")
+    print(f"report: {written.report}")
+    return 0
+
+
+def named(paths: Sequence[Path], names: Sequence[str]) -> dict[str, Path]:
+    """Model names to their paths: as given, or as few parts of the paths as tell them apart.
+
+    Raises:
+        ValueError: fewer than two models, names that are not one a model, or the same twice.
+    """
+    if len(paths) < 2:
+        raise ValueError(f"a comparison needs at least 2 models, got {len(paths)}")
+    if names and (len(names) != len(paths) or len(set(names)) < len(names)):
+        raise ValueError(f"--names: one for each of the {len(paths)} models, all different")
+    if not names:
+        absolute = [path.resolve() for path in paths]
+        if len(set(absolute)) < len(absolute):
+            raise ValueError("a model is given twice")
+        parts = [(*path.parts[:-1], path.stem) for path in absolute]
+        depth = next(d for d in range(1, 99) if len({p[-d:] for p in parts}) == len(parts))
+        names = ["/".join(p[-depth:]) for p in parts]
+    return dict(zip(names, paths, strict=True))
+
+
+def _shared(options: Options) -> dict[str, Any]:
+    return {
+        "metrics": options.metrics,
+        "adjustment": options.adjustment,
+        "family": options.family,
+        "level": options.level,
+        "n_resamples": options.resamples,
+    }
+
+
+def _scores(options: Options, models: dict[str, Path]) -> Any:
+    from jaxmed import report
+
+    table = report.read_models(
+        models, options.reference, label=options.label, score=options.score, case=options.case,
+        group=options.group,
+    )  # fmt: skip
+    columns = dict(table.columns)
+    if options.cases is not None:
+        columns |= report.read_columns(options.cases, table.cases, case=options.case)
+    groups, patients = _given.patients_in(
+        table.groups or columns.get(options.group), columns, independent=options.independent
+    )
+    results = report.compare(
+        table.labels, table.scores, task=options.task, classes=options.classes or table.classes,
+        cases=table.cases, groups=groups, threshold=options.threshold,
+        title=f"Comparison of {', '.join(models)}", **_shared(options),
+    )  # fmt: skip
+    return report.warn_of_repeats(results, patients)
+
+
+def _masks(options: Options, models: dict[str, Path]) -> Any:
+    from jaxmed import report
+    from jaxmed.cli._evaluate import class_names
+
+    if options.reference is None:
+        raise ValueError("folders of masks need --reference, the folder of true masks")
+    classes = options.classes
+    if not classes:
+        seen = [class_names(report.read_mask_pairs(p, options.reference)[1])
+                for p in models.values()]  # fmt: skip
+        classes = max(seen, key=len)
+    names, _ = report.read_mask_pairs(next(iter(models.values())), options.reference)
+    columns = (
+        {} if options.cases is None
+        else report.read_columns(options.cases, names, case=options.case)
+    )  # fmt: skip
+    groups = None if options.independent else columns.get(options.group)
+    overlaps = {}
+    for model, path in models.items():
+        _, pairs = report.read_mask_pairs(path, options.reference)
+        overlaps[model] = report.overlap(pairs, classes=classes, groups=groups)
+    return report.compare_segmentations(
+        overlaps, classes=classes, title=f"Comparison of {', '.join(models)}", **_shared(options)
+    )

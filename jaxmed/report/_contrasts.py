@@ -1,0 +1,243 @@
+"""How two models are compared by each metric: the test proper to it, with the effect's interval."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxmed import stats
+from jaxmed.stats import TestResult
+
+Array = NDArray[Any]
+Test = Callable[[Array, Array], TestResult]
+"""``(outputs of one model, outputs of the other) -> test of first - second``."""
+
+
+class Way(NamedTuple):
+    """How tests are made: level, patient of each case, resamples, seed."""
+
+    level: float
+    groups: Array | None
+    n_resamples: int
+    seed: int
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return "case" if self.groups is None else "patient"
+
+    def called(self, first: Array, second: Array) -> TestResult:
+        """Two proportions on the same cases: McNemar's mid-p, or Obuchowski's for patients."""
+        if self.groups is None or len(np.unique(self.groups)) == len(first):
+            return stats.mcnemar_test(first, second, level=self.level)
+        found = stats.clustered_mcnemar_test(first, second, self.groups)
+        spread = self._mean(first.astype(float) - second)
+        return dataclasses.replace(found, interval=spread.interval, level=self.level)
+
+    def values(self, first: Array, second: Array) -> TestResult:
+        """Two means of values of the same cases: sign flips; the limits are the bootstrap's."""
+        keep = np.isfinite(first) & np.isfinite(second)
+        groups = None if self.groups is None else self.groups[keep]
+        difference = first[keep] - second[keep]
+        found = stats.sign_flip_test(difference, groups=groups, seed=self.seed)
+        notes = found.notes
+        if not keep.all():
+            left = int((~keep).sum())
+            notes += (f"{left} cases where the metric is undefined for one of the two left out",)
+        interval = self._mean(difference, groups).interval
+        return dataclasses.replace(
+            found, interval=interval, level=self.level, notes=notes,
+            method=f"{found.method}, bootstrap interval",
+        )  # fmt: skip
+
+    def resampled(self, metric: Callable[[Array, Array], Array]) -> Test:
+        """Any metric by the paired bootstrap; `metric(outputs, weights (b, n)) -> (b,)`."""
+
+        def test(first: Array, second: Array) -> TestResult:
+            return stats.bootstrap_test(
+                lambda _, outputs, weights: metric(outputs, weights),
+                np.zeros(len(first)), first, second, weighted=True, groups=self.groups,
+                level=self.level, n_resamples=self.n_resamples, seed=self.seed, unit=self.unit,
+            )  # fmt: skip
+
+        return test
+
+    def _mean(self, difference: Array, groups: Array | None = None) -> TestResult:
+        """The interval of a mean difference, by the paired bootstrap over patients or cases."""
+        groups = self.groups if groups is None and self.groups is not None else groups
+        return stats.bootstrap_test(
+            lambda _, d, weights: (weights @ d) / weights.sum(1),
+            np.zeros(len(difference)), difference, np.zeros(len(difference)), weighted=True,
+            groups=groups, level=self.level, n_resamples=self.n_resamples, seed=self.seed,
+            unit=self.unit,
+        )  # fmt: skip
+
+
+def tests_of(
+    task: str, way: Way, y: Array, names: Sequence[str], threshold: float
+) -> Iterator[tuple[str, Test]]:
+    """The tests of a task by the metric's name; each takes two models' scores.
+
+    Expected calibration error has none: it is biased upwards by an amount that depends on the
+    model. The Brier score and the log loss, which are proper, compare calibration too.
+    """
+    return _TASKS[task](way, y, names, threshold)
+
+
+def _delong(way: Way, y: Array, column: int) -> Test:
+    return lambda a, b: stats.delong_test(
+        y, a[:, column], b[:, column], level=way.level, groups=way.groups
+    )
+
+
+def _binary(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iterator:
+    def called(scores: Array) -> Array:
+        return (scores[:, 1] >= threshold).astype(int)
+
+    def on(rows: Array, target: int) -> Test:
+        def test(a: Array, b: Array) -> TestResult:
+            if not rows.any():
+                raise ValueError("no case of that class")
+            groups = None if way.groups is None else way.groups[rows]
+            part = way._replace(groups=groups)
+            return part.called(
+                (called(a) == target)[rows].astype(int), (called(b) == target)[rows].astype(int)
+            )
+
+        return test
+
+    yield "auc", _delong(way, y, 1)
+    yield (
+        "accuracy",
+        lambda a, b: way.called((called(a) == y).astype(int), (called(b) == y).astype(int)),
+    )
+    yield "sensitivity", on(y == 1, 1)
+    yield "specificity", on(y == 0, 0)
+    for name, target in (("ppv", 1), ("npv", 0)):
+        yield name, _predictive(way, y, called, name, target)
+    yield (
+        "average_precision",
+        way.resampled(lambda s, w: stats.weighted_average_precision(y == 1, s[:, 1], w)),
+    )
+    yield "brier", lambda a, b: way.values((a[:, 1] - y) ** 2, (b[:, 1] - y) ** 2)
+
+
+def _predictive(
+    way: Way, y: Array, called: Callable[[Array], Array], name: str, target: int
+) -> Test:
+    """Kosinski's weighted score test; its limits, and all with patients, by the bootstrap."""
+    right = (y == target).astype(float)
+
+    def value(scores: Array, weights: Array) -> Array:
+        chosen = (called(scores) == target).astype(float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (weights @ (chosen * right)) / (weights @ chosen)
+
+    def test(a: Array, b: Array) -> TestResult:
+        drawn = way.resampled(value)(a, b)
+        if way.groups is not None:
+            return drawn
+        found = stats.predictive_value_test(y, called(a), called(b), quantity=name)
+        return dataclasses.replace(
+            found, interval=drawn.interval, level=way.level,
+            method=f"{found.method}, bootstrap interval",
+        )  # fmt: skip
+
+    return test
+
+
+def _macro(truth: Array) -> Callable[[Array, Array], Array]:
+    """Mean over columns of the AUC of each, under weights; columns of one class are left out."""
+    both = [k for k in range(truth.shape[1]) if 0 < truth[:, k].sum() < len(truth)]
+
+    def area(scores: Array, weights: Array) -> Array:
+        parts = [stats.weighted_auc(truth[:, k] == 1, scores[:, k], weights) for k in both]
+        return np.mean(parts, axis=0)
+
+    return area
+
+
+def _multi_class(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iterator:
+    hot = (y[:, None] == np.arange(len(names))).astype(int)
+    present = hot[:, hot.any(0)].astype(float)
+
+    def balanced(scores: Array, weights: Array) -> Array:
+        hit = (scores.argmax(1) == y).astype(float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return ((weights @ (hit[:, None] * present)) / (weights @ present)).mean(1)
+
+    def lost(scores: Array) -> Array:
+        return -np.log(np.clip(scores[np.arange(len(y)), y], 1e-12, 1))
+
+    yield "auc", way.resampled(_macro(hot))
+    yield (
+        "accuracy",
+        lambda a, b: way.called((a.argmax(1) == y).astype(int), (b.argmax(1) == y).astype(int)),
+    )
+    yield "balanced_accuracy", way.resampled(balanced)
+    yield "log_loss", lambda a, b: way.values(lost(a), lost(b))
+    for i, name in enumerate(names):
+        if 0 < hot[:, i].sum() < len(y):
+            yield f"auc/{name}", _delong(way, hot[:, i], i)
+
+
+def _ordinal(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iterator:
+    k = len(names)
+    cost = (np.arange(k)[:, None] - np.arange(k)) ** 2.0
+
+    def kappa(scores: Array, weights: Array) -> Array:
+        codes = y * k + scores.argmax(1)
+        table = (weights @ np.eye(k * k)[codes]).reshape(-1, k, k)
+        table /= table.sum((1, 2), keepdims=True)
+        chance = table.sum(2)[:, :, None] * table.sum(1)[:, None, :]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return 1 - (table * cost).sum((1, 2)) / (chance * cost).sum((1, 2))
+
+    yield "quadratic_kappa", way.resampled(kappa)
+    yield (
+        "mae_grades",
+        lambda a, b: way.values(abs(a.argmax(1) - y).astype(float), abs(b.argmax(1) - y)),
+    )
+    yield from _multi_class(way, y, names, threshold)
+
+
+def _multi_label(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iterator:
+    yield "auc", way.resampled(_macro(y))
+    yield (
+        "accuracy",
+        lambda a, b: way.values(
+            ((a >= threshold) == y).mean(1), ((b >= threshold) == y).mean(1)
+        ),
+    )  # fmt: skip
+    for i, name in enumerate(names):
+        if 0 < y[:, i].sum() < len(y):
+            yield f"auc/{name}", _delong(way, y[:, i], i)
+
+
+def _regression(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iterator:
+    def r2(values: Array, weights: Array) -> Array:
+        total = weights.sum(1)
+        spread = weights @ y**2 - (weights @ y) ** 2 / total
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return 1 - (weights @ (y - values) ** 2) / spread
+
+    yield "mae", lambda a, b: way.values(abs(a - y), abs(b - y))
+    yield (
+        "rmse",
+        way.resampled(lambda s, w: np.sqrt((w @ (s - y) ** 2) / w.sum(1))),
+    )
+    yield "bias", lambda a, b: way.values(a - y, b - y)
+    yield "r2", way.resampled(r2)
+
+
+_TASKS = {
+    "binary": _binary,
+    "multi-class": _multi_class,
+    "ordinal": _ordinal,
+    "multi-label": _multi_label,
+    "regression": _regression,
+}
