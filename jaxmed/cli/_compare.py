@@ -39,9 +39,11 @@ class Options:
         label: column of the labels, or what their columns begin with.
         score: column of the scores, or what their columns begin with.
         case: column of the cases.
-        group: column of the patients.
-        independent: count rows as independent although there is a column of patients.
-        cases: a CSV by case with further columns, such as the patients of masks.
+        unit: what is independent and resampled: a column, such as `patient`; `case` counts rows.
+            By default the column `group` if there is one, else rows, with a warning where a column
+            of patients shows repeats.
+        cases: a CSV by case with further columns, such as patients, sites, sexes.
+        groups: columns by which each model is told too: site, sex, age, ...
         study: a TOML file of what only you know of the study, for the checklist in the report.
         ledger: a file in which each look at a test set is recorded; the report says how often.
     """
@@ -61,9 +63,9 @@ class Options:
     label: str = "label"
     score: str = "score"
     case: str = "case"
-    group: str = "group"
-    independent: bool = False
+    unit: str = ""
     cases: Path | None = None
+    groups: tuple[str, ...] = ()
     study: Path | None = None
     ledger: Path | None = None
 
@@ -80,7 +82,9 @@ def run(arguments: Sequence[str]) -> int:
     folders = [path.is_dir() for path in models.values()]
     if any(folders) and not all(folders):
         raise ValueError("models are either all CSV files or all folders of masks")
-    results = _masks(options, models) if all(folders) else _scores(options, models)
+    results, columns = _masks(options, models) if all(folders) else _scores(options, models)
+    if options.groups:
+        results = report.with_subgroups(results, _given.pick(columns, options.groups))
     command = shlex.join(["jaxmed", "compare", *arguments])
     results = _given.opened(results, options.ledger, command).replace(
         command=command, environment=report.environment(), study=study
@@ -126,28 +130,26 @@ def _shared(options: Options) -> dict[str, Any]:
     }
 
 
-def _scores(options: Options, models: dict[str, Path]) -> Any:
+def _scores(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, Any]]:
     from jaxmed import report
 
     table = report.read_models(
         models, options.reference, label=options.label, score=options.score, case=options.case,
-        group=options.group,
+        group=_given.column_of(options.unit),
     )  # fmt: skip
     columns = dict(table.columns)
     if options.cases is not None:
         columns |= report.read_columns(options.cases, table.cases, case=options.case)
-    groups, patients = _given.patients_in(
-        table.groups or columns.get(options.group), columns, independent=options.independent
-    )
+    groups, patients = _given.units(options.unit, table.groups, columns)
     results = report.compare(
         table.labels, table.scores, task=options.task, classes=options.classes or table.classes,
         cases=table.cases, groups=groups, threshold=options.threshold,
         title=f"Comparison of {', '.join(models)}", **_shared(options),
     )  # fmt: skip
-    return report.warn_of_repeats(results, patients)
+    return report.warn_of_repeats(results, patients), columns
 
 
-def _masks(options: Options, models: dict[str, Path]) -> Any:
+def _masks(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, Any]]:
     from jaxmed import report
     from jaxmed.cli._evaluate import class_names
 
@@ -163,11 +165,12 @@ def _masks(options: Options, models: dict[str, Path]) -> Any:
         {} if options.cases is None
         else report.read_columns(options.cases, names, case=options.case)
     )  # fmt: skip
-    groups = None if options.independent else columns.get(options.group)
+    groups, patients = _given.units(options.unit, None, columns)
     overlaps = {}
     for model, path in models.items():
         _, pairs = report.read_mask_pairs(path, options.reference)
         overlaps[model] = report.overlap(pairs, classes=classes, groups=groups)
-    return report.compare_segmentations(
+    results = report.compare_segmentations(
         overlaps, classes=classes, title=f"Comparison of {', '.join(models)}", **_shared(options)
     )
+    return report.warn_of_repeats(results, patients), columns

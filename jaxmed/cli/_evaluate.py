@@ -32,10 +32,11 @@ class Options:
         label: column of the labels, or what their columns begin with.
         score: column of the scores, or what their columns begin with.
         case: column of the cases.
-        group: column of the patients.
-        independent: count rows as independent although there is a column of patients.
+        unit: what is independent and resampled: a column, such as `patient`; `case` counts rows.
+            By default the column `group` if there is one, else rows, with a warning where a column
+            of patients shows repeats.
         cases: a CSV by case with further columns, such as patients, sites, sexes.
-        subgroup: columns by which the metrics are told: site, sex, age, ...
+        groups: columns by which the metrics are told too: site, sex, age, ...
         missing: what to do with cases of the reference that have no prediction: an error, or
             count them as failures (empty masks; scores are left out).
         study: a TOML file of what only you know of the study, for the checklist in the report.
@@ -52,10 +53,9 @@ class Options:
     label: str = "label"
     score: str = "score"
     case: str = "case"
-    group: str = "group"
-    independent: bool = False
+    unit: str = ""
     cases: Path | None = None
-    subgroup: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     missing: Literal["error", "fail"] = "error"
     study: Path | None = None
     ledger: Path | None = None
@@ -73,8 +73,8 @@ def run(arguments: Sequence[str]) -> int:
     study = _given.read_study(options.study)
     measure = _masks if options.predictions.is_dir() else _scores
     results, columns = measure(options)
-    if options.subgroup:
-        results = report.with_subgroups(results, _given.pick(columns, options.subgroup))
+    if options.groups:
+        results = report.with_subgroups(results, _given.pick(columns, options.groups))
     command = shlex.join(["jaxmed", "evaluate", *arguments])
     results = _given.opened(results, options.ledger, command).replace(
         command=command, environment=report.environment(), study=study
@@ -96,13 +96,11 @@ def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
         label=options.label,
         score=options.score,
         case=options.case,
-        group=options.group,
+        group=_given.column_of(options.unit),
         missing="error" if options.missing == "error" else "leave out",
     )
     columns = {**table.columns, **_known(options, table.cases)}
-    groups, patients = _given.patients_in(
-        table.groups or columns.get(options.group), columns, independent=options.independent
-    )
+    groups, patients = _given.units(options.unit, table.groups, columns)
     results = report.classification(
         table.labels,
         table.scores,
@@ -132,16 +130,17 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
     classes = options.classes or class_names(pairs)
     _, pairs = report.read_mask_pairs(*read, missing=missing)
     without = report.cases_without_mask(*read)
+    groups, patients = _given.units(options.unit, None, columns)
     results = report.segmentation(
         pairs,
         classes=classes,
-        groups=None if options.independent else columns.get(options.group),
+        groups=groups,
         level=options.level,
         title=f"Evaluation of {options.predictions.name}",
         failures=tuple(f"{name}: no mask, measured as an empty one" for name in without),
         notes=_failed(without, "measured as empty masks"),
     )
-    return results, columns
+    return report.warn_of_repeats(results, patients), columns
 
 
 def class_names(pairs: Any) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Columns that name a patient, whatever --group says.
-_PATIENTS = ("patient", "patient_id", "patientid", "subject", "subject_id", "participant")
+# Columns that name a patient, whatever --unit says.
+_PATIENTS = ("group", "patient", "patient_id", "patientid", "subject", "subject_id", "participant")
 
 
 def read_study(path: Path | None) -> dict[str, str]:
@@ -34,19 +34,39 @@ def pick(columns: Mapping[str, Sequence[str]], wanted: Sequence[str]) -> dict[st
     missing = [name for name in wanted if name not in columns]
     if missing:
         raise ValueError(
-            f"--subgroup: there is no column {missing[0]!r}; there are {', '.join(columns)}"
+            f"--groups: there is no column {missing[0]!r}; there are {', '.join(columns)}"
         )
     return {name: columns[name] for name in wanted}
 
 
-def patients_in(
-    groups: Sequence[str] | None, columns: Mapping[str, Sequence[str]], *, independent: bool
+def column_of(unit: str) -> str:
+    """The column that `--unit` names; by default `group`, and none for rows."""
+    return "" if unit == "case" else unit or "group"
+
+
+def units(
+    unit: str, groups: Sequence[str] | None, columns: Mapping[str, Sequence[str]]
 ) -> tuple[Sequence[str] | None, Sequence[str] | None]:
-    """Tell `(groups, patients)`: the unit of resampling, or patients that are not used as one."""
+    """What is resampled, and else the patients to warn of: `(groups, patients)`.
+
+    Args:
+        unit: as `--unit` gives it.
+        groups: of the table's own column, if it has it.
+        columns: all further columns.
+
+    Raises:
+        ValueError: a column that is not there.
+    """
+    wanted = column_of(unit)
+    found = groups if groups is not None else columns.get(wanted)
+    if found is not None and wanted:
+        return found, None
+    if wanted and unit:
+        raise ValueError(
+            f"--unit: there is no column {unit!r}; there are {', '.join(columns) or 'no others'}"
+        )
     named = next((name for name in columns if name.lower() in _PATIENTS), None)
-    if groups is not None and not independent:
-        return groups, None
-    return None, groups if groups is not None else columns.get(named)
+    return None, columns.get(named)
 
 
 def opened(results: Any, ledger: Path | None, why: str) -> Any:

@@ -10,6 +10,7 @@ from jaxmed.report._checklist import FIELDS, NOT_REPORTED, Item, check_study, ch
 from jaxmed.report._classification import classification
 from jaxmed.report._comparison import compare, compare_segmentations, warn_of_repeats
 from jaxmed.report._confusion import confusion_figure, confusion_matrix
+from jaxmed.report._csv import comparison_csv, metrics_csv, predictions_csv
 from jaxmed.report._curves import (
     precision_recall_figure,
     reliability_figure,
@@ -51,7 +52,7 @@ from jaxmed.report._segmentation import (
 )
 from jaxmed.report._segments import distribution_figure
 from jaxmed.report._stages import split_sizes, stage
-from jaxmed.report._write import Written, comparison_csv, predictions_csv, summary, write
+from jaxmed.report._write import Written, summary, write
 
 __all__ = [
     "FIELDS",
@@ -94,6 +95,7 @@ __all__ = [
     "html",
     "learning_curves",
     "mask_picture",
+    "metrics_csv",
     "metrics_record",
     "models_roc_figure",
     "observed_figure",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxmed import stats
-from jaxmed.report._results import Results, SubgroupTable
+from jaxmed.report._results import Overlap, Results, Scores, SubgroupTable
 from jaxmed.stats import Estimate
 
 Array = NDArray[Any]
@@ -32,7 +32,8 @@ def with_subgroups(
     """Measure a model in each subgroup, and test each subgroup against all others.
 
     Args:
-        results: of `classification` or `segmentation`.
+        results: of `classification`, `segmentation` or `compare`, whose models are told one by
+            one.
         columns: what to group by, to (cases,) values. Numbers with more than eight values, such
             as ages, are cut into thirds.
         adjustment: of the p-values over the subgroups of one column and metric.
@@ -54,24 +55,27 @@ def with_subgroups(
         >>> [(t.column, t.metric) for t in r.subgroups]  # each sex is of one class here
         [('sex', 'accuracy')]
     """
-    measured, groups = _measured(results)
-    n = len(next(iter(measured.values()))[1])
     tables, notes = [], []
-    for column, values in columns.items():
-        if len(values) != n:
-            raise ValueError(f"subgroup {column!r} has {len(values)} values for {n} cases")
-        by = bands(values)
-        for name, (metric, y, x) in measured.items():
-            try:
-                found = stats.subgroups(
-                    metric, y, x, by, adjustment=adjustment, level=results.level, minimum=minimum,
-                    groups=groups, n_resamples=n_resamples, seed=resampling_seed,
-                )  # fmt: skip
-            except ValueError as error:
-                notes.append(f"{name} by {column} is not given: {error}")
-                continue
-            tables.append(SubgroupTable(column, name, found))
-            notes += [f"{name} by {column}: {note}" for note in found.notes]
+    for model, scores, overlap in _models(results):
+        measured, groups = _measured(results, scores, overlap)
+        n = len(next(iter(measured.values()))[1])
+        for column, values in columns.items():
+            if len(values) != n:
+                raise ValueError(f"subgroup {column!r} has {len(values)} values for {n} cases")
+            by = bands(values)
+            for name, (metric, y, x) in measured.items():
+                told = f"{name} by {column}" + (f" of {model}" if model else "")
+                try:
+                    found = stats.subgroups(
+                        metric, y, x, by, adjustment=adjustment, level=results.level,
+                        minimum=minimum, groups=groups, n_resamples=n_resamples,
+                        seed=resampling_seed,
+                    )  # fmt: skip
+                except ValueError as error:
+                    notes.append(f"{told} is not given: {error}")
+                    continue
+                tables.append(SubgroupTable(column, name, found, model))
+                notes += [f"{told}: {note}" for note in found.notes]
     return results.replace(subgroups=(*results.subgroups, *tables), notes=(*results.notes, *notes))
 
 
@@ -79,7 +83,7 @@ def bands(values: Sequence[Any]) -> Array:
     """Values as names of subgroups; many numbers are cut into thirds.
 
     Examples:
-        >>> sorted(set(bands([20, 30, 40, 50, 60, 70, 80, 90, 95])))
+        >>> sorted(set(bands([20, 30, 40, 50, 60, 70, 80, 90, 95]).tolist()))
         ['20 to 46.7', '46.7 to 73.3', '73.3 to 95']
     """
     text = np.array([str(value).strip() or "not known" for value in values])
@@ -94,18 +98,30 @@ def bands(values: Sequence[Any]) -> Array:
     return np.array(names)[np.searchsorted(edges[1:-1], numbers, side="right")]
 
 
-def _measured(results: Results) -> tuple[dict[str, Measured], Any]:
+def _models(results: Results) -> Iterator[tuple[str, Scores | None, Overlap | None]]:
+    """What was predicted, by whom; one model has no name."""
+    found = results.comparison
+    if found is None:
+        yield "", results.scores, results.overlap
+        return
+    for model in found.models:
+        yield model, found.scores.get(model), found.overlaps.get(model)
+
+
+def _measured(
+    results: Results, scores: Scores | None, overlap: Overlap | None
+) -> tuple[dict[str, Measured], Any]:
     """The metrics to be told by subgroup, each with the data it takes; and the patients."""
-    if results.overlap is not None:
-        name, table = next(iter(results.overlap.values.items()))
+    if overlap is not None:
+        name, table = next(iter(overlap.values.items()))
         table = np.asarray(table, float)
         known = np.isfinite(table)
         values = np.where(known, table, 0).sum(1) / np.maximum(known.sum(1), 1)
         values = np.where(known.any(1), values, np.nan)
-        return {name: (_mean, values, values)}, results.overlap.groups
-    if results.scores is None:
+        return {name: (_mean, values, values)}, overlap.groups
+    if scores is None:
         raise ValueError("subgroups need predictions, but these results hold none")
-    y, s = np.asarray(results.scores.labels), np.asarray(results.scores.scores)
+    y, s = np.asarray(scores.labels), np.asarray(scores.scores)
     found: dict[str, Measured]
     if results.task == "regression":
         error = abs(y - s)
@@ -126,7 +142,7 @@ def _measured(results: Results) -> tuple[dict[str, Measured], Any]:
             "auc": (stats.multiclass_auc, y, s),
             "accuracy": (stats.accuracy, y, s.argmax(1)),
         }
-    return found, results.scores.groups
+    return found, scores.groups
 
 
 def _mean(_: Array, values: Array, *, level: float = 0.95, groups: Any = None) -> Estimate:

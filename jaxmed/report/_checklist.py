@@ -137,7 +137,7 @@ _RESULT_FIELDS = {
     "seed": "Results.seed",
     "environment": "Results.environment",
     "openings": "Results.openings: how often the test set was opened (--ledger)",
-    "subgroups": "--subgroup COLUMN ...",
+    "subgroups": "`--groups COLUMN ...`",
     "comparison": "`jaxmed compare`",
     "calibration": "probabilities",
     "failures": "Results.failures",

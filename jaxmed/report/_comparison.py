@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxmed import stats
 from jaxmed.report._classification import classification
-from jaxmed.report._contrasts import Test, Way, tests_of
+from jaxmed.report._contrasts import Test, Way, contrasts_of
 from jaxmed.report._results import Comparison, Contrast, Overlap, Results
 from jaxmed.report._segmentation import from_overlap
 from jaxmed.stats import TestResult
@@ -82,7 +82,7 @@ def compare(
     Examples:
         >>> rng = np.random.default_rng(0)
         >>> y = rng.integers(0, 2, 80)
-        >>> good, poor = (np.clip(rng.normal(0.3 + d * y, 0.2), 0, 1) for d in (0.4, 0.1))
+        >>> good, poor = (np.clip(rng.normal(0.3 + d * y, 0.2), 0, 1) for d in (0.5, 0.0))
         >>> r = compare(y, {"good": good, "poor": poor}, metrics=["auc"], n_resamples=200)
         >>> r.comparison.contrasts[0].adjusted < 0.01
         True
@@ -108,7 +108,7 @@ def compare(
     way = _way(groups, level, n_resamples, resampling_seed)
     y = np.asarray(first.scores.labels)
     outputs = {name: np.asarray(found.scores.scores) for name, found in made.items()}
-    tests = tests_of(first.task, way, y, first.classes, threshold)
+    tests = contrasts_of(first.task, way, y, first.classes, threshold)
     return _assembled(
         made, outputs, tests, metrics, Correction(adjustment, family), way, title, about
     )
@@ -166,13 +166,17 @@ def compare_segmentations(
 
 
 def warn_of_repeats(results: Results, patients: Sequence[Any] | None) -> Results:
-    """Say beside each number of a comparison that its rows share patients, made without `groups=`.
+    """Say beside each number that its rows share patients, where it was made without `groups=`.
 
     Args:
-        results: of `compare`.
+        results: of `compare`, `classification` or `segmentation`.
         patients: (cases,) patients, or None: the results are returned as they are.
     """
-    if patients is None or results.comparison is None:
+    if patients is None:
+        return results
+    metrics = {name: stats.warn_repeats(e, patients) for name, e in results.metrics.items()}
+    results = results.replace(metrics=metrics)
+    if results.comparison is None:
         return results
     found = results.comparison
     models = {

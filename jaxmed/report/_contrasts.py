@@ -77,7 +77,7 @@ class Way(NamedTuple):
         )  # fmt: skip
 
 
-def tests_of(
+def contrasts_of(
     task: str, way: Way, y: Array, names: Sequence[str], threshold: float
 ) -> Iterator[tuple[str, Test]]:
     """The tests of a task by the metric's name; each takes two models' scores.

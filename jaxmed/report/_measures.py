@@ -71,9 +71,15 @@ def _binary(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: flo
     yield "specificity", rule.of(stats.specificity, y, called)
     yield "ppv", rule.of(stats.ppv, y, called)
     yield "npv", rule.of(stats.npv, y, called)
+    yield "balanced_accuracy", rule.of(stats.balanced_accuracy, y, called, seed=rule.seed)
+    yield "f1", rule.of(stats.f1, y, called, seed=rule.seed)
+    yield "mcc", rule.of(stats.mcc, y, called, seed=rule.seed)
     yield "average_precision", rule.of(stats.average_precision, y, p, seed=rule.seed)
     yield "brier", rule.of(stats.brier, y, p, seed=rule.seed)
     yield "ece", rule.of(stats.ece, y, p, seed=rule.seed)
+    if rule.groups is None:  # the errors of the logistic model count rows as independent
+        yield "calibration_slope", lambda: stats.calibration_slope(y, p, level=rule.level)
+        yield "calibration_intercept", lambda: stats.calibration_intercept(y, p, level=rule.level)
 
 
 def _multi_class(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:

@@ -228,10 +228,10 @@ def read_mask_pairs(
         for name in sorted(truth):
             true = read_mask(truth[name])
             if name not in found:
-                yield MaskPair(name, true.array, np.zeros_like(true.array))
+                yield MaskPair(name, true.array, np.zeros_like(true.array), true.spacing)
                 continue
             predicted = read_mask(found[name], like=true)
-            yield MaskPair(name, true.array, predicted.array)
+            yield MaskPair(name, true.array, predicted.array, true.spacing)
 
     return sorted(truth), pairs()
 

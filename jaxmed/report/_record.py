@@ -74,6 +74,7 @@ def _grouped(results: Results) -> dict[str, Any]:
             {
                 "column": table.column,
                 "metric": table.metric,
+                **({"model": table.model} if table.model else {}),
                 "estimates": {str(k): e.to_dict() for k, e in table.found.estimates.items()},
                 "differences": {str(k): t.to_dict() for k, t in table.found.differences.items()},
                 "gap": table.found.gap.to_dict(),

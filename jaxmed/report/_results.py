@@ -108,11 +108,13 @@ class SubgroupTable(NamedTuple):
         column: what the cases were grouped by: `site`, `sex`, ...
         metric: its name.
         found: estimates, adjusted tests and the gap.
+        model: whose, in a comparison.
     """
 
     column: str
     metric: str
     found: Subgroups
+    model: str = ""
 
 
 class Picture(NamedTuple):

@@ -8,35 +8,48 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jaxmed.metrics import hausdorff
 from jaxmed.report._results import Overlap, Results
 from jaxmed.stats import Estimate, bootstrap
 
-MEASURES = ("dice", "iou", "volume_error")
+MEASURES = ("dice", "iou", "volume_error", "hd95")
 
 
 class MaskPair(NamedTuple):
-    """The true and the predicted mask of one case: whole numbers, 0 for the background."""
+    """The true and the predicted mask of one case: whole numbers, 0 for the background.
+
+    `spacing` is the size of a voxel along each axis in mm; distances need it.
+    """
 
     case: str
     truth: NDArray[np.integer]
     prediction: NDArray[np.integer]
+    spacing: Sequence[float] | None = None
 
 
-def agreement(truth: ArrayLike, prediction: ArrayLike, classes: int) -> dict[str, NDArray[Any]]:
+def agreement(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    classes: int,
+    *,
+    spacing: Sequence[float] | None = None,
+) -> dict[str, NDArray[Any]]:
     r"""Measure one predicted mask, class by class, background left out.
 
     With T and P the voxels of a class: Dice :math:`2|T\cap P|/(|T|+|P|)`, IoU
     :math:`|T\cap P|/|T\cup P|`, volume error :math:`(|P|-|T|)/|T|`. A class in neither mask is
     NaN (left out of means), a class in one of them scores 0; a volume error without a true volume
-    is NaN.
+    is NaN. HD95 is `metrics.hausdorff` at 95 (the larger of the two directed percentiles), infinite
+    where one of the masks is empty.
 
     Args:
         truth: whole numbers, any shape.
         prediction: whole numbers, the same shape.
         classes: number of classes without the background.
+        spacing: size of a voxel along each axis in mm; without it there is no `hd95`.
 
     Returns:
-        Arrays (classes,) by name: `dice`, `iou`, `volume_error`.
+        Arrays (classes,) by name: `dice`, `iou`, `volume_error`, and `hd95` in mm.
 
     Raises:
         ValueError: shapes that differ, or a class beyond `classes`.
@@ -59,11 +72,19 @@ def agreement(truth: ArrayLike, prediction: ArrayLike, classes: int) -> dict[str
     both = np.diag(table)[1:]
     true, found = table.sum(1)[1:], table.sum(0)[1:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {
+        values = {
             "dice": 2 * both / (true + found),
             "iou": both / (true + found - both),
             "volume_error": np.where(true > 0, (found - true) / true, np.nan),
         }
+    if spacing is not None:
+        values["hd95"] = np.array(
+            [
+                hausdorff(p == c, t == c, percentile=95, spacing=spacing)
+                for c in range(1, classes + 1)
+            ]
+        )
+    return values
 
 
 def segmentation(
@@ -79,7 +100,8 @@ def segmentation(
     """Measure predicted masks, whatever model made them.
 
     Args:
-        pairs: `(case, truth, prediction)` one by one; masks may differ in shape between cases.
+        pairs: `(case, truth, prediction)` one by one, or `MaskPair`, whose spacing gives
+            distances in mm; masks may differ in shape between cases.
         classes: names of the classes 1, 2, ..., without the background.
         groups: (cases,) patients, where several cases are of one.
         level: of all intervals.
@@ -89,8 +111,8 @@ def segmentation(
 
     Returns:
         The results: `dice` is the mean over cases of the mean over classes, `dice/NAME` the mean
-        over cases of one class; so for `iou` and `volume_error`. Intervals are BCa bootstrap,
-        over patients where `groups` names them.
+        over cases of one class; so for `iou`, `volume_error` and `hd95`. Intervals are BCa
+        bootstrap, over patients where `groups` names them.
 
     Raises:
         ValueError: no case, a case with masks of different shape, a class beyond `classes`.
@@ -114,9 +136,10 @@ def overlap(
 ) -> Overlap:
     """Measure pairs of masks case by case; see `segmentation`."""
     names, rows = [], []
-    for case, truth, prediction in pairs:
+    for pair in pairs:
+        case, truth, prediction, spacing = MaskPair(*pair)
         try:
-            rows.append(agreement(truth, prediction, len(classes)))
+            rows.append(agreement(truth, prediction, len(classes), spacing=spacing))
         except ValueError as error:
             raise ValueError(f"case {case}: {error}") from None
         names.append(str(case))
@@ -124,7 +147,8 @@ def overlap(
         raise ValueError("no case to measure")
     if groups is not None and len(groups) != len(names):
         raise ValueError(f"groups has {len(groups)} entries for {len(names)} cases")
-    values = {name: np.stack([row[name] for row in rows]) for name in MEASURES}
+    given = [name for name in MEASURES if all(name in row for row in rows)]
+    values = {name: np.stack([row[name] for row in rows]) for name in given}
     return Overlap(names, values, groups)
 
 
@@ -176,8 +200,13 @@ def _mean(
     name: str, column: NDArray[Any], groups: Sequence[Any] | None, level: float, seed: int
 ) -> tuple[Estimate | None, list[str]]:
     known = np.isfinite(column)
-    left_out = int((~known).sum())
-    notes = [f"{name}: undefined in {left_out} of {len(column)} cases, left out"] * (left_out > 0)
+    apart, unknown = int(np.isinf(column).sum()), int(np.isnan(column).sum())
+    notes = [f"{name}: undefined in {unknown} of {len(column)} cases, left out"] * (unknown > 0)
+    if apart:
+        notes.append(
+            f"{name}: infinite in {apart} of {len(column)} cases, where one of the masks is empty; "
+            "left out, so look at Dice as well, which is 0 there"
+        )
     values = column[known]
     if values.size == 0:
         return None, notes

@@ -17,10 +17,13 @@ _NAMES = {
     "cpu": "Processor",
     "dice": "Dice",
     "ece": "Expected calibration error",
+    "f1": "F1 score",
+    "hd95": "HD95 (mm)",
     "iou": "IoU",
     "log_loss": "Log loss",
     "mae": "Mean absolute error",
     "mae_grades": "Mean absolute error (grades)",
+    "mcc": "Matthews correlation",
     "memory_gb": "Memory (GiB)",
     "npv": "Negative predictive value",
     "ppv": "Positive predictive value",
@@ -110,7 +113,8 @@ def subgroup_tables(results: Results) -> list[dict[str, Any]]:
         gap = table.found.gap
         tables.append(
             {
-                "title": f"{pretty(table.metric)} by {table.column}",
+                "title": f"{pretty(table.metric)} by {table.column}"
+                + (f", {table.model}" if table.model else ""),
                 "rows": rows,
                 "gap": f"{gap.value:.3f} ({gap.lower:.3f} to {gap.upper:.3f}), between "
                 f"{gap.details['largest']} and {gap.details['smallest']}",

@@ -31,8 +31,10 @@ def warn_repeats(result: Result, patients: ArrayLike) -> Result:
     """
     names = np.unique(np.asarray(patients))
     rows = len(np.asarray(patients))
-    # With groups the result counts patients, and there is nothing to warn of.
-    if names.size == rows or result.n <= names.size:
+    # With groups the result counts patients, and there is nothing to warn of. A rate of one class
+    # may count fewer rows than there are patients, and yet several of the same.
+    by_patient = result.unit == "patient" or (result.unit != "case" and result.n <= names.size)
+    if names.size == rows or by_patient:
         return result
     note = (
         f"{rows} rows of {names.size} patients were counted as independent: give groups=, "
