@@ -140,11 +140,11 @@ def _scores(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, A
     columns = dict(table.columns)
     if options.cases is not None:
         columns |= report.read_columns(options.cases, table.cases, case=options.case)
-    groups, patients = _given.units(options.unit, table.groups, columns)
+    groups, patients, warned = _given.units(options.unit, table.groups, columns)
     results = report.compare(
         table.labels, table.scores, task=options.task, classes=options.classes or table.classes,
         cases=table.cases, groups=groups, threshold=options.threshold,
-        title=f"Comparison of {', '.join(models)}", **_shared(options),
+        title=f"Comparison of {', '.join(models)}", notes=warned, **_shared(options),
     )  # fmt: skip
     return report.warn_of_repeats(results, patients), columns
 
@@ -165,12 +165,16 @@ def _masks(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, An
         {} if options.cases is None
         else report.read_columns(options.cases, names, case=options.case)
     )  # fmt: skip
-    groups, patients = _given.units(options.unit, None, columns)
+    groups, patients, warned = _given.units(options.unit, None, columns)
     overlaps = {}
     for model, path in models.items():
         _, pairs = report.read_mask_pairs(path, options.reference)
         overlaps[model] = report.overlap(pairs, classes=classes, groups=groups)
     results = report.compare_segmentations(
-        overlaps, classes=classes, title=f"Comparison of {', '.join(models)}", **_shared(options)
+        overlaps,
+        classes=classes,
+        title=f"Comparison of {', '.join(models)}",
+        notes=warned,
+        **_shared(options),
     )
     return report.warn_of_repeats(results, patients), columns

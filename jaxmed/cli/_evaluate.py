@@ -100,7 +100,7 @@ def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
         missing="error" if options.missing == "error" else "leave out",
     )
     columns = {**table.columns, **_known(options, table.cases)}
-    groups, patients = _given.units(options.unit, table.groups, columns)
+    groups, patients, warned = _given.units(options.unit, table.groups, columns)
     results = report.classification(
         table.labels,
         table.scores,
@@ -113,7 +113,7 @@ def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
         threshold=options.threshold,
         title=f"Evaluation of {options.predictions.name}",
         failures=tuple(f"{name}: no prediction, left out" for name in table.missing),
-        notes=_failed(table.missing, "left out of every metric"),
+        notes=(*warned, *_failed(table.missing, "left out of every metric")),
     )
     return results, columns
 
@@ -130,7 +130,7 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
     classes = options.classes or class_names(pairs)
     _, pairs = report.read_mask_pairs(*read, missing=missing)
     without = report.cases_without_mask(*read)
-    groups, patients = _given.units(options.unit, None, columns)
+    groups, patients, warned = _given.units(options.unit, None, columns)
     results = report.segmentation(
         pairs,
         classes=classes,
@@ -138,7 +138,7 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
         level=options.level,
         title=f"Evaluation of {options.predictions.name}",
         failures=tuple(f"{name}: no mask, measured as an empty one" for name in without),
-        notes=_failed(without, "measured as empty masks"),
+        notes=(*warned, *_failed(without, "measured as empty masks")),
     )
     return report.warn_of_repeats(results, patients), columns
 

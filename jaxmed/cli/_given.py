@@ -46,8 +46,8 @@ def column_of(unit: str) -> str:
 
 def units(
     unit: str, groups: Sequence[str] | None, columns: Mapping[str, Sequence[str]]
-) -> tuple[Sequence[str] | None, Sequence[str] | None]:
-    """What is resampled, and else the patients to warn of: `(groups, patients)`.
+) -> tuple[Sequence[str] | None, Sequence[str] | None, tuple[str, ...]]:
+    """What is resampled, and else the patients to warn of: `(groups, patients, notes)`.
 
     Args:
         unit: as `--unit` gives it.
@@ -60,13 +60,17 @@ def units(
     wanted = column_of(unit)
     found = groups if groups is not None else columns.get(wanted)
     if found is not None and wanted:
-        return found, None
+        return found, None, ()
     if wanted and unit:
         raise ValueError(
             f"--unit: there is no column {unit!r}; there are {', '.join(columns) or 'no others'}"
         )
     named = next((name for name in columns if name.lower() in _PATIENTS), None)
-    return None, columns.get(named)
+    patients = columns.get(named)
+    if patients is None or len(set(patients)) == len(patients):
+        return None, None, ()
+    told = f"rows that share a {named} were counted as independent: give --unit {named}"
+    return None, patients, (told,)
 
 
 def opened(results: Any, ledger: Path | None, why: str) -> Any:

@@ -19,7 +19,12 @@ from jaxmed.report._curves import (
 from jaxmed.report._environment import command_line, environment
 from jaxmed.report._gallery import best_median_worst, case_figure, class_pictures, mask_picture
 from jaxmed.report._history import learning_curves
-from jaxmed.report._models import decision_figure, forest_figure, models_roc_figure
+from jaxmed.report._models import (
+    decision_figure,
+    forest_figure,
+    models_reliability_figure,
+    models_roc_figure,
+)
 from jaxmed.report._page import html
 from jaxmed.report._read import (
     ModelTables,
@@ -97,6 +102,7 @@ __all__ = [
     "mask_picture",
     "metrics_csv",
     "metrics_record",
+    "models_reliability_figure",
     "models_roc_figure",
     "observed_figure",
     "overlap",

@@ -30,7 +30,7 @@ FIELDS: dict[str, str] = {
     "sample_size": "how the size of the test set was chosen (`jaxmed power`)",
     "model": "the network, its inputs and outputs",
     "training": "augmentation, hyperparameters, when training stopped",
-    "selection": "how the final model was chosen, on which data",
+    "selection": "how the final model was chosen, on which data; how models were joined",
     "tuning_trials": "how many configurations were tried",
     "threshold_rule": "how the threshold was chosen, on which data",
     "imbalance": "what was done about unequal classes, and recalibration after it",
@@ -220,7 +220,9 @@ def _calibrated(r: Results) -> str:
     if r.task not in ("binary", "multi-class", "ordinal"):
         return f"does not apply to {r.task}" * (r.task != "multi-label")
     if r.comparison is not None and r.comparison.scores:
-        return "Brier score or log loss of each model"
+        if r.task == "binary":
+            return "reliability curves and Brier score of each model, compared"
+        return "log loss of each model, compared"
     if r.scores is None:
         return ""
     named = [m for m in ("brier", "log_loss", "ece", "calibration_slope") if m in r.metrics]
@@ -296,7 +298,7 @@ _ASKED = (
     _Ask("Model", "model", "22, 24", "12c, 22"),
     _Ask("Training", "training", "25", "12c",
          told=lambda r: "learning curves are shown" if r.history else "", section="training"),
-    _Ask("Selection of the model", "selection", "26", "12c"),
+    _Ask("Selection of the model, ensembling", "selection", "26, 27", "12c"),
     _Ask("Tuning trials", "tuning_trials", "26", "12c"),
     _Ask("Unequal classes", "imbalance", "25", "13", "class imbalance"),
     _Ask("Metrics, with n, unit, interval and method", "metrics", "28, 29, 37, 38", "12e, 23a",

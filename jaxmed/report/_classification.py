@@ -72,6 +72,8 @@ def classification(
     n = len(y)
     names = tuple(classes) or _numbered(y, s, task)
     _check_classes(y, s, names, task)
+    if not np.isfinite(threshold):
+        raise ValueError(f"threshold must be a finite number, got {threshold}")
     cases = tuple(cases) or tuple(str(i) for i in range(n))
     for name, values in (("cases", cases), ("groups", groups), ("patients", patients)):
         if values is not None and len(values) != n:

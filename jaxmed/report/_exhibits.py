@@ -14,7 +14,13 @@ from jaxmed.report._confusion import confusion_figure, confusion_matrix
 from jaxmed.report._curves import precision_recall_figure, reliability_figure, roc_figure
 from jaxmed.report._gallery import case_figure, to_display
 from jaxmed.report._history import learning_curves, measures
-from jaxmed.report._models import Row, decision_figure, forest_figure, models_roc_figure
+from jaxmed.report._models import (
+    Row,
+    decision_figure,
+    forest_figure,
+    models_reliability_figure,
+    models_roc_figure,
+)
 from jaxmed.report._regression import agreement_figure, observed_figure
 from jaxmed.report._results import Results
 from jaxmed.report._segments import distribution_figure
@@ -206,6 +212,15 @@ def _models(results: Results) -> list[dict[str, Any]]:
                 )
             )  # fmt: skip
             if all(p.min() >= 0 and p.max() <= 1 for p in scores.values()):
+                figures.append(
+                    _exhibit(
+                        models_reliability_figure(y, scores, level=results.level),
+                        "models-reliability",
+                        "How often the class was present where each model said so with a given "
+                        "probability, in tenths of the cases, with Wilson intervals.",
+                        f"Calibration of {', '.join(scores)}.",
+                    )
+                )
                 figures.append(
                     _exhibit(
                         decision_figure(y, scores), "models-decision",

@@ -79,6 +79,36 @@ def models_roc_figure(
     return figure
 
 
+def models_reliability_figure(
+    labels: ArrayLike, scores: Mapping[str, ArrayLike], *, bins: int = 10, level: float = 0.95
+) -> Figure:
+    """Draw observed against predicted of several models, each in bins of equal counts.
+
+    Args:
+        labels: (cases,) 0/1.
+        scores: model to (cases,) probabilities.
+        bins: of equal counts; fewer where a model gives few different probabilities.
+        level: of the Wilson limits.
+    """
+    with style():
+        figure, (axes,) = new_figure(4.8, 4.6)
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="perfect")
+        for i, (name, p) in enumerate(scores.items()):
+            found = stats.reliability(labels, p, n_bins=bins, binning="mass", level=level)
+            axes.errorbar(
+                found.confidence, found.observed,
+                yerr=np.maximum([found.observed - found.lower, found.upper - found.observed], 0),
+                color=colour_of(i), linestyle=dash_of(i), marker="o", markersize=4, capsize=2,
+                elinewidth=0.8, label=name,
+            )  # fmt: skip
+        axes.set(
+            xlabel="Predicted probability", ylabel="Observed frequency", xlim=(-0.015, 1.015),
+            ylim=(-0.03, 1.03), aspect="equal", title="Calibration of each model",
+        )  # fmt: skip
+        axes.legend(loc="upper left")
+    return figure
+
+
 def decision_figure(
     labels: ArrayLike,
     scores: ArrayLike | Mapping[str, ArrayLike],

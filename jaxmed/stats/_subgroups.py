@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 from jaxmed.stats._bootstrap import interval_from_replicates
 from jaxmed.stats._check import check_level, group_codes, same_length
@@ -115,14 +116,17 @@ def subgroups(
         spread = draws[:, i] - draws[:, other] @ weights
         good = spread[np.isfinite(spread)]
         se = float(good.std(ddof=1)) if good.size > 1 else float("nan")
-        from scipy import special
-
         z = gap / se if se > 0 else 0.0
         p = 2 * float(special.ndtr(-abs(z))) if se > 0 else 1.0
+        if se == 0 and gap != 0:
+            # All alike inside each subgroup: the bootstrap sees no spread, a permutation does.
+            p = _permuted(metric, y, x, codes, rows[key], [rows[k] for k in keys if k != key], seed)
+            notes.append(f"{key}: no spread within subgroups, p-value by permutation")
         p_values.append(p)
         interval = interval_from_replicates(gap, good, method="percentile", level=level)
         tests[key] = (z, float(gap), interval, se)
-    adjusted = adjust(p_values, method=adjustment)
+    # Of two subgroups, each is the other's complement: one test, told from both sides.
+    adjusted = adjust(p_values, method=adjustment) if len(keys) > 2 else np.array(p_values)
     noun = unit or ("case" if codes is None else "patient")
     differences = {
         key: TestResult(
@@ -191,3 +195,35 @@ def _draws(
             except ValueError:  # a resample of one class: left out
                 continue
     return out
+
+
+def _permuted(
+    metric: Callable[..., Estimate],
+    y: np.ndarray,
+    x: np.ndarray,
+    codes: np.ndarray | None,
+    mine: np.ndarray,
+    others: list[np.ndarray],
+    seed: int,
+    n_resamples: int = 999,
+) -> float:
+    """Return the p-value of a subgroup's gap to all others, units dealt anew among the two."""
+    rest = np.concatenate(others)
+    rows = np.concatenate([mine, rest])
+    unit = np.arange(rows.size) if codes is None else np.unique(codes[rows], return_inverse=True)[1]
+    inside = np.zeros(unit.max() + 1, bool)
+    inside[unit[: mine.size]] = True
+
+    def gap(chosen: np.ndarray) -> float:
+        first, second = rows[chosen[unit]], rows[~chosen[unit]]
+        return metric(y[first], x[first]).value - metric(y[second], x[second]).value
+
+    rng = np.random.default_rng(seed)
+    found = abs(gap(inside))
+    drawn = []
+    for _ in range(n_resamples):
+        try:
+            drawn.append(abs(gap(rng.permutation(inside))))
+        except ValueError:  # one class only on a side: left out
+            continue
+    return (1 + sum(value >= found - 1e-12 for value in drawn)) / (1 + len(drawn))
