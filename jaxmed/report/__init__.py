@@ -26,6 +26,7 @@ from jaxmed.report._models import (
     models_roc_figure,
 )
 from jaxmed.report._page import html
+from jaxmed.report._power import power_figure
 from jaxmed.report._read import (
     ModelTables,
     ScoreTable,
@@ -106,6 +107,7 @@ __all__ = [
     "models_roc_figure",
     "observed_figure",
     "overlap",
+    "power_figure",
     "precision_recall_figure",
     "predictions_csv",
     "read_columns",

@@ -131,6 +131,8 @@ from jaxmed.stats._repeats import warn_repeats
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats._scoring import brier, log_loss
 from jaxmed.stats._selection import bbc_cv
+from jaxmed.stats._simulate import PlannedStudy, simulate_power, simulate_size
+from jaxmed.stats._simulate_designs import planned_aucs, planned_means, planned_rates
 from jaxmed.stats._subgroups import Subgroups, subgroups
 from jaxmed.stats._summary import mean, median
 from jaxmed.stats._t_tests import (
@@ -169,6 +171,7 @@ __all__ = [
     "ModelSize",
     "MurphyParts",
     "OperatingPoint",
+    "PlannedStudy",
     "Power",
     "PrCurve",
     "PrecisionPlan",
@@ -274,6 +277,9 @@ __all__ = [
     "partial_auc",
     "partial_auc_value",
     "permutation_test",
+    "planned_aucs",
+    "planned_means",
+    "planned_rates",
     "power_auc",
     "power_curve",
     "power_mcnemar",
@@ -306,6 +312,8 @@ __all__ = [
     "sensitivity",
     "sign_flip_sums",
     "sign_flip_test",
+    "simulate_power",
+    "simulate_size",
     "simulated_auc_power",
     "size_auc_bound",
     "size_exact_bound",

@@ -136,7 +136,7 @@ def power_proportions(
         n,
         power,
         "cases in each group",
-        f"a difference of {p1:g} and {p2:g}",
+        f"a difference between proportions of {p1:g} and {p2:g}",
         alpha,
         sides,
     )
@@ -266,7 +266,14 @@ def power_mcnemar(
     if name != "normal" and power is not None:
         raise ValueError(f"{name} power jumps with n: give n=, or method='normal' to solve for it")
     return planned(
-        table[name], n, power, "pairs", f"chances of {b:g} and {c:g} to be right alone", alpha, 2
+        table[name],
+        n,
+        power,
+        "pairs",
+        f"a difference where {100 * b:g}% of the pairs are right with the first alone and "
+        f"{100 * c:g}% with the second alone",
+        alpha,
+        2,
     )
 
 

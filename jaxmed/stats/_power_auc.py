@@ -201,7 +201,7 @@ def power_two_aucs(
         power,
         ratio,
         alpha,
-        f"AUCs of {first.auc:.3f} and {second.auc:.3f}",
+        f"a difference between AUCs of {first.auc:.3f} and {second.auc:.3f}",
     )
 
 
@@ -266,7 +266,7 @@ def power_two_aucs_pilot(
         power,
         n0 / n1,
         alpha,
-        f"AUCs of {a.auc:.3f} and {b.auc:.3f}",
+        f"a difference between AUCs of {a.auc:.3f} and {b.auc:.3f}",
     )
 
 

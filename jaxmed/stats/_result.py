@@ -189,4 +189,6 @@ class TestResult:
 
 def _plural(unit: str) -> str:
     """English plural of a unit's name."""
+    if unit.endswith("y"):
+        return unit[:-1] + "ies"
     return unit if unit.endswith("s") else unit + "s"
