@@ -1,7 +1,11 @@
 """Protocols: loops that choose data, around a Learner that trains.
 
 `k_fold`, `repeated`, `monte_carlo`, `leave_one_out`, `leave_one_site_out` and `nested` part the
-cases of a study, by patient and in strata. `open_test` keeps a ledger of each look at a test set.
+cases of a study, by patient and in strata. `study` trains every arm on every split from every seed,
+goes on where it was interrupted, and returns predictions for any test: `runs_of` joins the folds,
+`fold_scores` and `compare_arms` look at them one by one, `components` tells the variance of seeds
+from that of cases. `tuned` is an arm that chooses its model inside each training part. `open_test`
+keeps a ledger of each look at a test set.
 """
 
 from jaxmed.protocols._ledger import Opening, Openings, open_test
@@ -15,11 +19,32 @@ from jaxmed.protocols._splits import (
     repeated,
     with_inner,
 )
+from jaxmed.protocols._study import Choice, Failure, Study, study
+from jaxmed.protocols._tidy import (
+    ArmTest,
+    Runs,
+    compare_arms,
+    components,
+    fold_scores,
+    runs_of,
+    study_table,
+    write_study,
+)
+from jaxmed.protocols._tuned import Tuned, tuned
 
 __all__ = [
+    "ArmTest",
+    "Choice",
+    "Failure",
     "Opening",
     "Openings",
+    "Runs",
     "Split",
+    "Study",
+    "Tuned",
+    "compare_arms",
+    "components",
+    "fold_scores",
     "k_fold",
     "leave_one_out",
     "leave_one_site_out",
@@ -27,5 +52,10 @@ __all__ = [
     "nested",
     "open_test",
     "repeated",
+    "runs_of",
+    "study",
+    "study_table",
+    "tuned",
     "with_inner",
+    "write_study",
 ]

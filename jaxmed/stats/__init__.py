@@ -130,6 +130,7 @@ from jaxmed.stats._recalibration import (
 from jaxmed.stats._repeats import warn_repeats
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats._scoring import brier, log_loss
+from jaxmed.stats._seeds import seed_components
 from jaxmed.stats._selection import bbc_cv
 from jaxmed.stats._simulate import PlannedStudy, simulate_power, simulate_size
 from jaxmed.stats._simulate_designs import planned_aucs, planned_means, planned_rates
@@ -309,6 +310,7 @@ __all__ = [
     "reliability",
     "roc_band",
     "roc_curve",
+    "seed_components",
     "sensitivity",
     "sign_flip_sums",
     "sign_flip_test",
