@@ -58,6 +58,7 @@ from jaxmed.report._segmentation import (
 )
 from jaxmed.report._segments import distribution_figure
 from jaxmed.report._stages import split_sizes, stage
+from jaxmed.report._study import from_study
 from jaxmed.report._write import Written, summary, write
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
     "environment",
     "forest_figure",
     "from_overlap",
+    "from_study",
     "html",
     "learning_curves",
     "mask_picture",

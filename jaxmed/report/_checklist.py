@@ -244,7 +244,9 @@ def _grouped(r: Results) -> str:
 def _failed(r: Results) -> str:
     n, _ = _tested(r)
     worst = [p for p in r.pictures if p.rank == "worst"]
-    told = f"{len(r.failures)} of {n} cases could not be predicted" if n else ""
+    what = "trainings" if "trainings" in r.config else "cases"
+    n = r.config.get("trainings", n)
+    told = f"{len(r.failures)} of {n} {what} failed" if n else ""
     return told + ("; the worst cases are shown" if worst else "")
 
 
@@ -257,7 +259,11 @@ def _where(r: Results) -> str:
 
 
 def _seeds(r: Results) -> str:
-    return "" if r.seed is None else f"seed {r.seed}; bootstraps are seeded too"
+    many = r.config.get("seeds")
+    told = f"seed {r.seed}" if r.seed is not None else ""
+    if many:
+        told = f"seeds {', '.join(map(str, many))}"
+    return told and f"{told}; bootstraps are seeded too"
 
 
 def _opened(r: Results) -> str:

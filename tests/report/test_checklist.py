@@ -48,7 +48,7 @@ def test_the_run_answers_what_it_knows():
     found = answers(report.with_subgroups(results, {"sex": ["f", "m", "m", "f"] * 10}))
     assert found["Tuning trials"].answer == "12"
     assert "2 times" in found["Times the test set was opened"].answer
-    assert found["Failures"].answer.startswith("1 of 40 cases")
+    assert found["Failures"].answer.startswith("1 of 40 cases failed")
     assert "20 patients" in found["Unit of analysis"].answer
     assert "seed 3" in found["Seeds"].answer
     assert found["Subgroups and fairness"].answer.startswith("by sex")
