@@ -46,6 +46,7 @@ from jaxmed.stats._compare_bootstrap import bootstrap_test
 from jaxmed.stats._curves import Band, PrCurve, RocCurve, pr_band, pr_curve, roc_band, roc_curve
 from jaxmed.stats._decision_curve import CostCurve, DecisionCurve, cost_curve, decision_curve
 from jaxmed.stats._device import DeviceDelong, auc_on_device, delong_on_device
+from jaxmed.stats._draws import Draws, draw, replicates_on, replicates_test
 from jaxmed.stats._effects import cliffs_delta, cohen_d, concordance
 from jaxmed.stats._f_score import f1, macro_precision, macro_recall
 from jaxmed.stats._froc import froc_study
@@ -165,6 +166,7 @@ __all__ = [
     "DecisionCurve",
     "DelongBatch",
     "DeviceDelong",
+    "Draws",
     "Elpd",
     "Estimate",
     "InformationCriteria",
@@ -232,6 +234,7 @@ __all__ = [
     "delong_test",
     "delong_test_unpaired",
     "diagnostic_odds_ratio",
+    "draw",
     "ece",
     "f1",
     "fit_binormal",
@@ -308,6 +311,8 @@ __all__ = [
     "recalibrate",
     "relative_test",
     "reliability",
+    "replicates_on",
+    "replicates_test",
     "roc_band",
     "roc_curve",
     "seed_components",
