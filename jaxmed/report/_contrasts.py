@@ -42,7 +42,8 @@ class Way(NamedTuple):
         notes = found.notes
         if not keep.all():
             left = int((~keep).sum())
-            notes += (f"{left} cases where the metric is undefined for one of the two left out",)
+            cases = "case" if left == 1 else "cases"
+            notes += (f"{left} {cases} left out: the metric is undefined for one of the two",)
         interval = self._mean(difference, groups).interval
         return dataclasses.replace(
             found, interval=interval, level=self.level, notes=notes,
