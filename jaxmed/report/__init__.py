@@ -93,6 +93,8 @@ from jaxmed.report._results import (
     Scores,
     Split,
     SubgroupTable,
+    UncertainCase,
+    Uncertainty,
 )
 from jaxmed.report._segmentation import (
     MaskPair,
@@ -110,6 +112,12 @@ from jaxmed.report._stages import (
 )
 from jaxmed.report._study import (
     from_study,
+)
+from jaxmed.report._uncertainty import (
+    entropy_figure,
+    risk_coverage_figure,
+    set_size_figure,
+    uncertainty_map_figure,
 )
 from jaxmed.report._write import (
     Written,
@@ -133,6 +141,8 @@ __all__ = [
     "Scores",
     "Split",
     "SubgroupTable",
+    "UncertainCase",
+    "Uncertainty",
     "Written",
     "agreement",
     "agreement_figure",
@@ -152,6 +162,7 @@ __all__ = [
     "confusion_matrix",
     "decision_figure",
     "distribution_figure",
+    "entropy_figure",
     "environment",
     "forest_figure",
     "from_overlap",
@@ -174,12 +185,15 @@ __all__ = [
     "read_models",
     "read_scores",
     "reliability_figure",
+    "risk_coverage_figure",
     "roc_figure",
     "segmentation",
+    "set_size_figure",
     "split_sizes",
     "stage",
     "summary",
     "to_json",
+    "uncertainty_map_figure",
     "warn_of_repeats",
     "with_subgroups",
     "write",
