@@ -1,15 +1,16 @@
-"""Statistics against SciPy and plain NumPy: bootstrap, DeLong, permutations, reader studies."""
+"""Statistics against SciPy, ArviZ and scikit-learn: resampling, DeLong, readers, a whole page."""
 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy import stats as sp
 
-from benchmarks._case import Case, Options, Run
+from benchmarks._case import Case, Options, Run, UnavailableError
 from jaxmed import stats
 
 
@@ -24,6 +25,8 @@ def cases(options: Options) -> list[Case]:
         _batch(studies),
         _flips(1000 if not options.quick else 50, flips),
         _readers(400 if not options.quick else 20),
+        _psis(*((4000, 1000) if not options.quick else (200, 20))),
+        _report(1000 if not options.quick else 60, resamples),
     ]
 
 
@@ -169,4 +172,83 @@ def _readers(cases_: int) -> Case:
         {"jaxmed": _side(ours, result=ours), "scipy": _side(theirs, result=theirs)},
         "reader study",
         tolerance=1e-8,
+    )
+
+
+def _psis(draws: int, cases_: int) -> Case:
+    """Leave-one-out by Pareto-smoothed importance sampling, against ArviZ."""
+    rng = np.random.default_rng(4)
+    log_likelihood = -0.5 * rng.normal(size=(draws, cases_)) ** 2 + rng.normal(size=cases_)
+
+    def ours() -> float:
+        return stats.psis_loo(log_likelihood).elpd
+
+    def peer() -> Run:
+        try:
+            import arviz
+        except ImportError:
+            raise UnavailableError("arviz: pip install arviz") from None
+        data = arviz.from_dict(
+            posterior={"x": np.zeros((1, draws))}, log_likelihood={"y": log_likelihood[None]}
+        )
+
+        def theirs() -> float:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that some shapes are large
+                return float(arviz.loo(data, reff=1.0).elpd_loo)
+
+        return Run(theirs, theirs)
+
+    return Case(
+        f"PSIS-LOO, {draws} draws x {cases_} cases",
+        {"jaxmed": _side(ours, result=ours), "arviz": peer},
+        "PSIS",
+        tolerance=1e-4,
+    )
+
+
+def _report(n: int, resamples: int) -> Case:
+    """Four models compared by five metrics, against a resample at a time with scikit-learn."""
+    from jaxmed import report
+
+    rng = np.random.default_rng(5)
+    y = (rng.random(n) < 0.4).astype(int)
+    models = {
+        f"model {i}": 1 / (1 + np.exp(0.8 - rng.normal(size=n) - (1.5 - 0.2 * i) * y))
+        for i in range(4)
+    }
+    names = ("auc", "accuracy", "sensitivity", "average_precision", "brier")
+
+    def ours() -> Any:
+        found = report.compare(y, models, metrics=names, n_resamples=resamples)
+        return report.html(found)
+
+    def peer() -> Run:
+        try:
+            from sklearn import metrics as sk
+        except ImportError:
+            raise UnavailableError("scikit-learn: pip install scikit-learn") from None
+        of = (
+            sk.roc_auc_score,
+            lambda t, p: sk.accuracy_score(t, p >= 0.5),
+            lambda t, p: sk.recall_score(t, p >= 0.5),
+            sk.average_precision_score,
+            sk.brier_score_loss,
+        )
+
+        def theirs() -> Any:
+            """One in a hundred of the resamples, for the whole takes minutes."""
+            draw = np.random.default_rng(0)
+            for _ in range(resamples // 100):
+                rows = draw.integers(0, n, n)
+                for p in models.values():
+                    for metric in of:
+                        metric(y[rows], p[rows])
+
+        return Run(theirs)
+
+    return Case(
+        f"page of 4 models x 5 metrics x {resamples:,} resamples (scikit-learn: a hundredth)",
+        {"jaxmed": _side(ours), "scikit-learn": peer},
+        "report",
     )

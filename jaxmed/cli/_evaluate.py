@@ -29,6 +29,10 @@ class Options:
         classes: names of the classes (of a segmentation: without the background).
         level: of all intervals.
         threshold: of a positive call.
+        validation: a CSV of other cases, with labels and scores: the threshold is fixed on it by
+            --rule instead.
+        rule: youden, closest-topleft, sensitivity or specificity (which is at least --at there).
+        at: the rate of the last two rules.
         label: column of the labels, or what their columns begin with.
         score: column of the scores, or what their columns begin with.
         case: column of the cases.
@@ -50,6 +54,9 @@ class Options:
     classes: tuple[str, ...] = ()
     level: float = 0.95
     threshold: float = 0.5
+    validation: Path | None = None
+    rule: Literal["youden", "closest-topleft", "sensitivity", "specificity"] = "youden"
+    at: float | None = None
     label: str = "label"
     score: str = "score"
     case: str = "case"
@@ -77,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
         results = report.with_subgroups(results, _given.pick(columns, options.groups))
     command = shlex.join(["jaxmed", "evaluate", *arguments])
     results = _given.opened(results, options.ledger, command).replace(
-        command=command, environment=report.environment(), study=study
+        command=command, environment=report.environment(), study={**results.study, **study}
     )
     written = report.write(results, options.out)
     print(report.summary(results))
@@ -101,6 +108,9 @@ def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
     )
     columns = {**table.columns, **_known(options, table.cases)}
     groups, patients, warned = _given.units(options.unit, table.groups, columns)
+    threshold, rule = options.threshold, ""
+    if options.validation is not None:
+        threshold, rule = _chosen(options, table.cases)
     results = report.classification(
         table.labels,
         table.scores,
@@ -110,12 +120,52 @@ def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
         groups=groups,
         patients=patients,
         level=options.level,
-        threshold=options.threshold,
+        threshold=threshold,
         title=f"Evaluation of {options.predictions.name}",
         failures=tuple(f"{name}: no prediction, left out" for name in table.missing),
         notes=(*warned, *_failed(table.missing, "left out of every metric")),
+        study={"threshold_rule": rule} if rule else {},
     )
     return results, columns
+
+
+def _chosen(options: Options, tested: Sequence[str]) -> tuple[float, str]:
+    """The threshold that the rule fixes on validation data, and a sentence on it."""
+    import numpy as np
+
+    from jaxmed import report, stats
+
+    table = report.read_scores(
+        options.validation, label=options.label, score=options.score, case=options.case
+    )
+    scores = table.scores if table.scores.ndim == 1 else table.scores[:, -1]
+    if table.scores.ndim > 1 and table.scores.shape[1] != 2:
+        raise ValueError(f"--validation: {options.validation} is not of two classes")
+    shared = sorted(set(table.cases) & set(tested)) if _named(options) else []
+    if shared:
+        raise ValueError(
+            f"--validation: {len(shared)} of its cases are tested too ({', '.join(shared[:3])}): "
+            "a threshold is fixed on other cases"
+        )
+    point = stats.operating_points(
+        table.labels, np.asarray(scores), rule=options.rule, at=options.at
+    )[0]
+    held = f" at {options.at:g}" if options.rule in ("sensitivity", "specificity") else ""
+    return float(point.threshold), (
+        f"{point.threshold:.4g}, by the rule {options.rule}{held} on {len(scores)} cases of "
+        f"{options.validation.name}"
+    )
+
+
+def _named(options: Options) -> bool:
+    """Whether both tables name their cases, so that the same name is the same case."""
+    import csv
+
+    def has(path: Path) -> bool:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return options.case in next(csv.reader(file), [])
+
+    return has(options.predictions) and has(options.validation)
 
 
 def _masks(options: Options) -> tuple[Any, dict[str, Any]]:

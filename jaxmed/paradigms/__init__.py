@@ -4,8 +4,23 @@
 transform                            from -> to               what it is
 ===================================  =======================  ====================================
 :func:`with_heads`                   Network -> Network       named heads on one trunk
+:func:`multiple_instance`            Network -> Network       bags of instances, pooled
+:func:`towers`                       Networks -> Network      networks side by side
+:func:`cross_stitch`                 stages -> Network        tasks that exchange activations
+:func:`pretrained`                   Network -> Network       begun with given weights
+:func:`frozen`                       Network -> Network       parameters that do not learn
+:func:`lora`                         Network -> Network       kernels change by a low rank
+:func:`prototypical`                 Network -> Network       few shots: distances to class means
+:func:`matching`                     Network -> Network       few shots: attention to the support
+:func:`maml`                         Network -> Network       few shots: adapted by gradient steps
+:func:`prototype_segmenter`          Network -> Network       few shots: voxels against masked means
 :func:`supervised`                   loss -> Objective        targets in the batch
 :func:`weighted`                     Objectives -> Objective  a weighted sum
+:func:`uncertainty_weighted`         Objectives -> Objective  weights by each task's uncertainty
+:func:`gradnorm`                     Objectives -> Objective  tasks learn at one pace
+:func:`pcgrad`                       Objectives -> Objective  conflicting gradients projected
+:func:`soft_sharing`                 Objective -> Objective   parameters drawn together
+:func:`l2_sp`                        Objective -> Objective   drawn to where they began
 :func:`augmented`                    Objective -> Objective   each batch seen augmented
 :func:`mixup`                        Objective -> Objective   convex combinations of examples
 :func:`cutmix`                       Objective -> Objective   boxes of one image in another

@@ -2,13 +2,28 @@
 
 `k_fold`, `repeated`, `monte_carlo`, `leave_one_out`, `leave_one_site_out` and `nested` part the
 cases of a study, by patient and in strata. `open_test` keeps a ledger of each look at a test set.
-`episode` draws small tasks for few-shot learning; `linear_probe` and `knn_probe` measure frozen
-features.
+`episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
+`linear_probe` and `knn_probe` measure frozen features.
 """
 
-from jaxmed.protocols._episodes import Episode, episode
-from jaxmed.protocols._ledger import Opening, Openings, open_test
-from jaxmed.protocols._probe import LinearProbe, knn_probe, linear_probe
+from jaxmed.protocols._episode_batches import (
+    EpisodeBatches,
+    episode_batches,
+)
+from jaxmed.protocols._episodes import (
+    Episode,
+    episode,
+)
+from jaxmed.protocols._ledger import (
+    Opening,
+    Openings,
+    open_test,
+)
+from jaxmed.protocols._probe import (
+    LinearProbe,
+    knn_probe,
+    linear_probe,
+)
 from jaxmed.protocols._splits import (
     Split,
     k_fold,
@@ -19,14 +34,45 @@ from jaxmed.protocols._splits import (
     repeated,
     with_inner,
 )
+from jaxmed.protocols._study import (
+    Choice,
+    Failure,
+    Study,
+    study,
+)
+from jaxmed.protocols._tidy import (
+    ArmTest,
+    Runs,
+    compare_arms,
+    components,
+    fold_scores,
+    runs_of,
+    study_table,
+    write_study,
+)
+from jaxmed.protocols._tuned import (
+    Tuned,
+    tuned,
+)
 
 __all__ = [
+    "ArmTest",
+    "Choice",
     "Episode",
+    "EpisodeBatches",
+    "Failure",
     "LinearProbe",
     "Opening",
     "Openings",
+    "Runs",
     "Split",
+    "Study",
+    "Tuned",
+    "compare_arms",
+    "components",
     "episode",
+    "episode_batches",
+    "fold_scores",
     "k_fold",
     "knn_probe",
     "leave_one_out",
@@ -36,5 +82,10 @@ __all__ = [
     "nested",
     "open_test",
     "repeated",
+    "runs_of",
+    "study",
+    "study_table",
+    "tuned",
     "with_inner",
+    "write_study",
 ]

@@ -5,28 +5,67 @@
 the page is also a function here that returns a Matplotlib figure, free of windows and global state.
 """
 
-from jaxmed.report._by_group import bands, with_subgroups
-from jaxmed.report._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
-from jaxmed.report._classification import classification
-from jaxmed.report._comparison import compare, compare_segmentations, warn_of_repeats
-from jaxmed.report._confusion import confusion_figure, confusion_matrix
-from jaxmed.report._csv import comparison_csv, metrics_csv, predictions_csv
+from jaxmed.report._by_group import (
+    bands,
+    with_subgroups,
+)
+from jaxmed.report._checklist import (
+    FIELDS,
+    NOT_REPORTED,
+    Item,
+    check_study,
+    checklist,
+)
+from jaxmed.report._classification import (
+    classification,
+)
+from jaxmed.report._comparison import (
+    compare,
+    compare_segmentations,
+    warn_of_repeats,
+)
+from jaxmed.report._confusion import (
+    confusion_figure,
+    confusion_matrix,
+)
+from jaxmed.report._csv import (
+    comparison_csv,
+    metrics_csv,
+    predictions_csv,
+)
 from jaxmed.report._curves import (
     precision_recall_figure,
     reliability_figure,
     roc_figure,
 )
-from jaxmed.report._environment import command_line, environment
-from jaxmed.report._gallery import best_median_worst, case_figure, class_pictures, mask_picture
-from jaxmed.report._history import learning_curves
+from jaxmed.report._environment import (
+    command_line,
+    environment,
+)
+from jaxmed.report._gallery import (
+    best_median_worst,
+    case_figure,
+    class_pictures,
+    mask_picture,
+)
+from jaxmed.report._heat_map import (
+    heat_map_figure,
+)
+from jaxmed.report._history import (
+    learning_curves,
+)
 from jaxmed.report._models import (
     decision_figure,
     forest_figure,
     models_reliability_figure,
     models_roc_figure,
 )
-from jaxmed.report._page import html
-from jaxmed.report._power import power_figure
+from jaxmed.report._page import (
+    html,
+)
+from jaxmed.report._power import (
+    power_figure,
+)
 from jaxmed.report._read import (
     ModelTables,
     ScoreTable,
@@ -36,8 +75,14 @@ from jaxmed.report._read import (
     read_models,
     read_scores,
 )
-from jaxmed.report._record import metrics_record, to_json
-from jaxmed.report._regression import agreement_figure, observed_figure
+from jaxmed.report._record import (
+    metrics_record,
+    to_json,
+)
+from jaxmed.report._regression import (
+    agreement_figure,
+    observed_figure,
+)
 from jaxmed.report._results import (
     TASKS,
     Comparison,
@@ -48,6 +93,8 @@ from jaxmed.report._results import (
     Scores,
     Split,
     SubgroupTable,
+    UncertainCase,
+    Uncertainty,
 )
 from jaxmed.report._segmentation import (
     MaskPair,
@@ -56,9 +103,27 @@ from jaxmed.report._segmentation import (
     overlap,
     segmentation,
 )
-from jaxmed.report._segments import distribution_figure
-from jaxmed.report._stages import split_sizes, stage
-from jaxmed.report._write import Written, summary, write
+from jaxmed.report._segments import (
+    distribution_figure,
+)
+from jaxmed.report._stages import (
+    split_sizes,
+    stage,
+)
+from jaxmed.report._study import (
+    from_study,
+)
+from jaxmed.report._uncertainty import (
+    entropy_figure,
+    risk_coverage_figure,
+    set_size_figure,
+    uncertainty_map_figure,
+)
+from jaxmed.report._write import (
+    Written,
+    summary,
+    write,
+)
 
 __all__ = [
     "FIELDS",
@@ -76,6 +141,8 @@ __all__ = [
     "Scores",
     "Split",
     "SubgroupTable",
+    "UncertainCase",
+    "Uncertainty",
     "Written",
     "agreement",
     "agreement_figure",
@@ -95,9 +162,12 @@ __all__ = [
     "confusion_matrix",
     "decision_figure",
     "distribution_figure",
+    "entropy_figure",
     "environment",
     "forest_figure",
     "from_overlap",
+    "from_study",
+    "heat_map_figure",
     "html",
     "learning_curves",
     "mask_picture",
@@ -115,12 +185,15 @@ __all__ = [
     "read_models",
     "read_scores",
     "reliability_figure",
+    "risk_coverage_figure",
     "roc_figure",
     "segmentation",
+    "set_size_figure",
     "split_sizes",
     "stage",
     "summary",
     "to_json",
+    "uncertainty_map_figure",
     "warn_of_repeats",
     "with_subgroups",
     "write",

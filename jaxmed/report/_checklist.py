@@ -43,8 +43,19 @@ FIELDS: dict[str, str] = {
     "availability": "of data, code and model",
     "funding": "sources and their role; conflicts of interest",
     "involvement": "of patients and the public",
+    "flow": "how the data came to their parts, if the run does not know (`Results.flow`)",
+    "splits": "cases and patients of each part (`Results.splits`)",
+    "partition": "the unit that parts share none of, and how it was checked",
+    "openings": "how often the test set was opened (`--ledger` counts)",
+    "seed": "of the training",
+    "environment": "hardware and versions of the training",
+    "subgroups": "those looked at (`--groups COLUMN ...` adds them)",
+    "calibration": "how it was judged, where there are no probabilities here",
+    "comparison": "decision analysis or comparisons made elsewhere",
+    "failures": "cases that could not be predicted",
+    "metrics": "those chosen, and why",
 }
-"""What only the authors of a study know: the field's name, and what belongs in it."""
+"""What the authors of a study know, and the run may not: the field's name, what belongs in it."""
 
 
 class Item(NamedTuple):
@@ -107,8 +118,7 @@ def checklist(results: Results) -> list[Item]:
         answer = ". ".join(text.rstrip(".") for text in (own, told) if text)
         section = ask.section if told else ""
         if not answer:
-            what = FIELDS.get(ask.field, _RESULT_FIELDS.get(ask.field, ""))
-            answer = f"{NOT_REPORTED}: fill `{ask.field}` ({what})"
+            answer = f"{NOT_REPORTED}: fill `{ask.field}` ({FIELDS[ask.field]})"
         items.append(
             Item(
                 ask.topic, answer, not answer.startswith(NOT_REPORTED), section, ask.claim,
@@ -128,20 +138,6 @@ def check_study(study: Mapping[str, Any]) -> dict[str, str]:
     if unknown:
         raise ValueError(f"there is no field {unknown[0]!r}; there are {', '.join(FIELDS)}")
     return {name: str(value) for name, value in study.items()}
-
-
-_RESULT_FIELDS = {
-    "flow": "Results.flow: how the data came to their parts",
-    "splits": "Results.splits: cases and patients of each part",
-    "partition": "Results.partition: the unit that parts share none of, and who checked it",
-    "seed": "Results.seed",
-    "environment": "Results.environment",
-    "openings": "Results.openings: how often the test set was opened (--ledger)",
-    "subgroups": "`--groups COLUMN ...`",
-    "comparison": "`jaxmed compare`",
-    "calibration": "probabilities",
-    "failures": "Results.failures",
-}
 
 
 def _flow(r: Results) -> str:
@@ -244,7 +240,9 @@ def _grouped(r: Results) -> str:
 def _failed(r: Results) -> str:
     n, _ = _tested(r)
     worst = [p for p in r.pictures if p.rank == "worst"]
-    told = f"{len(r.failures)} of {n} cases could not be predicted" if n else ""
+    what = "trainings" if "trainings" in r.config else "cases"
+    n = r.config.get("trainings", n)
+    told = f"{len(r.failures)} of {n} {what} failed" if n else ""
     return told + ("; the worst cases are shown" if worst else "")
 
 
@@ -257,7 +255,13 @@ def _where(r: Results) -> str:
 
 
 def _seeds(r: Results) -> str:
-    return "" if r.seed is None else f"seed {r.seed}; bootstraps are seeded too"
+    many = r.config.get("seeds")
+    told = f"seed {r.seed}" if r.seed is not None else ""
+    if isinstance(many, int):
+        told = f"{many} seeds" + (f" from {r.seed} on" if r.seed is not None else "")
+    elif many:
+        told = f"seeds {', '.join(map(str, many))}"
+    return told and f"{told}; bootstraps are seeded too"
 
 
 def _opened(r: Results) -> str:

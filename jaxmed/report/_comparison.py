@@ -105,8 +105,8 @@ def compare(
                 f"model {name} is a {found.task} model of {found.classes}, but the first one is "
                 f"{first.task} of {first.classes}"
             )
-    way = _way(groups, level, n_resamples, resampling_seed)
     y = np.asarray(first.scores.labels)
+    way = _way(len(y), groups, level, n_resamples, resampling_seed)
     outputs = {name: np.asarray(found.scores.scores) for name, found in made.items()}
     tests = contrasts_of(first.task, way, y, first.classes, threshold)
     return _assembled(
@@ -157,7 +157,7 @@ def compare_segmentations(
         name: from_overlap(overlap, classes=classes, level=level, resampling_seed=resampling_seed)
         for name, overlap in overlaps.items()
     }
-    way = _way(first.groups, level, n_resamples, resampling_seed)
+    way = _way(len(first.cases), first.groups, level, n_resamples, resampling_seed)
     outputs = {name: _columns(overlap, classes) for name, overlap in overlaps.items()}
     tests = ((name, _by_name(way, name)) for name in next(iter(outputs.values())))
     return _assembled(
@@ -194,9 +194,9 @@ def _at_least_two(models: Mapping[str, Any]) -> None:
         raise ValueError(f"a comparison needs at least 2 models, but there is {len(models)}")
 
 
-def _way(groups: Any, level: float, n_resamples: int, seed: int) -> Way:
+def _way(n: int, groups: Any, level: float, n_resamples: int, seed: int) -> Way:
     patients = None if groups is None else np.asarray(groups)
-    return Way(level, patients, n_resamples, seed)
+    return Way(level, patients, stats.draw(n, n_resamples, groups=patients, seed=seed), seed)
 
 
 def _columns(overlap: Overlap, classes: Sequence[str]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxmed import stats
-from jaxmed.stats import TestResult
+from jaxmed.stats import Draws, Replicates, TestResult
 
 Array = NDArray[Any]
 Test = Callable[[Array, Array], TestResult]
@@ -18,24 +18,19 @@ Test = Callable[[Array, Array], TestResult]
 
 
 class Way(NamedTuple):
-    """How tests are made: level, patient of each case, resamples, seed."""
+    """How tests are made: level, patient of each case, the resamples that all of them share."""
 
     level: float
     groups: Array | None
-    n_resamples: int
+    draws: Draws
     seed: int
-
-    @property
-    def unit(self) -> str:
-        """What is counted."""
-        return "case" if self.groups is None else "patient"
 
     def called(self, first: Array, second: Array) -> TestResult:
         """Two proportions on the same cases: McNemar's mid-p, or Obuchowski's for patients."""
         if self.groups is None or len(np.unique(self.groups)) == len(first):
             return stats.mcnemar_test(first, second, level=self.level)
         found = stats.clustered_mcnemar_test(first, second, self.groups)
-        spread = self._mean(first.astype(float) - second)
+        spread = self._mean(first.astype(float) - second, self.groups)
         return dataclasses.replace(found, interval=spread.interval, level=self.level)
 
     def values(self, first: Array, second: Array) -> TestResult:
@@ -47,7 +42,8 @@ class Way(NamedTuple):
         notes = found.notes
         if not keep.all():
             left = int((~keep).sum())
-            notes += (f"{left} cases where the metric is undefined for one of the two left out",)
+            cases = "case" if left == 1 else "cases"
+            notes += (f"{left} {cases} left out: the metric is undefined for one of the two",)
         interval = self._mean(difference, groups).interval
         return dataclasses.replace(
             found, interval=interval, level=self.level, notes=notes,
@@ -55,26 +51,36 @@ class Way(NamedTuple):
         )  # fmt: skip
 
     def resampled(self, metric: Callable[[Array, Array], Array]) -> Test:
-        """Any metric by the paired bootstrap; `metric(outputs, weights (b, n)) -> (b,)`."""
+        """Any metric by the paired bootstrap; `metric(outputs, weights (b, n)) -> (b,)`.
 
-        def test(first: Array, second: Array) -> TestResult:
-            return stats.bootstrap_test(
-                lambda _, outputs, weights: metric(outputs, weights),
-                np.zeros(len(first)), first, second, weighted=True, groups=self.groups,
-                level=self.level, n_resamples=self.n_resamples, seed=self.seed, unit=self.unit,
-            )  # fmt: skip
+        Each model is measured on the resamples once, whatever the number of its pairs.
+        """
+        measured: dict[int, tuple[Array, Replicates]] = {}
 
-        return test
+        def of(outputs: Array) -> Replicates:
+            # The array is kept with its replicates, so that its identity stays its own.
+            if id(outputs) not in measured:
+                measured[id(outputs)] = outputs, stats.replicates_on(self.draws, metric, outputs)
+            return measured[id(outputs)][1]
 
-    def _mean(self, difference: Array, groups: Array | None = None) -> TestResult:
+        return lambda first, second: stats.replicates_test(
+            of(first), of(second), self.draws, level=self.level
+        )
+
+    def _mean(self, difference: Array, groups: Array | None) -> TestResult:
         """The interval of a mean difference, by the paired bootstrap over patients or cases."""
-        groups = self.groups if groups is None and self.groups is not None else groups
-        return stats.bootstrap_test(
-            lambda _, d, weights: (weights @ d) / weights.sum(1),
-            np.zeros(len(difference)), difference, np.zeros(len(difference)), weighted=True,
-            groups=groups, level=self.level, n_resamples=self.n_resamples, seed=self.seed,
-            unit=self.unit,
-        )  # fmt: skip
+        draws = self.draws
+        if len(difference) != draws.n:
+            draws = stats.draw(
+                len(difference), draws.n_resamples, groups=groups, seed=self.seed, unit=draws.unit
+            )
+        found = stats.replicates_on(draws, _weighted_mean, difference)
+        nothing = found._replace(value=0.0, replicates=np.zeros_like(found.replicates))
+        return stats.replicates_test(found, nothing, draws, level=self.level)
+
+
+def _weighted_mean(values: Array, weights: Array) -> Array:
+    return (weights @ values) / weights.sum(1)
 
 
 def contrasts_of(

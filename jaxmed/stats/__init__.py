@@ -46,6 +46,7 @@ from jaxmed.stats._compare_bootstrap import bootstrap_test
 from jaxmed.stats._curves import Band, PrCurve, RocCurve, pr_band, pr_curve, roc_band, roc_curve
 from jaxmed.stats._decision_curve import CostCurve, DecisionCurve, cost_curve, decision_curve
 from jaxmed.stats._device import DeviceDelong, auc_on_device, delong_on_device
+from jaxmed.stats._draws import Draws, draw, replicates_on, replicates_test
 from jaxmed.stats._effects import cliffs_delta, cohen_d, concordance
 from jaxmed.stats._f_score import f1, macro_precision, macro_recall
 from jaxmed.stats._froc import froc_study
@@ -131,6 +132,7 @@ from jaxmed.stats._repeats import warn_repeats
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats._runs import over_runs
 from jaxmed.stats._scoring import brier, log_loss
+from jaxmed.stats._seeds import seed_components
 from jaxmed.stats._selection import bbc_cv
 from jaxmed.stats._simulate import PlannedStudy, simulate_power, simulate_size
 from jaxmed.stats._simulate_designs import planned_aucs, planned_means, planned_rates
@@ -165,6 +167,7 @@ __all__ = [
     "DecisionCurve",
     "DelongBatch",
     "DeviceDelong",
+    "Draws",
     "Elpd",
     "Estimate",
     "InformationCriteria",
@@ -232,6 +235,7 @@ __all__ = [
     "delong_test",
     "delong_test_unpaired",
     "diagnostic_odds_ratio",
+    "draw",
     "ece",
     "f1",
     "fit_binormal",
@@ -309,8 +313,11 @@ __all__ = [
     "recalibrate",
     "relative_test",
     "reliability",
+    "replicates_on",
+    "replicates_test",
     "roc_band",
     "roc_curve",
+    "seed_components",
     "sensitivity",
     "sign_flip_sums",
     "sign_flip_test",

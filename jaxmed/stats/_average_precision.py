@@ -41,12 +41,17 @@ def weighted_average_precision(
     """Return average precision under each row of weights (b, n); NaN without positives."""
     order = np.argsort(-scores, kind="stable")
     ends = _steps(scores[order])
-    drawn = weights[:, order]
-    called = np.cumsum(drawn, axis=1)[:, ends]
-    hits = np.cumsum(drawn * positive[order], axis=1)[:, ends]
+    hit = positive[order]
+    # Precision counts only at steps that hold a positive: a few columns of the running sums.
+    step = np.searchsorted(ends, np.flatnonzero(hit))
+    used, first = np.unique(step, return_index=True)
+    called = np.cumsum(weights[:, order], axis=1).take(ends[used], axis=1)
+    gained = weights[:, order[hit]]
+    if used.size < step.size:  # positives of one score enter together
+        gained = np.add.reduceat(gained, first, axis=1)
+    hits = np.cumsum(gained, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where(called > 0, hits / called, 0.0)
-        gained = np.diff(hits, prepend=0, axis=1)
+        precision = np.where(called > 0, hits / called.astype(np.float64), 0.0)
         return np.einsum("bk,bk->b", gained, precision) / hits[:, -1]
 
 

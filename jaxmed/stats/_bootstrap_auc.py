@@ -27,10 +27,13 @@ def weighted_auc(positive: NDArray[np.bool_], scores: Floats, weights: Floats) -
     order = np.argsort(scores[~positive], kind="stable")
     wins = weights[:, positive]
     losses = weights[:, ~positive][:, order]
-    total = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(losses, axis=1)], axis=1)
-    below = 0.5 * (total[:, low] + total[:, high])
-    area = np.einsum("bi,bi->b", wins, below)
-    mass = wins.sum(axis=1) * total[:, -1]
+    total = np.zeros((len(weights), losses.shape[1] + 1), losses.dtype)
+    np.cumsum(losses, axis=1, out=total[:, 1:])
+    below = total.take(low, axis=1)
+    if (low != high).any():
+        below = 0.5 * (below + total.take(high, axis=1))
+    area = np.einsum("bi,bi->b", wins, below, dtype=np.float64)
+    mass = wins.sum(axis=1, dtype=np.float64) * total[:, -1]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(mass > 0, area / mass, np.nan)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
-from jaxmed.stats._bootstrap import bootstrap_replicates, interval_from_replicates
+from jaxmed.stats._bootstrap import bootstrap_replicates
 from jaxmed.stats._check import check_level, group_codes, spelled, unknown
+from jaxmed.stats._draws import result_of_replicates
 from jaxmed.stats._result import TestResult
 
 
@@ -90,32 +90,13 @@ def bootstrap_test(
         seed=seed,
     )
     codes, k = group_codes(groups, len(y))
-    values = result.replicates
-    if result.failed > n_resamples / 2 or not np.isfinite(result.value):
-        raise ValueError(f"the metric is undefined on the data or on {result.failed} resamples")
-    notes: tuple[str, ...] = ()
-    if result.failed:
-        notes += (f"undefined on {result.failed} of {n_resamples} resamples, left out",)
-    se = float(values.std(ddof=1))
-    if se == 0:
-        notes += ("all resamples agree: the bootstrap says nothing about the error here",)
-    z = result.value / se if se > 0 else (0.0 if result.value == 0 else np.inf)
-    if chosen == "normal":
-        p = 2 * float(special.ndtr(-abs(z)))
-    else:
-        below, above = int((values <= 0).sum()), int((values >= 0).sum())
-        p = min(1.0, 2 * (min(below, above) + 1) / (values.size + 1))
-    interval = interval_from_replicates(result.value, values, method="percentile", level=level)
-    return TestResult(
-        float(z),
-        p,
+    return result_of_replicates(
         result.value,
-        interval,
+        result.replicates,
+        n_resamples,
         k,
         unit or ("case" if codes is None else "patient"),
-        f"paired bootstrap, {chosen} ({n_resamples} resamples)",
-        notes,
-        level,
-        details={"se": se},
+        method=chosen,
+        level=level,
         name=name,
     )

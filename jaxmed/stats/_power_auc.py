@@ -159,11 +159,12 @@ def power_two_aucs(
     r_negative: float = 0.0,
     difference: float | None = None,
     alpha: float = 0.05,
+    method: str = "delta",
 ) -> AucPower:
     """Plan a comparison of two AUCs, paired by correlation or independent, from binormal curves.
 
     Args:
-        first: (a, b) of one curve; its variance also stands under the null hypothesis.
+        first: (a, b) of one curve.
         second: (a, b) of the other.
         positives: positive cases; or
         power: wanted.
@@ -172,6 +173,9 @@ def power_two_aucs(
         r_negative: correlation among negatives.
         difference: of the areas; that of the curves if absent.
         alpha: two-sided size of the test.
+        method: `delta`, with the difference's own variance as DeLong's test has it; or
+            `obuchowski-mcclish`, as pROC plans: the first curve's variance under the null
+            hypothesis, and none of the covariance of a curve's parameters: too many cases.
 
     Returns:
         The plan.
@@ -186,16 +190,23 @@ def power_two_aucs(
         >>> a, b = Binormal(2.6, 1.0), Binormal(1.9, 1.0)
         >>> p = power_two_aucs(a, b, power=0.8, r_positive=0.6, r_negative=0.6, difference=0.037)
         >>> round(p.positives, 1)
+        162.8
+        >>> p = power_two_aucs(a, b, power=0.8, r_positive=0.6, r_negative=0.6, difference=0.037,
+        ...                    method="obuchowski-mcclish")
+        >>> round(p.positives, 1)
         165.8
     """
     if not -1 <= r_positive <= 1 or not -1 <= r_negative <= 1:
         raise ValueError("correlations must lie in [-1, 1]")
-    v1, v2 = binormal_variance(first, ratio), binormal_variance(second, ratio)
+    name = spelled(method)
+    if name not in ("delta", "obuchowski-mcclish"):
+        raise unknown("method", method, ("delta", "obuchowski-mcclish"))
+    v1, v2 = (binormal_variance(c, ratio, crossed=name == "delta") for c in (first, second))
     cov = binormal_covariance(first, second, ratio, r_negative, r_positive)
     delta = first.auc - second.auc if difference is None else difference
     return _size_or_power(
         delta,
-        2 * v1 - 2 * cov,
+        v1 + v2 - 2 * cov if name == "delta" else 2 * v1 - 2 * cov,
         v1 + v2 - 2 * cov,
         positives,
         power,
@@ -225,7 +236,8 @@ def power_two_aucs_pilot(
         power: wanted. The pilot's share of positives is kept.
         alpha: two-sided size of the test.
         method: `delong`, `binormal` or `binormal-proc` (variances of fitted binormal curves; the
-            last regresses as pROC does, see `fit_binormal`).
+            last regresses and leaves out the covariance of the parameters as pROC does, see
+            `fit_binormal` and `binormal_variance`).
 
     Returns:
         The plan.
@@ -248,7 +260,7 @@ def power_two_aucs_pilot(
         response = "specificity" if name == "binormal-proc" else "sensitivity"
         one, two = (fit_binormal(positive, s, response=response) for s in (x, y))
         ratio = n0 / n1
-        v1, v2 = binormal_variance(one, ratio), binormal_variance(two, ratio)
+        v1, v2 = (binormal_variance(c, ratio, crossed=name == "binormal") for c in (one, two))
         cov = binormal_covariance(
             one,
             two,

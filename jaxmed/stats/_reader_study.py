@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jaxmed.stats._bootstrap_auc import weighted_auc
 from jaxmed.stats._check import Floats, binary_labels, same_length, spelled, unknown
 from jaxmed.stats._rank import placements
+from jaxmed.stats._resample import resample_weights
 
 
 class ReaderStudy(NamedTuple):
@@ -155,6 +157,49 @@ def _unbiased(
     return np.outer(area, area) - apart
 
 
+def _bootstrap_covariance(
+    metric: str | Callable[..., float],
+    cells: list[_Cell],
+    truth: NDArray[np.bool_],
+    used: NDArray[np.bool_],
+    n_resamples: int,
+    seed: int,
+) -> Floats:
+    """Covariance over resamples of cases, drawn within their class, the same for all cells."""
+    rng = np.random.default_rng(seed)
+    values = np.empty((n_resamples, len(cells)))
+    done = 0
+    for weights in resample_weights(rng, truth.size, n_resamples, strata=truth):
+        rows = slice(done, done + len(weights))
+        for k, cell in enumerate(cells):
+            values[rows, k] = _weighted(metric, cell, weights[:, cell.cases])
+        done += len(weights)
+    good = np.isfinite(values).all(axis=1)
+    if good.sum() < max(n_resamples / 2, 2):
+        raise ValueError(f"the metric is undefined on {int((~good).sum())} resamples")
+    covariance = np.atleast_2d(np.cov(values[good].T))
+    shared = (used.astype(np.float64) @ used.T) > 0
+    return np.where(shared, covariance, 0.0)
+
+
+def _weighted(metric: str | Callable[..., float], cell: _Cell, weights: Floats) -> Floats:
+    """The metric of a cell on each resample."""
+    if metric == "auc":
+        return weighted_auc(cell.positive, cell.rating, weights)
+    if not callable(metric):  # all cases of a rate are of its class
+        called = (cell.rating > 0.5) == (metric == "sensitivity")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (weights @ called) / weights.sum(axis=1)
+    out = np.full(len(weights), np.nan)
+    for i, counts in enumerate(weights.astype(np.intp)):
+        index = np.repeat(np.arange(counts.size), counts)
+        try:
+            out[i] = metric(cell.positive[index], cell.rating[index])
+        except (ValueError, ZeroDivisionError):  # undefined on this resample
+            continue
+    return out
+
+
 def reader_study(
     truth: ArrayLike,
     rating: ArrayLike,
@@ -164,6 +209,8 @@ def reader_study(
     *,
     metric: str | Callable[..., float] = "auc",
     covariance: str = "jackknife",
+    n_resamples: int = 2000,
+    seed: int = 0,
 ) -> ReaderStudy:
     """Read a multi-reader multi-case study: a row for each rating.
 
@@ -177,7 +224,10 @@ def reader_study(
         treatment: (ratings,) names of the treatments (modalities).
         case: (ratings,) names of the cases.
         metric: `auc`, `sensitivity`, `specificity`, or `(truth, rating) -> number`.
-        covariance: `jackknife`; for `auc` also `delong` and `unbiased`.
+        covariance: `jackknife`; `bootstrap`, of cases within their class; for `auc` also
+            `delong` and `unbiased`.
+        n_resamples: of the bootstrap.
+        seed: of the bootstrap.
 
     Returns:
         The figures of merit and their covariance, for `reader_test`.
@@ -198,12 +248,13 @@ def reader_study(
                [1.   , 1.   ]])
     """
     name = spelled(covariance)
-    if name not in ("jackknife", "delong", "unbiased"):
-        raise unknown("covariance", covariance, ("jackknife", "delong", "unbiased"))
+    known = ("jackknife", "bootstrap", "delong", "unbiased")
+    if name not in known:
+        raise unknown("covariance", covariance, known)
     if not callable(metric) and metric not in ("auc", "sensitivity", "specificity"):
         raise unknown("metric", metric, ("auc", "sensitivity", "specificity"))
-    if name != "jackknife" and metric != "auc":
-        raise ValueError(f"covariance {name!r} is for auc; use jackknife")
+    if name in ("delong", "unbiased") and metric != "auc":
+        raise ValueError(f"covariance {name!r} is for auc; use jackknife or bootstrap")
     positive = binary_labels(truth, "truth")
     x = np.asarray(rating, dtype=np.float64)
     if np.isnan(x).any():
@@ -243,6 +294,8 @@ def reader_study(
             cells.append(cell)
     if name == "jackknife":
         cov = jackknife_covariance(values, left_out, used)
+    elif name == "bootstrap":
+        cov = _bootstrap_covariance(metric, cells, first_truth, used, n_resamples, seed)
     else:
         cov = _placement_covariance(cells, n, name == "unbiased")
     shape = (treatments.size, readers.size)

@@ -158,5 +158,10 @@ def _without_padding(name: str, batch: Batch):
     weight = batch.get(f"weight_{name}", batch.get(own))
     if weight is None:
         return batch[name]
-    pads = jnp.reshape(jnp.asarray(weight) == 0, (-1, *[1] * (jnp.ndim(batch[name]) - 1)))
-    return jnp.where(pads, batch[name][:1], batch[name])
+    pads = jnp.asarray(weight) == 0
+
+    def without(leaf):
+        where = jnp.reshape(pads, (-1, *[1] * (jnp.ndim(leaf) - 1)))
+        return jnp.where(where, leaf[:1], leaf)
+
+    return jax.tree.map(without, batch[name])

@@ -202,3 +202,19 @@ def test_what_only_the_authors_know_comes_from_a_file(tables, tmp_path, capsys):
     study.write_text('refrence = "x"\n')
     assert main([*base, "--study", str(study)]) == 2
     assert "study.toml: there is no field 'refrence'" in capsys.readouterr().err
+
+
+def test_a_threshold_is_fixed_on_other_cases(tables, tmp_path, capsys):
+    rows = [{**row, "case": f"v{i}"} for i, row in enumerate(rows_of("a"))]
+    validation = write(tmp_path / "v.csv", rows)
+    out = tmp_path / "out"
+    base = ["evaluate", "--predictions", tables[1], "--out", str(out), "--validation"]
+    assert main([*base, validation, "--rule", "sensitivity", "--at", "0.95"]) == 0
+    point = stats.operating_points(Y, SCORES["a"], rule="sensitivity", at=0.95)[0]
+    found = json.loads((out / "metrics.json").read_text())
+    called = SCORES["b"] >= point.threshold
+    np.testing.assert_allclose(found["metrics"]["sensitivity"]["value"], called[Y == 1].mean())
+    told = next(i for i in found["checklist"] if i["topic"] == "Threshold")["answer"]
+    assert "by the rule sensitivity at 0.95 on 80 cases of v.csv" in told
+    assert main([*base, tables[0]]) == 2
+    assert "80 of its cases are tested too" in capsys.readouterr().err

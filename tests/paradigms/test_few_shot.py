@@ -235,7 +235,8 @@ def test_a_prototype_segmenter_compares_voxels_with_masked_means():
         np.testing.assert_allclose(found["support_logits"][e], 5 * cosines(s, back), atol=1e-4)
 
 
-@pytest.mark.parametrize("spatial", [(8, 8), pytest.param((4, 4, 4), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("spatial", [(8, 8), (4, 4, 4)])
 def test_few_shot_segmentation_keeps_the_laws(spatial):
     rng = np.random.default_rng(0)
     batch = {
@@ -271,7 +272,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "trunk", "image"),
     [
-        ("maml", "linen", (4, 4, 1)),
+        pytest.param("maml", "linen", (4, 4, 1), marks=SLOW),
         *[pytest.param(n, "linen", (3, 3, 3, 1), marks=SLOW) for n in NETWORKS],
         *[pytest.param(n, "batch_norm", (4, 4, 1), marks=SLOW) for n in ("prototypical", "maml")],
         *[pytest.param(n, "nnx", (4, 4, 1), marks=SLOW) for n in NETWORKS],
@@ -286,9 +287,8 @@ def test_few_shot_networks_keep_the_laws(name, trunk, image):
     check_network(NETWORKS[name](trunks[trunk]()), given(make_episodes(image, episodes=2)))
 
 
-@pytest.mark.parametrize(
-    "name", ["prototypical", *(pytest.param(n, marks=SLOW) for n in ("matching", "maml"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
 def test_few_shot_learning_keeps_the_laws_and_is_the_same_on_eight_devices(name):
     network, batch = NETWORKS[name](jm.from_linen(Small())), make_episodes((4, 4, 1))
     learner = jm.learner(network, LEARN, optax.sgd(0.1), inputs=EPISODE)

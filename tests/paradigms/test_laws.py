@@ -1,4 +1,4 @@
-"""The laws that every paradigm keeps. A new paradigm is covered by one line in a registry here."""
+"""The laws that every paradigm keeps. A new paradigm is covered by one line of the registry."""
 
 from __future__ import annotations
 
@@ -9,74 +9,13 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from rows import CLASSES, ROWS, SPATIAL, TASKS, Row, Tiny, make_batch
 
 import jaxmed as jm
-from jaxmed.core import stream
 from jaxmed.testing import check_learner, check_network, check_objective
 
-CLASSES = 3
-
-
-class Tiny(nn.Module):
-    """Two convolutions; logits per example or per voxel; 2D and 3D by the input's rank."""
-
-    dense: bool = False
-    dropout: float = 0.0
-    batch_norm: bool = False
-
-    @nn.compact
-    def __call__(self, x, *, train: bool = False):
-        kernel = (3,) * (x.ndim - 2)
-        x = nn.relu(nn.Conv(4, kernel)(x))
-        if self.batch_norm:
-            x = nn.BatchNorm(use_running_average=not train)(x)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        features = x.mean(tuple(range(1, x.ndim - 1)))
-        head = nn.Dense(CLASSES, name="head")
-        return {
-            "features": features,
-            "pyramid": (x,),
-            "logits": head(x if self.dense else features),
-        }
-
-
-def make_batch(spatial: tuple[int, ...], size: int = 8) -> dict:
-    rng = np.random.default_rng(0)
-    weight = np.ones(size, np.float32)
-    weight[-2:] = 0
-    return jax.tree.map(
-        jnp.asarray,
-        {
-            "image": rng.normal(size=(size, *spatial, 1)).astype(np.float32),
-            "unlabelled": rng.normal(size=(size, *spatial, 1)).astype(np.float32),
-            "label": rng.integers(0, CLASSES, size).astype(np.int32),
-            "mask": rng.integers(0, CLASSES, (size, *spatial)).astype(np.int32),
-            "weight": weight,
-            "weight_unlabelled": weight,
-        },
-    )
-
-
-def noisy(key, batch):
-    image = batch["image"]
-    return {**batch, "image": image + 0.1 * jax.random.normal(stream(key, "noise"), image.shape)}
-
-
-CLASSIFY = jm.supervised(jm.losses.cross_entropy)
-SEGMENT = jm.supervised(jm.losses.dice_ce, target="mask")
-
-# name -> (supervised objective of a task) -> objective
-OBJECTIVES = {
-    "supervised": lambda base: base,
-    "weighted": lambda base: jm.weighted({"once": base, "again": base}, {"again": 0.5}),
-    "ramped": lambda base: jm.weighted({"task": base}, {"task": lambda step: 1.0 + step}),
-    "augmented": lambda base: jm.augmented(base, noisy),
-    "mean_teacher": lambda base: jm.mean_teacher(base, ramp_steps=10, student_view=noisy),
-    "pseudo_label": lambda base: jm.pseudo_label(base, strong=noisy, threshold=0.3),
-    "teacher of pseudo-labels": lambda base: jm.mean_teacher(
-        jm.pseudo_label(base, strong=noisy, threshold=0.3)
-    ),
-}
+# Paradigms on objectives and networks; those on learners follow.
+OBJECTIVES = {name: row for name, row in ROWS.items() if row.learner is Row().learner}
 
 # name -> single learner -> learner
 LEARNERS = {
@@ -87,33 +26,59 @@ LEARNERS = {
     "players": lambda one: jm.alternate({"b": one, "a": one}, predicts="a", repeats={"a": 2}),
 }
 
-SPATIAL = {"2D": (6, 6), "3D": (4, 4, 4)}
+CLASSIFY = TASKS["classification"].objective
+
+# By default: one of each kind. A check compiles half a dozen programs; `-m slow` has the others.
+BRIEF = (
+    "supervised",
+    "weighted",
+    "augmented",
+    "mixup",
+    "mean_teacher",
+    "flexible pseudo_label",
+    "cross_pseudo",
+    "masked_autoencoder",
+    "rotation",
+    "simclr",
+    "moco",
+    "vicreg",
+)
 
 
+def brief(names, chosen=BRIEF) -> list:
+    return [pytest.param(n, marks=() if n in chosen else pytest.mark.slow) for n in names]
+
+
+@pytest.mark.parametrize("name", brief(OBJECTIVES))
+def test_objectives_keep_the_laws_on_networks_with_dropout(name):
+    row = OBJECTIVES[name]
+    network, objective = row.build(row.tasks[0], "dropout")
+    batch = row.batch(make_batch(SPATIAL[row.spatial[0]]))
+    held = check_objective(objective, network, batch)
+    assert ("rows of weight 0 do not count" in held) == row.padded
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_objectives_keep_the_laws_on_2d_classifiers_with_dropout(name):
-    network = jm.from_linen(Tiny(dropout=0.3))
-    held = check_objective(OBJECTIVES[name](CLASSIFY), network, make_batch(SPATIAL["2D"]))
-    assert "rows of weight 0 do not count" in held
+def test_objectives_keep_the_laws_on_segmenters_with_running_statistics(name):
+    row = OBJECTIVES[name]
+    network, objective = row.build(row.tasks[-1], "batch")
+    check_objective(objective, network, row.batch(make_batch(SPATIAL[row.spatial[-1]])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_objectives_keep_the_laws_on_3d_segmenters_with_running_statistics(name):
-    network = jm.from_linen(Tiny(dense=True, batch_norm=True))
-    check_objective(OBJECTIVES[name](SEGMENT), network, make_batch(SPATIAL["3D"]))
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_training_on_eight_devices_equals_one(name):
-    objective = OBJECTIVES[name](CLASSIFY)
-    network = jm.from_linen(Tiny(batch_norm=True))
-    held = check_learner(jm.learner(network, objective, optax.sgd(0.1)), make_batch((6, 6)))
+def test_learners_of_all_objectives_keep_the_laws(name):
+    row = OBJECTIVES[name]
+    network, objective = row.build(row.tasks[0], "batch")
+    batch = row.batch(make_batch(SPATIAL[row.spatial[0]]))
+    held = check_learner(jm.learner(network, objective, optax.sgd(0.1)), batch)
     assert "several devices equal one" in held
 
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_learners_keep_the_laws(name):
-    single = jm.learner(jm.from_linen(Tiny(dropout=0.3)), CLASSIFY, optax.adam(1e-2))
+    single = jm.learner(jm.from_linen(Tiny(norm="dropout")), CLASSIFY, optax.adam(1e-2))
     check_learner(LEARNERS[name](single), make_batch((6, 6)))
 
 
@@ -122,7 +87,7 @@ def test_learners_keep_the_laws(name):
     ["unroll", "vmap", "scan", pytest.param("shard", marks=pytest.mark.devices(2))],
 )
 def test_a_member_is_the_single_learner_with_its_key(strategy):
-    single = jm.learner(jm.from_linen(Tiny(dropout=0.3)), CLASSIFY, optax.adam(1e-2))
+    single = jm.learner(jm.from_linen(Tiny(norm="dropout")), CLASSIFY, optax.adam(1e-2))
     mesh = None
     if strategy == "shard":
         mesh = jax.make_mesh((2,), ("member",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -157,7 +122,7 @@ def test_members_may_have_batches_of_their_own():
 
 @pytest.mark.parametrize("spatial", SPATIAL)
 def test_networks_with_heads_keep_the_laws(spatial):
-    trunk = jm.from_linen(Tiny(dropout=0.3, batch_norm=True))
+    trunk = jm.from_linen(Tiny(norm="batch"))
     heads = {
         "grade": nn.Dense(4),
         "tumour": jm.paradigms.Head(nn.Dense(2), reads="logits"),
@@ -180,12 +145,22 @@ class TinyNNX(nnx.Module):
         self.head = nnx.Linear(4, CLASSES, rngs=rngs)
 
     def __call__(self, x):
-        return self.head(self.drop(self.norm(self.conv(x))).mean((1, 2)))
+        x = self.drop(self.norm(self.conv(x)))
+        features = x.mean((1, 2))
+        return {"features": features, "pyramid": (x,), "logits": self.head(features)}
 
 
-@pytest.mark.parametrize("name", ["weighted", "teacher of pseudo-labels"])
+@pytest.mark.parametrize(
+    "name",
+    brief(
+        [n for n, r in OBJECTIVES.items() if r.trunk is None and r.network is Row().network],
+        chosen=("mean_teacher", "simclr"),
+    ),
+)
 def test_objectives_keep_the_laws_on_nnx_networks(name):
-    check_objective(OBJECTIVES[name](CLASSIFY), jm.from_nnx(TinyNNX), make_batch((6, 6)))
+    row = OBJECTIVES[name]
+    batch = row.batch(make_batch((6, 6)))
+    check_objective(row.objective(TASKS["classification"]), jm.from_nnx(TinyNNX), batch)
 
 
 def test_learners_keep_the_laws_on_nnx_networks():

@@ -291,10 +291,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "trunk", "spatial"),
     [
-        ("uncertainty", "2D", (4, 4)),
-        pytest.param("pcgrad", "2D", (4, 4), marks=SLOW),
-        pytest.param("gradnorm", "2D", (4, 4), marks=SLOW),
-        pytest.param("teacher of pcgrad", "2D", (4, 4), marks=SLOW),
+        *[pytest.param(name, "2D", (4, 4), marks=SLOW) for name in WEIGHINGS],
         *[pytest.param(name, "3D", (3, 3, 3), marks=SLOW) for name in WEIGHINGS],
         *[pytest.param(name, "NNX", (4, 4), marks=SLOW) for name in WEIGHINGS],
     ],
@@ -305,7 +302,8 @@ def test_tasks_with_disjoint_labels_keep_the_laws(name, trunk, spatial):
     check_objective(WEIGHINGS[name](MIXED), network, mixed_batch(spatial))
 
 
-@pytest.mark.parametrize("name", ["gradnorm", pytest.param("pcgrad", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gradnorm", "pcgrad"])
 def test_tasks_on_eight_devices_equal_one(name):
     run = jm.learner(make_network(), WEIGHINGS[name](tasks()), optax.sgd(0.01))
     assert "several devices equal one" in check_learner(run, make_batch())

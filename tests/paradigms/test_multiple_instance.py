@@ -202,16 +202,18 @@ TRUNKS = {
 }
 
 
-@pytest.mark.parametrize("trunk", TRUNKS)
+@pytest.mark.parametrize(
+    "trunk",
+    ["3D with BatchNorm", *(pytest.param(t, marks=pytest.mark.slow) for t in ("2D", "NNX"))],
+)
 def test_networks_on_bags_keep_the_laws(trunk):
     make_trunk, instance = TRUNKS[trunk]
     network = make("gated_attention", make_trunk())
     check_network(network, given(make_bags(instance)))
 
 
-@pytest.mark.parametrize(
-    "pooling", [pytest.param(p, marks=pytest.mark.slow) if p != "max" else p for p in POOLINGS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", sorted(POOLINGS))
 def test_learning_from_bags_keeps_the_laws_and_is_the_same_on_eight_devices(pooling):
     network, batch = make(pooling, TRUNKS["2D"][0]()), make_bags((4, 4, 1))
     held = check_objective(CLASSIFY, network, batch, inputs=BAG)
@@ -220,6 +222,7 @@ def test_learning_from_bags_keeps_the_laws_and_is_the_same_on_eight_devices(pool
     assert "several devices equal one" in check_learner(run, batch, inputs=BAG)
 
 
+@pytest.mark.slow
 def test_bags_stack_with_other_paradigms():
     network = jm.with_heads(
         jm.multiple_instance(TRUNKS["2D"][0](), "attention", hidden=4), {"logits": nn.Dense(3)}

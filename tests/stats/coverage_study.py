@@ -1,6 +1,6 @@
 """Coverage of intervals and size of tests over a grid; writes docs/stats-coverage.md.
 
-Run: python tests/stats/coverage_study.py (a minute on one core). Proportions and McNemar's
+Run: python tests/stats/coverage_study.py (three minutes on one core). Proportions and McNemar's
 test are exact sums over all outcomes; AUC, Dice means and fold tests are simulated.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import coverage_metrics
 import numpy as np
 from scipy import special
 from scipy import stats as sp
@@ -165,6 +166,7 @@ def main() -> None:
         c = fold_test_size(repeats=repeats)
         rows.append([f"{repeats} x 10"] + [f"{v:.3f}" for v in c.values()])
     text.append(_table(["folds", *c], rows))
+    text += coverage_metrics.sections(_table)
     out = Path(__file__).resolve().parents[2] / "docs" / "stats-coverage.md"
     out.parent.mkdir(exist_ok=True)
     out.write_text("\n".join(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import coverage_metrics as more
 import coverage_study as study
 import pytest
 
@@ -38,3 +39,22 @@ def test_fold_tests() -> None:
 @pytest.mark.slow
 def test_delong_size() -> None:
     assert 0.03 < study.delong_size(50, 50, 0.8, studies=8000) < 0.065
+
+
+@pytest.mark.slow
+def test_metrics_of_two_classes() -> None:
+    c = more.metric_coverage(200, 0.3, studies=200)
+    assert {name: v for name, v in c.items() if v < 0.9} == {}
+
+
+@pytest.mark.slow
+def test_rows_that_share_patients_need_groups() -> None:
+    for name, (alone, grouped) in more.clustered_coverage(studies=150).items():
+        assert alone < 0.88, name
+        assert grouped > 0.89, name
+
+
+@pytest.mark.slow
+def test_further_tests_keep_their_size() -> None:
+    for name, size in more.sizes_of_tests(studies=150).items():
+        assert size < 0.11, name

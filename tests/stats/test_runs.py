@@ -12,9 +12,7 @@ def study(runs=4, cases=40, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(cases) % 2)
     shared = rng.normal(size=cases)
-    scores = [
-        labels * gain + shared + 0.7 * rng.normal(size=(runs, cases)) for gain in (1.4, 1.0)
-    ]
+    scores = [labels * gain + shared + 0.7 * rng.normal(size=(runs, cases)) for gain in (1.4, 1.0)]
     return labels, *scores
 
 
@@ -29,9 +27,7 @@ def test_the_difference_is_obuchowski_and_rockettes():
     treatment = np.repeat([0, 1], runs * cases)
     case = np.tile(np.arange(cases), 2 * runs)
     rating = np.concatenate([first.ravel(), second.ravel()])
-    expected = stats.reader_test(
-        stats.reader_study(labels[case], rating, reader, treatment, case)
-    )
+    expected = stats.reader_test(stats.reader_study(labels[case], rating, reader, treatment, case))
     found = stats.over_runs(area, labels, first, baseline=second)
     reference = expected.differences["0 - 1"]
     np.testing.assert_allclose(found.value, reference.effect)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats as sp
+from sklearn import metrics as sk
 
 from jaxmed import stats
 
@@ -249,3 +250,25 @@ def test_decision_curve_by_hand_and_psis_on_equal_draws() -> None:
     e = stats.psis_loo(ll)
     assert e.elpd == pytest.approx(np.log([0.2, 0.5, 0.9]).sum())
     assert e.p_effective == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["auc", "sensitivity", "custom"])
+def test_bootstrap_covariance_is_near_the_jackknife(metric) -> None:
+    rng = np.random.default_rng(8)
+    r, t, c = (g.ravel() for g in np.meshgrid(range(2), range(2), range(80)))
+    y = c % 2
+    case = rng.normal(size=80)[c]
+    x = y + 0.3 * t * y + case + rng.normal(size=c.size)
+    if metric == "sensitivity":
+        x = (x > 0.5).astype(int)
+    of = metric if metric != "custom" else (lambda truth, rating: sk.roc_auc_score(truth, rating))
+    options = {"metric": of}
+    slow = stats.reader_study(y, x, r, t, c, **options)
+    n = 1500 if metric != "custom" else 150
+    boot = stats.reader_study(y, x, r, t, c, covariance="bootstrap", n_resamples=n, **options)
+    near = boot.covariance.reshape(4, 4) / np.maximum(slow.covariance.reshape(4, 4), 1e-9)
+    assert np.diag(near) == pytest.approx(np.ones(4), abs=0.12 if n > 1000 else 0.45)
+    test = stats.reader_test(boot).overall
+    assert 0 < test.p_value < 1
+    with pytest.raises(ValueError, match="covariance"):
+        stats.reader_study(y, x, r, t, c, covariance="boot")

@@ -48,8 +48,10 @@ class Row(NamedTuple):
         norms: the normalisations that its trunk has.
         stacks: whether it makes an objective of the *task's objective*, so that it may be put on
             any other that does (``task._replace(objective=...)``).
-        across: whether an example's loss looks at others (contrast, queues, centres): such are
-            tried on eight devices by default, the others by `-m slow`.
+        padded: whether padding rows count for nothing; not where a head of its own has BatchNorm.
+        across: whether it is tried on eight devices by default: one of each way in which an
+            example's loss looks at others (contrast, queue, moments, partners). The others are by
+            `-m slow`.
     """
 
     objective: Callable[[Task], Objective] = lambda task: task.objective
@@ -61,6 +63,7 @@ class Row(NamedTuple):
     spatial: tuple[str, ...] = tuple(SPATIAL)
     norms: tuple[str, ...] = NORMS
     stacks: bool = False
+    padded: bool = True
     across: bool = False
 
     def build(self, task: str, norm: str) -> tuple[Network, Objective]:

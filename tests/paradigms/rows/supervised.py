@@ -11,13 +11,13 @@ ROWS = {
         lambda task: jm.weighted({"once": task.objective, "again": task.objective}, {"again": 0.5}),
         stacks=True,
     ),
-    "ramped": Row(
+    "ramped weighted": Row(
         lambda task: jm.weighted({"task": task.objective}, {"task": lambda step: 1.0 + step}),
         stacks=True,
     ),
     "augmented": Row(lambda task: jm.augmented(task.objective, noisy), stacks=True),
     "mixup": Row(lambda task: jm.mixup(task.objective), stacks=True, across=True),
-    "cutmix": Row(lambda task: jm.paradigms.cutmix(task.objective), stacks=True, across=True),
+    "cutmix": Row(lambda task: jm.paradigms.cutmix(task.objective), stacks=True),
     "ensemble": Row(learner=lambda one: jm.ensemble(one, 2, strategy="unroll")),
     "alternate": Row(
         learner=lambda one: jm.alternate({"a": one, "b": one}, predicts="a", repeats={"a": 2})

@@ -39,6 +39,7 @@ def run(case: Case) -> dict[str, Any]:
             r_negative=p["rn"],
             difference=p["delta"],
             alpha=i["alpha"],
+            method="obuchowski-mcclish",
         )
         return {"n_cases": r.positives, "n_controls": r.negatives}
     if "a" in i and "file" in i:

@@ -42,7 +42,7 @@ def run(case: Case) -> dict[str, Any]:
     if method.startswith("obuchowski"):
         n1, n0 = int(y.sum()), int((1 - y).sum())
         curve = stats.fit_binormal(y, x, response="specificity")
-        return {"variance": stats.binormal_variance(curve, n0 / n1) / n1}
+        return {"variance": stats.binormal_variance(curve, n0 / n1, crossed=False) / n1}
     if method.startswith("hanley"):
         return {"se": stats.auc(y, x, method="hanley-mcneil").se}
     if method == "delong_logit":

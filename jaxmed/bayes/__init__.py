@@ -1,0 +1,249 @@
+"""Uncertainty: any network made Bayesian, calibrated, and honest about what it does not know.
+
+One contract: a :class:`Posterior` is two functions, ``sample(key, n) -> params`` and
+``predictive(key, inputs, n) -> endpoints`` with a leading axis of samples. What makes one, of any
+network (Linen, NNX or functions; 2D or 3D; classes, numbers, masks):
+
+==============================  ===================================================================
+:func:`point`                   the trained parameters (MAP)
+:func:`mc_dropout`              dropout left on
+:func:`ensemble_posterior`      deep ensembles of :func:`jaxmed.ensemble`; any set: :func:`members`
+:func:`trajectory`              snapshots of a run, for :func:`members` and :func:`swag` (and SWA)
+:func:`batch_ensemble`          members that share their kernels; :func:`packed_width`
+:func:`laplace`                 full, Kronecker or diagonal; last layer or all; linearised
+:func:`variational`             mean field and low rank by NumPyro's guides; Flipout, local
+:func:`nuts`                    NUTS and HMC, the last layer or all of a small network
+:func:`sgmcmc`                  SGLD and SGHMC, with cyclical steps
+:func:`network_model`           the network as a NumPyro model, for anything else
+:func:`mixture`                 equal parts of several: MultiSWAG, several runs
+==============================  ===================================================================
+
+What takes any posterior's samples, NumPy arrays, from here or elsewhere: :func:`decompose` and its
+kin; :func:`fit_calibrator` and :func:`calibrate`; conformal sets, intervals and risk control, each
+with its guarantee; :func:`selective_scores` and :func:`refer`; scores for strangers. For studies:
+:func:`hierarchical_comparison`, :func:`pooled_rates`, :func:`pooled_estimates`,
+:func:`bayes_factor`.
+
+NumPyro is imported by what infers with it, when it is called.
+"""
+
+from __future__ import annotations
+
+from jaxmed.bayes._batch_ensemble import batch_ensemble, batch_ensemble_posterior, packed_width
+from jaxmed.bayes._calibrators import Calibrator, calibrate, fit_calibrator
+from jaxmed.bayes._conformal import (
+    CoverageLaw,
+    conformal_p_values,
+    conformal_rank,
+    conformal_threshold,
+    coverage_law,
+)
+from jaxmed.bayes._conformal_intervals import (
+    IntervalRule,
+    cross_sets,
+    fit_intervals,
+    jackknife_plus,
+    predict_intervals,
+)
+from jaxmed.bayes._conformal_risk import (
+    RiskControl,
+    RiskPValue,
+    control_risk,
+    false_negative_losses,
+    hoeffding_bentkus,
+    learn_then_test,
+)
+from jaxmed.bayes._conformal_sets import (
+    SetRule,
+    SetSummary,
+    class_scores,
+    fit_sets,
+    predict_sets,
+    set_p_values,
+    summarise_sets,
+)
+from jaxmed.bayes._conjugate import (
+    NormalInverseGamma,
+    NormalPosterior,
+    RatePosterior,
+    linear_posterior,
+    linear_posterior_unknown_noise,
+    probability_greater,
+    rate_posterior,
+)
+from jaxmed.bayes._criteria import NetworkCriteria, network_criteria, pointwise_log_likelihood
+from jaxmed.bayes._decompose import (
+    Decomposition,
+    Propagated,
+    StructureUncertainty,
+    decompose,
+    decompose_normal,
+    propagate,
+    structure_uncertainty,
+)
+from jaxmed.bayes._dropout import mc_dropout
+from jaxmed.bayes._importance import BayesFactor, ImportanceSample, bayes_factor, importance
+from jaxmed.bayes._laplace import Laplace, laplace, logistic_normal_mean, probit_probabilities
+from jaxmed.bayes._likelihood import Likelihood, bernoulli, categorical, normal
+from jaxmed.bayes._mcmc import Chains, nuts, subset_posterior
+from jaxmed.bayes._model import last_layer, network_model, priors_of
+from jaxmed.bayes._ood import (
+    FeatureFit,
+    OodScores,
+    disagreement_score,
+    energy_score,
+    entropy,
+    fit_features,
+    knn_score,
+    mahalanobis_score,
+    max_logit_score,
+    ood_scores,
+)
+from jaxmed.bayes._posterior import (
+    Posterior,
+    make_posterior,
+    members,
+    point,
+    predict_samples,
+    softmax_samples,
+)
+from jaxmed.bayes._scores import crps_normal, crps_samples, mixture_log_score, normal_log_score
+from jaxmed.bayes._selective import (
+    Referral,
+    RiskCoverage,
+    SelectiveScores,
+    refer,
+    risk_coverage,
+    selective_scores,
+)
+from jaxmed.bayes._sgmcmc import StochasticChain, sgmcmc
+from jaxmed.bayes._simulation import SimulationRanks, simulation_ranks
+from jaxmed.bayes._studies import (
+    HierarchicalComparison,
+    Pooled,
+    hierarchical_comparison,
+    pooled_estimates,
+    pooled_rates,
+)
+from jaxmed.bayes._trajectory import (
+    SwagMoments,
+    cyclical_rate,
+    ensemble_posterior,
+    mixture,
+    swag,
+    swag_moments,
+    trajectory,
+)
+from jaxmed.bayes._variational import Variational, variational
+
+__all__ = [
+    "BayesFactor",
+    "Calibrator",
+    "Chains",
+    "CoverageLaw",
+    "Decomposition",
+    "FeatureFit",
+    "HierarchicalComparison",
+    "ImportanceSample",
+    "IntervalRule",
+    "Laplace",
+    "Likelihood",
+    "NetworkCriteria",
+    "NormalInverseGamma",
+    "NormalPosterior",
+    "OodScores",
+    "Pooled",
+    "Posterior",
+    "Propagated",
+    "RatePosterior",
+    "Referral",
+    "RiskControl",
+    "RiskCoverage",
+    "RiskPValue",
+    "SelectiveScores",
+    "SetRule",
+    "SetSummary",
+    "SimulationRanks",
+    "StochasticChain",
+    "StructureUncertainty",
+    "SwagMoments",
+    "Variational",
+    "batch_ensemble",
+    "batch_ensemble_posterior",
+    "bayes_factor",
+    "bernoulli",
+    "calibrate",
+    "categorical",
+    "class_scores",
+    "conformal_p_values",
+    "conformal_rank",
+    "conformal_threshold",
+    "control_risk",
+    "coverage_law",
+    "cross_sets",
+    "crps_normal",
+    "crps_samples",
+    "cyclical_rate",
+    "decompose",
+    "decompose_normal",
+    "disagreement_score",
+    "energy_score",
+    "ensemble_posterior",
+    "entropy",
+    "false_negative_losses",
+    "fit_calibrator",
+    "fit_features",
+    "fit_intervals",
+    "fit_sets",
+    "hierarchical_comparison",
+    "hoeffding_bentkus",
+    "importance",
+    "jackknife_plus",
+    "knn_score",
+    "laplace",
+    "last_layer",
+    "learn_then_test",
+    "linear_posterior",
+    "linear_posterior_unknown_noise",
+    "logistic_normal_mean",
+    "mahalanobis_score",
+    "make_posterior",
+    "max_logit_score",
+    "mc_dropout",
+    "members",
+    "mixture",
+    "mixture_log_score",
+    "network_criteria",
+    "network_model",
+    "normal",
+    "normal_log_score",
+    "nuts",
+    "ood_scores",
+    "packed_width",
+    "point",
+    "pointwise_log_likelihood",
+    "pooled_estimates",
+    "pooled_rates",
+    "predict_intervals",
+    "predict_samples",
+    "predict_sets",
+    "priors_of",
+    "probability_greater",
+    "probit_probabilities",
+    "propagate",
+    "rate_posterior",
+    "refer",
+    "risk_coverage",
+    "selective_scores",
+    "set_p_values",
+    "sgmcmc",
+    "simulation_ranks",
+    "softmax_samples",
+    "structure_uncertainty",
+    "subset_posterior",
+    "summarise_sets",
+    "swag",
+    "swag_moments",
+    "trajectory",
+    "variational",
+]

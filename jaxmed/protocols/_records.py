@@ -1,0 +1,101 @@
+"""What a study leaves on disk: its identity, and a record for each training that ended."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxmed.data import DataError, Fault
+
+
+def open_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
+    """Take a new folder, or go on in one of the same study.
+
+    Raises:
+        ValueError: a folder of another study.
+        DataError: a `study.json` that cannot be read.
+    """
+    path = folder / "study.json"
+    if path.exists() and resume:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise DataError.of([Fault(str(path), "readable", "it is no JSON")]) from None
+        differ = [name for name in identity if found.get(name) != identity[name]]
+        if differ:
+            name = differ[0]
+            raise ValueError(
+                f"{folder} holds another study: {name} was {_short(found.get(name))} and is "
+                f"{_short(identity[name])} now. Give another folder, or resume=False"
+            )
+        return
+    for record in (folder / "replicates").glob("*.npz"):
+        record.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(path, (json.dumps(identity, indent=2) + "\n").encode())
+
+
+def read_record(folder: Path, name: str) -> dict[str, Any] | None:
+    """The record of a training, if it ended.
+
+    Raises:
+        DataError: a record that cannot be read.
+    """
+    path = _path(folder, name)
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {**json.loads(str(file["note"])), "outputs": file["outputs"]}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError.of(
+            [Fault(str(path), "readable", f"{error}; delete it to train anew")]
+        ) from None
+
+
+def write_record(folder: Path, name: str, record: dict[str, Any]) -> None:
+    """Keep the record of a training that ended: whole, or not at all."""
+    buffer = io.BytesIO()
+    note = {key: value for key, value in record.items() if key != "outputs"}
+    np.savez_compressed(buffer, outputs=record["outputs"], note=json.dumps(note))
+    path = _path(folder, name)
+    path.parent.mkdir(exist_ok=True)
+    _replace(path, buffer.getvalue())
+
+
+def _path(folder: Path, name: str) -> Path:
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+    if plain != name:  # two names may be made plain alike
+        plain += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
+    return folder / "replicates" / f"{plain}.npz"
+
+
+def digest(*values: Any) -> str:
+    """A short name for arrays and plain values, the same in every process."""
+    found = hashlib.sha256()
+    for value in values:
+        if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+            found.update(str((value.shape, value.dtype.str)).encode())
+            found.update(np.ascontiguousarray(value).tobytes())
+        else:
+            found.update(repr(value).encode())
+    return found.hexdigest()[:16]
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 80 else text[:77] + "..."

@@ -1,0 +1,305 @@
+"""Studies: each training is fit's, whatever the strategy; they resume; they choose inside."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+import pytest
+from sklearn import metrics as sk
+
+import jaxmed as jm
+from jaxmed import data, protocols, stats
+from jaxmed.protocols import _study
+
+RNG = np.random.default_rng(0)
+N = 40
+Y = np.arange(N) % 2
+PATIENT = [f"p{i // 2}" for i in range(N)]
+SOURCE = data.ArraySource(
+    {
+        "image": (RNG.normal(size=(N, 6)) + 0.8 * Y[:, None]).astype(np.float32),
+        "label": Y.astype(np.int32),
+    },
+    groups=PATIENT,
+)
+
+
+class Linear(nn.Module):
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return {"logits": nn.Dense(2)(x)}
+
+
+def make(rate=0.3, dropout=0.0):
+    objective = jm.supervised(jm.losses.cross_entropy)
+    return jm.learner(jm.from_linen(Linear(dropout)), objective, optax.sgd(rate))
+
+
+FAST = make(0.3, 0.5)
+SLOW = make(0.02)
+SPLITS = protocols.k_fold(SOURCE, 4, stratify="label")
+
+
+def auc(y, p):
+    return sk.roc_auc_score(y, p[:, 1])
+
+
+@pytest.fixture(scope="module")
+def found():
+    return protocols.study(
+        {"fast": FAST, "slow": SLOW}, SOURCE, SPLITS, seeds=3, epochs=2, size=8, progress=False
+    )
+
+
+def test_each_training_is_fit_alone(found):
+    one = SPLITS[2]
+    replicate = _study._replicate("x", _study._Job(2, -1, 1, one), 2, None, 8)
+    part = data.batches(data.subset(SOURCE, one.train), 8, seed=replicate.order)
+    state = jm.train.fit(FAST, part, key=replicate.key, epochs=2, progress=False).state
+    logits = jm.train.predict(FAST, state, data.subset(SOURCE, one.test), size=8)
+    np.testing.assert_allclose(
+        found.outputs["fast", 2, 1], jax.nn.softmax(logits), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_one_program_gives_what_one_after_the_other_gives(found):
+    together = protocols.study(
+        {"fast": FAST, "slow": SLOW}, SOURCE, SPLITS, seeds=3, epochs=2, size=8, width=5,
+        strategy="vmap", progress=False,
+    )  # fmt: skip
+    assert together.outputs.keys() == found.outputs.keys()
+    for key, value in found.outputs.items():
+        np.testing.assert_allclose(together.outputs[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_trainings_of_other_lengths_share_a_program():
+    splits = protocols.leave_one_site_out(N, np.where(np.arange(N) < 10, "a", "b"))
+    options = {"epochs": 2, "size": 8, "progress": False}
+    one = protocols.study({"fast": FAST}, SOURCE, splits, strategy="sequential", **options)
+    two = protocols.study({"fast": FAST}, SOURCE, splits, strategy="vmap", **options)
+    for key, value in one.outputs.items():
+        np.testing.assert_allclose(two.outputs[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_study_goes_on_where_it_was_interrupted(found, tmp_path, monkeypatch):
+    options = {"seeds": 3, "epochs": 2, "size": 8, "progress": False, "out": tmp_path}
+    arms = {"fast": FAST, "slow": SLOW}
+    made, write = [], _study.write_record
+
+    def killed(folder, name, record):
+        if len(made) == 7:
+            raise KeyboardInterrupt
+        made.append(name)
+        write(folder, name, record)
+
+    monkeypatch.setattr(_study, "write_record", killed)
+    with pytest.raises(KeyboardInterrupt):
+        protocols.study(arms, SOURCE, SPLITS, **options)
+    assert len([*(tmp_path / "replicates").glob("*.npz")]) == 7
+    assert not [*(tmp_path / "replicates").glob(".*")]
+    again = []
+    monkeypatch.setattr(_study, "write_record", lambda *args: (again.append(args[1]), write(*args)))
+    resumed = protocols.study(arms, SOURCE, SPLITS, **options)
+    assert len(again) == 24 - 7
+    for key, value in found.outputs.items():
+        np.testing.assert_array_equal(resumed.outputs[key], value)
+    again.clear()
+    more = protocols.study(arms, SOURCE, SPLITS, **(options | {"seeds": (1, 7)}))
+    assert len(again) == 8  # seed 7 alone is new
+    np.testing.assert_array_equal(more.outputs["slow", 0, 1], found.outputs["slow", 0, 1])
+
+
+def test_a_folder_of_another_study_is_refused(tmp_path):
+    options = {"seeds": 1, "size": 8, "progress": False, "out": tmp_path}
+    protocols.study({"a": FAST}, SOURCE, SPLITS, steps=1, **options)
+    with pytest.raises(ValueError, match="another study: steps was 1 and is 2 now"):
+        protocols.study({"a": FAST}, SOURCE, SPLITS, steps=2, **options)
+    other = protocols.k_fold(SOURCE, 4, seed=9)
+    with pytest.raises(ValueError, match="a-r0-f0-s0 with another split"):
+        protocols.study({"a": FAST}, SOURCE, other, steps=1, **options)
+    adam = jm.learner(
+        jm.from_linen(Linear()), jm.supervised(jm.losses.cross_entropy), optax.adam(0.1)
+    )
+    with pytest.raises(ValueError, match="another shapes"):
+        protocols.study({"a": adam}, SOURCE, SPLITS, steps=1, **options)
+    protocols.study({"a": adam}, SOURCE, SPLITS, steps=2, resume=False, **options)
+    record = next((tmp_path / "replicates").glob("a-r0-f1*"))
+    record.write_bytes(b"half a record")
+    with pytest.raises(data.DataError, match=r"a-r0-f1-s0.npz.*delete it to train anew"):
+        protocols.study({"a": adam}, SOURCE, SPLITS, steps=2, **options)
+
+
+def test_runs_join_the_folds_and_the_table_is_tidy(found, tmp_path):
+    runs = protocols.runs_of(found)
+    assert runs.runs == ((0, 0), (0, 1), (0, 2))
+    for at, one in enumerate(SPLITS):
+        np.testing.assert_array_equal(
+            runs.outputs["slow"][2][one.test], found.outputs["slow", at, 2]
+        )
+    written = protocols.write_study(found, tmp_path / "p.csv")
+    rows = [*csv.DictReader(written.read_text().splitlines())]
+    assert len(rows) == 2 * 3 * N
+    some = [r for r in rows if (r["arm"], r["seed"]) == ("fast", "1")]
+    assert {r["case"] for r in some} == {str(i) for i in range(N)}
+    by_hand = sk.roc_auc_score(
+        [int(r["label"]) for r in some], [float(r["output_1"]) for r in some]
+    )
+    assert by_hand == pytest.approx(auc(Y, runs.outputs["fast"][1]))
+    assert all(r["group"] == f"p{int(r['case']) // 2}" for r in rows)
+
+
+def test_arms_are_compared_by_the_corrected_test(found):
+    (test,) = protocols.compare_arms(found, auc)
+    scores = protocols.fold_scores(found, auc)
+    by_hand = stats.corrected_t_test(scores["fast"].mean(1), scores["slow"].mean(1), ratio=10 / 30)
+    assert test.test.p_value == pytest.approx(by_hand.p_value)
+    assert test.test.effect == pytest.approx((scores["fast"] - scores["slow"]).mean())
+    assert test.adjusted == test.test.p_value
+
+
+def test_the_variances_of_seeds_and_cases_are_apart(found):
+    estimates = protocols.components(found, auc, n_resamples=200)
+    runs = protocols.runs_of(found)
+    values = [auc(Y, p) for p in runs.outputs["fast"]]
+    made = estimates["fast"]
+    assert made.value == pytest.approx(np.mean(values))
+    assert made.details["seed_sd"] == pytest.approx(np.std(values, ddof=1))
+    assert made.unit == "patient"
+    assert made.n == N // 2
+    assert made.se**2 == pytest.approx(
+        made.details["sampling_sd"] ** 2 + made.details["seed_sd"] ** 2 / 3
+    )
+
+
+def test_a_training_that_diverges_is_a_failure_and_the_study_goes_on():
+    wild = make(1e38)
+    for strategy in ("sequential", "vmap"):
+        made = protocols.study(
+            {"good": SLOW, "wild": wild}, SOURCE, SPLITS[:2], seeds=2, steps=4, size=8,
+            strategy=strategy, progress=False,
+        )  # fmt: skip
+        assert {f.arm for f in made.failures} == {"wild"}
+        assert len(made.failures) == 4
+        assert re.search("loss is (inf|nan)|not finite at step", made.failures[0].why)
+        assert len(made.outputs) == 4
+        assert np.isnan(protocols.fold_scores(made, auc)["wild"]).all()
+
+
+def test_what_is_chosen_is_chosen_inside_the_training_part():
+    seen = []
+
+    def spy(y, p):
+        seen.append(y)
+        return auc(y, p)
+
+    arm = protocols.tuned({"useless": make(0.0), "slow": SLOW, "fast": FAST}, spy, folds=3)
+    made = protocols.study(
+        {"tuned": arm, "fast": FAST}, SOURCE, SPLITS, epochs=2, size=8, progress=False
+    )
+    assert len(made.choices) == 4
+    assert made.trials == {"tuned": 3, "fast": 1}
+    assert all(len(y) < 30 for y in seen)
+    for choice in made.choices:
+        assert set(choice.scores) == {"useless", "slow", "fast"}
+        assert choice.chosen == max(choice.scores, key=lambda c: np.mean(choice.scores[c]))
+    at = next(c for c in made.choices if c.chosen == "fast")
+    np.testing.assert_array_equal(  # trained again on the whole part: the plain arm's training
+        made.outputs["tuned", at.fold, 0], made.outputs["fast", at.fold, 0]
+    )
+
+
+def test_labels_of_the_test_part_cannot_change_a_choice():
+    changed = Y.copy()
+    changed[SPLITS[0].test] = 1 - changed[SPLITS[0].test]
+    other = data.ArraySource(
+        {"image": SOURCE.arrays["image"], "label": changed.astype(np.int32)}, groups=PATIENT
+    )
+    arm = protocols.tuned({"slow": SLOW, "fast": FAST}, auc, folds=2)
+    nested = protocols.nested(SOURCE, 4, 2, stratify="label")
+    first, second = (
+        protocols.study({"t": arm}, s, nested[:1], epochs=1, size=8, progress=False)
+        for s in (SOURCE, other)
+    )
+    np.testing.assert_array_equal(nested[0].test, SPLITS[0].test)
+    assert first.choices
+    assert first.choices == second.choices
+
+
+def test_the_simplest_within_one_standard_error_is_chosen():
+    arm = protocols.tuned(
+        {"big": FAST, "small": SLOW}, auc, rule="one-standard-error",
+        complexity={"big": 2, "small": 1},
+    )  # fmt: skip
+    from jaxmed.protocols._tuned import choose
+
+    scores = {"big": [0.80, 0.90, 0.85], "small": [0.79, 0.88, 0.84]}
+    assert choose(arm, scores) == "small"
+    assert choose(arm._replace(rule="best"), scores) == "big"
+    assert choose(arm, scores | {"small": [0.9, float("nan"), 0.9]}) == "big"
+    with pytest.raises(ValueError, match="failed on an inner fold"):
+        choose(arm, {"big": [float("nan")] * 3, "small": [float("nan")] * 3})
+
+
+def test_a_summary_of_ones_own_is_kept():
+    def right(logits, examples):
+        return (logits.argmax(-1) == examples["label"]).astype(float)
+
+    made = protocols.study(
+        {"a": FAST}, SOURCE, SPLITS, epochs=1, size=8, summary=right, progress=False
+    )
+    assert all(v.shape == (len(SPLITS[k[1]].test),) for k, v in made.outputs.items())
+    columns = protocols.study_table(made)
+    assert set(columns["output"]) <= {0.0, 1.0}
+
+
+def test_bad_studies_are_refused_by_name():
+    base = {"steps": 1, "size": 8, "progress": False}
+    leak = [protocols.Split(np.arange(0, 21), np.arange(21, 40))]
+    for arms, splits, options, error, message in (
+        ({"a": FAST}, SPLITS, {"epochs": 1}, ValueError, "either epochs or steps"),
+        ({}, SPLITS, {}, ValueError, "an arm, a split and a seed"),
+        ({"a": FAST}, SPLITS, {"seeds": (1, 1)}, ValueError, "each seed once"),
+        ({"a": FAST}, SPLITS * 2, {}, ValueError, "two splits are repeat 0, fold 0"),
+        ({"a": FAST}, leak, {}, data.DataError, "p10 is in both"),
+        ({"a": FAST}, SPLITS, {"label": "mask"}, KeyError, "no array 'mask'"),
+        ({"a": FAST}, SPLITS, {"strategy": "scan"}, ValueError, "unknown strategy"),
+        ({"a": FAST}, SPLITS, {"summary": "argmax"}, ValueError, "summary is softmax"),
+    ):
+        with pytest.raises(error, match=message):
+            protocols.study(arms, SOURCE, splits, **(base | options))
+    with pytest.raises(ValueError, match="at least 2 candidates"):
+        protocols.tuned({"a": FAST}, auc)
+    with pytest.raises(ValueError, match="complexity of 'b'"):
+        protocols.tuned({"a": 1, "b": 2}, auc, rule="one-standard-error", complexity={"a": 1})
+    few = protocols.study({"a": FAST}, SOURCE, protocols.monte_carlo(SOURCE, 2), **base)
+    with pytest.raises(ValueError, match="does not test each of 40 cases once"):
+        protocols.runs_of(few)
+    with pytest.raises(ValueError, match="needs 2 arms"):
+        protocols.compare_arms(few, auc)
+
+
+def test_the_ledger_counts_looks_and_overlaps(tmp_path):
+    path = tmp_path / "deep" / "ledger.jsonl"
+    names = [f"c{i}" for i in range(6)]
+    assert protocols.open_test(path, names, [0, 1] * 3, why="first").count == 1
+    again = protocols.open_test(path, names[::-1], [1, 0] * 3, why="second")
+    assert again.count == 2
+    assert "opened 2 times" in again.notes[0]
+    other = protocols.open_test(path, [*names[:3], "new"], [0, 1, 0, 1], why="third")
+    assert other.count == 1
+    assert "3 of its cases" in other.notes[0]
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) == 3
+    with pytest.raises(data.DataError, match="'a' comes twice"):
+        protocols.open_test(path, ["a", "a"], why="x")
+    path.write_text("no json\n")
+    with pytest.raises(data.DataError, match="line 1 is no record"):
+        protocols.open_test(path, names, why="x")
