@@ -73,6 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     record.add_argument("--columns", metavar="FIELD")
     record.add_argument("--by", metavar="FIELD", help="a table for each of its values")
     record.add_argument("--metric", action="append", required=True, help="may be repeated")
+    record.add_argument(
+        "--also", action="append", default=[], metavar="NAME=METRIC,METRIC", help="more tables"
+    )
     record.add_argument("--only", action="append", default=[], metavar="FIELD=VALUE")
     record.add_argument("--published", action="append", default=[], metavar="TABLE=VALUE")
     record.add_argument("--source", default="", help="where that was published")
@@ -141,6 +144,7 @@ def _gather_grid(given: argparse.Namespace) -> int:
         by=given.by,
         metrics=given.metric,
         order=order,
+        also={k: v.split(",") for k, v in (pair.split("=", 1) for pair in given.also)},
         published={k: float(v) for k, v in (pair.split("=", 1) for pair in given.published)},
         source=given.source,
         note=given.note,

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-_METRIC = ("value", "lower", "upper", "level", "n", "unit", "method", "notes", "runs")
+_METRIC = ("value", "lower", "upper", "runs")
 
 
 def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -39,6 +39,7 @@ def gather_grid(
     columns: str | None = None,
     by: str | None = None,
     order: Mapping[str, Sequence[str]] | None = None,
+    also: Mapping[str, Sequence[str]] | None = None,
     published: Mapping[str, float] | None = None,
     source: str = "",
     note: str = "",
@@ -52,6 +53,7 @@ def gather_grid(
         columns: a setting, if there is one.
         by: the setting of which each value has a table of that name; else the table is `runs`.
         order: values of settings in the order wanted; others follow.
+        also: further tables, `TABLE NAME`, of other metrics and of the rows that have them.
         published: by table, the number of the first metric to compare with.
         source: where it was published.
         note: what a reader of the tables must know.
@@ -79,8 +81,7 @@ def gather_grid(
         )
         return [*known, *sorted((v for v in there if str(v) not in first), key=str)]
 
-    tables = {}
-    for table in values(by):
+    def table_of(table: Any, metrics: Sequence[str]) -> dict[str, list]:
         head, body = [rows], []
         for column in values(columns):
             at = "" if column is None else f", {columns} {column}"
@@ -92,11 +93,18 @@ def gather_grid(
                 cells += [_cell(metric, run) for metric in metrics]
             if any(cells):
                 body.append([f"`{row}`", *cells])
+        return {"head": head, "rows": body}
+
+    tables = {}
+    for table in values(by):
         name = "runs" if by is None else str(table)
+        made = table_of(table, metrics)
         if published and name in published:
-            empty = [""] * (len(head) - 2)
-            body.append([f"published ({source})", f"{published[name]:.3f}", *empty])
-        tables[name] = {"head": head, "rows": body}
+            empty = [""] * (len(made["head"]) - 2)
+            made["rows"].append([f"published ({source})", f"{published[name]:.3f}", *empty])
+        tables[name] = made
+        for extra, others in (also or {}).items():
+            tables[f"{name} {extra}"] = table_of(table, others)
     environment = runs[0]["environment"]
     plain = {k: v for k, v in environment.items() if not isinstance(v, dict | list)}
     plain["devices"] = ", ".join(environment.get("devices", ()))
@@ -104,6 +112,9 @@ def gather_grid(
     return {
         "runs": [_kept(run) for run in sorted(runs, key=lambda run: run["name"])],
         "environment": environment,
+        "methods": {
+            name: metric["method"] for run in runs for name, metric in run["metrics"].items()
+        },
         "published": dict(published or {}),
         "source": source,
         "note": note,

@@ -4,8 +4,8 @@
     jaxmed train mil --dataset elephant --pooling attention
     jaxmed train mil --dataset colon --pooling attention --repeats 1
 
-Musk 1 and Elephant: tables of instances, 10-fold cross-validation by bag, 5 times over; networks
-and rates of Ilse et al. (2018). `colon`: 100 H&E images as bags of the patches round their nuclei,
+Musk 1 and Elephant: tables of instances, 10-fold cross-validation by bag, 5 times over; the network
+of Ilse et al. (2018), trained by AdamW. `colon`: 100 H&E images as bags of the patches round their nuclei,
 10 folds; a bag is positive if it holds an epithelial nucleus. Every fold's network is an
 independent member of one program. Each bag is predicted by the network of the fold that held it
 out, with the parameters after the last step: nothing is selected.

@@ -39,9 +39,11 @@ def experiment(monkeypatch):
 
 def run_of(row, share, value, lower, upper, runs):
     metrics = {
-        "auc": {"value": value, "lower": 0.0, "upper": 1.0, "runs": runs},
-        "auc/difference": {"value": value - 0.7, "lower": lower, "upper": upper},
-    }
+        "auc": {"value": value, "lower": 0.0, "upper": 1.0, "runs": runs, "method": "m"},
+        "auc/difference": {
+            "value": value - 0.7, "lower": lower, "upper": upper, "method": "paired"
+        },
+    }  # fmt: skip
     return {
         "name": f"study_{row}_{share}",
         "command": f"jaxmed train study --row {row}",
@@ -107,8 +109,12 @@ def test_a_table_for_each_value_and_lines_cut_short(tmp_path):
     (tmp_path / "runs.jsonl").write_text("\n".join([*lines, lines[0][:50]]))
     runs = read_runs([tmp_path / "runs.jsonl"])
     assert len(runs) == 2
-    record = gather_grid(runs, rows="row", by="share", metrics=("auc",))
-    assert list(record["tables"]) == ["0.1", "0.2", "machine"]
+    record = gather_grid(
+        runs, rows="row", by="share", metrics=("auc",), also={"gains": ("auc/difference",)}
+    )
+    assert list(record["tables"]) == ["0.1", "0.1 gains", "0.2", "0.2 gains", "machine"]
+    assert record["tables"]["0.1 gains"]["head"] == ["row", "auc/difference"]
+    assert record["methods"] == {"auc": "m", "auc/difference": "paired"}
     assert record["tables"]["0.2"]["rows"] == [["`plain`", "0.700"]]
     with pytest.raises(ValueError, match="no setting"):
         gather_grid(runs, rows="method", metrics=("auc",))
