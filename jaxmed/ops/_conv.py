@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmed.ops._config import conv_form
+from jaxmed.ops._conv_fused import activate, biased
 from jaxmed.ops._conv_geometry import Geometry, Padding, explicit_padding, per_axis
 from jaxmed.ops._conv_primitive import bilinear
 from jaxmed.ops._conv_pure import flip_kernel
@@ -25,11 +26,15 @@ def conv(
     padding: Padding = "SAME",
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
+    bias: jax.Array | None = None,
+    activation: str | None = None,
+    slope: float = 0.01,
     precision: lax.PrecisionLike = None,
 ) -> jax.Array:
     """Convolution (cross-correlation, as everywhere in deep learning).
 
-    ``y[n, o, c] = sum_{t, i} x[n, o * stride + t * dilation - before, i] kernel[t, i, c]``
+    ``y[n, o, c] = sum_{t, i} x[n, o * stride + t * dilation - before, i] kernel[t, i, c]``,
+    then ``activation(y + bias)`` in the same pass where the native form runs.
 
     Equal to `jax.lax.conv_general_dilated` to rounding, in every derivative and under
     every transformation; the form that computes it is chosen by platform, see `config`.
@@ -42,13 +47,16 @@ def conv(
         per axis a number or a pair (before, after).
       dilation: distance between the kernel's taps, one number or one per axis.
       groups: blocks of channels that do not see one another.
+      bias: (channels_out,), of the type of `x`; None: none.
+      activation: ``"relu"``, ``"leaky_relu"`` or None, as in `jax.nn`.
+      slope: of the leaky ReLU below zero, positive.
       precision: as `jax.lax.conv_general_dilated` takes it; GPU and TPU only.
 
     Returns:
       (batch, *spatial_out, channels_out), of the type of `x`.
 
     Raises:
-      ValueError: shapes that do not fit together.
+      ValueError: shapes that do not fit together, an activation that is not known.
 
     >>> import jax.numpy as jnp
     >>> conv(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 5)), stride=2).shape
@@ -61,7 +69,22 @@ def conv(
     steps = per_axis(dilation, rank, "dilation")
     _check_channels(x, kernel, groups)
     pads = explicit_padding(padding, x.shape[1:-1], window, strides, steps)
-    return _conv(x, kernel, strides, pads, steps, groups, precision)
+    below = _slope(activation, slope)
+    if bias is None and below is None:
+        return _conv(x, kernel, strides, pads, steps, groups, precision)
+    bias = jnp.zeros(kernel.shape[-1:], x.dtype) if bias is None else jnp.asarray(bias)
+    if bias.shape != kernel.shape[-1:] or bias.dtype != x.dtype:
+        raise ValueError(
+            f"bias is {bias.dtype} {bias.shape}: expected {x.dtype} {kernel.shape[-1:]}, a number "
+            "for each output channel"
+        )
+    x, pads = _cropped(x, pads)
+    geometry = Geometry(x.shape[1:-1], window, strides, pads, steps, groups)
+    if _nothing(x, kernel, geometry):
+        y = jnp.zeros((x.shape[0], *geometry.output, kernel.shape[-1]), x.dtype)
+        return activate(y + bias, below)
+    options = {"form": conv_form(), "precision": _hashable(precision)}
+    return biased(x, kernel, bias, geometry, slope=below, **options)
 
 
 def conv_transpose(
@@ -232,15 +255,40 @@ def _conv(
     groups: int,
     precision: lax.PrecisionLike,
 ) -> jax.Array:
-    if any(p < 0 for pair in pads for p in pair):
-        crop = [(min(0, lo), min(0, hi), 0) for lo, hi in pads]
-        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *crop, (0, 0, 0)])
-        pads = tuple((max(0, lo), max(0, hi)) for lo, hi in pads)
+    x, pads = _cropped(x, pads)
     geometry = Geometry(x.shape[1:-1], kernel.shape[:-2], strides, pads, steps, groups)
-    if 0 in x.shape or 0 in kernel.shape or 0 in geometry.output:
+    if _nothing(x, kernel, geometry):
         shape = (x.shape[0], *geometry.output, kernel.shape[-1])
         return jnp.zeros(shape, x.dtype)
     return bilinear("output", x, kernel, geometry, form=conv_form(), precision=_hashable(precision))
+
+
+def _slope(activation: str | None, slope: float) -> float | None:
+    """Slope below zero of an activation; None where there is none."""
+    if activation is None:
+        return None
+    if activation == "relu":
+        return 0.0
+    if activation != "leaky_relu":
+        raise ValueError(f"activation={activation!r}: expected relu, leaky_relu or None")
+    if not slope > 0:
+        raise ValueError(f"slope={slope!r}: expected a positive number")
+    return float(slope)
+
+
+def _cropped(
+    x: jax.Array, pads: tuple[tuple[int, int], ...]
+) -> tuple[jax.Array, tuple[tuple[int, int], ...]]:
+    """Negative padding cuts; what is left is never negative."""
+    if all(p >= 0 for pair in pads for p in pair):
+        return x, pads
+    crop = [(min(0, lo), min(0, hi), 0) for lo, hi in pads]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *crop, (0, 0, 0)])
+    return x, tuple((max(0, lo), max(0, hi)) for lo, hi in pads)
+
+
+def _nothing(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> bool:
+    return 0 in x.shape or 0 in kernel.shape or 0 in geometry.output
 
 
 def _spread_conv(

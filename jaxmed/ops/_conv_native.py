@@ -15,7 +15,12 @@ import numpy as np
 from jaxmed.ops._build import BuildError, build
 from jaxmed.ops._conv_geometry import Geometry
 
-_TARGET = "jaxmed_conv"
+# Name of the target in XLA, and of the handler in the library.
+_TARGETS = {
+    "jaxmed_conv": "JaxmedConv",
+    "jaxmed_conv_biased": "JaxmedConvBiased",
+    "jaxmed_conv_kernel_bias": "JaxmedConvKernelBias",
+}
 _KINDS = {"output": 0, "input": 1, "kernel": 2}
 _NAME_LENGTH = 256
 
@@ -30,8 +35,9 @@ def library() -> ctypes.CDLL | str:
         with _short_spin():
             ctypes.CDLL(str(extension.onednn))
         loaded = ctypes.CDLL(str(extension.library))
-        handler = jax.ffi.pycapsule(loaded.JaxmedConv)
-        jax.ffi.register_ffi_target(_TARGET, handler, platform="cpu")
+        for target, handler in _TARGETS.items():
+            capsule = jax.ffi.pycapsule(getattr(loaded, handler))
+            jax.ffi.register_ffi_target(target, capsule, platform="cpu")
     except (BuildError, OSError, AttributeError) as error:
         _log.info("native convolution not available, the pure form runs: %s", error)
         return str(error)
@@ -98,6 +104,49 @@ def native(
     stacked: tuple[bool, bool],
 ) -> jax.Array:
     """The call itself; `shape` is the result's."""
+    call = jax.ffi.ffi_call("jaxmed_conv", jax.ShapeDtypeStruct(shape, left.dtype))
+    return call(
+        left,
+        right,
+        kind=np.int64(_KINDS[kind]),
+        members=np.int64(members or 0),
+        left_stacked=stacked[0],
+        right_stacked=stacked[1],
+        **_attributes(geometry),
+    )
+
+
+def native_biased(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, geometry: Geometry, slope: float | None
+) -> jax.Array:
+    """`activation(conv(x, kernel) + bias)`."""
+    shape = (x.shape[0], *geometry.output, kernel.shape[-1])
+    call = jax.ffi.ffi_call("jaxmed_conv_biased", jax.ShapeDtypeStruct(shape, x.dtype))
+    return call(
+        x,
+        kernel,
+        bias,
+        activate=slope is not None,
+        slope=np.float32(slope or 0.0),
+        **_attributes(geometry),
+    )
+
+
+def native_kernel_and_bias(
+    x: jax.Array, y: jax.Array, geometry: Geometry
+) -> tuple[jax.Array, jax.Array]:
+    """The gradients to a kernel and to a bias `(1, ..., 1, channels_out)`."""
+    channels = y.shape[-1]
+    kernel = (*geometry.window, x.shape[-1] // geometry.groups, channels)
+    results = [
+        jax.ShapeDtypeStruct(shape, x.dtype)
+        for shape in (kernel, (1,) * (y.ndim - 1) + (channels,))
+    ]
+    call = jax.ffi.ffi_call("jaxmed_conv_kernel_bias", results)
+    return tuple(call(x, y, **_attributes(geometry)))
+
+
+def _attributes(geometry: Geometry) -> dict[str, np.ndarray | np.int64]:
     low, high = zip(*geometry.padding, strict=True)
     lists = {
         "spatial": geometry.spatial,
@@ -108,14 +157,5 @@ def native(
         "dilation": geometry.dilation,
         "output": geometry.output,
     }
-    call = jax.ffi.ffi_call(_TARGET, jax.ShapeDtypeStruct(shape, left.dtype))
-    return call(
-        left,
-        right,
-        kind=np.int64(_KINDS[kind]),
-        members=np.int64(members or 0),
-        left_stacked=stacked[0],
-        right_stacked=stacked[1],
-        groups=np.int64(geometry.groups),
-        **{name: np.asarray(values, np.int64) for name, values in lists.items()},
-    )
+    arrays = {name: np.asarray(values, np.int64) for name, values in lists.items()}
+    return {"groups": np.int64(geometry.groups), **arrays}

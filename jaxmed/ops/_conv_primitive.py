@@ -57,7 +57,7 @@ def bilinear(
     stacked: tuple[bool, bool] = (False, False),
 ) -> jax.Array:
     """One of the three maps; `stacked` says which operands lead with an axis of members."""
-    left, right = _same_varying(left, right)
+    left, right = same_varying(left, right)
     return _primitives[kind].bind(
         left,
         right,
@@ -69,15 +69,14 @@ def bilinear(
     )
 
 
-def _same_varying(left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Inside `shard_map`: both operands varying over the same axes, so that gradients add up."""
-    axes = [_varying(jax.typeof(a)) for a in (left, right)]
-    both = axes[0] | axes[1]
-    operands = [
-        lax.pcast(a, tuple(both - own), to="varying") if both - own else a
-        for a, own in zip((left, right), axes, strict=True)
+def same_varying(*operands: jax.Array) -> list[jax.Array]:
+    """Inside `shard_map`: all varying over the same axes, so that gradients add up."""
+    axes = [_varying(jax.typeof(a)) for a in operands]
+    every = frozenset().union(*axes)
+    return [
+        lax.pcast(a, tuple(every - own), to="varying") if every - own else a
+        for a, own in zip(operands, axes, strict=True)
     ]
-    return operands[0], operands[1]
 
 
 def _varying(aval: Any) -> frozenset[str]:
@@ -201,7 +200,7 @@ def _run_native(
     return fn(left, right)
 
 
-def _native_name(kind: str, left: jax.Array, right: jax.Array, params: dict[str, Any]) -> str:
+def native_name(kind: str, left: jax.Array, right: jax.Array, params: dict[str, Any]) -> str:
     """OneDNN's kernel for these operands, "" where there is none."""
     geometry = params["geometry"]
     roles = dict(zip(OPERANDS[kind], (left.shape, right.shape), strict=True))
@@ -228,7 +227,7 @@ def _run_cpu(
     if form == "xla":
         return _run_xla(kind, left, right, **params)
     if form in ("auto", "onednn"):
-        if _native_name(kind, left, right, params):
+        if native_name(kind, left, right, params):
             return _run_native(kind, left, right, divide=divide, **params)
         if form == "onednn":
             loaded = native.library()
@@ -239,13 +238,17 @@ def _run_cpu(
     return _run_pure(kind, left, right, **params)
 
 
+def divided(context: mlir.LoweringRuleContext) -> bool:
+    """Whether XLA divides what is lowered here among devices."""
+    where = context.module_context.axis_context
+    # Inside `shard_map` the operands are one device's own.
+    return isinstance(where, mlir.ShardingContext) and len(where.device_assignment or ()) > 1
+
+
 def _lower_cpu(
     kind: str, context: mlir.LoweringRuleContext, left: Any, right: Any, **params: Any
 ) -> Any:
-    where = context.module_context.axis_context
-    # Inside `shard_map` the operands are one device's own; elsewhere XLA divides them.
-    divide = isinstance(where, mlir.ShardingContext) and len(where.device_assignment or ()) > 1
-    run = partial(_run_cpu, kind, divide=divide, **params)
+    run = partial(_run_cpu, kind, divide=divided(context), **params)
     return mlir.lower_fun(run, False)(context, left, right)
 
 

@@ -1,8 +1,11 @@
-// Convolution and its two gradients over oneDNN, as one XLA FFI handler.
+// Convolution and its two gradients over oneDNN, as XLA FFI handlers.
 //
 // Activations are channels-last and dense; kernels are (*window, in / groups, out). oneDNN
 // chooses its own layout for kernels, so they are reordered on the way in (or out, for the
 // gradient to the kernel). What was built for a shape is kept: a `Plan`.
+//
+// The forward pass may add a bias and apply a (leaky) ReLU on the way out, and the gradient
+// to the kernel may bring the gradient to the bias with it.
 //
 // Threads: the images of the batch are shared among the threads of XLA's own pool, each
 // running oneDNN on itself alone, so no second pool competes with XLA's. Only where there
@@ -48,10 +51,16 @@ struct Shape {
   int64_t bfloat16;
   int64_t batch, channels_in, channels_out, groups;
   Dims spatial, window, strides, low, high, dilation, output;
+  int64_t bias = 0;      // whether there is one (or a gradient to one)
+  int64_t activate = 0;  // whether a ReLU follows, of this slope below zero
+  float slope = 0;
 
   // Everything that decides a plan, as one comparable value.
   Dims key(int64_t threads) const {
-    Dims all = {kind, bfloat16, batch, channels_in, channels_out, groups, threads};
+    int32_t bits;
+    std::memcpy(&bits, &slope, sizeof bits);
+    Dims all = {kind,   bfloat16, batch, channels_in, channels_out,
+                groups, threads,  bias,  activate,    bits};
     for (const Dims* d : {&spatial, &window, &strides, &low, &high, &dilation, &output})
       all.insert(all.end(), d->begin(), d->end());
     return all;
@@ -155,6 +164,7 @@ memory::desc plain_kernel(const Shape& s, memory::data_type type) {
 struct Plan {
   dnnl::primitive primitive;
   memory::desc input, output;
+  memory::desc bias;
   memory::desc kernel;        // as oneDNN wants it
   memory::desc plain;         // as JAX has it
   bool reordered = false;     // whether the two differ
@@ -178,13 +188,21 @@ std::shared_ptr<Plan> build(const Shape& s, int threads, const memory::desc* fix
   for (auto& d : dilates) d -= 1;
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (s.bias) {
+    plan->bias = memory::desc({s.channels_out}, kernel_type, memory::format_tag::a);
+  }
+  if (s.activate && s.slope != 0) {
+    dnnl::post_ops after;
+    after.append_eltwise(dnnl::algorithm::eltwise_relu, s.slope, 0);
+    attr.set_post_ops(after);
+  }
   const auto direct = dnnl::algorithm::convolution_direct;
   memory::desc scratch;
   if (s.kind == kOutput) {
     dnnl::convolution_forward::primitive_desc pd(
         engine(), dnnl::prop_kind::forward_training, direct, plan->input,
-        fixed_kernel ? *fixed_kernel : any, plan->output, s.strides, dilates, s.low, s.high,
-        attr);
+        fixed_kernel ? *fixed_kernel : any, plan->bias, plan->output, s.strides, dilates,
+        s.low, s.high, attr);
     plan->kernel = pd.weights_desc();
     plan->name = pd.impl_info_str();
     scratch = pd.scratchpad_desc();
@@ -203,8 +221,8 @@ std::shared_ptr<Plan> build(const Shape& s, int threads, const memory::desc* fix
       plan->primitive = dnnl::convolution_backward_data(pd);
     } else {
       dnnl::convolution_backward_weights::primitive_desc pd(
-          engine(), direct, plan->input, fixed_kernel ? *fixed_kernel : any, plan->output,
-          s.strides, dilates, s.low, s.high, hint, attr);
+          engine(), direct, plan->input, fixed_kernel ? *fixed_kernel : any, plan->bias,
+          plan->output, s.strides, dilates, s.low, s.high, hint, attr);
       plan->kernel = pd.diff_weights_desc();
       plan->name = pd.impl_info_str();
       scratch = pd.scratchpad_desc();
@@ -266,7 +284,7 @@ void run_reorder(const Plan& plan, void* from, void* to, bool out) {
 }
 
 void run_plan(const Plan& plan, int64_t kind, int threads, void* input, void* kernel,
-              void* output) {
+              void* bias, void* output) {
   TeamWidth width(threads);
   const bool forward = kind == kOutput;
   std::unordered_map<int, memory> args;
@@ -276,6 +294,9 @@ void run_plan(const Plan& plan, int64_t kind, int threads, void* input, void* ke
                memory(plan.kernel, engine(), kernel));
   args.emplace(forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST,
                memory(plan.output, engine(), output));
+  if (bias != nullptr)
+    args.emplace(kind == kKernel ? DNNL_ARG_DIFF_BIAS : DNNL_ARG_BIAS,
+                 memory(plan.bias, engine(), bias));
   if (plan.scratch)
     args.emplace(DNNL_ARG_SCRATCHPAD, memory(bytes_desc(plan.scratch), engine(),
                                              thread_scratch().get(plan.scratch)));
@@ -324,9 +345,30 @@ void parallel(ffi::ThreadPool& pool, int64_t workers, int64_t n,
   if (state->error) std::rethrow_exception(state->error);
 }
 
+uint16_t to_bfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if (value != value) return 0x7fc0;
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+// max(x, 0), with NaN left as it is: oneDNN's own ReLU would make a zero of it.
+void rectify(char* values, int64_t n, bool bfloat16) {
+  if (bfloat16) {
+    auto* v = reinterpret_cast<uint16_t*>(values);
+    for (int64_t i = 0; i < n; ++i) {
+      const bool negative = v[i] > 0x8000 && v[i] <= 0xff80;
+      v[i] = negative ? 0 : v[i];
+    }
+  } else {
+    auto* v = reinterpret_cast<float*>(values);
+    for (int64_t i = 0; i < n; ++i) v[i] = v[i] < 0 ? 0 : v[i];
+  }
+}
+
 // The whole call: `members` convolutions of one shape, each split over its images.
 void run(ffi::ThreadPool& pool, int64_t threads, const Shape& whole, int64_t members,
-         const bool stacked[3], char* input, char* kernel, char* output) {
+         const bool stacked[3], char* input, char* kernel, char* bias, char* output) {
   const int64_t size = whole.bfloat16 ? 2 : 4;
   const bool to_kernel = whole.kind == kKernel;
   // Split by images where that keeps the threads evenly busy; else one piece, OpenMP inside.
@@ -356,7 +398,10 @@ void run(ffi::ThreadPool& pool, int64_t threads, const Shape& whole, int64_t mem
   const int64_t input_size = whole.input_size() * size;
   const int64_t output_size = whole.output_size() * size;
   const int64_t kernel_size = whole.kernel_size() * size;
-  const size_t blocked = (first->kernel.get_size() + 63) / 64 * 64;
+  const size_t kernel_part = (first->kernel.get_size() + 63) / 64 * 64;
+  const size_t bias_part =
+      to_kernel && whole.bias ? (whole.channels_out * sizeof(float) + 63) / 64 * 64 : 0;
+  const size_t blocked = kernel_part + bias_part;
   const int64_t kernels = stacked[2] ? members : 1;
 
   // Kernels in oneDNN's layout, or partial gradients in it.
@@ -378,7 +423,13 @@ void run(ffi::ThreadPool& pool, int64_t threads, const Shape& whole, int64_t mem
     char* y = output + (stacked[1] ? m * output_size : 0) + start * (output_size / whole.batch);
     char* k = direct ? kernel + (stacked[2] ? m * kernel_size : 0)
                      : prepared + (to_kernel ? task : (stacked[2] ? m : 0)) * blocked;
-    run_plan(plan, whole.kind, team, x, k, y);
+    char* b = bias;
+    if (to_kernel && whole.bias && !direct) b = k + kernel_part;
+    run_plan(plan, whole.kind, team, x, k, b, y);
+    if (whole.activate && whole.slope == 0) {
+      const int64_t images = small + (p < larger);
+      rectify(y, images * (whole.output_size() / whole.batch), whole.bfloat16);
+    }
   });
   if (to_kernel && !direct) {
     parallel(pool, threads, members, [&](int64_t m) {
@@ -393,6 +444,15 @@ void run(ffi::ThreadPool& pool, int64_t threads, const Shape& whole, int64_t mem
         run_reorder(*first, sum, target, true);
       else
         std::memcpy(target, sum, kernel_size);
+      if (bias != nullptr) {
+        const auto* total = sum + kernel_part / sizeof(float);
+        for (int64_t i = 0; i < whole.channels_out; ++i) {
+          if (whole.bfloat16)
+            reinterpret_cast<uint16_t*>(bias)[i] = to_bfloat16(total[i]);
+          else
+            reinterpret_cast<float*>(bias)[i] = total[i];
+        }
+      }
     });
   }
 }
@@ -408,42 +468,39 @@ int64_t thread_limit() {
 
 Dims to_dims(ffi::Span<const int64_t> s) { return Dims(s.begin(), s.end()); }
 
-ffi::Error convolve(ffi::ThreadPool pool, ffi::AnyBuffer left, ffi::AnyBuffer right,
-                    ffi::Result<ffi::AnyBuffer> result, int64_t kind, int64_t members,
-                    bool left_stacked, bool right_stacked, int64_t groups,
-                    ffi::Span<const int64_t> spatial, ffi::Span<const int64_t> window,
-                    ffi::Span<const int64_t> strides, ffi::Span<const int64_t> low,
-                    ffi::Span<const int64_t> high, ffi::Span<const int64_t> dilation,
-                    ffi::Span<const int64_t> output) {
+using List = ffi::Span<const int64_t>;
+
+// The attributes that every handler has.
+Shape shape_of(int64_t kind, int64_t groups, List spatial, List window, List strides, List low,
+               List high, List dilation, List output) {
+  Shape s;
+  s.kind = kind;
+  s.groups = groups;
+  s.spatial = to_dims(spatial);
+  s.window = to_dims(window);
+  s.strides = to_dims(strides);
+  s.low = to_dims(low);
+  s.high = to_dims(high);
+  s.dilation = to_dims(dilation);
+  s.output = to_dims(output);
+  return s;
+}
+
+// The three roles of a convolution and the bias (or nullptr); errors become XLA's.
+ffi::Error guarded(ffi::ThreadPool& pool, Shape s, int64_t members, const bool stacked[3],
+                   const ffi::AnyBuffer& x, const ffi::AnyBuffer& k, const ffi::AnyBuffer* b,
+                   const ffi::AnyBuffer& y) {
   try {
-    Shape s;
-    s.kind = kind;
-    s.bfloat16 = left.element_type() == ffi::BF16;
-    s.groups = groups;
-    s.spatial = to_dims(spatial);
-    s.window = to_dims(window);
-    s.strides = to_dims(strides);
-    s.low = to_dims(low);
-    s.high = to_dims(high);
-    s.dilation = to_dims(dilation);
-    s.output = to_dims(output);
-    const bool has_members = members > 0;
-    ffi::AnyBuffer out = *result;
-    // Each of the three roles: its buffer, and whether it has an axis of members.
-    const ffi::AnyBuffer& x = kind == kInput ? out : left;
-    const ffi::AnyBuffer& k = kind == kKernel ? out : right;
-    const ffi::AnyBuffer& y = kind == kOutput ? out : (kind == kInput ? left : right);
-    const bool stacked[3] = {
-        kind == kInput ? has_members : left_stacked,
-        kind == kOutput ? has_members : (kind == kInput ? left_stacked : right_stacked),
-        kind == kKernel ? has_members : right_stacked};
+    s.bfloat16 = x.element_type() == ffi::BF16;
     s.batch = x.dimensions()[stacked[0] ? 1 : 0];
     s.channels_in = x.dimensions().back();
     s.channels_out = y.dimensions().back();
+    s.bias = b != nullptr;
     const int64_t threads =
         std::max<int64_t>(1, std::min<int64_t>(pool.num_threads(), thread_limit()));
-    run(pool, threads, s, has_members ? members : 1, stacked,
-        static_cast<char*>(x.untyped_data()), static_cast<char*>(k.untyped_data()),
+    run(pool, threads, s, members, stacked, static_cast<char*>(x.untyped_data()),
+        static_cast<char*>(k.untyped_data()),
+        b != nullptr ? static_cast<char*>(b->untyped_data()) : nullptr,
         static_cast<char*>(y.untyped_data()));
     return ffi::Error::Success();
   } catch (const dnnl::error& e) {
@@ -455,26 +512,94 @@ ffi::Error convolve(ffi::ThreadPool pool, ffi::AnyBuffer left, ffi::AnyBuffer ri
   }
 }
 
+ffi::Error convolve(ffi::ThreadPool pool, ffi::AnyBuffer left, ffi::AnyBuffer right,
+                    ffi::Result<ffi::AnyBuffer> result, int64_t kind, int64_t members,
+                    bool left_stacked, bool right_stacked, int64_t groups, List spatial,
+                    List window, List strides, List low, List high, List dilation,
+                    List output) {
+  const bool has_members = members > 0;
+  const ffi::AnyBuffer out = *result;
+  // Each of the three roles: its buffer, and whether it has an axis of members.
+  const ffi::AnyBuffer& x = kind == kInput ? out : left;
+  const ffi::AnyBuffer& k = kind == kKernel ? out : right;
+  const ffi::AnyBuffer& y = kind == kOutput ? out : (kind == kInput ? left : right);
+  const bool stacked[3] = {
+      kind == kInput ? has_members : left_stacked,
+      kind == kOutput ? has_members : (kind == kInput ? left_stacked : right_stacked),
+      kind == kKernel ? has_members : right_stacked};
+  return guarded(pool,
+                 shape_of(kind, groups, spatial, window, strides, low, high, dilation, output),
+                 has_members ? members : 1, stacked, x, k, nullptr, y);
+}
+
+constexpr bool kNoStack[3] = {false, false, false};
+
+// activation(convolution + bias).
+ffi::Error biased(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer k, ffi::AnyBuffer b,
+                  ffi::Result<ffi::AnyBuffer> y, bool activate, float slope, int64_t groups,
+                  List spatial, List window, List strides, List low, List high, List dilation,
+                  List output) {
+  Shape s = shape_of(kOutput, groups, spatial, window, strides, low, high, dilation, output);
+  s.activate = activate;
+  s.slope = slope;
+  return guarded(pool, std::move(s), 1, kNoStack, x, k, &b, *y);
+}
+
+// The gradients to kernel and bias.
+ffi::Error kernel_and_bias(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer y,
+                           ffi::Result<ffi::AnyBuffer> k, ffi::Result<ffi::AnyBuffer> b,
+                           int64_t groups, List spatial, List window, List strides, List low,
+                           List high, List dilation, List output) {
+  const ffi::AnyBuffer bias = *b;
+  return guarded(pool,
+                 shape_of(kKernel, groups, spatial, window, strides, low, high, dilation, output),
+                 1, kNoStack, x, *k, &bias, y);
+}
+
+// The attributes of `shape_of`.
+template <typename Binding>
+auto geometry(Binding binding) {
+  return std::move(binding)
+      .template Attr<int64_t>("groups")
+      .template Attr<List>("spatial")
+      .template Attr<List>("window")
+      .template Attr<List>("strides")
+      .template Attr<List>("low")
+      .template Attr<List>("high")
+      .template Attr<List>("dilation")
+      .template Attr<List>("output");
+}
+
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxmedConv, convolve,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Attr<int64_t>("kind")
-                                  .Attr<int64_t>("members")
-                                  .Attr<bool>("left_stacked")
-                                  .Attr<bool>("right_stacked")
-                                  .Attr<int64_t>("groups")
-                                  .Attr<ffi::Span<const int64_t>>("spatial")
-                                  .Attr<ffi::Span<const int64_t>>("window")
-                                  .Attr<ffi::Span<const int64_t>>("strides")
-                                  .Attr<ffi::Span<const int64_t>>("low")
-                                  .Attr<ffi::Span<const int64_t>>("high")
-                                  .Attr<ffi::Span<const int64_t>>("dilation")
-                                  .Attr<ffi::Span<const int64_t>>("output"));
+                              geometry(ffi::Ffi::Bind()
+                                           .Ctx<ffi::ThreadPool>()
+                                           .Arg<ffi::AnyBuffer>()
+                                           .Arg<ffi::AnyBuffer>()
+                                           .Ret<ffi::AnyBuffer>()
+                                           .Attr<int64_t>("kind")
+                                           .Attr<int64_t>("members")
+                                           .Attr<bool>("left_stacked")
+                                           .Attr<bool>("right_stacked")));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxmedConvBiased, biased,
+                              geometry(ffi::Ffi::Bind()
+                                           .Ctx<ffi::ThreadPool>()
+                                           .Arg<ffi::AnyBuffer>()
+                                           .Arg<ffi::AnyBuffer>()
+                                           .Arg<ffi::AnyBuffer>()
+                                           .Ret<ffi::AnyBuffer>()
+                                           .Attr<bool>("activate")
+                                           .Attr<float>("slope")));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxmedConvKernelBias, kernel_and_bias,
+                              geometry(ffi::Ffi::Bind()
+                                           .Ctx<ffi::ThreadPool>()
+                                           .Arg<ffi::AnyBuffer>()
+                                           .Arg<ffi::AnyBuffer>()
+                                           .Ret<ffi::AnyBuffer>()
+                                           .Ret<ffi::AnyBuffer>()));
 
 // Which kernel oneDNN would run ("brgconv:avx512_core", "ref:any", ...), written into `name`.
 // `numbers`: kind, bfloat16, batch, channels_in, channels_out, groups, rank, then the seven
