@@ -1,6 +1,6 @@
-"""Compiles the native convolution, once for each machine and version.
+"""Compiles the native kernels, once for each machine and version.
 
-One C++ file is compiled against the headers of jax and of the wheel
+The C++ files are compiled against the headers of jax and of the wheel
 ``onednn-devel-cpu-gomp`` and linked to the library of ``onednn-cpu-gomp`` (both come
 with ``pip install jaxmed[cpu]``). The result is kept in the user's cache folder under a
 name made of the source and of the versions it was built with, so that a change of any
@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 import jax
 
-_SOURCE = Path(__file__).parent / "_native" / "conv.cc"
-_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-fopenmp", "-w")
+_SOURCES = Path(__file__).parent / "_native"
+_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-w")
 _TIMEOUT = 300.0
 
 
@@ -91,7 +91,7 @@ def _compile(compiler: str, library: Path, onednn: Path, header: Path, verbose: 
             *_FLAGS,
             f"-I{jax.ffi.include_dir()}",
             f"-I{header.parent}",
-            str(_SOURCE),
+            *(str(path) for path in sorted(_SOURCES.glob("*.cc"))),
             str(onednn),
             "-o",
             str(made),
@@ -123,7 +123,7 @@ def _file_of(distribution: str, name: str) -> Path:
 
 def _fingerprint(onednn: Path) -> str:
     parts = (
-        _SOURCE.read_text(),
+        *(path.read_text() for path in sorted(_SOURCES.glob("*.[ch]*"))),
         " ".join(_FLAGS),
         metadata.version("jaxlib"),
         metadata.version("onednn-devel-cpu-gomp"),

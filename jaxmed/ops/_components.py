@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
+import jax
+import jax.extend.core as jex
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.interpreters import batching, mlir
 
 from jaxmed.core import Array
+from jaxmed.ops import _conv_native as native
+from jaxmed.ops._conv_partition import needs_devices
+from jaxmed.ops._conv_primitive import divided
 from jaxmed.ops._neighbours import neighbourhood, shifted
+
+_components = jex.Primitive("jaxmed_components")
+_components.multiple_results = True
 
 
 def connected_components(mask: Array, *, connectivity: int = 1) -> tuple[Array, Array]:
     """Number the connected components of a mask.
 
-    Labels travel along whole lines in both directions, then every label's owner is told of the
-    smallest label that met it (hooking) and all follow (pointer jumping): about ten rounds even
-    for a serpentine through the whole volume. Equal to ``scipy.ndimage.label``: components are
-    numbered in the order of their first voxel.
+    Equal to ``scipy.ndimage.label``: components are numbered in the order of their first voxel.
+
+    On a CPU with the native extension, runs of voxels are joined by union-find. Elsewhere labels
+    travel along whole lines in both directions, then every label's owner is told of the smallest
+    label that met it (hooking) and all follow (pointer jumping): about ten rounds even for a
+    serpentine through the whole volume.
 
     Args:
         mask: ``(*spatial)``, non-zero inside. Use ``jax.vmap`` for batches.
@@ -38,10 +53,17 @@ def connected_components(mask: Array, *, connectivity: int = 1) -> tuple[Array, 
         ([1, 1, 0, 2], 2)
     """
     mask = jnp.asarray(mask)
-    structure = neighbourhood(mask.ndim, connectivity, name="mask", shape=mask.shape)
-    inside = mask != 0
+    neighbourhood(mask.ndim, connectivity, name="mask", shape=mask.shape)
     if mask.size == 0:
         return jnp.zeros(mask.shape, jnp.int32), jnp.int32(0)
+    labels, count = _components.bind(mask[None] != 0, connectivity=connectivity)
+    return labels[0], count.reshape(())
+
+
+def _pure(inside: Array, *, connectivity: int) -> tuple[Array, Array]:
+    """The components of one mask, in plain JAX."""
+    mask = inside
+    structure = neighbourhood(mask.ndim, connectivity)
     nowhere = jnp.int32(mask.size)
     own = jnp.arange(mask.size, dtype=jnp.int32).reshape(mask.shape)
     # Axis neighbours are served by whole lines, so only the diagonal ones are left.
@@ -94,3 +116,55 @@ def _running_count(flags: Array) -> Array:
     _, inner = lax.scan(lambda c, x: (c + x, c + x), jnp.zeros(len(padded), jnp.int32), padded.T)
     before = jnp.cumsum(inner[-1]) - inner[-1]
     return (inner.T + before[:, None]).ravel()[: flags.size]
+
+
+# One primitive of masks (batch, *spatial), so that the form is chosen where a program is lowered
+# for a platform. Its counts are (batch, 1, ...): of one rank with the masks, what their type says
+# about meshes holds for them too.
+
+
+def _pure_batch(masks: Array, *, connectivity: int) -> tuple[Array, Array]:
+    one = partial(_pure, connectivity=connectivity)
+    if masks.shape[0] == 1:
+        labels, count = one(masks[0])
+        labels, count = labels[None], count[None]
+    else:
+        labels, count = jax.vmap(one)(masks)
+    return labels, count.reshape((-1,) + (1,) * (masks.ndim - 1))
+
+
+def _native_batch(masks: Array, *, connectivity: int) -> tuple[Array, Array]:
+    shapes = [masks.shape, masks.shape[:1] + (1,) * (masks.ndim - 1)]
+    call = jax.ffi.ffi_call("jaxmed_components", [jax.ShapeDtypeStruct(s, jnp.int32) for s in shapes])
+    return tuple(
+        call(masks, rank=np.int64(masks.ndim - 1), connectivity=np.int64(connectivity))
+    )
+
+
+def _abstract(masks: Any, *, connectivity: int) -> list[Any]:
+    del connectivity
+    shapes = [masks.shape, masks.shape[:1] + (1,) * (len(masks.shape) - 1)]
+    return [masks.update(shape=s, dtype=np.dtype(np.int32), weak_type=False) for s in shapes]
+
+
+def _batch(operands: Any, axes: Any, **params: Any) -> tuple[list[Array], tuple[int, int]]:
+    (masks,), (axis,) = operands, axes
+    masks = jnp.moveaxis(masks, axis, 0)
+    front, inner = masks.shape[:2], masks.shape[2:]
+    found = _components.bind(masks.reshape(front[0] * front[1], *inner), **params)
+    return [v.reshape(*front, *v.shape[1:]) for v in found], (0, 0)
+
+
+def _lower_cpu(context: mlir.LoweringRuleContext, masks: Any, **params: Any) -> Any:
+    # XLA cannot divide a foreign call among devices; plain JAX it can.
+    missing = divided(context) or isinstance(native.library(), str)
+    run = _pure_batch if missing else _native_batch
+    return mlir.lower_fun(partial(run, **params), True)(context, masks)
+
+
+_components.def_impl(jax.jit(_components.bind, static_argnames="connectivity"))
+_components.def_abstract_eval(_abstract)
+batching.primitive_batchers[_components] = _batch
+mlir.register_lowering(_components, mlir.lower_fun(_pure_batch, True))
+mlir.register_lowering(_components, _lower_cpu, platform="cpu")
+needs_devices((_components,))

@@ -20,6 +20,7 @@ _TARGETS = {
     "jaxmed_conv": "JaxmedConv",
     "jaxmed_conv_biased": "JaxmedConvBiased",
     "jaxmed_conv_kernel_bias": "JaxmedConvKernelBias",
+    "jaxmed_components": "JaxmedComponents",
 }
 _KINDS = {"output": 0, "input": 1, "kernel": 2}
 _NAME_LENGTH = 256

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from scipy import ndimage
 
 from jaxmed import ops
+from jaxmed.ops import _components as _components_room
 
 # Few shapes, so that every example after the first of a shape runs a compiled program.
 SHAPES = [(17,), (5, 1), (9, 14), (6, 4, 7)]
@@ -59,29 +62,65 @@ def test_distance_batches_defaults_and_extremes():
     np.testing.assert_allclose(ops.distance_transform(far, spacing=(3, 1, 1, 1)), want, rtol=1e-6)
 
 
-@SETTINGS
-@given(MASKS, st.booleans())
-def test_components_equal_scipy_label_for_label(case, corners):
-    mask = _mask(case)
-    connectivity = mask.ndim if corners else 1
-    labels, count = _components(mask, connectivity=connectivity)
+def _scipy_label(mask, connectivity):
     structure = ndimage.generate_binary_structure(mask.ndim, connectivity)
-    want, number = ndimage.label(mask, structure)
+    return ndimage.label(mask, structure)
+
+
+# What runs here (on a CPU with the extension: union-find in C++), and the form in plain JAX.
+_pure_components = jax.jit(_components_room._pure, static_argnames="connectivity")
+COMPONENTS = {"chosen": _components, "pure": _pure_components}
+
+
+@pytest.mark.parametrize("form", COMPONENTS)
+@SETTINGS
+@given(MASKS, st.integers(1, 3))
+def test_components_equal_scipy_label_for_label(form, case, connectivity):
+    mask = _mask(case)
+    connectivity = min(connectivity, mask.ndim)
+    labels, count = COMPONENTS[form](mask, connectivity=connectivity)
+    want, number = _scipy_label(mask, connectivity)
     assert int(count) == number
     np.testing.assert_array_equal(labels, want)
 
 
-def test_components_follow_a_serpentine_and_batch():
+@pytest.mark.parametrize("form", COMPONENTS)
+def test_components_follow_a_serpentine(form):
     snake = np.zeros((15, 16), bool)
     snake[::2] = True
     for row in range(1, 15, 2):
         snake[row, -1 if row % 4 == 1 else 0] = True
-    labels, count = _components(snake)
+    labels, count = COMPONENTS[form](snake, connectivity=1)
     assert int(count) == 1
     np.testing.assert_array_equal(labels, snake)
-    rows, counts = jax.vmap(ops.connected_components)(jnp.array([[1, 0, 1], [1, 1, 0]]))
-    assert rows.tolist() == [[1, 0, 2], [1, 1, 0]]
-    assert counts.tolist() == [2, 1]
+
+
+def test_components_in_four_dimensions_and_of_any_number_type():
+    mask = np.random.default_rng(0).random((3, 4, 3, 5)) < 0.3
+    for connectivity in (1, 2, 4):
+        labels, count = ops.connected_components(mask * 2.5, connectivity=connectivity)
+        want, number = _scipy_label(mask, connectivity)
+        assert int(count) == number
+        np.testing.assert_array_equal(labels, want)
+
+
+def test_components_of_batches_loops_and_devices():
+    masks = np.random.default_rng(0).random((2, 8, 6, 7)) < 0.4
+    want = [_scipy_label(m, 1) for row in masks for m in row]
+    labels, counts = jax.jit(jax.vmap(jax.vmap(ops.connected_components)))(masks)
+    np.testing.assert_array_equal(labels.reshape(-1, 6, 7), [w for w, _ in want])
+    np.testing.assert_array_equal(counts.ravel(), [n for _, n in want])
+    rows = masks.reshape(-1, 6, 7)
+    again, _ = jax.jit(lambda m: jax.lax.map(ops.connected_components, m))(rows)
+    np.testing.assert_array_equal(again, labels.reshape(-1, 6, 7))
+    empty, none = jax.vmap(ops.connected_components)(rows[:0])
+    assert empty.shape == (0, 6, 7) and none.shape == (0,)
+    mesh = jax.make_mesh((8,), ("devices",), axis_types=(AxisType.Auto,))
+    spread = jax.device_put(rows[:8], NamedSharding(mesh, P("devices")))
+    run = jax.vmap(ops.connected_components)
+    np.testing.assert_array_equal(jax.jit(run)(spread)[0], again[:8])
+    inside = jax.shard_map(run, mesh=mesh, in_specs=P("devices"), out_specs=P("devices"))
+    np.testing.assert_array_equal(jax.jit(inside)(spread)[0], again[:8])
 
 
 @settings(max_examples=24, deadline=None, derandomize=True)
