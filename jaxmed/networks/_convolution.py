@@ -105,8 +105,8 @@ class Conv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         padding = [((k - 1) // 2, k // 2) for k in window]
-        y = ops.conv(x, kernel, stride=strides, padding=padding)
-        return y + bias if bias is not None and self.add_bias else y
+        added = bias if self.add_bias else None
+        return ops.conv(x, kernel, stride=strides, padding=padding, bias=added)
 
 
 class ConvTranspose(nn.Module):

@@ -135,10 +135,10 @@ def _pure_batch(masks: Array, *, connectivity: int) -> tuple[Array, Array]:
 
 def _native_batch(masks: Array, *, connectivity: int) -> tuple[Array, Array]:
     shapes = [masks.shape, masks.shape[:1] + (1,) * (masks.ndim - 1)]
-    call = jax.ffi.ffi_call("jaxmed_components", [jax.ShapeDtypeStruct(s, jnp.int32) for s in shapes])
-    return tuple(
-        call(masks, rank=np.int64(masks.ndim - 1), connectivity=np.int64(connectivity))
+    call = jax.ffi.ffi_call(
+        "jaxmed_components", [jax.ShapeDtypeStruct(s, jnp.int32) for s in shapes]
     )
+    return tuple(call(masks, rank=np.int64(masks.ndim - 1), connectivity=np.int64(connectivity)))
 
 
 def _abstract(masks: Any, *, connectivity: int) -> list[Any]:

@@ -21,6 +21,7 @@ a grouped convolution.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -39,8 +40,12 @@ from jaxmed.ops._conv_partition import needs_devices, partitioned
 _XLA = {"output": xla.xla_output, "input": xla.xla_input, "kernel": xla.xla_kernel}
 _PURE = {"output": pure.pure_output, "input": pure.pure_input, "kernel": pure.pure_kernel}
 
-# Channels below which one matrix product beats oneDNN's gradient to the input.
+# Where the pure form is measured to be faster than oneDNN, see docs/performance.md. The gradient
+# to the input is one matrix product where windows tile it: with fewer channels than these.
 _NARROW = 4
+# The gradient to a 2D kernel is one product for each tap: with so many pairs of channels, in
+# planes of so many voxels at most. OneDNN's blocks of such kernels meet in the same cache lines.
+_PAIRS, _PLANE = 1 << 18, 16
 
 _primitives = {kind: jex.Primitive(f"jaxmed_conv_{kind}") for kind in OPERANDS}
 
@@ -200,6 +205,20 @@ def _run_native(
     return fn(left, right)
 
 
+def _pure_is_faster(kind: str, dtype: str, channels: tuple[int, int], geometry: Geometry) -> bool:
+    if kind == "input":
+        return geometry.tiles and min(channels) < _NARROW
+    return (
+        kind == "kernel"
+        and dtype == "float32"
+        and geometry.rank == 2
+        and geometry.groups == 1
+        and math.prod(geometry.window) > 1
+        and math.prod(geometry.output) <= _PLANE
+        and math.prod(channels) >= _PAIRS
+    )
+
+
 def native_name(kind: str, left: jax.Array, right: jax.Array, params: dict[str, Any]) -> str:
     """OneDNN's kernel for these operands, "" where there is none."""
     geometry = params["geometry"]
@@ -208,8 +227,7 @@ def native_name(kind: str, left: jax.Array, right: jax.Array, params: dict[str, 
     members = dict(zip(OPERANDS[kind], params["stacked"], strict=True))
     members[kind] = params["members"] is not None
     channels = (roles["input"][-1], roles["output"][-1])
-    narrow = kind == "input" and geometry.tiles and min(channels) < _NARROW
-    if narrow and params["form"] == "auto":
+    if params["form"] == "auto" and _pure_is_faster(kind, left.dtype.name, channels, geometry):
         return ""
     return native.implementation(
         kind,

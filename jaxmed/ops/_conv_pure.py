@@ -10,11 +10,13 @@ canonical 2D convolutions, matrix products and copies are left:
 - 3D: one 2D convolution for each depth tap, summed;
 - gradient to the input: a convolution with the kernel flipped; with strides, all
   phases at once as output channels, then depth-to-space;
-- gradient to the kernel: a convolution of transposed input and cotangent.
+- gradient to the kernel: a convolution of transposed input and cotangent, or, where many
+  channels meet in small planes, one product for each tap.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import jax
@@ -112,6 +114,8 @@ def pure_kernel(
         y = y.reshape(-1, *y.shape[2:])
         taps = (_depth_tap(x, tap, g) for tap in range(g.window[0]))
         return jnp.stack([pure_kernel(tap, y, plane, precision) for tap in taps])
+    if _products_pay(x, y, g):
+        return _kernel_by_taps(x, y, g, precision)
     # The input's channels as batch and the batch as channels: contraction over the
     # output's positions and the batch, with strides and dilation changing places.
     padding = []
@@ -131,6 +135,37 @@ def pure_kernel(
     )
     out = xla.lax_conv(x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3), flipped, precision)
     return out.transpose(1, 2, 0, 3)
+
+
+# Pairs of channels and positions from which on the products of `_kernel_by_taps` are faster.
+_TAP_PAIRS, _TAP_POSITIONS, _TAP_PLANE = 1 << 17, 512, 64
+
+
+def _products_pay(x: jax.Array, y: jax.Array, g: Geometry) -> bool:
+    plane = math.prod(g.output)
+    return (
+        x.shape[-1] * y.shape[-1] >= _TAP_PAIRS
+        and plane <= _TAP_PLANE
+        and plane * x.shape[0] >= _TAP_POSITIONS
+    )
+
+
+def _kernel_by_taps(
+    x: jax.Array, y: jax.Array, g: Geometry, precision: lax.PrecisionLike
+) -> jax.Array:
+    """Gradient to a 2D kernel: for each tap the voxels it sees times the cotangent."""
+    x = lax.pad(
+        x, jnp.zeros((), x.dtype), [(0, 0, 0), *((a, b, 0) for a, b in g.padding), (0,) * 3]
+    )
+    y = y.reshape(-1, y.shape[-1])
+    parts = []
+    for tap in itertools.product(*map(range, g.window)):
+        starts = [t * d for t, d in zip(tap, g.dilation, strict=True)]
+        stops = [a + (o - 1) * s + 1 for a, o, s in zip(starts, g.output, g.strides, strict=True)]
+        seen = lax.slice(x, (0, *starts, 0), (x.shape[0], *stops, x.shape[-1]), (1, *g.strides, 1))
+        seen = seen.reshape(-1, x.shape[-1])
+        parts.append(lax.dot_general(seen, y, (((0,), (0,)), ((), ())), precision=precision))
+    return jnp.stack(parts).reshape(*g.window, x.shape[-1], y.shape[-1])
 
 
 def _picks(g: Geometry) -> bool:

@@ -15,6 +15,8 @@ from jax import lax
 
 from jaxmed import ops
 from jaxmed.ops import _conv_native as native
+from jaxmed.ops import _conv_pure, _conv_xla
+from jaxmed.ops._conv_geometry import Geometry
 
 FORMS = ["pure", "onednn"]
 LAYOUTS = {
@@ -219,6 +221,33 @@ def test_vmap_over_kernels_is_no_grouped_convolution(form):
         text = jax.jit(gradients).lower(kernels).as_text()
     assert "feature_group_count = 5" not in text
     assert "batch_group_count = 5" not in text
+
+
+@pytest.mark.parametrize(
+    ("stride", "dilation", "padding"),
+    [((1, 1), (1, 1), ((1, 1), (1, 1))), ((2, 1), (1, 2), ((0, 2), (3, 0)))],
+)
+def test_kernel_gradient_by_products_of_taps_equals_lax(stride, dilation, padding):
+    geometry = Geometry((5, 6), (3, 2), stride, padding, dilation)
+    x = _normal(0, (3, 5, 6, 4))
+    y = _normal(1, (3, *geometry.output, 5))
+    actual = _conv_pure._kernel_by_taps(x, y, geometry, None)
+    _close(actual, _conv_xla.xla_kernel(x, y, geometry, None))
+
+
+def test_auto_takes_products_of_taps_where_they_are_faster():
+    _need("onednn")
+
+    def lowered(channels, size):
+        x = jax.ShapeDtypeStruct((32, size, size, channels), jnp.float32)
+        kernel = jax.ShapeDtypeStruct((3, 3, channels, channels), jnp.float32)
+        return _with_gradients(ops.conv).lower(x, kernel).as_text()
+
+    # Forward and gradient to the input are oneDNN's either way.
+    assert lowered(64, 4).count("@jaxmed_conv(") == 3
+    assert lowered(512, 8).count("@jaxmed_conv(") == 3
+    few = lowered(512, 4)
+    assert (few.count("@jaxmed_conv("), few.count("dot_general")) == (2, 9)
 
 
 @pytest.mark.parametrize("form", FORMS)

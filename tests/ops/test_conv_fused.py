@@ -1,4 +1,4 @@
-"""Bias and activation in one pass with the convolution: equal to lax and `jax.nn` in every derivative."""
+"""Bias and activation with the convolution in one pass: equal to lax and `jax.nn`, derivatives too."""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ void run(ffi::ThreadPool& pool, int64_t threads, const Shape& whole, int64_t mem
   int64_t pieces = threads;
   const int64_t work = whole.output_size() * (whole.kernel_size() / whole.channels_out);
   if (!to_kernel && threads > 1) {
-    pieces = std::clamp(work / kWorkOfPiece, threads, 4 * threads);
+    // A ReLU follows while the piece is in the cache: the more pieces, the more of it is.
+    pieces = std::clamp(work / kWorkOfPiece, threads, (whole.activate ? 64 : 4) * threads);
   }
   pieces = std::min(pieces, whole.batch);
   const int64_t most = (whole.batch + threads - 1) / threads;
