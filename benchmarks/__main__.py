@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
 import sys
+import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
         suite.add_argument("--repeats", type=int, default=7, help="rounds (default 7)")
         suite.add_argument("--only", default="", help="cases whose name contains this")
         suite.add_argument(
+            "--budget", type=float, default=math.inf, metavar="S", help="begin no case after that"
+        )
+        suite.add_argument(
             "--memory", action="store_true", help="also the peak memory of each side"
         )
         _common(suite)
@@ -66,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given.command == "runs":
         return _gather_runs(given)
     _limit_threads(given.threads)
+    # Torch is on the same accelerator: neither takes the whole memory from the other.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if given.command == "_memory":
         from benchmarks._memory import measure_here
 
@@ -125,13 +133,27 @@ def _run_suite(given: argparse.Namespace) -> int:
     if unknown := [w for w in wanted if not any(s.split("-")[0] == w or s == w for s in known)]:
         raise SystemExit(f"{given.command} has no side {', '.join(unknown)}: {', '.join(known)}")
     wanted = [s for s in known if s in wanted or s.split("-")[0] in wanted]
+    import jax
+
+    on_cpu = jax.default_backend() == "cpu"
     entries: list[dict[str, Any]] = []
+    failed = []
+    start = time.monotonic()
     for case in cases:
-        entry = measure(case, wanted, repeats=given.repeats)
-        if given.memory:
+        if time.monotonic() - start > given.budget:
+            print(f"{case.name}: not begun, {given.budget:g} s are over")
+            continue
+        try:
+            entry = measure(case, wanted, repeats=given.repeats, memory=given.memory and not on_cpu)
+        except Exception:  # the others are worth their time all the same
+            traceback.print_exc()
+            failed.append(case.name)
+            continue
+        if given.memory and on_cpu:
             from benchmarks._memory import measure_in_processes
 
             entry["memory"] = measure_in_processes(given.command, case, wanted, options)
+        if given.memory:
             print("   peak MiB:", {s: round(b / 2**20) for s, b in entry["memory"].items()})
         entries.append(entry)
     record = {
@@ -142,10 +164,12 @@ def _run_suite(given: argparse.Namespace) -> int:
         "cases": entries,
         "geometric_means": geometric_means(entries),
     }
-    if any("flops" in entry for entry in entries):
+    precisions = {entry["precision"] for entry in entries if "flops" in entry}
+    if precisions:
         from benchmarks._jax import peak_flops
 
-        record["environment"]["peak_flops"] = float(f"{peak_flops():.3g}")
+        peaks = {p: float(f"{peak_flops(p):.3g}") for p in sorted(precisions)}
+        record["environment"]["peak_flops"] = peaks
     for group, means in record["geometric_means"].items():
         print(f"geometric mean, {group}:", ", ".join(f"{p} {v:.2f}x" for p, v in means.items()))
     path = given.json
@@ -154,7 +178,9 @@ def _run_suite(given: argparse.Namespace) -> int:
     if path:
         save(path, record)
         print(f"record: {path}")
-    return 0
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
 
 
 def _run_tables(write: bool) -> int:

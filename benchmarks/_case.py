@@ -13,13 +13,23 @@ class Run(NamedTuple):
     """One side, ready to be timed.
 
     Attributes:
-        call: runs once and returns when the work is done.
+        call: runs once; returns when the work is done, or, if there is a `wait`, when it is begun.
         result: what a call computes, as NumPy arrays in the layout that all sides share; None
             if there is nothing to compare.
+        wait: returns when the work of all calls is done. Accelerators have one: their calls
+            follow one another without the host between them.
+        memory: bytes that the compiled program needs, where it can tell.
     """
 
     call: Callable[[], Any]
     result: Callable[[], Any] | None = None
+    wait: Callable[[], Any] | None = None
+    memory: int | None = None
+
+    def finish(self) -> None:
+        """Wait, where there is something to wait for."""
+        if self.wait is not None:
+            self.wait()
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Case:
         sides: name to a function that makes the `Run`; the first side is ours.
         group: by which geometric means are taken.
         flops: multiplications and additions of one call, 0 if that says nothing.
+        precision: in which they are done.
         items: things processed by one call, 0 if that says nothing.
         unit: what an item is.
         tolerance: largest difference of results, relative to the largest value.
@@ -40,6 +51,7 @@ class Case:
     sides: Mapping[str, Callable[[], Run]]
     group: str = ""
     flops: float = 0.0
+    precision: str = "float32"
     items: float = 0.0
     unit: str = ""
     tolerance: float = 1e-3

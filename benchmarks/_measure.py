@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks._case import Case, Run, UnavailableError, difference
+from benchmarks._memory import accelerator_peak, torch_allocated
 
 
 def measure(
@@ -21,6 +22,7 @@ def measure(
     *,
     repeats: int = 7,
     least_seconds: float = 0.05,
+    memory: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Time the sides of a case against each other.
@@ -29,6 +31,7 @@ def measure(
         case: the work.
         wanted: sides to compare ours with; those that are not installed are noted and left out.
         repeats: rounds.
+        memory: take the peaks on the accelerator too.
         least_seconds: a side faster than this is called several times a round.
         say: where progress goes.
 
@@ -41,20 +44,27 @@ def measure(
     """
     ours = next(iter(case.sides))
     runs: dict[str, Run] = {}
-    missing = {}
+    missing, held = {}, {}
     for side, make in case.sides.items():
         if side != ours and side not in wanted:
             continue
+        before = torch_allocated()
         try:
             runs[side] = make()
+            _timed(runs[side], 1)
+            held[side] = torch_allocated() - before
         except UnavailableError as error:
+            runs.pop(side, None)
             missing[side] = str(error)
-    inner = {}
-    for side, run in runs.items():
-        run.call()
-        start = time.perf_counter()
-        run.call()
-        inner[side] = max(1, int(least_seconds / max(time.perf_counter() - start, 1e-7)))
+        except Exception as error:
+            if side == ours:
+                raise
+            runs.pop(side, None)  # a peer that fails here must not take the others with it
+            missing[side] = f"{type(error).__name__}: {str(error)[:200]}"
+            say(f"{case.name}: {side} failed: {missing[side]}")
+    inner = {
+        side: max(1, int(least_seconds / max(_timed(run, 1), 1e-7))) for side, run in runs.items()
+    }
     differences = {}
     if runs[ours].result is not None:
         reference = runs[ours].result()
@@ -73,10 +83,7 @@ def measure(
     try:
         for _ in range(repeats):
             for side in order:
-                start = time.perf_counter()
-                for _ in range(inner[side]):
-                    runs[side].call()
-                seconds[side].append((time.perf_counter() - start) / inner[side])
+                seconds[side].append(_timed(runs[side], inner[side]))
             order.reverse()
     finally:
         gc.enable()
@@ -84,12 +91,17 @@ def measure(
     for name in ("flops", "items", "unit"):
         if getattr(case, name):
             entry[name] = getattr(case, name)
+    if case.flops:
+        entry["precision"] = case.precision
     entry["sides"] = {side: summary(values) for side, values in seconds.items()}
     entry["ratios"] = {
         side: summary([t / o for t, o in zip(values, seconds[ours], strict=True)])
         for side, values in seconds.items()
         if side != ours
     }
+    if memory:
+        peaks = {side: accelerator_peak(run, held[side]) for side, run in runs.items()}
+        entry["memory"] = {side: peak for side, peak in peaks.items() if peak}
     if differences:
         entry["differences"] = differences
     if missing:
@@ -100,6 +112,15 @@ def measure(
     )
     say(f"{case.name}: {shown or 'no peer'}; ours {_time(entry['sides'][ours]['median'])}")
     return entry
+
+
+def _timed(run: Run, calls: int) -> float:
+    """Seconds of a call."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        run.call()
+    run.finish()
+    return (time.perf_counter() - start) / calls
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:

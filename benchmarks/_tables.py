@@ -93,7 +93,7 @@ def _cases(record: dict[str, Any]) -> str:
         row += [_seconds(case["sides"].get(s)) for s in [case["ours"], *peers]]
         if peak:
             rate = case.get("flops", 0) / case["sides"][case["ours"]]["median"]
-            row.append(f"{rate / peak:.0%}" if rate else "")
+            row.append(f"{rate / peak[case['precision']]:.0%}" if rate else "")
         if memory:
             peaks = case.get("memory", {})
             own = peaks.get(case["ours"])

@@ -61,13 +61,13 @@ def memory_format(torch: Any, ndim: int) -> Any:
 
 def to_channels_last(tensor: Any) -> np.ndarray:
     """A torch tensor `(batch, channels, *spatial)` back to channels last, as NumPy."""
-    array = tensor.detach().cpu().numpy()
+    array = tensor.detach().float().cpu().numpy()
     return np.moveaxis(array, 1, -1)
 
 
 def to_kernel(tensor: Any, *, transposed: bool = False) -> np.ndarray:
     """Torch's kernel back to `(*window, in, out)`."""
-    array = np.moveaxis(tensor.detach().cpu().numpy(), (0, 1), (-2, -1))
+    array = np.moveaxis(tensor.detach().float().cpu().numpy(), (0, 1), (-2, -1))
     if transposed:
         return np.flip(array, tuple(range(array.ndim - 2)))
     return array.swapaxes(-1, -2)
@@ -77,10 +77,4 @@ def timed(torch: Any, call: Callable[[], Any], result: Callable[[], Any] | None 
     """A run that waits for the device."""
     if device(torch) == "cpu":
         return Run(call, result)
-
-    def waiting() -> Any:
-        value = call()
-        torch.cuda.synchronize()
-        return value
-
-    return Run(waiting, result)
+    return Run(call, result, torch.cuda.synchronize)

@@ -11,7 +11,8 @@ import optax
 
 import jaxmed as jm
 from benchmarks._case import Case, Options, Run
-from benchmarks._jax import normal
+from benchmarks._jax import normal, program_bytes, waiting
+from benchmarks._memory import mark
 
 _MEMBERS = 5
 
@@ -64,14 +65,16 @@ def _case(name: str, module: Any, loss: Callable, batch: dict[str, np.ndarray]) 
 
 
 def _steps(learner: Any, batch: dict[str, np.ndarray], states: int) -> Run:
+    make = jax.jit(learner.init).lower(jax.random.key(0), batch).compile()
+    state = jax.eval_shape(learner.init, jax.random.key(0), batch)
+    step = jax.jit(learner.step, donate_argnums=0).lower(state, batch).compile()
+    mark()
     batch = jax.device_put(batch)
-    make = jax.jit(learner.init)
     held = [make(jax.random.key(i), batch) for i in range(states)]
-    step = jax.jit(learner.step, donate_argnums=0).lower(held[0], batch).compile()
 
-    def call() -> None:
+    def call() -> Any:
         for i in range(states):
             held[i], _ = step(held[i], batch)
-        jax.block_until_ready(held)
+        return held
 
-    return Run(call)
+    return waiting(call, memory=program_bytes(step) if states == 1 else None)

@@ -1,7 +1,8 @@
 """One training step of ResNet-18 at 28x28 and of a 3D U-Net, against the same in torch and MONAI.
 
 Both sides begin with equal weights, and their losses over three steps must agree before anything is
-timed. On a GPU both compute in bfloat16, torch compiled and channels-last.
+timed. On a GPU both compute in bfloat16, torch channels-last, as it is, compiled (``-compiled``),
+and compiled into CUDA graphs (``-graphs``).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import optax
 
 import jaxmed as jm
 from benchmarks import _peers, _torch
-from benchmarks._case import Case, Options, Run, UnavailableError
-from benchmarks._jax import normal
+from benchmarks._case import Case, Options, Run
+from benchmarks._jax import flops_of, normal, program_bytes, waiting
 from benchmarks._memory import mark
 
 _RATE, _MOMENTUM = 1e-2, 0.9
@@ -45,7 +46,7 @@ def _resnet(options: Options) -> Case:
         "label": (np.arange(batch) % 2).astype(np.int32),
     }
 
-    def peer(*, compiled: bool = False) -> Run:
+    def peer(*, compiled: str = "") -> Run:
         torch = _torch.torch_module(options.threads)
         variables = _init(network, data)[0]
         model = _peers.torch_resnet(torch, network, 3, variables)
@@ -55,9 +56,17 @@ def _resnet(options: Options) -> Case:
     sides = {
         **_ours(network, jm.losses.cross_entropy, data, "label"),
         "torch": peer,
-        "torch-compiled": lambda: peer(compiled=True),
+        "torch-compiled": lambda: peer(compiled="default"),
     }
-    return Case(f"ResNet-18, {size}x{size}, batch {batch}", sides, tolerance=_tolerance())
+    if _on_accelerator():
+        sides["torch-graphs"] = lambda: peer(compiled="reduce-overhead")
+    return Case(
+        f"ResNet-18, {size}x{size}, batch {batch}",
+        sides,
+        tolerance=_tolerance(),
+        flops=_flops(network, jm.losses.cross_entropy, data, "label"),
+        precision=_precision(),
+    )
 
 
 def _unet(options: Options) -> Case:
@@ -67,7 +76,7 @@ def _unet(options: Options) -> Case:
     mask = np.digitize(normal(1, batch, *size), [-0.5, 0.5]).astype(np.int32)
     data = {"image": normal(0, batch, *size, 1), "mask": mask}
 
-    def peer(*, channels_last: bool = False, compiled: bool = False) -> Run:
+    def peer(*, channels_last: bool = False, compiled: str = "") -> Run:
         torch = _torch.torch_module(options.threads)
         model = _peers.monai_unet(torch, network, 1, _init(network, data)[0])
         from monai.losses import DiceCELoss  # loaded with the network, before memory is marked
@@ -92,18 +101,40 @@ def _unet(options: Options) -> Case:
         "monai": peer,
         "monai-channels-last": lambda: peer(channels_last=True),
     }
-    if jax.default_backend() != "cpu":
-        sides["monai-compiled"] = lambda: peer(channels_last=True, compiled=True)
+    if _on_accelerator():
+        sides["monai-compiled"] = lambda: peer(channels_last=True, compiled="default")
+        sides["monai-graphs"] = lambda: peer(channels_last=True, compiled="reduce-overhead")
     name = "x".join(map(str, size))
-    return Case(f"U-Net 3D, {name}, batch {batch}", sides, tolerance=_tolerance())
+    return Case(
+        f"U-Net 3D, {name}, batch {batch}",
+        sides,
+        tolerance=_tolerance(),
+        flops=_flops(network, jm.losses.dice_ce, data, "mask"),
+        precision=_precision(),
+    )
+
+
+def _on_accelerator() -> bool:
+    return jax.default_backend() != "cpu"
+
+
+def _precision() -> str:
+    return "bfloat16" if _on_accelerator() else "float32"
 
 
 def _dtype() -> Any:
-    return None if jax.default_backend() == "cpu" else jnp.bfloat16
+    return jnp.bfloat16 if _on_accelerator() else None
 
 
 def _tolerance() -> float:
-    return 5e-3 if jax.default_backend() == "cpu" else 5e-2
+    return 5e-2 if _on_accelerator() else 5e-3
+
+
+def _flops(network: Any, loss: Callable, data: dict[str, np.ndarray], target: str) -> float:
+    """Of one step, as our own operations count them."""
+    learner = _learner(network, loss, target)
+    state = jax.eval_shape(learner.init, jax.random.key(0), data)
+    return flops_of(learner.step, state, data)
 
 
 def _init(network: Any, data: dict[str, np.ndarray]) -> tuple[Any, Any]:
@@ -123,30 +154,37 @@ def _ours(
 def _jax_steps(
     network: Any, loss: Callable, data: dict[str, np.ndarray], target: str, form: str
 ) -> Run:
-    learner = jm.learner(
+    learner = _learner(network, loss, target)
+    make = jax.jit(learner.init).lower(jax.random.key(0), data).compile()
+    weights = jax.jit(jm.from_linen(network).init).lower(jax.random.key(0), data["image"]).compile()
+    state = jax.eval_shape(learner.init, jax.random.key(0), data)
+    with jm.ops.config(conv=form):
+        step = jax.jit(learner.step, donate_argnums=0).lower(state, data).compile()
+    mark()
+    batch = jax.device_put(data)
+    state = make(jax.random.key(0), batch)
+    params, extra = weights(jax.random.key(0), batch["image"])  # the peer's initial weights
+    state = state._replace(
+        params={**state.params, "net": params}, state={**state.state, "net": extra}
+    )
+    held = [state]
+    losses: list[float] = []
+
+    def call() -> Any:
+        held[0], metrics = step(held[0], batch)
+        if len(losses) < _CHECKED_STEPS:
+            losses.append(float(metrics["loss"]))
+        return held[0]
+
+    return waiting(call, lambda: _first(losses, call), memory=program_bytes(step))
+
+
+def _learner(network: Any, loss: Callable, target: str) -> Any:
+    return jm.learner(
         jm.from_linen(network),
         jm.supervised(loss, target=target),
         optax.sgd(_RATE, momentum=_MOMENTUM),
     )
-    mark()
-    with jm.ops.config(conv=form):
-        batch = jax.device_put(data)
-        state = jax.jit(learner.init)(jax.random.key(0), batch)
-        params, extra = _init(network, data)  # the peer's initial weights
-        state = state._replace(
-            params={**state.params, "net": params}, state={**state.state, "net": extra}
-        )
-        step = jax.jit(learner.step, donate_argnums=0).lower(state, batch).compile()
-    held = [state]
-    losses: list[float] = []
-
-    def call() -> None:
-        held[0], metrics = step(held[0], batch)
-        jax.block_until_ready(held[0])
-        if len(losses) < _CHECKED_STEPS:
-            losses.append(float(metrics["loss"]))
-
-    return Run(call, lambda: _first(losses, call))
 
 
 def _torch_steps(
@@ -157,7 +195,7 @@ def _torch_steps(
     target: str,
     *,
     channels_last: bool = True,
-    compiled: bool = False,
+    compiled: str = "",
 ) -> Run:
     images = _torch.images(torch, data["image"])
     model = model.to(_torch.device(torch)).train()
@@ -166,15 +204,13 @@ def _torch_steps(
     else:
         images = images.contiguous()
     truth = torch.from_numpy(data[target]).long().to(_torch.device(torch))
-    optimizer = torch.optim.SGD(model.parameters(), lr=_RATE, momentum=_MOMENTUM)
+    on_gpu = _torch.device(torch) == "cuda"
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=_RATE, momentum=_MOMENTUM, fused=on_gpu or None
+    )
     forward = model
     if compiled:
-        try:
-            forward = torch.compile(model)
-            forward(images)
-        except Exception as error:  # no compiler on this machine, say
-            raise UnavailableError(f"torch.compile: {type(error).__name__}") from error
-    on_gpu = _torch.device(torch) == "cuda"
+        forward = torch.compile(model, mode=compiled)
     losses: list[float] = []
 
     def call() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -65,8 +67,8 @@ def test_a_page_is_rendered_between_markers_and_rendering_is_stable():
     with pytest.raises(ValueError, match="unknown table 'pie': cases, summary, machine"):
         _tables.render_page(text.replace("summary", "pie"), lambda name: _record())
     record = _record()
-    record["environment"]["peak_flops"] = 2e9
-    record["cases"][0]["flops"] = 1e6
+    record["environment"]["peak_flops"] = {"float32": 2e9}
+    record["cases"][0] |= {"flops": 1e6, "precision": "float32"}
     page = _tables.render_page(text, lambda name: record)
     assert "| share of peak |" in page
     assert "| 5 ms |  | 25% | 1.50 |" in page
@@ -117,7 +119,7 @@ def test_sides_take_turns_and_ratios_are_of_rounds(monkeypatch):
     monkeypatch.setattr("benchmarks._measure.time.perf_counter", lambda: float(next(clock)))
     case = _case(Run(lambda: turns.append("o")), Run(lambda: turns.append("p")))
     entry = measure(case, ["peer"], repeats=3, least_seconds=0.0, say=lambda line: None)
-    assert turns == ["o", "o", "p", "p", "o", "p", "p", "o", "o", "p"]
+    assert turns == ["o", "p", "o", "p", "o", "p", "p", "o", "o", "p"]
     assert entry["sides"]["ours"]["median"] == 0.5
     assert entry["ratios"]["peer"]["values"] == [1.0, 1.0, 1.0]
     assert "other" not in entry["sides"]
@@ -143,6 +145,49 @@ def test_a_peer_that_is_not_installed_is_noted():
     entry = measure(case, ["peer"], repeats=1, least_seconds=0.0, say=lambda line: None)
     assert entry["missing"] == {"peer": "pip install peer"}
     assert entry["ratios"] == {}
+
+
+def test_a_peer_that_fails_does_not_take_the_others_with_it():
+    def broken():
+        raise RuntimeError("no compiler")
+
+    sides = {
+        "ours": lambda: Run(lambda: None),
+        "peer": broken,
+        "third": lambda: Run(lambda: None),
+    }
+    case = Case("c", sides)
+    entry = measure(case, ["peer", "third"], repeats=1, least_seconds=0.0, say=lambda line: None)
+    assert entry["missing"] == {"peer": "RuntimeError: no compiler"}
+    assert list(entry["ratios"]) == ["third"]
+    with pytest.raises(RuntimeError, match="no compiler"):
+        measure(Case("c", {"peer": broken}), [], repeats=1, say=lambda line: None)
+
+
+def test_a_run_that_waits_is_waited_for_once_a_round():
+    turns = []
+    run = Run(lambda: turns.append("call"), wait=lambda: turns.append("wait"))
+    measure(Case("c", {"ours": lambda: run}), [], repeats=2, least_seconds=0.0, say=lambda _: None)
+    assert turns == ["call", "wait"] * 4
+
+
+def test_work_is_counted_in_convolutions_products_and_loops():
+    from benchmarks._jax import flops_of
+    from jaxmed import ops
+
+    x, k = jnp.ones((2, 4, 4, 3)), jnp.ones((3, 3, 3, 5))
+    one = 2 * 2 * 4 * 4 * 9 * 3 * 5
+
+    def loss(k, x=x):
+        return ops.conv(x, k, bias=jnp.ones(5)).sum()
+
+    assert flops_of(loss, k) == one
+    assert flops_of(jax.grad(lambda k: (ops.conv(x, k) ** 2).sum()), k) == 2 * one
+    loop = lambda k: jax.lax.scan(lambda c, _: (c, loss(k)), 0.0, length=7)  # noqa: E731
+    assert flops_of(jax.jit(loop), k) == 7 * one
+    assert flops_of(lambda a: a @ a, jnp.ones((8, 8))) == 2 * 8**3
+    stacked = jax.vmap(lambda k: ops.conv(x, k))
+    assert flops_of(stacked, jnp.stack([k, k, k])) == 3 * one
 
 
 def test_the_command_writes_a_record_and_refuses_unknown_peers(tmp_path, capsys):

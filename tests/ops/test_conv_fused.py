@@ -1,4 +1,4 @@
-"""Bias and activation with the convolution in one pass: equal to lax and `jax.nn`, derivatives too."""
+"""Bias and activation in the convolution's pass: as in lax and `jax.nn`, in every derivative."""
 
 from __future__ import annotations
 
