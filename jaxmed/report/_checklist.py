@@ -257,7 +257,9 @@ def _where(r: Results) -> str:
 def _seeds(r: Results) -> str:
     many = r.config.get("seeds")
     told = f"seed {r.seed}" if r.seed is not None else ""
-    if many:
+    if isinstance(many, int):
+        told = f"{many} seeds" + (f" from {r.seed} on" if r.seed is not None else "")
+    elif many:
         told = f"seeds {', '.join(map(str, many))}"
     return told and f"{told}; bootstraps are seeded too"
 
