@@ -207,9 +207,10 @@ def _models(results: Results) -> list[dict[str, Any]]:
         y = np.asarray(held.labels)
         scores = {name: np.asarray(s.scores)[:, 1] for name, s in found.scores.items()}
         if 0 < y.sum() < len(y):
+            measured = [found.models[name].get("auc") for name in scores]
             areas = [
-                f"{e.value:.3f} ({e.lower:.3f} to {e.upper:.3f})"
-                for e in (found.models[name]["auc"] for name in scores)
+                f"{e.value:.3f} ({e.lower:.3f} to {e.upper:.3f})" if e is not None else ""
+                for e in measured
             ]
             figures.append(
                 _exhibit(
