@@ -12,7 +12,7 @@ import optax
 from jaxmed.core import Array, Objective, stream, weighted_mean
 from jaxmed.paradigms._added import added
 from jaxmed.paradigms._consistency import per_example
-from jaxmed.paradigms._momentum import check_decay
+from jaxmed.paradigms._momentum import check_decay, young
 from jaxmed.paradigms._supervised import named
 from jaxmed.paradigms._views import View, apart, counts, same_geometry, seen, together
 
@@ -55,7 +55,8 @@ def pseudo_label(
         flexible: whether each class has its own threshold, which starts at 0.
         align: the share of each class among the unlabelled examples (voxels, for a segmenter), to
             which the mean prediction is drawn.
-        decay: of the moving averages that ``flexible`` and ``align`` keep, in [0, 1).
+        decay: of the moving averages that ``flexible`` and ``align`` keep, in [0, 1); at first
+            ``(step + 1) / (step + 10)``, that they forget their start.
         temperature: divides the weak view's logits; below 1 it sharpens them.
         weight: of this term.
         output: the endpoint, logits over classes on the last axis.
@@ -92,7 +93,8 @@ def pseudo_label(
         if align is not None and shape[-1:] != share.shape:
             raise ValueError(f"align has {len(share)} classes, {output!r} has the shape {shape}")
         own = {"learned": jnp.zeros(shape[-1:])} if flexible else {}
-        return {}, {**own, **({"predicted": jnp.asarray(share)} if align is not None else {})}
+        own |= {"predicted": jnp.asarray(share)} if align is not None else {}
+        return {}, own | ({"step": jnp.zeros((), jnp.int32)} if own else {})
 
     def loss(network, params, state, batch, key):
         key = stream(key, "pseudo_label")
@@ -113,8 +115,9 @@ def pseudo_label(
         taught, learning = apart(logits, 2)
         target = jax.nn.softmax(jax.lax.stop_gradient(taught) / temperature, axis=-1)
         own = dict(state["obj"])
+        keep = young(decay, own["step"]) if own else 0.0
         if align is not None:
-            own["predicted"] = _moving(own["predicted"], target, count, decay)
+            own["predicted"] = _moving(own["predicted"], target, count, keep)
             target = target * (share / jnp.maximum(own["predicted"], 1e-6))
             target = target / target.sum(-1, keepdims=True)
         guess, sure = target.argmax(-1), target.max(-1)
@@ -124,7 +127,7 @@ def pseudo_label(
             beta = learned / jnp.maximum(learned.max(), 1 - learned.sum())
             needed = (threshold * beta / (2 - beta))[guess]
             reached = jax.nn.one_hot(guess, target.shape[-1]) * (sure >= threshold)[..., None]
-            own["learned"] = _moving(learned, reached, count, decay)
+            own["learned"] = _moving(learned, reached, count, keep)
         confident = (sure >= needed).astype(jnp.float32)
         distance = confident * optax.softmax_cross_entropy_with_integer_labels(learning, guess)
         pseudo = weighted_mean(per_example(distance), count)
@@ -132,10 +135,14 @@ def pseudo_label(
         metrics = {"pseudo_loss": pseudo, "pseudo_used": used}
         return weight * pseudo, ({"net": net, "obj": own}, metrics)
 
-    return added(objective, Objective(init, loss, lambda params, state: state))
+    def after(params, state):
+        own = state["obj"]
+        return {**state, "obj": {**own, "step": own["step"] + 1}} if own else state
+
+    return added(objective, Objective(init, loss, after))
 
 
-def _moving(old: Array, values: Array, count: Array | None, decay: float) -> Array:
+def _moving(old: Array, values: Array, count: Array | None, decay: float | Array) -> Array:
     """The moving average of ``values (batch, ..., classes)``; as it was if no example counts."""
     values = values.reshape(values.shape[0], -1, values.shape[-1]).mean(1)
     if count is None:

@@ -28,8 +28,28 @@ LEARNERS = {
 
 CLASSIFY = TASKS["classification"].objective
 
+# By default: one of each kind. A check compiles half a dozen programs; `-m slow` has the others.
+BRIEF = (
+    "supervised",
+    "weighted",
+    "augmented",
+    "mixup",
+    "mean_teacher",
+    "flexible pseudo_label",
+    "cross_pseudo",
+    "masked_autoencoder",
+    "rotation",
+    "simclr",
+    "moco",
+    "vicreg",
+)
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+
+def brief(names, chosen=BRIEF) -> list:
+    return [pytest.param(n, marks=() if n in chosen else pytest.mark.slow) for n in names]
+
+
+@pytest.mark.parametrize("name", brief(OBJECTIVES))
 def test_objectives_keep_the_laws_on_networks_with_dropout(name):
     row = OBJECTIVES[name]
     network, objective = row.build(row.tasks[0], "dropout")
@@ -130,16 +150,12 @@ class TinyNNX(nnx.Module):
         return {"features": features, "pyramid": (x,), "logits": self.head(features)}
 
 
-BRIEF = ("weighted", "pseudo_label", "byol")
-
-
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in BRIEF else pytest.mark.slow)
-        for name, row in OBJECTIVES.items()
-        if row.trunk is None and row.network is Row().network and "2D" in row.spatial
-    ],
+    brief(
+        [n for n, r in OBJECTIVES.items() if r.trunk is None and r.network is Row().network],
+        chosen=("mean_teacher", "simclr"),
+    ),
 )
 def test_objectives_keep_the_laws_on_nnx_networks(name):
     row = OBJECTIVES[name]

@@ -1,7 +1,7 @@
 """The conformance matrix: every paradigm on every task, rank and normalisation, and in pairs.
 
-By default each paradigm is tried in three cells which together meet each of its tasks, both ranks
-and each normalisation; over all paradigms every pair of those meets too. `-m slow` has the rest.
+By default each paradigm is tried in two cells, in both ranks, and over all paradigms every pair of
+task, rank and normalisation meets; `-m slow` has the rest.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ import jaxmed as jm
 
 def cells(name: str) -> tuple[list[tuple], list[tuple]]:
     """The cells of a paradigm (task, rank, norm): those of the default tier, and all others."""
-    row, shift = ROWS[name], sorted(ROWS).index(name)
+    row, k = ROWS[name], sorted(ROWS).index(name)
     turn = lambda options, i: options[i % len(options)]  # noqa: E731
-    count = max(len(row.tasks), len(row.spatial), len(row.norms))
     first = [
-        (turn(row.tasks, i), turn(row.spatial, i + shift), turn(row.norms, i + shift // 2))
-        for i in range(count)
+        (turn(row.tasks, k + i), turn(row.spatial, k // 2 + i), turn(row.norms, k + k // 3 + i))
+        for i in range(2)
     ]
-    every = itertools.product(row.tasks, row.spatial, row.norms)
-    return first, [cell for cell in every if cell not in first]
+    every = list(itertools.product(row.tasks, row.spatial, row.norms))
+    return [cell for cell in every if cell in first], [cell for cell in every if cell not in first]
 
 
 def params(which: int) -> list:
@@ -72,10 +71,10 @@ def test_a_paradigm_trains_in_every_cell(name, task, rank, norm):
 def test_the_default_cells_meet_every_pair():
     met = {name: cells(name)[0] for name in ROWS}
     for name, row in ROWS.items():
-        tasks, ranks, norms = map(set, zip(*met[name], strict=True))
-        assert (tasks, ranks, norms) == (set(row.tasks), set(row.spatial), set(row.norms)), name
-    together = {pair for cell in itertools.chain(*met.values())
-                for pair in itertools.combinations(cell, 2)}  # fmt: skip
+        assert {rank for _, rank, _ in met[name]} == set(row.spatial), name
+    together = {
+        pair for cell in itertools.chain(*met.values()) for pair in itertools.combinations(cell, 2)
+    }
     for one, other in itertools.combinations((TASKS, SPATIAL, NORMS), 2):
         assert set(itertools.product(one, other)) <= together
 

@@ -45,7 +45,7 @@ def test_flexible_thresholds_by_hand():
     params, state = begin(objective, plain(), BATCH)
     np.testing.assert_array_equal(state["obj"]["learned"], 0)
     learned = np.array([0.5, 0.1, 0.0], np.float32)
-    state["obj"]["learned"] = jnp.asarray(learned)
+    state["obj"] |= {"learned": jnp.asarray(learned), "step": jnp.int32(90)}
     value, after, metrics = evaluate(objective, plain(), BATCH, params=params, state=state)
     p = softmax(LOGITS)
     beta = learned / max(0.5, 1 - 0.6)
@@ -69,8 +69,11 @@ def test_distribution_alignment_by_hand():
     )
     value, after, metrics = evaluate(objective, plain(), BATCH)
     p = softmax(LOGITS)
-    predicted = 0.9 * share + 0.1 * np.array([average(p[:, c]) for c in range(3)])
+    # Of a young average: (0 + 1) / (0 + 10) of what it was.
+    predicted = 0.1 * share + 0.9 * np.array([average(p[:, c]) for c in range(3)])
     np.testing.assert_allclose(after["obj"]["predicted"], predicted, rtol=1e-5)
+    params, _ = begin(objective, plain(), BATCH)
+    assert int(objective.after(params, after)["obj"]["step"]) == 1
     q = p * share / predicted
     q = q / q.sum(1, keepdims=True)
     used = q.max(1) >= 0.5

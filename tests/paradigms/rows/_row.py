@@ -49,8 +49,9 @@ class Row(NamedTuple):
         stacks: whether it makes an objective of the *task's objective*, so that it may be put on
             any other that does (``task._replace(objective=...)``).
         padded: whether padding rows count for nothing; not where a head of its own has BatchNorm.
-        across: whether an example's loss looks at others (contrast, queues, centres): such are
-            tried on eight devices by default, the others by `-m slow`.
+        across: whether it is tried on eight devices by default: one of each way in which an
+            example's loss looks at others (contrast, queue, moments, partners). The others are by
+            `-m slow`.
     """
 
     objective: Callable[[Task], Objective] = lambda task: task.objective

@@ -57,20 +57,15 @@ ROWS = {
         lambda: paradigms.supervised_contrast(
             noisy, projector=PLAIN, known=lambda label: label < CLASSES - 1
         ),
-        across=True,
     ),
     "dense_contrast": alone(
         lambda: paradigms.dense_contrast(noisy, samples=5, projector=PLAIN),
     ),
     "moco": alone(lambda: paradigms.moco(noisy, queue=20, projector=PLAIN), across=True),
-    "byol": alone(
-        lambda: paradigms.byol(noisy, projector=BATCH, predictor=BATCH), across=True, padded=False
-    ),
-    "simsiam": alone(
-        lambda: paradigms.simsiam(noisy, projector=PLAIN, predictor=PLAIN), across=True
-    ),
+    "byol": alone(lambda: paradigms.byol(noisy, projector=BATCH, predictor=BATCH), padded=False),
+    "simsiam": alone(lambda: paradigms.simsiam(noisy, projector=PLAIN, predictor=PLAIN)),
     "vicreg": alone(lambda: paradigms.vicreg(noisy, projector=PLAIN), across=True),
-    "barlow_twins": alone(lambda: paradigms.barlow_twins(noisy, projector=PLAIN), across=True),
+    "barlow_twins": alone(lambda: paradigms.barlow_twins(noisy, projector=PLAIN)),
     "dino": alone(
         lambda: paradigms.dino(
             noisy,
@@ -78,6 +73,5 @@ ROWS = {
             crops=2,
             head=paradigms.PrototypeHead(7, hidden=(8,), bottleneck=5),
         ),
-        across=True,
     ),
 }

@@ -55,6 +55,5 @@ ROWS = {
             noisy, ramp_steps=10, target="mask" if task.dense else "label"
         ),
         tasks=CLASSES_ONLY,
-        across=True,
     ),
 }

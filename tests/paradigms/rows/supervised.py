@@ -17,7 +17,7 @@ ROWS = {
     ),
     "augmented": Row(lambda task: jm.augmented(task.objective, noisy), stacks=True),
     "mixup": Row(lambda task: jm.mixup(task.objective), stacks=True, across=True),
-    "cutmix": Row(lambda task: jm.paradigms.cutmix(task.objective), stacks=True, across=True),
+    "cutmix": Row(lambda task: jm.paradigms.cutmix(task.objective), stacks=True),
     "ensemble": Row(learner=lambda one: jm.ensemble(one, 2, strategy="unroll")),
     "alternate": Row(
         learner=lambda one: jm.alternate({"a": one, "b": one}, predicts="a", repeats={"a": 2})
