@@ -3,13 +3,15 @@
 `k_fold`, `repeated`, `monte_carlo`, `leave_one_out`, `leave_one_site_out` and `nested` part the
 cases of a study, by patient and in strata. `open_test` keeps a ledger of each look at a test set.
 `episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
-`linear_probe` and `knn_probe` measure frozen features.
+`linear_probe` and `knn_probe` measure frozen features. `pseudo_label_rounds` trains on its own
+surest predictions, round by round.
 """
 
 from jaxmed.protocols._episode_batches import EpisodeBatches, episode_batches
 from jaxmed.protocols._episodes import Episode, episode
 from jaxmed.protocols._ledger import Opening, Openings, open_test
 from jaxmed.protocols._probe import LinearProbe, knn_probe, linear_probe
+from jaxmed.protocols._pseudo_label_rounds import Round, pseudo_label_rounds
 from jaxmed.protocols._splits import (
     Split,
     k_fold,
@@ -27,6 +29,7 @@ __all__ = [
     "LinearProbe",
     "Opening",
     "Openings",
+    "Round",
     "Split",
     "episode",
     "episode_batches",
@@ -38,6 +41,7 @@ __all__ = [
     "monte_carlo",
     "nested",
     "open_test",
+    "pseudo_label_rounds",
     "repeated",
     "with_inner",
 ]
