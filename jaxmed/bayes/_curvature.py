@@ -1,0 +1,243 @@
+"""Generalised Gauss-Newton curvature of a network's likelihood: full, Kronecker, diagonal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmed.bayes._likelihood import Likelihood
+from jaxmed.bayes._model import place
+from jaxmed.core import Array, Batch, Network, PyTree
+
+
+_PROBES = 8  # Random mixtures of a map's rows, an example.
+
+
+class Block(NamedTuple):
+    """Curvature of some parameters in a basis where it is diagonal.
+
+    ``values``, without the prior; ``basis``: ``()`` the parameters' own (diagonal), one matrix
+    (full), or two (Kronecker: of rows and columns of the kernel as a matrix).
+    """
+
+    values: Array
+    basis: tuple[Array, ...]
+    paths: tuple[str, ...]
+
+
+def curvature(
+    network: Network,
+    params: PyTree,
+    state: PyTree,
+    batches: Iterable[Batch],
+    likelihood: Likelihood,
+    leaves: Mapping[str, Any],
+    structure: str,
+) -> tuple[list[Block], float, int]:
+    """Curvature blocks, log likelihood, and number of examples, summed over batches."""
+    batches = list(batches)
+    if not batches:
+        raise ValueError("there are no examples to compute the curvature from")
+    example = jnp.asarray(batches[0][likelihood.inputs])[0]
+    accumulate, blocks = _STRUCTURES[structure](
+        network, params, state, likelihood, leaves, example
+    )
+    accumulate = jax.jit(accumulate)
+    total = jax.jit(lambda params, batch: likelihood.total(network, params, state, batch))
+    sums, log_likelihood, examples = None, 0.0, 0
+    for batch in batches:
+        rows = len(batch[likelihood.inputs])
+        weight = np.asarray(batch.get("weight", np.ones(rows)))
+        # A single example a time goes through the network: padding is cut off before.
+        kept = np.flatnonzero(weight > 0)
+        part = {
+            name: jnp.asarray(np.asarray(batch[name])[kept])
+            for name in (likelihood.inputs, likelihood.target)
+        }
+        found = accumulate(leaves, part)
+        sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
+        log_likelihood += float(total(params, part))
+        examples += len(kept)
+    if sums is None or not examples:
+        raise ValueError("there are no examples to compute the curvature from")
+    if not math.isfinite(log_likelihood):
+        raise ValueError(f"the log likelihood at the parameters given is {log_likelihood}")
+    return blocks(sums, examples), log_likelihood, examples
+
+
+def example_rows(
+    network: Network, params: PyTree, state: PyTree, likelihood: Likelihood
+) -> Callable:
+    """``(leaves, input, key) -> S^T J`` of one example: gradient trees, stacked.
+
+    Of a map with many voxels, random signs mix the rows into a few whose outer products have the
+    same mean.
+    """
+
+    def rows(leaves, x, key):
+        def outputs_of(leaves):
+            endpoints = network.apply(place(params, leaves), state, x[None])[0]
+            return endpoints[likelihood.output][0]
+
+        outputs, pull = jax.vjp(outputs_of, leaves)
+        s = likelihood.factor(outputs)
+        s = jnp.moveaxis(s.reshape(-1, *s.shape[-2:]), -1, 1)  # (positions, k, classes)
+        positions, k, _ = s.shape
+        if positions == 1:
+            cotangents = s[0][:, None]
+        else:
+            signs = jax.random.rademacher(key, (_PROBES, positions, k), s.dtype)
+            cotangents = jnp.einsum("mpk,pkc->mpc", signs, s) / math.sqrt(_PROBES)
+        return jax.vmap(lambda c: pull(c.reshape(outputs.shape))[0])(cotangents)
+
+    return rows
+
+
+def _flat(tree: Mapping[str, Array]) -> Array:
+    """Stacked trees as a matrix, the leaves in the order of their names."""
+    parts = [leaf.reshape(leaf.shape[0], -1) for _, leaf in sorted(tree.items())]
+    return jnp.concatenate(parts, axis=-1)
+
+
+def _summed(one: Callable, inputs: Array) -> Any:
+    """Sum of ``one`` over examples, one at a time, so that memory holds one example's gradients."""
+    keys = jax.random.split(jax.random.key(0), len(inputs))
+    shape = jax.eval_shape(one, inputs[0], keys[0])
+    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
+
+    def add(total, example):
+        return jax.tree.map(jnp.add, total, one(*example)), None
+
+    return jax.lax.scan(add, zero, (inputs, keys))[0]
+
+
+def _full(network, params, state, likelihood, leaves, example):
+    del example
+    rows = example_rows(network, params, state, likelihood)
+    names = tuple(sorted(leaves))
+
+    def accumulate(leaves, batch):
+        def one(x, key):
+            r = _flat(rows(leaves, x, key))
+            return r.T @ r
+
+        return _summed(one, batch[likelihood.inputs])
+
+    def blocks(sums, examples):
+        del examples
+        values, basis = jnp.linalg.eigh(sums)
+        return [Block(jnp.maximum(values, 0), (basis,), names)]
+
+    return accumulate, blocks
+
+
+def _diagonal(network, params, state, likelihood, leaves, example):
+    del example
+    rows = example_rows(network, params, state, likelihood)
+
+    def accumulate(leaves, batch):
+        def one(x, key):
+            return {p: (g**2).sum(axis=0) for p, g in rows(leaves, x, key).items()}
+
+        return _summed(one, batch[likelihood.inputs])
+
+    def blocks(sums, examples):
+        del examples
+        return [Block(sums[p].reshape(-1), (), (p,)) for p in sorted(leaves)]
+
+    return accumulate, blocks
+
+
+def _kronecker(network, params, state, likelihood, leaves, example):
+    """K-FAC for dense layers; other kernels by the moments of their examples' gradients."""
+    rows = example_rows(network, params, state, likelihood)
+    kernels = {p for p, leaf in leaves.items() if np.ndim(leaf) >= 2}
+    seen = jax.eval_shape(
+        lambda v, x: _dense_inputs(network, place(params, v), state, x), leaves, example
+    )
+    dense = {
+        path
+        for path in kernels
+        if getattr(seen.get(path.rpartition("/")[0]), "shape", None) == leaves[path].shape[:-1]
+    }
+
+    def accumulate(leaves, batch):
+        def one(x, key):
+            seen = _dense_inputs(network, place(params, leaves), state, x)
+            found = {}
+            for path, g in rows(leaves, x, key).items():
+                if path not in kernels:
+                    v = g.reshape(g.shape[0], -1)
+                    found[path] = (v.T @ v,)
+                    continue
+                m = g.reshape(g.shape[0], -1, g.shape[-1])
+                if path in dense:
+                    # m is the outer product of the layer's input and its output's gradient.
+                    a = seen[path.rpartition("/")[0]]
+                    norm = jnp.maximum((a**2).sum(), 1e-30)
+                    delta = jnp.einsum("i,kij->kj", a, m) / norm
+                    found[path] = (jnp.outer(a, a), delta.T @ delta)
+                else:
+                    found[path] = (
+                        jnp.einsum("kij,klj->il", m, m), jnp.einsum("kij,kil->jl", m, m)
+                    )
+            return found
+
+        return _summed(one, batch[likelihood.inputs])
+
+    def blocks(sums, examples):
+        found = []
+        for path in sorted(leaves):
+            factors = sums[path]
+            if len(factors) == 1:
+                values, basis = jnp.linalg.eigh(factors[0])
+                found.append(Block(jnp.maximum(values, 0), (basis,), (path,)))
+                continue
+            a, b = factors
+            scale = examples if path in dense else jnp.maximum(jnp.trace(a), 1e-30)
+            (la, ua), (lb, ub) = jnp.linalg.eigh(a / scale), jnp.linalg.eigh(b)
+            values = jnp.maximum(la, 0)[:, None] * jnp.maximum(lb, 0)[None]
+            found.append(Block(values.reshape(-1), (ua, ub), (path,)))
+        return found
+
+    return accumulate, blocks
+
+
+def _dense_inputs(network: Network, params: PyTree, state: PyTree, x: Array) -> dict[str, Array]:
+    """What each Linen Dense layer that is used once, on one row, was given."""
+    seen: dict[str, Array] = {}
+    twice: set[str] = set()
+
+    def look(call, args, kwargs, context):
+        if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
+            path = "/".join(context.module.path)
+            if path in seen or args[0].size != args[0].shape[-1]:
+                twice.add(path)
+            seen[path] = args[0].reshape(-1)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(look):
+        network.apply(params, state, x[None])
+    return {path: a for path, a in seen.items() if path not in twice}
+
+
+_STRUCTURES = {"full": _full, "diag": _diagonal, "kron": _kronecker}
+
+
+def solve(block: Block, vector: Array, precision: Array | float, power: float) -> Array:
+    """``(curvature + precision)^power`` times a vector of the block's flat parameters."""
+    d = (block.values + precision) ** power
+    if not block.basis:
+        return d * vector
+    if len(block.basis) == 1:
+        u = block.basis[0]
+        return u @ (d * (u.T @ vector))
+    ua, ub = block.basis
+    m = vector.reshape(ua.shape[0], ub.shape[0])
+    return (ua @ (d.reshape(m.shape) * (ua.T @ m @ ub)) @ ub.T).reshape(-1)

@@ -1,0 +1,144 @@
+"""Likelihoods: what a network's outputs say about the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxmed.core import Array, Batch, Network, PyTree
+
+
+class Likelihood(NamedTuple):
+    """A distribution of targets given a network's outputs, and where in a batch these are.
+
+    Attributes:
+        name: ``categorical``, ``bernoulli`` or ``normal``.
+        distribution: ``(outputs) -> NumPyro distribution`` of the targets.
+        factor: ``(outputs) -> (*outputs.shape, k)``, a square root ``S`` of the curvature:
+            ``S S^T`` is minus the Hessian of the log likelihood in the outputs (Fisher information).
+        inputs: the batch's array the network is given.
+        target: the batch's array of targets.
+        output: the network's endpoint.
+    """
+
+    name: str
+    distribution: Callable[[Array], Any]
+    factor: Callable[[Array], Array]
+    inputs: str
+    target: str
+    output: str
+
+    def log_prob(self, outputs: Array, targets: Array) -> Array:
+        """Log likelihood of each example, ``(batch,)``, summed over voxels and outputs."""
+        law = self.distribution(outputs)
+        if self.name != "categorical":
+            targets = _aligned(targets, outputs)
+        elif targets.shape != outputs.shape[:-1]:
+            raise ValueError(
+                f"outputs {outputs.shape} need class numbers {outputs.shape[:-1]} as targets, "
+                f"not {targets.shape}"
+            )
+        values = law.log_prob(targets)
+        return values.reshape(values.shape[0], -1).sum(axis=1)
+
+    def outputs_of(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
+        """The endpoint for a batch, in evaluation."""
+        endpoints = network.apply(params, state, batch[self.inputs])[0]
+        if self.output not in endpoints:
+            raise KeyError(f"the network has no {self.output!r}; it has {sorted(endpoints)}")
+        return endpoints[self.output]
+
+    def total(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
+        """Log likelihood of a batch; rows of weight 0 do not count."""
+        values = self.log_prob(
+            self.outputs_of(network, params, state, batch), batch[self.target]
+        )
+        weight = batch.get("weight")
+        return values.sum() if weight is None else jnp.where(weight > 0, values * weight, 0).sum()
+
+
+def _aligned(targets: Array, outputs: Array) -> Array:
+    if targets.ndim == outputs.ndim - 1 and outputs.shape[-1] == 1:
+        targets = targets[..., None]
+    if targets.shape != outputs.shape:
+        raise ValueError(f"targets {targets.shape} do not fit the outputs {outputs.shape}")
+    return targets
+
+
+def categorical(
+    *, inputs: str = "image", target: str = "label", output: str = "logits"
+) -> Likelihood:
+    """Classes by softmax: one label an example, or one a voxel (``target="mask"``).
+
+    Args:
+        inputs: the batch's array the network is given.
+        target: the batch's class numbers.
+        output: the endpoint of logits, ``(..., classes)``.
+    """
+
+    def distribution(outputs):
+        from numpyro import distributions
+
+        return distributions.Categorical(logits=outputs)
+
+    def factor(outputs):
+        p = jax.nn.softmax(outputs, axis=-1)
+        root = jnp.sqrt(p)
+        return root[..., None, :] * (jnp.eye(p.shape[-1], dtype=p.dtype) - p[..., :, None])
+
+    return Likelihood("categorical", distribution, factor, inputs, target, output)
+
+
+def bernoulli(
+    *, inputs: str = "image", target: str = "label", output: str = "logits"
+) -> Likelihood:
+    """Yes or no by a logit each: two classes by one output, or several labels.
+
+    Args:
+        inputs: the batch's array the network is given.
+        target: 0/1, ``(batch,)`` for one output, or of the outputs' shape.
+        output: the endpoint of logits.
+    """
+
+    def distribution(outputs):
+        from numpyro import distributions
+
+        return distributions.Bernoulli(logits=outputs)
+
+    def factor(outputs):
+        p = jax.nn.sigmoid(outputs)
+        return jnp.sqrt(p * (1 - p))[..., None] * jnp.eye(outputs.shape[-1], dtype=outputs.dtype)
+
+    return Likelihood("bernoulli", distribution, factor, inputs, target, output)
+
+
+def normal(
+    scale: float, *, inputs: str = "image", target: str = "label", output: str = "logits"
+) -> Likelihood:
+    """Numbers with normal noise.
+
+    Args:
+        scale: standard deviation of the noise, in the target's unit.
+        inputs: the batch's array the network is given.
+        target: numbers, ``(batch,)`` for one output, or of the outputs' shape.
+        output: the endpoint of means.
+
+    Raises:
+        ValueError: if the scale is not positive.
+    """
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale!r}")
+
+    def distribution(outputs):
+        from numpyro import distributions
+
+        return distributions.Normal(outputs, scale)
+
+    def factor(outputs):
+        eye = jnp.eye(outputs.shape[-1], dtype=outputs.dtype) / scale
+        return jnp.broadcast_to(eye, (*outputs.shape, outputs.shape[-1]))
+
+    return Likelihood("normal", distribution, factor, inputs, target, output)

@@ -1,0 +1,244 @@
+"""The contract: what a posterior over a network's parameters is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmed.core import Array, Endpoints, Key, Network, PyTree, stream
+
+Draw = Callable[[PyTree, Key, Array], tuple[PyTree, PyTree]]
+"""``(content, key, i) -> (params, state)`` of the i-th sample."""
+
+
+class Posterior(NamedTuple):
+    """A posterior over a network's parameters: two functions.
+
+    Attributes:
+        sample: ``(key, n=None) -> params``, each leaf with a leading axis of ``n`` samples.
+        predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None) -> endpoints``, those
+            named, each with a leading axis of samples. One compiled program; ``chunk`` samples are
+            computed at a time, so memory does not grow with ``n`` beyond the answer itself.
+
+    The same key gives the same parameters to both, so that predictions on two images (both phases
+    of a heart) come from the same draws. ``n=None`` is the posterior's own number: all members of an
+    ensemble, 30 draws otherwise.
+
+    Every method of this room returns these two first, some with diagnostics behind them; whatever
+    takes a posterior takes any tuple or object with these two names, made here or not.
+    """
+
+    sample: Callable[..., PyTree]
+    predictive: Callable[..., Endpoints]
+
+
+def make_posterior(
+    network: Network,
+    content: PyTree,
+    draw: Draw,
+    *,
+    size: int | None = None,
+    default: int = 30,
+    predict: Callable[..., Endpoints] | None = None,
+) -> Posterior:
+    """Make a posterior of a function that draws one sample.
+
+    Args:
+        network: the network that samples are parameters of.
+        content: arrays that drawing needs (means, factors, members): kept on the device once.
+        draw: ``(content, key, i) -> (params, state)``, the i-th sample of the network's parameters
+            and its state. Traced.
+        size: how many samples there are, of a finite set; ``None`` for a distribution.
+        default: number of samples where none is asked for, of a distribution.
+        predict: ``(content, (params, state), inputs, key) -> endpoints``, where a sample's
+            prediction is not the network's in evaluation (dropout, a linearised network).
+
+    Returns:
+        The posterior. From a finite set, ``n`` below its size draws without replacement, ``n``
+        above with it.
+
+    Raises:
+        ValueError: if ``size`` or ``default`` is below 1.
+
+    >>> from jaxmed.core import from_functions
+    >>> net = from_functions(lambda key, x: {}, lambda params, x: params["w"] * x)
+    >>> members = {"w": jnp.array([1.0, 2.0])}
+    >>> two = make_posterior(net, members, lambda all, key, i: ({"w": all["w"][i]}, {}), size=2)
+    >>> two.predictive(jax.random.key(0), jnp.ones(1))["logits"].tolist()
+    [[1.0], [2.0]]
+    """
+    if (size is not None and size < 1) or default < 1:
+        raise ValueError(f"a posterior has at least one sample, not size={size}, {default=}")
+
+    def network_predict(content, drawn, inputs, key):
+        del content, key
+        params, state = drawn
+        return network.apply(params, state, inputs)[0]
+
+    predict = network_predict if predict is None else predict
+
+    def chosen(key: Key, n: int | None) -> Array:
+        n = (default if size is None else size) if n is None else int(n)
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        if size is None or n == size:
+            return jnp.arange(n)
+        own = stream(key, "members")
+        if n < size:
+            return jax.random.permutation(own, size)[:n]
+        return jax.random.randint(own, (n,), 0, size)
+
+    @jax.jit
+    def drawn(content, key, indices):
+        return jax.lax.map(lambda i: draw(content, stream(key, "sample", i), i)[0], indices)
+
+    @partial(jax.jit, static_argnames=("outputs", "chunk"))
+    def predicted(content, key, inputs, indices, outputs, chunk):
+        def one(i):
+            own = stream(key, "sample", i)
+            endpoints = predict(content, draw(content, own, i), inputs, stream(own, "predict"))
+            missing = [name for name in outputs if name not in endpoints]
+            if missing:
+                raise KeyError(
+                    f"the network has no endpoint {missing[0]!r}; it has {sorted(endpoints)}"
+                )
+            return {name: endpoints[name] for name in outputs}
+
+        return jax.lax.map(one, indices, batch_size=chunk)
+
+    def sample(key: Key, n: int | None = None) -> PyTree:
+        return drawn(content, key, chosen(key, n))
+
+    def predictive(
+        key: Key,
+        inputs: PyTree,
+        n: int | None = None,
+        *,
+        outputs: Sequence[str] = ("logits",),
+        chunk: int | None = None,
+    ) -> Endpoints:
+        if chunk is None:
+            # Batched weights make grouped convolutions: slow on a CPU.
+            chunk = 1 if jax.default_backend() == "cpu" else 8
+        outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+        indices = chosen(key, n)
+        return predicted(content, key, inputs, indices, outputs, min(chunk, len(indices)))
+
+    return Posterior(sample, predictive)
+
+
+def point(network: Network, params: PyTree, state: PyTree) -> Posterior:
+    """The posterior that is one point: the parameters that training found (MAP).
+
+    Args:
+        network: any network.
+        params: its parameters.
+        state: its state.
+
+    Returns:
+        A posterior of one sample.
+    """
+    stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], (params, state))
+    return members(network, *stacked)
+
+
+def members(network: Network, params: PyTree, state: PyTree) -> Posterior:
+    """The posterior that is a finite set of parameters: an ensemble, snapshots, a chain's draws.
+
+    Args:
+        network: any network.
+        params: each leaf with a leading axis of members. Of an ensemble trained by
+            :func:`jaxmed.ensemble` these are ``learner_state.params["net"]``.
+        state: likewise, ``learner_state.state["net"]``.
+
+    Returns:
+        A posterior of that many samples.
+
+    Raises:
+        ValueError: if leaves disagree on the number of members.
+    """
+    leaves = jax.tree.leaves((params, state))
+    sizes = {np.shape(leaf)[:1] for leaf in leaves}
+    if len(sizes) != 1 or sizes == {()}:
+        raise ValueError(f"each leaf needs one leading axis of members, got {sorted(sizes)}")
+    content = jax.tree.map(jnp.asarray, (params, state))
+
+    def draw(content, key, i):
+        del key
+        return jax.tree.map(lambda leaf: leaf[i], content)
+
+    return make_posterior(network, content, draw, size=int(next(iter(sizes))[0]))
+
+
+def predict_samples(
+    posterior: Any,
+    key: Key,
+    inputs: Any,
+    n: int | None = None,
+    *,
+    output: str = "logits",
+    size: int = 64,
+    chunk: int | None = None,
+) -> np.ndarray:
+    """Sampled predictions for many inputs, batch by batch, on the host.
+
+    The last batch is padded, so that one program is compiled; all batches see the same draws.
+
+    Args:
+        posterior: any posterior.
+        key: of the draws.
+        inputs: array ``(cases, ...)``.
+        n: number of samples.
+        output: the endpoint wanted.
+        size: cases of a batch.
+        chunk: samples computed at a time.
+
+    Returns:
+        ``(samples, cases, ...)``.
+
+    Raises:
+        ValueError: for no cases, or a prediction that is not finite.
+    """
+    x = np.asarray(inputs)
+    if not len(x):
+        raise ValueError("there are no inputs to predict")
+    size = min(size, len(x))
+    options = {} if chunk is None else {"chunk": chunk}
+    parts = []
+    for start in range(0, len(x), size):
+        batch = x[start : start + size]
+        rows = len(batch)
+        if rows < size:
+            batch = np.concatenate([batch, np.repeat(batch[:1], size - rows, axis=0)])
+        found = posterior.predictive(key, jnp.asarray(batch), n, outputs=(output,), **options)
+        parts.append(np.asarray(found[output])[:, :rows])
+    whole = np.concatenate(parts, axis=1)
+    if not np.isfinite(whole).all():
+        bad = np.flatnonzero(~np.isfinite(whole.reshape(len(whole), -1)).all(axis=1))
+        raise ValueError(f"samples {bad[:5].tolist()} predict NaN or infinities: they diverged")
+    return whole
+
+
+def softmax_samples(logits: Any) -> np.ndarray:
+    """Class probabilities of sampled logits, in float64 on the host.
+
+    Args:
+        logits: ``(samples, ..., classes)``; a single class is one logit of "yes", made two classes.
+
+    Returns:
+        ``(samples, ..., classes)``, for :func:`decompose`, calibration and conformal sets.
+
+    >>> softmax_samples([[[0.0]]]).tolist()
+    [[[0.5, 0.5]]]
+    """
+    from scipy import special
+
+    z = np.asarray(logits, dtype=np.float64)
+    if z.shape[-1] == 1:
+        z = np.concatenate([np.zeros_like(z), z], axis=-1)
+    return special.softmax(z, axis=-1)
