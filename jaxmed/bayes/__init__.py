@@ -44,6 +44,7 @@ from jaxmed.bayes._conjugate import (
     probability_greater,
     rate_posterior,
 )
+from jaxmed.bayes._criteria import NetworkCriteria, network_criteria, pointwise_log_likelihood
 from jaxmed.bayes._decompose import (
     Decomposition,
     Propagated,
@@ -89,6 +90,14 @@ from jaxmed.bayes._selective import (
     selective_scores,
 )
 from jaxmed.bayes._sgmcmc import StochasticChain, sgmcmc
+from jaxmed.bayes._simulation import SimulationRanks, simulation_ranks
+from jaxmed.bayes._studies import (
+    HierarchicalComparison,
+    Pooled,
+    hierarchical_comparison,
+    pooled_estimates,
+    pooled_rates,
+)
 from jaxmed.bayes._trajectory import (
     SwagMoments,
     cyclical_rate,
@@ -107,13 +116,16 @@ __all__ = [
     "CoverageLaw",
     "Decomposition",
     "FeatureFit",
+    "HierarchicalComparison",
     "ImportanceSample",
     "IntervalRule",
     "Laplace",
     "Likelihood",
+    "NetworkCriteria",
     "NormalInverseGamma",
     "NormalPosterior",
     "OodScores",
+    "Pooled",
     "Posterior",
     "Propagated",
     "RatePosterior",
@@ -124,6 +136,7 @@ __all__ = [
     "SelectiveScores",
     "SetRule",
     "SetSummary",
+    "SimulationRanks",
     "StochasticChain",
     "StructureUncertainty",
     "SwagMoments",
@@ -155,6 +168,7 @@ __all__ = [
     "fit_features",
     "fit_intervals",
     "fit_sets",
+    "hierarchical_comparison",
     "hoeffding_bentkus",
     "importance",
     "jackknife_plus",
@@ -172,6 +186,7 @@ __all__ = [
     "members",
     "mixture",
     "mixture_log_score",
+    "network_criteria",
     "network_model",
     "normal",
     "normal_log_score",
@@ -179,6 +194,9 @@ __all__ = [
     "ood_scores",
     "packed_width",
     "point",
+    "pointwise_log_likelihood",
+    "pooled_estimates",
+    "pooled_rates",
     "predict_intervals",
     "predict_samples",
     "predict_sets",
@@ -192,6 +210,7 @@ __all__ = [
     "selective_scores",
     "set_p_values",
     "sgmcmc",
+    "simulation_ranks",
     "softmax_samples",
     "structure_uncertainty",
     "subset_posterior",

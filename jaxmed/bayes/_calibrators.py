@@ -247,7 +247,9 @@ def _apply(c: Calibrator, z: Floats, p: Floats) -> Floats:
         return special.softmax(z * q["weights"] + q["biases"], axis=1)
     if c.method == "dirichlet":
         return special.softmax(np.log(np.clip(p, 1e-12, 1)) @ q["weights"].T + q["biases"], axis=1)
-    one: Callable[[int], Floats] = lambda i: _one(c.method, q, i, np.clip(p[:, i], 1e-12, 1 - 1e-12))  # noqa: E501, E731
+    one: Callable[[int], Floats] = lambda i: _one(
+        c.method, q, i, np.clip(p[:, i], 1e-12, 1 - 1e-12)
+    )  # noqa: E501, E731
     if c.classes == 2:
         positive = one(1)
         return np.stack([1 - positive, positive], axis=1)

@@ -45,9 +45,7 @@ def curvature(
     if not batches:
         raise ValueError("there are no examples to compute the curvature from")
     example = jnp.asarray(batches[0][likelihood.inputs])[0]
-    accumulate, blocks = _STRUCTURES[structure](
-        network, params, state, likelihood, leaves, example
-    )
+    accumulate, blocks = _STRUCTURES[structure](network, params, state, likelihood, leaves, example)
     accumulate = jax.jit(accumulate)
     total = jax.jit(lambda params, batch: likelihood.total(network, params, state, batch))
     sums, log_likelihood, examples = None, 0.0, 0
@@ -184,9 +182,7 @@ def _kronecker(network, params, state, likelihood, leaves, example):
                     delta = jnp.einsum("i,kij->kj", a, m) / norm
                     found[path] = (jnp.outer(a, a), delta.T @ delta)
                 else:
-                    found[path] = (
-                        jnp.einsum("kij,klj->il", m, m), jnp.einsum("kij,kil->jl", m, m)
-                    )
+                    found[path] = (jnp.einsum("kij,klj->il", m, m), jnp.einsum("kij,kil->jl", m, m))
             return found
 
         return _summed(one, batch[likelihood.inputs])

@@ -53,9 +53,7 @@ class Likelihood(NamedTuple):
 
     def total(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
         """Log likelihood of a batch; rows of weight 0 do not count."""
-        values = self.log_prob(
-            self.outputs_of(network, params, state, batch), batch[self.target]
-        )
+        values = self.log_prob(self.outputs_of(network, params, state, batch), batch[self.target])
         weight = batch.get("weight")
         return values.sum() if weight is None else jnp.where(weight > 0, values * weight, 0).sum()
 

@@ -132,7 +132,9 @@ def nuts(
     if start == "params" and chains > 1:
         rng = np.random.default_rng(int(jax.random.randint(key, (), 0, 2**31 - 1)))
         options["init_params"] = {
-            p: jnp.stack([x + 0.1 * rng.normal(size=np.shape(x)).astype(x.dtype) for _ in range(chains)])
+            p: jnp.stack(
+                [x + 0.1 * rng.normal(size=np.shape(x)).astype(x.dtype) for _ in range(chains)]
+            )
             for p, x in ((p, np.asarray(x)) for p, x in leaves.items())
         }
     with warnings.catch_warnings():
@@ -142,7 +144,9 @@ def nuts(
                 key, batch, extra_fields=("potential_energy", "diverging", "accept_prob"), **options
             )
         except RuntimeError as error:  # NumPyro's words for a density that is not finite
-            raise ValueError(f"the log density is not finite where a chain begins: {error}") from None
+            raise ValueError(
+                f"the log density is not finite where a chain begins: {error}"
+            ) from None
     by_chain = {p: np.asarray(x) for p, x in sampler.get_samples(group_by_chain=True).items()}
     extra = sampler.get_extra_fields(group_by_chain=True)
     found = {p: x.reshape(-1, *x.shape[2:]) for p, x in by_chain.items()}
@@ -167,9 +171,7 @@ def nuts(
     )
 
 
-def subset_posterior(
-    network: Network, params: PyTree, state: PyTree, draws: dict[str, Any]
-) -> Any:
+def subset_posterior(network: Network, params: PyTree, state: PyTree, draws: dict[str, Any]) -> Any:
     """The posterior that is a set of draws of some leaves, the rest fixed.
 
     Args:

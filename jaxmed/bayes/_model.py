@@ -61,8 +61,10 @@ def priors_of(prior: Prior, params: PyTree) -> dict[str, Any]:
             raise ValueError(f"a prior precision must be positive, got {given!r} for {path!r}")
         dtype = jnp.result_type(leaf)
         sd = jnp.asarray(float(given) ** -0.5, dtype)
-        return distributions.Normal(jnp.zeros((), dtype), sd).expand(np.shape(leaf)).to_event(
-            np.ndim(leaf)
+        return (
+            distributions.Normal(jnp.zeros((), dtype), sd)
+            .expand(np.shape(leaf))
+            .to_event(np.ndim(leaf))
         )
 
     return {path: one(prior, path, leaf) for path, leaf in flatten_paths(params).items()}
@@ -205,5 +207,3 @@ def network_model(
             numpyro.sample("target", law, obs=targets)
 
     return model
-
-

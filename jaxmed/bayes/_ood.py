@@ -116,9 +116,9 @@ def mahalanobis_score(fit: FeatureFit, features: ArrayLike) -> Floats:
         array([False,  True])
     """
     x = finite(features, "features", ndim=2)
-    return np.stack(
-        [np.einsum("ij,jk,ik->i", x - m, fit.precision, x - m) for m in fit.means]
-    ).min(axis=0)
+    return np.stack([np.einsum("ij,jk,ik->i", x - m, fit.precision, x - m) for m in fit.means]).min(
+        axis=0
+    )
 
 
 def knn_score(fit: FeatureFit, features: ArrayLike, *, k: int = 10) -> Floats:

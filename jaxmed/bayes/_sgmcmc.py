@@ -113,7 +113,8 @@ def sgmcmc(
     def step(leaves, velocity, batch, key, rate, noise):
         value, gradient = jax.value_and_grad(energy)(leaves, batch)
         xi = {
-            p: jax.random.normal(stream(key, p), x.shape, x.dtype) for p, x in sorted(leaves.items())
+            p: jax.random.normal(stream(key, p), x.shape, x.dtype)
+            for p, x in sorted(leaves.items())
         }
         if method == "sgld":
             scale = jnp.sqrt(rate * noise)
@@ -135,7 +136,11 @@ def sgmcmc(
         rate = step_size * (0.5 * (1 + np.cos(np.pi * place_in_cycle)) if cycled else 1.0)
         sampling = place_in_cycle >= explore if cycled else True
         rate = max(rate, 1e-3 * step_size)
-        batch = {k: v for k, v in take(t).items() if k in (likelihood.inputs, likelihood.target, "weight")}
+        batch = {
+            k: v
+            for k, v in take(t).items()
+            if k in (likelihood.inputs, likelihood.target, "weight")
+        }
         leaves, velocity, value = step(
             leaves, velocity, batch, stream(key, "step", t), rate, temperature if sampling else 0.0
         )
@@ -151,6 +156,4 @@ def sgmcmc(
     draws = {p: np.stack([one[p] for one in kept]) for p in leaves}
     posterior = subset_posterior(network, params, state, draws)
     notes = () if temperature == 1.0 else (f"a tempered posterior, temperature {temperature:g}",)
-    return StochasticChain(
-        posterior.sample, posterior.predictive, draws, np.array(energies), notes
-    )
+    return StochasticChain(posterior.sample, posterior.predictive, draws, np.array(energies), notes)

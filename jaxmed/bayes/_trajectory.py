@@ -186,8 +186,11 @@ def swag(
         parts = jnp.split(vector, np.cumsum([int(np.prod(s)) for s in shapes])[:-1])
         drawn = structure.unflatten([p.reshape(s) for p, s in zip(parts, shapes)])
         if inputs is not None:
+
             def refreshed(state, x):
-                return network.apply(drawn, state, x, key=stream(key, "refresh"), train=True)[1], None
+                return network.apply(drawn, state, x, key=stream(key, "refresh"), train=True)[
+                    1
+                ], None
 
             state, _ = jax.lax.scan(refreshed, state, inputs)
         return drawn, state
@@ -232,6 +235,8 @@ def mixture(posteriors: Sequence[Any], *, default: int = 30) -> Posterior:
 
     def predictive(key: Key, inputs: PyTree, n: int | None = None, **options: Any) -> Endpoints:
         pieces = enumerate(zip(parts, shares(n)))
-        return join([p.predictive(stream(key, "part", i), inputs, k, **options) for i, (p, k) in pieces])
+        return join(
+            [p.predictive(stream(key, "part", i), inputs, k, **options) for i, (p, k) in pieces]
+        )
 
     return Posterior(sample, predictive)

@@ -205,7 +205,10 @@ def _layered(key, problem, take, estimator, learning_rate, scale):
         look = _layer_noise(estimator, q["mean"], sd, key, layers)
         # Which leaves are layers' is known once the network has run: a first, abstract pass.
         with nn.intercept_methods(look):
-            jax.eval_shape(lambda v: network.apply(place(params, v), state, batch[likelihood.inputs])[0], q["mean"])
+            jax.eval_shape(
+                lambda v: network.apply(place(params, v), state, batch[likelihood.inputs])[0],
+                q["mean"],
+            )
         if not layers:
             raise ValueError(f"estimator={estimator!r} needs Linen layers: take 'shared'")
         leaves = {
@@ -274,5 +277,3 @@ def _layer_noise(estimator: str, means: dict, sds: dict, key: Key, layers: set[s
             inside[0] = False
 
     return look
-
-

@@ -39,6 +39,10 @@ TOPICS = {
 }
 
 
+def _topic(path: Path) -> str:
+    return path.stem.split("_", 1)[1]
+
+
 def _cases() -> list:
     folder = os.environ.get("JAXMED_REFERENCE")
     if not folder or not Path(folder).is_dir():
@@ -48,7 +52,10 @@ def _cases() -> list:
         content = json.loads(path.read_text())
         for raw in content.get("cases", []):
             case = Case(path.stem, raw, Path(folder))
-            found.append(pytest.param(case, id=f"{path.stem}-{raw['id']}"))
+            # Long chains: a minute each.
+            chains = path.stem.endswith("hmc_bnn") or "model" in raw["input"]
+            marks = [pytest.mark.slow] if chains and "bayes" in TOPICS.get(_topic(path), "") else []
+            found.append(pytest.param(case, id=f"{path.stem}-{raw['id']}", marks=marks))
     return found
 
 

@@ -97,9 +97,7 @@ def _regression(case: Case, table: Any, first: slice, second: slice) -> dict[str
     if "group" in params:
         options = {"groups": table[params["group"]]}
     cut = lambda rows: {k: v[rows] for k, v in options.items()}  # noqa: E731
-    rule = bayes.fit_intervals(
-        y[first], prediction[first], level=1 - params["alpha"], **cut(first)
-    )
+    rule = bayes.fit_intervals(y[first], prediction[first], level=1 - params["alpha"], **cut(first))
     limits = bayes.predict_intervals(rule, prediction[second], **cut(second))
     hit = (limits[:, 0] <= y[second]) & (y[second] <= limits[:, 1])
     if "group" in params:
@@ -221,9 +219,7 @@ def _known_noise(case: Case) -> dict[str, Any]:
 def _unknown_noise(case: Case) -> dict[str, Any]:
     x, y = _design(case)
     p = case.params
-    q = bayes.linear_posterior_unknown_noise(
-        x, y, prior_precision=p["lam"], a=p["a0"], b=p["b0"]
-    )
+    q = bayes.linear_posterior_unknown_noise(x, y, prior_precision=p["lam"], a=p["a0"], b=p["b0"])
     mean, scale, df = q.predict(x[:3])
     return {
         "mean": q.mean.tolist(),

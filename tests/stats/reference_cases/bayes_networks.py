@@ -253,7 +253,8 @@ def posteriordb(case: Case) -> dict[str, Any]:
     if name not in _MODELS:
         raise Unsupported(f"no model {name}")
     data = {
-        k: np.array(v) for k, v in json.loads((case.folder / case.input["data"]).read_text()).items()
+        k: np.array(v)
+        for k, v in json.loads((case.folder / case.input["data"]).read_text()).items()
     }
     from numpyro.infer import MCMC, NUTS
 

@@ -1,0 +1,187 @@
+"""Laplace against closed forms, for every structure and any network."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import jaxmed as jm
+from jaxmed import bayes
+
+KEY = jax.random.key(0)
+
+
+class Tanh(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        h = nn.tanh(nn.Dense(5, name="body")(x))
+        return {"logits": nn.Dense(3, name="head")(h), "features": h}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 2)).astype(np.float32)
+    batch = {"image": x, "label": rng.integers(0, 3, 30)}
+    network = jm.from_linen(Tanh())
+    return network, *network.init(KEY, x), batch
+
+
+def test_the_last_layer_is_the_gauss_newton_formula(fitted):
+    network, params, state, batch = fitted
+    q = bayes.laplace(
+        network, params, state, batch, bayes.categorical(), structure="full",
+        subset="last_layer", prior_precision=2.0,
+    )  # fmt: skip
+    ends = network.apply(params, state, batch["image"])[0]
+    p, h = (np.asarray(a, float) for a in (jax.nn.softmax(ends["logits"]), ends["features"]))
+    phi = np.concatenate([np.ones((30, 1)), h], axis=1)
+    precision = 2.0 * np.eye(18)
+    for row, probs in zip(phi, p):
+        precision += np.kron(np.outer(row, row), np.diag(probs) - np.outer(probs, probs))
+    covariance = np.linalg.inv(precision)  # bias, then kernel, outputs fastest
+    mean, spread = q.function(batch["image"][:4])
+    for i in range(4):
+        j = np.kron(phi[i], np.eye(3))
+        assert np.allclose(spread[i], j @ covariance @ j.T, atol=2e-5)
+    assert np.allclose(mean, ends["logits"][:4], atol=1e-6)
+    assert q.parameters == 18
+    log_det = np.linalg.slogdet(precision)[1] - 18 * np.log(2.0)
+    square = sum((np.asarray(v) ** 2).sum() for v in params["head"].values())
+    fit = np.log(p[np.arange(30), batch["label"]]).sum()
+    assert np.isclose(q.log_evidence, fit - 0.5 * (log_det + 2 * square), atol=1e-3)
+
+
+@pytest.mark.parametrize("structure", ["full", "kron", "diag"])
+def test_draws_have_the_closed_forms_moments(fitted, structure):
+    network, params, state, batch = fitted
+    q = bayes.laplace(
+        network, params, state, batch, bayes.categorical(), structure=structure, prior_precision=1.0
+    )
+    mean, spread = q.function(batch["image"][:2])
+    draws = np.asarray(q.predictive(KEY, batch["image"][:2], 8000, chunk=500)["logits"])
+    assert np.allclose(draws.mean(0), mean, atol=0.08)
+    for i in range(2):
+        assert np.allclose(np.cov(draws[:, i].T), spread[i], atol=0.12 * np.abs(spread).max())
+
+
+def test_linen_and_nnx_agree_where_the_network_is_the_same():
+    x = np.random.default_rng(1).normal(size=(20, 3)).astype(np.float32)
+    batch = {"image": x, "label": (x[:, 0] > 0).astype(int)}
+    one, two = jm.from_linen(nn.Dense(2)), jm.from_nnx(lambda r: nnx.Linear(3, 2, rngs=r))
+    params, _ = one.init(KEY, x)
+    _, state = two.init(KEY, x)
+    fits = [
+        bayes.laplace(
+            net, params, s, batch, bayes.categorical(), structure="full", prior_precision=1.0
+        )
+        for net, s in ((one, {}), (two, state))
+    ]
+    assert np.isclose(fits[0].log_evidence, fits[1].log_evidence, atol=1e-5)
+
+
+def test_gradient_moments_keep_the_trace(fitted):
+    """Where no Linen layer is seen, Kronecker factors still sum to the exact diagonal's total."""
+    network, params, state, batch = fitted
+    hidden = jm.from_functions(
+        lambda key, x: params, lambda p, x: network.apply(p, state, x)[0], stateful=False
+    )
+    conv = jm.from_linen(jm.networks.cnn(2, features=(3,), norm="none"))
+    images = np.random.default_rng(0).normal(size=(4, 5, 5, 1)).astype(np.float32)
+    p, s = conv.init(KEY, images)
+    two = {"image": images, "label": np.array([0, 1, 1, 0])}
+    for net, params_, state_, data in ((hidden, params, {}, batch), (conv, p, s, two)):
+        kron, diag = (
+            bayes.laplace(
+                net, params_, state_, data, bayes.categorical(), structure=k, prior_precision=1.0
+            )
+            for k in ("kron", "diag")
+        )
+        conv_only = [b for b in kron.blocks if "conv" in b.paths[0]]
+        for block in conv_only:
+            want = next(b for b in diag.blocks if b.paths == block.paths)
+            assert np.isclose(block.values.sum(), want.values.sum(), rtol=1e-3)
+
+
+def test_the_evidence_chooses_the_precision(fitted):
+    network, params, state, batch = fitted
+    q = bayes.laplace(network, params, state, batch, bayes.categorical(), structure="full")
+    grid = [q.evidence_at(q.prior_precision * f) for f in (0.5, 1.0, 2.0)]
+    assert grid[1] == max(grid)
+    assert 0 < q.effective_parameters < q.parameters
+
+
+def test_segmentation_by_random_signs():
+    """The estimate of a map's curvature is right on average."""
+    class PerVoxel(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2, name="head")(x)
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(150, 3, 3, 2)).astype(np.float32)
+    batch = {"image": x, "mask": rng.integers(0, 2, (150, 3, 3))}
+    network = jm.from_linen(PerVoxel())
+    params, state = network.init(KEY, x)
+    maps = bayes.laplace(
+        network, params, state, batch, bayes.categorical(target="mask"), structure="full",
+        prior_precision=1.0,
+    )  # fmt: skip
+    flat = {"image": x.reshape(-1, 2), "label": batch["mask"].reshape(-1)}
+    exact = bayes.laplace(
+        network, params, state, flat, bayes.categorical(), structure="full", prior_precision=1.0
+    )
+    a, b = np.asarray(maps.blocks[0].values), np.asarray(exact.blocks[0].values)
+    assert np.allclose(a, b, rtol=0.25, atol=0.02 * b.max())
+    draws = maps.predictive(KEY, jnp.asarray(x[:1]), 3)["logits"]
+    assert draws.shape == (3, 1, 3, 3, 2)
+
+
+def test_padding_rows_do_not_count(fitted):
+    network, params, state, batch = fitted
+    padded = {k: np.concatenate([v, v[:6]]) for k, v in batch.items()}
+    padded["weight"] = np.r_[np.ones(30), np.zeros(6)].astype(np.float32)
+    fits = [
+        bayes.laplace(
+            network, params, state, b, bayes.categorical(), structure="diag", prior_precision=1.0
+        )
+        for b in (batch, padded)
+    ]
+    assert np.isclose(fits[0].log_evidence, fits[1].log_evidence, rtol=1e-5)
+    assert fits[1].examples == 30
+
+
+def test_bad_input(fitted):
+    network, params, state, batch = fitted
+    fit = lambda **o: bayes.laplace(network, params, state, batch, bayes.categorical(), **o)  # noqa: E731
+    with pytest.raises(ValueError, match="one of .*diag.*full.*kron"):
+        fit(structure="banded")
+    with pytest.raises(ValueError, match="no parameter matches 'tail'"):
+        fit(subset="tail")
+    with pytest.raises(ValueError, match="must be positive"):
+        fit(prior_precision=-1.0)
+    broken = jax.tree.map(lambda v: v * jnp.nan, params)
+    with pytest.raises(ValueError, match="log likelihood at the parameters given is nan"):
+        bayes.laplace(
+            network, broken, state, batch, bayes.categorical(), structure="diag", subset="head"
+        )
+    deep = jm.from_linen(nn.Sequential([nn.Dense(3), nn.Dense(3)]))
+    p, s = deep.init(KEY, batch["image"])
+    with pytest.raises(ValueError, match="the last layer is not clear"):
+        bayes.laplace(deep, p, s, batch, bayes.categorical(), subset="last_layer")
+
+
+def test_criteria_warn_where_counting_means_nothing(fitted):
+    network, params, state, batch = fitted
+    few = {k: v[:8] for k, v in batch.items()}
+    q = bayes.laplace(
+        network, params, state, few, bayes.categorical(), structure="full", prior_precision=1.0
+    )
+    found = bayes.network_criteria(q)
+    assert found.counted is None
+    assert any("meaningless" in note for note in found.notes)
+    assert found.effective_parameters < 16

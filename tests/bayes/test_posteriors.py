@@ -1,0 +1,247 @@
+"""The contract, and the posteriors that come of training runs."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import jaxmed as jm
+from jaxmed import bayes
+from jaxmed.core import from_functions
+
+KEY = jax.random.key(0)
+
+
+def line(weights):
+    """y = w x, with a set of members."""
+    net = from_functions(lambda key, x: {"w": jnp.ones(1)}, lambda p, x: x * p["w"])
+    return bayes.members(net, {"w": jnp.asarray(weights)[:, None]}, {})
+
+
+def test_a_set_is_given_whole_in_order_by_default():
+    q = line([1.0, 2.0, 3.0])
+    assert q.sample(KEY)["w"][:, 0].tolist() == [1, 2, 3]
+    assert q.predictive(KEY, jnp.ones((2, 1)))["logits"].shape == (3, 2, 1)
+
+
+def test_fewer_samples_than_members_are_different_ones_and_more_repeat():
+    q = line(np.arange(10.0))
+    few = q.sample(KEY, 4)["w"][:, 0].tolist()
+    assert len(set(few)) == 4
+    assert q.sample(KEY, 25)["w"].shape == (25, 1)
+    assert set(q.sample(KEY, 25)["w"][:, 0].tolist()) <= set(range(10))
+
+
+def test_sample_and_predictive_agree_under_a_key():
+    q = line(np.arange(10.0))
+    w = q.sample(KEY, 4)["w"][:, 0]
+    assert np.allclose(q.predictive(KEY, jnp.ones((1, 1)), 4)["logits"][:, 0, 0], w)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 50])
+def test_the_chunk_changes_nothing(chunk):
+    q = line(np.arange(7.0))
+    want = q.predictive(KEY, jnp.ones((2, 1)))["logits"]
+    assert jnp.array_equal(q.predictive(KEY, jnp.ones((2, 1)), chunk=chunk)["logits"], want)
+
+
+def test_predictions_of_many_inputs_do_not_depend_on_the_batch():
+    q, x = line([1.0, 2.0]), np.arange(7.0, dtype=np.float32)[:, None]
+    one, two = (bayes.predict_samples(q, KEY, x, size=s) for s in (3, 7))
+    assert np.array_equal(one, two)
+    assert np.array_equal(one[:, :, 0], [x[:, 0], 2 * x[:, 0]])
+
+
+def test_errors_name_what_is_wrong():
+    q = line([1.0])
+    with pytest.raises(KeyError, match="no endpoint 'mask'.*logits"):
+        q.predictive(KEY, jnp.ones((1, 1)), outputs=("mask",))
+    with pytest.raises(ValueError, match="n must be at least 1"):
+        q.sample(KEY, 0)
+    with pytest.raises(ValueError, match="leading axis of members"):
+        bayes.members(from_functions(None, None), {"a": np.ones(2), "b": np.ones(3)}, {})
+    with pytest.raises(ValueError, match="they diverged"):
+        bayes.predict_samples(line([1.0, np.nan]), KEY, np.ones((1, 1), np.float32))
+
+
+def test_a_posterior_made_elsewhere_will_do():
+    class Theirs:
+        def sample(self, key, n=None):
+            return {}
+
+        def predictive(self, key, inputs, n=None, **options):
+            return {"logits": jnp.stack([inputs, 2 * inputs])}
+
+    joint = bayes.mixture([Theirs(), line([5.0, 5.0])])
+    found = joint.predictive(KEY, jnp.ones((1, 1)), 4)["logits"]
+    assert sorted(found[:, 0, 0].tolist()) == [1, 2, 5, 5]
+
+
+class Net(nn.Module):
+    """BatchNorm and dropout: what each must and must not do in prediction."""
+
+    rate: float = 0.5
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        x = nn.BatchNorm(use_running_average=not train)(nn.Dense(16)(x))
+        return nn.Dense(2)(nn.Dropout(self.rate, deterministic=not train)(x))
+
+
+@pytest.fixture(scope="module")
+def net():
+    network = jm.from_linen(Net())
+    x = jax.random.normal(KEY, (8, 4))
+    params, state = network.init(KEY, x)
+    return network, params, state, x
+
+
+def test_dropout_draws_while_batchnorm_rests(net):
+    network, params, state, x = net
+    q = bayes.mc_dropout(network, params, state, x)
+    whole = q.predictive(KEY, x, 3)["logits"]
+    assert not jnp.allclose(whole[0], whole[1])
+    # With batch statistics a row would depend on the rows beside it. Masks are drawn for a batch:
+    # the same batch with another last row has the same masks.
+    other = x.at[-1].set(100.0)
+    assert jnp.allclose(q.predictive(KEY, other, 3)["logits"][:, :-1], whole[:, :-1], atol=1e-6)
+    mean = q.predictive(KEY, x, 2000, chunk=500)["logits"].mean(0)
+    assert jnp.allclose(mean, network.apply(params, state, x)[0]["logits"], atol=0.15)
+
+
+def test_dropout_that_is_not_there_is_named(net):
+    network, params, state, x = net
+    none = jm.from_linen(Net(rate=0.0))
+    with pytest.raises(ValueError, match="rate of 0"):
+        bayes.mc_dropout(none, params, state, x)
+    dense = jm.from_linen(nn.Dense(2))
+    with pytest.raises(ValueError, match="no dropout"):
+        bayes.mc_dropout(dense, *dense.init(KEY, x), x)
+
+
+def test_dropout_of_an_nnx_network():
+    class Small(nnx.Module):
+        def __init__(self, norm, rngs):
+            self.dense = nnx.Linear(4, 2, rngs=rngs)
+            self.drop = nnx.Dropout(0.5, rngs=rngs)
+            self.norm = nnx.BatchNorm(4, rngs=rngs) if norm else None
+
+        def __call__(self, x):
+            x = x if self.norm is None else self.norm(x)
+            return self.dense(self.drop(x))
+
+    x = jnp.ones((2, 4))
+    plain = jm.from_nnx(lambda rngs: Small(False, rngs))
+    draws = bayes.mc_dropout(plain, *plain.init(KEY, x), x).predictive(KEY, x, 2)["logits"]
+    assert not jnp.allclose(draws[0], draws[1])
+    normed = jm.from_nnx(lambda rngs: Small(True, rngs))
+    with pytest.raises(ValueError, match="running statistics"):
+        bayes.mc_dropout(normed, *normed.init(KEY, x), x)
+
+
+def problem():
+    """Three classes in the plane."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 48)
+    x = (rng.normal(size=(48, 2)) + 2 * np.stack([np.cos(2 * y), np.sin(2 * y)], 1)).astype("f4")
+    return {"image": jnp.asarray(x), "label": jnp.asarray(y)}
+
+
+def test_an_ensemble_is_its_members():
+    batch = problem()
+    network = jm.from_linen(nn.Dense(3))
+    five = jm.ensemble(
+        jm.learner(network, jm.supervised(jm.losses.cross_entropy), optax.sgd(0.1)), 5
+    )
+    state = jax.jit(five.step)(five.init(KEY, batch), batch)[0]
+    q = bayes.ensemble_posterior(network, state)
+    want = five.predict(state, batch["image"])["logits"]
+    found = q.predictive(KEY, batch["image"])["logits"]
+    assert found.shape == (5, 48, 3)
+    assert jnp.allclose(found, want, atol=1e-6)
+
+
+def test_snapshots_and_swag_of_a_run():
+    batch = problem()
+    network = jm.from_linen(nn.Dense(3))
+    rate = bayes.cyclical_rate(0.5, 4)
+    learner = jm.learner(network, jm.supervised(jm.losses.cross_entropy), optax.sgd(rate))
+    start = learner.init(KEY, batch)
+    last, params, states = bayes.trajectory(
+        learner, start, lambda step: batch, steps=12, every=4
+    )
+    assert int(last.step) == 12
+    assert params["kernel"].shape == (3, 2, 3)
+    assert np.allclose(params["kernel"][-1], last.params["net"]["kernel"])
+    assert bayes.members(network, params, states).predictive(KEY, batch["image"])["logits"].shape
+
+    # SWAG's draws have its moments.
+    rng = np.random.default_rng(1)
+    draws = {"kernel": rng.normal(size=(6, 2, 3)), "bias": rng.normal(size=(6, 3))}
+    q = bayes.swag(network, draws, {}, rank=4)
+    found = q.sample(KEY, 20_000)
+    flat = np.concatenate([found["bias"], found["kernel"].reshape(20_000, -1)], axis=1)
+    rows = np.concatenate([draws["bias"], draws["kernel"].reshape(6, -1)], axis=1)
+    moments = bayes.swag_moments(rows, rank=4)
+    want = np.asarray(moments.covariance())
+    assert np.allclose(flat.mean(0), moments.mean, atol=0.05)
+    assert np.allclose(np.cov(flat.T), want, atol=0.04 * want.max())
+    mean = bayes.swag(network, draws, {}, scale=0.0).sample(KEY, 2)
+    assert np.allclose(mean["kernel"], draws["kernel"].mean(0), atol=1e-6)
+
+
+def test_swag_refreshes_batchnorm(net):
+    network, params, state, x = net
+    stack = lambda tree: jax.tree.map(lambda v: jnp.stack([v, v]), tree)  # noqa: E731
+    rows = 3 * x + 7
+    q = bayes.swag(
+        network, stack(params), stack(state), scale=0.0, refresh=jnp.stack([rows] * 600)
+    )
+    found = q.predictive(KEY, rows, 1)["logits"][0]
+    dry = network.apply(params, state, rows)[0]["logits"]
+    assert not jnp.allclose(found, dry, atol=0.1)
+    batch = network.apply(
+        params, state, rows, key=KEY, train=False
+    )[0]["logits"]
+    assert jnp.allclose(dry, batch)
+    # Statistics converge to the batch's own, of which the pooled layer's output has mean 0.
+    hidden = rows @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
+    normed = (hidden - hidden.mean(0)) / jnp.sqrt(hidden.var(0) + 1e-5)
+    want = normed @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"]
+    assert jnp.allclose(found, want, atol=0.05)
+
+
+def test_batch_ensemble_of_any_network():
+    batch = problem()
+    for network in (
+        jm.from_linen(jm.networks.mlp(3, hidden=(4,), norm="batch")),
+        jm.from_nnx(lambda rngs: nnx.Linear(2, 3, rngs=rngs)),
+    ):
+        four = bayes.batch_ensemble(network, 4)
+        learner = jm.learner(four, jm.supervised(jm.losses.cross_entropy), optax.adam(0.01))
+        state, metrics = jax.jit(learner.step)(learner.init(KEY, batch), batch)
+        assert np.isfinite(metrics["loss"])
+        params, own = state.params["net"], state.state["net"]
+        q = bayes.batch_ensemble_posterior(network, params, own)
+        each = q.predictive(KEY, batch["image"])["logits"]
+        assert each.shape == (4, 48, 3)
+        assert jnp.allclose(each.mean(0), learner.predict(state, batch["image"])["logits"], atol=1e-5)
+        assert not jnp.allclose(each[0], each[1])
+
+
+def test_batch_ensemble_rows_keep_their_places():
+    network = jm.from_linen(nn.Dense(3))
+    x = problem()["image"]
+    two = bayes.batch_ensemble(network, 2)
+    params, state = two.init(KEY, x)
+    dealt = two.apply(params, state, x, key=KEY, train=True)[0]["logits"]
+    each = bayes.batch_ensemble_posterior(network, params, state).predictive(KEY, x)["logits"]
+    assert jnp.allclose(dealt[0::2], each[0, 0::2], atol=1e-6)
+    assert jnp.allclose(dealt[1::2], each[1, 1::2], atol=1e-6)
+    with pytest.raises(ValueError, match="cannot be dealt out to 2"):
+        two.apply(params, state, x[:3], key=KEY, train=True)
