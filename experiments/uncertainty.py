@@ -6,8 +6,8 @@
 A ResNet-8 with dropout is trained once a seed (SGD with momentum and weight decay, cosine, flips);
 every method begins there, but for the ensemble, which trains five. Measured on the test images as
 they are, under noise, blur and low contrast at five strengths each, and against images of another
-kind (RetinaMNIST in grey for a set in grey, BreastMNIST else): negative log-likelihood, Brier score,
-ECE, AURC, AUROC of errors and of the strangers by entropy and by mutual information; seconds of
+kind (RetinaMNIST in grey for a set in grey, BreastMNIST else): negative log-likelihood, Brier
+score, ECE, AURC, AUROC of errors and of the strangers by entropy and by mutual information; seconds of
 training and prediction as multiples of the trained network's own (compilation left out of neither:
 compare them on one machine).
 
@@ -34,7 +34,7 @@ from scipy import ndimage
 import jaxmed as jm
 from jaxmed import bayes
 from jaxmed.data import in_memory, map_source, medmnist
-from jaxmed.report import Results, classification, stage
+from jaxmed.report import Results, Uncertainty, classification, stage
 
 METHODS = (
     "map", "temperature", "dropout", "ensemble", "snapshot", "batch_ensemble", "swag", "laplace",
@@ -96,6 +96,7 @@ class Trained:
 
     @property
     def likelihood(self) -> bayes.Likelihood:
+        """Classes by softmax."""
         return bayes.categorical()
 
     def learner(self, optimizer: Any = None, network: Any = None) -> Any:
@@ -184,8 +185,22 @@ def run(config: Config, out: Path) -> Results:
                 f"seed {config.seed}, on {len(y)} test images."
             ),
             seconds=seconds,
+            uncertainty=Uncertainty(
+                samples["test"], *sets(base, posterior, after, n, val, samples["test"]), method=name
+            ),
         )
     return results
+
+
+def sets(
+    base: Trained, posterior: Any, after: Any, n: int | None, val: Any, p: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Prediction sets of the test images, calibrated on the validation set, and their level."""
+    x, y = whole(val)
+    key = jm.stream(base.key, "predict")
+    held_out = after(bayes.predict_samples(posterior, key, x, n, size=256)).mean(axis=0)
+    rule = bayes.fit_sets(y, held_out, level=0.9)
+    return bayes.predict_sets(rule, p.mean(axis=0)), rule.level
 
 
 def train_base(config: Config, train: Any, classes: int) -> Trained:

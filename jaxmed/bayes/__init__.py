@@ -1,4 +1,31 @@
-"""Uncertainty."""
+"""Uncertainty: any network made Bayesian, calibrated, and honest about what it does not know.
+
+One contract: a :class:`Posterior` is two functions, ``sample(key, n) -> params`` and
+``predictive(key, inputs, n) -> endpoints`` with a leading axis of samples. What makes one, of any
+network (Linen, NNX or functions; 2D or 3D; classes, numbers, masks):
+
+==============================  ===================================================================
+:func:`point`                   the trained parameters (MAP)
+:func:`mc_dropout`              dropout left on
+:func:`ensemble_posterior`      deep ensembles of :func:`jaxmed.ensemble`; any set: :func:`members`
+:func:`trajectory`              snapshots of a run, for :func:`members` and :func:`swag` (and SWA)
+:func:`batch_ensemble`          members that share their kernels; :func:`packed_width`
+:func:`laplace`                 full, Kronecker or diagonal; last layer or all; linearised
+:func:`variational`             mean field and low rank by NumPyro's guides; Flipout, local
+:func:`nuts`                    NUTS and HMC, the last layer or all of a small network
+:func:`sgmcmc`                  SGLD and SGHMC, with cyclical steps
+:func:`network_model`           the network as a NumPyro model, for anything else
+:func:`mixture`                 equal parts of several: MultiSWAG, several runs
+==============================  ===================================================================
+
+What takes any posterior's samples, NumPy arrays, from here or elsewhere: :func:`decompose` and its
+kin; :func:`fit_calibrator` and :func:`calibrate`; conformal sets, intervals and risk control, each
+with its guarantee; :func:`selective_scores` and :func:`refer`; scores for strangers. For studies:
+:func:`hierarchical_comparison`, :func:`pooled_rates`, :func:`pooled_estimates`,
+:func:`bayes_factor`.
+
+NumPyro is imported by what infers with it, when it is called.
+"""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def batch_ensemble(network: Network, n: int) -> Network:
             found.append(endpoints)
             states.append(new)
         if train:
-            join = lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:])  # noqa: E731
+            join = lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:])
             endpoints = jax.tree.map(join, *found)
             return endpoints, jax.tree.map(lambda *x: jnp.stack(x), *states)
         return jax.tree.map(lambda *x: jnp.mean(jnp.stack(x), axis=0), *found), state
@@ -100,8 +100,8 @@ def packed_width(width: int, n: int, *, alpha: float = 2.0) -> int:
     r"""The width of a member of a packed ensemble: :math:`\lceil \alpha\,\text{width} / n \rceil`.
 
     A packed ensemble (Laurent et al. 2023, ICLR) runs ``n`` narrow members as one network of
-    grouped convolutions. ``jaxmed.ensemble(learner, n, strategy="vmap")`` of a learner whose network
-    has this width is that program: batched weights are grouped convolutions.
+    grouped convolutions. ``jaxmed.ensemble(learner, n, strategy="vmap")`` of a learner whose
+    network has this width is that program: batched weights are grouped convolutions.
 
     Args:
         width: channels of the single network.

@@ -6,7 +6,7 @@ changes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +22,8 @@ _BINARY = ("platt", "isotonic", "beta")
 class Calibrator(NamedTuple):
     """A fitted calibration map.
 
-    method; classes; parameters: arrays by name; of binary maps one a class (`x0`, `y0`, ...), fitted
-    against the rest and scaled to sum 1; logits: whether it takes logits; before, after: log loss
+    method; classes; parameters: arrays by name; of binary maps one a class (`x0`, `y0`, ...),
+    fitted against the rest and scaled to sum 1; logits: whether it takes logits; before, after: log loss
     of the calibration cases, in nats; notes.
     """
 
@@ -247,9 +247,10 @@ def _apply(c: Calibrator, z: Floats, p: Floats) -> Floats:
         return special.softmax(z * q["weights"] + q["biases"], axis=1)
     if c.method == "dirichlet":
         return special.softmax(np.log(np.clip(p, 1e-12, 1)) @ q["weights"].T + q["biases"], axis=1)
-    one: Callable[[int], Floats] = lambda i: _one(
-        c.method, q, i, np.clip(p[:, i], 1e-12, 1 - 1e-12)
-    )  # noqa: E501, E731
+
+    def one(i: int) -> Floats:
+        return _one(c.method, q, i, np.clip(p[:, i], 1e-12, 1 - 1e-12))
+
     if c.classes == 2:
         positive = one(1)
         return np.stack([1 - positive, positive], axis=1)

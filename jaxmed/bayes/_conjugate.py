@@ -55,7 +55,7 @@ def linear_posterior(
     Examples:
         >>> linear_posterior([[1.0], [1.0]], [1.0, 3.0]).mean.round(3)
         array([1.333])
-    """  # noqa: E501
+    """
     x, y = finite(design, "design", ndim=2), finite(targets, "targets")
     n = same_length(design=x, targets=y)
     p = x.shape[1]

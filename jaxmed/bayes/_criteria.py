@@ -90,7 +90,7 @@ def network_criteria(fit: Laplace) -> NetworkCriteria:
         counted = stats.information_criteria(fit.log_likelihood, fit.parameters, fit.examples)
     else:
         notes.append(
-            f"{fit.parameters} parameters for {fit.examples} cases: counting them all is meaningless"
+            f"{fit.parameters} parameters for {fit.examples} cases: to count all is meaningless"
         )
     return NetworkCriteria(
         stats.information_criteria(fit.log_likelihood, effective, fit.examples),

@@ -15,7 +15,6 @@ from jaxmed.bayes._likelihood import Likelihood
 from jaxmed.bayes._model import place
 from jaxmed.core import Array, Batch, Network, PyTree
 
-
 _PROBES = 8  # Random mixtures of a map's rows, an example.
 
 

@@ -153,8 +153,15 @@ def structure_uncertainty(
         ]
         volume, sd = float(sizes.mean()), float(sizes.std(ddof=1)) if samples > 1 else 0.0
         rows.append(
-            [c, int(inside.sum()), *means, volume, sd, sd / volume if volume > 0 else float("nan")]
-            + [_pairwise_dice(each == c)]
+            [
+                c,
+                int(inside.sum()),
+                *means,
+                volume,
+                sd,
+                sd / volume if volume > 0 else float("nan"),
+                _pairwise_dice(each == c),
+            ]
         )
     columns = np.array(rows, dtype=np.float64).T
     return StructureUncertainty(columns[0].astype(int), columns[1].astype(int), *columns[2:])

@@ -86,7 +86,7 @@ def laplace(
             trace; ``diag``.
         subset: a regular expression for the parameters that are random; ``last_layer`` finds the
             last layer; all by default.
-        prior_precision: :math:`\tau`, or ``evidence``: where the log marginal likelihood is highest.
+        prior_precision: :math:`\tau`, or ``evidence``: where the marginal likelihood is highest.
         linearise: whether predictions are of the linearised network.
         default: number of samples where none is asked for.
 
@@ -163,7 +163,7 @@ def laplace(
             return network.apply(place(content["params"], v), content["state"], inputs)[0]
 
         value, change = jax.jvp(endpoints, (mode,), ({p: at[p] - mode[p] for p in mode},))
-        add = lambda a, b: a + b if jnp.issubdtype(jnp.result_type(a), jnp.inexact) else a  # noqa: E731
+        add = lambda a, b: a + b if jnp.issubdtype(jnp.result_type(a), jnp.inexact) else a
         return jax.tree.map(add, value, change)
 
     made: Posterior = make_posterior(
@@ -211,8 +211,8 @@ def _function(network, params, state, likelihood, leaves, blocks, tau):
             mean = outputs(leaves)
             if mean.ndim != 1:
                 raise ValueError(
-                    f"the closed form is for outputs (batch, outputs), not {(1, *mean.shape)}: take "
-                    "samples from predictive"
+                    f"the closed form is for outputs (batch, outputs), not {(1, *mean.shape)}: "
+                    "take samples from predictive"
                 )
             jacobian = jax.jacrev(outputs)(leaves)
             covariance = jnp.zeros((mean.size, mean.size), mean.dtype)

@@ -18,7 +18,8 @@ class Likelihood(NamedTuple):
         name: ``categorical``, ``bernoulli`` or ``normal``.
         distribution: ``(outputs) -> NumPyro distribution`` of the targets.
         factor: ``(outputs) -> (*outputs.shape, k)``, a square root ``S`` of the curvature:
-            ``S S^T`` is minus the Hessian of the log likelihood in the outputs (Fisher information).
+            ``S S^T`` is minus the Hessian of the log likelihood in the outputs (Fisher
+            information).
         inputs: the batch's array the network is given.
         target: the batch's array of targets.
         output: the network's endpoint.

@@ -14,7 +14,7 @@ from jaxmed.bayes._likelihood import Likelihood
 from jaxmed.core import Array, Batch, Network, PyTree, flatten_paths
 
 Prior = Any
-"""A precision, a NumPyro distribution, a dict from path patterns to these, or ``(path, leaf) ->``."""
+"""A precision, a NumPyro distribution, a dict from path patterns to these, or a function."""
 
 
 def priors_of(prior: Prior, params: PyTree) -> dict[str, Any]:
@@ -169,8 +169,8 @@ def network_model(
         subset: a regular expression for the paths that are random; all by default.
 
     Returns:
-        ``model(batch, total=None)``. ``total`` is the number of examples in all where ``batch`` is a
-        part of them: its likelihood is scaled up. Targets are observed where the batch has them,
+        ``model(batch, total=None)``. ``total`` is the number of examples in all where ``batch`` is
+        a part of them: its likelihood is scaled up. Targets are observed where the batch has them,
         and drawn (site ``target``) where not.
 
     >>> from jaxmed.core import from_linen
@@ -195,9 +195,8 @@ def network_model(
         if law.batch_shape:
             law = law.to_event(len(law.batch_shape) - 1)
         targets = batch.get(likelihood.target)
-        if targets is not None:
-            if likelihood.name != "categorical":
-                targets = jnp.reshape(targets, outputs.shape)
+        if targets is not None and likelihood.name != "categorical":
+            targets = jnp.reshape(targets, outputs.shape)
         weight = batch.get("weight")
         if weight is None:
             weight = jnp.ones(outputs.shape[0])

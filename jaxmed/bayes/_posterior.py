@@ -21,13 +21,13 @@ class Posterior(NamedTuple):
 
     Attributes:
         sample: ``(key, n=None) -> params``, each leaf with a leading axis of ``n`` samples.
-        predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None) -> endpoints``, those
-            named, each with a leading axis of samples. One compiled program; ``chunk`` samples are
+        predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None) -> endpoints``,
+            those named, each with a leading axis of samples. One compiled program; ``chunk`` samples are
             computed at a time, so memory does not grow with ``n`` beyond the answer itself.
 
     The same key gives the same parameters to both, so that predictions on two images (both phases
-    of a heart) come from the same draws. ``n=None`` is the posterior's own number: all members of an
-    ensemble, 30 draws otherwise.
+    of a heart) come from the same draws. ``n=None`` is the posterior's own number: all members of
+    an ensemble, 30 draws otherwise.
 
     Every method of this room returns these two first, some with diagnostics behind them; whatever
     takes a posterior takes any tuple or object with these two names, made here or not.

@@ -91,8 +91,8 @@ def sgmcmc(
             helps).
 
     References:
-        Welling and Teh (2011), ICML. Chen, Fox, Guestrin (2014), ICML. Zhang et al. (2020), Cyclical
-        stochastic gradient MCMC, ICLR.
+        Welling and Teh (2011), ICML. Chen, Fox, Guestrin (2014), ICML. Zhang et al. (2020),
+        Cyclical stochastic gradient MCMC, ICLR.
     """
     if method not in ("sgld", "sghmc"):
         raise ValueError(f"method must be 'sgld' or 'sghmc', got {method!r}")

@@ -58,10 +58,8 @@ def simulation_ranks(
     >>> import jax
     >>> def simulate(key):
     ...     return jax.random.normal(key, (1,)), None
-    >>> found = simulation_ranks(
-    ...     jax.random.key(0), simulate, lambda key, data: jax.random.normal(key, (99, 1)), runs=100,
-    ...     bins=10,
-    ... )
+    >>> infer = lambda key, data: jax.random.normal(key, (99, 1))
+    >>> found = simulation_ranks(jax.random.key(0), simulate, infer, runs=100, bins=10)
     >>> found.p_value > 0.01
     True
     """

@@ -21,7 +21,7 @@ class HierarchicalComparison(NamedTuple):
 
     first_better, equivalent, second_better: probabilities that on a new data set the mean
     difference lies above, inside, below the region of practical equivalence; data_sets: the same of
-    each data set studied, (data sets, 3); shrunken: (data sets,) posterior means of the differences;
+    each data set studied, (data sets, 3); shrunken: (data sets,) posterior means;
     mean, lower, upper: of the average difference; level; draws: of it; rhat, ess, divergences: of
     the chains; notes.
     """
@@ -241,8 +241,8 @@ def pooled_estimates(
     Args:
         values: (sites,) estimates, or `jaxmed.stats.Estimate`s that have a standard error.
         errors: (sites,) standard errors on the values' own scale.
-        scale: on which sites are normal: `identity`, or `logit` for AUC and Dice (errors are carried
-            over by the delta method).
+        scale: on which sites are normal: `identity`, or `logit` for AUC and Dice (errors are
+            carried over by the delta method).
         level: of the intervals.
         between: scale of the spread's prior on that scale; by default the standard deviation of the
             values, or the mean error if that is larger.

@@ -19,10 +19,25 @@ from jaxmed.report._page import html
 from jaxmed.report._read import ScoreTable, read_mask_pairs, read_scores
 from jaxmed.report._record import metrics_record, to_json
 from jaxmed.report._regression import agreement_figure, observed_figure
-from jaxmed.report._results import TASKS, Overlap, Picture, Results, Scores, Split
+from jaxmed.report._results import (
+    TASKS,
+    Overlap,
+    Picture,
+    Results,
+    Scores,
+    Split,
+    UncertainCase,
+    Uncertainty,
+)
 from jaxmed.report._segmentation import MaskPair, agreement, from_overlap, segmentation
 from jaxmed.report._segments import distribution_figure
 from jaxmed.report._stages import split_sizes, stage
+from jaxmed.report._uncertainty import (
+    entropy_figure,
+    risk_coverage_figure,
+    set_size_figure,
+    uncertainty_map_figure,
+)
 from jaxmed.report._write import Written, predictions_csv, summary, write
 
 __all__ = [
@@ -34,6 +49,8 @@ __all__ = [
     "ScoreTable",
     "Scores",
     "Split",
+    "UncertainCase",
+    "Uncertainty",
     "Written",
     "agreement",
     "agreement_figure",
@@ -45,6 +62,7 @@ __all__ = [
     "confusion_figure",
     "confusion_matrix",
     "distribution_figure",
+    "entropy_figure",
     "environment",
     "from_overlap",
     "html",
@@ -57,11 +75,14 @@ __all__ = [
     "read_mask_pairs",
     "read_scores",
     "reliability_figure",
+    "risk_coverage_figure",
     "roc_figure",
     "segmentation",
+    "set_size_figure",
     "split_sizes",
     "stage",
     "summary",
     "to_json",
+    "uncertainty_map_figure",
     "write",
 ]

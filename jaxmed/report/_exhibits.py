@@ -17,6 +17,12 @@ from jaxmed.report._regression import agreement_figure, observed_figure
 from jaxmed.report._results import Results
 from jaxmed.report._segments import distribution_figure
 from jaxmed.report._style import to_svg
+from jaxmed.report._uncertainty import (
+    entropy_figure,
+    risk_coverage_figure,
+    set_size_figure,
+    uncertainty_map_figure,
+)
 
 # More curves than this are a tangle: the rest is in the table.
 _CURVES = 8
@@ -28,6 +34,7 @@ def figure_groups(results: Results) -> list[dict[str, Any]]:
         ("training", "Training", _training(results)),
         ("predictions", "Predictions", _predictions(results)),
         ("agreement", "Agreement", _agreement(results)),
+        ("uncertainty", "Uncertainty", _uncertainty(results)),
     ]
     return [
         {"id": id_, "name": name, "figures": figures} for id_, name, figures in groups if figures
@@ -226,6 +233,59 @@ def _agreement(results: Results) -> list[dict[str, Any]]:
             f"Distribution of Dice over {len(dice)} cases. {medians}.", wide=True,
         )
     ]  # fmt: skip
+
+
+def _uncertainty(results: Results) -> list[dict[str, Any]]:
+    given = results.uncertainty
+    if given is None:
+        return []
+    figures, of = [], f" of {given.method}" if given.method else ""
+    labels = None if results.scores is None else np.asarray(results.scores.labels)
+    if given.samples is not None and labels is not None and labels.ndim == 1:
+        p = np.asarray(given.samples)
+        mean = p.mean(axis=0)
+        wrong = (mean.argmax(1) != labels).astype(float)
+        figures.append(
+            _exhibit(
+                risk_coverage_figure(wrong, mean.max(1)), "risk",
+                f"Errors among the answered cases, the surest{of} first: what is gained by "
+                "referring the unsure ones to a reader.",
+                f"Risk-coverage curve over {len(wrong)} cases, {int(wrong.sum())} wrong.",
+            )
+        )  # fmt: skip
+        if len(p) > 1:
+            figures.append(
+                _exhibit(
+                    entropy_figure(p, wrong), "parts",
+                    f"Each case's uncertainty{of}: noise in the data to the right, what more data "
+                    "would remove upwards.",
+                    f"Aleatoric against epistemic uncertainty of {len(wrong)} cases.",
+                )
+            )  # fmt: skip
+    if given.sets is not None and labels is not None:
+        size = float(np.asarray(given.sets).sum(1).mean())
+        figures.append(
+            _exhibit(
+                set_size_figure(labels, given.sets, level=given.level), "sets",
+                "Size of the conformal prediction sets; above each bar the share of its sets that "
+                "holds the truth.",
+                f"Histogram of prediction set sizes, mean {size:.2f} classes.",
+            )
+        )  # fmt: skip
+    for i, case in enumerate(given.maps):
+        figures.append(
+            _exhibit(
+                uncertainty_map_figure(
+                    case.image, case.samples, truth=case.truth,
+                    classes=("background", *results.classes), aspect=case.aspect,
+                ),
+                f"umap{i}", f"{case.case}. {case.caption}".strip(),
+                f"Case {case.case}: prediction, entropy, its aleatoric part and the mutual "
+                "information at each pixel.",
+                wide=True,
+            )
+        )  # fmt: skip
+    return figures
 
 
 def _thumbnail(image: Any, limit: int = 320) -> tuple[str, int, int]:

@@ -81,6 +81,44 @@ class Picture(NamedTuple):
     aspect: float = 1.0
 
 
+class UncertainCase(NamedTuple):
+    """One segmented case whose uncertainty is drawn.
+
+    Attributes:
+        case: its name.
+        image: (height, width) or (height, width, channels).
+        samples: (samples, height, width, classes) probabilities of a posterior.
+        truth: (height, width) classes, or None.
+        caption: what a reader should know.
+        aspect: height of a pixel over its width.
+    """
+
+    case: str
+    image: NDArray[Any]
+    samples: NDArray[Any]
+    truth: NDArray[np.integer] | None = None
+    caption: str = ""
+    aspect: float = 1.0
+
+
+class Uncertainty(NamedTuple):
+    """What a posterior and a conformal rule add to predictions.
+
+    Attributes:
+        samples: (samples, cases, classes) probabilities, the cases those of `Results.scores`.
+        sets: (cases, classes) booleans, prediction sets of these cases.
+        level: the coverage the sets were made for.
+        maps: segmented cases to draw.
+        method: the posterior's name.
+    """
+
+    samples: NDArray[Any] | None = None
+    sets: NDArray[np.bool_] | None = None
+    level: float | None = None
+    maps: Sequence[UncertainCase] = ()
+    method: str = ""
+
+
 @dataclasses.dataclass(frozen=True)
 class Results:
     """All that a report tells. Build it with `classification` or `segmentation`, or by hand.
@@ -106,6 +144,7 @@ class Results:
         notes: warnings that belong beside the numbers (checksums, exclusions, ...).
         description: a paragraph on the study.
         masks: where predicted masks were written, by case.
+        uncertainty: samples of a posterior, prediction sets, cases with their uncertainty.
     """
 
     title: str
@@ -128,6 +167,7 @@ class Results:
     notes: tuple[str, ...] = ()
     description: str = ""
     masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    uncertainty: Uncertainty | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:

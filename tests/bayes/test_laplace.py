@@ -117,6 +117,7 @@ def test_the_evidence_chooses_the_precision(fitted):
 
 def test_segmentation_by_random_signs():
     """The estimate of a map's curvature is right on average."""
+
     class PerVoxel(nn.Module):
         @nn.compact
         def __call__(self, x):
@@ -157,8 +158,8 @@ def test_padding_rows_do_not_count(fitted):
 
 def test_bad_input(fitted):
     network, params, state, batch = fitted
-    fit = lambda **o: bayes.laplace(network, params, state, batch, bayes.categorical(), **o)  # noqa: E731
-    with pytest.raises(ValueError, match="one of .*diag.*full.*kron"):
+    fit = lambda **o: bayes.laplace(network, params, state, batch, bayes.categorical(), **o)
+    with pytest.raises(ValueError, match=r"one of .*diag.*full.*kron"):
         fit(structure="banded")
     with pytest.raises(ValueError, match="no parameter matches 'tail'"):
         fit(subset="tail")

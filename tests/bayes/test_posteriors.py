@@ -59,7 +59,7 @@ def test_predictions_of_many_inputs_do_not_depend_on_the_batch():
 
 def test_errors_name_what_is_wrong():
     q = line([1.0])
-    with pytest.raises(KeyError, match="no endpoint 'mask'.*logits"):
+    with pytest.raises(KeyError, match=r"no endpoint 'mask'.*logits"):
         q.predictive(KEY, jnp.ones((1, 1)), outputs=("mask",))
     with pytest.raises(ValueError, match="n must be at least 1"):
         q.sample(KEY, 0)
@@ -115,7 +115,7 @@ def test_dropout_draws_while_batchnorm_rests(net):
 
 
 def test_dropout_that_is_not_there_is_named(net):
-    network, params, state, x = net
+    _, params, state, x = net
     none = jm.from_linen(Net(rate=0.0))
     with pytest.raises(ValueError, match="rate of 0"):
         bayes.mc_dropout(none, params, state, x)
@@ -172,9 +172,7 @@ def test_snapshots_and_swag_of_a_run():
     rate = bayes.cyclical_rate(0.5, 4)
     learner = jm.learner(network, jm.supervised(jm.losses.cross_entropy), optax.sgd(rate))
     start = learner.init(KEY, batch)
-    last, params, states = bayes.trajectory(
-        learner, start, lambda step: batch, steps=12, every=4
-    )
+    last, params, states = bayes.trajectory(learner, start, lambda step: batch, steps=12, every=4)
     assert int(last.step) == 12
     assert params["kernel"].shape == (3, 2, 3)
     assert np.allclose(params["kernel"][-1], last.params["net"]["kernel"])
@@ -197,17 +195,13 @@ def test_snapshots_and_swag_of_a_run():
 
 def test_swag_refreshes_batchnorm(net):
     network, params, state, x = net
-    stack = lambda tree: jax.tree.map(lambda v: jnp.stack([v, v]), tree)  # noqa: E731
+    stack = lambda tree: jax.tree.map(lambda v: jnp.stack([v, v]), tree)
     rows = 3 * x + 7
-    q = bayes.swag(
-        network, stack(params), stack(state), scale=0.0, refresh=jnp.stack([rows] * 600)
-    )
+    q = bayes.swag(network, stack(params), stack(state), scale=0.0, refresh=jnp.stack([rows] * 600))
     found = q.predictive(KEY, rows, 1)["logits"][0]
     dry = network.apply(params, state, rows)[0]["logits"]
     assert not jnp.allclose(found, dry, atol=0.1)
-    batch = network.apply(
-        params, state, rows, key=KEY, train=False
-    )[0]["logits"]
+    batch = network.apply(params, state, rows, key=KEY, train=False)[0]["logits"]
     assert jnp.allclose(dry, batch)
     # Statistics converge to the batch's own, of which the pooled layer's output has mean 0.
     hidden = rows @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
@@ -230,7 +224,9 @@ def test_batch_ensemble_of_any_network():
         q = bayes.batch_ensemble_posterior(network, params, own)
         each = q.predictive(KEY, batch["image"])["logits"]
         assert each.shape == (4, 48, 3)
-        assert jnp.allclose(each.mean(0), learner.predict(state, batch["image"])["logits"], atol=1e-5)
+        assert jnp.allclose(
+            each.mean(0), learner.predict(state, batch["image"])["logits"], atol=1e-5
+        )
         assert not jnp.allclose(each[0], each[1])
 
 

@@ -141,7 +141,9 @@ def test_priors_by_path():
     params = {"a": {"kernel": jnp.ones((2, 3))}, "b": {"bias": jnp.ones(3)}}
     found = bayes.priors_of({"kernel": 4.0, "bias": dist.Laplace(0, 1)}, params)
     assert found["a/kernel"].event_shape == (2, 3)
-    assert np.isclose(found["a/kernel"].log_prob(jnp.zeros((2, 3))), 6 * np.log(2 / np.sqrt(2 * np.pi)))
+    assert np.isclose(
+        found["a/kernel"].log_prob(jnp.zeros((2, 3))), 6 * np.log(2 / np.sqrt(2 * np.pi))
+    )
     with pytest.raises(ValueError, match="no pattern of the prior"):
         bayes.priors_of({"kernel": 1.0}, params)
     with pytest.raises(ValueError, match="must be positive"):
