@@ -7,9 +7,9 @@ A ResNet-8 with dropout is trained once a seed (SGD with momentum and weight dec
 every method begins there, but for the ensemble, which trains five. Measured on the test images as
 they are, under noise, blur and low contrast at five strengths each, and against images of another
 kind (RetinaMNIST in grey for a set in grey, BreastMNIST else): negative log-likelihood, Brier
-score, ECE, AURC, AUROC of errors and of the strangers by entropy and by mutual information; seconds of
-training and prediction as multiples of the trained network's own (compilation left out of neither:
-compare them on one machine).
+score, ECE, AURC, AUROC of errors and of the strangers by entropy and by mutual information; seconds
+of training and prediction as multiples of the trained network's own (with
+compilation: compare on one machine).
 
 `--rows` appends one JSON line a method; `python experiments/uncertainty.py rows.jsonl` prints the
 table over seeds with t intervals. `--method all` shares the trained network among methods: a whole

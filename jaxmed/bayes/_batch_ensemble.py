@@ -67,8 +67,8 @@ def batch_ensemble(network: Network, n: int) -> Network:
             found.append(endpoints)
             states.append(new)
         if train:
-            join = lambda *x: jnp.stack(x, axis=1).reshape(-1, *x[0].shape[1:])
-            endpoints = jax.tree.map(join, *found)
+            # Back to the order in which they came.
+            endpoints = jax.tree.map(_dealt_back, *found)
             return endpoints, jax.tree.map(lambda *x: jnp.stack(x), *states)
         return jax.tree.map(lambda *x: jnp.mean(jnp.stack(x), axis=0), *found), state
 
@@ -120,6 +120,10 @@ def _member(params, i):
         outer = params["inputs"][name][i][:, None] * params["outputs"][name][i][None]
         leaves[name] = kernel * outer
     return unflatten_paths(leaves)
+
+
+def _dealt_back(*parts):
+    return jnp.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
 
 
 def _name(path: tuple) -> str:

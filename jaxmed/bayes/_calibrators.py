@@ -23,8 +23,8 @@ class Calibrator(NamedTuple):
     """A fitted calibration map.
 
     method; classes; parameters: arrays by name; of binary maps one a class (`x0`, `y0`, ...),
-    fitted against the rest and scaled to sum 1; logits: whether it takes logits; before, after: log loss
-    of the calibration cases, in nats; notes.
+    fitted against the rest and scaled to sum 1; logits: whether it takes logits; before, after:
+    log loss of the calibration cases, in nats; notes.
     """
 
     method: str

@@ -38,7 +38,9 @@ def linear_posterior(
     prior_precision: float = 1.0,
     noise_variance: float = 1.0,
 ) -> NormalPosterior:
-    r"""Return the exact posterior of :math:`y = Xw + \epsilon`, noise known, :math:`w \sim N(0, 1/\lambda)`.
+    r"""Return the exact posterior of linear regression with known noise.
+
+    .. math:: y = Xw + \epsilon, \quad w \sim N(0, \lambda^{-1} I)
 
     Args:
         design: (cases, p), with a column of ones for an intercept.

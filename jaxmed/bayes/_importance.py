@@ -119,8 +119,8 @@ def bayes_factor(first: float, second: float, *, se: float = 0.0) -> BayesFactor
     """Return the Bayes factor of two log evidences.
 
     Defined for proper priors alone, and only as good as these: a vaguer prior costs evidence,
-    whatever the data say. Of networks, take Laplace's evidence (`laplace(...).log_evidence`) for what it is,
-    an approximation at one mode.
+    whatever the data say. Of networks, take Laplace's evidence (`laplace(...).log_evidence`)
+    for what it is, an approximation at one mode.
 
     Args:
         first: log marginal likelihood of the first model, of the same data.

@@ -163,7 +163,10 @@ def laplace(
             return network.apply(place(content["params"], v), content["state"], inputs)[0]
 
         value, change = jax.jvp(endpoints, (mode,), ({p: at[p] - mode[p] for p in mode},))
-        add = lambda a, b: a + b if jnp.issubdtype(jnp.result_type(a), jnp.inexact) else a
+
+        def add(a, b):
+            return a + b if jnp.issubdtype(jnp.result_type(a), jnp.inexact) else a
+
         return jax.tree.map(add, value, change)
 
     made: Posterior = make_posterior(

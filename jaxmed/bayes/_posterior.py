@@ -22,8 +22,8 @@ class Posterior(NamedTuple):
     Attributes:
         sample: ``(key, n=None) -> params``, each leaf with a leading axis of ``n`` samples.
         predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None) -> endpoints``,
-            those named, each with a leading axis of samples. One compiled program; ``chunk`` samples are
-            computed at a time, so memory does not grow with ``n`` beyond the answer itself.
+            those named, each with a leading axis of samples. One compiled program; ``chunk``
+            samples are computed at a time, so memory does not grow with ``n`` beyond the answer itself.
 
     The same key gives the same parameters to both, so that predictions on two images (both phases
     of a heart) come from the same draws. ``n=None`` is the posterior's own number: all members of

@@ -64,7 +64,10 @@ def trajectory(
         if i % every == 0:
             params.append(jax.tree.map(np.asarray, state.params["net"]))
             states.append(jax.tree.map(np.asarray, state.state["net"]))
-    stack = lambda trees: jax.tree.map(lambda *x: np.stack(x), *trees)
+
+    def stack(trees):
+        return jax.tree.map(lambda *x: np.stack(x), *trees)
+
     return state, stack(params), stack(states)
 
 

@@ -207,7 +207,7 @@ def _compare(at: Path, described: list, wanted: list) -> None:
     for name in [*asked, *saved]:
         old, new = saved.get(name), asked.get(name)
         if old != new:
-            describe = lambda x: "absent" if x is None else f"{x[1]} {x[0]}"
+            describe = lambda x: "absent" if x is None else f"{x[1]} {x[0]}"  # noqa: E731
             raise CheckpointMismatchError(
                 f"the checkpoint {at} is of another configuration: {name} is {describe(old)} in it "
                 f"and {describe(new)} in this run. Run in another folder, or start afresh "

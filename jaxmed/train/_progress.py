@@ -25,7 +25,7 @@ class Progress(NamedTuple):
 
     step: int = 0
     history: tuple[dict[str, Any], ...] = ()
-    sums: dict[str, float] = {}
+    sums: dict[str, float] = {}  # noqa: RUF012
     count: float = 0.0
     best: dict[str, Any] | None = None
     waited: int = 0

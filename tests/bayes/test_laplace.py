@@ -158,7 +158,10 @@ def test_padding_rows_do_not_count(fitted):
 
 def test_bad_input(fitted):
     network, params, state, batch = fitted
-    fit = lambda **o: bayes.laplace(network, params, state, batch, bayes.categorical(), **o)
+
+    def fit(**o):
+        return bayes.laplace(network, params, state, batch, bayes.categorical(), **o)
+
     with pytest.raises(ValueError, match=r"one of .*diag.*full.*kron"):
         fit(structure="banded")
     with pytest.raises(ValueError, match="no parameter matches 'tail'"):

@@ -195,7 +195,10 @@ def test_snapshots_and_swag_of_a_run():
 
 def test_swag_refreshes_batchnorm(net):
     network, params, state, x = net
-    stack = lambda tree: jax.tree.map(lambda v: jnp.stack([v, v]), tree)
+
+    def stack(tree):
+        return jax.tree.map(lambda v: jnp.stack([v, v]), tree)
+
     rows = 3 * x + 7
     q = bayes.swag(network, stack(params), stack(state), scale=0.0, refresh=jnp.stack([rows] * 600))
     found = q.predictive(KEY, rows, 1)["logits"][0]
