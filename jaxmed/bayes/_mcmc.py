@@ -223,4 +223,11 @@ def _real_rows(batch: Batch, likelihood: Likelihood) -> dict[str, Any]:
         raise KeyError(f"the batch has no {missing[0]!r}; it has {sorted(batch)}")
     weight = batch.get("weight")
     kept = slice(None) if weight is None else np.flatnonzero(np.asarray(weight) > 0)
-    return {name: jnp.asarray(np.asarray(batch[name])[kept]) for name in names}
+    found = {name: np.asarray(batch[name])[kept] for name in names}
+    for name, values in found.items():
+        bad = int((~np.isfinite(values)).sum())
+        if bad:
+            raise ValueError(f"{name!r} holds {bad} value(s) that are NaN or infinite")
+        if not len(values):
+            raise ValueError(f"{name!r} is empty")
+    return {name: jnp.asarray(values) for name, values in found.items()}
