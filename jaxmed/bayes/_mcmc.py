@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -143,7 +144,10 @@ def nuts(
             sampler.run(
                 key, batch, extra_fields=("potential_energy", "diverging", "accept_prob"), **options
             )
-        except RuntimeError as error:  # NumPyro's words for a density that is not finite
+        except (RuntimeError, ValueError) as error:
+            # NumPyro's words for a density that is not finite.
+            if not re.search("valid initial parameters|got invalid", str(error)):
+                raise
             raise ValueError(
                 f"the log density is not finite where a chain begins: {error}"
             ) from None
