@@ -86,7 +86,7 @@ def nuts(
         chains: run as one program.
         thin: keep every so many draws.
         start: where chains begin: ``prior`` (far apart, so that R-hat means something) or
-            ``params`` (jittered by a tenth of the prior's scale).
+            ``params``, jittered by 0.1.
         target_accept: of the step size's adaptation.
         max_tree_depth: of a step: at most ``2 ** max_tree_depth`` gradients.
         trajectory_length: of plain HMC, instead of NUTS.
