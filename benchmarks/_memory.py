@@ -7,12 +7,15 @@ import gc
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from benchmarks._case import Case, Options, Run, UnavailableError
 
 _STATUS = Path("/proc/self/status")
 _marked: list[int] = []
+# Seconds of a call after which one is enough.
+_LONG = 5.0
 
 
 def measure_in_processes(suite: str, case: Case, wanted: list[str], options: Options) -> dict:
@@ -59,7 +62,10 @@ def measure_here(case: Case, side: str) -> int | None:
     mark()
     try:
         run = case.sides[side]()
-        for _ in range(3):
+        start = time.perf_counter()
+        run.call()
+        calls = 3 if time.perf_counter() - start < _LONG else 1
+        for _ in range(calls - 1):
             run.call()
             run.finish()
     except UnavailableError:
@@ -69,7 +75,7 @@ def measure_here(case: Case, side: str) -> int | None:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
-    for _ in range(3):
+    for _ in range(calls):
         run.call()
     return _status("VmHWM") - _marked[-1]
 

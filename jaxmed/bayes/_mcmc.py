@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -85,7 +86,7 @@ def nuts(
         chains: run as one program.
         thin: keep every so many draws.
         start: where chains begin: ``prior`` (far apart, so that R-hat means something) or
-            ``params`` (jittered by a tenth of the prior's scale).
+            ``params``, jittered by 0.1.
         target_accept: of the step size's adaptation.
         max_tree_depth: of a step: at most ``2 ** max_tree_depth`` gradients.
         trajectory_length: of plain HMC, instead of NUTS.
@@ -143,7 +144,10 @@ def nuts(
             sampler.run(
                 key, batch, extra_fields=("potential_energy", "diverging", "accept_prob"), **options
             )
-        except RuntimeError as error:  # NumPyro's words for a density that is not finite
+        except (RuntimeError, ValueError) as error:
+            # NumPyro's words for a density that is not finite.
+            if not re.search("valid initial parameters|got invalid", str(error)):
+                raise
             raise ValueError(
                 f"the log density is not finite where a chain begins: {error}"
             ) from None
@@ -223,4 +227,11 @@ def _real_rows(batch: Batch, likelihood: Likelihood) -> dict[str, Any]:
         raise KeyError(f"the batch has no {missing[0]!r}; it has {sorted(batch)}")
     weight = batch.get("weight")
     kept = slice(None) if weight is None else np.flatnonzero(np.asarray(weight) > 0)
-    return {name: jnp.asarray(np.asarray(batch[name])[kept]) for name in names}
+    found = {name: np.asarray(batch[name])[kept] for name in names}
+    for name, values in found.items():
+        bad = int((~np.isfinite(values)).sum())
+        if bad:
+            raise ValueError(f"{name!r} holds {bad} value(s) that are NaN or infinite")
+        if not len(values):
+            raise ValueError(f"{name!r} is empty")
+    return {name: jnp.asarray(values) for name, values in found.items()}

@@ -23,7 +23,7 @@ class Posterior(NamedTuple):
         sample: ``(key, n=None) -> params``, each leaf with a leading axis of ``n`` samples.
         predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None) -> endpoints``,
             those named, each with a leading axis of samples. One compiled program; ``chunk``
-            samples are computed at a time, so memory does not grow with ``n`` beyond the answer itself.
+            samples are computed at a time, so memory grows with ``n`` by the answer alone.
 
     The same key gives the same parameters to both, so that predictions on two images (both phases
     of a heart) come from the same draws. ``n=None`` is the posterior's own number: all members of

@@ -239,7 +239,7 @@ def pooled_estimates(
     .. math:: \hat y_s \sim N(\theta_s, e_s), \quad \theta_s \sim N(\mu, \tau)
 
     Args:
-        values: (sites,) estimates, or `jaxmed.stats.Estimate`s that have a standard error.
+        values: (sites,) estimates, or estimates of `jaxmed.stats` that have an error.
         errors: (sites,) standard errors on the values' own scale.
         scale: on which sites are normal: `identity`, or `logit` for AUC and Dice (errors are
             carried over by the delta method).

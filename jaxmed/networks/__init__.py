@@ -20,13 +20,7 @@ The poolings of a bag's instances, which `jaxmed.paradigms.multiple_instance` ta
 from jaxmed.networks._bag_pooling import AdditivePooling, AttentionPooling, SimplePooling
 from jaxmed.networks._bag_relations import DualStreamPooling, TransformerPooling
 from jaxmed.networks._cnn import CNN, cnn
-from jaxmed.networks._convolution import (
-    Conv,
-    ConvTranspose,
-    he_fan_in,
-    he_fan_out,
-    torch_uniform,
-)
+from jaxmed.networks._convolution import Conv, ConvTranspose, he_fan_in, he_fan_out, torch_uniform
 from jaxmed.networks._decoder import Decoder
 from jaxmed.networks._efficientnet import EfficientNet, efficientnet_lite0
 from jaxmed.networks._heads import ClassificationHead, ProjectionHead, SegmentationHead

@@ -31,16 +31,22 @@ transform                            from -> to               what it is
 :func:`entropy_minimisation`         Objective -> Objective   decided about unlabelled images
 :func:`cross_pseudo`                 Objective -> Objective   two networks that teach each other
 :func:`mixmatch`                     view -> Objective        given and guessed labels, mixed
+:func:`autoencoder`                  -> Objective             plain, denoising, sparse
+:func:`inpainting`                   -> Objective             fill in boxes cut out
+:func:`masked_autoencoder`           -> Objective             guess hidden patches
+:func:`rotation`                     -> Objective             tell quarter turns
+:func:`relative_position`            -> Objective             tell where a tile belongs
+:func:`jigsaw`                       -> Objective             tell the order of tiles
 :func:`simclr`                       view -> Objective        views against the batch
 :func:`supervised_contrast`          view -> Objective        classes against the batch
 :func:`dense_contrast`               view -> Objective        places against the image
 :func:`moco`                         view -> Objective        views against a queue
+:func:`byol`, :func:`simsiam`        view -> Objective        predict the other view
 :func:`vicreg`                       view -> Objective        agree, vary, do not repeat
 :func:`barlow_twins`                 view -> Objective        correlation is the identity
 :func:`dino`                         view -> Objective        answers of one's own average
 :func:`ensemble`                     Learner -> Learner       independent members as one program
 :func:`alternate`                    Learners -> Learner      players that take turns
-:func:`multiple_instance`            Network -> Network       bags of instances, pooled
 ===================================  =======================  ====================================
 """
 

@@ -1,29 +1,22 @@
 """Protocols: loops that choose data, around a Learner that trains.
 
 `k_fold`, `repeated`, `monte_carlo`, `leave_one_out`, `leave_one_site_out` and `nested` part the
-cases of a study, by patient and in strata. `open_test` keeps a ledger of each look at a test set.
+cases of a study, by patient and in strata. `study` trains every arm on every split from every seed,
+goes on where it was interrupted, and returns predictions for any test: `runs_of` joins the folds,
+`fold_scores` and `compare_arms` look at them one by one, `components` tells the variance of seeds
+from that of cases. `tuned` is an arm that chooses its model inside each training part. `open_test`
+keeps a ledger of each look at a test set.
+
 `episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
-`linear_probe` and `knn_probe` measure frozen features.
+`linear_probe` and `knn_probe` measure frozen features. `pseudo_label_rounds` trains on its own
+surest predictions, round by round.
 """
 
-from jaxmed.protocols._episode_batches import (
-    EpisodeBatches,
-    episode_batches,
-)
-from jaxmed.protocols._episodes import (
-    Episode,
-    episode,
-)
-from jaxmed.protocols._ledger import (
-    Opening,
-    Openings,
-    open_test,
-)
-from jaxmed.protocols._probe import (
-    LinearProbe,
-    knn_probe,
-    linear_probe,
-)
+from jaxmed.protocols._episode_batches import EpisodeBatches, episode_batches
+from jaxmed.protocols._episodes import Episode, episode
+from jaxmed.protocols._ledger import Opening, Openings, open_test
+from jaxmed.protocols._probe import LinearProbe, knn_probe, linear_probe
+from jaxmed.protocols._pseudo_label_rounds import Round, pseudo_label_rounds
 from jaxmed.protocols._splits import (
     Split,
     k_fold,
@@ -34,12 +27,7 @@ from jaxmed.protocols._splits import (
     repeated,
     with_inner,
 )
-from jaxmed.protocols._study import (
-    Choice,
-    Failure,
-    Study,
-    study,
-)
+from jaxmed.protocols._study import Choice, Failure, Study, study
 from jaxmed.protocols._tidy import (
     ArmTest,
     Runs,
@@ -50,10 +38,7 @@ from jaxmed.protocols._tidy import (
     study_table,
     write_study,
 )
-from jaxmed.protocols._tuned import (
-    Tuned,
-    tuned,
-)
+from jaxmed.protocols._tuned import Tuned, tuned
 
 __all__ = [
     "ArmTest",
@@ -64,6 +49,7 @@ __all__ = [
     "LinearProbe",
     "Opening",
     "Openings",
+    "Round",
     "Runs",
     "Split",
     "Study",
@@ -81,6 +67,7 @@ __all__ = [
     "monte_carlo",
     "nested",
     "open_test",
+    "pseudo_label_rounds",
     "repeated",
     "runs_of",
     "study",

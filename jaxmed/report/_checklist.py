@@ -202,9 +202,9 @@ def _metrics(r: Results) -> str:
 
 
 def _compared(r: Results) -> str:
-    if r.comparison is None:
-        return "one model: nothing is compared"
     c = r.comparison
+    if c is None or len(c.models) == 1:
+        return "one model: nothing is compared"
     methods = dict.fromkeys(x.test.method.split(" (")[0] for x in c.contrasts)
     return (
         f"{len(c.models)} models, {len(c.contrasts)} paired tests ({'; '.join(methods)}), p-values "

@@ -207,9 +207,10 @@ def _models(results: Results) -> list[dict[str, Any]]:
         y = np.asarray(held.labels)
         scores = {name: np.asarray(s.scores)[:, 1] for name, s in found.scores.items()}
         if 0 < y.sum() < len(y):
+            measured = [found.models[name].get("auc") for name in scores]
             areas = [
-                f"{e.value:.3f} ({e.lower:.3f} to {e.upper:.3f})"
-                for e in (found.models[name]["auc"] for name in scores)
+                f"{e.value:.3f} ({e.lower:.3f} to {e.upper:.3f})" if e is not None else ""
+                for e in measured
             ]
             figures.append(
                 _exhibit(
@@ -332,7 +333,7 @@ def _uncertainty(results: Results) -> list[dict[str, Any]]:
     given = results.uncertainty
     if given is None:
         return []
-    figures, of = [], f" of {given.method}" if given.method else ""
+    figures, of = [], f" ({given.method})" if given.method else ""
     labels = None if results.scores is None else np.asarray(results.scores.labels)
     if given.samples is not None and labels is not None and labels.ndim == 1:
         p = np.asarray(given.samples)
@@ -341,7 +342,7 @@ def _uncertainty(results: Results) -> list[dict[str, Any]]:
         figures.append(
             _exhibit(
                 risk_coverage_figure(wrong, mean.max(1)), "risk",
-                f"Errors among the answered cases, the surest{of} first: what is gained by "
+                f"Errors among the answered cases, the surest first{of}: what is gained by "
                 "referring the unsure ones to a reader.",
                 f"Risk-coverage curve over {len(wrong)} cases, {int(wrong.sum())} wrong.",
             )

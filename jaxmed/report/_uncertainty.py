@@ -122,8 +122,8 @@ def set_size_figure(labels: ArrayLike, sets: ArrayLike, *, level: float | None =
             xlabel="Classes in the set", ylabel="Cases", xticks=sizes,
             title=f"Prediction sets: coverage {found.coverage:.1%}{asked}",
         )  # fmt: skip
-        axes.margins(y=0.12)
-        axes.legend(loc="upper right")
+        axes.margins(y=0.25)  # room for the legend above the bars
+        axes.legend(loc="upper center", ncols=2)
     return figure
 
 

@@ -202,6 +202,7 @@ def test_wrong_bias_and_activation_are_named(options, message):
         ops.conv(x, kernel, **options)
 
 
+@pytest.mark.devices(8)
 def test_eight_devices_equal_one():
     mesh = jax.make_mesh((8,), ("devices",), axis_types=(AxisType.Auto,))
     x, kernel, bias = _arguments(16)

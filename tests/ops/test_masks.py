@@ -104,7 +104,7 @@ def test_components_in_four_dimensions_and_of_any_number_type():
         np.testing.assert_array_equal(labels, want)
 
 
-def test_components_of_batches_loops_and_devices():
+def test_components_of_batches_and_in_loops():
     masks = np.random.default_rng(0).random((2, 8, 6, 7)) < 0.4
     want = [_scipy_label(m, 1) for row in masks for m in row]
     labels, counts = jax.jit(jax.vmap(jax.vmap(ops.connected_components)))(masks)
@@ -116,12 +116,18 @@ def test_components_of_batches_loops_and_devices():
     empty, none = jax.vmap(ops.connected_components)(rows[:0])
     assert empty.shape == (0, 6, 7)
     assert none.shape == (0,)
+
+
+@pytest.mark.devices(8)
+def test_components_of_a_batch_spread_over_devices():
+    masks = np.random.default_rng(0).random((8, 6, 7)) < 0.4
+    want = [_scipy_label(m, 1)[0] for m in masks]
     mesh = jax.make_mesh((8,), ("devices",), axis_types=(AxisType.Auto,))
-    spread = jax.device_put(rows[:8], NamedSharding(mesh, P("devices")))
+    spread = jax.device_put(masks, NamedSharding(mesh, P("devices")))
     run = jax.vmap(ops.connected_components)
-    np.testing.assert_array_equal(jax.jit(run)(spread)[0], again[:8])
+    np.testing.assert_array_equal(jax.jit(run)(spread)[0], want)
     inside = jax.shard_map(run, mesh=mesh, in_specs=P("devices"), out_specs=P("devices"))
-    np.testing.assert_array_equal(jax.jit(inside)(spread)[0], again[:8])
+    np.testing.assert_array_equal(jax.jit(inside)(spread)[0], want)
 
 
 @settings(max_examples=24, deadline=None, derandomize=True)

@@ -303,3 +303,20 @@ def test_the_ledger_counts_looks_and_overlaps(tmp_path):
     path.write_text("no json\n")
     with pytest.raises(data.DataError, match="line 1 is no record"):
         protocols.open_test(path, names, why="x")
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "vmap"])
+def test_all_trainings_of_an_arm_are_one_compiled_program(strategy):
+    traced = []
+    base = make()
+
+    def step(state, batch):
+        traced.append(1)
+        return base.step(state, batch)
+
+    arm = base._replace(step=step)
+    protocols.study(
+        {"a": arm}, SOURCE, SPLITS, seeds=4, steps=6, size=8, strategy=strategy, width=8,
+        progress=False,
+    )  # fmt: skip
+    assert len(traced) == 1

@@ -77,3 +77,9 @@ def test_a_single_arm_is_told_without_tests():
     found = report.from_study(made(arms=("a",), outputs=one), n_resamples=50)
     assert found.comparison.contrasts == ()
     assert "AUC" in report.html(found)
+    own = {"brier": lambda y, p: np.mean((p[:, 1] - y) ** 2)}
+    found = report.from_study(made(arms=("a",), outputs=one), metrics=own, n_resamples=50)
+    assert list(found.comparison.models["a"]) == ["brier"]
+    assert "ROC of each model" in report.html(found)
+    told = next(i for i in report.checklist(found) if i.topic == "Comparisons and multiplicity")
+    assert told.answer == "one model: nothing is compared"
