@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxmed import ops
+from jaxmed.inference._window_mean import mean_on_device, mean_on_host
 
 
 def sliding_window(
@@ -19,6 +21,7 @@ def sliding_window(
     size: int = 2,
     importance: str = "gaussian",
     value: float = 0.0,
+    accumulate: str = "auto",
 ) -> np.ndarray:
     r"""Predict an image in overlapping windows, each voxel by the weighted mean over its windows.
 
@@ -35,13 +38,16 @@ def sliding_window(
         size: Windows predicted at once.
         importance: ``"gaussian"`` or ``"constant"``.
         value: What the padding holds: 0 is the mean of a normalised image.
+        accumulate: Where image and sums lie: on the ``"host"``, which a volume of any size fits, or
+            on the ``"device"``, which spares the copying of each window there and back. ``"auto"``
+            is the device, unless that is a CPU.
 
     Returns:
         (*spatial, classes) float32.
 
     Raises:
-        ValueError: Window and image differ in rank, or the prediction has another shape than its
-            windows.
+        ValueError: Window and image differ in rank, the prediction has another shape than its
+            windows, or an option is unknown.
 
     References:
         Isensee et al., nnU-Net, Nature Methods 18, 2021.
@@ -66,26 +72,13 @@ def sliding_window(
     padded = np.pad(image, [*margin, (0, 0)], constant_values=value)
     starts = ops.sliding_windows(padded.shape[:-1], window, overlap=overlap)
     weight = ops.window_importance(window, kind=importance)[..., None]
-    places = [
-        tuple(slice(a, a + w) for a, w in zip(start, window, strict=True)) for start in starts
-    ]
-
-    total = norm = None
-    for first in range(0, len(places), size):
-        some = places[first : first + size]
-        # The last windows are filled up, so that one compiled program does for all.
-        batch = np.stack([padded[p] for p in (*some, *some[:1] * (size - len(some)))])
-        found = np.asarray(predict(batch))
-        if found.shape[:-1] != batch.shape[:-1]:
-            raise ValueError(
-                f"predict must map (batch, *window, channels) {batch.shape} to the same voxels, "
-                f"got {found.shape}"
-            )
-        if total is None:
-            total = np.zeros((*padded.shape[:-1], found.shape[-1]), np.float32)
-            norm = np.zeros((*padded.shape[:-1], 1), np.float32)
-        for place, one in zip(some, found, strict=False):
-            total[place] += weight * one
-            norm[place] += weight
+    mean = mean_on_host if _stays_on_host(accumulate) else mean_on_device
+    found = mean(predict, padded, np.asarray(starts), weight, size)
     inner = tuple(slice(low, low + n) for (low, _), n in zip(margin, spatial, strict=True))
-    return (total / norm)[inner]
+    return found[inner]
+
+
+def _stays_on_host(accumulate: str) -> bool:
+    if accumulate not in ("auto", "host", "device"):
+        raise ValueError(f"accumulate must be 'auto', 'host' or 'device', got {accumulate!r}")
+    return accumulate == "host" or (accumulate == "auto" and jax.default_backend() == "cpu")

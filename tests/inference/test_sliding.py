@@ -8,11 +8,14 @@ import pytest
 
 from jaxmed.inference import mirrored, sliding_window
 
+SUMS = pytest.mark.parametrize("accumulate", ["host", "device"])
 
+
+@SUMS
 @pytest.mark.parametrize(
     ("shape", "window"), [((13, 9), (6, 5)), ((7, 11, 6), (4, 6, 8)), ((3, 4), (8, 8))]
 )
-def test_a_voxelwise_function_is_the_same_in_windows(shape, window):
+def test_a_voxelwise_function_is_the_same_in_windows(shape, window, accumulate):
     image = np.random.default_rng(0).normal(size=(*shape, 2)).astype(np.float32)
     seen = []
 
@@ -20,16 +23,21 @@ def test_a_voxelwise_function_is_the_same_in_windows(shape, window):
         seen.append(batch.shape)
         return np.concatenate([batch**2, batch[..., :1]], -1)
 
-    found = sliding_window(predict, image, window, size=3)
+    found = sliding_window(predict, image, window, size=3, accumulate=accumulate)
     np.testing.assert_allclose(found[..., :2], image**2, rtol=1e-6)
     np.testing.assert_allclose(found[..., 2], image[..., 0], rtol=1e-6)
     assert set(seen) == {(3, *window, 2)}  # one shape, so one compiled program
 
 
-def test_overlapping_windows_are_averaged_by_importance():
+@SUMS
+def test_overlapping_windows_are_averaged_by_importance(accumulate):
     number = iter([1.0, 2.0])
     found = sliding_window(
-        lambda batch: np.full(batch.shape, next(number)), np.zeros((6, 1)), (4,), size=1
+        lambda batch: np.full(batch.shape, next(number)),
+        np.zeros((6, 1)),
+        (4,),
+        size=1,
+        accumulate=accumulate,
     )[:, 0]
     # Windows at 0 and 2: voxels 2 and 3 are the third and fourth of one, first and second of the
     # other; sigma is half a voxel.
@@ -51,6 +59,10 @@ def test_wrong_shapes_are_refused():
         sliding_window(lambda x: x, np.zeros((4, 4, 4, 1)), (2, 2))
     with pytest.raises(ValueError, match="to the same voxels"):
         sliding_window(lambda x: x[:, 1:], np.zeros((4, 1)), (2,))
+    with pytest.raises(ValueError, match="to the same voxels"):
+        sliding_window(lambda x: x[:, 1:], np.zeros((4, 1)), (2,), accumulate="device")
+    with pytest.raises(ValueError, match=r"accumulate must be .* got 'gpu'"):
+        sliding_window(lambda x: x, np.zeros((4, 1)), (2,), accumulate="gpu")
     with pytest.raises(ValueError, match="at least 1 window"):
         sliding_window(lambda x: x, np.zeros((4, 1)), (2,), size=0)
 
