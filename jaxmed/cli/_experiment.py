@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,10 +64,22 @@ def load(name: str) -> Experiment:
     module = importlib.util.module_from_spec(spec)
     # Dataclasses look their module up by name to read its annotations.
     sys.modules[key] = module
-    spec.loader.exec_module(module)
+    with _beside(path):
+        spec.loader.exec_module(module)
     config, run = getattr(module, "Config", None), getattr(module, "run", None)
     if not dataclasses.is_dataclass(config) or not callable(run):
         raise ValueError(
             f"{path} is no experiment: it needs a dataclass Config and run(config, out)"
         )
     return Experiment(path.stem, path, config, run, (module.__doc__ or "").strip())
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Let a file import modules beside it while it loads, as `python FILE` does."""
+    beside = str(path.resolve().parent)
+    sys.path.insert(0, beside)
+    try:
+        yield
+    finally:
+        sys.path.remove(beside)
