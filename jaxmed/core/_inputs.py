@@ -36,5 +36,5 @@ def pick(arrays: Mapping[str, Any], inputs: Inputs, holder: str = "batch") -> An
         names = inputs if isinstance(inputs, Mapping) else {name: name for name in inputs}
         return {known: pick(arrays, name, holder) for known, name in names.items()}
     if inputs not in arrays:
-        raise KeyError(f"the {holder} has no array {inputs!r}; it has {sorted(arrays)}")
+        raise KeyError(f"the {holder} has no {inputs!r}; it has {sorted(arrays)}")
     return arrays[inputs]
