@@ -1,4 +1,4 @@
-"""Statistics against SciPy, ArviZ and scikit-learn: resampling, DeLong, readers, a whole page."""
+"""Statistics against SciPy, ArviZ, crepes and scikit-learn: from resampling to a whole page."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def cases(options: Options) -> list[Case]:
         _flips(1000 if not options.quick else 50, flips),
         _readers(400 if not options.quick else 20),
         _psis(*((4000, 1000) if not options.quick else (200, 20))),
+        _conformal(50_000 if not options.quick else 100),
         _report(1000 if not options.quick else 60, resamples),
     ]
 
@@ -204,6 +205,36 @@ def _psis(draws: int, cases_: int) -> Case:
         {"jaxmed": _side(ours, result=ours), "arviz": peer},
         "PSIS",
         tolerance=1e-4,
+    )
+
+
+def _conformal(n: int) -> Case:
+    """The p-value of each of ten classes of as many new cases as calibrate, against crepes."""
+    from jaxmed import bayes
+
+    rng = np.random.default_rng(5)
+    calibration, new = rng.random(n), rng.random((n, 10))
+
+    def ours() -> np.ndarray:
+        return bayes.conformal_p_values(calibration, new)
+
+    def peer() -> Run:
+        try:
+            from crepes import ConformalClassifier
+        except ImportError:
+            raise UnavailableError("crepes: pip install crepes") from None
+        fitted = ConformalClassifier().fit(calibration)
+
+        def theirs() -> np.ndarray:
+            return fitted.predict_p(new, smoothing=False)
+
+        return Run(theirs, theirs)
+
+    return Case(
+        f"conformal p-values of 10 classes, n = {n:,}",
+        {"jaxmed": _side(ours, result=ours), "crepes": peer},
+        "conformal",
+        tolerance=1e-9,
     )
 
 
