@@ -90,13 +90,18 @@ def test_bad_data_are_named_before_a_chain_begins(regression):
     broken = {**batch, "label": np.full(ROWS, np.nan, np.float32)}
     with pytest.raises(ValueError, match="'label' holds 40 value"):
         bayes.nuts(KEY, network, params, state, broken, bayes.normal(NOISE), warmup=1, draws=1)
+    with pytest.raises(KeyError, match="no 'label'"):
+        bayes.nuts(KEY, network, params, state, {"image": batch["image"]}, bayes.normal(NOISE))
+
+
+@pytest.mark.slow
+def test_a_density_that_is_not_finite_is_said_to_be(regression):
+    network, params, state, batch, _ = regression
     far = jax.tree.map(lambda v: jnp.full_like(v, jnp.nan), params)
     with pytest.raises(ValueError, match="log density is not finite"):
         bayes.nuts(
             KEY, network, far, state, batch, bayes.normal(NOISE), subset="kernel", warmup=1, draws=1
         )
-    with pytest.raises(KeyError, match="no 'label'"):
-        bayes.nuts(KEY, network, params, state, {"image": batch["image"]}, bayes.normal(NOISE))
 
 
 def test_mean_field_is_the_best_diagonal_normal(regression):

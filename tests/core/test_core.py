@@ -213,7 +213,7 @@ def test_a_learner_steps_as_plain_gradient_descent():
 
 def test_a_learner_names_the_array_it_misses():
     run = jm.learner(NETWORKS["linen"](), jm.supervised(jm.losses.cross_entropy), optax.sgd(0.1))
-    with pytest.raises(KeyError, match=r"no array 'image'.*label"):
+    with pytest.raises(KeyError, match=r"batch has no 'image'.*label"):
         run.init(KEY, {"label": jnp.zeros(2)})
 
 

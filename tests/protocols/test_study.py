@@ -167,7 +167,7 @@ def test_arms_are_compared_by_the_corrected_test(found):
 
 
 def test_the_variances_of_seeds_and_cases_are_apart(found):
-    estimates = protocols.components(found, auc, n_resamples=200)
+    estimates = protocols.components(found, auc, n_resamples=40)
     runs = protocols.runs_of(found)
     values = [auc(Y, p) for p in runs.outputs["fast"]]
     made = estimates["fast"]

@@ -61,7 +61,7 @@ def test_compiled_once(model):
 
 
 def test_what_predict_refuses(model):
-    with pytest.raises(KeyError, match="no array 'scan'"):
+    with pytest.raises(KeyError, match="batch has no 'scan'"):
         train.predict(*model, {"image": IMAGES}, inputs="scan")
     with pytest.raises(KeyError, match="no endpoint 'mask'; it has"):
         train.predict(*model, {"image": IMAGES}, outputs="mask")

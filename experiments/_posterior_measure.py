@@ -1,0 +1,121 @@
+"""What the uncertainty experiment measures: inputs, numbers of a method, the table over seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+import jaxmed as jm
+from jaxmed import bayes
+from jaxmed.data import in_memory, map_source, medmnist
+
+NOISE, BLUR = (0.04, 0.08, 0.12, 0.18, 0.26), (0.5, 0.75, 1.0, 1.5, 2.0)
+CONTRAST = (0.75, 0.5, 0.4, 0.3, 0.15)
+
+
+def read(dataset: str, part: str) -> Any:
+    """A part of a set, scaled to [-1, 1]."""
+    scale = lambda batch: {**batch, "image": (batch["image"] - 0.5) / 0.5}  # noqa: E731
+    return in_memory(map_source(medmnist(dataset, part), scale, batched=True))
+
+
+def whole(source: Any) -> tuple[np.ndarray, np.ndarray]:
+    """All images and labels."""
+    images = np.stack([source[i]["image"] for i in range(len(source))]).astype(np.float32)
+    return images, np.asarray(jm.data.column(source, "label")).astype(int)
+
+
+def inputs(x: np.ndarray, seed: int, corrupted: bool) -> dict[str, np.ndarray]:
+    """The test images, strangers, and the test images under corruptions."""
+    channels = x.shape[-1]
+    other = "retinamnist" if channels == 1 else "breastmnist"
+    strange = whole(read(other, "test"))[0]
+    strange = strange.mean(-1, keepdims=True) if channels == 1 else np.repeat(strange, 3, -1)
+    views = {"test": x, "strange": strange.astype(np.float32)}
+    if not corrupted:
+        return views
+    rng = np.random.default_rng(seed)
+    unit = 0.5 * x + 0.5
+    for i in range(5):
+        centre = unit.mean(axis=(1, 2), keepdims=True)
+        for name, changed in (
+            ("noise", unit + NOISE[i] * rng.normal(size=x.shape)),
+            ("blur", ndimage.gaussian_filter(unit, (0, BLUR[i], BLUR[i], 0))),
+            ("contrast", centre + CONTRAST[i] * (unit - centre)),
+        ):
+            views[f"{name}{i + 1}"] = (2 * np.clip(changed, 0, 1) - 1).astype(np.float32)
+    return views
+
+
+def measure(samples: dict[str, np.ndarray], y: np.ndarray) -> dict[str, Any]:
+    """Numbers of one method."""
+    row: dict[str, Any] = scores(samples["test"], y)
+    known, strange = (bayes.decompose(samples[name]) for name in ("test", "strange"))
+    stranger = np.r_[np.zeros(len(known.total)), np.ones(len(strange.total))]
+    for name in ("total", "epistemic"):
+        s = np.r_[getattr(known, name), getattr(strange, name)]
+        found = bayes.ood_scores(stranger, s)
+        row[f"ood_{name}"] = round(found.auroc, 4)
+    for kind in ("noise", "blur", "contrast"):
+        rows = [scores(samples[f"{kind}{i}"], y) for i in range(1, 6) if f"{kind}{i}" in samples]
+        if rows:
+            row[kind] = {k: [r[k] for r in rows] for k in ("accuracy", "nll", "brier", "ece")}
+    return row
+
+
+def scores(samples: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Of the mean prediction."""
+    p = samples.mean(axis=0)
+    wrong = (p.argmax(1) != y).astype(float)
+    selective = bayes.selective_scores(wrong, p.max(1))
+    binary = p[:, 1] if p.shape[1] == 2 else p
+    found = {
+        "accuracy": 1 - wrong.mean(),
+        "auc": jm.stats.multiclass_auc(y, p).value,
+        "nll": jm.stats.log_loss(y, binary).value,
+        "brier": ((p - np.eye(p.shape[1])[y]) ** 2).sum(1).mean(),
+        "ece": jm.stats.ece(y, p, of="top", n_bins=15, n_resamples=0).value,
+        "aurc": selective.aurc,
+        "error_auroc": selective.error_auroc,
+    }
+    return {k: round(float(v), 4) for k, v in found.items()}
+
+
+def table(path: Path) -> str:
+    """Means over seeds with t intervals, a Markdown table a data set."""
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    names = (
+        "accuracy", "auc", "nll", "brier", "ece", "aurc", "error_auroc", "ood_total",
+        "ood_epistemic", "train_cost", "predict_cost",
+    )  # fmt: skip
+    lines = []
+    for dataset in sorted({r["dataset"] for r in rows}):
+        lines += [f"\n{dataset}\n", "| method | n | " + " | ".join(names) + " | corrupted nll |"]
+        lines.append("|---" * (len(names) + 3) + "|")
+        for method in dict.fromkeys(r["method"] for r in rows):
+            own = [r for r in rows if r["dataset"] == dataset and r["method"] == method]
+            if not own:
+                continue
+            cells = [cell([r[name] for r in own]) for name in names]
+            if all("noise" in r for r in own):
+                kinds = ("noise", "blur", "contrast")
+                cells.append(cell([np.mean([r[k]["nll"] for k in kinds]) for r in own]))
+            lines.append(f"| {method} | {len(own)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell(values: list[float]) -> str:
+    """A mean with half the width of its 95% t interval."""
+    from scipy import stats as law
+
+    v = np.array(values, float)
+    if not np.isfinite(v).all():
+        return "-"
+    if v.size < 2:
+        return f"{v.mean():.3f}"
+    half = law.t.ppf(0.975, v.size - 1) * v.std(ddof=1) / np.sqrt(v.size)
+    return f"{v.mean():.3f} ± {half:.3f}"

@@ -1,0 +1,222 @@
+"""The posteriors of the uncertainty experiment: how each is made from one trained network."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxmed as jm
+from jaxmed import bayes
+
+
+@dataclasses.dataclass
+class Trained:
+    """What all methods begin with."""
+
+    config: Any
+    network: Any
+    batches: Any
+    steps: int
+    total: int
+    params: Any
+    state: Any
+    learner_state: Any
+    seconds: float
+    key: jax.Array
+
+    @property
+    def likelihood(self) -> bayes.Likelihood:
+        """Classes by softmax."""
+        return bayes.categorical()
+
+    def learner(self, optimizer: Any = None, network: Any = None) -> Any:
+        """A learner of this network, or another, by the recipe."""
+        c = self.config
+        return make_learner(c, network or self.network, self.steps, optimizer)
+
+
+def make_learner(config: Any, network: Any, steps: int, optimizer: Any = None) -> Any:
+    """Cross-entropy with flips, SGD with momentum and weight decay."""
+    if optimizer is None:
+        rate = optax.cosine_decay_schedule(config.learning_rate, steps)
+        optimizer = optax.sgd(rate, momentum=0.9)
+    decay = optax.add_decayed_weights(config.weight_decay)
+    objective = jm.augmented(jm.supervised(jm.losses.cross_entropy), flips)
+    return jm.learner(network, objective, optax.chain(decay, optimizer))
+
+
+def flips(key: jax.Array, batch: dict) -> dict:
+    """Each image mirrored left to right, or not."""
+    x = batch["image"]
+    chosen = jax.random.bernoulli(key, 0.5, (x.shape[0], 1, 1, 1))
+    return {**batch, "image": jnp.where(chosen, x[:, :, ::-1], x)}
+
+
+def train_base(config: Any, train: Any, classes: int) -> Trained:
+    """The network all methods begin with."""
+    network = jm.from_linen(
+        jm.networks.ResNet(classes, (1, 1, 1), width=config.width, dropout=config.dropout)
+    )
+    batches = jm.data.batches(train, config.batch, seed=config.seed, remainder="drop")
+    steps = config.epochs * len(batches)
+    key = jax.random.key(config.seed)
+    start = time.perf_counter()
+    learner = make_learner(config, network, steps)
+    result = jm.fit(learner, batches, key=key, epochs=config.epochs, progress=False)
+    jax.block_until_ready(result.state.params)
+    spent = time.perf_counter() - start
+    state = result.state
+    return Trained(
+        config, network, batches, steps, len(train), state.params["net"], state.state["net"],
+        state, spent, jm.stream(key, "uncertainty"),
+    )  # fmt: skip
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Samples of probabilities."""
+    return bayes.softmax_samples(logits)
+
+
+def with_map(base: Trained, train: Any, val: Any) -> tuple:
+    """The trained network."""
+    return bayes.point(base.network, base.params, base.state), softmax
+
+
+def with_temperature(base: Trained, train: Any, val: Any) -> tuple:
+    """The same, its logits divided by a temperature fitted to the validation set."""
+    point = bayes.point(base.network, base.params, base.state)
+    logits = bayes.predict_samples(point, base.key, val[0], size=256)[0]
+    fitted = bayes.fit_calibrator(val[1], logits, logits=True)
+    return point, lambda z: np.stack([bayes.calibrate(fitted, one) for one in z])
+
+
+def with_dropout(base: Trained, train: Any, val: Any) -> tuple:
+    """Dropout before the last layer, left on."""
+    return bayes.mc_dropout(base.network, base.params, base.state, train[0][:1]), softmax
+
+
+def with_ensemble(base: Trained, train: Any, val: Any) -> tuple:
+    """Members trained from scratch, as one program."""
+    five = jm.ensemble(base.learner(), base.config.members)
+    key = jm.stream(base.key, "ensemble")
+    result = jm.fit(five, base.batches, key=key, epochs=base.config.epochs, progress=False)
+    return bayes.ensemble_posterior(base.network, result.state), softmax
+
+
+def with_batch_ensemble(base: Trained, train: Any, val: Any) -> tuple:
+    """Members that share kernels up to rank one; as many passes over the data each."""
+    members = 4
+    network = bayes.batch_ensemble(base.network, members)
+    steps = members * base.steps
+    learner = make_learner(base.config, network, steps)
+    key = jm.stream(base.key, "batch ensemble")
+    result = jm.fit(
+        learner, base.batches, key=key, epochs=members * base.config.epochs, progress=False
+    )
+    params, state = result.state.params["net"], result.state.state["net"]
+    return bayes.batch_ensemble_posterior(base.network, params, state), softmax
+
+
+def trained_on(base: Trained, optimizer: Any, every: int, steps: int) -> tuple:
+    """Snapshots of a run that goes on from the trained network."""
+    learner = base.learner(optimizer)
+    start = learner.init(jm.stream(base.key, "on"), base.batches[0])
+    params = {"net": base.params, "obj": start.params["obj"]}
+    state = {"net": base.state, "obj": start.state["obj"]}
+    start = start._replace(params=params, state=state)
+    batches = lambda step: base.batches[base.steps + step]  # noqa: E731
+    return bayes.trajectory(learner, start, batches, steps=steps, every=every)[1:]
+
+
+def with_snapshot(base: Trained, train: Any, val: Any) -> tuple:
+    """The ends of cosine cycles."""
+    cycle = max(base.steps // base.config.members, 1)
+    rate = bayes.cyclical_rate(base.config.learning_rate, cycle)
+    optimizer = optax.sgd(rate, momentum=0.9)
+    found = trained_on(base, optimizer, cycle, cycle * base.config.members)
+    return bayes.members(base.network, *found), softmax
+
+
+def with_swag(base: Trained, train: Any, val: Any) -> tuple:
+    """Moments of a run at a constant rate, one snapshot an epoch, BatchNorm made anew."""
+    epoch = len(base.batches)
+    optimizer = optax.sgd(base.config.learning_rate / 5, momentum=0.9)
+    found = trained_on(base, optimizer, epoch, max(base.config.epochs // 2, 2) * epoch)
+    rows = np.random.default_rng(0).permutation(len(train[0]))[: 32 * (len(train[0]) // 32)]
+    refresh = train[0][rows].reshape(-1, 32, *train[0].shape[1:])[:40]
+    return bayes.swag(base.network, *found, rank=20, refresh=refresh), softmax
+
+
+def with_laplace(base: Trained, train: Any, val: Any) -> tuple:
+    """Kronecker factors over the whole network, linearised."""
+    batch = {"image": train[0], "label": train[1]}
+    return bayes.laplace(base.network, base.params, base.state, batch, base.likelihood), softmax
+
+
+def with_laplace_last(base: Trained, train: Any, val: Any) -> tuple:
+    """The full matrix of the last layer."""
+    batch = {"image": train[0], "label": train[1]}
+    fit = bayes.laplace(
+        base.network, base.params, base.state, batch, base.likelihood, structure="full",
+        subset="last_layer",
+    )  # fmt: skip
+    return fit, softmax
+
+
+def variational(base: Trained, estimator: str) -> tuple:
+    """Mean field from the trained parameters."""
+    fit = bayes.variational(
+        jm.stream(base.key, estimator), base.network, base.params, base.state, base.batches,
+        base.likelihood, total=base.total, steps=base.steps, prior=prior(base), scale=0.01,
+        learning_rate=optax.cosine_decay_schedule(1e-3, base.steps), estimator=estimator,
+    )  # fmt: skip
+    return fit, softmax
+
+
+def with_svi(base: Trained, train: Any, val: Any) -> tuple:
+    """Mean field by NumPyro's guide."""
+    return variational(base, "shared")
+
+
+def with_svi_flipout(base: Trained, train: Any, val: Any) -> tuple:
+    """Mean field, an own sign for each example's draw."""
+    return variational(base, "flipout")
+
+
+def with_sgld(base: Trained, train: Any, val: Any) -> tuple:
+    """SGHMC with cyclical steps from the trained network."""
+    fit = bayes.sgmcmc(
+        jm.stream(base.key, "sghmc"), base.network, base.params, base.state, base.batches,
+        base.likelihood, total=base.total, step_size=0.02 / base.total, steps=2 * base.steps,
+        method="sghmc", prior=prior(base), cycles=4, explore=0.6,
+        every=max(base.steps // 40, 1),
+    )  # fmt: skip
+    return fit, softmax
+
+
+def prior(base: Trained) -> float:
+    """The precision that the weight decay stands for."""
+    return base.config.weight_decay * base.total
+
+
+METHOD = {
+    "map": with_map,
+    "temperature": with_temperature,
+    "dropout": with_dropout,
+    "ensemble": with_ensemble,
+    "snapshot": with_snapshot,
+    "batch_ensemble": with_batch_ensemble,
+    "swag": with_swag,
+    "laplace": with_laplace,
+    "laplace_last": with_laplace_last,
+    "svi": with_svi,
+    "svi_flipout": with_svi_flipout,
+    "sgld": with_sgld,
+}
+SAMPLED = ("dropout", "swag", "laplace", "laplace_last", "svi", "svi_flipout", "sgld")
