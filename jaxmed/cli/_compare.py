@@ -101,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def named(paths: Sequence[Path], names: Sequence[str]) -> dict[str, Path]:
-    """Model names to their paths: as given, or as few parts of the paths as tell them apart.
+    """Model names to their paths: as given, or the fewest parts of the paths that tell them apart.
 
     Raises:
         ValueError: fewer than two models, names that are not one a model, or the same twice.
@@ -115,6 +115,10 @@ def named(paths: Sequence[Path], names: Sequence[str]) -> dict[str, Path]:
         if len(set(absolute)) < len(absolute):
             raise ValueError("a model is given twice")
         parts = [(*path.parts[:-1], path.stem) for path in absolute]
+        if len(set(parts)) < len(parts):  # told apart by their suffixes alone
+            parts = [path.parts for path in absolute]
+        while len({p[-1] for p in parts}) == 1:  # runs/a/predictions.csv, runs/b/predictions.csv
+            parts = [p[:-1] for p in parts]
         depth = next(d for d in range(1, 99) if len({p[-d:] for p in parts}) == len(parts))
         names = ["/".join(p[-depth:]) for p in parts]
     return dict(zip(names, paths, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from jaxmed import stats
 from jaxmed.cli import main
+from jaxmed.cli._compare import named
 
 N = 80
 PATIENT = np.repeat(np.arange(N // 2), 2)
@@ -218,3 +220,16 @@ def test_a_threshold_is_fixed_on_other_cases(tables, tmp_path, capsys):
     assert "by the rule sensitivity at 0.95 on 80 cases of v.csv" in told
     assert main([*base, tables[0]]) == 2
     assert "80 of its cases are tested too" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/x.csv", "b/y.csv"], ["x", "y"]),
+        (["a/predictions.csv", "b/predictions.csv"], ["a", "b"]),
+        (["a/1/p.csv", "b/1/p.csv", "b/2/p.csv"], ["a/1", "b/1", "b/2"]),
+        (["p.csv", "p.tsv"], ["p.csv", "p.tsv"]),
+    ],
+)
+def test_models_are_named_by_what_tells_their_files_apart(paths, names):
+    assert list(named([Path(path) for path in paths], ())) == names
