@@ -154,5 +154,5 @@ def decision_figure(
             xlabel="Threshold probability", ylabel="Net benefit", xlim=(0, 1),
             ylim=(-0.35 * top, top), title="Decision curve",
         )  # fmt: skip
-        axes.legend(loc="upper right")
+        axes.legend(loc="lower left")
     return figure
