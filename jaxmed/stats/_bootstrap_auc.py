@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -60,30 +58,18 @@ def stratified_auc_replicates(
     low, high = _edges(positive, scores)
     n1, n0 = low.size, scores.size - low.size
     tied = bool((low != high).any())
-    # Chunks have their own streams, so that the result does not depend on the threads.
-    blocks = 8
-    sizes = [n_resamples // blocks + (i < n_resamples % blocks) for i in range(blocks)]
-    streams = np.random.SeedSequence(seed).spawn(blocks)
-
-    def run(size: int, stream: np.random.SeedSequence) -> Floats:
-        bits = np.random.SFC64(stream)
-        total = np.zeros(n0 + 1, dtype=np.int64)
-        values = np.empty(size)
-        for i in range(size):
-            counts = np.bincount(_draw(bits, n0, n0), minlength=n0)
-            np.cumsum(counts, out=total[1:])
-            below = total.take(low)
-            if tied:
-                below += total.take(high)
-            values[i] = below.take(_draw(bits, n1, n1)).sum()
-        return values
-
-    if n_resamples * scores.size < 2_000_000:  # threads would cost more than they save
-        parts = list(map(run, sizes, streams))
-    else:
-        with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-            parts = list(pool.map(run, sizes, streams))
-    return np.concatenate(parts) / (n1 * n0 * (2 if tied else 1))
+    bits = np.random.SFC64(seed)
+    total = np.zeros(n0 + 1, dtype=np.int64)
+    values = np.empty(n_resamples)
+    # One thread: with calls this short a second waits for the interpreter, and doubles the time.
+    for i in range(n_resamples):
+        counts = np.bincount(_draw(bits, n0, n0), minlength=n0)
+        np.cumsum(counts, out=total[1:])
+        below = total.take(low)
+        if tied:
+            below += total.take(high)
+        values[i] = below.take(_draw(bits, n1, n1)).sum()
+    return values / (n1 * n0 * (2 if tied else 1))
 
 
 def auc_replicates(
