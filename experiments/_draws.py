@@ -30,8 +30,29 @@ def replicates(learner: jm.Learner, n: int, strategy: str) -> jm.Learner:
     return many._replace(init=init)
 
 
+class Gathered:
+    """Batches that are rows of `source`, as `rows(step)` gives them with their weights."""
+
+    source: ArraySource
+    steps: int
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        rows, weight = self.rows(step)
+        batch = {name: array[rows] for name, array in self.source.arrays.items()}
+        return {**batch, "weight": weight, "index": rows}
+
+    def iterate(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
+        """All batches from a step on."""
+        while True:
+            yield self[start]
+            start += 1
+
+
 @dataclasses.dataclass(frozen=True)
-class Draws:
+class Draws(Gathered):
     """Batches of all seeds, (seeds, rows, ...): labelled images first, then any training images.
 
     Each stream is one permutation after another, so that every step is a pure function of its
@@ -48,9 +69,6 @@ class Draws:
     def size(self) -> int:
         return sum(self.sizes)
 
-    def __len__(self) -> int:
-        return self.steps
-
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions and weights of a step, (seeds, rows) both."""
         everyone = np.arange(len(self.source))
@@ -62,17 +80,6 @@ class Draws:
             for i, kept in enumerate(self.labelled)
         ])  # fmt: skip
         return rows.astype(np.int32), np.ones(rows.shape, np.float32)
-
-    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        rows, weight = self.rows(step)
-        batch = {name: array[rows] for name, array in self.source.arrays.items()}
-        return {**batch, "weight": weight, "index": rows}
-
-    def iterate(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
-        """All batches from a step on."""
-        while True:
-            yield self[start]
-            start += 1
 
 
 def _drawn(pool: np.ndarray, size: int, step: int, seed: tuple[int, int]) -> np.ndarray:

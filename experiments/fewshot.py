@@ -17,14 +17,14 @@ episode. Episodes share images, so that intervals over episodes are somewhat too
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _draws import Draws, replicates
+from _draws import Draws, Gathered, replicates
 from _kept import store, stored
 
 import jaxmed as jm
@@ -159,7 +159,7 @@ def measure(right: np.ndarray, baseline: np.ndarray | None) -> dict[str, Estimat
 
 
 @dataclasses.dataclass(frozen=True)
-class Episodes:
+class Episodes(Gathered):
     """Batches of episodes for all seeds: positions (seeds, episodes, images), support first."""
 
     source: ArraySource
@@ -168,9 +168,6 @@ class Episodes:
     steps: int
 
     size = 0  # rows are drawn, not cut
-
-    def __len__(self) -> int:
-        return self.steps
 
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions and weights of a step."""
@@ -187,17 +184,6 @@ class Episodes:
         ]  # fmt: skip
         rows = np.array([[np.concatenate([e.support, e.query]) for e in many] for many in one])
         return rows.astype(np.int32), np.ones(rows.shape[:2], np.float32)
-
-    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        rows, weight = self.rows(step)
-        batch = {name: array[rows] for name, array in self.source.arrays.items()}
-        return {**batch, "weight": weight, "index": rows}
-
-    def iterate(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
-        """All batches from a step on."""
-        while True:
-            yield self[start]
-            start += 1
 
 
 def episodic(objective: Objective, ways: int, shots: int, queries: int) -> Objective:
