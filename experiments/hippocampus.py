@@ -17,36 +17,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from _scans import augmentation, averaged, pictures, read
 
 import jaxmed as jm
-from jaxmed.augment import (
-    Augmentation,
-    blur,
-    brightness,
-    chain,
-    contrast,
-    flip,
-    gamma,
-    noise,
-    random_affine,
-)
-from jaxmed.data import (
-    Scan,
-    Space,
-    decathlon,
-    folds,
-    in_memory,
-    map_source,
-    read_image,
-    read_mask,
-    subset,
-    to_space,
-)
-from jaxmed.inference import Recipe, Segmenter
-from jaxmed.report import Results, Split, best_median_worst, mask_picture, segmentation, stage
+from jaxmed.report import Results, Split, segmentation, stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +61,8 @@ def run(config: Config, out: Path) -> Results:
     """Train on the other folds, segment the held-out one in each scan's own space, measure."""
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
-        source = decathlon(config.data or jm.data.data_root() / "Task04_Hippocampus")
-        train, test = _fold(config, len(source))
-        raw = in_memory(subset(source, train))
-        recipe = plan(config, source, np.median([e["spacing"] for e in raw], axis=0))
-        cases = in_memory(map_source(raw, lambda example: prepared(recipe, example)))
-        held_out = [_read(source, int(i)) for i in test]
+        scans = read(config, options={"deep_supervision": True}, mirror=(0,))
+    source, recipe, cases, held_out = scans
     k = len(source.classes) - 1
 
     cut = jm.data.random_patch(config.patch)
@@ -106,13 +79,9 @@ def run(config: Config, out: Path) -> Results:
     )
     blank = jm.inference.segmenter(recipe, None, None)
 
-    def trained(state: Any) -> Segmenter:
-        averaged = state.state["parameter_average"]
-        return blank._replace(params=averaged["params"]["net"], state=averaged["net"])
-
     def look(state: Any) -> dict[str, float]:
         few = held_out[:: max(len(held_out) // 10, 1)]
-        found = [jm.report.agreement(c.truth, c.segment(trained(state)), k)["dice"] for c in few]
+        found = [jm.report.agreement(c.truth, c.segment(averaged(blank, state)), k)["dice"] for c in few]
         return {"val/dice": float(np.nanmean(found))}
 
     result = jm.fit(
@@ -122,7 +91,7 @@ def run(config: Config, out: Path) -> Results:
     seconds["training"] = result.seconds
 
     with stage(seconds, "evaluation"):
-        model = trained(result.state)
+        model = averaged(blank, result.state)
         masks = {case.name: case.segment(model) for case in held_out}
         results = segmentation(
             [(case.name, case.truth, masks[case.name]) for case in held_out],
@@ -130,98 +99,25 @@ def run(config: Config, out: Path) -> Results:
             title=f"Hippocampus in MRI, fold {config.fold} of {config.folds}",
             description=(
                 f"A 3D U-Net of {config.features} to {max(recipe.plan.features)} channels, trained "
-                f"for {config.epochs} epochs on {len(train)} scans. The {len(test)} scans of fold "
+                f"for {config.epochs} epochs on {len(cases)} scans. The {len(held_out)} scans of fold "
                 f"{config.fold} are segmented with the averaged parameters after the last step; "
                 "nothing was chosen by them. The learning curve shows about ten of them."
             ),
-            splits=(Split("train", len(train)), Split("held out", len(test))),
-            flow=(
-                f"{len(source)} scans with masks, each of one hippocampus",
-                f"dealt at random into {config.folds} folds by case: the set names no patients",
-                f"fold {config.fold} held out",
-            ),
+            splits=(Split("train", len(cases)), Split("held out", len(held_out))),
+            flow=scans.flow(config),
             history=result.history,
             best_step=result.step,
             seconds=seconds,
             masks={case.name: f"masks/{case.name}.nii.gz" for case in held_out},
             notes=tuple(source.notes),
         )
-        results = results.replace(pictures=pictures(held_out, masks, results))
+        results = results.replace(
+            pictures=pictures(held_out, masks, results.overlap.values["dice"])
+        )
         for case in held_out:
             jm.data.write_mask(out / results.masks[case.name], masks[case.name], case.on_file)
         jm.inference.save_segmenter(out, model)
     return results
-
-
-class Case(NamedTuple):
-    """A held-out scan: turned to the patient's axes, and on its file's own grid."""
-
-    name: str
-    scan: Scan
-    on_file: Scan
-    truth: np.ndarray
-
-    def segment(self, model: Segmenter) -> np.ndarray:
-        """The predicted mask on the file's grid."""
-        return jm.inference.segment(model, self.scan).array
-
-
-def plan(config: Config, source: Any, spacing: np.ndarray) -> Recipe:
-    """Plan the network for the patch and the median voxel size."""
-    return Recipe(
-        classes=source.classes,
-        channels=source.modalities,
-        spacing=tuple(round(float(s), 4) for s in spacing),
-        patch=config.patch,
-        plan=jm.networks.plan_unet(config.patch, spacing, base_features=config.features),
-        options={"deep_supervision": True},
-        mirror=(0,),
-    )
-
-
-def augmentation() -> Augmentation:
-    """Turn, scale and mirror left to right; shade as nnU-Net does."""
-    return chain(
-        random_affine(rotation=15, scale=(0.85, 1.15)),
-        flip(0),
-        noise((0.0, 0.2), p=0.15),
-        blur((0.5, 1.0), p=0.15),
-        brightness(0.25, p=0.15),
-        contrast((0.75, 1.25), p=0.3),
-        gamma((0.7, 1.5), retain=True, p=0.3),
-    )
-
-
-def prepared(recipe: Recipe, example: dict[str, Any]) -> dict[str, np.ndarray]:
-    """A training case as the network will meet scans later."""
-    affine = example["affine"].astype(float)
-    scan = Scan(example["image"], affine, Space(example["mask"].shape, affine))
-    ready = jm.inference.prepare(recipe, scan)
-    return {"image": ready.array, "mask": to_space(example["mask"], affine, ready.space)}
-
-
-def pictures(cases: list[Case], masks: dict[str, np.ndarray], results: Results) -> tuple[Any, ...]:
-    """The best, the median and the worst case by mean Dice."""
-    dice = np.nanmean(results.overlap.values["dice"], axis=1)
-    return tuple(
-        mask_picture(
-            cases[i].name, cases[i].on_file.array, cases[i].truth, masks[cases[i].name],
-            rank=rank, caption=f"mean Dice {dice[i]:.3f}", spacing=cases[i].on_file.spacing,
-        )
-        for rank, i in best_median_worst(dice).items()
-    )  # fmt: skip
-
-
-def _fold(config: Config, n: int) -> Any:
-    if not 0 <= config.fold < config.folds:
-        raise ValueError(f"fold is 0 to {config.folds - 1}, got {config.fold}")
-    return folds(n, config.folds, seed=config.seed)[config.fold]
-
-
-def _read(source: Any, i: int) -> Case:
-    on_file = read_image(source.images[i])
-    truth = read_mask(source.masks[i], like=on_file, classes=len(source.classes))
-    return Case(source.case_ids[i], source.image(i), on_file, truth.array)
 
 
 if __name__ == "__main__":
