@@ -282,9 +282,7 @@ def measure(
         found[name] = over_runs(mean, labels, view(dice), name=name)
         if baseline is not None:
             label = f"{name}/difference"
-            found[label] = over_runs(
-                mean, labels, view(dice), baseline=view(baseline), name=label
-            )
+            found[label] = over_runs(mean, labels, view(dice), baseline=view(baseline), name=label)
     return found
 
 

@@ -81,7 +81,8 @@ def run(config: Config, out: Path) -> Results:
 
     def look(state: Any) -> dict[str, float]:
         few = held_out[:: max(len(held_out) // 10, 1)]
-        found = [jm.report.agreement(c.truth, c.segment(averaged(blank, state)), k)["dice"] for c in few]
+        model = averaged(blank, state)
+        found = [jm.report.agreement(c.truth, c.segment(model), k)["dice"] for c in few]
         return {"val/dice": float(np.nanmean(found))}
 
     result = jm.fit(
@@ -99,9 +100,9 @@ def run(config: Config, out: Path) -> Results:
             title=f"Hippocampus in MRI, fold {config.fold} of {config.folds}",
             description=(
                 f"A 3D U-Net of {config.features} to {max(recipe.plan.features)} channels, trained "
-                f"for {config.epochs} epochs on {len(cases)} scans. The {len(held_out)} scans of fold "
-                f"{config.fold} are segmented with the averaged parameters after the last step; "
-                "nothing was chosen by them. The learning curve shows about ten of them."
+                f"for {config.epochs} epochs on {len(cases)} scans. The {len(held_out)} scans of "
+                f"fold {config.fold} are segmented with the averaged parameters after the last "
+                "step; nothing was chosen by them. The learning curve shows about ten of them."
             ),
             splits=(Split("train", len(cases)), Split("held out", len(held_out))),
             flow=scans.flow(config),
