@@ -1,10 +1,10 @@
-"""The posteriors of the uncertainty experiment: how each is made from one trained network."""
+"""The posteriors of the uncertainty experiments: how each is made from one trained network."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,37 +17,57 @@ from jaxmed import bayes
 
 @dataclasses.dataclass
 class Trained:
-    """What all methods begin with."""
+    """What all methods begin with.
+
+    Attributes:
+        config: the experiment's settings.
+        network: the network.
+        objective: what it was trained by.
+        likelihood: the same, as a distribution of the targets.
+        batches: of training.
+        steps: of training.
+        total: examples.
+        observations: terms of the likelihood: as many, or the voxels of them.
+        params: what training came to.
+        state: likewise.
+        seconds: that training took.
+        key: of all draws.
+        every: steps between two snapshots.
+        size: inputs that are predicted at once.
+        strategy: how an ensemble's members become one program; see `jaxmed.ensemble`.
+    """
 
     config: Any
     network: Any
+    objective: Any
+    likelihood: bayes.Likelihood
     batches: Any
     steps: int
     total: int
+    observations: int
     params: Any
     state: Any
-    learner_state: Any
     seconds: float
     key: jax.Array
-
-    @property
-    def likelihood(self) -> bayes.Likelihood:
-        """Classes by softmax."""
-        return bayes.categorical()
+    every: int
+    size: int = 256
+    strategy: Literal["auto", "unroll", "vmap", "scan"] = "auto"
 
     def learner(self, optimizer: Any = None, network: Any = None) -> Any:
         """A learner of this network, or another, by the recipe."""
-        c = self.config
-        return make_learner(c, network or self.network, self.steps, optimizer)
+        return make_learner(
+            self.config, network or self.network, self.objective, self.steps, optimizer
+        )
 
 
-def make_learner(config: Any, network: Any, steps: int, optimizer: Any = None) -> Any:
-    """Cross-entropy with flips, SGD with momentum and weight decay."""
+def make_learner(
+    config: Any, network: Any, objective: Any, steps: int, optimizer: Any = None
+) -> Any:
+    """SGD with momentum and weight decay, or another optimizer with it."""
     if optimizer is None:
         rate = optax.cosine_decay_schedule(config.learning_rate, steps)
         optimizer = optax.sgd(rate, momentum=0.9)
     decay = optax.add_decayed_weights(config.weight_decay)
-    objective = jm.augmented(jm.supervised(jm.losses.cross_entropy), flips)
     return jm.learner(network, objective, optax.chain(decay, optimizer))
 
 
@@ -59,22 +79,33 @@ def flips(key: jax.Array, batch: dict) -> dict:
 
 
 def train_base(config: Any, train: Any, classes: int) -> Trained:
-    """The network all methods begin with."""
+    """The classifier all methods begin with: cross-entropy with flips."""
     network = jm.from_linen(
         jm.networks.ResNet(classes, (1, 1, 1), width=config.width, dropout=config.dropout)
     )
+    objective = jm.augmented(jm.supervised(jm.losses.cross_entropy), flips)
     batches = jm.data.batches(train, config.batch, seed=config.seed, remainder="drop")
-    steps = config.epochs * len(batches)
-    key = jax.random.key(config.seed)
+    return begin(
+        config, network, objective, bayes.categorical(), batches,
+        seed=config.seed, steps=config.epochs * len(batches), total=len(train),
+        observations=len(train), every=len(batches),
+    )  # fmt: skip
+
+
+def begin(
+    config: Any, network: Any, objective: Any, likelihood: bayes.Likelihood, batches: Any, *,
+    seed: int, steps: int, **rest: Any,
+) -> Trained:  # fmt: skip
+    """Train a network; `rest` are the other fields of `Trained`."""
+    key = jax.random.key(seed)
     start = time.perf_counter()
-    learner = make_learner(config, network, steps)
-    result = jm.fit(learner, batches, key=key, epochs=config.epochs, progress=False)
+    learner = make_learner(config, network, objective, steps)
+    result = jm.fit(learner, batches, key=key, steps=steps, progress=False)
     jax.block_until_ready(result.state.params)
-    spent = time.perf_counter() - start
-    state = result.state
     return Trained(
-        config, network, batches, steps, len(train), state.params["net"], state.state["net"],
-        state, spent, jm.stream(key, "uncertainty"),
+        config, network, objective, likelihood, batches, steps,
+        params=result.state.params["net"], state=result.state.state["net"],
+        seconds=time.perf_counter() - start, key=jm.stream(key, "uncertainty"), **rest,
     )  # fmt: skip
 
 
@@ -91,21 +122,21 @@ def with_map(base: Trained, train: Any, val: Any) -> tuple:
 def with_temperature(base: Trained, train: Any, val: Any) -> tuple:
     """The same, its logits divided by a temperature fitted to the validation set."""
     point = bayes.point(base.network, base.params, base.state)
-    logits = bayes.predict_samples(point, base.key, val[0], size=256)[0]
+    logits = bayes.predict_samples(point, base.key, val[0], size=base.size)[0]
     fitted = bayes.fit_calibrator(val[1], logits, logits=True)
     return point, lambda z: np.stack([bayes.calibrate(fitted, one) for one in z])
 
 
 def with_dropout(base: Trained, train: Any, val: Any) -> tuple:
-    """Dropout before the last layer, left on."""
+    """Dropout, left on."""
     return bayes.mc_dropout(base.network, base.params, base.state, train[0][:1]), softmax
 
 
 def with_ensemble(base: Trained, train: Any, val: Any) -> tuple:
     """Members trained from scratch, as one program."""
-    five = jm.ensemble(base.learner(), base.config.members)
+    several = jm.ensemble(base.learner(), base.config.members, strategy=base.strategy)
     key = jm.stream(base.key, "ensemble")
-    result = jm.fit(five, base.batches, key=key, epochs=base.config.epochs, progress=False)
+    result = jm.fit(several, base.batches, key=key, steps=base.steps, progress=False)
     return bayes.ensemble_posterior(base.network, result.state), softmax
 
 
@@ -114,11 +145,9 @@ def with_batch_ensemble(base: Trained, train: Any, val: Any) -> tuple:
     members = 4
     network = bayes.batch_ensemble(base.network, members)
     steps = members * base.steps
-    learner = make_learner(base.config, network, steps)
+    learner = make_learner(base.config, network, base.objective, steps)
     key = jm.stream(base.key, "batch ensemble")
-    result = jm.fit(
-        learner, base.batches, key=key, epochs=members * base.config.epochs, progress=False
-    )
+    result = jm.fit(learner, base.batches, key=key, steps=steps, progress=False)
     params, state = result.state.params["net"], result.state.state["net"]
     return bayes.batch_ensemble_posterior(base.network, params, state), softmax
 
@@ -144,24 +173,26 @@ def with_snapshot(base: Trained, train: Any, val: Any) -> tuple:
 
 
 def with_swag(base: Trained, train: Any, val: Any) -> tuple:
-    """Moments of a run at a constant rate, one snapshot an epoch, BatchNorm made anew."""
-    epoch = len(base.batches)
+    """Moments of a run at a constant rate and half as long; running statistics made anew."""
     optimizer = optax.sgd(base.config.learning_rate / 5, momentum=0.9)
-    found = trained_on(base, optimizer, epoch, max(base.config.epochs // 2, 2) * epoch)
-    rows = np.random.default_rng(0).permutation(len(train[0]))[: 32 * (len(train[0]) // 32)]
-    refresh = train[0][rows].reshape(-1, 32, *train[0].shape[1:])[:40]
+    steps = max(base.steps // 2 // base.every, 2) * base.every
+    found = trained_on(base, optimizer, base.every, steps)
+    refresh = None
+    if jax.tree.leaves(base.state):
+        rows = np.random.default_rng(0).permutation(len(train[0]))[: 32 * (len(train[0]) // 32)]
+        refresh = train[0][rows].reshape(-1, 32, *train[0].shape[1:])[:40]
     return bayes.swag(base.network, *found, rank=20, refresh=refresh), softmax
 
 
 def with_laplace(base: Trained, train: Any, val: Any) -> tuple:
     """Kronecker factors over the whole network, linearised."""
-    batch = {"image": train[0], "label": train[1]}
+    batch = dict(zip((base.likelihood.inputs, base.likelihood.target), train, strict=True))
     return bayes.laplace(base.network, base.params, base.state, batch, base.likelihood), softmax
 
 
 def with_laplace_last(base: Trained, train: Any, val: Any) -> tuple:
     """The full matrix of the last layer."""
-    batch = {"image": train[0], "label": train[1]}
+    batch = dict(zip((base.likelihood.inputs, base.likelihood.target), train, strict=True))
     fit = bayes.laplace(
         base.network, base.params, base.state, batch, base.likelihood, structure="full",
         subset="last_layer",
@@ -202,7 +233,7 @@ def with_sgld(base: Trained, train: Any, val: Any) -> tuple:
 
 def prior(base: Trained) -> float:
     """The precision that the weight decay stands for."""
-    return base.config.weight_decay * base.total
+    return base.config.weight_decay * base.observations
 
 
 METHOD = {

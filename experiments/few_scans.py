@@ -70,7 +70,6 @@ class Config:
         batch: labelled patches of a step.
         unlabelled: patches without a mask of a step.
         patch: voxels of a patch.
-        window: voxels that are predicted at once; most scans lie within.
         features: channels of the finest stage; they double from stage to stage.
         depth: convolutions of a stage.
         learning_rate: at the start; it falls to 0 as (1 - t)^0.9.
@@ -90,10 +89,9 @@ class Config:
     batch: int = 1
     unlabelled: int = 1
     patch: tuple[int, int, int] = (32, 48, 32)
-    window: tuple[int, int, int] = (48, 64, 48)
     features: int = 8
     depth: int = 1
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-2
     average: float = 0.99
     baseline: Path | None = None
     checkpoints: bool = False
@@ -102,7 +100,7 @@ class Config:
 GRID = {"row": tuple(ROWS)}
 # The settings that decide the baseline's masks.
 SHARED = (
-    "scans", "seeds", "seed", "fold", "folds", "steps", "batch", "patch", "window", "features",
+    "scans", "seeds", "seed", "fold", "folds", "steps", "batch", "patch", "features",
     "depth", "learning_rate", "average",
 )  # fmt: skip
 
@@ -245,9 +243,7 @@ def train(
     objective = jm.augmented(ROWS[row].objective(setting(config.steps)), turned)
     single = jm.learner(scans.recipe.network(), objective, optimizer)
     learner = jm.train.parameter_average(single, config.average)
-    blank = jm.inference.segmenter(
-        dataclasses.replace(scans.recipe, patch=config.window), None, None
-    )
+    blank = jm.inference.segmenter(scans.recipe, None, None)
     structures = len(scans.recipe.classes) - 1
     dice, masks, history = [], {}, ()
     for seed in range(config.seeds):
