@@ -37,7 +37,8 @@ def look(p: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
         "nll/whole": each.mean(),
         "brier": square[near].mean(),
         "confidence": confidence(mean[near].max(axis=-1), (called != truth)[near]),
-        "unsure": np.nanmean(structures.total),
+        # A structure that is nowhere predicted is as unsure as can be.
+        "unsure": np.where(structures.voxels, structures.total, np.log(classes)).mean(),
         "volume": np.stack(
             [volumes(truth, classes), volume.mean, volume.sd, volume.lower, volume.upper], axis=-1
         ),

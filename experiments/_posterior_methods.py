@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -15,6 +16,11 @@ import jaxmed as jm
 from jaxmed import bayes
 
 
+def momentum(rate: Any) -> optax.GradientTransformation:
+    """SGD as classifiers are trained with."""
+    return optax.sgd(rate, momentum=0.9)
+
+
 @dataclasses.dataclass
 class Trained:
     """What all methods begin with.
@@ -22,19 +28,20 @@ class Trained:
     Attributes:
         config: the experiment's settings.
         network: the network.
-        objective: what it was trained by.
+        objective: what it is trained by.
         likelihood: the same, as a distribution of the targets.
         batches: of training.
+        key: of all draws.
         steps: of training.
         total: examples.
         observations: terms of the likelihood: as many, or the voxels of them.
+        every: steps between two snapshots.
+        optimizer: of a rate or a schedule of it.
+        size: inputs that are predicted at once.
+        strategy: how an ensemble's members become one program; see `jaxmed.ensemble`.
         params: what training came to.
         state: likewise.
         seconds: that training took.
-        key: of all draws.
-        every: steps between two snapshots.
-        size: inputs that are predicted at once.
-        strategy: how an ensemble's members become one program; see `jaxmed.ensemble`.
     """
 
     config: Any
@@ -42,33 +49,25 @@ class Trained:
     objective: Any
     likelihood: bayes.Likelihood
     batches: Any
+    key: jax.Array
     steps: int
     total: int
     observations: int
-    params: Any
-    state: Any
-    seconds: float
-    key: jax.Array
     every: int
+    optimizer: Callable[[Any], optax.GradientTransformation] = momentum
     size: int = 256
     strategy: Literal["auto", "unroll", "vmap", "scan"] = "auto"
+    params: Any = None
+    state: Any = None
+    seconds: float = 0.0
 
-    def learner(self, optimizer: Any = None, network: Any = None) -> Any:
-        """A learner of this network, or another, by the recipe."""
-        return make_learner(
-            self.config, network or self.network, self.objective, self.steps, optimizer
-        )
-
-
-def make_learner(
-    config: Any, network: Any, objective: Any, steps: int, optimizer: Any = None
-) -> Any:
-    """SGD with momentum and weight decay, or another optimizer with it."""
-    if optimizer is None:
-        rate = optax.cosine_decay_schedule(config.learning_rate, steps)
-        optimizer = optax.sgd(rate, momentum=0.9)
-    decay = optax.add_decayed_weights(config.weight_decay)
-    return jm.learner(network, objective, optax.chain(decay, optimizer))
+    def learner(self, rate: Any = None, network: Any = None, steps: int | None = None) -> Any:
+        """A learner of this network, or another, by the recipe, or at another rate."""
+        if rate is None:
+            rate = optax.cosine_decay_schedule(self.config.learning_rate, steps or self.steps)
+        decay = optax.add_decayed_weights(self.config.weight_decay)
+        optimizer = optax.chain(decay, self.optimizer(rate))
+        return jm.learner(network or self.network, self.objective, optimizer)
 
 
 def flips(key: jax.Array, batch: dict) -> dict:
@@ -85,27 +84,22 @@ def train_base(config: Any, train: Any, classes: int) -> Trained:
     )
     objective = jm.augmented(jm.supervised(jm.losses.cross_entropy), flips)
     batches = jm.data.batches(train, config.batch, seed=config.seed, remainder="drop")
-    return begin(
-        config, network, objective, bayes.categorical(), batches,
-        seed=config.seed, steps=config.epochs * len(batches), total=len(train),
-        observations=len(train), every=len(batches),
+    base = Trained(
+        config, network, objective, bayes.categorical(), batches, jax.random.key(config.seed),
+        steps=config.epochs * len(batches), total=len(train), observations=len(train),
+        every=len(batches),
     )  # fmt: skip
+    return fitted(base)
 
 
-def begin(
-    config: Any, network: Any, objective: Any, likelihood: bayes.Likelihood, batches: Any, *,
-    seed: int, steps: int, **rest: Any,
-) -> Trained:  # fmt: skip
-    """Train a network; `rest` are the other fields of `Trained`."""
-    key = jax.random.key(seed)
+def fitted(base: Trained) -> Trained:
+    """Train the network."""
     start = time.perf_counter()
-    learner = make_learner(config, network, objective, steps)
-    result = jm.fit(learner, batches, key=key, steps=steps, progress=False)
+    result = jm.fit(base.learner(), base.batches, key=base.key, steps=base.steps, progress=False)
     jax.block_until_ready(result.state.params)
-    return Trained(
-        config, network, objective, likelihood, batches, steps,
-        params=result.state.params["net"], state=result.state.state["net"],
-        seconds=time.perf_counter() - start, key=jm.stream(key, "uncertainty"), **rest,
+    return dataclasses.replace(
+        base, params=result.state.params["net"], state=result.state.state["net"],
+        seconds=time.perf_counter() - start, key=jm.stream(base.key, "uncertainty"),
     )  # fmt: skip
 
 
@@ -145,16 +139,16 @@ def with_batch_ensemble(base: Trained, train: Any, val: Any) -> tuple:
     members = 4
     network = bayes.batch_ensemble(base.network, members)
     steps = members * base.steps
-    learner = make_learner(base.config, network, base.objective, steps)
+    learner = base.learner(network=network, steps=steps)
     key = jm.stream(base.key, "batch ensemble")
     result = jm.fit(learner, base.batches, key=key, steps=steps, progress=False)
     params, state = result.state.params["net"], result.state.state["net"]
     return bayes.batch_ensemble_posterior(base.network, params, state), softmax
 
 
-def trained_on(base: Trained, optimizer: Any, every: int, steps: int) -> tuple:
+def trained_on(base: Trained, rate: Any, every: int, steps: int) -> tuple:
     """Snapshots of a run that goes on from the trained network."""
-    learner = base.learner(optimizer)
+    learner = base.learner(rate)
     start = learner.init(jm.stream(base.key, "on"), base.batches[0])
     params = {"net": base.params, "obj": start.params["obj"]}
     state = {"net": base.state, "obj": start.state["obj"]}
@@ -167,16 +161,14 @@ def with_snapshot(base: Trained, train: Any, val: Any) -> tuple:
     """The ends of cosine cycles."""
     cycle = max(base.steps // base.config.members, 1)
     rate = bayes.cyclical_rate(base.config.learning_rate, cycle)
-    optimizer = optax.sgd(rate, momentum=0.9)
-    found = trained_on(base, optimizer, cycle, cycle * base.config.members)
+    found = trained_on(base, rate, cycle, cycle * base.config.members)
     return bayes.members(base.network, *found), softmax
 
 
 def with_swag(base: Trained, train: Any, val: Any) -> tuple:
     """Moments of a run at a constant rate and half as long; running statistics made anew."""
-    optimizer = optax.sgd(base.config.learning_rate / 5, momentum=0.9)
     steps = max(base.steps // 2 // base.every, 2) * base.every
-    found = trained_on(base, optimizer, base.every, steps)
+    found = trained_on(base, base.config.learning_rate / 5, base.every, steps)
     refresh = None
     if jax.tree.leaves(base.state):
         rows = np.random.default_rng(0).permutation(len(train[0]))[: 32 * (len(train[0]) // 32)]

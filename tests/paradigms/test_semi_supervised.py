@@ -25,6 +25,14 @@ BATCH = {
 WEIGHT = np.asarray(BATCH["weight_unlabelled"])
 
 
+LEFT = jnp.array([1.0, 0, 0])
+
+
+def draws(key, batch):
+    """A view that adds noise."""
+    return {**batch, "image": batch["image"] + jax.random.normal(key, batch["image"].shape)}
+
+
 def softmax(x):
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
@@ -313,3 +321,29 @@ def test_a_segmenter_refuses_views_that_move_voxels(make):
 def test_misuse_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **o: paradigms.mean_teacher(NOTHING, student_view=shift(LEFT), **o),
+        lambda **o: paradigms.uncertainty_aware_teacher(
+            NOTHING, passes=2, student_view=shift(LEFT), **o
+        ),
+        lambda **o: paradigms.pi_model(NOTHING, view=draws, **o),
+        lambda **o: paradigms.entropy_minimisation(NOTHING, **o),
+        lambda **o: paradigms.pseudo_label(NOTHING, strong=shift(LEFT), threshold=0.0, **o),
+        lambda **o: paradigms.cross_pseudo(NOTHING, view=shift(LEFT), **o),
+    ],
+)
+@pytest.mark.parametrize("inputs", ["image", "unlabelled"])
+def test_padding_rows_weigh_nothing_whichever_images_are_read(make, inputs):
+    objective = make(inputs=inputs)
+    value, _, _ = evaluate(objective, plain(), BATCH)
+    other = {**BATCH, inputs: BATCH[inputs].at[5].set(jnp.array([9.0, -9, 0]))}
+    changed, _, _ = evaluate(objective, plain(), other)
+    np.testing.assert_allclose(changed, value, rtol=1e-6)
+    assert float(value) > 0
+    name = "weight" if inputs == "image" else "weight_unlabelled"
+    unweighted, _, _ = evaluate(objective, plain(), {**other, name: jnp.ones(6)})
+    assert abs(float(unweighted) - float(value)) > 1e-4
