@@ -75,18 +75,21 @@ def error_auroc(bins: np.ndarray) -> float:
     """Probability that a wrong voxel is less sure than a right one; within a bin they tie."""
     wrong, right = bins[:, 1], bins[:, 0] - bins[:, 1]
     surer = right.sum() - np.cumsum(right) + right / 2
-    return float((wrong * surer).sum() / (wrong.sum() * right.sum()))
+    pairs = wrong.sum() * right.sum()
+    return float((wrong * surer).sum() / pairs) if pairs else np.nan
 
 
 def low_dice_auroc(pairs: np.ndarray) -> float:
     """Whether the quarter of scans with the lowest Dice are the unsure ones."""
     dice, unsure = pairs.T
     low = dice <= np.quantile(dice, 0.25)
-    return jm.stats.auc(low, unsure).value
+    return jm.stats.auc(low, unsure).value if not low.all() else np.nan
 
 
 def rank_correlation(pairs: np.ndarray) -> float:
     """Spearman's, of uncertainty and error."""
+    if (np.ptp(pairs, axis=0) == 0).any():
+        return np.nan
     return float(stats.spearmanr(1 - pairs[:, 0], pairs[:, 1]).statistic)
 
 
@@ -155,14 +158,20 @@ def conformal(known: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray
 def measure(
     found: Mapping[str, np.ndarray], baseline: Mapping[str, np.ndarray] | None
 ) -> dict[str, Estimate]:
-    """Metrics of numbers (seeds, scans, ...), and of some their difference to the baseline's."""
+    """Metrics of numbers (seeds, scans, ...), and of some their difference to the baseline's.
+
+    Left out are those that are not defined: an interval of one sample, an order of equal scans.
+    """
     metrics = {}
     for name, (key, metric) in METRICS.items():
         values = found[key]
         if not np.isfinite(values).all():
             continue
         labels, score = np.zeros(values.shape[1]), lambda _, x, metric=metric: metric(x)
-        metrics[name] = over_runs(score, labels, values, name=name)
+        estimate = over_runs(score, labels, values, name=name)
+        if not np.isfinite(estimate.value):
+            continue
+        metrics[name] = estimate
         if baseline is not None and name in COMPARED:
             label = f"{name}/difference"
             metrics[label] = over_runs(score, labels, values, baseline=baseline[key], name=label)

@@ -12,7 +12,7 @@ import jaxmed as jm
 from jaxmed import bayes
 from jaxmed.cli import _experiment, main
 
-TINY = "--steps 2 --patch 8 8 8 --features 2 --folds 3 --calibration 1 --samples 2 --members 2"
+TINY = "--steps 2 --patch 8 8 8 --features 2 --folds 2 --calibration 1 --samples 2 --members 2"
 
 
 @pytest.fixture(scope="module")
