@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +34,7 @@ import numpy as np
 import optax
 from _kept import store, stored
 from _mask_uncertainty import look, measure, numbers
-from _posterior_methods import METHOD, SAMPLED, Trained, fitted
+from _posterior_methods import METHOD, SAMPLED, Trained, fitted, seconds
 from _scans import Scans, augmentation, prepared, read
 from scipy import ndimage
 
@@ -126,17 +125,17 @@ def run(config: Config, out: Path) -> Results:
     """Make the posterior of each seed, predict the held-out scans scan by scan, measure."""
     if config.method not in METHODS:
         raise ValueError(f"method is one of {', '.join(METHODS)}, got {config.method!r}")
-    seconds: dict[str, float] = {}
-    with stage(seconds, "data"):
+    spent: dict[str, float] = {}
+    with stage(spent, "data"):
         parts = read_parts(shared(config))
-    with stage(seconds, config.method):
+    with stage(spent, config.method):
         found, maps = over_seeds(config, parts)
     store(out, config, SHARED, found)
     baseline = found if config.method == "map" else None
     if baseline is None:
         folder = config.baseline or out / "map"
         if not config.baseline:
-            with stage(seconds, "map"):
+            with stage(spent, "map"):
                 store(folder, config, SHARED, over_seeds(shared(config), parts)[0])
         baseline = stored(folder, config, SHARED)
     metrics = measure(found, None if config.method == "map" else baseline)
@@ -167,7 +166,7 @@ def run(config: Config, out: Path) -> Results:
             *parts.scans.flow(config),
             f"{len(parts.calibration)} scans of the others kept for calibration",
         ),
-        seconds=seconds,
+        seconds=spent,
         uncertainty=Uncertainty(maps=maps, method=config.method),
         notes=tuple(sorted({note for metric in metrics.values() for note in metric.notes})),
     )
@@ -202,23 +201,21 @@ def cut(example: dict[str, np.ndarray], patch: tuple[int, ...]) -> dict[str, np.
 
 
 @functools.cache
-def trained(config: Config, seed: int) -> tuple[Trained, float]:
-    """The network of a seed, and the seconds that it took."""
+def trained(config: Config, seed: int) -> Trained:
+    """The network of a seed."""
     parts = read_parts(config)
     objective = jm.augmented(jm.supervised(jm.losses.dice_ce, target="mask"), augmentation())
     batches = jm.data.batches(
         parts.train, config.batch, seed=seed, remainder="drop",
         transform=jm.data.random_patch(config.patch),
     )  # fmt: skip
-    start = clock()
     base = Trained(
         config, parts.scans.recipe.network(), objective, bayes.categorical(target="mask"), batches,
         jax.random.key(seed), steps=config.steps, total=len(parts.train),
         observations=len(parts.train) * int(np.prod(config.patch)),
         every=max(config.steps // 30, 1), optimizer=optax.adam, size=1, strategy="scan",
     )  # fmt: skip
-    base = fitted(base)
-    return base, clock() - start
+    return fitted(base)
 
 
 def over_seeds(
@@ -230,23 +227,23 @@ def over_seeds(
     n = config.samples if config.method in SAMPLED else None
     found, planes, dice = [], [], []
     for seed in range(config.seed, config.seed + config.seeds):
-        base, spent = trained(shared(config), seed)
-        start = clock()
+        base = trained(shared(config), seed)
+        start = seconds()
         posterior, after = METHOD[config.method](base, train, val)
-        cost = clock() - start + (0.0 if config.method == "ensemble" else spent)
-        calibration, seconds = [], 0.0
+        cost = seconds() - start + (0.0 if config.method == "ensemble" else base.seconds)
+        calibration, spent = [], 0.0
         for scan in parts.calibration:
             calibration.append(look(*predicted(base, posterior, after, n, scan)[1:]))
         test = []
         for scan in parts.test:
-            start = clock()
+            start = seconds()
             image, p, truth = predicted(base, posterior, after, n, scan)
-            seconds += clock() - start
+            spent += seconds() - start
             test.append(look(p, truth))
             if seed == config.seed:
                 planes.append(plane(image, p, truth))
                 dice.append(test[-1]["dice"].mean())
-        found.append({**numbers(test, calibration), "seconds": np.array([cost, seconds])})
+        found.append({**numbers(test, calibration), "seconds": np.array([cost, spent])})
     stack = {name: np.stack([one[name] for one in found]) for name in found[0]}
     return stack, shown(parts, np.array(dice), planes)
 
@@ -282,11 +279,6 @@ def shown(parts: Parts, dice: np.ndarray, planes: list[Any]) -> tuple[UncertainC
         for rank, i in best_median_worst(dice).items()
         if rank != "best"
     )  # fmt: skip
-
-
-def clock() -> float:
-    """Seconds to compare methods by: a CPU's own, whatever else runs on it; else those passed."""
-    return time.process_time() if jax.default_backend() == "cpu" else time.perf_counter()
 
 
 if __name__ == "__main__":
