@@ -224,7 +224,7 @@ def over_seeds(
     """Numbers of a method by scan, a leading axis of seeds; maps of two scans."""
     examples = [cut(parts.train[i], config.patch) for i in range(len(parts.train))]
     train, val = stacked(examples), stacked(parts.calibration)
-    n = config.samples if config.method in SAMPLED else None
+    n = config.samples if config.method in (*SAMPLED, "laplace_last") else None
     found, planes, dice = [], [], []
     for seed in range(config.seed, config.seed + config.seeds):
         base = trained(shared(config), seed)
@@ -266,7 +266,7 @@ def plane(image: np.ndarray, p: np.ndarray, truth: np.ndarray) -> tuple[np.ndarr
     """The plane across the first axis that shows most of the structures, rows from the top."""
     at = int((truth > 0).sum((1, 2)).argmax())
     turn = lambda x, axis: np.flip(np.swapaxes(x, axis, axis + 1), axis)  # noqa: E731
-    return turn(image[at], 0), turn(p[:, at], 1), turn(truth[at], 0)
+    return turn(image[at, ..., 0], 0), turn(p[:, at], 1), turn(truth[at], 0)
 
 
 def shown(parts: Parts, dice: np.ndarray, planes: list[Any]) -> tuple[UncertainCase, ...]:

@@ -42,6 +42,7 @@ def uncertainty_map_figure(
 
     p = np.asarray(sample_probs)
     shown = to_display(image)
+    shown = shown[..., 0] if shown.ndim == 3 and shown.shape[-1] == 1 else shown  # grey
     if p.ndim != 4 or p.shape[1:3] != shown.shape[:2]:
         raise ValueError(
             f"sample_probs must be (samples, {shown.shape[0]}, {shown.shape[1]}, classes), "
