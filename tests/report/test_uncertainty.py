@@ -35,6 +35,8 @@ def test_a_map_must_fit_its_image():
         RNG.random((8, 8)), np.eye(2)[np.stack([truth, truth])], truth=truth
     )
     assert len(figure.axes) == 5
+    grey = report.uncertainty_map_figure(RNG.random((8, 8, 1)), np.eye(2)[np.stack([truth, truth])])
+    assert grey.axes[0].images[0].get_array().shape == (8, 8, 3)
 
 
 def test_a_curve_of_any_loss():
