@@ -80,8 +80,8 @@ def with_ensemble(case: Case, key: jax.Array, config: Any) -> Any:
 
 
 def with_randomised(case: Case, key: jax.Array, config: Any) -> Any:
-    """Maxima of perturbed problems (anchored ensemble); five times as many."""
-    found = modes(case, key, 5 * config.members, config.steps, perturbed=True)
+    """Maxima of perturbed problems (anchored ensemble); twice as many."""
+    found = modes(case, key, 2 * config.members, config.steps, perturbed=True)
     return _members(case, found)
 
 
@@ -123,14 +123,15 @@ def with_laplace_last(case: Case, key: jax.Array, config: Any) -> Any:
 
 
 def with_laplace_mixture(case: Case, key: jax.Array, config: Any) -> Any:
-    """Full Laplace round each member of an ensemble, equally weighted."""
-    params, state = modes(case, key, config.members, config.steps)
+    """Full Laplace round each of five maxima at most, equally weighted."""
+    size = min(config.members, 5)
+    params, state = modes(case, key, size, config.steps)
     parts = [
         bayes.laplace(
             case.network, jax.tree.map(lambda p, i=i: p[i], params), state, case.train,
             case.likelihood, structure="full", prior_precision=1.0,
         )
-        for i in range(config.members)
+        for i in range(size)
     ]  # fmt: skip
     return bayes.mixture(parts)
 

@@ -114,7 +114,9 @@ def run(config: Config, out: Path) -> Results:
             }  # fmt: skip
             out.mkdir(parents=True, exist_ok=True)
             with path.open("a") as file:
-                file.write(to_json(rows[split], indent=None) + "\n")
+                # A line that was cut short ends here.
+                file.write(("\n" if _unfinished(path) else "") + to_json(rows[split], indent=None))
+                file.write("\n")
     found = [rows[split] for split in range(len(table.test))]
     metrics = {metric: over_splits(metric, [row[metric] for row in found]) for metric in NUMBERS}
     notes = tuple(f"split {row['split']}: {note}" for row in found for note in row["notes"])
@@ -156,8 +158,11 @@ def read(config: Config) -> Table:
         head = config.data.open().readline().strip().split(",")
         values = np.loadtxt(config.data, delimiter=",", skiprows=1, ndmin=2)
         split = [i for i, column in enumerate(head) if column.startswith("split")]
-        target = head.index(config.target) if config.target else max(set(range(len(head))) - {*split})
-        inputs = [i for i in range(len(head)) if i != target and i not in split]
+        if config.target and config.target not in head:
+            raise ValueError(f"{config.data} has no column {config.target!r}; it has {head}")
+        plain = [i for i in range(len(head)) if i not in split]
+        target = head.index(config.target) if config.target else plain[-1]
+        inputs = [i for i in plain if i != target]
         x, y = values[:, inputs], values[:, target]
         test = values[:, split].T > 0 if split else None
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
@@ -188,9 +193,7 @@ def one_split(table: Table, test: np.ndarray, fit: Any, key: jax.Array) -> dict[
     return {**measure(table.y[test], means, sds, key), "notes": list(notes)}
 
 
-def measure(
-    y: np.ndarray, means: np.ndarray, sds: np.ndarray, key: jax.Array
-) -> dict[str, float]:
+def measure(y: np.ndarray, means: np.ndarray, sds: np.ndarray, key: jax.Array) -> dict[str, float]:
     """Scores of a mixture of normals."""
     repeats = math.ceil(1000 / len(means))
     noise = np.asarray(jax.random.normal(jm.stream(key, "noise"), (repeats, *means.shape)))
@@ -266,6 +269,12 @@ def over_splits(name: str, values: list[float]) -> Estimate:
         mean, mean - half, mean + half, 0.95, n, "split",
         "t over splits, which share training rows", se=error, details={"runs": values}, name=name,
     )  # fmt: skip
+
+
+def _unfinished(path: Path) -> bool:
+    """Whether a file's last line has no end."""
+    content = path.read_bytes() if path.exists() else b""
+    return bool(content) and not content.endswith(b"\n")
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
