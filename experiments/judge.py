@@ -15,9 +15,9 @@ standard deviations; `sd_ratio`: mean ratio of standard deviations, below 1 wher
 
 `gap1d` is a curve with a gap, `wdbc` 80 breast masses (scikit-learn's copy), `breastmnist` 120
 ultrasound images at 14 x 14 under a CNN of 345 weights. NAME.npz holds `X`, `y`, `X_test` and
-`y_test`; targets of 0 and 1 are classes. Some minutes a case on one CPU core. In a grid over methods
-(`python -m benchmarks grid judge --over case --over method --within method`) the chains are run
-once a case.
+`y_test`; targets of 0 and 1 are classes. Some minutes a case on one CPU core. In a grid over
+methods (`python -m benchmarks grid judge --over case --over method --within method`) the chains are
+run once a case.
 """
 
 from __future__ import annotations
