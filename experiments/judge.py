@@ -38,6 +38,7 @@ from jaxmed.report import Results, Split, stage
 from jaxmed.stats import Estimate, chain_diagnostics
 
 CASES = {"gap1d": gap1d, "wdbc": wdbc, "breastmnist": breastmnist}
+CHAINS = ("rhat", "ess", "divergences")
 KEPT = (
     "case", "hidden", "scale", "noise", "seed", "warmup", "draws", "chains", "target_accept",
     "max_tree_depth",
@@ -121,17 +122,16 @@ def run(config: Config, out: Path) -> Results:
         prefix = "" if len(asked) == 1 else f"{name}/"
         for metric, value in numbers.items():
             metrics[prefix + metric] = _number(prefix + metric, value, len(case.test))
-    for metric in ("rhat", "ess", "divergences"):
-        metrics[f"judge/{metric}"] = _number(
-            f"judge/{metric}", float(reference[metric]), len(case.test)
-        )
+    if config.baseline is None:  # else the judge's own run tells
+        for metric in CHAINS:
+            metrics[metric] = _number(metric, float(reference[metric]), len(case.test))
     first = next(iter(metrics))
     return Results(
         title=f"{case.name}: approximations judged by NUTS",
         task="regression" if case.noise is not None else "binary",
         classes=(),
         metrics=metrics,
-        headline=(first, "judge/rhat", "judge/ess"),
+        headline=tuple(name for name in (first, "rhat", "ess") if name in metrics),
         splits=(
             Split("train", len(case.train["label"]), None, {}),
             Split("test", len(case.test), None, {}),

@@ -74,6 +74,8 @@ def test_every_method_is_judged(judge, tmp_path):
     # The chains that are kept serve another method; those of other settings do not.
     config = judge.Config(case="gap1d", method="map", baseline=tmp_path, **TINY)
     again = judge.run(config, tmp_path / "map")
+    assert "rhat" in results.metrics
+    assert "rhat" not in again.metrics  # the judge's own run tells
     want = results.metrics["map/mean_error"].value
     assert again.metrics["mean_error"].value == pytest.approx(want, rel=1e-5)
 
