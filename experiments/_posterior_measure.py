@@ -85,26 +85,51 @@ def scores(samples: np.ndarray, y: np.ndarray) -> dict[str, float]:
     return {k: round(float(v), 4) for k, v in found.items()}
 
 
-def table(path: Path) -> str:
-    """Means over seeds with t intervals, a Markdown table a data set."""
+QUALITY = ("accuracy", "auc", "nll", "brier", "ece", "aurc", "error_auroc")
+SHIFT = ("noise nll", "blur nll", "contrast nll", "noise ece", "blur ece", "contrast ece")
+STRANGE = ("ood_total", "ood_epistemic", "train_cost", "predict_cost")
+
+
+def record(path: Path) -> dict[str, Any]:
+    """The rows of a file, and their tables: three a data set, means over seeds with t intervals."""
     rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    names = (
-        "accuracy", "auc", "nll", "brier", "ece", "aurc", "error_auroc", "ood_total",
-        "ood_epistemic", "train_cost", "predict_cost",
-    )  # fmt: skip
-    lines = []
+    # A cell that was made again counts once, as it was last.
+    rows = list({(r["dataset"], r["method"], r["seed"]): r for r in rows}.values())
+    tables = {}
     for dataset in sorted({r["dataset"] for r in rows}):
-        lines += [f"\n{dataset}\n", "| method | n | " + " | ".join(names) + " | corrupted nll |"]
-        lines.append("|---" * (len(names) + 3) + "|")
-        for method in dict.fromkeys(r["method"] for r in rows):
-            own = [r for r in rows if r["dataset"] == dataset and r["method"] == method]
-            if not own:
-                continue
-            cells = [cell([r[name] for r in own]) for name in names]
-            if all("noise" in r for r in own):
-                kinds = ("noise", "blur", "contrast")
-                cells.append(cell([np.mean([r[k]["nll"] for k in kinds]) for r in own]))
-            lines.append(f"| {method} | {len(own)} | " + " | ".join(cells) + " |")
+        own = [r for r in rows if r["dataset"] == dataset]
+        for name, columns in ((dataset, QUALITY), (f"{dataset} shift", SHIFT),
+                              (f"{dataset} cost", STRANGE)):  # fmt: skip
+            body = []
+            for method in dict.fromkeys(r["method"] for r in own):
+                seeds = [r for r in own if r["method"] == method]
+                cells = [cell([number(r, column) for r in seeds]) for column in columns]
+                body.append([f"`{method}`", len(seeds), *cells])
+            tables[name] = {"head": ["method", "seeds", *columns], "rows": body}
+    environment = rows[0]["environment"]
+    return {
+        "command": "jaxmed train uncertainty " + rows[0]["options"],
+        "environment": environment,
+        "rows": [{k: v for k, v in r.items() if k not in ("environment", "options")} for r in rows],
+        "tables": tables,
+    }
+
+
+def number(row: dict[str, Any], column: str) -> float:
+    """A number of a row; under corruption, the mean over its strengths."""
+    kind, _, name = column.rpartition(" ")
+    if not kind:
+        return row[name]
+    return float(np.mean(row[kind][name])) if kind in row else np.nan
+
+
+def text(made: dict[str, Any]) -> str:
+    """The tables of a record in Markdown."""
+    lines = []
+    for name, table in made["tables"].items():
+        lines += [f"\n{name}\n", "| " + " | ".join(table["head"]) + " |"]
+        lines.append("|---" * len(table["head"]) + "|")
+        lines += ["| " + " | ".join(map(str, row)) + " |" for row in table["rows"]]
     return "\n".join(lines)
 
 

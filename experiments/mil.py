@@ -124,17 +124,19 @@ def run(config: Config, out: Path) -> Results:
             for fold in folds(labels, config.folds, seed=config.seed + repeat)
         ]
     with stage(seconds, "training"):
-        predicted, result = train(config, bags, [fold.train for fold in held], out)
+        predict, result = train(config, bags, [fold.train for fold in held], out)
     with stage(seconds, "evaluation"):
-        shape = (config.repeats, len(labels), *predicted["logits"].shape[2:])
-        logits = np.zeros(shape)
-        attention = np.zeros((len(labels), bags.arrays["bag_mask"].shape[1]))
+        logits = np.zeros((config.repeats, len(labels), 2))
+        attention = np.zeros(bags.arrays["bag_mask"].shape)
         for i, fold in enumerate(held):
-            logits[i // config.folds, fold.test] = predicted["logits"][i, fold.test]
-            if i < config.folds and "attention" in predicted:
-                weights = predicted["attention"][i, fold.test]
-                # Dual-stream attention has a column a class.
-                attention[fold.test] = weights[..., 1] if weights.ndim == 3 else weights
+            for bag in fold.test:
+                found = predict(i, bag)
+                logits[i // config.folds, bag] = found["logits"]
+                if i < config.folds and "attention" in found:
+                    weights = found["attention"]
+                    # Dual-stream attention has a column a class.
+                    weights = weights[:, 1] if weights.ndim == 2 else weights
+                    attention[bag, : len(weights)] = weights
         scores = np.asarray(jax.nn.softmax(logits, axis=-1))
         metrics = measure(labels, scores, held, config)
         pictures = ()
@@ -211,7 +213,11 @@ def network(config: Config, table: bool) -> Network:
 
 
 def train(config: Config, bags: Bags, kept: list[np.ndarray], out: Path) -> Any:
-    """Train a network on the bags of each fold, as one program; predict all bags by each."""
+    """Train a network on the bags of each fold, as one program.
+
+    Returns:
+        ``(member, bag) -> {"logits": (2,), "attention": (instances,)}``, and the result of `fit`.
+    """
     members, n = len(kept), len(bags.arrays["label"])
     arrays = {name: bags.arrays[name] for name in ("image", "bag_mask", "label")}
     places = kept
@@ -240,31 +246,22 @@ def train(config: Config, bags: Bags, kept: list[np.ndarray], out: Path) -> Any:
         learner, draws, seed=config.seed, epochs=config.epochs, monitor="train/loss", mode="min",
         out=out if config.checkpoints else None, compile_epochs=True,
     )  # fmt: skip
-    return predict(single, result.state, arrays, members, n), result
-
-
-def predict(
-    single: jm.Learner, state: LearnerState, arrays: Any, members: int, n: int
-) -> dict[str, np.ndarray]:
-    """Logits and attention of all bags by each member, (members, bags, ...)."""
+    members_of = [jm.paradigms.member(result.state, i) for i in range(members)]
 
     @jax.jit
     def one(member: LearnerState, inputs: Any) -> dict[str, jax.Array]:
         found = single.predict(member, inputs)
-        return {name: found[name] for name in ("logits", "attention") if name in found}
+        return {name: found[name][0] for name in ("logits", "attention") if name in found}
 
-    own = len(arrays["label"]) > n  # each member has its own copy of the bags
-    size = n if arrays["image"].ndim == 3 else 1  # large images one bag at a time
-    found = []
-    for i in range(members):
-        member = jm.paradigms.member(state, i)
-        first = i * n if own else 0
-        pieces = [
-            one(member, {name: arrays[name][j : j + size] for name in BAG})
-            for j in range(first, first + n, size)
-        ]
-        found.append({k: np.concatenate([np.asarray(p[k]) for p in pieces]) for k in pieces[0]})
-    return {name: np.stack([each[name] for each in found]) for name in found[0]}
+    def predict(i: int, bag: int) -> dict[str, np.ndarray]:
+        row = i * n + bag if bags.table else bag  # each member has its own copy of a table
+        # Few lengths, so that few programs are compiled.
+        most = arrays["bag_mask"].shape[1]
+        length = min(-(-int(arrays["bag_mask"][row].sum()) // 64) * 64, most)
+        cut = {name: arrays[name][row : row + 1, :length] for name in BAG}
+        return jax.tree.map(np.asarray, one(members_of[i], cut))
+
+    return predict, result
 
 
 def measure(

@@ -7,13 +7,14 @@ A ResNet-8 with dropout is trained once a seed (SGD with momentum and weight dec
 every method begins there, but for the ensemble, which trains five. Measured on the test images as
 they are, under noise, blur and low contrast at five strengths each, and against images of another
 kind (RetinaMNIST in grey for a set in grey, BreastMNIST else): negative log-likelihood, Brier
-score, ECE, AURC, AUROC of errors and of the strangers by entropy and by mutual information; seconds
-of training and prediction as multiples of the trained network's own (with
-compilation: compare on one machine).
+score, ECE, AURC, AUROC of errors and of the strangers by entropy and by mutual information; work in
+training and prediction as multiples of the trained network's own, compilation included (processor
+seconds on a CPU, seconds else).
 
-`--rows` appends one JSON line a method; `python experiments/uncertainty.py rows.jsonl` prints the
-table over seeds with t intervals. `--method all` shares the trained network among methods: a whole
-row of the grid in one process, a minute or two on a GPU, some twenty on two CPU cores.
+`--rows` appends one JSON line a method; `python experiments/uncertainty.py ROWS [RECORD]` prints
+the tables over seeds with t intervals, and writes a record. `--method all` shares the trained
+network among methods: a whole row of the grid in one process, a minute or two on a GPU, some twenty
+on two CPU cores.
 """
 
 from __future__ import annotations
@@ -21,17 +22,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _posterior_measure import inputs, measure, read, table, whole
-from _posterior_methods import METHOD, SAMPLED, Trained, train_base
+from _posterior_measure import inputs, measure, read, record, text, whole
+from _posterior_methods import METHOD, SAMPLED, Trained, seconds, train_base
 
 import jaxmed as jm
 from jaxmed import bayes
-from jaxmed.report import Results, Uncertainty, classification, stage
+from jaxmed.report import Results, Uncertainty, classification, environment, stage
 
 METHODS = tuple(METHOD)
 
@@ -77,51 +77,52 @@ def run(config: Config, out: Path) -> Results:
     unknown = [name for name in asked if name not in METHODS]
     if unknown:
         raise ValueError(f"method {unknown[0]!r} is not known; choose of {', '.join(METHODS)}, all")
-    seconds: dict[str, float] = {}
-    with stage(seconds, "data"):
+    spent: dict[str, float] = {}
+    with stage(spent, "data"):
         train, val, test = (read(config.dataset, part) for part in ("train", "val", "test"))
         x, y = whole(test)
         views = inputs(x, config.seed, config.corrupted)
-    with stage(seconds, "training"):
+    with stage(spent, "training"):
         base = train_base(config, train, len(test.classes))
     results = None
     reference: dict[str, float] = {}
     for name in asked:
-        start = time.perf_counter()
+        start = seconds()
         posterior, after = METHOD[name](base, whole(train), whole(val))
-        cost = time.perf_counter() - start
-        start = time.perf_counter()
+        cost = seconds() - start
+        start = seconds()
         n = config.samples if name in SAMPLED else None
         every = np.concatenate(list(views.values()))
         logits = bayes.predict_samples(
             posterior, jm.stream(base.key, "predict"), every, n, size=256
         )
-        predicted = time.perf_counter() - start
+        predicted = seconds() - start
         if not reference:
             reference = {"train": base.seconds, "predict": predicted}
             if name != "map":
-                start = time.perf_counter()
+                start = seconds()
                 point = bayes.point(base.network, base.params, base.state)
                 bayes.predict_samples(point, base.key, every, size=256)
-                reference["predict"] = time.perf_counter() - start
+                reference["predict"] = seconds() - start
         samples = dict(
             zip(views, np.split(after(logits), np.cumsum([len(v) for v in views.values()])[:-1], 1))
         )
-        spent = (0.0 if name in ("ensemble", "batch_ensemble") else base.seconds) + cost
+        whole_cost = cost + (0.0 if name in ("ensemble", "batch_ensemble") else base.seconds)
         row = {
             "dataset": config.dataset,
             "method": name,
             "seed": config.seed,
-            "train_cost": round(spent / reference["train"], 2),
+            "train_cost": round(whole_cost / reference["train"], 2),
             "predict_cost": round(predicted / reference["predict"], 2),
             **measure(samples, y),
         }
         print(json.dumps({k: v for k, v in row.items() if not isinstance(v, dict)}), flush=True)
+        row |= {"options": options(config), "environment": environment()}
         if config.rows is not None:
             config.rows.parent.mkdir(parents=True, exist_ok=True)
             with config.rows.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-        seconds[name] = cost + predicted
+        spent[name] = cost + predicted
         results = classification(
             y,
             samples["test"].mean(axis=0),
@@ -133,7 +134,7 @@ def run(config: Config, out: Path) -> Results:
                 f"The predictive distribution of {name} over a ResNet-8 of width {config.width}, "
                 f"seed {config.seed}, on {len(y)} test images."
             ),
-            seconds=seconds,
+            seconds=spent,
             uncertainty=Uncertainty(
                 samples["test"], *sets(base, posterior, after, n, val, samples["test"]), method=name
             ),
@@ -152,9 +153,23 @@ def sets(
     return bayes.predict_sets(rule, p.mean(axis=0)), rule.level
 
 
+def options(config: Config) -> str:
+    """The settings that all rows of a table share, as the command takes them."""
+    own = dataclasses.asdict(config)
+    for name in ("dataset", "method", "seed", "rows"):
+        own.pop(name)
+    return " ".join(
+        f"--{name}" if value is True else f"--no-{name}" if value is False else f"--{name} {value}"
+        for name, value in ((k.replace("_", "-"), v) for k, v in own.items())
+    )
+
+
 if __name__ == "__main__":
-    if len(sys.argv) == 2 and sys.argv[1].endswith(".jsonl"):
-        print(table(Path(sys.argv[1])))
+    if len(sys.argv) > 1 and sys.argv[1].endswith(".jsonl"):
+        made = record(Path(sys.argv[1]))
+        print(text(made))
+        if len(sys.argv) > 2:
+            Path(sys.argv[2]).write_text(json.dumps(made, indent=1) + "\n")
     else:
         from jaxmed.cli import train_file
 

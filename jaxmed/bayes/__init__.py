@@ -83,7 +83,13 @@ from jaxmed.bayes._decompose import (
 )
 from jaxmed.bayes._dropout import mc_dropout
 from jaxmed.bayes._importance import BayesFactor, ImportanceSample, bayes_factor, importance
-from jaxmed.bayes._laplace import Laplace, laplace, logistic_normal_mean, probit_probabilities
+from jaxmed.bayes._laplace import (
+    Laplace,
+    function_samples,
+    laplace,
+    logistic_normal_mean,
+    probit_probabilities,
+)
 from jaxmed.bayes._likelihood import Likelihood, bernoulli, categorical, normal
 from jaxmed.bayes._mcmc import Chains, nuts, subset_posterior
 from jaxmed.bayes._model import last_layer, network_model, priors_of
@@ -195,6 +201,7 @@ __all__ = [
     "fit_features",
     "fit_intervals",
     "fit_sets",
+    "function_samples",
     "hierarchical_comparison",
     "hoeffding_bentkus",
     "importance",

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmed.bayes._block import Block
 from jaxmed.bayes._likelihood import Likelihood
 from jaxmed.bayes._model import place
 from jaxmed.core import Array, Batch, Network, PyTree
 
+_MOST = 500_000_000  # Numbers a matrix may hold: 2 GB.
 _PROBES = 8  # Random mixtures of a map's rows, an example.
-
-
-class Block(NamedTuple):
-    """Curvature of some parameters in a basis where it is diagonal.
-
-    ``values``, without the prior; ``basis``: ``()`` the parameters' own (diagonal), one matrix
-    (full), or two (Kronecker: of rows and columns of the kernel as a matrix).
-    """
-
-    values: Array
-    basis: tuple[Array, ...]
-    paths: tuple[str, ...]
 
 
 def curvature(
@@ -41,31 +31,49 @@ def curvature(
 ) -> tuple[list[Block], float, int]:
     """Curvature blocks, log likelihood, and number of examples, summed over batches."""
     batches = list(batches)
-    if not batches:
+    parts = [_real(batch, likelihood) for batch in batches]
+    examples = sum(len(part[likelihood.inputs]) for part in parts)
+    if not examples:
         raise ValueError("there are no examples to compute the curvature from")
-    example = jnp.asarray(batches[0][likelihood.inputs])[0]
-    accumulate, blocks = _STRUCTURES[structure](network, params, state, likelihood, leaves, example)
-    accumulate = jax.jit(accumulate)
     total = jax.jit(lambda params, batch: likelihood.total(network, params, state, batch))
-    sums, log_likelihood, examples = None, 0.0, 0
-    for batch in batches:
-        rows = len(batch[likelihood.inputs])
-        weight = np.asarray(batch.get("weight", np.ones(rows)))
-        # A single example a time goes through the network: padding is cut off before.
-        kept = np.flatnonzero(weight > 0)
-        part = {
-            name: jnp.asarray(np.asarray(batch[name])[kept])
-            for name in (likelihood.inputs, likelihood.target)
-        }
-        found = accumulate(leaves, part)
-        sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
-        log_likelihood += float(total(params, part))
-        examples += len(kept)
-    if sums is None or not examples:
-        raise ValueError("there are no examples to compute the curvature from")
+    log_likelihood = sum(
+        float(total(params, part)) for part in parts if len(part[likelihood.inputs])
+    )
     if not math.isfinite(log_likelihood):
         raise ValueError(f"the log likelihood at the parameters given is {log_likelihood}")
+    example = jnp.asarray(parts[0][likelihood.inputs])[0]
+    if structure == "full":
+        rows = example_rows(network, params, state, likelihood)
+        one = jax.eval_shape(lambda x: _flat(rows(leaves, x, jax.random.key(0))), example)
+        count, size = examples * one.shape[0], one.shape[1]
+        if min(count, size) * size > _MOST:
+            raise ValueError(
+                f"a full matrix of {size} parameters and {examples} examples is too large: use "
+                "kron or diag, or a subset of the parameters"
+            )
+        if count < size:
+            return (
+                [_thin(rows, leaves, [p[likelihood.inputs] for p in parts])],
+                log_likelihood,
+                examples,
+            )
+    accumulate, blocks = STRUCTURES[structure](network, params, state, likelihood, leaves, example)
+    accumulate, sums = jax.jit(accumulate), None
+    for part in parts:
+        if len(part[likelihood.inputs]):
+            found = accumulate(leaves, part)
+            sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
     return blocks(sums, examples), log_likelihood, examples
+
+
+def _real(batch: Batch, likelihood: Likelihood) -> dict[str, Array]:
+    """A batch without its padding: a single example a time goes through the network."""
+    rows = len(batch[likelihood.inputs])
+    kept = np.flatnonzero(np.asarray(batch.get("weight", np.ones(rows))) > 0)
+    return {
+        name: jnp.asarray(np.asarray(batch[name])[kept])
+        for name in (likelihood.inputs, likelihood.target)
+    }
 
 
 def example_rows(
@@ -132,6 +140,32 @@ def _full(network, params, state, likelihood, leaves, example):
         return [Block(jnp.maximum(values, 0), (basis,), names)]
 
     return accumulate, blocks
+
+
+def _thin(rows: Callable, leaves: Mapping[str, Any], inputs: list[Array]) -> Block:
+    """The full matrix ``R^T R`` by the rows of ``R``, where these are fewer than the parameters.
+
+    With ``R = U S V^T``, the block holds ``U^T R``: nothing is divided by a small eigenvalue.
+    """
+
+    @jax.jit
+    def found(leaves, x):
+        keys = jax.random.split(jax.random.key(0), len(x))
+        return jax.lax.map(lambda one: _flat(rows(leaves, *one)), (x, keys))
+
+    every = jnp.concatenate(
+        [r.reshape(-1, r.shape[-1]) for r in (found(leaves, x) for x in inputs if len(x))]
+    )
+    # In float64: the eigenvalues of use, those near the prior's precision, may be a millionth of
+    # the largest.
+    gram = np.zeros((len(every), len(every)))
+    for start in range(0, every.shape[1], 8192):
+        part = np.asarray(every[:, start : start + 8192], np.float64)
+        gram += part @ part.T
+    values, u = np.linalg.eigh(gram)
+    kept = values > 1e-10 * values[-1]
+    own = jnp.asarray(u[:, kept].T, every.dtype) @ every
+    return Block(jnp.asarray(values[kept], every.dtype), (own,), tuple(sorted(leaves)))
 
 
 def _diagonal(network, params, state, likelihood, leaves, example):
@@ -222,17 +256,4 @@ def _dense_inputs(network: Network, params: PyTree, state: PyTree, x: Array) -> 
     return {path: a for path, a in seen.items() if path not in twice}
 
 
-_STRUCTURES = {"full": _full, "diag": _diagonal, "kron": _kronecker}
-
-
-def solve(block: Block, vector: Array, precision: Array | float, power: float) -> Array:
-    """``(curvature + precision)^power`` times a vector of the block's flat parameters."""
-    d = (block.values + precision) ** power
-    if not block.basis:
-        return d * vector
-    if len(block.basis) == 1:
-        u = block.basis[0]
-        return u @ (d * (u.T @ vector))
-    ua, ub = block.basis
-    m = vector.reshape(ua.shape[0], ub.shape[0])
-    return (ua @ (d.reshape(m.shape) * (ua.T @ m @ ub)) @ ub.T).reshape(-1)
+STRUCTURES = {"full": _full, "diag": _diagonal, "kron": _kronecker}

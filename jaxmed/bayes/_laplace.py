@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize, special
 
-from jaxmed.bayes._curvature import _STRUCTURES, Block, curvature, solve
+from jaxmed.bayes._block import Block, covariance, solve
+from jaxmed.bayes._curvature import STRUCTURES, curvature
 from jaxmed.bayes._likelihood import Likelihood
 from jaxmed.bayes._model import last_layer, place, select
 from jaxmed.bayes._posterior import Posterior, make_posterior
-from jaxmed.core import Array, Batch, Endpoints, Network, PyTree, stream
+from jaxmed.core import Array, Batch, Endpoints, Key, Network, PyTree, stream
 
 
 class Laplace(NamedTuple):
@@ -80,10 +81,11 @@ def laplace(
         state: its state; BatchNorm is used in evaluation.
         batches: the training batches of one epoch, or one batch with all.
         likelihood: :func:`categorical`, :func:`bernoulli` or :func:`normal`.
-        structure: ``full`` (to a few thousand parameters); ``kron``: Kronecker factors a kernel, a
-            full block a bias, K-FAC's for Linen's dense layers and, for convolutions and all other
-            networks, factors by the second moments of each example's gradient, which keep the
-            trace; ``diag``.
+        structure: ``full``, for a few thousand parameters or, of a larger network, a few hundred
+            examples: where it has fewer rows ``J`` than parameters, these are kept in its place;
+            ``kron``: Kronecker factors a kernel, a full block a bias, K-FAC's for Linen's dense
+            layers and, for convolutions and all other networks, factors by the second moments of
+            each example's gradient, which keep the trace; ``diag``.
         subset: a regular expression for the parameters that are random; ``last_layer`` finds the
             last layer; all by default.
         prior_precision: :math:`\tau`, or ``evidence``: where the marginal likelihood is highest.
@@ -95,14 +97,14 @@ def laplace(
 
     Raises:
         ValueError: for no examples, an unknown structure, a log likelihood that is not finite, or
-            more than 20,000 parameters with ``full``.
+            a ``full`` matrix of over 2 GB.
 
     References:
         MacKay (1992), Neural Computation 4:448. Ritter, Botev, Barber (2018), ICLR (Kronecker).
         Immer, Korzepa, Bauer (2021), AISTATS (linearised). Daxberger et al. (2021), NeurIPS.
     """
-    if structure not in _STRUCTURES:
-        raise ValueError(f"structure must be one of {sorted(_STRUCTURES)}, got {structure!r}")
+    if structure not in STRUCTURES:
+        raise ValueError(f"structure must be one of {sorted(STRUCTURES)}, got {structure!r}")
     if isinstance(batches, Mapping):
         batches = [batches]
     batches = list(batches) if not hasattr(batches, "iterate") else _epoch(batches)
@@ -111,8 +113,6 @@ def laplace(
         subset = last_layer(network, params, state, first[likelihood.inputs])
     leaves = {p: jnp.asarray(x) for p, x in sorted(select(params, subset).items())}
     size = sum(math.prod(x.shape) for x in leaves.values())
-    if structure == "full" and size > 20_000:
-        raise ValueError(f"a full matrix of {size} parameters is too large: use kron or diag")
     blocks, log_likelihood, examples = curvature(
         network, params, state, batches, likelihood, leaves, structure
     )
@@ -136,12 +136,12 @@ def laplace(
         if not tau > 0:
             raise ValueError(f"prior_precision must be positive, got {prior_precision!r}")
     content = {"params": params, "state": state, "blocks": [(b.values, b.basis) for b in blocks]}
-    paths = [b.paths for b in blocks]
+    paths, sizes = [b.paths for b in blocks], [b.size for b in blocks]
 
     def deviation(content, key):
         moved = {}
         for i, ((block_values, basis), names) in enumerate(zip(content["blocks"], paths)):
-            z = jax.random.normal(stream(key, "block", i), block_values.shape, block_values.dtype)
+            z = jax.random.normal(stream(key, "block", i), (sizes[i],), block_values.dtype)
             # A symmetric root keeps this the draw that `solve` defines, whatever the basis' signs.
             step = solve(Block(block_values, basis, names), z, tau, -0.5)
             moved |= _cut(step, {name: leaves[name] for name in names})
@@ -218,20 +218,43 @@ def _function(network, params, state, likelihood, leaves, blocks, tau):
                     "take samples from predictive"
                 )
             jacobian = jax.jacrev(outputs)(leaves)
-            covariance = jnp.zeros((mean.size, mean.size), mean.dtype)
+            spread = jnp.zeros((mean.size, mean.size), mean.dtype)
             for (values, basis), own in zip(arrays, names):
                 rows = jnp.concatenate([jacobian[p].reshape(mean.size, -1) for p in own], axis=1)
-                block = Block(values, basis, own)
-                root = jax.vmap(lambda row, block=block: solve(block, row, tau, -0.5))(rows)
-                covariance = covariance + root @ root.T
-            return mean, covariance
+                spread = spread + covariance(Block(values, basis, own), rows, tau)
+            return mean, spread
 
-        return jax.lax.map(one, inputs)
+        return jax.lax.map(one, inputs, batch_size=16)
 
     def function(inputs: Array) -> tuple[Array, Array]:
         return moments(leaves, [(b.values, b.basis) for b in blocks], jnp.asarray(inputs))
 
     return function
+
+
+def function_samples(key: Key, mean: Array, covariance: Array, n: int) -> Array:
+    """Draw outputs from the normal of each example by itself, as :attr:`Laplace.function` gives it.
+
+    Of the same law at each example as draws of the linearised network, and for a large network far
+    cheaper; but draw `i` is not the same network at all examples.
+
+    Args:
+        key: a key.
+        mean: ``(batch, outputs)``.
+        covariance: ``(batch, outputs, outputs)``.
+        n: number of draws.
+
+    Returns:
+        ``(n, batch, outputs)``.
+
+    >>> cov = jnp.broadcast_to(4.0 * jnp.eye(2), (3, 2, 2))
+    >>> draws = function_samples(jax.random.key(0), jnp.ones((3, 2)), cov, 4000)
+    >>> draws.shape, round(float(draws.std()), 1)
+    ((4000, 3, 2), 2.0)
+    """
+    values, basis = jnp.linalg.eigh(covariance)
+    z = jax.random.normal(key, (n, *mean.shape), mean.dtype)
+    return mean + jnp.einsum("bij,nbj->nbi", basis * jnp.sqrt(jnp.maximum(values, 0))[:, None], z)
 
 
 def probit_probabilities(mean: Any, covariance: Any) -> np.ndarray:

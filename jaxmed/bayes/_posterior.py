@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,9 +22,10 @@ class Posterior(NamedTuple):
 
     Attributes:
         sample: ``(key, n=None) -> params``, each leaf with a leading axis of ``n`` samples.
-        predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None) -> endpoints``,
-            those named, each with a leading axis of samples. One compiled program; ``chunk``
-            samples are computed at a time, so memory grows with ``n`` by the answer alone.
+        predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None, size=None) ->
+            endpoints``, those named, each with a leading axis of samples. One compiled program;
+            ``chunk`` samples of ``size`` inputs are computed at a time (1 on a CPU, and all), so
+            memory grows with ``n`` by the answer alone.
 
     The same key gives the same parameters to both, so that predictions on two images (both phases
     of a heart) come from the same draws. ``n=None`` is the posterior's own number: all members of
@@ -97,17 +99,22 @@ def make_posterior(
     def drawn(content, key, indices):
         return jax.lax.map(lambda i: draw(content, stream(key, "sample", i), i)[0], indices)
 
-    @partial(jax.jit, static_argnames=("outputs", "chunk"))
-    def predicted(content, key, inputs, indices, outputs, chunk):
+    @partial(jax.jit, static_argnames=("outputs", "chunk", "size"))
+    def predicted(content, key, inputs, indices, outputs, chunk, size):
         def one(i):
             own = stream(key, "sample", i)
-            endpoints = predict(content, draw(content, own, i), inputs, stream(own, "predict"))
-            missing = [name for name in outputs if name not in endpoints]
-            if missing:
-                raise KeyError(
-                    f"the network has no endpoint {missing[0]!r}; it has {sorted(endpoints)}"
-                )
-            return {name: endpoints[name] for name in outputs}
+            drawn = draw(content, own, i)
+
+            def named(inputs):
+                endpoints = predict(content, drawn, inputs, stream(own, "predict"))
+                missing = [name for name in outputs if name not in endpoints]
+                if missing:
+                    raise KeyError(
+                        f"the network has no endpoint {missing[0]!r}; it has {sorted(endpoints)}"
+                    )
+                return {name: endpoints[name] for name in outputs}
+
+            return named(inputs) if size is None else _by_parts(named, inputs, size)
 
         return jax.lax.map(one, indices, batch_size=chunk)
 
@@ -121,15 +128,29 @@ def make_posterior(
         *,
         outputs: Sequence[str] = ("logits",),
         chunk: int | None = None,
+        size: int | None = None,
     ) -> Endpoints:
         if chunk is None:
             # Batched weights make grouped convolutions: slow on a CPU.
             chunk = 1 if jax.default_backend() == "cpu" else 8
         outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
         indices = chosen(key, n)
-        return predicted(content, key, inputs, indices, outputs, min(chunk, len(indices)))
+        return predicted(content, key, inputs, indices, outputs, min(chunk, len(indices)), size)
 
     return Posterior(sample, predictive)
+
+
+def _by_parts(function: Callable[[PyTree], PyTree], inputs: PyTree, size: int) -> PyTree:
+    """A function of a batch, `size` rows at a time; the last ones are filled with the first row."""
+    rows = jax.tree.leaves(inputs)[0].shape[0]
+    parts = -(-rows // size)
+
+    def cut(leaf):
+        fill = jnp.broadcast_to(leaf[:1], (parts * size - rows, *leaf.shape[1:]))
+        return jnp.concatenate([leaf, fill]).reshape(parts, size, *leaf.shape[1:])
+
+    found = jax.lax.map(function, jax.tree.map(cut, inputs))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:rows], found)
 
 
 def point(network: Network, params: PyTree, state: PyTree) -> Posterior:
@@ -185,9 +206,10 @@ def predict_samples(
     size: int = 64,
     chunk: int | None = None,
 ) -> np.ndarray:
-    """Sampled predictions for many inputs, batch by batch, on the host.
+    """Sampled predictions for many inputs, in batches, on the host.
 
-    The last batch is padded, so that one program is compiled; all batches see the same draws.
+    A posterior of :func:`make_posterior` draws each sample once and predicts all batches with it,
+    in one program; any other is asked batch by batch with the same key.
 
     Args:
         posterior: any posterior.
@@ -208,15 +230,16 @@ def predict_samples(
     if not len(x):
         raise ValueError("there are no inputs to predict")
     size = min(size, len(x))
-    options = {} if chunk is None else {"chunk": chunk}
+    options: dict[str, Any] = {} if chunk is None else {"chunk": chunk}
+    batch = size
+    if "size" in inspect.signature(posterior.predictive).parameters:
+        options, batch = {**options, "size": size}, len(x)
     parts = []
-    for start in range(0, len(x), size):
-        batch = x[start : start + size]
-        rows = len(batch)
-        if rows < size:
-            batch = np.concatenate([batch, np.repeat(batch[:1], size - rows, axis=0)])
-        found = posterior.predictive(key, jnp.asarray(batch), n, outputs=(output,), **options)
-        parts.append(np.asarray(found[output])[:, :rows])
+    for start in range(0, len(x), batch):
+        rows = x[start : start + batch]
+        filled = np.concatenate([rows, np.repeat(rows[:1], batch - len(rows), axis=0)])
+        found = posterior.predictive(key, jnp.asarray(filled), n, outputs=(output,), **options)
+        parts.append(np.asarray(found[output])[:, : len(rows)])
     whole = np.concatenate(parts, axis=1)
     if not np.isfinite(whole).all():
         bad = np.flatnonzero(~np.isfinite(whole.reshape(len(whole), -1)).all(axis=1))

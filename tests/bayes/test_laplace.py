@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -67,6 +68,40 @@ def test_draws_have_the_closed_forms_moments(fitted, structure):
     assert np.allclose(draws.mean(0), mean, atol=0.08)
     for i in range(2):
         assert np.allclose(np.cov(draws[:, i].T), spread[i], atol=0.12 * np.abs(spread).max())
+
+
+def test_few_examples_are_the_same_by_rows(fitted):
+    """Where there are fewer rows than parameters, the closed form in `N x N` is the full matrix."""
+    network, params, state, batch = fitted
+    few = {name: array[:7] for name, array in batch.items()}
+    thin = bayes.laplace(
+        network, params, state, few, bayes.categorical(), structure="full", prior_precision=0.7
+    )
+    assert thin.blocks[0].thin  # 21 rows, 33 parameters
+    network_rows = lambda v: network.apply(v, state, few["image"])[0]["logits"]  # noqa: E731
+    flat, back = jax.flatten_util.ravel_pytree(params)
+    jacobian = np.asarray(jax.jacobian(lambda v: network_rows(back(v)))(flat), float)
+    p = np.asarray(jax.nn.softmax(network_rows(params)), float)
+    precision = 0.7 * np.eye(33)
+    for j, probs in zip(jacobian, p):
+        precision += j.T @ (np.diag(probs) - np.outer(probs, probs)) @ j
+    for i, spread in enumerate(thin.function(few["image"])[1]):
+        want = jacobian[i] @ np.linalg.inv(precision) @ jacobian[i].T
+        assert np.allclose(spread, want, atol=1e-4)
+    log_det = np.linalg.slogdet(precision)[1] - 33 * np.log(0.7)
+    fit = np.log(p[np.arange(7), few["label"]]).sum()
+    want = fit - 0.5 * (log_det + 0.7 * (np.asarray(flat) ** 2).sum())
+    assert np.isclose(thin.log_evidence, want, atol=1e-3)
+    draws = np.asarray(thin.predictive(KEY, few["image"][:1], 8000, chunk=500)["logits"])[:, 0]
+    want = thin.function(few["image"][:1])[1][0]
+    assert np.allclose(np.cov(draws.T), want, atol=0.1 * np.abs(want).max())
+
+
+def test_a_full_matrix_too_large_is_refused(fitted, monkeypatch):
+    network, params, state, batch = fitted
+    monkeypatch.setattr("jaxmed.bayes._curvature._MOST", 1000)
+    with pytest.raises(ValueError, match="33 parameters and 30 examples is too large: use kron"):
+        bayes.laplace(network, params, state, batch, bayes.categorical(), structure="full")
 
 
 def test_linen_and_nnx_agree_where_the_network_is_the_same():

@@ -25,6 +25,10 @@ def test_cells_become_rows_and_a_table(data_dir, tmp_path):
     import sys
 
     module = sys.modules[type(_experiment.load("uncertainty").config()).__module__]
-    table = module.table(rows)
-    assert "| laplace_last | 2 |" in table
+    made = module.record(rows)
+    assert [row[:2] for row in made["tables"]["breastmnist"]["rows"]] == [
+        ["`map`", 2], ["`laplace_last`", 2],
+    ]  # fmt: skip
+    assert "--epochs 1" in made["command"]
+    assert "| `laplace_last` | 2 |" in module.text(made)
     assert "Uncertainty" in (tmp_path / "0" / "report.html").read_text()

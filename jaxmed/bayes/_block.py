@@ -1,0 +1,61 @@
+"""Curvature of some parameters in a basis where it is diagonal, and its powers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxmed.core import Array
+
+
+class Block(NamedTuple):
+    """Curvature of the parameters at `paths`, without the prior.
+
+    ``values`` on the diagonal of ``basis``: ``()`` the parameters' own (diagonal); one square
+    matrix of eigenvectors (full); one matrix ``W`` with fewer rows than columns, orthogonal and of
+    squared lengths ``values``, where the curvature is ``W^T W`` (full, of fewer examples than
+    parameters); or two matrices (Kronecker: of rows and columns of the kernel as a matrix).
+    """
+
+    values: Array
+    basis: tuple[Array, ...]
+    paths: tuple[str, ...]
+
+    @property
+    def thin(self) -> bool:
+        """Whether the curvature is of lower rank than it has parameters, and kept so."""
+        return len(self.basis) == 1 and self.basis[0].shape[0] < self.basis[0].shape[1]
+
+    @property
+    def size(self) -> int:
+        """How many parameters."""
+        return self.basis[0].shape[1] if self.thin else self.values.size
+
+
+def solve(block: Block, vector: Array, precision: Array | float, power: float) -> Array:
+    """``(curvature + precision)^power`` times a vector of the block's flat parameters."""
+    if block.thin:
+        w, v = block.basis[0], block.values
+        # ((v + t)^p - t^p) / v without the loss of digits where v is small.
+        change = precision**power * jnp.expm1(power * jnp.log1p(v / precision)) / v
+        return precision**power * vector + w.T @ (change * (w @ vector))
+    d = (block.values + precision) ** power
+    if not block.basis:
+        return d * vector
+    if len(block.basis) == 1:
+        u = block.basis[0]
+        return u @ (d * (u.T @ vector))
+    ua, ub = block.basis
+    m = vector.reshape(ua.shape[0], ub.shape[0])
+    return (ua @ (d.reshape(m.shape) * (ua.T @ m @ ub)) @ ub.T).reshape(-1)
+
+
+def covariance(block: Block, rows: Array, precision: Array | float) -> Array:
+    """``R (curvature + precision)^-1 R^T`` of rows ``(n, parameters)``."""
+    if block.thin:
+        seen = rows @ block.basis[0].T
+        return (rows @ rows.T - (seen / (block.values + precision)) @ seen.T) / precision
+    root = jax.vmap(lambda row: solve(block, row, precision, -0.5))(rows)
+    return root @ root.T
