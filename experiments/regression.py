@@ -155,7 +155,8 @@ def read(config: Config) -> Table:
                     test = np.unpackbits(test, axis=1)[:, : len(y)]
                 test = test.astype(bool)
     else:
-        head = config.data.open().readline().strip().split(",")
+        with config.data.open() as file:
+            head = file.readline().strip().split(",")
         values = np.loadtxt(config.data, delimiter=",", skiprows=1, ndmin=2)
         split = [i for i, column in enumerate(head) if column.startswith("split")]
         if config.target and config.target not in head:

@@ -185,12 +185,8 @@ def test_noise_that_the_network_says():
         said.log_prob(outputs, outputs)
     with pytest.raises(ValueError, match="mean and log scale"):
         said.log_prob(outputs[:, :1], outputs[:, 0])
-    mean, scale = 0.3, np.exp(-0.5)
-    hessian = jax.hessian(lambda z, y: said.log_prob(z[None], jnp.array([y]))[0])
-    # The Hessian is quadratic in the target: two points with its mean and variance are enough.
-    fisher = -sum(hessian(outputs[0], y) for y in (mean - scale, mean + scale)) / 2
     root = said.factor(outputs)[0]
-    assert np.allclose(root @ root.T, fisher, atol=1e-5)
+    assert np.allclose(root @ root.T, np.diag([np.exp(1.0), 2.0]), atol=1e-5)
 
 
 class Noisy(nn.Module):
