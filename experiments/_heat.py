@@ -46,12 +46,12 @@ def heat_maps(
         pictures.append(
             Picture(
                 name,
-                f"score {scores[i, 1]:.2f}",
+                "where it looked",
                 _drawn(root, name, bags.arrays["centre"][i][real], weight, kind == epithelial),
                 "epithelial nuclei",
                 bags.source.classes[int(scores[i].argmax())],
-                f"{share:.0%} of the attention on the {expected:.0%} of nuclei that are epithelial "
-                "(ringed in green)",
+                f"score {scores[i, 1]:.2f}; {share:.0%} of the attention on the {expected:.0%} of "
+                "nuclei that are epithelial (ringed in green)",
             )
         )
     return tuple(pictures)
@@ -70,7 +70,8 @@ def _drawn(
     with Image.open(file) as picture:
         canvas = Image.blend(picture.convert("RGB"), Image.new("RGB", picture.size, "white"), 0.5)
     brush = ImageDraw.Draw(canvas)
-    colours = matplotlib.colormaps["inferno"](weight / max(weight.max(), 1e-12))[:, :3]
+    # A few nuclei may have nearly all the weight: the brightest twentieth is white.
+    colours = matplotlib.colormaps["inferno"](weight / max(np.quantile(weight, 0.95), 1e-12))[:, :3]
     for (row, column), colour, ring in zip(centres, colours, ringed, strict=True):
         box = (column - _RADIUS, row - _RADIUS, column + _RADIUS, row + _RADIUS)
         fill = tuple(int(255 * c) for c in colour)

@@ -51,7 +51,7 @@ class Config:
         learning_rate: of SGD at the start.
         weight_decay: the prior's precision over the number of images.
         members: of ensembles.
-        samples: draws of each posterior.
+        samples: draws of each posterior; 500 in function space for Laplace's.
         corrupted: whether to measure under corruptions too.
         rows: file that one JSON line a method is appended to.
     """

@@ -22,10 +22,9 @@ class Posterior(NamedTuple):
 
     Attributes:
         sample: ``(key, n=None) -> params``, each leaf with a leading axis of ``n`` samples.
-        predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None, size=None) ->
-            endpoints``, those named, each with a leading axis of samples. One compiled program;
-            ``chunk`` samples of ``size`` inputs are computed at a time (1 on a CPU, and all), so
-            memory grows with ``n`` by the answer alone.
+        predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None) -> endpoints``,
+            those named, each with a leading axis of samples. One compiled program; ``chunk``
+            samples are computed at a time, so memory grows with ``n`` by the answer alone.
 
     The same key gives the same parameters to both, so that predictions on two images (both phases
     of a heart) come from the same draws. ``n=None`` is the posterior's own number: all members of
@@ -47,6 +46,7 @@ def make_posterior(
     size: int | None = None,
     default: int = 30,
     predict: Callable[..., Endpoints] | None = None,
+    draw_once: bool = False,
 ) -> Posterior:
     """Make a posterior of a function that draws one sample.
 
@@ -59,6 +59,9 @@ def make_posterior(
         default: number of samples where none is asked for, of a distribution.
         predict: ``(content, (params, state), inputs, key) -> endpoints``, where a sample's
             prediction is not the network's in evaluation (dropout, a linearised network).
+        draw_once: for draws that cost more than predictions (statistics made anew): `predictive`
+            then takes ``size`` too, inputs computed at a time, and draws once for all of them.
+            Else a batch at a time is faster: what does not depend on the draw is computed once.
 
     Returns:
         The posterior. From a finite set, ``n`` below its size draws without replacement, ``n``
@@ -137,7 +140,10 @@ def make_posterior(
         indices = chosen(key, n)
         return predicted(content, key, inputs, indices, outputs, min(chunk, len(indices)), size)
 
-    return Posterior(sample, predictive)
+    def predictive_at_once(key, inputs, n=None, *, outputs=("logits",), chunk=None):
+        return predictive(key, inputs, n, outputs=outputs, chunk=chunk)
+
+    return Posterior(sample, predictive if draw_once else predictive_at_once)
 
 
 def _by_parts(function: Callable[[PyTree], PyTree], inputs: PyTree, size: int) -> PyTree:
@@ -208,8 +214,7 @@ def predict_samples(
 ) -> np.ndarray:
     """Sampled predictions for many inputs, in batches, on the host.
 
-    A posterior of :func:`make_posterior` draws each sample once and predicts all batches with it,
-    in one program; any other is asked batch by batch with the same key.
+    The last batch is padded, so that one program is compiled; all batches see the same draws.
 
     Args:
         posterior: any posterior.

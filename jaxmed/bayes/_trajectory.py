@@ -198,7 +198,8 @@ def swag(
             state, _ = jax.lax.scan(refreshed, state, inputs)
         return drawn, state
 
-    return make_posterior(network, content, draw, default=default)
+    once = refresh is not None
+    return make_posterior(network, content, draw, default=default, draw_once=once)
 
 
 def _mean_state(leaf: Any) -> Array:

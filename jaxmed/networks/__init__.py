@@ -28,6 +28,7 @@ from jaxmed.networks._imagenet import imagenet_lite0
 from jaxmed.networks._mlp import MLP, mlp
 from jaxmed.networks._name_map import from_tensors, inflate
 from jaxmed.networks._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
+from jaxmed.networks._pyramid_head import PyramidHead
 from jaxmed.networks._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
 from jaxmed.networks._tensor_files import read_tensors
 from jaxmed.networks._unet import UNet, unet
@@ -50,6 +51,7 @@ __all__ = [
     "InstanceNorm",
     "NoNorm",
     "ProjectionHead",
+    "PyramidHead",
     "ResNet",
     "SegmentationHead",
     "SimplePooling",

@@ -57,6 +57,16 @@ def test_predictions_of_many_inputs_do_not_depend_on_the_batch():
     assert np.array_equal(one[:, :, 0], [x[:, 0], 2 * x[:, 0]])
 
 
+def test_what_is_drawn_once_for_all_inputs_predicts_the_same():
+    net = jm.from_functions(lambda key, x: {}, lambda p, x: p["w"] * x)
+    draw = lambda content, key, i: ({"w": jax.random.normal(key)}, {})  # noqa: E731
+    each, once = (bayes.make_posterior(net, {}, draw, draw_once=b) for b in (False, True))
+    x = np.arange(7.0, dtype=np.float32)[:, None]
+    one, two = (bayes.predict_samples(q, KEY, x, 5, size=3) for q in (each, once))
+    assert one.shape == (5, 7, 1)
+    assert np.allclose(one, two)
+
+
 def test_errors_name_what_is_wrong():
     q = line([1.0])
     with pytest.raises(KeyError, match=r"no endpoint 'mask'.*logits"):

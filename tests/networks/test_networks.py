@@ -376,3 +376,30 @@ def test_bad_options():
         networks.unet(2, plan=UNetPlan(), patch_size=(32, 32))
     with pytest.raises(ValueError, match="spacing is used in planning"):
         networks.unet(2, spacing=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("trunk", "shape", "stride"),
+    [
+        (networks.ResNet(depths=(1, 1), width=4), (2, 9, 7, 1), 1),
+        (networks.EfficientNet(stages=((1, 3, 2, 1, 8), (1, 3, 2, 2, 12)), stem=4, width=16),
+         (2, 18, 22, 3), 2),
+        (networks.CNN(features=(4, 6)), (1, 6, 5, 4, 1), 1),
+    ],
+    ids=["resnet", "efficientnet", "3D"],
+)  # fmt: skip
+def test_a_pyramid_is_decoded_to_the_images_grid(trunk, shape, stride):
+    x = jax.random.normal(KEY, shape)
+    maps = trunk.init_with_output(KEY, x)[0]["pyramid"]
+    head = networks.PyramidHead(3, stride=stride, width=4)
+    found, variables = head.init_with_output(KEY, maps)
+    assert found["logits"].shape == (*shape[:-1], 3)
+    # Each map of the pyramid counts.
+    run = lambda maps: head.apply(variables, maps)["logits"].sum()  # noqa: E731
+    assert all(float(jnp.abs(g).max()) > 0 for g in jax.grad(run)(maps))
+
+
+def test_a_pyramid_whose_maps_do_not_halve_is_refused():
+    maps = (jnp.ones((1, 4, 4, 2)),) * 2
+    with pytest.raises(ValueError, match="halve from fine to coarse"):
+        networks.PyramidHead(2).init(KEY, maps)
