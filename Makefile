@@ -15,7 +15,7 @@ test: lint
 	$(RUN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" -q
 
 test-slow: $(VENV)/.test
-	$(RUN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow -q
+	XLA_FLAGS=--xla_backend_optimization_level=2 $(RUN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow -q
 
 lint: $(VENV)/.test
 	$(RUN)/ruff check .

@@ -76,6 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
     record.add_argument(
         "--also", action="append", default=[], metavar="NAME=METRIC,METRIC", help="more tables"
     )
+    record.add_argument(
+        "--error", action="store_true", help="standard errors in place of standard deviations"
+    )
     record.add_argument("--only", action="append", default=[], metavar="FIELD=VALUE")
     record.add_argument("--published", action="append", default=[], metavar="TABLE=VALUE")
     record.add_argument("--source", default="", help="where that was published")
@@ -148,6 +151,7 @@ def _gather_grid(given: argparse.Namespace) -> int:
         published={k: float(v) for k, v in (pair.split("=", 1) for pair in given.published)},
         source=given.source,
         note=given.note,
+        error=given.error,
     )
     save(RESULTS / f"{given.record}.json", record)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
@@ -43,6 +44,7 @@ def gather_grid(
     published: Mapping[str, float] | None = None,
     source: str = "",
     note: str = "",
+    error: bool = False,
 ) -> dict[str, Any]:
     """One record of a grid, with a table for each value of a setting.
 
@@ -57,6 +59,7 @@ def gather_grid(
         published: by table, the number of the first metric to compare with.
         source: where it was published.
         note: what a reader of the tables must know.
+        error: show the standard error of a metric's mean, not the deviation of its replicates.
 
     Returns:
         The record. A metric is shown with the standard deviation of its replicates; one whose name
@@ -90,7 +93,7 @@ def gather_grid(
             cells = []
             for column in values(columns):
                 run = _find(runs, {rows: row, columns: column, by: table})
-                cells += [_cell(metric, run) for metric in metrics]
+                cells += [_cell(metric, run, error) for metric in metrics]
             if any(cells):
                 body.append([f"`{row}`", *cells])
         return {"head": head, "rows": body}
@@ -129,7 +132,7 @@ def _find(runs: Sequence[Mapping[str, Any]], settings: Mapping[Any, Any]) -> Any
     return None
 
 
-def _cell(metric: str, run: Mapping[str, Any] | None) -> str:
+def _cell(metric: str, run: Mapping[str, Any] | None, error: bool) -> str:
     found = None if run is None else run["metrics"].get(metric)
     if found is None or found["value"] is None:
         return ""
@@ -138,14 +141,17 @@ def _cell(metric: str, run: Mapping[str, Any] | None) -> str:
         text = f"{value:+.3f} ({lower:+.3f} to {upper:+.3f})"
         return f"**{text}**" if lower > 0 or upper < 0 else text
     many = found.get("runs", ())
-    return f"{value:.3f} ± {stdev(many):.3f}" if len(many) > 1 else f"{value:.3f}"
+    if len(many) < 2:
+        return f"{value:.3f}"
+    return f"{value:.3f} ± {stdev(many) / (len(many) ** 0.5 if error else 1):.3f}"
 
 
 def _kept(run: Mapping[str, Any]) -> dict[str, Any]:
     """What a record keeps of a run: no place of a file, and the environment once for all."""
     hidden = ("data", "baseline", "pretrained")
+    places = rf"(--(?:{'|'.join(hidden)})[= ])(?:\S*/)?(\S+)"
     return {
-        "command": run["command"],
+        "command": re.sub(places, r"\1\2", run["command"]),
         "config": {k: v for k, v in run["config"].items() if k not in hidden},
         "seconds": run["seconds"],
         "metrics": {

@@ -172,7 +172,10 @@ ROWS |= {
     ),
     "dino": _pretrained("Caron et al. 2021", lambda s: jm.paradigms.dino(s.strong)),
     "dense_contrast": _pretrained(
-        "Wang et al. 2021", lambda s: jm.paradigms.dense_contrast(s.strong, level=1)
+        "Pinheiro et al. 2020",
+        lambda s: jm.augmented(
+            jm.paradigms.dense_contrast(jm.augment.strong(geometry=False), level=1), s.weak
+        ),
     ),
     "simclr_fixmatch": Row(
         "self- and semi-supervised",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Before JAX starts: tests spend their time in compiling small programs that run once.
+# Before JAX starts: tests spend their time in compiling small programs that run once. The slow
+# ones run for longer than they compile: `make test-slow` sets a level first.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+    "--xla_backend_optimization_level=0 " + os.environ.get("XLA_FLAGS", "")
 ).strip()
 
 import jax

@@ -52,6 +52,7 @@ def weak(
 def strong(
     *,
     flips: int | Sequence[int] | None = None,
+    geometry: bool = True,
     outside: str = "mirror",
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
@@ -63,6 +64,7 @@ def strong(
 
     Args:
         flips: As in `weak`.
+        geometry: Whether voxels move; without, it is a view for losses that go voxel by voxel.
         outside: As in `chain`.
         images: As in `chain`.
         masks: As in `chain`.
@@ -77,9 +79,12 @@ def strong(
         >>> [step.name for step in strong().steps][:2]
         ['flip', 'random_affine']
     """
-    return chain(
+    moves = (
         flip(flips),
         random_affine(rotation=30, scale=(0.8, 1.25), shear=0.15, translation=0.125),
+    )
+    return chain(
+        *(moves if geometry else ()),
         gamma((0.5, 2.0), p=0.5),
         contrast((0.5, 1.5), p=0.5),
         brightness(0.5, p=0.5),

@@ -34,16 +34,24 @@ class Likelihood(NamedTuple):
 
     def log_prob(self, outputs: Array, targets: Array) -> Array:
         """Log likelihood of each example, ``(batch,)``, summed over voxels and outputs."""
-        law = self.distribution(outputs)
-        if self.name != "categorical":
-            targets = _aligned(targets, outputs)
-        elif targets.shape != outputs.shape[:-1]:
+        values = self.distribution(outputs).log_prob(self.aligned(targets, outputs))
+        return values.reshape(values.shape[0], -1).sum(axis=1)
+
+    def aligned(self, targets: Array, outputs: Array) -> Array:
+        """Targets in the shape that :attr:`distribution` of the outputs has.
+
+        Raises:
+            ValueError: if they do not fit.
+        """
+        wanted = self.distribution(outputs).batch_shape
+        if targets.ndim == len(wanted) - 1 and wanted[-1] == 1:
+            targets = targets[..., None]
+        if targets.shape != wanted:
             raise ValueError(
-                f"outputs {outputs.shape} need class numbers {outputs.shape[:-1]} as targets, "
+                f"outputs {outputs.shape} of a {self.name} likelihood need targets {wanted}, "
                 f"not {targets.shape}"
             )
-        values = law.log_prob(targets)
-        return values.reshape(values.shape[0], -1).sum(axis=1)
+        return targets
 
     def outputs_of(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
         """The endpoint for a batch, in evaluation."""
@@ -57,14 +65,6 @@ class Likelihood(NamedTuple):
         values = self.log_prob(self.outputs_of(network, params, state, batch), batch[self.target])
         weight = batch.get("weight")
         return values.sum() if weight is None else jnp.where(weight > 0, values * weight, 0).sum()
-
-
-def _aligned(targets: Array, outputs: Array) -> Array:
-    if targets.ndim == outputs.ndim - 1 and outputs.shape[-1] == 1:
-        targets = targets[..., None]
-    if targets.shape != outputs.shape:
-        raise ValueError(f"targets {targets.shape} do not fit the outputs {outputs.shape}")
-    return targets
 
 
 def categorical(
@@ -115,29 +115,57 @@ def bernoulli(
 
 
 def normal(
-    scale: float, *, inputs: str = "image", target: str = "label", output: str = "logits"
+    scale: float | None = None,
+    *,
+    inputs: str = "image",
+    target: str = "label",
+    output: str = "logits",
 ) -> Likelihood:
-    """Numbers with normal noise.
+    """Numbers with normal noise, of known size or of a size the network says.
 
     Args:
-        scale: standard deviation of the noise, in the target's unit.
+        scale: standard deviation of the noise, in the target's unit. ``None``: the endpoint is
+            ``(..., 2)``, the mean and the logarithm of the standard deviation. A head makes noise
+            that depends on the input (heteroscedastic), a parameter without input one number that
+            is inferred with the weights.
         inputs: the batch's array the network is given.
-        target: numbers, ``(batch,)`` for one output, or of the outputs' shape.
+        target: numbers, ``(batch,)`` for one output, or of the outputs' shape; with ``None`` of
+            that shape without its last axis.
         output: the endpoint of means.
 
     Raises:
-        ValueError: if the scale is not positive.
+        ValueError: if the scale is not positive, or ``None`` and there are not two outputs.
+
+    References:
+        Nix and Weigend (1994), Estimating the mean and variance of the target probability
+        distribution, ICNN.
+
+    >>> bool(normal().log_prob(jnp.zeros((1, 2)), jnp.zeros(1))[0] == normal(1.0).log_prob(
+    ...     jnp.zeros((1, 1)), jnp.zeros(1))[0])
+    True
     """
-    if not scale > 0:
+    if scale is not None and not scale > 0:
         raise ValueError(f"scale must be positive, got {scale!r}")
 
     def distribution(outputs):
         from numpyro import distributions
 
-        return distributions.Normal(outputs, scale)
+        if scale is not None:
+            return distributions.Normal(outputs, scale)
+        if outputs.shape[-1:] != (2,):
+            raise ValueError(
+                f"normal() without a scale needs outputs (..., 2), mean and log scale, "
+                f"not {outputs.shape}"
+            )
+        return distributions.Normal(outputs[..., 0], jnp.exp(outputs[..., 1]))
 
     def factor(outputs):
-        eye = jnp.eye(outputs.shape[-1], dtype=outputs.dtype) / scale
-        return jnp.broadcast_to(eye, (*outputs.shape, outputs.shape[-1]))
+        eye = jnp.eye(outputs.shape[-1], dtype=outputs.dtype)
+        if scale is not None:
+            return jnp.broadcast_to(eye / scale, (*outputs.shape, outputs.shape[-1]))
+        root = jnp.stack(  # of the Fisher information, diag(exp(-2 log scale), 2)
+            [jnp.exp(-outputs[..., 1]), jnp.full(outputs.shape[:-1], 2**0.5, outputs.dtype)], -1
+        )
+        return root[..., None] * eye
 
     return Likelihood("normal", distribution, factor, inputs, target, output)

@@ -195,8 +195,8 @@ def network_model(
         if law.batch_shape:
             law = law.to_event(len(law.batch_shape) - 1)
         targets = batch.get(likelihood.target)
-        if targets is not None and likelihood.name != "categorical":
-            targets = jnp.reshape(targets, outputs.shape)
+        if targets is not None:
+            targets = likelihood.aligned(jnp.asarray(targets), outputs)
         weight = batch.get("weight")
         if weight is None:
             weight = jnp.ones(outputs.shape[0])

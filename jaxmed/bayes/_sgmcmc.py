@@ -110,10 +110,11 @@ def sgmcmc(
         return -(total / count) * fit - log_prior(priors, leaves)
 
     @jax.jit
-    def step(leaves, velocity, batch, key, rate, noise):
+    def step(leaves, velocity, batch, key, t, rate, noise):
         value, gradient = jax.value_and_grad(energy)(leaves, batch)
+        own = stream(key, "step", t)  # in here: keys made by the host cost more than a small step
         xi = {
-            p: jax.random.normal(stream(key, p), x.shape, x.dtype)
+            p: jax.random.normal(stream(own, p), x.shape, x.dtype)
             for p, x in sorted(leaves.items())
         }
         if method == "sgld":
@@ -142,7 +143,7 @@ def sgmcmc(
             if k in (likelihood.inputs, likelihood.target, "weight")
         }
         leaves, velocity, value = step(
-            leaves, velocity, batch, stream(key, "step", t), rate, temperature if sampling else 0.0
+            leaves, velocity, batch, key, t, rate, temperature if sampling else 0.0
         )
         due = t >= burn and (t + 1) % every == 0
         if sampling and due:

@@ -108,7 +108,7 @@ def variational(
     step, current, draw_leaves, final = run
     losses = []
     for t in range(steps):
-        current, loss = step(current, _wanted(take(t), likelihood), stream(key, "step", t))
+        current, loss = step(current, _wanted(take(t), likelihood), key, t)
         losses.append(loss)
         if t % 200 == 199 or t == steps - 1:
             recent = np.asarray(jnp.stack(losses[-200:]))
@@ -167,8 +167,8 @@ def _numpyro(key, problem, take, guide, learning_rate, scale, rank, particles):
     current = svi.init(stream(key, "guide"), first)
 
     @jax.jit
-    def step(current, batch, key):
-        del key  # NumPyro carries its own
+    def step(current, batch, key, t):
+        del key, t  # NumPyro carries its own
         return svi.update(current, batch)
 
     def draw_leaves(key, guide_params):
@@ -223,9 +223,9 @@ def _layered(key, problem, take, estimator, learning_rate, scale):
         return divergence(q) - total / count * fit
 
     @jax.jit
-    def step(current, batch, key):
+    def step(current, batch, key, t):
         q, opt_state = current
-        value, gradient = jax.value_and_grad(loss)(q, batch, key)
+        value, gradient = jax.value_and_grad(loss)(q, batch, stream(key, "step", t))
         updates, opt_state = optimizer.update(gradient, opt_state, q)
         return (optax.apply_updates(q, updates), opt_state), value
 

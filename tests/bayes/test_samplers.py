@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from scipy import stats as law
 
 import jaxmed as jm
 from jaxmed import bayes
@@ -169,6 +170,49 @@ def test_priors_by_path():
         bayes.priors_of(0.0, params)
     with pytest.raises(ValueError, match=r"shape \(5,\)"):
         bayes.priors_of({".": dist.Normal(jnp.zeros(5), 1.0)}, params)
+
+
+def test_noise_that_the_network_says():
+    """Density, shapes, and a factor whose square is the Fisher information."""
+    said = bayes.normal()
+    outputs = jnp.array([[0.3, -0.5], [1.0, 0.2]])
+    want = law.norm.logpdf([0.0, 2.0], outputs[:, 0], np.exp(outputs[:, 1]))
+    for targets in (jnp.array([0.0, 2.0]), jnp.array([[[0.0], [2.0]]])):
+        shaped = outputs.reshape(*targets.shape, 2)
+        found = said.log_prob(shaped, targets).reshape(-1)
+        assert np.allclose(found, want if found.size == 2 else want.sum(), atol=1e-5)
+    with pytest.raises(ValueError, match=r"need targets \(2,\), not \(2, 2\)"):
+        said.log_prob(outputs, outputs)
+    with pytest.raises(ValueError, match="mean and log scale"):
+        said.log_prob(outputs[:, :1], outputs[:, 0])
+    root = said.factor(outputs)[0]
+    assert np.allclose(root @ root.T, np.diag([np.exp(1.0), 2.0]), atol=1e-5)
+
+
+class Noisy(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        noise = self.param("log_noise", nn.initializers.zeros, (1,))
+        mean = nn.Dense(1, name="line")(x)
+        return jnp.concatenate([mean, jnp.broadcast_to(noise, mean.shape)], axis=-1)
+
+
+@pytest.mark.slow
+def test_noise_is_inferred_with_the_weights(regression):
+    *_, batch, _ = regression
+    network = jm.from_linen(Noisy())
+    params, state = network.init(KEY, batch["image"])
+    q = bayes.nuts(
+        KEY, network, params, state, batch, bayes.normal(), prior=1.0, warmup=300, draws=500,
+        chains=2,
+    )  # fmt: skip
+    design = np.concatenate([np.ones((ROWS, 1)), batch["image"]], axis=1)
+    fit = np.linalg.lstsq(design, batch["label"], rcond=None)
+    residual = np.sqrt(fit[1][0] / (ROWS - 3))
+    draws = np.exp(q.draws["log_noise"])
+    assert abs(draws.mean() / residual - 1) < 0.06
+    # The standard deviation's own error is near residual / sqrt(2 (n - p)).
+    assert 0.8 < draws.std() / (residual / np.sqrt(2 * (ROWS - 3))) < 1.3
 
 
 def test_a_convolutional_network_in_every_sampler():

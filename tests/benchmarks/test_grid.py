@@ -46,7 +46,7 @@ def run_of(row, share, value, lower, upper, runs):
     }  # fmt: skip
     return {
         "name": f"study_{row}_{share}",
-        "command": f"jaxmed train study --row {row}",
+        "command": f"jaxmed train study --row {row} --data /home/someone/set",
         "config": {"row": row, "share": share, "data": "/home/someone"},
         "environment": {"python": "3.12", "devices": ["1 x gpu"], "packages": {"jax": "0.11"}},
         "seconds": 3.0,
@@ -101,6 +101,9 @@ def test_tables_show_spread_and_intervals():
         ["published (a paper)", "0.850", "", "", ""],
     ]  # fmt: skip
     assert "/home" not in json.dumps(record)
+    assert record["runs"][0]["command"].endswith("--data set")
+    one = gather_grid(runs[:1], rows="row", metrics=("auc",), error=True)
+    assert one["tables"]["runs"]["rows"] == [["`better`", "0.900 ± 0.020"]]
     assert record["tables"]["machine"]["rows"][-1] == ["devices", "1 x gpu"]
 
 

@@ -90,6 +90,38 @@ def test_mapped_replicates_are_the_ensembles_members(beside):
     assert (jax.random.key_data(mapped.key) == jax.random.key_data(plain.key)).all()
 
 
+def test_every_row_is_an_objective_for_these_images(paradigms, beside):
+    """Traced, not run: a view that a row may not have is told when tracing."""
+    train, labels = sys.modules["_few_train"], beside["_few_labels"]
+    trunk = jm.from_linen(jm.networks.resnet8())
+    head = jm.from_linen(jm.networks.ClassificationHead(2))
+    image = jax.ShapeDtypeStruct((6, 28, 28, 1), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    batch = {"image": image, "label": jax.ShapeDtypeStruct((6,), jnp.int32)}
+    batch |= {"weight": jax.ShapeDtypeStruct((6,), jnp.float32)}
+
+    def loss(network, objective):
+        def both(key, batch):
+            params, state = network.init(key, batch["image"])
+            own = objective.init(key, network, params, state, batch)
+            params, state = {"net": params, "obj": own[0]}, {"net": state, "obj": own[1]}
+            return objective.loss(network, params, state, batch, key)[0]
+
+        return jax.eval_shape(both, key, batch)
+
+    for name, row in beside["_paradigm_rows"].ROWS.items():
+        if row.trunk is not None:
+            continue
+        found = []
+        if row.pretrain is not None:
+            setting = train._setting(10)
+            found.append(loss(trunk, labels.unlabelled_only(row.pretrain(setting))))
+        whole = jm.with_heads(trunk, {"logits": head})
+        setting = train._setting(10, (0.5, 0.5))
+        found.append(loss(whole, labels.parted(row.objective(setting), 2)))
+        assert all(one.shape == () for one in found), name
+
+
 def test_the_quick_auc_is_the_librarys(beside):
     rng = np.random.default_rng(0)
     labels, scores = rng.integers(0, 4, 60), rng.random((60, 4)).round(1)
