@@ -17,6 +17,7 @@ with the first is .789; a U-Net's from the literature, trained for long on whole
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from _kept import store, stored
 import jaxmed as jm
 from jaxmed.augment import brightness, chain, contrast, flip, rot90
 from jaxmed.data import in_memory, map_source
-from jaxmed.networks import PyramidHead
+from jaxmed.networks import BatchNorm, PyramidHead
 from jaxmed.paradigms import Head
 from jaxmed.report import Results, Split, mask_picture, stage
 from jaxmed.stats import Estimate, over_runs
@@ -129,7 +130,10 @@ def read(config: Config, part: str) -> Any:
 
 def network(config: Config) -> jm.Network:
     """The encoder as it starts, under the decoder."""
-    trunk = jm.from_linen(jm.networks.efficientnet_lite0())
+    # The published momentum, .99, wants many steps before the running statistics are the data's:
+    # a network from scratch would be judged by its first ones.
+    norm = functools.partial(BatchNorm, momentum=0.9, epsilon=1e-3)
+    trunk = jm.from_linen(jm.networks.efficientnet_lite0(norm=norm))
     if config.start != "scratch":
         weights = jm.networks.imagenet_lite0()
         trunk = jm.paradigms.pretrained(trunk, *weights, only="^(?!head)", strict=False)
