@@ -97,6 +97,7 @@ def worker(settings: str) -> int:
     for fields in given["configs"]:
         config = _config(experiment, fields)
         out = folder(config)
+        out.mkdir(parents=True, exist_ok=True)  # a run that is compared with this one waits for it
         options = [part for k, v in fields.items() for part in (f"--{k.replace('_', '-')}", str(v))]
         try:
             here = sys.modules[experiment.run.__module__]
@@ -115,7 +116,6 @@ def worker(settings: str) -> int:
         for name, estimate in results.metrics.items():
             if "runs" in estimate.details:
                 record["metrics"][name]["runs"] = list(estimate.details["runs"])
-        out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(report.to_json(record) + "\n")
         _append(root / "runs.jsonl", json.loads(report.to_json({"name": out.name, **record})))
     return 1 if failed else 0

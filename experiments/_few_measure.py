@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from _compared import compared, notes_of
 from _few_labels import Task
 from _few_train import Trained
 from scipy.stats import rankdata
@@ -42,16 +43,12 @@ def measure(
     scores = result.scores["test"]
     found = {}
     for name, metric in METRICS.items():
-        found[name] = over_runs(metric, truth, scores, name=name)
-        if baseline is not None:
-            label = f"{name}/difference"
-            found[label] = over_runs(metric, truth, scores, baseline=baseline, name=label)
+        found |= compared(metric, truth, scores, baseline, name)
     for probe, rule in PROBES.items():
         if result.features:
             votes = np.stack([rule(task, result.features, seed) for seed in range(len(scores))])
             found[f"{probe}/auc"] = over_runs(auc, truth, votes, name=f"{probe}/auc")
-    notes = tuple(sorted({note for one in found.values() for note in one.notes}))
-    return found, notes
+    return found, notes_of(found)
 
 
 def _linear(task: Task, features: Mapping[str, np.ndarray], seed: int) -> np.ndarray:

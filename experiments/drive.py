@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from _compared import compared, mean, notes_of, with_baseline
 from _kept import store, stored
 
 import jaxmed as jm
@@ -32,7 +33,7 @@ from jaxmed.data import in_memory, map_source
 from jaxmed.networks import BatchNorm, PyramidHead
 from jaxmed.paradigms import Head
 from jaxmed.report import Results, Split, mask_picture, stage
-from jaxmed.stats import Estimate, over_runs
+from jaxmed.stats import Estimate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +69,7 @@ SHARED = ("seeds", "seed", "steps", "batch", "patch", "learning_rate")
 
 def in_grid(config: Config, folder: Callable[[Config], Path]) -> Config:
     """A run of a grid is compared with the grid's own from scratch."""
-    if config.start == "scratch":
-        return config
-    return dataclasses.replace(
-        config, baseline=folder(dataclasses.replace(config, start="scratch"))
-    )
+    return with_baseline(config, folder, start="scratch")
 
 
 def run(config: Config, out: Path) -> Results:
@@ -118,7 +115,7 @@ def run(config: Config, out: Path) -> Results:
             )
             for rank, i in ranks.items()
         ),
-        notes=tuple(sorted({note for metric in metrics.values() for note in metric.notes})),
+        notes=notes_of(metrics),
     )  # fmt: skip
 
 
@@ -191,14 +188,9 @@ def measure(
 ) -> dict[str, Estimate]:
     """Means over seeds and images, and differences to the baseline."""
     found = {}
-    mean = lambda _, values: float(values.mean())  # noqa: E731
     for name, values in scores.items():
-        labels = np.zeros(values.shape[1])
-        found[name] = over_runs(mean, labels, values, name=name)
-        if baseline is not None:
-            found[f"{name}/difference"] = over_runs(
-                mean, labels, values, baseline=baseline[name], name=f"{name}/difference"
-            )
+        other = None if baseline is None else baseline[name]
+        found |= compared(mean, np.zeros(values.shape[1]), values, other, name)
     return found
 
 

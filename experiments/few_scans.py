@@ -26,6 +26,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from _compared import compared, mean, notes_of, with_baseline
 from _kept import store, stored
 from _paradigm_rows import ROWS as PARADIGMS
 from _paradigm_rows import Row, Setting
@@ -35,7 +36,7 @@ import jaxmed as jm
 from jaxmed.augment import blur, brightness, chain, contrast, cutout, gamma, noise
 from jaxmed.data import map_source, subset
 from jaxmed.report import Results, Split, stage
-from jaxmed.stats import Estimate, over_runs
+from jaxmed.stats import Estimate
 
 # Those whose terms compare voxels; their settings are the classification table's.
 VOXELWISE = (
@@ -107,11 +108,7 @@ SHARED = (
 
 def in_grid(config: Config, folder: Callable[[Config], Path]) -> Config:
     """A run of a grid is compared with the grid's own baseline."""
-    if config.row == "supervised":
-        return config
-    return dataclasses.replace(
-        config, baseline=folder(dataclasses.replace(config, row="supervised"))
-    )
+    return with_baseline(config, folder, row="supervised")
 
 
 def run(config: Config, out: Path) -> Results:
@@ -159,7 +156,7 @@ def run(config: Config, out: Path) -> Results:
         best_step=config.steps,
         seconds=seconds,
         pictures=pictures(scans.held_out, masks, dice[0]),
-        notes=tuple(sorted({note for metric in metrics.values() for note in metric.notes})),
+        notes=notes_of(metrics),
     )
 
 
@@ -272,13 +269,10 @@ def measure(
     views: dict[str, Callable[[np.ndarray], np.ndarray]] = {"dice": lambda d: d.mean(-1)}
     for k, name in enumerate(structures):
         views[f"dice/{name}"] = lambda d, k=k: d[..., k]
-    labels, mean = np.zeros(dice.shape[1]), lambda _, values: float(values.mean())
     found = {}
     for name, view in views.items():
-        found[name] = over_runs(mean, labels, view(dice), name=name)
-        if baseline is not None:
-            label = f"{name}/difference"
-            found[label] = over_runs(mean, labels, view(dice), baseline=view(baseline), name=label)
+        other = None if baseline is None else view(baseline)
+        found |= compared(mean, np.zeros(dice.shape[1]), view(dice), other, name)
     return found
 
 

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _compared import compared, mean, notes_of, with_baseline
 from _draws import Draws, Gathered, replicates
 from _kept import store, stored
 
@@ -34,7 +35,7 @@ from jaxmed.networks import ClassificationHead
 from jaxmed.paradigms import EPISODE
 from jaxmed.protocols import episode, linear_probe
 from jaxmed.report import Results, Split, stage
-from jaxmed.stats import Estimate, over_runs
+from jaxmed.stats import Estimate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +91,7 @@ SHARED = (
 
 def in_grid(config: Config, folder: Callable[[Config], Path]) -> Config:
     """A run of a grid is compared with the grid's own probe."""
-    if config.method == "probe":
-        return config
-    return dataclasses.replace(config, baseline=folder(dataclasses.replace(config, method="probe")))
+    return with_baseline(config, folder, method="probe")
 
 
 def run(config: Config, out: Path) -> Results:
@@ -132,7 +131,7 @@ def run(config: Config, out: Path) -> Results:
         splits=(Split("source", len(learned)), Split("target", len(tested))),
         history=history,
         seconds=seconds,
-        notes=tuple(sorted({note for metric in metrics.values() for note in metric.notes})),
+        notes=notes_of(metrics),
     )
 
 
@@ -149,13 +148,7 @@ def read(name: str, part: str) -> ArraySource:
 
 def measure(right: np.ndarray, baseline: np.ndarray | None) -> dict[str, Estimate]:
     """The mean accuracy, and its difference to the probe's."""
-    mean, cases = (lambda _, values: float(values.mean())), np.zeros(right.shape[1])
-    found = {"accuracy": over_runs(mean, cases, right, name="accuracy")}
-    if baseline is not None:
-        found["accuracy/difference"] = over_runs(
-            mean, cases, right, baseline=baseline, name="accuracy/difference"
-        )
-    return found
+    return compared(mean, np.zeros(right.shape[1]), right, baseline, "accuracy")
 
 
 @dataclasses.dataclass(frozen=True)

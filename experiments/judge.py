@@ -28,6 +28,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from _compared import with_baseline
 from _judge_cases import Case, breastmnist, gap1d, table, wdbc
 from _judge_methods import FINITE, METHOD, chains, predict
 from _kept import store, stored
@@ -217,9 +218,7 @@ def _number(name: str, value: float, n: int) -> Estimate:
 
 def in_grid(config: Config, folder: Callable[[Config], Path]) -> Config:
     """A method in a grid takes the chains of the grid's own run of the judge."""
-    if config.method == "nuts":
-        return config
-    return dataclasses.replace(config, baseline=folder(dataclasses.replace(config, method="nuts")))
+    return with_baseline(config, folder, method="nuts")
 
 
 if __name__ == "__main__":

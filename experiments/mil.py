@@ -25,6 +25,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _compared import notes_of
 from _draws import Draws, replicates
 from _heat import heat_maps
 from _kept import store
@@ -162,7 +163,7 @@ def run(config: Config, out: Path) -> Results:
         history=result.history,
         seconds=seconds,
         pictures=pictures,
-        notes=tuple(sorted({note for metric in metrics.values() for note in metric.notes})),
+        notes=notes_of(metrics),
     )
 
 

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from _compared import compared, notes_of, with_baseline
 from _draws import Draws, replicates
 from _kept import store, stored
 
@@ -32,7 +33,7 @@ from jaxmed.data import ArraySource, folds, in_memory, lgg_mri
 from jaxmed.networks import ClassificationHead, SegmentationHead, plan_unet
 from jaxmed.paradigms import Head, gradnorm, pcgrad, towers, uncertainty_weighted
 from jaxmed.report import Results, Split, stage
-from jaxmed.stats import Estimate, multiclass_auc, over_runs
+from jaxmed.stats import Estimate, multiclass_auc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +81,7 @@ PATIENTS = ("grade", "death")  # tasks with one label a patient
 
 def in_grid(config: Config, folder: Callable[[Config], Path]) -> Config:
     """A run of a grid is compared with the grid's own single networks."""
-    if config.method == "single":
-        return config
-    return dataclasses.replace(
-        config, baseline=folder(dataclasses.replace(config, method="single"))
-    )
+    return with_baseline(config, folder, method="single")
 
 
 def run(config: Config, out: Path) -> Results:
@@ -130,7 +127,7 @@ def run(config: Config, out: Path) -> Results:
         splits=(Split("patients", len(names), None, counts),),
         history=result.history,
         seconds=seconds,
-        notes=tuple(sorted({note for metric in metrics.values() for note in metric.notes})),
+        notes=notes_of(metrics),
     )
 
 
@@ -248,12 +245,8 @@ def measure(
             labels, kept, label = truth[name], truth[name] >= 0, f"{name}/auc"
             metric = lambda y, s: multiclass_auc(y, np.stack([1 - s, s], 1)).value  # noqa: E731
         mine = scores[name][:, kept]
-        found[label] = over_runs(metric, labels[kept], mine, name=label)
-        if baseline is not None:
-            found[f"{label}/difference"] = over_runs(
-                metric, labels[kept], mine, baseline=baseline[name][:, kept],
-                name=f"{label}/difference",
-            )  # fmt: skip
+        other = None if baseline is None else baseline[name][:, kept]
+        found |= compared(metric, labels[kept], mine, other, label)
     return found
 
 

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
+from _compared import notes_of, with_baseline
 from _kept import store, stored
 from _mask_uncertainty import look, measure, numbers
 from _posterior_methods import METHOD, SAMPLED, Trained, fitted, seconds
@@ -102,9 +103,7 @@ SHARED = (
 
 def in_grid(config: Config, folder: Callable[[Config], Path]) -> Config:
     """A run of a grid is compared with the grid's own trained networks."""
-    if config.method == "map":
-        return config
-    return dataclasses.replace(config, baseline=folder(dataclasses.replace(config, method="map")))
+    return with_baseline(config, folder, method="map")
 
 
 def shared(config: Config) -> Config:
@@ -168,7 +167,7 @@ def run(config: Config, out: Path) -> Results:
         ),
         seconds=spent,
         uncertainty=Uncertainty(maps=maps, method=config.method),
-        notes=tuple(sorted({note for metric in metrics.values() for note in metric.notes})),
+        notes=notes_of(metrics),
     )
 
 

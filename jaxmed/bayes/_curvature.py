@@ -30,15 +30,13 @@ def curvature(
     structure: str,
 ) -> tuple[list[Block], float, int]:
     """Curvature blocks, log likelihood, and number of examples, summed over batches."""
-    batches = list(batches)
     parts = [_real(batch, likelihood) for batch in batches]
+    parts = [part for part in parts if len(part[likelihood.inputs])]  # a batch may be all padding
     examples = sum(len(part[likelihood.inputs]) for part in parts)
-    if not examples:
+    if not parts:
         raise ValueError("there are no examples to compute the curvature from")
     total = jax.jit(lambda params, batch: likelihood.total(network, params, state, batch))
-    log_likelihood = sum(
-        float(total(params, part)) for part in parts if len(part[likelihood.inputs])
-    )
+    log_likelihood = sum(float(total(params, part)) for part in parts)
     if not math.isfinite(log_likelihood):
         raise ValueError(f"the log likelihood at the parameters given is {log_likelihood}")
     example = jnp.asarray(parts[0][likelihood.inputs])[0]
@@ -52,17 +50,13 @@ def curvature(
                 "kron or diag, or a subset of the parameters"
             )
         if count < size:
-            return (
-                [_thin(rows, leaves, [p[likelihood.inputs] for p in parts])],
-                log_likelihood,
-                examples,
-            )
+            block = _thin(rows, leaves, [part[likelihood.inputs] for part in parts])
+            return [block], log_likelihood, examples
     accumulate, blocks = STRUCTURES[structure](network, params, state, likelihood, leaves, example)
     accumulate, sums = jax.jit(accumulate), None
     for part in parts:
-        if len(part[likelihood.inputs]):
-            found = accumulate(leaves, part)
-            sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
+        found = accumulate(leaves, part)
+        sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
     return blocks(sums, examples), log_likelihood, examples
 
 
@@ -154,7 +148,7 @@ def _thin(rows: Callable, leaves: Mapping[str, Any], inputs: list[Array]) -> Blo
         return jax.lax.map(lambda one: _flat(rows(leaves, *one)), (x, keys))
 
     every = jnp.concatenate(
-        [r.reshape(-1, r.shape[-1]) for r in (found(leaves, x) for x in inputs if len(x))]
+        [r.reshape(-1, r.shape[-1]) for r in (found(leaves, x) for x in inputs)]
     )
     # In float64: the eigenvalues of use, those near the prior's precision, may be a millionth of
     # the largest.
