@@ -19,6 +19,9 @@ the test part), or `test` of an `.npz`: (splits, rows) of 0/1, or the same packe
 `numpy.packbits`; if there are none, `--splits` random tenths are held out. Each split is a line of
 `splits.jsonl` in the run's folder once it is measured; the same command goes on with the others.
 
+`--within` holds out a tenth of each split's training rows and measures there, the test rows unseen:
+to choose settings by.
+
 Methods: `ensemble`, members from different draws of the prior, each at a maximum of the posterior;
 `nuts`, chains from it. Nothing is tuned to the test rows: the same settings serve every table.
 """
@@ -30,6 +33,7 @@ import functools
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -58,6 +62,7 @@ class Config:
         target: column of a CSV.
         method: see above.
         splits: how many, of those in the table or drawn.
+        within: whether to measure on training rows that are held out, and not on the test rows.
         seed: of everything random.
         hidden: units of the hidden layer.
         scale: of the prior: `N(0, scale^2 / inputs)` for weights.
@@ -77,6 +82,7 @@ class Config:
     target: str = ""
     method: Literal["ensemble", "nuts"] = "ensemble"
     splits: int = 20
+    within: bool = False
     seed: int = 0
     hidden: int = 50
     scale: float = 1.5
@@ -114,9 +120,10 @@ def run(config: Config, out: Path) -> Results:
                 continue
             start = time.perf_counter()
             key = jm.stream(jax.random.key(config.seed), "split", split)
+            part = without(table, test, (config.seed, split)) if config.within else (table, test)
             rows[split] = {
-                "split": split, "rows": int((~test).sum()), "test": int(test.sum()),
-                **one_split(table, test, fit, key, config.rounding),
+                "split": split, "rows": int((~part[1]).sum()), "test": int(part[1].sum()),
+                **one_split(*part, fit, key, config.rounding),
                 "seconds": round(time.perf_counter() - start, 2),
             }  # fmt: skip
             out.mkdir(parents=True, exist_ok=True)
@@ -138,8 +145,10 @@ def run(config: Config, out: Path) -> Results:
         ),
         description=(
             f"{config.method} over a network of {config.hidden} hidden units that says mean and "
-            f"noise, on {len(found)} splits of {len(table.y)} rows. The intervals are of the mean "
-            "over the splits, whose training rows overlap: they are too narrow for new data."
+            f"noise, on {len(found)} splits of {len(table.y)} rows"
+            f"{', measured on training rows held out' if config.within else ''}. The intervals are "
+            "of the mean over the splits, whose training rows overlap: they are too narrow for new "
+            "data."
         ),
         seconds=seconds,
         notes=notes,
@@ -184,6 +193,13 @@ def read(config: Config) -> Table:
     if test.shape[1] != len(y) or not test.any(axis=1).all() or test.all(axis=1).any():
         raise ValueError(f"splits {test.shape} need rows to train on and rows to test, of {len(y)}")
     return Table(x, y, test[: config.splits])
+
+
+def without(table: Table, test: np.ndarray, seed: Sequence[int]) -> tuple[Table, np.ndarray]:
+    """The training rows of a split as a table of their own, a tenth of them held out."""
+    rows = np.flatnonzero(~test)
+    held = np.random.default_rng(seed).permutation(len(rows)) < max(len(rows) // 10, 1)
+    return Table(table.x[rows], table.y[rows], held[None]), held
 
 
 def rounded(values: np.ndarray, step: float) -> np.ndarray:
