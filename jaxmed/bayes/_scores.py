@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.bayes._check import Floats, finite
+from jaxmed.stats.checks import Floats, finite
 
 
 def normal_log_score(
