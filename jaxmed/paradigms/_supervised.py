@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jaxmed.core import Array, Inputs, Objective, pick, stateless, weighted_mean
+from jaxmed.core import Array, Batch, Inputs, Objective, pick, stateless, weighted_mean
 
 Loss = Callable[..., Array]
 """``(outputs, targets, *, where=None) -> (batch,)``, as in :mod:`jaxmed.losses`."""
+
+Known = str | Callable[[Array], Array]
+"""Which targets are known: the name of a boolean array, or a function of the targets."""
 
 
 def supervised(
@@ -16,7 +19,7 @@ def supervised(
     output: str = "logits",
     target: str = "label",
     inputs: Inputs = "image",
-    known: str | Callable[[Array], Array] | None = None,
+    known: Known | None = None,
 ) -> Objective:
     """Minimise a loss between an endpoint of the network and an array of the batch.
 
@@ -61,7 +64,7 @@ def supervised(
         if known is None:
             values = loss(outputs, targets)
         else:
-            where = known(targets) if callable(known) else named(batch, known, "batch")
+            where = told(known, targets, batch)
             values = loss(outputs, targets, where=where)
             counts = where.reshape(where.shape[0], -1).any(axis=1).astype(values.dtype)
             weight = counts if weight is None else weight * counts
@@ -71,3 +74,12 @@ def supervised(
 
 
 named = pick
+
+
+def told(known: Known, targets: Array, batch: Batch) -> Array:
+    """Whether each target is known, broadcastable to the targets.
+
+    Raises:
+        KeyError: if ``known`` names no array of the batch.
+    """
+    return known(targets) if callable(known) else named(batch, known, "batch")
