@@ -104,6 +104,7 @@ def mixmatch(
         sure = jnp.ones((len(every), *labels.shape[1:-1]), bool)
         if known is not None:
             where = told(known, labelled[target], batch).astype(bool)
+            where = where.reshape(*where.shape, *[1] * (sure.ndim - where.ndim))
             sure = sure.at[:n].set(jnp.broadcast_to(where, sure[:n].shape))
         partner = partners(stream(key, "partner"), len(every), rows * _any(sure))
         sure = sure & sure[partner]

@@ -32,9 +32,9 @@ def supervised(
         target: the batch's array of targets.
         inputs: the batch's array that the network is given, or several, which it is given as a
             dict (:func:`~jaxmed.core.pick`).
-        known: which targets are known, if not all are: the name of a boolean array of the batch
-            broadcastable to the targets, or a function from the targets to one, such as
-            ``lambda label: label >= 0``. Examples with no known target do not count.
+        known: which targets are known, if not all are: the name of a boolean array of the batch, of
+            the targets' shape or their first axes, or a function from the targets to one, such
+            as ``lambda label: label >= 0``. Examples with no known target do not count.
 
     Returns:
         The objective. The batch's ``weight`` (0 for padding rows), where there is one, weights
@@ -77,7 +77,7 @@ named = pick
 
 
 def told(known: Known, targets: Array, batch: Batch) -> Array:
-    """Whether each target is known, broadcastable to the targets.
+    """Whether each target is known, of the targets' shape or of their first axes.
 
     Raises:
         KeyError: if ``known`` names no array of the batch.
