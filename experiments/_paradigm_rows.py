@@ -212,5 +212,10 @@ TRANSFER = {
         "low-rank changes of ImageNet weights, Hu et al. 2022",
         trunk=lambda trunk: jm.paradigms.lora(_imagenet(trunk), rank=4),
     ),
+    "imagenet_adapters": Row(
+        "transfer",
+        "bottlenecks behind layers of ImageNet weights, Houlsby et al. 2019",
+        trunk=lambda trunk: jm.paradigms.adapters(_imagenet(trunk), width=8),
+    ),
 }
 ROWS |= TRANSFER

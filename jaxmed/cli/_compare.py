@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -73,30 +72,16 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Read, compare, write, print."""
     options = tyro.cli(Options, prog="jaxmed compare", args=[*arguments])
-    from jaxmed import report
-
-    if not 0 < options.level < 1:
-        raise ValueError(f"--level must be between 0 and 1, got {options.level}")
-    study = _given.read_study(options.study)
+    _given.check(options)
     models = named(options.models, options.names)
     folders = [path.is_dir() for path in models.values()]
     if any(folders) and not all(folders):
         raise ValueError("models are either all CSV files or all folders of masks")
     results, columns = _masks(options, models) if all(folders) else _scores(options, models)
-    if options.groups:
-        results = report.with_subgroups(results, _given.pick(columns, options.groups))
-    command = shlex.join(["jaxmed", "compare", *arguments])
-    results = _given.opened(results, options.ledger, command).replace(
-        command=command, environment=report.environment(), study=study
-    )
-    written = report.write(results, options.out)
     for model, metrics in results.comparison.models.items():
         for estimate in [*metrics.values()][:4]:
             print(f"{model}: {estimate}")
-    print(report.summary(results))
-    for note in results.notes:
-        print(f"note: {note}")
-    print(f"report: {written.report}")
+    _given.deliver(results, columns, options, ["jaxmed", "compare", *arguments])
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -73,24 +72,10 @@ def run(arguments: Sequence[str]) -> int:
     import tyro
 
     options = tyro.cli(Options, prog="jaxmed evaluate", args=[*arguments])
-    from jaxmed import report
-
-    if not 0 < options.level < 1:
-        raise ValueError(f"--level must be between 0 and 1, got {options.level}")
-    study = _given.read_study(options.study)
+    _given.check(options)
     measure = _masks if options.predictions.is_dir() else _scores
     results, columns = measure(options)
-    if options.groups:
-        results = report.with_subgroups(results, _given.pick(columns, options.groups))
-    command = shlex.join(["jaxmed", "evaluate", *arguments])
-    results = _given.opened(results, options.ledger, command).replace(
-        command=command, environment=report.environment(), study={**results.study, **study}
-    )
-    written = report.write(results, options.out)
-    print(report.summary(results))
-    for note in results.notes:
-        print(f"note: {note}")
-    print(f"report: {written.report}")
+    _given.deliver(results, columns, options, ["jaxmed", "evaluate", *arguments])
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,17 @@ from typing import Any
 
 # Columns that name a patient, whatever --unit says.
 _PATIENTS = ("group", "patient", "patient_id", "patientid", "subject", "subject_id", "participant")
+
+
+def check(options: Any) -> None:
+    """Refuse what can be refused before anything is read.
+
+    Raises:
+        ValueError: a level that is none, or a study's file that cannot be read.
+    """
+    if not 0 < options.level < 1:
+        raise ValueError(f"--level must be between 0 and 1, got {options.level}")
+    read_study(options.study)
 
 
 def read_study(path: Path | None) -> dict[str, str]:
@@ -71,6 +83,38 @@ def units(
         return None, None, ()
     told = f"rows that share a {named} were counted as independent: give --unit {named}"
     return None, patients, (told,)
+
+
+def deliver(
+    results: Any, columns: Mapping[str, Sequence[str]], options: Any, command: Sequence[str]
+) -> Any:
+    """Tell results by subgroup, open the ledger, write the report and print what it says.
+
+    Args:
+        results: as measured.
+        columns: by case, for the subgroups.
+        options: with `groups`, `ledger`, `out` and `study`.
+        command: the words of the command line.
+
+    Returns:
+        The results as written.
+    """
+    from jaxmed import report
+
+    if options.groups:
+        results = report.with_subgroups(results, pick(columns, options.groups))
+    line = shlex.join(command)
+    results = opened(results, options.ledger, line).replace(
+        command=line,
+        environment=report.environment(),
+        study={**results.study, **read_study(options.study)},
+    )
+    written = report.write(results, options.out)
+    print(report.summary(results))
+    for note in results.notes:
+        print(f"note: {note}")
+    print(f"report: {written.report}")
+    return results
 
 
 def opened(results: Any, ledger: Path | None, why: str) -> Any:

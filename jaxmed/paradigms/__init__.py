@@ -10,6 +10,7 @@ transform                            from -> to               what it is
 :func:`pretrained`                   Network -> Network       begun with given weights
 :func:`frozen`                       Network -> Network       parameters that do not learn
 :func:`lora`                         Network -> Network       kernels change by a low rank
+:func:`adapters`                     Network -> Network       bottlenecks behind fixed layers
 :func:`prototypical`                 Network -> Network       few shots: distances to class means
 :func:`matching`                     Network -> Network       few shots: attention to the support
 :func:`maml`                         Network -> Network       few shots: adapted by gradient steps
@@ -50,6 +51,7 @@ transform                            from -> to               what it is
 ===================================  =======================  ====================================
 """
 
+from jaxmed.paradigms._adapters import adapters
 from jaxmed.paradigms._alternate import alternate
 from jaxmed.paradigms._augmented import augmented
 from jaxmed.paradigms._autoencoder import autoencoder, inpainting
@@ -94,6 +96,7 @@ __all__ = [
     "MASKED_EPISODE",
     "Head",
     "PrototypeHead",
+    "adapters",
     "alternate",
     "augmented",
     "autoencoder",

@@ -7,16 +7,17 @@ import jax
 from jaxmed.core import Objective, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
 from jaxmed.paradigms._embedding import Head, embedding, unit
-from jaxmed.paradigms._momentum import check_decay, followed, follower
+from jaxmed.paradigms._momentum import check_teaching, followed, follower
+from jaxmed.paradigms._schedules import Scheduled, at, clock, ticked
 from jaxmed.paradigms._supervised import named
-from jaxmed.paradigms._views import View, apart, counts, seen, together
+from jaxmed.paradigms._views import View, apart, counts, together, two_views
 
 
 def byol(
     view: View,
     second_view: View | None = None,
     *,
-    decay: float = 0.99,
+    decay: Scheduled = 0.99,
     projector: Head = ProjectionHead(128, hidden=(512,)),  # noqa: B008 (a frozen dataclass)
     predictor: Head = ProjectionHead(128, hidden=(512,)),  # noqa: B008
     output: str = "features",
@@ -32,7 +33,9 @@ def byol(
     Args:
         view: of each image, as in :mod:`jaxmed.augment`; it may move voxels.
         second_view: of each image; ``view`` drawn again by default.
-        decay: ``teacher = decay * teacher + (1 - decay) * network`` after each step, in [0, 1).
+        decay: ``teacher = decay * teacher + (1 - decay) * network`` after each step: in [0, 1), or
+            a function of the step, as in the paper ``optax.cosine_decay_schedule(0.996, steps,
+            alpha=1 / 0.996)``, which rises to 1.
         projector: behind the endpoint, in the network and its momentum encoder.
         predictor: behind the projector, in the network alone; as wide as the projector.
         output: the endpoint, ``(batch, features)``.
@@ -48,7 +51,7 @@ def byol(
     References:
         Grill et al. (2020), Bootstrap your own latent, NeurIPS.
     """
-    check_decay(decay)
+    check_teaching(decay)
     online = embedding({"projector": projector, "predictor": predictor}, output)
     target = embedding({"projector": projector}, output)
 
@@ -59,12 +62,12 @@ def byol(
             {"net": params, "obj": {"projector": own_params["projector"]}},
             {"net": state, "obj": {"projector": own_state["projector"]}},
         )
-        return own_params, {**own_state, "teacher": teacher}
+        return own_params, {**own_state, "teacher": teacher, **clock(decay)}
 
     def loss(network, params, state, batch, key):
         key, images = stream(key, "byol"), named(batch, inputs, "batch")
         teacher = state["obj"]["teacher"]
-        pair = _pair(view, second_view, images, key)
+        pair = together(*two_views(view, second_view, key, images))
         mine, state = online.apply(network, params, state, pair, stream(key, "network"))
         its, taught = target.apply(
             network, teacher["params"], teacher["state"], pair, stream(key, "teacher")
@@ -77,7 +80,8 @@ def byol(
     def after(params, state):
         own = state["obj"]
         follow = {"net": params["net"], "obj": {"projector": params["obj"]["projector"]}}
-        return {**state, "obj": {**own, "teacher": followed(own["teacher"], follow, decay)}}
+        teacher = followed(own["teacher"], follow, at(decay, own))
+        return {**state, "obj": ticked({**own, "teacher": teacher})}
 
     return Objective(init, loss, after)
 
@@ -120,20 +124,13 @@ def simsiam(
 
     def loss(network, params, state, batch, key):
         key, images = stream(key, "simsiam"), named(batch, inputs, "batch")
-        pair = _pair(view, second_view, images, key)
+        pair = together(*two_views(view, second_view, key, images))
         z, state = embed.apply(network, params, state, pair, stream(key, "network"))
         values = _crossed(z["predictor"], z["projector"])
         value = weighted_mean(values, counts(batch, inputs))
         return value, (state, {"distance": value})
 
     return Objective(init, loss, lambda params, state: state)
-
-
-def _pair(view, second_view, images, key):
-    return together(
-        seen(view, stream(key, "view", 0), images),
-        seen(second_view or view, stream(key, "view", 1), images),
-    )
 
 
 def _crossed(predicted, projected):

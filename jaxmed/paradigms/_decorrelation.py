@@ -10,7 +10,7 @@ from jaxmed.core import Array, Metrics, Objective, stream
 from jaxmed.networks import ProjectionHead
 from jaxmed.paradigms._embedding import Head, embedding
 from jaxmed.paradigms._supervised import named
-from jaxmed.paradigms._views import View, apart, counts, seen, together
+from jaxmed.paradigms._views import View, apart, counts, together, two_views
 
 
 def vicreg(
@@ -133,10 +133,7 @@ def _two_batches(view, second_view, projector, output: str, inputs: str, value: 
 
     def loss(network, params, state, batch, key):
         key, images = stream(key, "decorrelation"), named(batch, inputs, "batch")
-        pair = together(
-            seen(view, stream(key, "view", 0), images),
-            seen(second_view or view, stream(key, "view", 1), images),
-        )
+        pair = together(*two_views(view, second_view, key, images))
         z, state = embed.apply(network, params, state, pair, stream(key, "network"))
         weight = counts(batch, inputs)
         weight = jnp.ones(len(images)) if weight is None else weight.astype(jnp.float32)

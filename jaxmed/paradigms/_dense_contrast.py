@@ -10,7 +10,7 @@ from jaxmed.networks import ProjectionHead
 from jaxmed.paradigms._contrast import contrast
 from jaxmed.paradigms._embedding import Head, as_network
 from jaxmed.paradigms._supervised import named
-from jaxmed.paradigms._views import View, counts, one_map, same_geometry, seen, together
+from jaxmed.paradigms._views import View, counts, one_map, same_geometry, together, two_views
 
 
 def dense_contrast(
@@ -78,10 +78,7 @@ def dense_contrast(
 
     def loss(network, params, state, batch, key):
         key, images = stream(key, "dense_contrast"), named(batch, inputs, "batch")
-        pair = together(
-            seen(view, stream(key, "view", 0), images),
-            seen(second_view or view, stream(key, "view", 1), images),
-        )
+        pair = together(*two_views(view, second_view, key, images))
         endpoints, net = network.apply(
             params["net"], state["net"], pair, key=stream(key, "network"), train=True
         )

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from jaxmed.core import Array, Endpoints, Objective, stream, weighted_mean
 from jaxmed.paradigms._embedding import Head, embedding, unit
-from jaxmed.paradigms._momentum import check_decay, followed, follower
+from jaxmed.paradigms._momentum import check_decay, check_teaching, followed, follower
+from jaxmed.paradigms._schedules import Scheduled, at, clock, ticked
 from jaxmed.paradigms._supervised import named
-from jaxmed.paradigms._views import View, apart, counts, seen, together
+from jaxmed.paradigms._views import View, apart, counts, seen, together, two_views
 
 
 class PrototypeHead(nn.Module):
@@ -44,10 +45,10 @@ def dino(
     *,
     crop: View | None = None,
     crops: int = 0,
-    decay: float = 0.99,
+    decay: Scheduled = 0.99,
     centre_decay: float = 0.9,
     temperature: float = 0.1,
-    teacher_temperature: float = 0.04,
+    teacher_temperature: Scheduled = 0.04,
     head: Head = PrototypeHead(),  # noqa: B008 (a frozen dataclass)
     output: str = "features",
     inputs: str = "image",
@@ -67,10 +68,12 @@ def dino(
         crop: the view that the student alone sees, such as ``augment.random_crop``; it may be
             smaller, if the network takes images of several sizes.
         crops: how many of those are drawn.
-        decay: ``teacher = decay * teacher + (1 - decay) * student`` after each step, in [0, 1).
+        decay: ``teacher = decay * teacher + (1 - decay) * student`` after each step: in [0, 1), or
+            a function of the step, in the paper that of :func:`~jaxmed.paradigms.byol`.
         centre_decay: the centre's, in [0, 1).
         temperature: the student's, positive.
-        teacher_temperature: the teacher's, positive.
+        teacher_temperature: the teacher's, positive, or a function of the step; the paper warms it
+            up from 0.04 to 0.07, ``optax.linear_schedule(0.04, 0.07, steps)``.
         head: what gives answers over prototypes; a parameter of the objective.
         output: the endpoint, ``(batch, features)``.
         inputs: the batch's images; padding rows do not enter the centre.
@@ -87,11 +90,12 @@ def dino(
     References:
         Caron et al. (2021), Emerging properties in self-supervised vision transformers, ICCV.
     """
-    if temperature <= 0 or teacher_temperature <= 0:
-        raise ValueError(f"temperatures are positive, got {temperature}, {teacher_temperature}")
+    for given in (temperature, teacher_temperature):
+        if not callable(given) and given <= 0:
+            raise ValueError(f"temperatures are positive, got {temperature}, {teacher_temperature}")
     if crops < 0 or (crops > 0) != (crop is not None):
         raise ValueError(f"crop says what crops={crops} of them are: give both or neither")
-    check_decay(decay)
+    check_teaching(decay)
     check_decay(centre_decay)
     embed = embedding({"head": head}, output)
 
@@ -101,20 +105,19 @@ def dino(
         whole = {"net": params, "obj": own_params}, {"net": state, "obj": own_state}
         answers, _ = jax.eval_shape(lambda: embed.apply(network, *whole, images, key))
         centre = jnp.zeros(answers["head"].shape[-1])
-        return own_params, {**own_state, "teacher": follower(*whole), "centre": centre}
+        own = {"teacher": follower(*whole), "centre": centre, **clock(decay, teacher_temperature)}
+        return own_params, {**own_state, **own}
 
     def loss(network, params, state, batch, key):
         key, images = stream(key, "dino"), named(batch, inputs, "batch")
         teacher, centre = state["obj"]["teacher"], state["obj"]["centre"]
-        pair = together(
-            seen(view, stream(key, "view", 0), images),
-            seen(second_view or view, stream(key, "view", 1), images),
-        )
+        pair = together(*two_views(view, second_view, key, images))
         answers, taught = embed.apply(
             network, teacher["params"], teacher["state"], pair, stream(key, "teacher")
         )
         answers = jax.lax.stop_gradient(answers["head"])
-        wanted = apart(jax.nn.softmax((answers - centre) / teacher_temperature, axis=-1), 2)
+        sharpness = at(teacher_temperature, state["obj"])
+        wanted = apart(jax.nn.softmax((answers - centre) / sharpness, axis=-1), 2)
         given, state = embed.apply(network, params, state, pair, stream(key, "network"))
         given = list(apart(given["head"], 2))
         if crops:
@@ -147,6 +150,7 @@ def dino(
 
     def after(params, state):
         own = state["obj"]
-        return {**state, "obj": {**own, "teacher": followed(own["teacher"], params, decay)}}
+        teacher = followed(own["teacher"], params, at(decay, own))
+        return {**state, "obj": ticked({**own, "teacher": teacher})}
 
     return Objective(init, loss, after)

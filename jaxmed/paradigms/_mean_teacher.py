@@ -15,7 +15,8 @@ from jaxmed.paradigms._consistency import (
     ramp,
     squared_distance,
 )
-from jaxmed.paradigms._momentum import check_decay, followed, follower, young
+from jaxmed.paradigms._momentum import check_teaching, followed, follower, teaching
+from jaxmed.paradigms._schedules import Scheduled
 from jaxmed.paradigms._supervised import named
 from jaxmed.paradigms._views import View, counts, same_geometry, seen
 
@@ -23,7 +24,7 @@ from jaxmed.paradigms._views import View, counts, same_geometry, seen
 def mean_teacher(
     objective: Objective,
     *,
-    decay: float = 0.99,
+    decay: Scheduled = 0.99,
     weight: float = 1.0,
     ramp_steps: int = 0,
     student_view: View | None = None,
@@ -41,7 +42,8 @@ def mean_teacher(
 
     Args:
         objective: what is learned from labels.
-        decay: the moving average's, in [0, 1).
+        decay: the moving average's, in [0, 1); or a function of the step, used as it is: that of
+            the published code is ``lambda step: jnp.minimum(1 - 1 / (step + 1), 0.99)``.
         weight: of the consistency, once ramped up.
         ramp_steps: steps over which the weight rises as ``exp(-5 (1 - t)^2)``.
         student_view: what the student sees of the unlabelled images. For a segmenter views must
@@ -64,7 +66,7 @@ def mean_teacher(
     References:
         Tarvainen and Valpola (2017), Mean teachers are better role models, NeurIPS.
     """
-    check_decay(decay)
+    check_teaching(decay)
     check_ramp(ramp_steps)
     check_activation(activation)
 
@@ -101,7 +103,7 @@ def mean_teacher(
 
     def after(params, state):
         own = state["obj"]
-        teacher = followed(own["teacher"], params["net"], young(decay, own["step"]))
+        teacher = followed(own["teacher"], params["net"], teaching(decay, own["step"]))
         return {**state, "obj": {**own, "teacher": teacher, "step": own["step"] + 1}}
 
     return added(objective, Objective(init, loss, after))

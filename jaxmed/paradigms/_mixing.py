@@ -52,7 +52,8 @@ def cutmix(objective: Objective, *, alpha: float = 1.0, inputs: str = "image") -
     targets the loss is mixed as in :func:`~jaxmed.paradigms.mixup`, by the volume that remains.
 
     Args:
-        objective: any objective that looks at ``inputs``.
+        objective: any objective that looks at ``inputs``. Which voxels are known must be said voxel
+            by voxel, as ``known=lambda mask: mask >= 0`` does, that it is cut with the mask.
         alpha: of the Beta distribution, positive; 1 draws the volume uniformly.
         inputs: the images, ``(batch, *spatial, channels)``.
 

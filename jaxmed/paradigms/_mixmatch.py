@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxmed.core import Objective, stream, weighted_mean
-from jaxmed.paradigms._consistency import check_ramp, per_example, ramp
+from jaxmed.paradigms._consistency import check_ramp, ramp
 from jaxmed.paradigms._mixing import partners
-from jaxmed.paradigms._supervised import named
+from jaxmed.paradigms._supervised import Known, named, told
 from jaxmed.paradigms._views import View, apart, counts, same_geometry, seen, together
 
 
@@ -25,6 +25,7 @@ def mixmatch(
     target: str = "label",
     image: str = "image",
     inputs: str = "unlabelled",
+    known: Known | None = None,
 ) -> Objective:
     r"""Learn from labels and guesses, both mixed with random partners from both.
 
@@ -49,6 +50,8 @@ def mixmatch(
         target: the batch's integer classes, one an example or a voxel.
         image: the batch's labelled images.
         inputs: the batch's unlabelled images, of the same shape but for their number.
+        known: which labels are known, if not all are, as :func:`~jaxmed.paradigms.supervised` takes
+            it. An example, or a voxel, without one does not count, nor what is mixed with it.
 
     Returns:
         The objective, with metrics ``labelled_loss``, ``guessed_loss`` and ``guessed_weight``.
@@ -95,10 +98,16 @@ def mixmatch(
                 f"{outputs.shape}"
             )
         every, labels = jnp.concatenate([x, u]), jnp.concatenate([given, sharp])
-        weights = [batch.get("weight"), counts(batch, inputs)]
-        weights = [jnp.ones(m) if w is None else w for w, m in zip(weights, (n, len(images)))]
-        weights[1] = jnp.repeat(weights[1], views)
-        partner = partners(stream(key, "partner"), len(every), jnp.concatenate(weights))
+        rows = [batch.get("weight"), counts(batch, inputs)]
+        rows = [jnp.ones(m) if w is None else w for w, m in zip(rows, (n, len(images)))]
+        rows = jnp.concatenate([rows[0], jnp.repeat(rows[1], views)])
+        sure = jnp.ones((len(every), *labels.shape[1:-1]), bool)
+        if known is not None:
+            where = told(known, labelled[target], batch).astype(bool)
+            where = where.reshape(*where.shape, *[1] * (sure.ndim - where.ndim))
+            sure = sure.at[:n].set(jnp.broadcast_to(where, sure[:n].shape))
+        partner = partners(stream(key, "partner"), len(every), rows * _any(sure))
+        sure = sure & sure[partner]
         share = jax.random.beta(stream(key, "share"), alpha, alpha, (len(every),))
         share = jnp.maximum(share, 1 - share)
 
@@ -108,15 +117,26 @@ def mixmatch(
 
         labels = mixed(labels)
         outputs, net = logits(mixed(every), "mixed")
-        known = per_example(optax.softmax_cross_entropy(outputs[:n], labels[:n]))
-        known = weighted_mean(known, weights[0])
-        guessed = jnp.square(jax.nn.softmax(outputs[n:], axis=-1) - labels[n:]).mean(-1)
-        guessed = weighted_mean(per_example(guessed), weights[1])
+        entropy = optax.softmax_cross_entropy(outputs[:n], labels[:n])
+        given = _mean(entropy, sure[:n], rows[:n])
+        distance = jnp.square(jax.nn.softmax(outputs[n:], axis=-1) - labels[n:]).mean(-1)
+        guessed = _mean(distance, sure[n:], rows[n:])
         ramped = weight * ramp(state["obj"]["step"], ramp_steps)
-        metrics = {"labelled_loss": known, "guessed_loss": guessed, "guessed_weight": ramped}
-        return known + ramped * guessed, ({**state, "net": net}, metrics)
+        metrics = {"labelled_loss": given, "guessed_loss": guessed, "guessed_weight": ramped}
+        return given + ramped * guessed, ({**state, "net": net}, metrics)
 
     def after(params, state):
         return {**state, "obj": {"step": state["obj"]["step"] + 1}}
 
     return Objective(init, loss, after)
+
+
+def _any(where):
+    return where.reshape(len(where), -1).any(1)
+
+
+def _mean(values, where, weight):
+    """The mean over examples of the mean over those of an example's voxels that count."""
+    values, inside = (x.reshape(len(x), -1) for x in (values, where))
+    values = jnp.where(inside, values, 0).sum(1) / jnp.maximum(inside.sum(1), 1)
+    return weighted_mean(values, weight * _any(where))

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxmed.core import Objective, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
 from jaxmed.paradigms._embedding import Head, embedding, unit
-from jaxmed.paradigms._momentum import check_decay, followed, follower
+from jaxmed.paradigms._momentum import check_teaching, followed, follower
+from jaxmed.paradigms._schedules import Scheduled, at, clock, ticked
 from jaxmed.paradigms._supervised import named
-from jaxmed.paradigms._views import View, counts, seen
+from jaxmed.paradigms._views import View, counts, two_views
 
 
 def moco(
@@ -18,7 +19,7 @@ def moco(
     second_view: View | None = None,
     *,
     queue: int = 4096,
-    decay: float = 0.99,
+    decay: Scheduled = 0.99,
     projector: Head = ProjectionHead(128, hidden=(512,)),  # noqa: B008 (a frozen dataclass)
     temperature: float = 0.2,
     output: str = "features",
@@ -38,7 +39,8 @@ def moco(
         view: what the network sees of each image; it may move voxels.
         second_view: what the momentum encoder sees; ``view`` drawn again by default.
         queue: how many projections are kept.
-        decay: ``teacher = decay * teacher + (1 - decay) * network`` after each step, in [0, 1).
+        decay: ``teacher = decay * teacher + (1 - decay) * network`` after each step: in [0, 1), or
+            a function of the step.
         projector: what stands between the endpoint and the loss; parameters of the objective.
         temperature: tau, positive.
         output: the endpoint, ``(batch, features)``.
@@ -60,7 +62,7 @@ def moco(
         raise ValueError(f"temperature must be positive, got {temperature}")
     if queue < 1:
         raise ValueError(f"queue must hold at least one projection, got {queue}")
-    check_decay(decay)
+    check_teaching(decay)
     embed = embedding({"projector": projector}, output)
 
     def init(key, network, params, state, batch):
@@ -69,13 +71,13 @@ def moco(
         whole = {"net": params, "obj": own_params}, {"net": state, "obj": own_state}
         z, _ = jax.eval_shape(lambda: embed.apply(network, *whole, images, key))
         start = jax.random.normal(stream(key, "queue"), (queue, z["projector"].shape[-1]))
-        return own_params, {**own_state, "teacher": follower(*whole), "queue": unit(start)}
+        own = {"teacher": follower(*whole), "queue": unit(start), **clock(decay)}
+        return own_params, {**own_state, **own}
 
     def loss(network, params, state, batch, key):
         key, images = stream(key, "moco"), named(batch, inputs, "batch")
         own, teacher = state["obj"], state["obj"]["teacher"]
-        first = seen(view, stream(key, "view", 0), images)
-        other = seen(second_view or view, stream(key, "view", 1), images)
+        first, other = two_views(view, second_view, key, images)
         q, state = embed.apply(network, params, state, first, stream(key, "network"))
         k, taught = embed.apply(
             network, teacher["params"], teacher["state"], other, stream(key, "teacher")
@@ -98,6 +100,7 @@ def moco(
 
     def after(params, state):
         own = state["obj"]
-        return {**state, "obj": {**own, "teacher": followed(own["teacher"], params, decay)}}
+        teacher = followed(own["teacher"], params, at(decay, own))
+        return {**state, "obj": ticked({**own, "teacher": teacher})}
 
     return Objective(init, loss, after)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmed.core import Array, PyTree
+from jaxmed.paradigms._schedules import Scheduled
 
 
 def follower(params: PyTree, state: PyTree) -> dict[str, PyTree]:
@@ -23,6 +24,11 @@ def followed(teacher: dict[str, PyTree], params: PyTree, decay: float | Array) -
     return {**teacher, "params": averaged}
 
 
+def teaching(decay: Scheduled, step: Array) -> Array:
+    """The decay of a mean teacher: a function of the step as it is, a number :func:`young`."""
+    return decay(step) if callable(decay) else young(decay, step)
+
+
 def young(decay: float, step: Array) -> Array:
     """``min(decay, (step + 1) / (step + 10))``: a young average forgets its start."""
     step = step.astype(jnp.float32)
@@ -33,3 +39,9 @@ def check_decay(decay: float) -> None:
     """Refuse a decay outside [0, 1)."""
     if not 0 <= decay < 1:
         raise ValueError(f"decay must be in [0, 1), got {decay}")
+
+
+def check_teaching(decay: Scheduled) -> None:
+    """Refuse a number outside [0, 1); what a function of the step gives is its own affair."""
+    if not callable(decay):
+        check_decay(decay)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Objective, stream, weighted_mean
+from jaxmed.core import Objective, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
 from jaxmed.paradigms._contrast import contrast
 from jaxmed.paradigms._embedding import Head, embedding
-from jaxmed.paradigms._supervised import named
-from jaxmed.paradigms._views import View, counts, seen, together
+from jaxmed.paradigms._supervised import Known, named, told
+from jaxmed.paradigms._views import View, counts, together, two_views
 
 
 def simclr(
@@ -60,7 +58,7 @@ def supervised_contrast(
     projector: Head = ProjectionHead(128, hidden=(512,)),  # noqa: B008 (a frozen dataclass)
     temperature: float = 0.1,
     target: str = "label",
-    known: str | Callable[[Array], Array] | None = None,
+    known: Known | None = None,
     output: str = "features",
     inputs: str = "image",
 ) -> Objective:
@@ -107,10 +105,7 @@ def _contrasted(view, second_view, projector, temperature, output, inputs, targe
 
     def loss(network, params, state, batch, key):
         key, images = stream(key, "contrast"), named(batch, inputs, "batch")
-        pair = together(
-            seen(view, stream(key, "view", 0), images),
-            seen(second_view or view, stream(key, "view", 1), images),
-        )
+        pair = together(*two_views(view, second_view, key, images))
         z, state = embed.apply(network, params, state, pair, stream(key, "network"))
         example = jnp.arange(len(images))
         same = example[:, None] == example
@@ -120,8 +115,8 @@ def _contrasted(view, second_view, projector, temperature, output, inputs, targe
                 raise ValueError(f"{target!r} must be one class an example, got {classes.shape}")
             alike = classes[:, None] == classes
             if known is not None:
-                told = known(classes) if callable(known) else named(batch, known, "batch")
-                alike = alike & told[:, None].astype(bool) & told.astype(bool)
+                sure = told(known, classes, batch).astype(bool)
+                alike = alike & sure[:, None] & sure
             same = same | alike
         weight = counts(batch, inputs)
         weight = jnp.ones(len(images)) if weight is None else weight

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jaxmed.core import Array, Inputs, Objective, pick, stateless, weighted_mean
+from jaxmed.core import Array, Batch, Inputs, Objective, pick, stateless, weighted_mean
 
 Loss = Callable[..., Array]
 """``(outputs, targets, *, where=None) -> (batch,)``, as in :mod:`jaxmed.losses`."""
+
+Known = str | Callable[[Array], Array]
+"""Which targets are known: the name of a boolean array, or a function of the targets."""
 
 
 def supervised(
@@ -16,7 +19,7 @@ def supervised(
     output: str = "logits",
     target: str = "label",
     inputs: Inputs = "image",
-    known: str | Callable[[Array], Array] | None = None,
+    known: Known | None = None,
 ) -> Objective:
     """Minimise a loss between an endpoint of the network and an array of the batch.
 
@@ -29,9 +32,9 @@ def supervised(
         target: the batch's array of targets.
         inputs: the batch's array that the network is given, or several, which it is given as a
             dict (:func:`~jaxmed.core.pick`).
-        known: which targets are known, if not all are: the name of a boolean array of the batch
-            broadcastable to the targets, or a function from the targets to one, such as
-            ``lambda label: label >= 0``. Examples with no known target do not count.
+        known: which targets are known, if not all are: the name of a boolean array of the batch, of
+            the targets' shape or their first axes, or a function from the targets to one, such
+            as ``lambda label: label >= 0``. Examples with no known target do not count.
 
     Returns:
         The objective. The batch's ``weight`` (0 for padding rows), where there is one, weights
@@ -61,7 +64,7 @@ def supervised(
         if known is None:
             values = loss(outputs, targets)
         else:
-            where = known(targets) if callable(known) else named(batch, known, "batch")
+            where = told(known, targets, batch)
             values = loss(outputs, targets, where=where)
             counts = where.reshape(where.shape[0], -1).any(axis=1).astype(values.dtype)
             weight = counts if weight is None else weight * counts
@@ -71,3 +74,12 @@ def supervised(
 
 
 named = pick
+
+
+def told(known: Known, targets: Array, batch: Batch) -> Array:
+    """Whether each target is known, of the targets' shape or of their first axes.
+
+    Raises:
+        KeyError: if ``known`` names no array of the batch.
+    """
+    return known(targets) if callable(known) else named(batch, known, "batch")

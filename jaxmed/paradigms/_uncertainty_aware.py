@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jaxmed.core import Objective, stream
 from jaxmed.paradigms._added import added
 from jaxmed.paradigms._consistency import check_ramp, ramp
-from jaxmed.paradigms._momentum import check_decay, followed, follower, young
+from jaxmed.paradigms._momentum import check_teaching, followed, follower, teaching
+from jaxmed.paradigms._schedules import Scheduled
 from jaxmed.paradigms._supervised import named
 from jaxmed.paradigms._views import View, apart, counts, same_geometry, seen, together
 
@@ -19,7 +20,7 @@ def uncertainty_aware_teacher(
     objective: Objective,
     *,
     passes: int = 8,
-    decay: float = 0.99,
+    decay: Scheduled = 0.99,
     weight: float = 1.0,
     ramp_steps: int = 0,
     student_view: View | None = None,
@@ -42,7 +43,7 @@ def uncertainty_aware_teacher(
     Args:
         objective: what is learned from labels.
         passes: of the teacher, at least 2; they go through the network as one batch.
-        decay: the moving average's, in [0, 1).
+        decay: the moving average's, in [0, 1), or a function of the step.
         weight: of the consistency, once ramped up.
         ramp_steps: steps over which weight and H rise.
         student_view: what the student sees of the unlabelled images. For a segmenter views must
@@ -66,7 +67,7 @@ def uncertainty_aware_teacher(
     """
     if passes < 2:
         raise ValueError(f"passes must be at least 2 to tell how sure a teacher is, got {passes}")
-    check_decay(decay)
+    check_teaching(decay)
     check_ramp(ramp_steps)
 
     def init(key, network, params, state, batch):
@@ -110,7 +111,7 @@ def uncertainty_aware_teacher(
 
     def after(params, state):
         own = state["obj"]
-        teacher = followed(own["teacher"], params["net"], young(decay, own["step"]))
+        teacher = followed(own["teacher"], params["net"], teaching(decay, own["step"]))
         return {**state, "obj": {**own, "teacher": teacher, "step": own["step"] + 1}}
 
     return added(objective, Objective(init, loss, after))

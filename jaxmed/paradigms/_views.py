@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Batch, Key
+from jaxmed.core import Array, Batch, Key, stream
 from jaxmed.paradigms._supervised import named
 
 View = Callable[[Key, dict[str, Array]], dict[str, Array]]
@@ -31,6 +31,12 @@ def together(*arrays: Array) -> Array:
         raise ValueError(f"views that go through the network as one batch have one shape: {shapes}")
     stacked = jnp.stack(arrays, axis=1)
     return stacked.reshape(-1, *stacked.shape[2:])
+
+
+def two_views(view: View, second_view: View | None, key: Key, images: Array) -> tuple[Array, Array]:
+    """Two draws of a view, or one of each of two."""
+    views = (view, second_view or view)
+    return tuple(seen(one, stream(key, "view", i), images) for i, one in enumerate(views))
 
 
 def apart(array: Array, n: int) -> tuple[Array, ...]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-import jax.numpy as jnp
+from collections.abc import Mapping
 
 from jaxmed.core import Objective, share_passes, stream, within
-
-Weight = float | Callable[[object], object]
+from jaxmed.paradigms._schedules import Scheduled, at, clock, ticked
 
 
 def weighted(
-    objectives: Mapping[str, Objective], weights: Mapping[str, Weight] | None = None
+    objectives: Mapping[str, Objective], weights: Mapping[str, Scheduled] | None = None
 ) -> Objective:
     """The weighted sum of named objectives, ``sum_i w_i * loss_i``.
 
@@ -48,8 +45,8 @@ def weighted(
     names = sorted(objectives)
     parts = {name: within(objectives[name], name) for name in names}
     ramps = any(callable(weight) for weight in weights.values())
-    if ramps and _STEP in names:
-        raise ValueError(f"an objective may not be called {_STEP!r}")
+    if ramps and "step" in names:
+        raise ValueError("an objective beside a weight that is a function may not be called 'step'")
 
     def init(key, network, params, state, batch):
         own = {
@@ -58,17 +55,14 @@ def weighted(
         }
         own_params = {name: own[name][0] for name in names}
         own_state = {name: own[name][1] for name in names}
-        return own_params, {**own_state, **({_STEP: jnp.zeros((), jnp.int32)} if ramps else {})}
+        return own_params, {**own_state, **clock(*weights.values())}
 
     def loss(network, params, state, batch, key):
         network = share_passes(network)
         total, metrics = 0.0, {}
         for name in names:
             value, (state, measured) = parts[name].loss(network, params, state, batch, key)
-            weight = weights.get(name, 1.0)
-            if callable(weight):
-                weight = weight(state["obj"][_STEP])
-            total = total + weight * value
+            total = total + at(weights.get(name, 1.0), state["obj"]) * value
             metrics[f"{name}/loss"] = value
             metrics |= {f"{name}/{metric}": number for metric, number in measured.items()}
         return total, (state, metrics)
@@ -76,11 +70,6 @@ def weighted(
     def after(params, state):
         for name in names:
             state = parts[name].after(params, state)
-        if ramps:
-            state = {**state, "obj": {**state["obj"], _STEP: state["obj"][_STEP] + 1}}
-        return state
+        return {**state, "obj": ticked(state["obj"])} if ramps else state
 
     return Objective(init, loss, after)
-
-
-_STEP = "step"

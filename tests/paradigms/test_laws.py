@@ -76,6 +76,44 @@ def test_learners_of_all_objectives_keep_the_laws(name):
     assert "several devices equal one" in held
 
 
+UNKNOWN = {
+    "classification": ("label", jm.losses.cross_entropy),
+    "regression": ("value", jm.losses.mse),
+    "segmentation": ("mask", jm.losses.dice_ce),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [(name, task) for name, row in OBJECTIVES.items() if row.stacks for task in row.tasks],
+)
+def test_a_label_that_is_not_known_plays_no_part(name, task):
+    """Whatever stands in its place."""
+    row, (target, loss) = OBJECTIVES[name], UNKNOWN[task]
+    network, _ = row.build(task, "group")
+    objective = row.objective(
+        TASKS[task]._replace(objective=jm.supervised(loss, target=target, known="told"))
+    )
+    batch = row.batch(make_batch(SPATIAL["2D"]))
+    told = jnp.arange(batch[target].size).reshape(batch[target].shape) % 3 > 0
+    told = told.at[0].set(False).at[1].set(True)
+    other = jnp.where(told, batch[target], (batch[target] + 1) % CLASSES)
+    key = jax.random.key(4)
+
+    @jax.jit
+    def value(batch):
+        params, state = network.init(key, batch["image"])
+        own, own_state = objective.init(key, network, params, state, batch)
+        whole = {"net": params, "obj": own}, {"net": state, "obj": own_state}
+        return objective.loss(network, *whole, batch, key)[0]
+
+    found = value({**batch, "told": told})
+    np.testing.assert_allclose(value({**batch, target: other, "told": told}), found, rtol=1e-6)
+    everything = value({**batch, target: other, "told": jnp.ones_like(told)})
+    assert abs(everything - found) > 1e-4
+
+
 @pytest.mark.parametrize("name", LEARNERS)
 def test_learners_keep_the_laws(name):
     single = jm.learner(jm.from_linen(Tiny(norm="dropout")), CLASSIFY, optax.adam(1e-2))

@@ -85,29 +85,42 @@ def test_the_queue_holds_the_newest_real_projections():
     )
 
 
+@pytest.mark.parametrize(
+    ("decay", "rates"), [(0.9, (0.9, 0.9)), (lambda step: 0.8 + 0.15 * step, (0.8, 0.95))]
+)
 @pytest.mark.parametrize("name", ["moco", "byol", "dino"])
-def test_momentum_encoders_follow(name):
+def test_momentum_encoders_follow(name, decay, rates):
     network = from_functions(
         lambda key, x: {"w": jnp.eye(4)}, lambda params, x: {"features": x @ params["w"]}
     )
     head = nn.Dense(3)
     objective = {
-        "moco": lambda: paradigms.moco(*VIEWS, queue=3, projector=head, decay=0.9),
-        "byol": lambda: paradigms.byol(*VIEWS, projector=head, predictor=head, decay=0.9),
-        "dino": lambda: paradigms.dino(*VIEWS, head=head, decay=0.9),
+        "moco": lambda: paradigms.moco(*VIEWS, queue=3, projector=head, decay=decay),
+        "byol": lambda: paradigms.byol(*VIEWS, projector=head, predictor=head, decay=decay),
+        "dino": lambda: paradigms.dino(*VIEWS, head=head, decay=decay),
     }[name]()
     run = jm.learner(network, objective, optax.sgd(0.5))
-    first = run.init(jax.random.key(0), BATCH)
-    second, _ = run.step(first, BATCH)
-    teacher = second.state["obj"]["teacher"]["params"]
-    assert jnp.abs(second.params["net"]["w"] - first.params["net"]["w"]).max() > 0
-    own = set(teacher["obj"])
-    assert own == ({"head"} if name == "dino" else {"projector"})
-    for path in (("net", "w"), ("obj", next(iter(own)), "kernel")):
-        leaves = [teacher, first.params, second.params]
-        for part in path:
-            leaves = [leaf[part] for leaf in leaves]
-        np.testing.assert_allclose(leaves[0], 0.9 * leaves[1] + 0.1 * leaves[2], rtol=1e-5)
+    before = run.init(jax.random.key(0), BATCH)
+    for rate in rates:
+        after, _ = run.step(before, BATCH)
+        old, teacher = (state.state["obj"]["teacher"]["params"] for state in (before, after))
+        assert jnp.abs(after.params["net"]["w"] - before.params["net"]["w"]).max() > 0
+        own = set(teacher["obj"])
+        assert own == ({"head"} if name == "dino" else {"projector"})
+        for path in (("net", "w"), ("obj", next(iter(own)), "kernel")):
+            leaves = [teacher, old, after.params]
+            for part in path:
+                leaves = [leaf[part] for leaf in leaves]
+            expected = rate * leaves[1] + (1 - rate) * leaves[2]
+            np.testing.assert_allclose(leaves[0], expected, rtol=1e-5, atol=1e-7)
+        before = after
+
+
+def test_the_schedule_that_the_docs_name_is_the_published_one():
+    schedule = optax.cosine_decay_schedule(0.996, 50, alpha=1 / 0.996)
+    steps = np.arange(51)
+    expected = 1 - (1 - 0.996) * (np.cos(np.pi * steps / 50) + 1) / 2
+    np.testing.assert_allclose(schedule(steps), expected, rtol=1e-6)
 
 
 def test_byol_and_simsiam_are_distances_of_directions():
@@ -173,11 +186,12 @@ def test_dino_by_hand():
         crop=shift(0.5),
         crops=2,
         temperature=0.4,
-        teacher_temperature=0.2,
+        teacher_temperature=lambda step: 0.1 * step,
         centre_decay=0.7,
         head=IDENTITY,
     )
     params, state = begin(objective, FEATURES, BATCH)
+    state["obj"]["step"] = jnp.asarray(2)
     centre = np.array([0.3, -0.1, 0.0, 0.2], np.float32)
     state["obj"]["centre"] = jnp.asarray(centre)
     value, after, metrics = evaluate(objective, FEATURES, BATCH, params=params, state=state)

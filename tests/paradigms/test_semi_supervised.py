@@ -258,6 +258,57 @@ def test_mixmatch_by_hand():
     np.testing.assert_allclose(value, known + 7 * guessed, rtol=1e-5)
 
 
+def test_mixmatch_leaves_out_what_is_mixed_with_unknown_voxels():
+    rng, options = np.random.default_rng(2), {"views": 1, "weight": 7.0, "target": "mask"}
+    image, unlabelled = (jnp.asarray(rng.normal(size=(4, 5, 3)), jnp.float32) for _ in range(2))
+    mask = rng.integers(0, 3, (4, 5))
+    mask[0, :2], mask[1] = -1, -1  # two voxels of one image, all of another
+    batch = {"image": image, "unlabelled": unlabelled, "mask": jnp.asarray(mask)}
+    objective = paradigms.mixmatch(shift(0.0), known=lambda mask: mask >= 0, **options)
+    _, _, metrics = evaluate(objective, plain(), batch)
+    key = stream(KEY, "mixmatch")
+    sure = np.concatenate([mask >= 0, np.ones((4, 5), bool)])
+    partner = np.asarray(partners(stream(key, "partner"), 8, jnp.asarray(sure.any(1), float)))
+    assert any(partner[i] == 0 for i in range(1, 8))
+    assert not any(partner[i] == 1 for i in (0, *range(2, 8)))
+    share = np.asarray(jax.random.beta(stream(key, "share"), 0.75, 0.75, (8,)))
+    share = np.maximum(share, 1 - share)[:, None, None]
+    sharp = softmax(np.asarray(unlabelled)) ** 2
+    labels = np.concatenate([np.eye(3)[mask], sharp / sharp.sum(-1, keepdims=True)])
+    images = np.concatenate([image, unlabelled])
+    images, labels = (share * a + (1 - share) * a[partner] for a in (images, labels))
+    both = sure & sure[partner]
+    entropy, distance = (
+        cross_entropy(images[:4], labels[:4]),
+        ((softmax(images[4:]) - labels[4:]) ** 2).mean(-1),
+    )
+    given = [entropy[i][both[i]].mean() for i in range(4) if both[i].any()]
+    guessed = [distance[i][both[4 + i]].mean() for i in range(4) if both[4 + i].any()]
+    np.testing.assert_allclose(metrics["labelled_loss"], np.mean(given), rtol=1e-4)
+    np.testing.assert_allclose(metrics["guessed_loss"], np.mean(guessed), rtol=1e-4)
+    # Of whole images, by the name of an array.
+    objective = paradigms.mixmatch(shift(0.0), known="told", **options)
+    told, junk = jnp.array([True, False, True, True]), jnp.asarray(mask).at[1].set(2)
+    values = [
+        evaluate(objective, plain(), {**batch, "mask": mask, "told": told})[0]
+        for mask in (batch["mask"], junk)
+    ]
+    np.testing.assert_array_equal(*values)
+
+
+def test_a_teacher_may_follow_by_a_schedule():
+    network = from_functions(lambda key, x: {"w": jnp.zeros(())}, lambda params, x: x)
+    for make in (paradigms.mean_teacher, paradigms.uncertainty_aware_teacher):
+        objective = make(NOTHING, decay=lambda step: jnp.minimum(1 - 1 / (step + 1), 0.6))
+        params, state = begin(objective, network, BATCH)
+        expected = 0.0
+        for step, rate in enumerate((0.0, 0.5, 0.6, 0.6)):
+            state = objective.after({**params, "net": {"w": jnp.asarray(step + 1.0)}}, state)
+            expected = rate * expected + (1 - rate) * (step + 1)
+            teacher = state["obj"]["teacher"]["params"]["w"]
+            np.testing.assert_allclose(teacher, expected, rtol=1e-6)
+
+
 FLIP = jm.augment.flip()
 DENSE = {
     "image": jnp.ones((2, 4, 4, 3)),

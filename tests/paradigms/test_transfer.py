@@ -11,8 +11,8 @@ import pytest
 from flax import nnx
 
 import jaxmed as jm
-from jaxmed.core import flatten_paths
-from jaxmed.paradigms import frozen, l2_sp, lora, merge_lora, pretrained
+from jaxmed.core import flatten_paths, stream
+from jaxmed.paradigms import adapters, frozen, l2_sp, lora, merge_lora, pretrained
 from jaxmed.testing import check_learner, check_network, check_objective
 
 CLASSIFY = jm.supervised(jm.losses.cross_entropy)
@@ -52,6 +52,7 @@ NETWORKS = {
 WRAPS = {
     "frozen": lambda network: frozen(network, "stem"),
     "lora": lambda network: lora(network, rank=2, learns="^head"),
+    "adapters": lambda network: adapters(network, width=2, learns="^head"),
     "frozen lora": lambda network: frozen(lora(network, rank=2), "/a$"),
 }
 
@@ -72,10 +73,12 @@ def train(network, objective=CLASSIFY, steps: int = 3, optimizer=None, batch=Non
     return run, first, state, metrics
 
 
-@pytest.mark.parametrize("wrap", WRAPS)
-@pytest.mark.parametrize(
-    "network", ["2D", *(pytest.param(name, marks=pytest.mark.slow) for name in ("3D", "NNX"))]
-)
+def brief(names, *chosen) -> list:
+    return [pytest.param(n, marks=() if n in chosen else pytest.mark.slow) for n in names]
+
+
+@pytest.mark.parametrize("wrap", brief(WRAPS, "frozen", "lora", "frozen lora"))
+@pytest.mark.parametrize("network", brief(NETWORKS, "2D"))
 def test_wrapped_networks_keep_the_laws(wrap, network):
     make, spatial = NETWORKS[network]
     check_network(WRAPS[wrap](make()), make_batch(spatial)["image"])
@@ -164,6 +167,86 @@ def test_alpha_scales_the_change():
     np.testing.assert_allclose(found["logits"], same["logits"], rtol=1e-4)
 
 
+@pytest.mark.parametrize("network", brief(NETWORKS, "NNX"))
+def test_adapters_begin_as_nothing_and_learn_alone(network):
+    make, spatial = NETWORKS[network]
+    plain, batch = make(), make_batch(spatial)
+    _, first, last, _ = train(adapters(plain, width=2, learns="^head"), batch=batch)
+    params, state = first.params["net"], first.state["net"]
+    whole = {**state["frozen"], **params["learns"]}
+    for mode in ({}, {"train": True, "key": jax.random.key(2)}):
+        own = {**mode, "key": stream(mode["key"], "network")} if mode else {}
+        found, after = adapters(plain).apply(params, state, batch["image"], **mode)
+        expected = plain.apply(whole, state["network"], batch["image"], **own)
+        jax.tree.map(np.testing.assert_array_equal, (found, after["network"]), expected)
+    jax.tree.map(np.testing.assert_array_equal, last.state["net"]["frozen"], state["frozen"])
+    for path, leaf in flatten_paths(params).items():
+        assert np.abs(flatten_paths(last.params["net"])[path] - leaf).max() > 0, path
+
+
+@pytest.mark.parametrize(
+    ("layer", "rank"),
+    [
+        (nn.Conv(3, (3, 3)), 2),
+        pytest.param(nn.Conv(3, (2, 2, 2)), 3, marks=pytest.mark.slow),
+        pytest.param(nn.Dense(3), 0, marks=pytest.mark.slow),
+    ],
+)
+def test_an_adapter_is_a_bottleneck_beside_its_layer(layer, rank):
+    rng = np.random.default_rng(1)
+    image = jnp.asarray(rng.normal(size=(2, *(4, 3, 2)[:rank], 5)), jnp.float32)
+    plain = jm.from_linen(layer)
+    for activation in (jax.nn.gelu, None):
+        network = adapters(plain, width=2, activation=activation)
+        params, state = network.init(jax.random.key(0), image)
+        params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), params)
+        kernel, bias = state["frozen"]["kernel"], jnp.arange(3.0)
+        state["frozen"]["bias"] = bias
+        y = plain.apply({"kernel": kernel, "bias": 0 * bias}, {}, image)[0]["logits"]
+        down, up = (params["adapters"]["kernel"][name] for name in ("down", "up"))
+        inner = y @ down["kernel"] + down["bias"]
+        inner = inner if activation is None else activation(inner)
+        expected = y + inner @ up["kernel"] + up["bias"] + bias
+        found, _ = network.apply(params, state, image)
+        np.testing.assert_allclose(found["logits"], expected, rtol=1e-4, atol=1e-5)
+
+
+# How a kernel may come to be multiplied.
+PRODUCTS = {
+    "standardised": lambda x, w: x @ ((w - w.mean(0)) / w.std()),
+    "turned": lambda x, w: jnp.einsum("...i,oi->...o", x, w.T.astype(x.dtype)),
+    "twice": lambda x, w: (x @ w) @ w,
+    "compiled": lambda x, w: jax.jit(jnp.matmul)(x, w),
+    "recomputed": lambda x, w: jax.checkpoint(lambda x, w: jnp.sin(x @ w))(x, w),
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_adapters_find_a_kernel_wherever_it_is_multiplied(product):
+    plain = jm.from_functions(
+        lambda key, x: {"kernel": jax.random.normal(key, (4, 4))},
+        lambda params, x: PRODUCTS[product](x, params["kernel"]),
+    )
+    network, x = adapters(plain, width=2), jnp.ones((2, 4))
+    params, state = network.init(jax.random.key(0), x)
+
+    def total(params):
+        return jax.jit(network.apply)(params, state, x)[0]["logits"].sum()
+
+    value, slope = jax.value_and_grad(total)(params)
+    np.testing.assert_allclose(value, plain.apply(state["frozen"], {}, x)[0]["logits"].sum(), 1e-5)
+    assert (slope["adapters"]["kernel"]["up"]["kernel"] != 0).all()
+
+
+def test_adapters_do_not_reach_into_loops():
+    def apply(params, x):
+        return jax.lax.scan(lambda x, w: (x @ w, None), x, params["kernel"])[0]
+
+    looped = jm.from_functions(lambda key, x: {"kernel": jnp.ones((2, 4, 4))}, apply)
+    with pytest.raises(ValueError, match=r"finds \['kernel'\].*outside of loops"):
+        adapters(looped).init(jax.random.key(0), jnp.ones((2, 4)))
+
+
 def test_l2_sp_is_the_distance_from_the_start():
     batch = make_batch()
     source, state = jm.from_linen(Tiny()).init(jax.random.key(3), batch["image"])
@@ -206,6 +289,9 @@ def test_transfer_on_eight_devices_equals_one(wrap):
         (lambda net: lora(net, only="stem"), r"finds \['stem/bias'\]"),
         (lambda net: lora(net, learns="tail"), "no parameter matches 'tail'"),
         (lambda net: lora(net, rank=0), "rank"),
+        (lambda net: adapters(net, width=0), "width"),
+        (lambda net: adapters(net, only="scale$"), r"finds \['norm/scale'\]"),
+        (lambda net: adapters(net, learns="tail"), "no parameter matches 'tail'"),
         (lambda net: l2_sp(CLASSIFY, weight=-1), "negative"),
     ],
 )

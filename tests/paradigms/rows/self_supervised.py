@@ -62,7 +62,12 @@ ROWS = {
         lambda: paradigms.dense_contrast(noisy, samples=5, projector=PLAIN),
     ),
     "moco": alone(lambda: paradigms.moco(noisy, queue=20, projector=PLAIN), across=True),
-    "byol": alone(lambda: paradigms.byol(noisy, projector=BATCH, predictor=BATCH), padded=False),
+    "byol": alone(
+        lambda: paradigms.byol(
+            noisy, decay=lambda step: 1 - 0.5 / (step + 1), projector=BATCH, predictor=BATCH
+        ),
+        padded=False,
+    ),
     "simsiam": alone(lambda: paradigms.simsiam(noisy, projector=PLAIN, predictor=PLAIN)),
     "vicreg": alone(lambda: paradigms.vicreg(noisy, projector=PLAIN), across=True),
     "barlow_twins": alone(lambda: paradigms.barlow_twins(noisy, projector=PLAIN)),
@@ -71,6 +76,7 @@ ROWS = {
             noisy,
             crop=smaller,
             crops=2,
+            teacher_temperature=lambda step: 0.04 + 0.01 * step,
             head=paradigms.PrototypeHead(7, hidden=(8,), bottleneck=5),
         ),
     ),

@@ -12,6 +12,9 @@ ROWS = {
     "lora": Row(
         network=lambda trunk, task: paradigms.lora(trunk, rank=2, learns="^head"), norms=SOME
     ),
+    "adapters": Row(
+        network=lambda trunk, task: paradigms.adapters(trunk, width=2, learns="^head"), norms=SOME
+    ),
     "l2_sp": Row(
         lambda task: paradigms.l2_sp(task.objective, only="", rest=0.1), norms=SOME, stacks=True
     ),
