@@ -62,7 +62,11 @@ def wdbc() -> Case:
 
 
 def breastmnist(images: int = 120) -> Case:
-    """Ultrasound of breasts at half size: benign or not, by a convolutional network."""
+    """Ultrasound of breasts at half size: benign or not, by a convolutional network.
+
+    The prior's scale is the one of 1, 1.5, 2.5 at which an ensemble trained on these images has the
+    lowest log-loss on the validation images.
+    """
     parts = []
     for part in ("train", "test"):
         source = jm.data.medmnist("breastmnist", part)
@@ -75,7 +79,7 @@ def breastmnist(images: int = 120) -> Case:
     centre, spread = x.mean(), x.std()
     return Case(
         "breastmnist",
-        lambda dropout: jm.from_linen(Cnn((4, 8), 1.5, dropout)),
+        lambda dropout: jm.from_linen(Cnn((4, 8), 2.5, dropout)),
         bayes.bernoulli(),
         {"image": (x - centre) / spread, "label": y},
         (new - centre) / spread,

@@ -203,6 +203,12 @@ def with_laplace(base: Trained, train: Any, val: Any) -> tuple:
     return linearised(base, train, structure="kron")
 
 
+def with_laplace_tuned(base: Trained, train: Any, val: Any) -> tuple:
+    """The same, its prior precision chosen by the validation set's log-likelihood."""
+    held = dict(zip((base.likelihood.inputs, base.likelihood.target), val, strict=True))
+    return linearised(base, train, structure="kron", prior_precision="validation", validation=held)
+
+
 def with_laplace_full(base: Trained, train: Any, val: Any) -> tuple:
     """The full matrix over the whole network: for some hundred training images."""
     return linearised(base, train, structure="full")
@@ -258,6 +264,7 @@ METHOD = {
     "batch_ensemble": with_batch_ensemble,
     "swag": with_swag,
     "laplace": with_laplace,
+    "laplace_tuned": with_laplace_tuned,
     "laplace_last": with_laplace_last,
     "laplace_full": with_laplace_full,
     "svi": with_svi,

@@ -69,7 +69,7 @@ class Noisy(nn.Module):
 
 
 class Cnn(nn.Module):
-    """Convolutions of stride 2 with tanh, the mean over the image, one logit."""
+    """Convolutions of stride 2 with tanh, one logit from all their positions."""
 
     features: tuple[int, ...]
     scale: float
@@ -80,5 +80,5 @@ class Cnn(nn.Module):
         """Map `(batch, height, width, channels)` to `(batch, 1)`."""
         for i, width in enumerate(self.features):
             x = nn.tanh(Unit(width, self.scale, (3, 3), 2, name=f"conv{i}")(x))
-        x = nn.Dropout(self.dropout, deterministic=not train)(x.mean(axis=(1, 2)))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x.reshape(len(x), -1))
         return Unit(1, self.scale, name="head")(x)

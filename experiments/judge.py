@@ -14,7 +14,7 @@ standard deviations; `sd_ratio`: mean ratio of standard deviations, below 1 wher
 `nuts` is two of the four chains against the other two: the judge's own error, and more.
 
 `gap1d` is a curve with a gap, `wdbc` 80 breast masses (scikit-learn's copy), `breastmnist` 120
-ultrasound images at 14 x 14 under a CNN of 345 weights. NAME.npz holds `X`, `y`, `X_test` and
+ultrasound images at 14 x 14 under a CNN of 465 weights. NAME.npz holds `X`, `y`, `X_test` and
 `y_test`; targets of 0 and 1 are classes. Some minutes a case on one CPU core. In a grid over
 methods (`python -m benchmarks grid judge --over case --over method --within method`) the chains are
 run once a case.

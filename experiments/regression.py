@@ -2,18 +2,25 @@
 
     jaxmed train regression --data uci_yacht.npz --method ensemble
     jaxmed train regression --data mine.csv --target outcome --splits 20
+    jaxmed train regression --data uci_wine-quality-red.npz --rounding 1 --method nuts
 
 A network of one hidden layer says a mean and a standard deviation of the noise; prior over all its
 weights, in units of 1 / sqrt(inputs), and the training rows are all that a method sees. Columns and
 target are scaled by the training rows; the numbers are of the test rows, in the target's own unit:
 `log_likelihood` (mean log density of the predictive mixture), `rmse` of its mean, `crps`, and
-`coverage` of its central 90 % interval.
+`coverage` of its central 90 % interval. A target that is a rounded number (a score, a grade) has
+its step named by `--rounding`: the likelihood of a value is then the probability of the interval
+that is rounded to it, over the step, in training and in `log_likelihood`, where it is a density
+like the others'; `crps` and `coverage` are of rounded draws.
 
 The table: a CSV with a header, all columns numbers, the target named by `--target` (by default the
 last), or an `.npz` with `x` (rows, inputs) and `y` (rows,). Splits: columns `split*` of a CSV (1 in
 the test part), or `test` of an `.npz`: (splits, rows) of 0/1, or the same packed by
 `numpy.packbits`; if there are none, `--splits` random tenths are held out. Each split is a line of
 `splits.jsonl` in the run's folder once it is measured; the same command goes on with the others.
+
+`--within` holds out a tenth of each split's training rows and measures there, the test rows unseen:
+to choose settings by.
 
 Methods: `ensemble`, members from different draws of the prior, each at a maximum of the posterior;
 `nuts`, chains from it. Nothing is tuned to the test rows: the same settings serve every table.
@@ -22,9 +29,11 @@ Methods: `ensemble`, members from different draws of the prior, each at a maximu
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -53,10 +62,12 @@ class Config:
         target: column of a CSV.
         method: see above.
         splits: how many, of those in the table or drawn.
+        within: whether to measure on training rows that are held out, and not on the test rows.
         seed: of everything random.
         hidden: units of the hidden layer.
         scale: of the prior: `N(0, scale^2 / inputs)` for weights.
         noise: whether its size depends on the input, or is one number.
+        rounding: the step that the target was rounded to, in its unit; 0 for none.
         members: of the ensemble.
         steps: of Adam on all rows.
         learning_rate: of Adam at the start; it falls to 0 along a cosine.
@@ -71,10 +82,12 @@ class Config:
     target: str = ""
     method: Literal["ensemble", "nuts"] = "ensemble"
     splits: int = 20
+    within: bool = False
     seed: int = 0
     hidden: int = 50
     scale: float = 1.5
     noise: Literal["input", "constant"] = "input"
+    rounding: float = 0.0
     members: int = 5
     steps: int = 2000
     learning_rate: float = 0.02
@@ -107,9 +120,10 @@ def run(config: Config, out: Path) -> Results:
                 continue
             start = time.perf_counter()
             key = jm.stream(jax.random.key(config.seed), "split", split)
+            part = without(table, test, (config.seed, split)) if config.within else (table, test)
             rows[split] = {
-                "split": split, "rows": int((~test).sum()), "test": int(test.sum()),
-                **one_split(table, test, fit, key),
+                "split": split, "rows": int((~part[1]).sum()), "test": int(part[1].sum()),
+                **one_split(*part, fit, key, config.rounding),
                 "seconds": round(time.perf_counter() - start, 2),
             }  # fmt: skip
             out.mkdir(parents=True, exist_ok=True)
@@ -131,8 +145,10 @@ def run(config: Config, out: Path) -> Results:
         ),
         description=(
             f"{config.method} over a network of {config.hidden} hidden units that says mean and "
-            f"noise, on {len(found)} splits of {len(table.y)} rows. The intervals are of the mean "
-            "over the splits, whose training rows overlap: they are too narrow for new data."
+            f"noise, on {len(found)} splits of {len(table.y)} rows"
+            f"{', measured on training rows held out' if config.within else ''}. The intervals are "
+            "of the mean over the splits, whose training rows overlap: they are too narrow for new "
+            "data."
         ),
         seconds=seconds,
         notes=notes,
@@ -168,6 +184,8 @@ def read(config: Config) -> Table:
         test = values[:, split].T > 0 if split else None
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError(f"{config.data} holds numbers that are NaN or infinite")
+    if config.rounding and not np.allclose(y, rounded(y, config.rounding), atol=1e-6):
+        raise ValueError(f"the target is no multiple of rounding={config.rounding:g} throughout")
     if test is None:
         draws = (np.random.default_rng([config.seed, i]) for i in range(config.splits))
         held = max(len(y) // 10, 1)
@@ -177,7 +195,21 @@ def read(config: Config) -> Table:
     return Table(x, y, test[: config.splits])
 
 
-def one_split(table: Table, test: np.ndarray, fit: Any, key: jax.Array) -> dict[str, Any]:
+def without(table: Table, test: np.ndarray, seed: Sequence[int]) -> tuple[Table, np.ndarray]:
+    """The training rows of a split as a table of their own, a tenth of them held out."""
+    rows = np.flatnonzero(~test)
+    held = np.random.default_rng(seed).permutation(len(rows)) < max(len(rows) // 10, 1)
+    return Table(table.x[rows], table.y[rows], held[None]), held
+
+
+def rounded(values: np.ndarray, step: float) -> np.ndarray:
+    """Values to the nearest multiple of a step; as they are for a step of 0."""
+    return np.round(values / step) * step if step else values
+
+
+def one_split(
+    table: Table, test: np.ndarray, fit: Any, key: jax.Array, rounding: float = 0.0
+) -> dict[str, Any]:
     """Scale by the training rows, fit, measure on the test rows in the target's unit."""
     x, y = table.x[~test], table.y[~test]
     centre, spread = x.mean(0), x.std(0)
@@ -187,39 +219,40 @@ def one_split(table: Table, test: np.ndarray, fit: Any, key: jax.Array) -> dict[
         "image": jnp.asarray((x - centre) / spread, jnp.float32),
         "label": jnp.asarray((y - offset) / unit, jnp.float32),
     }
-    posterior, notes = fit(key, batch)
+    posterior, notes = fit(key, batch, float(rounding / unit))
     new = ((table.x[test] - centre) / spread).astype(np.float32)
     outputs = bayes.predict_samples(posterior, key, new, size=len(new), chunk=50).astype(float)
     means, sds = offset + unit * outputs[..., 0], unit * np.exp(outputs[..., 1])
-    return {**measure(table.y[test], means, sds, key), "notes": list(notes)}
+    return {**measure(table.y[test], means, sds, key, rounding), "notes": list(notes)}
 
 
-def measure(y: np.ndarray, means: np.ndarray, sds: np.ndarray, key: jax.Array) -> dict[str, float]:
-    """Scores of a mixture of normals."""
+def measure(
+    y: np.ndarray, means: np.ndarray, sds: np.ndarray, key: jax.Array, rounding: float = 0.0
+) -> dict[str, float]:
+    """Scores of a mixture of normals, or of what these are rounded to."""
     repeats = math.ceil(1000 / len(means))
     noise = np.asarray(jax.random.normal(jm.stream(key, "noise"), (repeats, *means.shape)))
-    draws = (means + sds * noise).reshape(-1, len(y))
+    draws = rounded((means + sds * noise).reshape(-1, len(y)), rounding)
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
     return {
-        "log_likelihood": float(-bayes.mixture_log_score(y, means, sds).mean()),
+        "log_likelihood": float(-bayes.mixture_log_score(y, means, sds, rounding=rounding).mean()),
         "rmse": float(np.sqrt(np.mean((means.mean(0) - y) ** 2))),
         "crps": float(bayes.crps_samples(y, draws).mean()),
         "coverage": float(((low <= y) & (y <= high)).mean()),
     }
 
 
-def problem(config: Config) -> tuple[jm.Network, bayes.Likelihood]:
-    """The network, and the likelihood that reads its two outputs."""
+def problem(config: Config, rounding: float) -> tuple[jm.Network, bayes.Likelihood]:
+    """The network, and the likelihood that reads its two outputs; `rounding` of a scaled target."""
     net = Noisy(config.hidden, config.scale, config.noise == "constant")
-    return jm.from_linen(net), bayes.normal()
+    return jm.from_linen(net), bayes.normal(rounding=rounding)
 
 
 def fit_ensemble(config: Config) -> Any:
     """Members at maxima of the posterior, all as one program."""
-    network, likelihood = problem(config)
     optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
 
-    def one(key, batch):
+    def one(key, batch, network, likelihood):
         params, state = network.init(key, batch["image"][:1])
 
         def energy(params):
@@ -234,9 +267,14 @@ def fit_ensemble(config: Config) -> Any:
         start = (params, optimizer.init(params))
         return jax.lax.scan(step, start, length=config.steps)[0][0]
 
-    members = jax.jit(jax.vmap(one, in_axes=(0, None)))
+    @functools.cache  # one program for all splits, but for a rounded target, whose step is scaled
+    def program(rounding):
+        network, likelihood = problem(config, rounding)
+        found = functools.partial(one, network=network, likelihood=likelihood)
+        return network, jax.jit(jax.vmap(found, in_axes=(0, None)))
 
-    def fit(key, batch):
+    def fit(key, batch, rounding):
+        network, members = program(rounding)
         keys = jnp.stack([jm.stream(key, "member", i) for i in range(config.members)])
         return bayes.members(network, members(keys, batch), {}), ()
 
@@ -245,9 +283,9 @@ def fit_ensemble(config: Config) -> Any:
 
 def fit_nuts(config: Config) -> Any:
     """Chains over all weights, from draws of the prior."""
-    network, likelihood = problem(config)
 
-    def fit(key, batch):
+    def fit(key, batch, rounding):
+        network, likelihood = problem(config, rounding)
         params, state = network.init(key, batch["image"][:1])
         chains = bayes.nuts(
             key, network, params, state, batch, likelihood, prior=1.0, warmup=config.warmup,

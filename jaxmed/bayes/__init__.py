@@ -82,14 +82,13 @@ from jaxmed.bayes._decompose import (
     structure_uncertainty,
 )
 from jaxmed.bayes._dropout import mc_dropout
-from jaxmed.bayes._importance import BayesFactor, ImportanceSample, bayes_factor, importance
-from jaxmed.bayes._laplace import (
-    Laplace,
+from jaxmed.bayes._function_space import (
     function_samples,
-    laplace,
     logistic_normal_mean,
     probit_probabilities,
 )
+from jaxmed.bayes._importance import BayesFactor, ImportanceSample, bayes_factor, importance
+from jaxmed.bayes._laplace import Laplace, laplace
 from jaxmed.bayes._likelihood import Likelihood, bernoulli, categorical, normal
 from jaxmed.bayes._mcmc import Chains, nuts, subset_posterior
 from jaxmed.bayes._model import last_layer, network_model, priors_of

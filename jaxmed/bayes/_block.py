@@ -52,10 +52,23 @@ def solve(block: Block, vector: Array, precision: Array | float, power: float) -
     return (ua @ (d.reshape(m.shape) * (ua.T @ m @ ub)) @ ub.T).reshape(-1)
 
 
-def covariance(block: Block, rows: Array, precision: Array | float) -> Array:
-    """``R (curvature + precision)^-1 R^T`` of rows ``(n, parameters)``."""
-    if block.thin:
-        seen = rows @ block.basis[0].T
-        return (rows @ rows.T - (seen / (block.values + precision)) @ seen.T) / precision
-    root = jax.vmap(lambda row: solve(block, row, precision, -0.5))(rows)
-    return root @ root.T
+def covariances(block: Block, rows: Array, precisions: Array) -> Array:
+    """``R (curvature + precision)^-1 R^T`` of rows ``(n, parameters)``, for each precision.
+
+    The rows are turned into the basis once, where every precision is a division.
+    """
+    if block.thin or len(block.basis) == 1:
+        w = block.basis[0]
+        seen = rows @ (w.T if block.thin else w)
+    elif block.basis:
+        ua, ub = block.basis
+        m = rows.reshape(-1, ua.shape[0], ub.shape[0])
+        seen = (ua.T @ m @ ub).reshape(len(rows), -1)
+    else:
+        seen = rows
+
+    def at(precision):
+        found = (seen / (block.values + precision)) @ seen.T
+        return (rows @ rows.T - found) / precision if block.thin else found
+
+    return jax.vmap(at)(precisions)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
-from jaxmed.bayes._check import Floats, choice, class_labels, finite, probabilities
+from jaxmed.bayes._check import class_labels, probabilities
+from jaxmed.stats.checks import Floats, finite, unknown
 
 METHODS = ("temperature", "vector", "dirichlet", "platt", "isotonic", "beta")
 _BINARY = ("platt", "isotonic", "beta")
@@ -83,7 +84,8 @@ def fit_calibrator(
         >>> bool(sure.parameters["temperature"] > 1)
         True
     """
-    choice("method", method, METHODS)
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
     z, p = _both(scores, logits)
     k = p.shape[1]
     y = class_labels(np.asarray(labels).reshape(-1), k, len(p))

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.bayes._check import Floats, check_level, finite, same_length
 from jaxmed.bayes._conformal import conformal_threshold
+from jaxmed.stats.checks import Floats, check_level, finite, same_length
 
 
 class IntervalRule(NamedTuple):

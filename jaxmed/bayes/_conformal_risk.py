@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as law
 
-from jaxmed.bayes._check import Floats, check_level, finite, same_length
+from jaxmed.stats.checks import Floats, check_level, finite, same_length
 
 
 class RiskControl(NamedTuple):

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.bayes._check import Bools, Floats, choice, class_labels, probabilities, same_length
+from jaxmed.bayes._check import Bools, class_labels, probabilities
 from jaxmed.bayes._conformal import conformal_p_values, conformal_threshold
+from jaxmed.stats.checks import Floats, same_length, unknown
 
 SCORES = ("lac", "aps", "raps")
 
@@ -50,7 +51,8 @@ def class_scores(
         array([[0.7, 0.9, 1. ]])
     """
     p = probabilities(probs)
-    choice("score", score, SCORES)
+    if score not in SCORES:
+        raise unknown("score", score, SCORES)
     if score == "lac":
         return 1 - p
     order = np.argsort(-p, axis=1, kind="stable")

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import integrate, linalg, optimize, special
 from scipy import stats as law
 
-from jaxmed.bayes._check import Floats, check_level, finite, same_length
+from jaxmed.stats.checks import Floats, check_level, finite, same_length
 
 
 class NormalPosterior(NamedTuple):

@@ -30,11 +30,8 @@ def curvature(
     structure: str,
 ) -> tuple[list[Block], float, int]:
     """Curvature blocks, log likelihood, and number of examples, summed over batches."""
-    parts = [_real(batch, likelihood) for batch in batches]
-    parts = [part for part in parts if len(part[likelihood.inputs])]  # a batch may be all padding
+    parts = real_rows(batches, likelihood)
     examples = sum(len(part[likelihood.inputs]) for part in parts)
-    if not parts:
-        raise ValueError("there are no examples to compute the curvature from")
     total = jax.jit(lambda params, batch: likelihood.total(network, params, state, batch))
     log_likelihood = sum(float(total(params, part)) for part in parts)
     if not math.isfinite(log_likelihood):
@@ -60,14 +57,22 @@ def curvature(
     return blocks(sums, examples), log_likelihood, examples
 
 
-def _real(batch: Batch, likelihood: Likelihood) -> dict[str, Array]:
-    """A batch without its padding: a single example a time goes through the network."""
-    rows = len(batch[likelihood.inputs])
-    kept = np.flatnonzero(np.asarray(batch.get("weight", np.ones(rows))) > 0)
-    return {
-        name: jnp.asarray(np.asarray(batch[name])[kept])
-        for name in (likelihood.inputs, likelihood.target)
-    }
+def real_rows(batches: Iterable[Batch], likelihood: Likelihood) -> list[dict[str, Array]]:
+    """Batches without their padding, of which a batch may be all.
+
+    Raises:
+        ValueError: if no example is left.
+    """
+    found = []
+    for batch in batches:
+        rows = len(batch[likelihood.inputs])
+        kept = np.flatnonzero(np.asarray(batch.get("weight", np.ones(rows))) > 0)
+        if len(kept):
+            names = (likelihood.inputs, likelihood.target)
+            found.append({name: jnp.asarray(np.asarray(batch[name])[kept]) for name in names})
+    if not found:
+        raise ValueError("there are no examples: no batch, or padding alone")
+    return found
 
 
 def example_rows(

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.bayes._check import Floats, check_level, finite, probabilities
+from jaxmed.bayes._check import probabilities
+from jaxmed.stats.checks import Floats, check_level, finite
 
 
 class Decomposition(NamedTuple):

@@ -11,7 +11,7 @@ from scipy import special
 from scipy import stats as law
 
 from jaxmed import stats
-from jaxmed.bayes._check import Floats, finite
+from jaxmed.stats.checks import Floats, finite
 
 
 class ImportanceSample(NamedTuple):

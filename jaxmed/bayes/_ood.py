@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg, spatial, special
 
-from jaxmed.bayes._check import Floats, class_labels, finite, probabilities
+from jaxmed.bayes._check import class_labels, probabilities
+from jaxmed.stats.checks import Floats, finite
 
 
 def entropy(probs: ArrayLike, *, clip: float = 1e-12) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,17 +24,21 @@ class Posterior(NamedTuple):
         predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None) -> endpoints``,
             those named, each with a leading axis of samples. One compiled program; ``chunk``
             samples are computed at a time, so memory grows with ``n`` by the answer alone.
+        draw_once: whether a draw costs more than predictions with it. ``predictive`` then takes
+            ``size`` too, inputs computed at a time, for one draw of each sample serves them all.
 
     The same key gives the same parameters to both, so that predictions on two images (both phases
     of a heart) come from the same draws. ``n=None`` is the posterior's own number: all members of
     an ensemble, 30 draws otherwise.
 
-    Every method of this room returns these two first, some with diagnostics behind them; whatever
-    takes a posterior takes any tuple or object with these two names, made here or not.
+    Every method of this room returns the two functions first, some with diagnostics behind them;
+    whatever takes a posterior takes any tuple or object with these two names, made here or not.
+    One that has no ``draw_once`` is taken to draw cheaply.
     """
 
     sample: Callable[..., PyTree]
     predictive: Callable[..., Endpoints]
+    draw_once: bool = False
 
 
 def make_posterior(
@@ -59,9 +62,9 @@ def make_posterior(
         default: number of samples where none is asked for, of a distribution.
         predict: ``(content, (params, state), inputs, key) -> endpoints``, where a sample's
             prediction is not the network's in evaluation (dropout, a linearised network).
-        draw_once: for draws that cost more than predictions (statistics made anew): `predictive`
-            then takes ``size`` too, inputs computed at a time, and draws once for all of them.
-            Else a batch at a time is faster: what does not depend on the draw is computed once.
+        draw_once: for draws that cost more than predictions (statistics made anew); see
+            :class:`Posterior`. Else a batch at a time is faster: what does not depend on the draw
+            is computed once.
 
     Returns:
         The posterior. From a finite set, ``n`` below its size draws without replacement, ``n``
@@ -140,10 +143,7 @@ def make_posterior(
         indices = chosen(key, n)
         return predicted(content, key, inputs, indices, outputs, min(chunk, len(indices)), size)
 
-    def predictive_at_once(key, inputs, n=None, *, outputs=("logits",), chunk=None):
-        return predictive(key, inputs, n, outputs=outputs, chunk=chunk)
-
-    return Posterior(sample, predictive if draw_once else predictive_at_once)
+    return Posterior(sample, predictive, draw_once)
 
 
 def _by_parts(function: Callable[[PyTree], PyTree], inputs: PyTree, size: int) -> PyTree:
@@ -214,7 +214,8 @@ def predict_samples(
 ) -> np.ndarray:
     """Sampled predictions for many inputs, in batches, on the host.
 
-    The last batch is padded, so that one program is compiled; all batches see the same draws.
+    The last batch is padded, so that one program is compiled; all batches see the same draws, made
+    anew for each unless the posterior says ``draw_once``.
 
     Args:
         posterior: any posterior.
@@ -237,7 +238,7 @@ def predict_samples(
     size = min(size, len(x))
     options: dict[str, Any] = {} if chunk is None else {"chunk": chunk}
     batch = size
-    if "size" in inspect.signature(posterior.predictive).parameters:
+    if getattr(posterior, "draw_once", False):
         options, batch = {**options, "size": size}, len(x)
     parts = []
     for start in range(0, len(x), batch):

@@ -6,32 +6,50 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.bayes._check import Floats, finite
+from jaxmed.stats.checks import Floats, finite
 
 
-def normal_log_score(targets: ArrayLike, mean: ArrayLike, sd: ArrayLike) -> Floats:
+def normal_log_score(
+    targets: ArrayLike, mean: ArrayLike, sd: ArrayLike, *, rounding: float = 0.0
+) -> Floats:
     """Return the negative log density of a normal prediction, in nats.
 
     Args:
         targets: (...,).
         mean: of the prediction, broadcastable.
         sd: of the prediction, positive.
+        rounding: the step that targets were rounded to, in their unit; 0 for none. The density is
+            then the probability of the interval about the target, over the step.
+
+    Raises:
+        ValueError: for NaN, a standard deviation that is not positive, or a negative step.
 
     Examples:
         >>> normal_log_score([0.0], 0.0, 1.0).round(4)
         array([0.9189])
+        >>> normal_log_score([0.0], 0.0, 0.01, rounding=1.0).round(4) + 0.0
+        array([0.])
     """
     y, m, s = (finite(x, n, ndim=None) for x, n in _named(targets, mean, sd))
     if s.min() <= 0:
         raise ValueError(f"sd must be positive, but its least is {s.min():g}")
-    return 0.5 * np.log(2 * np.pi * s**2) + 0.5 * ((y - m) / s) ** 2
+    if not rounding >= 0:
+        raise ValueError(f"rounding must be a step of 0 or more, got {rounding!r}")
+    if rounding == 0:
+        return 0.5 * np.log(2 * np.pi * s**2) + 0.5 * ((y - m) / s) ** 2
+    # In the lower tail, where a difference of logarithms of the normal's law keeps its digits.
+    middle, half = -np.abs((y - m) / s), 0.5 * rounding / s
+    high, low = special.log_ndtr(middle + half), special.log_ndtr(middle - half)
+    return np.log(rounding) - high - np.log(-np.expm1(low - high))
 
 
 def _named(targets: ArrayLike, mean: ArrayLike, sd: ArrayLike):
     return (targets, "targets"), (mean, "mean"), (sd, "sd")
 
 
-def mixture_log_score(targets: ArrayLike, means: ArrayLike, sds: ArrayLike) -> Floats:
+def mixture_log_score(
+    targets: ArrayLike, means: ArrayLike, sds: ArrayLike, *, rounding: float = 0.0
+) -> Floats:
     r"""Return the negative log density of a mixture of sampled normals.
 
     .. math:: -\log \tfrac1S \sum_s N(y; \mu_s, \sigma_s^2)
@@ -40,13 +58,15 @@ def mixture_log_score(targets: ArrayLike, means: ArrayLike, sds: ArrayLike) -> F
         targets: (...,).
         means: (samples, ...).
         sds: of the noise, broadcastable to `means`.
+        rounding: as in `normal_log_score`.
 
     Examples:
         >>> mixture_log_score([0.0], [[0.0], [0.0]], 1.0).round(4)
         array([0.9189])
     """
     m = finite(means, "means", ndim=None)
-    each = normal_log_score(np.asarray(targets)[None], m, np.broadcast_to(sds, m.shape))
+    sd = np.broadcast_to(sds, m.shape)
+    each = normal_log_score(np.asarray(targets)[None], m, sd, rounding=rounding)
     return np.log(len(m)) - special.logsumexp(-each, axis=0)
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.bayes._check import Bools, Floats, finite, same_length
+from jaxmed.bayes._check import Bools, probabilities
+from jaxmed.stats.checks import Floats, finite, same_length
 
 
 class RiskCoverage(NamedTuple):
@@ -170,8 +171,6 @@ def refer(
         >>> r.refer, round(r.cost, 3)
         (array([False,  True, False]), 0.057)
     """
-    from jaxmed.bayes._check import probabilities
-
     p = probabilities(probs)
     k = p.shape[1]
     table = 1 - np.eye(k) if costs is None else finite(costs, "costs", ndim=2)

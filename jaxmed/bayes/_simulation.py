@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as law
 
-from jaxmed.bayes._check import Floats
 from jaxmed.core import Key, stream
+from jaxmed.stats.checks import Floats
 
 
 class SimulationRanks(NamedTuple):

@@ -13,7 +13,7 @@ from scipy import special
 from scipy import stats as law
 
 from jaxmed import stats
-from jaxmed.bayes._check import Floats, check_level, finite, same_length
+from jaxmed.stats.checks import Floats, check_level, finite, same_length
 
 
 class HierarchicalComparison(NamedTuple):

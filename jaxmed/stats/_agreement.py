@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import check_level, finite, quantile, same_length, unknown
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import check_level, finite, quantile, same_length, unknown
 
 _FORMS = ("ICC1", "ICC2", "ICC3", "ICC1k", "ICC2k", "ICC3k")
 

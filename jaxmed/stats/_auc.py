@@ -7,7 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from jaxmed.stats._binormal import binormal_variance, fit_binormal
-from jaxmed.stats._check import (
+from jaxmed.stats._rank import Placements, placements
+from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import (
     Floats,
     binary_scores,
     both_classes,
@@ -17,8 +19,6 @@ from jaxmed.stats._check import (
     spelled,
     unknown,
 )
-from jaxmed.stats._rank import Placements, placements
-from jaxmed.stats._result import Estimate
 
 _METHODS = (
     "logit-delong",

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed.stats._auc import logit_limits
-from jaxmed.stats._check import Floats, check_level, group_codes, quantile, spelled, unknown
 from jaxmed.stats._rank import placements
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import Floats, check_level, group_codes, quantile, spelled, unknown
 
 _AVERAGES = ("macro", "weighted", "hand-till")
 

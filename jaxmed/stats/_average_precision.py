@@ -7,7 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from jaxmed.stats._bootstrap import bootstrap
-from jaxmed.stats._check import (
+from jaxmed.stats._proportion import proportion_limits
+from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import (
     Floats,
     binary_scores,
     both_classes,
@@ -17,8 +19,6 @@ from jaxmed.stats._check import (
     spelled,
     unknown,
 )
-from jaxmed.stats._proportion import proportion_limits
-from jaxmed.stats._result import Estimate
 
 
 def _steps(ordered: Floats) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from jaxmed.stats._check import Floats, binary_labels, both_classes
+from jaxmed.stats.checks import Floats, binary_labels, both_classes
 
 
 class DelongBatch(NamedTuple):

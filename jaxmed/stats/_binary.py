@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.stats._check import (
+from jaxmed.stats._proportion import clustered_proportion, proportion
+from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import (
     binary_labels,
     binary_scores,
     check_level,
     same_length,
     spelled,
 )
-from jaxmed.stats._proportion import clustered_proportion, proportion
-from jaxmed.stats._result import Estimate
 
 
 class Counts(NamedTuple):

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import unknown
 from jaxmed.stats._curves import roc_curve
+from jaxmed.stats.checks import unknown
 
 
 class Binormal(NamedTuple):

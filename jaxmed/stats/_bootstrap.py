@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import (
+from jaxmed.stats._resample import resample_weights
+from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import (
     Floats,
     check_level,
     group_codes,
@@ -18,8 +20,6 @@ from jaxmed.stats._check import (
     spelled,
     unknown,
 )
-from jaxmed.stats._resample import resample_weights
-from jaxmed.stats._result import Estimate
 
 _METHODS = ("percentile", "basic", "normal", "bca", "studentised")
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxmed.stats._bootstrap import acceleration, interval_from_replicates
-from jaxmed.stats._check import Floats
 from jaxmed.stats._resample import chunk_sizes, resample_weights
+from jaxmed.stats.checks import Floats
 
 
 def _edges(positive: NDArray[np.bool_], scores: Floats) -> tuple[NDArray, NDArray]:

@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from jaxmed.stats._bootstrap import interval_from_replicates
-from jaxmed.stats._check import (
+from jaxmed.stats._logistic import LogisticFit, fit_logistic, glm_covariance
+from jaxmed.stats._proportion import proportion_limits
+from jaxmed.stats._resample import resample_weights
+from jaxmed.stats._result import Estimate
+from jaxmed.stats._scoring import _is_multi, class_probabilities, logits_of
+from jaxmed.stats.checks import (
     Floats,
     check_level,
     group_codes,
@@ -18,11 +23,6 @@ from jaxmed.stats._check import (
     spelled,
     unknown,
 )
-from jaxmed.stats._logistic import LogisticFit, fit_logistic, glm_covariance
-from jaxmed.stats._proportion import proportion_limits
-from jaxmed.stats._resample import resample_weights
-from jaxmed.stats._result import Estimate
-from jaxmed.stats._scoring import _is_multi, class_probabilities, logits_of
 
 
 class Reliability(NamedTuple):

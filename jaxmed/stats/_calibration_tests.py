@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import probabilities
 from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import probabilities
 
 
 def spiegelhalter_test(labels: ArrayLike, probs: ArrayLike, *, unit: str = "case") -> TestResult:

@@ -11,10 +11,10 @@ from jaxmed.stats._auc import (
     delong_covariance,
     delong_variance,
 )
-from jaxmed.stats._check import binary_scores, both_classes, group_codes
 from jaxmed.stats._normal_test import effect_test, pooled_df
 from jaxmed.stats._rank import placements
 from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import binary_scores, both_classes, group_codes
 
 
 def delong_test(

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed.stats._bootstrap import bootstrap_replicates
-from jaxmed.stats._check import check_level, group_codes, spelled, unknown
 from jaxmed.stats._draws import result_of_replicates
 from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import check_level, group_codes, spelled, unknown
 
 
 def bootstrap_test(

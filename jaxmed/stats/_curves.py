@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats._check import Floats, binary_scores, both_classes, check_level, spelled, unknown
 from jaxmed.stats._proportion import proportion_limits
 from jaxmed.stats._resample import resample_weights
+from jaxmed.stats.checks import Floats, binary_scores, both_classes, check_level, spelled, unknown
 
 
 class RocCurve(NamedTuple):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats._check import Floats, both_classes, check_level, probabilities
 from jaxmed.stats._resample import resample_weights
+from jaxmed.stats.checks import Floats, both_classes, check_level, probabilities
 
 
 class DecisionCurve(NamedTuple):

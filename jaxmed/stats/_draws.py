@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from jaxmed.stats._bootstrap import Replicates, interval_from_replicates
-from jaxmed.stats._check import Floats, check_level, group_codes, spelled, unknown
 from jaxmed.stats._resample import multinomial_counts
 from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import Floats, check_level, group_codes, spelled, unknown
 
 _CHUNK = 250_000  # Entries of a chunk, as float32 a megabyte: it stays in a core's cache.
 _KEPT = 200_000_000  # Counts kept in memory, a byte each; beyond, they are drawn anew each time.

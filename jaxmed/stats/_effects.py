@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from jaxmed.stats._auc import auc
-from jaxmed.stats._check import check_level, finite, quantile, same_length
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import check_level, finite, quantile, same_length
 
 
 def _noncentral_limits(t: float, df: float, level: float) -> tuple[float, float]:
@@ -152,7 +152,7 @@ def concordance(
         1.0
     """
     from jaxmed.stats._auc import logit_limits
-    from jaxmed.stats._check import binary_labels
+    from jaxmed.stats.checks import binary_labels
 
     check_level(level)
     t, r = finite(time, "time", minimum=2), finite(risk, "risk", minimum=2)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats._check import check_level, spelled
 from jaxmed.stats._multiclass import _balanced, _taken
 from jaxmed.stats._proportion import proportion_limits
 from jaxmed.stats._result import Estimate
 from jaxmed.stats._table import confusion, table_estimate
+from jaxmed.stats.checks import check_level, spelled
 
 
 def _f_macro(table: Any, beta: float = 1.0) -> Any:

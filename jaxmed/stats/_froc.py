@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.stats._check import Floats, same_length, unknown
 from jaxmed.stats._rank import auc_value
 from jaxmed.stats._reader_study import ReaderStudy, jackknife_covariance
+from jaxmed.stats.checks import Floats, same_length, unknown
 
 _FIGURES = ("wAFROC", "AFROC", "wAFROC1", "AFROC1", "HrAuc")
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import Floats, binary_labels, check_level, spelled, unknown
 from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import Floats, binary_labels, check_level, spelled, unknown
 
 
 def _kernels(positive: np.ndarray, ratings: Floats) -> Floats:

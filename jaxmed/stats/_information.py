@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import Floats, finite
 from jaxmed.stats._logistic import fit_logistic, glm_covariance
 from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import Floats, finite
 
 
 class InformationCriteria(NamedTuple):
@@ -148,7 +148,7 @@ def logistic_model(
         >>> logistic_model([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]).parameters
         2
     """
-    from jaxmed.stats._check import binary_labels, same_length
+    from jaxmed.stats.checks import binary_labels, same_length
 
     y = binary_labels(outcome, "outcome").astype(np.float64)
     x = np.asarray(features, dtype=np.float64)

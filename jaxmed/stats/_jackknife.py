@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxmed.stats._bootstrap import _evaluator, jackknife_values
-from jaxmed.stats._check import (
+from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import (
     check_level,
     group_codes,
     same_length,
 )
-from jaxmed.stats._result import Estimate
 
 
 def jackknife(

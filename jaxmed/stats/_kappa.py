@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats._check import unknown
 from jaxmed.stats._multiclass import _taken
 from jaxmed.stats._result import Estimate
 from jaxmed.stats._table import class_codes, table_estimate
+from jaxmed.stats.checks import unknown
 
 
 def kappa(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from jaxmed.stats._check import Floats
+from jaxmed.stats.checks import Floats
 
 
 class LogisticFit(NamedTuple):

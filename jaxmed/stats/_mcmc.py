@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import fft, special
 
-from jaxmed.stats._check import Floats, finite
 from jaxmed.stats._rank import midrank
+from jaxmed.stats.checks import Floats, finite
 
 
 class ChainDiagnostics(NamedTuple):

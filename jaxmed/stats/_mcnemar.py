@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from jaxmed.stats._check import (
+from jaxmed.stats._paired_proportions import paired_difference, paired_table
+from jaxmed.stats._proportion import proportion_limits
+from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import (
     binary_labels,
     check_level,
     group_codes,
@@ -14,9 +17,6 @@ from jaxmed.stats._check import (
     spelled,
     unknown,
 )
-from jaxmed.stats._paired_proportions import paired_difference, paired_table
-from jaxmed.stats._proportion import proportion_limits
-from jaxmed.stats._result import TestResult
 
 _METHODS = ("mid-p", "exact", "asymptotic", "corrected")
 

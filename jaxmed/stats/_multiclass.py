@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed.stats._binary import decisions
-from jaxmed.stats._check import check_level, spelled
 from jaxmed.stats._proportion import clustered_proportion, proportion, proportion_limits
 from jaxmed.stats._result import Estimate
 from jaxmed.stats._table import class_codes, confusion, square_and_add, table_estimate
+from jaxmed.stats.checks import check_level, spelled
 
 
 def _taken(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import Floats, spelled, unknown
+from jaxmed.stats.checks import Floats, spelled, unknown
 
 _ALIASES = {
     "bh": "benjamini-hochberg",

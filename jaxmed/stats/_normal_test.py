@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import special
 
-from jaxmed.stats._check import check_level, spelled, unknown
+from jaxmed.stats.checks import check_level, spelled, unknown
 
 ALTERNATIVES = ("two-sided", "greater", "less", "non-inferiority", "equivalence", "superiority")
 

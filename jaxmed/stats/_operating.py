@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.stats._bootstrap import bootstrap
-from jaxmed.stats._check import Floats, binary_scores, both_classes, check_level, spelled, unknown
 from jaxmed.stats._curves import RocCurve, _tpr_at, roc_curve
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import Floats, binary_scores, both_classes, check_level, spelled, unknown
 
 
 class OperatingPoint(NamedTuple):

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from jaxmed.stats._check import binary_labels, check_level, quantile, same_length, spelled, unknown
 from jaxmed.stats._result import TestResult
 from jaxmed.stats._table import delta_se
+from jaxmed.stats.checks import binary_labels, check_level, quantile, same_length, spelled, unknown
 
 _QUANTITIES = ("sensitivity", "specificity", "ppv", "npv", "lr-positive", "lr-negative")
 

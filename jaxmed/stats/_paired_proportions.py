@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import integrate, optimize, special, stats
 
-from jaxmed.stats._check import binary_labels, check_level, quantile, same_length, spelled, unknown
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import binary_labels, check_level, quantile, same_length, spelled, unknown
 
 _METHODS = ("tango", "wald", "agresti-min", "exact")
 

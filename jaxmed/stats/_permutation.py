@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats._check import Floats, finite, group_codes, spelled, unknown
 from jaxmed.stats._result import TestResult
 from jaxmed.stats._t_tests import _differences
+from jaxmed.stats.checks import Floats, finite, group_codes, spelled, unknown
 
 _EXACT = 20  # 2^20 sign patterns are summed in milliseconds
 

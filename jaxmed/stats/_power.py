@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special, stats
 
-from jaxmed.stats._check import spelled, unknown
+from jaxmed.stats.checks import spelled, unknown
 
 
 class Power(NamedTuple):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
-from jaxmed.stats._check import Floats, quantile
 from jaxmed.stats._power import _rate
 from jaxmed.stats._precision import PrecisionPlan
+from jaxmed.stats.checks import Floats, quantile
 
 
 def size_for_kappa(

@@ -17,9 +17,9 @@ from jaxmed.stats._binormal import (
     exponential_binormal_variance,
     fit_binormal,
 )
-from jaxmed.stats._check import binary_scores, both_classes, spelled, unknown
 from jaxmed.stats._power import _rate
 from jaxmed.stats._rank import placements
+from jaxmed.stats.checks import binary_scores, both_classes, spelled, unknown
 
 
 class AucPower(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from jaxmed.stats._check import spelled, unknown
 from jaxmed.stats._power import _rate
+from jaxmed.stats.checks import spelled, unknown
 
 
 class PrecisionPlan(NamedTuple):
@@ -49,8 +49,8 @@ def size_for_width(
         >>> size_for_width(0.9, 0.05).total
         141.0
     """
-    from jaxmed.stats._check import quantile
     from jaxmed.stats._proportion import proportion_limits
+    from jaxmed.stats.checks import quantile
 
     p, w = _rate(p, "p"), _rate(half_width, "half_width")
     share = 1.0 if prevalence is None else _rate(prevalence, "prevalence")

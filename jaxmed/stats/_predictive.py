@@ -7,10 +7,10 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxmed.stats._binary import _share, decisions
-from jaxmed.stats._check import (
+from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import (
     quantile,
 )
-from jaxmed.stats._result import Estimate
 
 
 def _predictive(

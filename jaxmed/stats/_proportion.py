@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
-from jaxmed.stats._check import check_level, finite, group_codes, quantile, spelled, unknown
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import check_level, finite, group_codes, quantile, spelled, unknown
 
 Limits = tuple[float, float]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
-from jaxmed.stats._check import Floats, finite
+from jaxmed.stats.checks import Floats, finite
 
 
 class Elpd(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxmed.stats._check import Floats
+from jaxmed.stats.checks import Floats
 
 
 class Placements(NamedTuple):

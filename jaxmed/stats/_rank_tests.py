@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from jaxmed.stats._check import Floats, finite, spelled, unknown
 from jaxmed.stats._multiplicity import adjust
 from jaxmed.stats._rank import midrank
 from jaxmed.stats._result import TestResult
 from jaxmed.stats._t_tests import _differences
+from jaxmed.stats.checks import Floats, finite, spelled, unknown
 
 
 def snap(values: Floats, tolerance: float = 1e-11) -> Floats:

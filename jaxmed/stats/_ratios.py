@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed.stats._binary import counts
-from jaxmed.stats._check import (
+from jaxmed.stats._proportion import proportion_limits
+from jaxmed.stats._result import Estimate
+from jaxmed.stats._table import square_and_add
+from jaxmed.stats.checks import (
     check_level,
     quantile,
     spelled,
     unknown,
 )
-from jaxmed.stats._proportion import proportion_limits
-from jaxmed.stats._result import Estimate
-from jaxmed.stats._table import square_and_add
 
 
 def _log_ratio(

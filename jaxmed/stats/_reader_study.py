@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.stats._bootstrap_auc import weighted_auc
-from jaxmed.stats._check import Floats, binary_labels, same_length, spelled, unknown
 from jaxmed.stats._rank import placements
 from jaxmed.stats._resample import resample_weights
+from jaxmed.stats.checks import Floats, binary_labels, same_length, spelled, unknown
 
 
 class ReaderStudy(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from jaxmed.stats._check import check_level, unknown
 from jaxmed.stats._reader_study import ReaderStudy
 from jaxmed.stats._result import Estimate, TestResult
+from jaxmed.stats.checks import check_level, unknown
 
 
 class VarianceComponents(NamedTuple):

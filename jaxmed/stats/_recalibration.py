@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from jaxmed.stats._calibration import bin_codes
-from jaxmed.stats._check import Floats, probabilities
 from jaxmed.stats._scoring import logits_of
+from jaxmed.stats.checks import Floats, probabilities
 
 
 def fit_temperature(labels: ArrayLike, probs: ArrayLike, *, bound: float = 30.0) -> float:
@@ -314,8 +314,8 @@ def validation_indices(labels: ArrayLike, probs: ArrayLike) -> Validation:
         >>> validation_indices(np.arange(50) % 3 == 2, p).slope < 1
         True
     """
-    from jaxmed.stats._check import both_classes
     from jaxmed.stats._logistic import fit_logistic
+    from jaxmed.stats.checks import both_classes
 
     positive, p = probabilities(labels, probs)
     both_classes(positive)

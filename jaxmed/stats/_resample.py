@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.stats._check import Floats, group_codes, same_length, unknown
+from jaxmed.stats.checks import Floats, group_codes, same_length, unknown
 
 # Rows x resamples drawn at a time: keeps a chunk near the cache and memory flat at any n.
 CHUNK = 2_000_000

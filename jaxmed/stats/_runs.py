@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import Floats, check_level
 from jaxmed.stats._reader_study import jackknife_covariance
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import Floats, check_level
 
 
 def over_runs(

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import Floats, probabilities, same_length
 from jaxmed.stats._result import Estimate
 from jaxmed.stats._summary import mean
+from jaxmed.stats.checks import Floats, probabilities, same_length
 
 
 def class_probabilities(labels: ArrayLike, probs: ArrayLike) -> tuple[np.ndarray, Floats]:

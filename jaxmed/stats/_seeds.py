@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import check_level, group_codes
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import check_level, group_codes
 
 
 def seed_components(

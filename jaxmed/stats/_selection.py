@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats._check import check_level, group_codes
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import check_level, group_codes
 
 
 def bbc_cv(

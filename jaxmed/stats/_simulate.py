@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from jaxmed.stats._check import check_level
 from jaxmed.stats._proportion import proportion_limits
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import check_level
 
 if TYPE_CHECKING:
     import jax

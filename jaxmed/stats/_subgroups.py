@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxmed.stats._bootstrap import interval_from_replicates
-from jaxmed.stats._check import check_level, group_codes, same_length
 from jaxmed.stats._multiplicity import adjust
 from jaxmed.stats._result import Estimate, TestResult
+from jaxmed.stats.checks import check_level, group_codes, same_length
 
 
 class Subgroups(NamedTuple):

@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from jaxmed.stats._bootstrap import bootstrap
-from jaxmed.stats._check import Floats, check_level, finite, group_codes, spelled, unknown
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import Floats, check_level, finite, group_codes, spelled, unknown
 
 
 def _kept(

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import Floats, finite, group_codes, same_length
 from jaxmed.stats._normal_test import effect_test
 from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import Floats, finite, group_codes, same_length
 
 
 def _differences(first: ArrayLike, second: ArrayLike | None, minimum: int = 2) -> Floats:

@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from jaxmed.stats._bootstrap import acceleration, interval_from_replicates
-from jaxmed.stats._check import (
+from jaxmed.stats._resample import resample_weights
+from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import (
     Floats,
     check_level,
     group_codes,
@@ -19,8 +21,6 @@ from jaxmed.stats._check import (
     spelled,
     unknown,
 )
-from jaxmed.stats._resample import resample_weights
-from jaxmed.stats._result import Estimate
 
 # A statistic of tables (..., k, k), rows the truth, columns the prediction.
 TableStatistic = Callable[[Any], Any]

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats._check import Floats, finite
 from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import Floats, finite
 
 
 def cochran_q_test(outcomes: ArrayLike, *, unit: str = "case") -> TestResult:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import optimize
 
-from jaxmed.stats._check import check_level, quantile, spelled, unknown
 from jaxmed.stats._proportion import proportion_limits
 from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import check_level, quantile, spelled, unknown
 
 _DIFFERENCES = ("wald", "newcombe", "newcombe-cc", "agresti-caffo", "miettinen-nurminen", "mee")
 _RATIOS = ("katz-log", "koopman")

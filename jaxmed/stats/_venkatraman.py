@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.stats._check import Floats, binary_scores, both_classes
 from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import Floats, binary_scores, both_classes
 
 
 def _ranks(values: Floats) -> NDArray[np.intp]:

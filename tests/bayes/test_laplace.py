@@ -12,6 +12,7 @@ from flax import nnx
 
 import jaxmed as jm
 from jaxmed import bayes
+from jaxmed.bayes._curvature import curvature
 
 KEY = jax.random.key(0)
 
@@ -150,6 +151,38 @@ def test_the_evidence_chooses_the_precision(fitted):
     assert 0 < q.effective_parameters < q.parameters
 
 
+@pytest.mark.parametrize("structure", [pytest.param("kron", marks=pytest.mark.slow), "diag"])
+def test_held_out_examples_choose_the_precision_by_one_curvature(fitted, structure, monkeypatch):
+    network, params, state, batch = fitted
+    rng = np.random.default_rng(5)
+    held = {"image": rng.normal(size=(25, 2)).astype("f4"), "label": rng.integers(0, 3, 25)}
+    calls = []
+
+    def counted(*given):
+        calls.append(given)
+        return curvature(*given)
+
+    monkeypatch.setattr("jaxmed.bayes._laplace.curvature", counted)
+    q = bayes.laplace(
+        network, params, state, batch, bayes.categorical(), structure=structure,
+        prior_precision="validation", validation=held,
+    )  # fmt: skip
+    assert q.validation[q.prior_precision] == max(q.validation.values())
+    mean, spread = q.function(held["image"])
+    draws = np.random.default_rng(0).normal(size=(20_000, 25, 3))
+    f = mean + np.einsum("bij,nbj->nbi", np.linalg.cholesky(spread + 1e-9 * np.eye(3)), draws)
+    p = bayes.softmax_samples(f).mean(0)[np.arange(25), held["label"]]
+    assert np.isclose(np.log(p).mean(), q.validation[q.prior_precision], atol=0.02)
+    other = q.at(0.7)
+    assert len(calls) == 1
+    fresh = bayes.laplace(
+        network, params, state, batch, bayes.categorical(), structure=structure, prior_precision=0.7
+    )
+    for one, two in zip(other.function(held["image"]), fresh.function(held["image"])):
+        assert np.allclose(one, two, rtol=1e-5)
+    assert other.log_evidence == fresh.log_evidence == q.evidence_at(0.7)
+
+
 def test_segmentation_by_random_signs():
     """The estimate of a map's curvature is right on average."""
 
@@ -203,6 +236,9 @@ def test_bad_input(fitted):
         fit(subset="tail")
     with pytest.raises(ValueError, match="must be positive"):
         fit(prior_precision=-1.0)
+    for options in ({"prior_precision": "validation"}, {"validation": batch}):
+        with pytest.raises(ValueError, match="validation goes with"):
+            fit(**options)
     broken = jax.tree.map(lambda v: v * jnp.nan, params)
     with pytest.raises(ValueError, match="log likelihood at the parameters given is nan"):
         bayes.laplace(

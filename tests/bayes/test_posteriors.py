@@ -65,6 +65,7 @@ def test_what_is_drawn_once_for_all_inputs_predicts_the_same():
     one, two = (bayes.predict_samples(q, KEY, x, 5, size=3) for q in (each, once))
     assert one.shape == (5, 7, 1)
     assert np.allclose(one, two)
+    assert (each.draw_once, once.draw_once) == (False, True)
 
 
 def test_errors_name_what_is_wrong():
@@ -85,8 +86,11 @@ def test_a_posterior_made_elsewhere_will_do():
             return {}
 
         def predictive(self, key, inputs, n=None, **options):
+            assert not set(options) - {"outputs", "chunk"}
             return {"logits": jnp.stack([inputs, 2 * inputs])}
 
+    found = bayes.predict_samples(Theirs(), KEY, np.ones((3, 1), np.float32), size=2)
+    assert found[:, :, 0].tolist() == [[1] * 3, [2] * 3]
     joint = bayes.mixture([Theirs(), line([5.0, 5.0])])
     found = joint.predictive(KEY, jnp.ones((1, 1)), 4)["logits"]
     assert sorted(found[:, 0, 0].tolist()) == [1, 2, 5, 5]

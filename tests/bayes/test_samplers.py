@@ -263,8 +263,12 @@ def ranks_of(infer, runs=200, draws=99):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["nuts", "laplace", "sgld"])
-def test_simulation_based_calibration(name):
+@pytest.mark.parametrize(
+    ("name", "runs"), [("nuts", 100), ("hmc", 100), ("laplace", 150), ("sgld", 100), ("sghmc", 100)]
+)
+def test_simulation_based_calibration(name, runs):
+    step_size = {"sgld": 1e-2, "sghmc": 1e-3}
+
     def infer(key, network, params, state, batch):
         likelihood = bayes.normal(NOISE)
         if name == "laplace":
@@ -277,17 +281,16 @@ def test_simulation_based_calibration(name):
             return bayes.laplace(
                 network, mode, state, batch, likelihood, structure="full", prior_precision=PRECISION
             )
-        if name == "sgld":
+        if name in step_size:
             return bayes.sgmcmc(
-                key, network, params, state, lambda t: batch, likelihood, total=10,
-                prior=PRECISION, step_size=0.01, steps=5200, burn=250, every=50,
+                key, network, params, state, lambda t: batch, likelihood, total=10, method=name,
+                prior=PRECISION, step_size=step_size[name], steps=5200, burn=250, every=50,
             )  # fmt: skip
         return bayes.nuts(
             key, network, params, state, batch, likelihood, prior=PRECISION, warmup=200,
-            draws=990, thin=10, chains=1,
+            draws=990, thin=10, chains=1, trajectory_length=0.3 if name == "hmc" else None,
         )  # fmt: skip
 
-    runs = {"nuts": 100, "laplace": 150, "sgld": 100}[name]
     found = ranks_of(infer, runs=runs)
     assert found.p_value > 0.001, found.p_values
 

@@ -68,6 +68,24 @@ def test_scores_are_of_the_mixture(regression):
     assert found["coverage"] == 1
 
 
+def test_rounded_targets_are_scored_as_intervals(regression, table):
+    y, key = np.array([3.0, 4.0, 5.0]), jax.random.key(0)
+    found = regression.measure(y, np.full((2, 3), 4.0), np.full((2, 3), 1e-3), key, 1.0)
+    assert found["coverage"] == pytest.approx(1 / 3)  # draws are rounded too
+    exact = regression.measure(np.full(3, 4.0), np.full((2, 3), 4.0), np.full((2, 3), 1e-3), key, 1)
+    assert exact["log_likelihood"] == pytest.approx(0, abs=1e-9)  # no more than probability 1
+    with pytest.raises(ValueError, match="no multiple of rounding=1"):
+        regression.read(regression.Config(data=table[0], rounding=1.0))
+
+
+def test_settings_are_chosen_without_the_test_rows(regression, table):
+    _, x, y, test = table
+    whole = regression.Table(x, y, test)
+    inner, held = regression.without(whole, test[0], (0, 0))
+    assert held.sum() == 3
+    assert set(inner.y) == set(y[~test[0]])
+
+
 @pytest.mark.slow
 def test_a_cut_run_goes_on_and_the_line_is_found(regression, table, tmp_path):
     config = regression.Config(data=table[0], hidden=10, members=3, steps=600)

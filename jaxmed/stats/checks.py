@@ -1,4 +1,7 @@
-"""Input checks shared by the room: each failure names the argument, its value and the rule."""
+"""Checks of input, for this room and those above it.
+
+Each failure names the argument, its value and the rule.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ def quantile(level: float) -> float:
     return float(special.ndtri(0.5 + level / 2.0))
 
 
-def check_level(level: float) -> float:
+def check_level(level: float, name: str = "level") -> float:
     """Return `level` if it lies in (0, 1)."""
     if not 0.0 < float(level) < 1.0:
-        raise ValueError(f"level must lie in (0, 1), such as 0.95, but is {level!r}")
+        raise ValueError(f"{name} must lie in (0, 1), such as 0.95, but is {level!r}")
     return float(level)
 
 
@@ -41,7 +44,7 @@ def finite(values: ArrayLike, name: str, *, minimum: int = 1, ndim: int | None =
     array = np.asarray(values, dtype=np.float64)
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimension(s), but its shape is {array.shape}")
-    if array.shape[0] < minimum:
+    if array.ndim and array.shape[0] < minimum:
         raise ValueError(f"{name} needs at least {minimum} value(s), but has {array.shape[0]}")
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
