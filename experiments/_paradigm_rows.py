@@ -214,8 +214,8 @@ TRANSFER = {
     ),
     "imagenet_adapters": Row(
         "transfer",
-        "bottlenecks behind layers of ImageNet weights, Houlsby et al. 2019",
-        trunk=lambda trunk: jm.paradigms.adapters(_imagenet(trunk), width=8),
+        "bottlenecks behind blocks of ImageNet weights, Houlsby et al. 2019",
+        trunk=lambda trunk: jm.paradigms.adapters(_imagenet(trunk), only="project/kernel$"),
     ),
 }
 ROWS |= TRANSFER

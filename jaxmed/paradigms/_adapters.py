@@ -65,29 +65,27 @@ def adapters(
     def init(key, inputs):
         params, state = network.init(stream(key, "network"), inputs)
         free, kept = ({}, params) if learns is None else divide(params, learns)[::-1]
-        found = {}
+        kernels = flatten_paths(divide(kept, only)[1])
+        channels = {}
 
         def look(path, y):
-            found[path] = y
+            channels[path] = y.shape[-1]
             return y
 
-        kernels = list(flatten_paths(divide(kept, only)[1]))
         jax.eval_shape(layers_changed(network, kernels, look), params, state, inputs)
-        if unused := sorted(set(kernels) - set(found)):
+        if unused := [path for path in kernels if path not in channels]:
             raise ValueError(
                 f"only={only!r} finds {unused}, the kernel of no dense layer or convolution "
                 f"outside of loops"
             )
+
         own = {}
-        for path, y in found.items():
-            channels = y.shape[-1]
-            down = jax.random.normal(stream(key, "adapters", path), (channels, width), y.dtype)
+        for path, wide in channels.items():
+            dtype = kernels[path].dtype
+            draw = jax.random.normal(stream(key, "adapters", path), (wide, width), dtype)
             own[path] = {
-                "down": {"kernel": down / math.sqrt(channels), "bias": jnp.zeros(width, y.dtype)},
-                "up": {
-                    "kernel": jnp.zeros((width, channels), y.dtype),
-                    "bias": jnp.zeros(channels, y.dtype),
-                },
+                "down": {"kernel": draw / math.sqrt(wide), "bias": jnp.zeros(width, dtype)},
+                "up": {"kernel": jnp.zeros((width, wide), dtype), "bias": jnp.zeros(wide, dtype)},
             }
         return {"adapters": own, "learns": free}, {"frozen": kept, "network": state}
 

@@ -106,7 +106,8 @@ def _alone(jaxpr: Jaxpr, equation, values: dict) -> list:
 
 def _call(equation, given, sources, change):
     inner, made = equation.params["jaxpr"], []
-    jaxpr, consts = (inner, []) if isinstance(inner, Jaxpr) else (inner.jaxpr, inner.consts)
+    # Closed over its constants, or open; JAX 0.11 makes no difference between the two.
+    jaxpr, consts = getattr(inner, "jaxpr", inner), getattr(inner, "consts", [])
 
     def body(*operands):
         outputs, made[:] = _run(jaxpr, consts, list(operands), sources, change)
