@@ -23,7 +23,7 @@ the test part), or `test` of an `.npz`: (splits, rows) of 0/1, or the same packe
 to choose settings by.
 
 Methods: `ensemble`, members from different draws of the prior, each at a maximum of the posterior;
-`nuts`, chains from it. Nothing is tuned to the test rows: the same settings serve every table.
+`nuts`, chains from it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ network (Linen, NNX or functions; 2D or 3D; classes, numbers, masks):
 :func:`mc_dropout`              dropout left on
 :func:`ensemble_posterior`      deep ensembles of :func:`jaxmed.ensemble`; any set: :func:`members`
 :func:`trajectory`              snapshots of a run, for :func:`members` and :func:`swag` (and SWA)
-:func:`batch_ensemble`          members that share their kernels; :func:`packed_width`
+:func:`batch_ensemble`          members that share their kernels
+:func:`packed_ensemble`         narrow members that cost one network together
 :func:`laplace`                 full, Kronecker or diagonal; last layer or all; linearised
 :func:`variational`             mean field and low rank by NumPyro's guides; Flipout, local
 :func:`nuts`                    NUTS and HMC, the last layer or all of a small network
@@ -29,7 +30,7 @@ NumPyro is imported by what infers with it, when it is called.
 
 from __future__ import annotations
 
-from jaxmed.bayes._batch_ensemble import batch_ensemble, batch_ensemble_posterior, packed_width
+from jaxmed.bayes._batch_ensemble import batch_ensemble, batch_ensemble_posterior
 from jaxmed.bayes._calibrators import Calibrator, calibrate, fit_calibrator
 from jaxmed.bayes._conformal import (
     CoverageLaw,
@@ -104,6 +105,7 @@ from jaxmed.bayes._ood import (
     max_logit_score,
     ood_scores,
 )
+from jaxmed.bayes._packed import PackedEnsemble, packed_ensemble
 from jaxmed.bayes._posterior import (
     Posterior,
     make_posterior,
@@ -157,6 +159,7 @@ __all__ = [
     "NormalInverseGamma",
     "NormalPosterior",
     "OodScores",
+    "PackedEnsemble",
     "Pooled",
     "Posterior",
     "Propagated",
@@ -225,7 +228,7 @@ __all__ = [
     "normal_log_score",
     "nuts",
     "ood_scores",
-    "packed_width",
+    "packed_ensemble",
     "point",
     "pointwise_log_likelihood",
     "pooled_estimates",

@@ -1,4 +1,4 @@
-"""Ensembles that share their weights: BatchEnsemble; the width of packed ones."""
+"""Ensembles that share their weights: BatchEnsemble."""
 
 from __future__ import annotations
 
@@ -94,24 +94,6 @@ def batch_ensemble_posterior(network: Network, params: PyTree, state: PyTree) ->
         return _member(params, i), jax.tree.map(lambda x: x[i], state)
 
     return make_posterior(network, (params, state), draw, size=n)
-
-
-def packed_width(width: int, n: int, *, alpha: float = 2.0) -> int:
-    r"""The width of a member of a packed ensemble: :math:`\lceil \alpha\,\text{width} / n \rceil`.
-
-    A packed ensemble (Laurent et al. 2023, ICLR) runs ``n`` narrow members as one network of
-    grouped convolutions. ``jaxmed.ensemble(learner, n, strategy="vmap")`` of a learner whose
-    network has this width is that program: batched weights are grouped convolutions.
-
-    Args:
-        width: channels of the single network.
-        n: members.
-        alpha: how many times the single network's width they have together.
-
-    >>> packed_width(64, 4)
-    32
-    """
-    return int(np.ceil(alpha * width / n))
 
 
 def _member(params, i):

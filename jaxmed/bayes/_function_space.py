@@ -58,7 +58,7 @@ def output_moments(
 
     arrays = [(block.values, block.basis) for block in blocks]
     return lambda inputs, precisions: moments(
-        leaves, arrays, jnp.asarray(inputs), jnp.asarray(precisions, jnp.float32)
+        leaves, arrays, jnp.asarray(inputs), jnp.asarray(precisions, float)
     )
 
 

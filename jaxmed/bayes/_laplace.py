@@ -58,7 +58,9 @@ class Laplace(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-PRECISIONS = tuple(np.logspace(-4, 6, 41))  # that `prior_precision="validation"` chooses of
+PRECISIONS = tuple(
+    np.logspace(-4, 6, 41).tolist()
+)  # that `prior_precision="validation"` chooses of
 
 
 def laplace(
@@ -158,12 +160,12 @@ def laplace(
     def linear_predict(content, drawn, inputs, key):
         del key
         mode = select(content["params"], subset)
-        at = select(drawn[0], subset)
+        new = select(drawn[0], subset)
 
         def endpoints(v):
             return network.apply(place(content["params"], v), content["state"], inputs)[0]
 
-        value, change = jax.jvp(endpoints, (mode,), ({p: at[p] - mode[p] for p in mode},))
+        value, change = jax.jvp(endpoints, (mode,), ({p: new[p] - mode[p] for p in mode},))
 
         def add(a, b):
             return a + b if jnp.issubdtype(jnp.result_type(a), jnp.inexact) else a
@@ -172,7 +174,7 @@ def laplace(
 
     moments = output_moments(network, params, state, likelihood.output, leaves, blocks)
 
-    def at(tau: float, scores: Mapping[float, float] | None = None, notes=()) -> Laplace:
+    def under(tau: float, scores: Mapping[float, float] | None = None, notes=()) -> Laplace:
         tau = float(tau)
         if not tau > 0:
             raise ValueError(f"prior_precision must be positive, got {tau!r}")
@@ -187,7 +189,7 @@ def laplace(
         )  # fmt: skip
         effective = float((values / (values + tau)).sum())
         return Laplace(
-            made.sample, made.predictive, function, evidence_at(tau), evidence_at, at, tau,
+            made.sample, made.predictive, function, evidence_at(tau), evidence_at, under, tau,
             effective, size, log_likelihood, examples, blocks, dict(scores or {}), tuple(notes),
         )  # fmt: skip
 
@@ -198,15 +200,15 @@ def laplace(
         tau = float(np.exp(found.x))
         bounded = -11.9 < found.x < 17.9
         told = f"the evidence has no maximum: the prior precision ran to {tau:.3g}"
-        return at(tau, notes=() if bounded else (told,))
+        return under(tau, notes=() if bounded else (told,))
     if prior_precision == "validation":
         held = real_rows(_epoch(validation), likelihood)
         found = held_out_scores(moments, likelihood, held, PRECISIONS)
         best = int(found.argmax())
         told = f"the best precision is at an end of those tried, {PRECISIONS[best]:.3g}"
         notes = (told,) if best in (0, len(PRECISIONS) - 1) else ()
-        return at(PRECISIONS[best], dict(zip(PRECISIONS, found.tolist())), notes)
-    return at(prior_precision)
+        return under(PRECISIONS[best], dict(zip(PRECISIONS, found.tolist())), notes)
+    return under(prior_precision)
 
 
 def _epoch(batches: Any) -> list[Batch]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as law
 
 from jaxmed.core import Key, stream
 from jaxmed.stats.checks import Floats
+
+# Simulations between two emptyings of JAX's caches. A sampler compiles anew for each data set, some
+# 400 memory maps a time, and Linux grants a process 65,530.
+_KEPT = 40
 
 
 class SimulationRanks(NamedTuple):
@@ -35,6 +40,8 @@ def simulation_ranks(
     bins: int = 20,
 ) -> SimulationRanks:
     """Check a posterior by simulation: truths drawn from the prior rank uniformly among its draws.
+
+    JAX's compilation caches are emptied now and then: what was compiled before compiles again.
 
     Args:
         key: of everything.
@@ -66,6 +73,8 @@ def simulation_ranks(
     ranks = []
     count = 0
     for i in range(runs):
+        if i and i % _KEPT == 0:
+            jax.clear_caches()
         truth, data = simulate(stream(key, "simulate", i))
         truth = np.asarray(truth, np.float64)
         draws = np.asarray(infer(stream(key, "infer", i), data), np.float64)

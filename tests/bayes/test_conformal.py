@@ -196,27 +196,3 @@ def test_bad_input_is_named():
     unsafe = bayes.control_risk(np.ones((9, 2)), [0.1, 0.2], limit=0.3)
     assert np.isnan(unsafe.threshold)
     assert unsafe.notes
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("score", ["lac", "aps", "raps"])
-def test_coverage_over_a_thousand_splits_of_one_pool(score):
-    """The stated check: within the exact (beta-binomial) interval, marginal and per class."""
-    rng = np.random.default_rng(6)
-    n, level = 200, 0.9
-    hits = np.zeros((1000, 2))
-    for i in range(1000):
-        y, p = classes(rng, n + 50)
-        if np.unique(y[:n]).size < 4:
-            continue
-        for j, per_class in enumerate((False, True)):
-            rule = bayes.fit_sets(
-                y[:n], p[:n], level=level, score=score, per_class=per_class, seed=i
-            )
-            hits[i, j] = bayes.summarise_sets(
-                y[n:], bayes.predict_sets(rule, p[n:], seed=i + 1000)
-            ).coverage
-    mean = hits[hits[:, 0] > 0].mean(0)
-    spread = np.sqrt(bayes.coverage_law(n, level).variance(50) / 1000)
-    assert abs(mean[0] - bayes.coverage_law(n, level).mean) < 4 * spread + (score != "lac") * 2e-3
-    assert mean[1] > level - 4 * spread

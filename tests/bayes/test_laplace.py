@@ -173,14 +173,28 @@ def test_held_out_examples_choose_the_precision_by_one_curvature(fitted, structu
     f = mean + np.einsum("bij,nbj->nbi", np.linalg.cholesky(spread + 1e-9 * np.eye(3)), draws)
     p = bayes.softmax_samples(f).mean(0)[np.arange(25), held["label"]]
     assert np.isclose(np.log(p).mean(), q.validation[q.prior_precision], atol=0.02)
-    other = q.at(0.7)
+    q.at(0.7).function(held["image"][:2])
     assert len(calls) == 1
-    fresh = bayes.laplace(
-        network, params, state, batch, bayes.categorical(), structure=structure, prior_precision=0.7
-    )
-    for one, two in zip(other.function(held["image"]), fresh.function(held["image"])):
-        assert np.allclose(one, two, rtol=1e-5)
-    assert other.log_evidence == fresh.log_evidence == q.evidence_at(0.7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("structure", ["kron", "diag", "full"])
+def test_another_precision_is_what_a_new_fit_would_be(fitted, structure):
+    network, params, state, batch = fitted
+    one, other = (
+        bayes.laplace(
+            network, params, state, batch, bayes.categorical(), structure=structure,
+            prior_precision=tau,
+        )
+        for tau in (3.0, 0.7)
+    )  # fmt: skip
+    one = one.at(0.7)
+    x = batch["image"][:5]
+    for a, b in zip(one.function(x), other.function(x)):
+        assert np.allclose(a, b, rtol=1e-5)
+    assert one.log_evidence == other.log_evidence
+    a, b = (q.predictive(KEY, x, 2)["logits"] for q in (one, other))
+    assert np.allclose(a, b)
 
 
 def test_segmentation_by_random_signs():

@@ -258,3 +258,33 @@ def test_batch_ensemble_rows_keep_their_places():
     assert jnp.allclose(dealt[1::2], each[1, 1::2], atol=1e-6)
     with pytest.raises(ValueError, match="cannot be dealt out to 2"):
         two.apply(params, state, x[:3], key=KEY, train=True)
+
+
+def test_a_packed_ensemble_costs_one_network_and_its_members_are_alone():
+    batch = problem()
+    make = lambda width: jm.from_linen(jm.networks.mlp(3, hidden=(width, width), norm="none"))  # noqa: E731
+    recipe = jm.supervised(jm.losses.cross_entropy), optax.adam(0.01)
+    packed = bayes.packed_ensemble(make, 16, 4, strategy="vmap")
+    learner = packed.learner(*recipe)
+    state = learner.init(KEY, batch)
+    step = jax.jit(learner.step)
+    for _ in range(3):
+        state, _ = step(state, batch)
+    q = packed.posterior(state)
+    logits = q.predictive(KEY, batch["image"])["logits"]
+    assert logits.shape == (4, 48, 3)
+    # A hidden layer has alpha^2 / n = 1 times the single network's weights.
+    single = make(16).init(KEY, batch["image"])[0]
+    sizes = lambda params: {k: v.size for k, v in jm.core.flatten_paths(params).items()}  # noqa: E731
+    hidden = [k for k, v in jm.core.flatten_paths(single).items() if v.shape == (16, 16)]
+    assert len(hidden) == 1
+    assert sizes(state.params["net"])[hidden[0]] == sizes(single)[hidden[0]]
+    # A member is what it is without the others.
+    alone = jm.learner(packed.network, *recipe)
+    own = alone.init(jm.stream(KEY, "member", 2), batch)
+    step = jax.jit(alone.step)
+    for _ in range(3):
+        own, _ = step(own, batch)
+    assert jnp.allclose(alone.predict(own, batch["image"])["logits"], logits[2], atol=1e-5)
+    with pytest.raises(ValueError, match="must be positive"):
+        bayes.packed_ensemble(make, 16, 0)
