@@ -51,7 +51,8 @@ def mixmatch(
         image: the batch's labelled images.
         inputs: the batch's unlabelled images, of the same shape but for their number.
         known: which labels are known, if not all are, as :func:`~jaxmed.paradigms.supervised` takes
-            it. An example, or a voxel, without one does not count, nor what is mixed with it.
+            it. An example, or a voxel, without one does not count, nor what is mixed with it. A
+            label outside the classes that is not masked so gives NaN.
 
     Returns:
         The objective, with metrics ``labelled_loss``, ``guessed_loss`` and ``guessed_weight``.
@@ -97,22 +98,24 @@ def mixmatch(
                 f"{target!r} {labelled[target].shape} gives no class for each of {output!r} "
                 f"{outputs.shape}"
             )
-        every, labels = jnp.concatenate([x, u]), jnp.concatenate([given, sharp])
+        every = jnp.concatenate([x, u])
         rows = [batch.get("weight"), counts(batch, inputs)]
         rows = [jnp.ones(m) if w is None else w for w, m in zip(rows, (n, len(images)))]
         rows = jnp.concatenate([rows[0], jnp.repeat(rows[1], views)])
-        sure = jnp.ones((len(every), *labels.shape[1:-1]), bool)
+        sure = jnp.ones((len(every), *sharp.shape[1:-1]), bool)
         if known is not None:
             where = told(known, labelled[target], batch).astype(bool)
-            where = where.reshape(*where.shape, *[1] * (sure.ndim - where.ndim))
-            sure = sure.at[:n].set(jnp.broadcast_to(where, sure[:n].shape))
+            sure = sure.at[:n].set(jnp.broadcast_to(_rowwise(where, sure), sure[:n].shape))
+        # As elsewhere: what is in no class and not said to be unknown stops the training.
+        classed = (given.sum(-1) > 0) | ~sure[:n] | ~_rowwise(rows[:n] > 0, sure)
+        labels = jnp.concatenate([jnp.where(classed[..., None], given, jnp.nan), sharp])
         partner = partners(stream(key, "partner"), len(every), rows * _any(sure))
         sure = sure & sure[partner]
         share = jax.random.beta(stream(key, "share"), alpha, alpha, (len(every),))
         share = jnp.maximum(share, 1 - share)
 
         def mixed(array):
-            by_row = share.reshape(-1, *[1] * (array.ndim - 1))
+            by_row = _rowwise(share, array)
             return by_row * array + (1 - by_row) * array[partner]
 
         labels = mixed(labels)
@@ -129,6 +132,11 @@ def mixmatch(
         return {**state, "obj": {"step": state["obj"]["step"] + 1}}
 
     return Objective(init, loss, after)
+
+
+def _rowwise(values, array):
+    """Values of the first axes of an array, to be broadcast over the others."""
+    return values.reshape(*values.shape, *[1] * (array.ndim - values.ndim))
 
 
 def _any(where):

@@ -288,12 +288,14 @@ def test_mixmatch_leaves_out_what_is_mixed_with_unknown_voxels():
     np.testing.assert_allclose(metrics["guessed_loss"], np.mean(guessed), rtol=1e-4)
     # Of whole images, by the name of an array.
     objective = paradigms.mixmatch(shift(0.0), known="told", **options)
-    told, junk = jnp.array([True, False, True, True]), jnp.asarray(mask).at[1].set(2)
+    told, junk = jnp.array([False, False, True, True]), jnp.asarray(mask).at[1].set(2)
     values = [
         evaluate(objective, plain(), {**batch, "mask": mask, "told": told})[0]
         for mask in (batch["mask"], junk)
     ]
     np.testing.assert_array_equal(*values)
+    assert np.isfinite(values[0])
+    assert np.isnan(evaluate(paradigms.mixmatch(shift(0.0), **options), plain(), batch)[0])
 
 
 def test_a_teacher_may_follow_by_a_schedule():
