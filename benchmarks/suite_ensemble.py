@@ -18,13 +18,20 @@ _MEMBERS = 5
 
 
 def cases(options: Options) -> list[Case]:
-    """A 2D and a 3D network."""
+    """A small and a large 2D network, and a 3D one."""
     images = (2, 8, 8, 1) if options.quick else (128, 28, 28, 1)
+    few = images if options.quick else (64, 28, 28, 3)
     width = 4 if options.quick else 64
     volumes = (1, 8, 8, 8, 1) if options.quick else (2, 32, 32, 32, 1)
     base = 4 if options.quick else 16
     plan = jm.networks.UNetPlan((base, 2 * base, 4 * base), (1, 2, 2), (3, 3, 3), (2, 2, 2), (2, 2))
     return [
+        _case(
+            "ResNet-8, 28x28, batch 64",
+            jm.networks.resnet8(2, width=4 if options.quick else 16),
+            jm.losses.cross_entropy,
+            _batch(few, "label"),
+        ),
         _case(
             "ResNet-18, 28x28, batch 128",
             jm.networks.resnet18(2, width=width),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,6 @@ class Trained:
         every: steps between two snapshots.
         optimizer: of a rate or a schedule of it.
         size: inputs that are predicted at once.
-        strategy: how an ensemble's members become one program; see `jaxmed.ensemble`.
         params: what training came to.
         state: likewise.
         seconds: of work that training took.
@@ -56,7 +55,6 @@ class Trained:
     every: int
     optimizer: Callable[[Any], optax.GradientTransformation] = momentum
     size: int = 256
-    strategy: Literal["auto", "unroll", "vmap", "scan"] = "auto"
     params: Any = None
     state: Any = None
     seconds: float = 0.0
@@ -133,7 +131,10 @@ def with_dropout(base: Trained, train: Any, val: Any) -> tuple:
 
 def with_ensemble(base: Trained, train: Any, val: Any) -> tuple:
     """Members trained from scratch, as one program."""
-    several = jm.ensemble(base.learner(), base.config.members, strategy=base.strategy)
+    # For networks this small a loop over members is quicker on a CPU than copies side by side, and
+    # compiles once; the convolutions of `jaxmed.ops` are not slow inside it.
+    strategy = "scan" if jax.default_backend() == "cpu" else "auto"
+    several = jm.ensemble(base.learner(), base.config.members, strategy=strategy)
     key = jm.stream(base.key, "ensemble")
     result = jm.fit(several, base.batches, key=key, steps=base.steps, progress=False)
     return bayes.ensemble_posterior(base.network, result.state), softmax

@@ -212,7 +212,7 @@ def trained(config: Config, seed: int) -> Trained:
         config, parts.scans.recipe.network(), objective, bayes.categorical(target="mask"), batches,
         jax.random.key(seed), steps=config.steps, total=len(parts.train),
         observations=len(parts.train) * int(np.prod(config.patch)),
-        every=max(config.steps // 30, 1), optimizer=optax.adam, size=1, strategy="scan",
+        every=max(config.steps // 30, 1), optimizer=optax.adam, size=1,
     )  # fmt: skip
     return fitted(base)
 

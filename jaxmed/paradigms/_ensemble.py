@@ -30,8 +30,10 @@ def ensemble(
         n: the number of members.
         strategy: ``"unroll"`` repeats the program; ``"vmap"`` batches it, which turns convolutions
             into grouped ones, quick on a GPU and slow on a CPU; ``"scan"`` runs members one after
-            the other in a loop, the smallest program; ``"shard"`` spreads members over the devices
-            of ``mesh``. ``"auto"`` is ``"unroll"`` on a CPU and ``"vmap"`` elsewhere.
+            the other in a loop, the smallest program, and on a CPU the quickest for small networks,
+            if their convolutions are those of :mod:`jaxmed.ops`: XLA's own are slow in loops there;
+            ``"shard"`` spreads members over the devices of ``mesh``. ``"auto"`` is ``"unroll"`` on
+            a CPU, safe with any convolution, and ``"vmap"`` elsewhere.
         mesh: for ``"shard"``: a one-dimensional mesh whose size divides ``n``.
         own_batches: whether the batch has a leading axis of members, or all see the same.
 
