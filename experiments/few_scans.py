@@ -14,7 +14,7 @@ the last step.
 `dice`: mean over seeds. `dice/difference`: the row less the baseline, paired by seed and by scan;
 intervals speak for new seeds and new scans (`jaxmed.stats.over_runs`).
 
-Some minutes a row on one CPU core with the native convolution. Measured: docs/results.md.
+Some minutes a row on one CPU core with the native convolution. Measured: docs/results-paradigms.md.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ out, with the parameters after the last step: nothing is selected.
 
 Metrics are means over the repeats; an interval speaks for other splits (where there are several)
 and other bags. Published for attention pooling: accuracy .892, .868 and .904; measured by the
-commands above: .889, .857 and .910 (docs/results.md).
+commands above: .889, .857 and .910 (docs/results-paradigms.md).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ last step are measured on the test set, once. The validation set only draws the 
 and by test case; intervals speak for new seeds and new cases (`jaxmed.stats.over_runs`).
 `linear/auc`, `knn/auc`: probes of the pretrained trunk, fitted to the labelled images.
 
-Rows: `experiments/_paradigm_rows.py`. Measured: docs/results.md.
+Rows: `experiments/_paradigm_rows.py`. Measured: docs/results-paradigms.md.
 """
 
 from __future__ import annotations

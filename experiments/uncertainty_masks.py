@@ -18,7 +18,7 @@ of a structure's volume over the samples, the width as a share of the true volum
 multiples of the trained network's own (with compilation; of the processor's time on a CPU).
 
 Means over seeds, intervals over seeds and scans (`jaxmed.stats.over_runs`); a difference is less
-the trained network's. Measured: docs/results.md.
+the trained network's. Measured: docs/results-uncertainty.md.
 """
 
 from __future__ import annotations
