@@ -31,7 +31,8 @@ add_module_names = False
 
 html_theme = "furo"
 html_title = "jaxmed"
-html_static_path = []
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
