@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from _draws import Draws, replicates
 from _few_labels import Task, parted, unlabelled_only
+from _lite0 import lite0
 from _paradigm_rows import Row, Setting
 
 import jaxmed as jm
 from jaxmed.core import LearnerState, PyTree, flatten_paths, unflatten_paths
-from jaxmed.networks import BatchNorm, ClassificationHead
+from jaxmed.networks import ClassificationHead
 from jaxmed.paradigms import member_key
 from jaxmed.report import stage
 from jaxmed.stats import multiclass_auc
@@ -27,8 +27,6 @@ PRETRAINED = (
 )  # fmt: skip
 
 LITE0 = 112  # Side to which images are enlarged, about, for a network made for 224.
-# With the published momentum, .99, running statistics are the data's only after hundreds of steps.
-QUICK_NORM = partial(BatchNorm, momentum=0.9, epsilon=1e-3)
 
 
 class Trained(NamedTuple):
@@ -178,13 +176,10 @@ def _replicates(config: Any, learner: jm.Learner) -> jm.Learner:
 
 
 def _trunk(config: Any) -> jm.Network:
-    make = {
-        "small": jm.networks.resnet8,
-        "resnet18": jm.networks.resnet18,
-        "lite0": partial(jm.networks.efficientnet_lite0, norm=QUICK_NORM),
-    }[config.network]
-    network = jm.from_linen(make(dtype=config.compute))
-    return _enlarged(network, config.size) if config.network == "lite0" else network
+    if config.network == "lite0":
+        return _enlarged(lite0(dtype=config.compute), config.size)
+    make = {"small": jm.networks.resnet8, "resnet18": jm.networks.resnet18}[config.network]
+    return jm.from_linen(make(dtype=config.compute))
 
 
 def _enlarged(network: jm.Network, size: int) -> jm.Network:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from _lite0 import imagenet
+
 import jaxmed as jm
 from jaxmed.augment import Augmentation
 from jaxmed.core import Network, Objective
@@ -186,36 +188,29 @@ ROWS |= {
 }
 
 
-def _imagenet(trunk: Network) -> Network:
-    """An EfficientNet-Lite0 begun with its ImageNet weights."""
-    return jm.paradigms.pretrained(
-        trunk, *jm.networks.imagenet_lite0(), only="^(?!head)", strict=False
-    )
-
-
 # These want `--network lite0`.
 TRANSFER = {
-    "imagenet": Row("transfer", "ImageNet weights, all fine-tuned", trunk=_imagenet),
+    "imagenet": Row("transfer", "ImageNet weights, all fine-tuned", trunk=imagenet),
     "imagenet_frozen": Row(
         "transfer",
         "ImageNet weights, the head alone trained",
-        trunk=lambda trunk: jm.paradigms.frozen(_imagenet(trunk), evaluate=True),
+        trunk=lambda trunk: jm.paradigms.frozen(imagenet(trunk), evaluate=True),
     ),
     "imagenet_l2_sp": Row(
         "transfer",
         "ImageNet weights as the prior, Li et al. 2018",
         lambda s: jm.paradigms.l2_sp(s.supervised, only="^trunk/"),
-        trunk=_imagenet,
+        trunk=imagenet,
     ),
     "imagenet_lora": Row(
         "transfer",
         "low-rank changes of ImageNet weights, Hu et al. 2022",
-        trunk=lambda trunk: jm.paradigms.lora(_imagenet(trunk), rank=4),
+        trunk=lambda trunk: jm.paradigms.lora(imagenet(trunk), rank=4),
     ),
     "imagenet_adapters": Row(
         "transfer",
         "bottlenecks behind blocks of ImageNet weights, Houlsby et al. 2019",
-        trunk=lambda trunk: jm.paradigms.adapters(_imagenet(trunk), only="project/kernel$"),
+        trunk=lambda trunk: jm.paradigms.adapters(imagenet(trunk), only="project/kernel$"),
     ),
 }
 ROWS |= TRANSFER

@@ -17,7 +17,6 @@ with the first is .789; a U-Net's from the literature, trained for long on whole
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -26,11 +25,12 @@ import jax
 import numpy as np
 from _compared import compared, mean, notes_of, with_baseline
 from _kept import store, stored
+from _lite0 import imagenet, lite0
 
 import jaxmed as jm
 from jaxmed.augment import brightness, chain, contrast, flip, rot90
 from jaxmed.data import in_memory, map_source
-from jaxmed.networks import BatchNorm, PyramidHead
+from jaxmed.networks import PyramidHead
 from jaxmed.paradigms import Head
 from jaxmed.report import Results, Split, mask_picture, stage
 from jaxmed.stats import Estimate
@@ -127,13 +127,9 @@ def read(config: Config, part: str) -> Any:
 
 def network(config: Config) -> jm.Network:
     """The encoder as it starts, under the decoder."""
-    # The published momentum, .99, wants many steps before the running statistics are the data's:
-    # a network from scratch would be judged by its first ones.
-    norm = functools.partial(BatchNorm, momentum=0.9, epsilon=1e-3)
-    trunk = jm.from_linen(jm.networks.efficientnet_lite0(norm=norm))
+    trunk = lite0()
     if config.start != "scratch":
-        weights = jm.networks.imagenet_lite0()
-        trunk = jm.paradigms.pretrained(trunk, *weights, only="^(?!head)", strict=False)
+        trunk = imagenet(trunk)
     if config.start == "frozen":
         trunk = jm.paradigms.frozen(trunk, evaluate=True)
     return jm.with_heads(trunk, {"logits": Head(jm.from_linen(PyramidHead(2)), "pyramid")})
