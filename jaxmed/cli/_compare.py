@@ -72,16 +72,18 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Read, compare, write, print."""
     options = tyro.cli(Options, prog="jaxmed compare", args=[*arguments])
-    _given.check(options)
+    study = _given.checked_study(options)
     models = named(options.models, options.names)
     folders = [path.is_dir() for path in models.values()]
     if any(folders) and not all(folders):
         raise ValueError("models are either all CSV files or all folders of masks")
     results, columns = _masks(options, models) if all(folders) else _scores(options, models)
+    command = ["jaxmed", "compare", *arguments]
+    results, written = _given.write(results, columns, options, study, command)
     for model, metrics in results.comparison.models.items():
         for estimate in [*metrics.values()][:4]:
             print(f"{model}: {estimate}")
-    _given.deliver(results, columns, options, ["jaxmed", "compare", *arguments])
+    _given.tell(results, written)
     return 0
 
 

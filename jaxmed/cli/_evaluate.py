@@ -72,10 +72,11 @@ def run(arguments: Sequence[str]) -> int:
     import tyro
 
     options = tyro.cli(Options, prog="jaxmed evaluate", args=[*arguments])
-    _given.check(options)
+    study = _given.checked_study(options)
     measure = _masks if options.predictions.is_dir() else _scores
     results, columns = measure(options)
-    _given.deliver(results, columns, options, ["jaxmed", "evaluate", *arguments])
+    command = ["jaxmed", "evaluate", *arguments]
+    _given.tell(*_given.write(results, columns, options, study, command))
     return 0
 
 

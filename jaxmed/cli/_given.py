@@ -12,15 +12,15 @@ from typing import Any
 _PATIENTS = ("group", "patient", "patient_id", "patientid", "subject", "subject_id", "participant")
 
 
-def check(options: Any) -> None:
-    """Refuse what can be refused before anything is read.
+def checked_study(options: Any) -> dict[str, str]:
+    """The study's own words, once what can be refused before any data is read has been.
 
     Raises:
         ValueError: a level that is none, or a study's file that cannot be read.
     """
     if not 0 < options.level < 1:
         raise ValueError(f"--level must be between 0 and 1, got {options.level}")
-    read_study(options.study)
+    return read_study(options.study)
 
 
 def read_study(path: Path | None) -> dict[str, str]:
@@ -85,19 +85,24 @@ def units(
     return None, patients, (told,)
 
 
-def deliver(
-    results: Any, columns: Mapping[str, Sequence[str]], options: Any, command: Sequence[str]
-) -> Any:
-    """Tell results by subgroup, open the ledger, write the report and print what it says.
+def write(
+    results: Any,
+    columns: Mapping[str, Sequence[str]],
+    options: Any,
+    study: Mapping[str, str],
+    command: Sequence[str],
+) -> tuple[Any, Any]:
+    """Measure by subgroup, open the ledger and write the report.
 
     Args:
         results: as measured.
         columns: by case, for the subgroups.
-        options: with `groups`, `ledger`, `out` and `study`.
+        options: with `groups`, `ledger` and `out`.
+        study: as :func:`checked_study` gives it.
         command: the words of the command line.
 
     Returns:
-        The results as written.
+        The results as written, and where.
     """
     from jaxmed import report
 
@@ -105,16 +110,19 @@ def deliver(
         results = report.with_subgroups(results, pick(columns, options.groups))
     line = shlex.join(command)
     results = opened(results, options.ledger, line).replace(
-        command=line,
-        environment=report.environment(),
-        study={**results.study, **read_study(options.study)},
+        command=line, environment=report.environment(), study={**results.study, **study}
     )
-    written = report.write(results, options.out)
+    return results, report.write(results, options.out)
+
+
+def tell(results: Any, written: Any) -> None:
+    """Print the summary, the notes, and where the report is."""
+    from jaxmed import report
+
     print(report.summary(results))
     for note in results.notes:
         print(f"note: {note}")
     print(f"report: {written.report}")
-    return results
 
 
 def opened(results: Any, ledger: Path | None, why: str) -> Any:
