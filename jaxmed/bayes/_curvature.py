@@ -65,11 +65,9 @@ def real_rows(batches: Iterable[Batch], likelihood: Likelihood) -> list[dict[str
     """
     found = []
     for batch in batches:
-        rows = len(batch[likelihood.inputs])
-        kept = np.flatnonzero(np.asarray(batch.get("weight", np.ones(rows))) > 0)
-        if len(kept):
-            names = (likelihood.inputs, likelihood.target)
-            found.append({name: jnp.asarray(np.asarray(batch[name])[kept]) for name in names})
+        examples = likelihood.examples(batch)
+        if len(examples[likelihood.inputs]):
+            found.append({name: jnp.asarray(values) for name, values in examples.items()})
     if not found:
         raise ValueError("there are no examples: no batch, or padding alone")
     return found

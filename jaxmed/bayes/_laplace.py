@@ -58,9 +58,8 @@ class Laplace(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-PRECISIONS = tuple(
-    np.logspace(-4, 6, 41).tolist()
-)  # that `prior_precision="validation"` chooses of
+# What `prior_precision="validation"` chooses of.
+PRECISIONS = tuple(np.logspace(-4, 6, 41).tolist())
 
 
 def laplace(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxmed.core import Array, Batch, Network, PyTree
 
@@ -52,6 +53,20 @@ class Likelihood(NamedTuple):
                 f"not {targets.shape}"
             )
         return targets
+
+    def examples(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Inputs and targets of a batch without its padding, on the host.
+
+        Raises:
+            KeyError: if the batch lacks one.
+        """
+        names = (self.inputs, self.target)
+        missing = [name for name in names if name not in batch]
+        if missing:
+            raise KeyError(f"the batch has no {missing[0]!r}; it has {sorted(batch)}")
+        weight = batch.get("weight")
+        kept = slice(None) if weight is None else np.flatnonzero(np.asarray(weight) > 0)
+        return {name: np.asarray(batch[name])[kept] for name in names}
 
     def outputs_of(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
         """The endpoint for a batch, in evaluation."""

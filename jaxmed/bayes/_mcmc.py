@@ -15,7 +15,7 @@ from jaxmed import stats
 from jaxmed.bayes._likelihood import Likelihood
 from jaxmed.bayes._model import Prior, last_layer, network_model, place, select
 from jaxmed.bayes._posterior import make_posterior
-from jaxmed.core import Batch, Endpoints, Key, Network, PyTree
+from jaxmed.core import Array, Batch, Endpoints, Key, Network, PyTree
 
 
 class Chains(NamedTuple):
@@ -104,7 +104,7 @@ def nuts(
     """
     from numpyro.infer import HMC, MCMC, NUTS, init_to_sample, init_to_value
 
-    batch = _real_rows(batch, likelihood)
+    batch = _finite_examples(batch, likelihood)
     if subset == "last_layer":
         subset = last_layer(network, params, state, batch[likelihood.inputs])
     model = network_model(network, params, state, likelihood, prior=prior, subset=subset)
@@ -220,14 +220,8 @@ def _notes(rhat: float, ess: float, divergences: int, chains: int) -> tuple[str,
     return tuple(notes)
 
 
-def _real_rows(batch: Batch, likelihood: Likelihood) -> dict[str, Any]:
-    names = (likelihood.inputs, likelihood.target)
-    missing = [name for name in names if name not in batch]
-    if missing:
-        raise KeyError(f"the batch has no {missing[0]!r}; it has {sorted(batch)}")
-    weight = batch.get("weight")
-    kept = slice(None) if weight is None else np.flatnonzero(np.asarray(weight) > 0)
-    found = {name: np.asarray(batch[name])[kept] for name in names}
+def _finite_examples(batch: Batch, likelihood: Likelihood) -> dict[str, Array]:
+    found = likelihood.examples(batch)
     for name, values in found.items():
         bad = int((~np.isfinite(values)).sum())
         if bad:
