@@ -91,7 +91,12 @@ def run(config: Config, out: Path) -> Results:
         metrics=metrics,
         headline=("LAC sets", "split intervals"),
         splits=(Split("calibration", CASES, None, {}), Split("test", config.splits, None, {})),
-        description=__doc__.split("\n\n")[2].replace("\n", " "),
+        description=(
+            f"Whether each method held for one new case, over {config.splits} splits of its own. "
+            f"The promise is {LEVEL:g}, but for jackknife+ and the methods by cross-validation, "
+            f"which promise a little under {2 * LEVEL - 1:g}, or just that. Notes name the counts "
+            f"outside the binomial's {CONFIDENCE:.0%} interval at what was promised."
+        ),
         seconds=seconds,
         notes=tuple(f"{name}: outside its interval" for name in broken),
     )
