@@ -30,23 +30,21 @@ NumPyro is imported by what infers with it, when it is called.
 
 from __future__ import annotations
 
-from jaxmed.bayes._batch_ensemble import batch_ensemble, batch_ensemble_posterior
-from jaxmed.bayes._calibrators import Calibrator, calibrate, fit_calibrator
-from jaxmed.bayes._conformal import (
-    CoverageLaw,
-    conformal_p_values,
-    conformal_rank,
-    conformal_threshold,
-    coverage_law,
-)
-from jaxmed.bayes._conformal_intervals import (
+from jaxmed.bayes.conformal._intervals import (
     IntervalRule,
     cross_sets,
     fit_intervals,
     jackknife_plus,
     predict_intervals,
 )
-from jaxmed.bayes._conformal_risk import (
+from jaxmed.bayes.conformal._ranks import (
+    CoverageLaw,
+    conformal_p_values,
+    conformal_rank,
+    conformal_threshold,
+    coverage_law,
+)
+from jaxmed.bayes.conformal._risk import (
     RiskControl,
     RiskPValue,
     control_risk,
@@ -54,7 +52,7 @@ from jaxmed.bayes._conformal_risk import (
     hoeffding_bentkus,
     learn_then_test,
 )
-from jaxmed.bayes._conformal_sets import (
+from jaxmed.bayes.conformal._sets import (
     SetRule,
     SetSummary,
     class_scores,
@@ -63,7 +61,38 @@ from jaxmed.bayes._conformal_sets import (
     set_p_values,
     summarise_sets,
 )
-from jaxmed.bayes._conjugate import (
+from jaxmed.bayes.posteriors._batch_ensemble import batch_ensemble, batch_ensemble_posterior
+from jaxmed.bayes.posteriors._dropout import mc_dropout
+from jaxmed.bayes.posteriors._function_space import (
+    function_samples,
+    logistic_normal_mean,
+    probit_probabilities,
+)
+from jaxmed.bayes.posteriors._laplace import Laplace, laplace
+from jaxmed.bayes.posteriors._likelihood import Likelihood, bernoulli, categorical, normal
+from jaxmed.bayes.posteriors._mcmc import Chains, nuts, subset_posterior
+from jaxmed.bayes.posteriors._model import last_layer, network_model, priors_of
+from jaxmed.bayes.posteriors._packed import PackedEnsemble, packed_ensemble
+from jaxmed.bayes.posteriors._posterior import (
+    Posterior,
+    make_posterior,
+    members,
+    point,
+    predict_samples,
+    softmax_samples,
+)
+from jaxmed.bayes.posteriors._sgmcmc import StochasticChain, sgmcmc
+from jaxmed.bayes.posteriors._trajectory import (
+    SwagMoments,
+    cyclical_rate,
+    ensemble_posterior,
+    mixture,
+    swag,
+    swag_moments,
+    trajectory,
+)
+from jaxmed.bayes.posteriors._variational import Variational, variational
+from jaxmed.bayes.studies._conjugate import (
     NormalInverseGamma,
     NormalPosterior,
     RatePosterior,
@@ -72,8 +101,22 @@ from jaxmed.bayes._conjugate import (
     probability_greater,
     rate_posterior,
 )
-from jaxmed.bayes._criteria import NetworkCriteria, network_criteria, pointwise_log_likelihood
-from jaxmed.bayes._decompose import (
+from jaxmed.bayes.studies._criteria import (
+    NetworkCriteria,
+    network_criteria,
+    pointwise_log_likelihood,
+)
+from jaxmed.bayes.studies._hierarchical import (
+    HierarchicalComparison,
+    Pooled,
+    hierarchical_comparison,
+    pooled_estimates,
+    pooled_rates,
+)
+from jaxmed.bayes.studies._importance import BayesFactor, ImportanceSample, bayes_factor, importance
+from jaxmed.bayes.studies._simulation_based_calibration import SimulationRanks, simulation_ranks
+from jaxmed.bayes.uncertainty._calibrators import Calibrator, calibrate, fit_calibrator
+from jaxmed.bayes.uncertainty._decompose import (
     Decomposition,
     Propagated,
     StructureUncertainty,
@@ -82,18 +125,7 @@ from jaxmed.bayes._decompose import (
     propagate,
     structure_uncertainty,
 )
-from jaxmed.bayes._dropout import mc_dropout
-from jaxmed.bayes._function_space import (
-    function_samples,
-    logistic_normal_mean,
-    probit_probabilities,
-)
-from jaxmed.bayes._importance import BayesFactor, ImportanceSample, bayes_factor, importance
-from jaxmed.bayes._laplace import Laplace, laplace
-from jaxmed.bayes._likelihood import Likelihood, bernoulli, categorical, normal
-from jaxmed.bayes._mcmc import Chains, nuts, subset_posterior
-from jaxmed.bayes._model import last_layer, network_model, priors_of
-from jaxmed.bayes._ood import (
+from jaxmed.bayes.uncertainty._ood import (
     FeatureFit,
     OodScores,
     disagreement_score,
@@ -105,17 +137,13 @@ from jaxmed.bayes._ood import (
     max_logit_score,
     ood_scores,
 )
-from jaxmed.bayes._packed import PackedEnsemble, packed_ensemble
-from jaxmed.bayes._posterior import (
-    Posterior,
-    make_posterior,
-    members,
-    point,
-    predict_samples,
-    softmax_samples,
+from jaxmed.bayes.uncertainty._scores import (
+    crps_normal,
+    crps_samples,
+    mixture_log_score,
+    normal_log_score,
 )
-from jaxmed.bayes._scores import crps_normal, crps_samples, mixture_log_score, normal_log_score
-from jaxmed.bayes._selective import (
+from jaxmed.bayes.uncertainty._selective import (
     Referral,
     RiskCoverage,
     SelectiveScores,
@@ -123,25 +151,6 @@ from jaxmed.bayes._selective import (
     risk_coverage,
     selective_scores,
 )
-from jaxmed.bayes._sgmcmc import StochasticChain, sgmcmc
-from jaxmed.bayes._simulation import SimulationRanks, simulation_ranks
-from jaxmed.bayes._studies import (
-    HierarchicalComparison,
-    Pooled,
-    hierarchical_comparison,
-    pooled_estimates,
-    pooled_rates,
-)
-from jaxmed.bayes._trajectory import (
-    SwagMoments,
-    cyclical_rate,
-    ensemble_posterior,
-    mixture,
-    swag,
-    swag_moments,
-    trajectory,
-)
-from jaxmed.bayes._variational import Variational, variational
 
 __all__ = [
     "BayesFactor",

@@ -9,29 +9,7 @@ faults of a data set at once. Nothing here imports JAX: this room runs on the ho
 """
 
 from jaxmed.data import phantoms
-from jaxmed.data._bag_tables import bag_table
-from jaxmed.data._bags import BagBatches, bag_batches
-from jaxmed.data._batches import Batches, batches
-from jaxmed.data._catalogue import MEDMNIST, MedMNIST
-from jaxmed.data._check import check
-from jaxmed.data._decathlon import DecathlonSource, decathlon
-from jaxmed.data._download import cache_root, data_root, fetch
-from jaxmed.data._drive import drive
 from jaxmed.data._error import RULES, DataError, Fault
-from jaxmed.data._geometry import (
-    crop_or_pad,
-    crop_or_pad_scan,
-    random_patch,
-    resample_spacing,
-    to_space,
-    write_mask,
-)
-from jaxmed.data._intensity import normalise
-from jaxmed.data._lgg import LGGSource, lgg_mri
-from jaxmed.data._manifest import ManifestSource, manifest
-from jaxmed.data._medmnist import ChecksumWarning, medmnist
-from jaxmed.data._nuclei import NUCLEI, colon_nuclei
-from jaxmed.data._scan import Scan, Space, read_image, read_mask, read_space
 from jaxmed.data._source import (
     ArraySource,
     ListSource,
@@ -44,7 +22,29 @@ from jaxmed.data._source import (
     subset,
     take,
 )
-from jaxmed.data._split import Fold, check_disjoint, folds, split
+from jaxmed.data.batching._bags import BagBatches, bag_batches
+from jaxmed.data.batching._batches import Batches, batches
+from jaxmed.data.batching._split import Fold, check_disjoint, folds, split
+from jaxmed.data.images._geometry import (
+    crop_or_pad,
+    crop_or_pad_scan,
+    random_patch,
+    resample_spacing,
+    to_space,
+    write_mask,
+)
+from jaxmed.data.images._intensity import normalise
+from jaxmed.data.images._scan import Scan, Space, read_image, read_mask, read_space
+from jaxmed.data.sources._bag_tables import bag_table
+from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
+from jaxmed.data.sources._check import check
+from jaxmed.data.sources._decathlon import DecathlonSource, decathlon
+from jaxmed.data.sources._download import cache_root, data_root, fetch
+from jaxmed.data.sources._drive import drive
+from jaxmed.data.sources._lgg import LGGSource, lgg_mri
+from jaxmed.data.sources._manifest import ManifestSource, manifest
+from jaxmed.data.sources._medmnist import ChecksumWarning, medmnist
+from jaxmed.data.sources._nuclei import NUCLEI, colon_nuclei
 
 __all__ = [
     "MEDMNIST",

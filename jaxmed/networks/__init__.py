@@ -17,23 +17,29 @@ The poolings of a bag's instances, which `jaxmed.paradigms.multiple_instance` ta
 `remat=True` recomputes blocks in the backward pass. All convolutions are those of `jaxmed.ops`.
 """
 
-from jaxmed.networks._bag_pooling import AdditivePooling, AttentionPooling, SimplePooling
-from jaxmed.networks._bag_relations import DualStreamPooling, TransformerPooling
-from jaxmed.networks._cnn import CNN, cnn
-from jaxmed.networks._convolution import Conv, ConvTranspose, he_fan_in, he_fan_out, torch_uniform
-from jaxmed.networks._decoder import Decoder
-from jaxmed.networks._efficientnet import EfficientNet, efficientnet_lite0
-from jaxmed.networks._heads import ClassificationHead, ProjectionHead, SegmentationHead
-from jaxmed.networks._imagenet import imagenet_lite0
-from jaxmed.networks._mlp import MLP, mlp
-from jaxmed.networks._name_map import from_tensors, inflate
-from jaxmed.networks._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
-from jaxmed.networks._pyramid_head import PyramidHead
-from jaxmed.networks._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
-from jaxmed.networks._tensor_files import read_tensors
-from jaxmed.networks._unet import UNet, unet
-from jaxmed.networks._unet_plan import UNetPlan, plan_unet
-from jaxmed.networks._vit import TokenDecoder, ViT, vit
+from jaxmed.networks.bags._pooling import AdditivePooling, AttentionPooling, SimplePooling
+from jaxmed.networks.bags._relations import DualStreamPooling, TransformerPooling
+from jaxmed.networks.heads._answers import ClassificationHead, ProjectionHead, SegmentationHead
+from jaxmed.networks.heads._pyramid import PyramidHead
+from jaxmed.networks.layers._convolution import (
+    Conv,
+    ConvTranspose,
+    he_fan_in,
+    he_fan_out,
+    torch_uniform,
+)
+from jaxmed.networks.layers._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
+from jaxmed.networks.vision._cnn import CNN, cnn
+from jaxmed.networks.vision._decoder import Decoder
+from jaxmed.networks.vision._efficientnet import EfficientNet, efficientnet_lite0
+from jaxmed.networks.vision._mlp import MLP, mlp
+from jaxmed.networks.vision._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
+from jaxmed.networks.vision._unet import UNet, unet
+from jaxmed.networks.vision._unet_plan import UNetPlan, plan_unet
+from jaxmed.networks.vision._vit import TokenDecoder, ViT, vit
+from jaxmed.networks.weights._imagenet import imagenet_lite0
+from jaxmed.networks.weights._name_map import from_tensors, inflate
+from jaxmed.networks.weights._tensor_files import read_tensors
 
 __all__ = [
     "CNN",

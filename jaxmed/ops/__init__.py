@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from jaxmed.ops._blur import gaussian_blur
 from jaxmed.ops._components import connected_components
-from jaxmed.ops._config import config
-from jaxmed.ops._conv import conv, conv_general_dilated, conv_transpose
 from jaxmed.ops._distance import distance_transform
 from jaxmed.ops._grid import affine_grid, identity_grid
 from jaxmed.ops._morphology import (
@@ -30,6 +28,8 @@ from jaxmed.ops._pool import avg_pool, max_pool, stochastic_pool
 from jaxmed.ops._resample import resample, spline_prefilter, warp
 from jaxmed.ops._upsample import upsample
 from jaxmed.ops._windows import sliding_windows, window_importance
+from jaxmed.ops.convolution._config import config
+from jaxmed.ops.convolution._conv import conv, conv_general_dilated, conv_transpose
 
 __all__ = [
     "affine_grid",

@@ -13,10 +13,10 @@ from jax import lax
 from jax.interpreters import batching, mlir
 
 from jaxmed.core import Array
-from jaxmed.ops import _conv_native as native
-from jaxmed.ops._conv_partition import needs_devices
-from jaxmed.ops._conv_primitive import divided
 from jaxmed.ops._neighbours import neighbourhood, shifted
+from jaxmed.ops.convolution import _native as native
+from jaxmed.ops.convolution._partition import needs_devices
+from jaxmed.ops.convolution._primitive import divided
 
 _components = jex.Primitive("jaxmed_components")
 _components.multiple_results = True

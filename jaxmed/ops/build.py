@@ -7,7 +7,7 @@ runs where there is none.
 from __future__ import annotations
 
 from jaxmed.ops._build import BuildError, build
-from jaxmed.ops._conv_native import library
+from jaxmed.ops.convolution._native import library
 
 
 def available() -> bool:

@@ -51,44 +51,44 @@ transform                            from -> to               what it is
 ===================================  =======================  ====================================
 """
 
-from jaxmed.paradigms._adapters import adapters
-from jaxmed.paradigms._alternate import alternate
-from jaxmed.paradigms._augmented import augmented
-from jaxmed.paradigms._autoencoder import autoencoder, inpainting
-from jaxmed.paradigms._byol import byol, simsiam
-from jaxmed.paradigms._context import jigsaw, relative_position
-from jaxmed.paradigms._cross_pseudo import cross_pseudo
-from jaxmed.paradigms._cross_stitch import cross_stitch
-from jaxmed.paradigms._decorrelation import barlow_twins, vicreg
-from jaxmed.paradigms._dense_contrast import dense_contrast
-from jaxmed.paradigms._dino import PrototypeHead, dino
-from jaxmed.paradigms._ensemble import ensemble, member, member_key
-from jaxmed.paradigms._entropy import entropy_minimisation
-from jaxmed.paradigms._episodic import EPISODE, matching, prototypical
-from jaxmed.paradigms._gradnorm import gradnorm
-from jaxmed.paradigms._heads import Head, with_heads
-from jaxmed.paradigms._l2_sp import l2_sp
-from jaxmed.paradigms._lora import lora, merge_lora
-from jaxmed.paradigms._maml import maml
-from jaxmed.paradigms._masked_autoencoder import masked_autoencoder
-from jaxmed.paradigms._mean_teacher import mean_teacher, predict_with_teacher
-from jaxmed.paradigms._mixing import cutmix, mixup
-from jaxmed.paradigms._mixmatch import mixmatch
-from jaxmed.paradigms._moco import moco
-from jaxmed.paradigms._multiple_instance import BAG, multiple_instance
-from jaxmed.paradigms._pcgrad import pcgrad
-from jaxmed.paradigms._pi_model import pi_model
-from jaxmed.paradigms._pretrained import frozen, pretrained
-from jaxmed.paradigms._prototype_segmenter import MASKED_EPISODE, prototype_segmenter
-from jaxmed.paradigms._pseudo_label import pseudo_label
-from jaxmed.paradigms._rotation import rotation
-from jaxmed.paradigms._simclr import simclr, supervised_contrast
-from jaxmed.paradigms._soft_sharing import soft_sharing
-from jaxmed.paradigms._supervised import supervised
-from jaxmed.paradigms._towers import towers
-from jaxmed.paradigms._uncertainty import uncertainty_weighted
-from jaxmed.paradigms._uncertainty_aware import uncertainty_aware_teacher
-from jaxmed.paradigms._weighted import weighted
+from jaxmed.paradigms.bags._multiple_instance import BAG, multiple_instance
+from jaxmed.paradigms.base._alternate import alternate
+from jaxmed.paradigms.base._augmented import augmented
+from jaxmed.paradigms.base._ensemble import ensemble, member, member_key
+from jaxmed.paradigms.base._heads import Head, with_heads
+from jaxmed.paradigms.base._mixing import cutmix, mixup
+from jaxmed.paradigms.base._supervised import supervised
+from jaxmed.paradigms.base._weighted import weighted
+from jaxmed.paradigms.few_shot._episodic import EPISODE, matching, prototypical
+from jaxmed.paradigms.few_shot._maml import maml
+from jaxmed.paradigms.few_shot._prototype_segmenter import MASKED_EPISODE, prototype_segmenter
+from jaxmed.paradigms.multi_task._cross_stitch import cross_stitch
+from jaxmed.paradigms.multi_task._gradnorm import gradnorm
+from jaxmed.paradigms.multi_task._pcgrad import pcgrad
+from jaxmed.paradigms.multi_task._soft_sharing import soft_sharing
+from jaxmed.paradigms.multi_task._towers import towers
+from jaxmed.paradigms.multi_task._uncertainty import uncertainty_weighted
+from jaxmed.paradigms.self_supervised._autoencoder import autoencoder, inpainting
+from jaxmed.paradigms.self_supervised._byol import byol, simsiam
+from jaxmed.paradigms.self_supervised._context import jigsaw, relative_position
+from jaxmed.paradigms.self_supervised._decorrelation import barlow_twins, vicreg
+from jaxmed.paradigms.self_supervised._dense_contrast import dense_contrast
+from jaxmed.paradigms.self_supervised._dino import PrototypeHead, dino
+from jaxmed.paradigms.self_supervised._masked_autoencoder import masked_autoencoder
+from jaxmed.paradigms.self_supervised._moco import moco
+from jaxmed.paradigms.self_supervised._rotation import rotation
+from jaxmed.paradigms.self_supervised._simclr import simclr, supervised_contrast
+from jaxmed.paradigms.semi_supervised._cross_pseudo import cross_pseudo
+from jaxmed.paradigms.semi_supervised._entropy import entropy_minimisation
+from jaxmed.paradigms.semi_supervised._mean_teacher import mean_teacher, predict_with_teacher
+from jaxmed.paradigms.semi_supervised._mixmatch import mixmatch
+from jaxmed.paradigms.semi_supervised._pi_model import pi_model
+from jaxmed.paradigms.semi_supervised._pseudo_label import pseudo_label
+from jaxmed.paradigms.semi_supervised._uncertainty_aware import uncertainty_aware_teacher
+from jaxmed.paradigms.transfer._adapters import adapters
+from jaxmed.paradigms.transfer._l2_sp import l2_sp
+from jaxmed.paradigms.transfer._lora import lora, merge_lora
+from jaxmed.paradigms.transfer._pretrained import frozen, pretrained
 
 __all__ = [
     "BAG",

@@ -12,12 +12,12 @@ keeps a ledger of each look at a test set.
 surest predictions, round by round.
 """
 
-from jaxmed.protocols._episode_batches import EpisodeBatches, episode_batches
-from jaxmed.protocols._episodes import Episode, episode
-from jaxmed.protocols._ledger import Opening, Openings, open_test
-from jaxmed.protocols._probe import LinearProbe, knn_probe, linear_probe
-from jaxmed.protocols._pseudo_label_rounds import Round, pseudo_label_rounds
-from jaxmed.protocols._splits import (
+from jaxmed.protocols.episodes._batches import EpisodeBatches, episode_batches
+from jaxmed.protocols.episodes._draw import Episode, episode
+from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
+from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
+from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
+from jaxmed.protocols.studies._splits import (
     Split,
     k_fold,
     leave_one_out,
@@ -27,8 +27,8 @@ from jaxmed.protocols._splits import (
     repeated,
     with_inner,
 )
-from jaxmed.protocols._study import Choice, Failure, Study, study
-from jaxmed.protocols._tidy import (
+from jaxmed.protocols.studies._study import Choice, Failure, Study, study
+from jaxmed.protocols.studies._tidy import (
     ArmTest,
     Runs,
     compare_arms,
@@ -38,7 +38,7 @@ from jaxmed.protocols._tidy import (
     study_table,
     write_study,
 )
-from jaxmed.protocols._tuned import Tuned, tuned
+from jaxmed.protocols.studies._tuned import Tuned, tuned
 
 __all__ = [
     "ArmTest",

@@ -5,26 +5,37 @@
 the page is also a function here that returns a Matplotlib figure, free of windows and global state.
 """
 
-from jaxmed.report._by_group import bands, with_subgroups
-from jaxmed.report._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
-from jaxmed.report._classification import classification
-from jaxmed.report._comparison import compare, compare_segmentations, warn_of_repeats
-from jaxmed.report._confusion import confusion_figure, confusion_matrix
-from jaxmed.report._csv import comparison_csv, metrics_csv, predictions_csv
-from jaxmed.report._curves import precision_recall_figure, reliability_figure, roc_figure
-from jaxmed.report._environment import command_line, environment
-from jaxmed.report._gallery import best_median_worst, case_figure, class_pictures, mask_picture
-from jaxmed.report._heat_map import heat_map_figure
-from jaxmed.report._history import learning_curves
-from jaxmed.report._models import (
+from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
+from jaxmed.report.figures._curves import precision_recall_figure, reliability_figure, roc_figure
+from jaxmed.report.figures._gallery import (
+    best_median_worst,
+    case_figure,
+    class_pictures,
+    mask_picture,
+)
+from jaxmed.report.figures._heat_map import heat_map_figure
+from jaxmed.report.figures._history import learning_curves
+from jaxmed.report.figures._models import (
     decision_figure,
     forest_figure,
     models_reliability_figure,
     models_roc_figure,
 )
-from jaxmed.report._page import html
-from jaxmed.report._power import power_figure
-from jaxmed.report._read import (
+from jaxmed.report.figures._power import power_figure
+from jaxmed.report.figures._regression import agreement_figure, observed_figure
+from jaxmed.report.figures._segments import distribution_figure
+from jaxmed.report.figures._uncertainty import (
+    entropy_figure,
+    risk_coverage_figure,
+    set_size_figure,
+    uncertainty_map_figure,
+)
+from jaxmed.report.guidelines._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
+from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
+from jaxmed.report.page._page import html
+from jaxmed.report.page._record import metrics_record, to_json
+from jaxmed.report.page._write import Written, summary, write
+from jaxmed.report.read._tables_and_masks import (
     ModelTables,
     ScoreTable,
     cases_without_mask,
@@ -33,9 +44,11 @@ from jaxmed.report._read import (
     read_models,
     read_scores,
 )
-from jaxmed.report._record import metrics_record, to_json
-from jaxmed.report._regression import agreement_figure, observed_figure
-from jaxmed.report._results import (
+from jaxmed.report.results._by_group import bands, with_subgroups
+from jaxmed.report.results._classification import classification
+from jaxmed.report.results._comparison import compare, compare_segmentations, warn_of_repeats
+from jaxmed.report.results._environment import command_line, environment
+from jaxmed.report.results._results import (
     TASKS,
     Comparison,
     Contrast,
@@ -48,17 +61,15 @@ from jaxmed.report._results import (
     UncertainCase,
     Uncertainty,
 )
-from jaxmed.report._segmentation import MaskPair, agreement, from_overlap, overlap, segmentation
-from jaxmed.report._segments import distribution_figure
-from jaxmed.report._stages import split_sizes, stage
-from jaxmed.report._study import from_study
-from jaxmed.report._uncertainty import (
-    entropy_figure,
-    risk_coverage_figure,
-    set_size_figure,
-    uncertainty_map_figure,
+from jaxmed.report.results._segmentation import (
+    MaskPair,
+    agreement,
+    from_overlap,
+    overlap,
+    segmentation,
 )
-from jaxmed.report._write import Written, summary, write
+from jaxmed.report.results._stages import split_sizes, stage
+from jaxmed.report.results._study import from_study
 
 __all__ = [
     "FIELDS",

@@ -13,109 +13,9 @@ a limit value (an AUC of 1, a zero cell) comes with a note.
 
 from __future__ import annotations
 
-from jaxmed.stats._agreement import (
-    BlandAltman,
-    bland_altman,
-    concordance_correlation,
-    fleiss_kappa,
-    icc,
-)
-from jaxmed.stats._auc import auc
-from jaxmed.stats._auc_multiclass import multiclass_auc
-from jaxmed.stats._average_precision import average_precision, weighted_average_precision
-from jaxmed.stats._batch import DelongBatch, delong_batch, simulated_auc_power
-from jaxmed.stats._binary import Counts, counts, sensitivity, specificity
-from jaxmed.stats._binormal import Binormal, binormal_covariance, binormal_variance, fit_binormal
-from jaxmed.stats._bootstrap import Replicates, acceleration, bootstrap, bootstrap_replicates
-from jaxmed.stats._bootstrap_auc import weighted_auc
-from jaxmed.stats._calibration import (
-    Reliability,
-    calibration_intercept,
-    calibration_slope,
-    ece,
-    recalibrate,
-    reliability,
-)
-from jaxmed.stats._calibration_tests import (
-    cumulative_test,
-    hosmer_lemeshow_test,
-    spiegelhalter_test,
-)
-from jaxmed.stats._compare_auc import delong_test, delong_test_unpaired
-from jaxmed.stats._compare_bootstrap import bootstrap_test
-from jaxmed.stats._curves import Band, PrCurve, RocCurve, pr_band, pr_curve, roc_band, roc_curve
-from jaxmed.stats._decision_curve import CostCurve, DecisionCurve, cost_curve, decision_curve
-from jaxmed.stats._device import DeviceDelong, auc_on_device, delong_on_device
-from jaxmed.stats._draws import Draws, draw, replicates_on, replicates_test
-from jaxmed.stats._effects import cliffs_delta, cohen_d, concordance
-from jaxmed.stats._f_score import f1, macro_precision, macro_recall
-from jaxmed.stats._froc import froc_study
-from jaxmed.stats._gallas import one_shot_test, one_shot_variance
-from jaxmed.stats._information import (
-    InformationCriteria,
-    LogisticModel,
-    information_criteria,
-    information_weights,
-    leave_one_out_scores,
-    likelihood_ratio_test,
-    logistic_model,
-    one_standard_error,
-)
-from jaxmed.stats._jackknife import jackknife
-from jaxmed.stats._kappa import kappa
-from jaxmed.stats._mcc import mcc
-from jaxmed.stats._mcmc import ChainDiagnostics, chain_diagnostics
-from jaxmed.stats._mcnemar import clustered_mcnemar_test, mcnemar_test
-from jaxmed.stats._multiclass import accuracy, balanced_accuracy, top_k_accuracy
-from jaxmed.stats._multiplicity import adjust, combine
-from jaxmed.stats._operating import (
-    OperatingPoint,
-    operating_points,
-    partial_auc,
-    partial_auc_value,
-    rate_at,
-    rate_value,
-)
-from jaxmed.stats._paired_diagnostics import predictive_value_test, relative_test
-from jaxmed.stats._paired_proportions import paired_difference, paired_table
-from jaxmed.stats._permutation import max_t_test, permutation_test, sign_flip_sums, sign_flip_test
-from jaxmed.stats._power import (
-    Power,
-    power_mcnemar,
-    power_noninferiority,
-    power_proportions,
-    power_t,
-)
-from jaxmed.stats._power_agreement import power_curve, size_for_icc, size_for_kappa, size_for_limits
-from jaxmed.stats._power_auc import (
-    AucPower,
-    ModelSize,
-    model_sample_size,
-    power_auc,
-    power_two_aucs,
-    power_two_aucs_pilot,
-    r_squared_of_auc,
-    size_auc_bound,
-)
-from jaxmed.stats._precision import PrecisionPlan, size_exact_bound, size_for_width
-from jaxmed.stats._predictive import npv, ppv
-from jaxmed.stats._proportion import clustered_proportion, proportion, proportion_limits
-from jaxmed.stats._psis import Elpd, compare_elpd, model_weights, pareto_smooth, psis_loo, waic
 from jaxmed.stats._rank import midrank
-from jaxmed.stats._rank_tests import friedman_test, kruskal_test, wilcoxon_test
-from jaxmed.stats._ratios import diagnostic_odds_ratio, likelihood_ratio, youden
-from jaxmed.stats._reader_study import ReaderStudy, reader_study
-from jaxmed.stats._reader_test import (
-    PseudovalueAnova,
-    ReaderPower,
-    ReaderTest,
-    VarianceComponents,
-    dbm_anova,
-    reader_power,
-    reader_sample_size,
-    reader_test,
-)
-from jaxmed.stats._recalibration import (
+from jaxmed.stats._result import Estimate, TestResult
+from jaxmed.stats.calibration._recalibration import (
     MurphyParts,
     ScoreParts,
     SmoothGap,
@@ -128,32 +28,167 @@ from jaxmed.stats._recalibration import (
     smooth_calibration,
     validation_indices,
 )
-from jaxmed.stats._repeats import warn_repeats
-from jaxmed.stats._result import Estimate, TestResult
-from jaxmed.stats._runs import over_runs
-from jaxmed.stats._scoring import brier, log_loss
-from jaxmed.stats._seeds import seed_components
-from jaxmed.stats._selection import bbc_cv
-from jaxmed.stats._simulate import PlannedStudy, simulate_power, simulate_size
-from jaxmed.stats._simulate_designs import planned_aucs, planned_means, planned_rates
-from jaxmed.stats._subgroups import Subgroups, subgroups
-from jaxmed.stats._summary import mean, median
-from jaxmed.stats._t_tests import (
+from jaxmed.stats.calibration._reliability import (
+    Reliability,
+    calibration_intercept,
+    calibration_slope,
+    ece,
+    recalibrate,
+    reliability,
+)
+from jaxmed.stats.calibration._tests import (
+    cumulative_test,
+    hosmer_lemeshow_test,
+    spiegelhalter_test,
+)
+from jaxmed.stats.comparison._batch import DelongBatch, delong_batch, simulated_auc_power
+from jaxmed.stats.comparison._compare_auc import delong_test, delong_test_unpaired
+from jaxmed.stats.comparison._compare_bootstrap import bootstrap_test
+from jaxmed.stats.comparison._effects import cliffs_delta, cohen_d, concordance
+from jaxmed.stats.comparison._mcnemar import clustered_mcnemar_test, mcnemar_test
+from jaxmed.stats.comparison._multiplicity import adjust, combine
+from jaxmed.stats.comparison._paired_diagnostics import predictive_value_test, relative_test
+from jaxmed.stats.comparison._paired_proportions import paired_difference, paired_table
+from jaxmed.stats.comparison._permutation import (
+    max_t_test,
+    permutation_test,
+    sign_flip_sums,
+    sign_flip_test,
+)
+from jaxmed.stats.comparison._rank_tests import friedman_test, kruskal_test, wilcoxon_test
+from jaxmed.stats.comparison._runs import over_runs
+from jaxmed.stats.comparison._seeds import seed_components
+from jaxmed.stats.comparison._subgroups import Subgroups, subgroups
+from jaxmed.stats.comparison._table_tests import (
+    bowker_test,
+    chi_square_test,
+    cochran_q_test,
+    stuart_maxwell_test,
+)
+from jaxmed.stats.comparison._two_proportions import proportion_difference, proportion_ratio
+from jaxmed.stats.comparison._venkatraman import venkatraman_test
+from jaxmed.stats.diagnostic._auc import auc
+from jaxmed.stats.diagnostic._auc_multiclass import multiclass_auc
+from jaxmed.stats.diagnostic._average_precision import average_precision, weighted_average_precision
+from jaxmed.stats.diagnostic._binary import Counts, counts, sensitivity, specificity
+from jaxmed.stats.diagnostic._binormal import (
+    Binormal,
+    binormal_covariance,
+    binormal_variance,
+    fit_binormal,
+)
+from jaxmed.stats.diagnostic._bootstrap_auc import weighted_auc
+from jaxmed.stats.diagnostic._curves import (
+    Band,
+    PrCurve,
+    RocCurve,
+    pr_band,
+    pr_curve,
+    roc_band,
+    roc_curve,
+)
+from jaxmed.stats.diagnostic._decision_curve import (
+    CostCurve,
+    DecisionCurve,
+    cost_curve,
+    decision_curve,
+)
+from jaxmed.stats.diagnostic._device import DeviceDelong, auc_on_device, delong_on_device
+from jaxmed.stats.diagnostic._f_score import f1, macro_precision, macro_recall
+from jaxmed.stats.diagnostic._mcc import mcc
+from jaxmed.stats.diagnostic._multiclass import accuracy, balanced_accuracy, top_k_accuracy
+from jaxmed.stats.diagnostic._operating import (
+    OperatingPoint,
+    operating_points,
+    partial_auc,
+    partial_auc_value,
+    rate_at,
+    rate_value,
+)
+from jaxmed.stats.diagnostic._predictive import npv, ppv
+from jaxmed.stats.diagnostic._proportion import clustered_proportion, proportion, proportion_limits
+from jaxmed.stats.diagnostic._ratios import diagnostic_odds_ratio, likelihood_ratio, youden
+from jaxmed.stats.diagnostic._scoring import brier, log_loss
+from jaxmed.stats.diagnostic._table import confusion
+from jaxmed.stats.means._summary import mean, median
+from jaxmed.stats.means._t_tests import (
     BayesComparison,
     bayes_correlated_t,
     corrected_t_test,
     five_by_two_test,
     paired_t_test,
 )
-from jaxmed.stats._table import confusion
-from jaxmed.stats._table_tests import (
-    bowker_test,
-    chi_square_test,
-    cochran_q_test,
-    stuart_maxwell_test,
+from jaxmed.stats.power._agreement import power_curve, size_for_icc, size_for_kappa, size_for_limits
+from jaxmed.stats.power._auc import (
+    AucPower,
+    ModelSize,
+    model_sample_size,
+    power_auc,
+    power_two_aucs,
+    power_two_aucs_pilot,
+    r_squared_of_auc,
+    size_auc_bound,
 )
-from jaxmed.stats._two_proportions import proportion_difference, proportion_ratio
-from jaxmed.stats._venkatraman import venkatraman_test
+from jaxmed.stats.power._designs import planned_aucs, planned_means, planned_rates
+from jaxmed.stats.power._precision import PrecisionPlan, size_exact_bound, size_for_width
+from jaxmed.stats.power._rates_and_means import (
+    Power,
+    power_mcnemar,
+    power_noninferiority,
+    power_proportions,
+    power_t,
+)
+from jaxmed.stats.power._simulate import PlannedStudy, simulate_power, simulate_size
+from jaxmed.stats.readers._agreement import (
+    BlandAltman,
+    bland_altman,
+    concordance_correlation,
+    fleiss_kappa,
+    icc,
+)
+from jaxmed.stats.readers._analysis import (
+    PseudovalueAnova,
+    ReaderPower,
+    ReaderTest,
+    VarianceComponents,
+    dbm_anova,
+    reader_power,
+    reader_sample_size,
+    reader_test,
+)
+from jaxmed.stats.readers._froc import froc_study
+from jaxmed.stats.readers._kappa import kappa
+from jaxmed.stats.readers._one_shot import one_shot_test, one_shot_variance
+from jaxmed.stats.readers._study import ReaderStudy, reader_study
+from jaxmed.stats.resampling._bootstrap import (
+    Replicates,
+    acceleration,
+    bootstrap,
+    bootstrap_replicates,
+)
+from jaxmed.stats.resampling._draws import Draws, draw, replicates_on, replicates_test
+from jaxmed.stats.resampling._jackknife import jackknife
+from jaxmed.stats.resampling._repeats import warn_repeats
+from jaxmed.stats.selection._best_of_several import bbc_cv
+from jaxmed.stats.selection._information import (
+    InformationCriteria,
+    LogisticModel,
+    information_criteria,
+    information_weights,
+    leave_one_out_scores,
+    likelihood_ratio_test,
+    logistic_model,
+    one_standard_error,
+)
+from jaxmed.stats.selection._mcmc import ChainDiagnostics, chain_diagnostics
+from jaxmed.stats.selection._psis import (
+    Elpd,
+    compare_elpd,
+    model_weights,
+    pareto_smooth,
+    psis_loo,
+    waic,
+)
 
 __all__ = [
     "AucPower",

@@ -12,7 +12,7 @@ from flax import nnx
 
 import jaxmed as jm
 from jaxmed import bayes
-from jaxmed.bayes._curvature import curvature
+from jaxmed.bayes.posteriors._curvature import curvature
 
 KEY = jax.random.key(0)
 
@@ -100,7 +100,7 @@ def test_few_examples_are_the_same_by_rows(fitted):
 
 def test_a_full_matrix_too_large_is_refused(fitted, monkeypatch):
     network, params, state, batch = fitted
-    monkeypatch.setattr("jaxmed.bayes._curvature._MOST", 1000)
+    monkeypatch.setattr("jaxmed.bayes.posteriors._curvature._MOST", 1000)
     with pytest.raises(ValueError, match="33 parameters and 30 examples is too large: use kron"):
         bayes.laplace(network, params, state, batch, bayes.categorical(), structure="full")
 
@@ -162,7 +162,7 @@ def test_held_out_examples_choose_the_precision_by_one_curvature(fitted, structu
         calls.append(given)
         return curvature(*given)
 
-    monkeypatch.setattr("jaxmed.bayes._laplace.curvature", counted)
+    monkeypatch.setattr("jaxmed.bayes.posteriors._laplace.curvature", counted)
     q = bayes.laplace(
         network, params, state, batch, bayes.categorical(), structure=structure,
         prior_precision="validation", validation=held,

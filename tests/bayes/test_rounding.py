@@ -10,7 +10,7 @@ from scipy import special
 from scipy import stats as law
 
 from jaxmed import bayes
-from jaxmed.bayes._rounded import RoundedNormal, log_interval
+from jaxmed.bayes.posteriors._rounded import RoundedNormal, log_interval
 
 
 def exact(middle, half):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxmed.networks import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
-from jaxmed.networks._norm import moments
+from jaxmed.networks.layers._norm import moments
 
 SHAPES = [(4, 6, 8), (3, 5, 4, 8), (2, 3, 4, 5, 8)]
 

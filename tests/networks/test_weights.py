@@ -248,7 +248,7 @@ def test_imagenet_logits_equal_the_sources():
 
 
 def test_interpreting_pickles_is_reading_data():
-    from jaxmed.networks._tensor_files import interpret
+    from jaxmed.networks.weights._tensor_files import interpret
 
     data = {"a": [1, 2.5, (True, None, "x")], 3: {"b": "c"}, "big": 2**80}
     for protocol in (2, 4, 5):

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from jax import lax
 
 from jaxmed import ops
-from jaxmed.ops import _conv_native as native
-from jaxmed.ops import _conv_pure, _conv_xla
-from jaxmed.ops._conv_geometry import Geometry
+from jaxmed.ops.convolution import _native as native
+from jaxmed.ops.convolution import _pure as _conv_pure
+from jaxmed.ops.convolution import _xla as _conv_xla
+from jaxmed.ops.convolution._geometry import Geometry
 
 FORMS = ["pure", "onednn"]
 LAYOUTS = {

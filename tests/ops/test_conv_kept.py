@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxmed import ops
-from jaxmed.ops import _conv_native as native
+from jaxmed.ops.convolution import _native as native
 
 
 @pytest.fixture

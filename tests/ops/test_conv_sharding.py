@@ -12,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxmed import ops
-from jaxmed.ops import _conv_native as native
+from jaxmed.ops.convolution import _native as native
 
 pytestmark = pytest.mark.devices(8)
 

@@ -12,7 +12,7 @@ from flax import nnx
 
 import jaxmed as jm
 from jaxmed.core import from_functions
-from jaxmed.paradigms._multiple_instance import POOLINGS
+from jaxmed.paradigms.bags._multiple_instance import POOLINGS
 from jaxmed.testing import check_learner, check_network, check_objective
 
 BAG = jm.paradigms.BAG

@@ -15,7 +15,7 @@ from rows._evaluate import IDENTITY, KEY, begin, evaluate, plain, shift
 import jaxmed as jm
 from jaxmed import networks, paradigms
 from jaxmed.core import from_functions, stream
-from jaxmed.paradigms import _context, _masks
+from jaxmed.paradigms.self_supervised import _context, _masks
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(5, 4)).astype(np.float32)

@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 import jaxmed as jm
 from jaxmed import data, protocols, stats
-from jaxmed.protocols import _study
+from jaxmed.protocols.studies import _study
 
 RNG = np.random.default_rng(0)
 N = 40
@@ -239,7 +239,7 @@ def test_the_simplest_within_one_standard_error_is_chosen():
         {"big": FAST, "small": SLOW}, auc, rule="one-standard-error",
         complexity={"big": 2, "small": 1},
     )  # fmt: skip
-    from jaxmed.protocols._tuned import choose
+    from jaxmed.protocols.studies._tuned import choose
 
     scores = {"big": [0.80, 0.90, 0.85], "small": [0.79, 0.88, 0.84]}
     assert choose(arm, scores) == "small"

@@ -14,9 +14,9 @@ from scipy import special
 from scipy import stats as sp
 
 from jaxmed import stats
-from jaxmed.stats._auc import _newcombe_limits as newcombe_limits
-from jaxmed.stats._auc import hanley_mcneil_variance
-from jaxmed.stats._batch import batch_placements
+from jaxmed.stats.comparison._batch import batch_placements
+from jaxmed.stats.diagnostic._auc import _newcombe_limits as newcombe_limits
+from jaxmed.stats.diagnostic._auc import hanley_mcneil_variance
 
 PROPORTION_METHODS = ("wald", "wilson", "agresti-coull", "clopper-pearson", "jeffreys", "mid-p")
 

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from jaxmed.data._geometry import crop_or_pad
-from jaxmed.data._intensity import normalise
 from jaxmed.data._source import ArraySource, Example
+from jaxmed.data.images._geometry import crop_or_pad
+from jaxmed.data.images._intensity import normalise
 from jaxmed.data.phantoms._shapes import coarse_field
 
 TISSUES = ("background", "grey matter", "white matter")

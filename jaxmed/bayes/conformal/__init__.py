@@ -1,0 +1,1 @@
+"""Conformal prediction: sets, intervals and controlled risks, with coverage that holds."""

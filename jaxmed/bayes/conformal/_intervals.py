@@ -1,0 +1,251 @@
+"""Conformal intervals for numbers: split, normalised, per group, quantile; jackknife+ and CV+."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxmed.bayes.conformal._ranks import conformal_threshold
+from jaxmed.stats.checks import Floats, check_level, finite, same_length
+
+
+class IntervalRule(NamedTuple):
+    """A calibrated rule for intervals.
+
+    thresholds: by group, or one under `None`, in the target's unit (or in units of `scale`);
+    kind: `absolute`, `normalised` or `quantile`; level; n: calibration cases; notes.
+    """
+
+    thresholds: dict[object, float]
+    kind: str
+    level: float
+    n: int
+    notes: tuple[str, ...] = ()
+
+
+def fit_intervals(
+    targets: ArrayLike,
+    predictions: ArrayLike,
+    *,
+    level: float = 0.9,
+    scale: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    own: float = 1.0,
+) -> IntervalRule:
+    r"""Calibrate prediction intervals on cases the model was not trained on.
+
+    Three kinds, by what is given: a prediction alone, :math:`\hat y \pm t` (absolute residuals);
+    with `scale`, :math:`\hat y \pm t\,\sigma(x)` (normalised); with predictions (cases, 2), lower
+    and upper quantiles moved outwards by `t`, or inwards if `t < 0` (CQR).
+
+    **Guarantee**, for any model and sample size: with calibration and new cases exchangeable
+    :math:`P(y \in C(x)) \ge \text{level}`, within each group if there are `groups`; with `weights`
+    (the known likelihood ratio of the new distribution) for a new case under covariate shift.
+
+    Args:
+        targets: (cases,) true values.
+        predictions: (cases,), or (cases, 2) of lower and upper quantiles.
+        level: coverage.
+        scale: (cases,) positive, such as a posterior's standard deviation.
+        groups: (cases,) of any labels (Mondrian).
+        weights: (cases,), as in `conformal_threshold`.
+        own: the new case's weight.
+
+    Returns:
+        The rule, for `predict_intervals`.
+
+    Raises:
+        ValueError: for an empty calibration set, NaN, other shapes, a scale that is not positive.
+
+    References:
+        Lei et al. (2018), JASA 113:1094. Romano, Patterson, Candès (2019), NeurIPS (CQR).
+
+    Examples:
+        >>> rule = fit_intervals(np.arange(9.0), np.zeros(9), level=0.8)
+        >>> predict_intervals(rule, [10.0])
+        array([[ 3., 17.]])
+    """
+    y = finite(targets, "targets")
+    prediction = finite(predictions, "predictions", ndim=None)
+    same_length(targets=y, predictions=prediction, scale=scale, groups=groups, weights=weights)
+    score, kind = _residual(y, prediction, scale)
+    if groups is None:
+        found = {None: conformal_threshold(score, level, weights=weights, own=own)}
+    else:
+        g = np.asarray(groups)
+        w = None if weights is None else np.asarray(weights, float)
+        found = {
+            name: conformal_threshold(
+                score[g == name], level, weights=None if w is None else w[g == name], own=own
+            )
+            for name in np.unique(g).tolist()
+        }
+    notes = tuple(
+        f"{'all cases' if k is None else f'group {k}'}: too few calibration cases for a level of "
+        f"{level}, so intervals are unbounded"
+        for k, t in found.items()
+        if math.isinf(t)
+    )
+    return IntervalRule(found, kind, level, y.size, notes)
+
+
+def _residual(y: Floats, prediction: Floats, scale: ArrayLike | None) -> tuple[Floats, str]:
+    if prediction.ndim == 2 and prediction.shape[1] == 2:
+        if scale is not None:
+            raise ValueError("quantiles have a scale of their own: leave scale out")
+        return np.maximum(prediction[:, 0] - y, y - prediction[:, 1]), "quantile"
+    if prediction.ndim != 1:
+        raise ValueError(f"predictions must be (cases,) or (cases, 2), not {prediction.shape}")
+    if scale is None:
+        return np.abs(y - prediction), "absolute"
+    return np.abs(y - prediction) / _positive(scale), "normalised"
+
+
+def _positive(scale: ArrayLike) -> Floats:
+    sigma = finite(scale, "scale")
+    if sigma.min() <= 0:
+        raise ValueError(f"scale must be positive, but its least is {sigma.min():g}")
+    return sigma
+
+
+def predict_intervals(
+    rule: IntervalRule,
+    predictions: ArrayLike,
+    *,
+    scale: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+) -> Floats:
+    """Return intervals of new cases.
+
+    Args:
+        rule: of `fit_intervals`.
+        predictions: (cases,), or (cases, 2) of quantiles.
+        scale: (cases,), for a normalised rule.
+        groups: (cases,), for a rule by group.
+
+    Returns:
+        (cases, 2): lower and upper limits. Crossed quantiles can give an empty interval, lower
+        above upper.
+
+    Raises:
+        ValueError: for a group that calibration had none of, or what the rule needs missing.
+    """
+    prediction = finite(predictions, "predictions", ndim=None)
+    if (prediction.ndim == 2) != (rule.kind == "quantile"):
+        raise ValueError(f"the rule is {rule.kind}, but predictions are {prediction.shape}")
+    if (scale is None) == (rule.kind == "normalised"):
+        raise ValueError(f"the rule is {rule.kind}: scale goes with a normalised one alone")
+    if None in rule.thresholds:
+        t: Floats | float = rule.thresholds[None]
+    else:
+        if groups is None:
+            raise ValueError("the rule is by group: give groups")
+        given = np.asarray(groups).tolist()
+        same_length(predictions=prediction, groups=given)
+        strange = [g for g in given if g not in rule.thresholds]
+        if strange:
+            raise ValueError(f"group {strange[0]!r} was not in calibration: no threshold for it")
+        t = np.array([rule.thresholds[g] for g in given])
+    if rule.kind == "quantile":
+        return np.stack([prediction[:, 0] - t, prediction[:, 1] + t], axis=1)
+    half = t if scale is None else t * _positive(scale)
+    return np.stack([prediction - half, prediction + half], axis=1)
+
+
+def jackknife_plus(
+    residuals: ArrayLike, predictions: ArrayLike, *, level: float = 0.9, minmax: bool = False
+) -> Floats:
+    r"""Return intervals from models that each left some cases out: no data is spent on calibration.
+
+    .. math:: \left[ q^-\{\hat y_{-i}(x) - R_i\},\; q^+\{\hat y_{-i}(x) + R_i\} \right],
+        \quad R_i = |y_i - \hat y_{-i}(x_i)|
+
+    with :math:`\hat y_{-i}` of the model that did not see case `i`: leave-one-out (jackknife+) or
+    its fold's model (CV+).
+
+    **Guarantee**, for exchangeable cases and any symmetric training:
+    :math:`P(y \in C) \ge 2\,\text{level} - 1` (CV+: less at most :math:`\sqrt{2/n}` again), in
+    practice about `level`; with `minmax` at least `level`.
+
+    Args:
+        residuals: (cases,) absolute, each from the model without the case.
+        predictions: (cases, new): for each training case, what the model without it says of each
+            new case.
+        level: nominal coverage.
+        minmax: the more careful jackknife-minmax.
+
+    Returns:
+        (new, 2).
+
+    Raises:
+        ValueError: for other shapes, NaN, negative residuals or a level outside (0, 1).
+
+    References:
+        Barber et al. (2021), Predictive inference with the jackknife+, Ann Stat 49:486.
+
+    Examples:
+        >>> jackknife_plus(np.arange(1.0, 10), np.zeros((9, 1)), level=0.8)
+        array([[-8.,  8.]])
+    """
+    check_level(level)
+    r = finite(residuals, "residuals")
+    p = finite(predictions, "predictions", ndim=2)
+    same_length(residuals=r, predictions=p)
+    if r.min() < 0:
+        raise ValueError("residuals must be absolute, but one is negative")
+    n = r.size
+    k = math.ceil((n + 1) * level - 1e-9)
+    if k > n:
+        return np.tile([-math.inf, math.inf], (p.shape[1], 1))
+    if minmax:
+        t = np.sort(r)[k - 1]
+        return np.stack([p.min(axis=0) - t, p.max(axis=0) + t], axis=1)
+    low, high = np.sort(p - r[:, None], axis=0), np.sort(p + r[:, None], axis=0)
+    return np.stack([low[n - k], high[k - 1]], axis=1)
+
+
+def cross_sets(
+    calibration: ArrayLike, scores: ArrayLike, folds: ArrayLike, *, level: float = 0.9
+) -> np.ndarray:
+    r"""Return prediction sets from cross-validation (CV+ for classes).
+
+    A class is in the set unless its score is stranger than too many calibration scores, each
+    compared under the model of that case's fold:
+
+    .. math:: y \in C(x) \iff \sum_i 1\{s_i < s_{-k(i)}(x, y)\} < \text{level}\,(n + 1)
+
+    **Guarantee**, for exchangeable cases: :math:`P(y \in C) \ge 2\,\text{level} - 1` less at most
+    :math:`\sqrt{2/n}`-like terms; in practice about `level`.
+
+    Args:
+        calibration: (cases,) score of each case's true class under its fold's model.
+        scores: (folds, new, classes) scores of new cases under each fold's model.
+        folds: (cases,) the fold of each calibration case, 0..folds-1.
+        level: nominal coverage.
+
+    Returns:
+        (new, classes) booleans.
+
+    References:
+        Romano, Sesia, Candès (2020), Classification with valid and adaptive coverage, NeurIPS.
+
+    Examples:
+        >>> s = np.linspace(0.1, 0.9, 9)
+        >>> cross_sets(s, np.array([[[0.2, 0.95]]]), np.zeros(9, int), level=0.8)
+        array([[ True, False]])
+    """
+    check_level(level)
+    own = finite(calibration, "calibration")
+    s = finite(scores, "scores", ndim=3)
+    fold = np.asarray(folds)
+    same_length(calibration=own, folds=fold)
+    if fold.min() < 0 or fold.max() >= len(s):
+        raise ValueError(f"folds must be 0..{len(s) - 1}, but range to {fold.max()}")
+    stranger = np.zeros(s.shape[1:], np.int64)
+    for k in range(len(s)):
+        stranger += np.searchsorted(np.sort(own[fold == k]), s[k], side="left")
+    return stranger < level * (own.size + 1)

@@ -1,0 +1,205 @@
+"""Likelihoods: what a network's outputs say about the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmed.core import Array, Batch, Network, PyTree
+
+
+class Likelihood(NamedTuple):
+    """A distribution of targets given a network's outputs, and where in a batch these are.
+
+    Attributes:
+        name: ``categorical``, ``bernoulli`` or ``normal``.
+        distribution: ``(outputs) -> NumPyro distribution`` of the targets.
+        factor: ``(outputs) -> (*outputs.shape, k)``, a square root ``S`` of the curvature:
+            ``S S^T`` is minus the Hessian of the log likelihood in the outputs (Fisher
+            information).
+        inputs: the batch's array the network is given.
+        target: the batch's array of targets.
+        output: the network's endpoint.
+    """
+
+    name: str
+    distribution: Callable[[Array], Any]
+    factor: Callable[[Array], Array]
+    inputs: str
+    target: str
+    output: str
+
+    def log_prob(self, outputs: Array, targets: Array) -> Array:
+        """Log likelihood of each example, ``(batch,)``, summed over voxels and outputs."""
+        values = self.distribution(outputs).log_prob(self.aligned(targets, outputs))
+        return values.reshape(values.shape[0], -1).sum(axis=1)
+
+    def aligned(self, targets: Array, outputs: Array) -> Array:
+        """Targets in the shape that :attr:`distribution` of the outputs has.
+
+        Raises:
+            ValueError: if they do not fit.
+        """
+        wanted = self.distribution(outputs).batch_shape
+        if targets.ndim == len(wanted) - 1 and wanted[-1] == 1:
+            targets = targets[..., None]
+        if targets.shape != wanted:
+            raise ValueError(
+                f"outputs {outputs.shape} of a {self.name} likelihood need targets {wanted}, "
+                f"not {targets.shape}"
+            )
+        return targets
+
+    def examples(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Inputs and targets of a batch without its padding, on the host.
+
+        Raises:
+            KeyError: if the batch lacks one.
+        """
+        names = (self.inputs, self.target)
+        missing = [name for name in names if name not in batch]
+        if missing:
+            raise KeyError(f"the batch has no {missing[0]!r}; it has {sorted(batch)}")
+        weight = batch.get("weight")
+        kept = slice(None) if weight is None else np.flatnonzero(np.asarray(weight) > 0)
+        return {name: np.asarray(batch[name])[kept] for name in names}
+
+    def outputs_of(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
+        """The endpoint for a batch, in evaluation."""
+        endpoints = network.apply(params, state, batch[self.inputs])[0]
+        if self.output not in endpoints:
+            raise KeyError(f"the network has no {self.output!r}; it has {sorted(endpoints)}")
+        return endpoints[self.output]
+
+    def total(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
+        """Log likelihood of a batch; rows of weight 0 do not count."""
+        values = self.log_prob(self.outputs_of(network, params, state, batch), batch[self.target])
+        weight = batch.get("weight")
+        return values.sum() if weight is None else jnp.where(weight > 0, values * weight, 0).sum()
+
+
+def categorical(
+    *, inputs: str = "image", target: str = "label", output: str = "logits"
+) -> Likelihood:
+    """Classes by softmax: one label an example, or one a voxel (``target="mask"``).
+
+    Args:
+        inputs: the batch's array the network is given.
+        target: the batch's class numbers.
+        output: the endpoint of logits, ``(..., classes)``.
+    """
+
+    def distribution(outputs):
+        from numpyro import distributions
+
+        return distributions.Categorical(logits=outputs)
+
+    def factor(outputs):
+        p = jax.nn.softmax(outputs, axis=-1)
+        root = jnp.sqrt(p)
+        return root[..., None, :] * (jnp.eye(p.shape[-1], dtype=p.dtype) - p[..., :, None])
+
+    return Likelihood("categorical", distribution, factor, inputs, target, output)
+
+
+def bernoulli(
+    *, inputs: str = "image", target: str = "label", output: str = "logits"
+) -> Likelihood:
+    """Yes or no by a logit each: two classes by one output, or several labels.
+
+    Args:
+        inputs: the batch's array the network is given.
+        target: 0/1, ``(batch,)`` for one output, or of the outputs' shape.
+        output: the endpoint of logits.
+    """
+
+    def distribution(outputs):
+        from numpyro import distributions
+
+        return distributions.Bernoulli(logits=outputs)
+
+    def factor(outputs):
+        p = jax.nn.sigmoid(outputs)
+        return jnp.sqrt(p * (1 - p))[..., None] * jnp.eye(outputs.shape[-1], dtype=outputs.dtype)
+
+    return Likelihood("bernoulli", distribution, factor, inputs, target, output)
+
+
+def normal(
+    scale: float | None = None,
+    *,
+    rounding: float = 0.0,
+    inputs: str = "image",
+    target: str = "label",
+    output: str = "logits",
+) -> Likelihood:
+    """Numbers with normal noise, of known size or of a size the network says.
+
+    Args:
+        scale: standard deviation of the noise, in the target's unit. ``None``: the endpoint is
+            ``(..., 2)``, the mean and the logarithm of the standard deviation. A head makes noise
+            that depends on the input (heteroscedastic), a parameter without input one number that
+            is inferred with the weights.
+        rounding: the step that targets were rounded to, in their unit (a score of 1, 2, 3: 1); 0
+            for none. The likelihood is then the probability of ``y - step / 2`` to
+            ``y + step / 2``, over the step: a density still, to be compared with others, but one
+            that noise cannot make infinite by collapsing onto a target. Curvature is that of a
+            normal whose variance is greater by ``step^2 / 12`` (Sheppard), which holds where the
+            noise is not below half a step.
+        inputs: the batch's array the network is given.
+        target: numbers, ``(batch,)`` for one output, or of the outputs' shape; with ``None`` of
+            that shape without its last axis.
+        output: the endpoint of means.
+
+    Raises:
+        ValueError: if the scale is not positive, or ``None`` and there are not two outputs; if
+            the rounding is negative.
+
+    References:
+        Nix and Weigend (1994), Estimating the mean and variance of the target probability
+        distribution, ICNN. Heitjan (1989), Inference from grouped continuous data, Stat Sci 4:164.
+
+    >>> bool(normal().log_prob(jnp.zeros((1, 2)), jnp.zeros(1))[0] == normal(1.0).log_prob(
+    ...     jnp.zeros((1, 1)), jnp.zeros(1))[0])
+    True
+    """
+    if scale is not None and not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale!r}")
+    if not rounding >= 0:
+        raise ValueError(f"rounding must be a step of 0 or more, got {rounding!r}")
+
+    def law(mean, sd):
+        if rounding:
+            from jaxmed.bayes.posteriors._rounded import RoundedNormal
+
+            return RoundedNormal(mean, sd, rounding)
+        from numpyro import distributions
+
+        return distributions.Normal(mean, sd)
+
+    def distribution(outputs):
+        if scale is not None:
+            return law(outputs, scale)
+        if outputs.shape[-1:] != (2,):
+            raise ValueError(
+                f"normal() without a scale needs outputs (..., 2), mean and log scale, "
+                f"not {outputs.shape}"
+            )
+        return law(outputs[..., 0], jnp.exp(outputs[..., 1]))
+
+    def factor(outputs):
+        eye = jnp.eye(outputs.shape[-1], dtype=outputs.dtype)
+        more = rounding**2 / 12
+        if scale is not None:
+            root = eye / (scale**2 + more) ** 0.5
+            return jnp.broadcast_to(root, (*outputs.shape, outputs.shape[-1]))
+        variance = jnp.exp(2 * outputs[..., 1])
+        # Of the Fisher information, diag(1, 2 variance) / variance without rounding.
+        root = jnp.stack([jnp.ones_like(variance), (2 / (variance + more)) ** 0.5 * variance], -1)
+        return (root / jnp.sqrt(variance + more)[..., None])[..., None] * eye
+
+    return Likelihood("normal", distribution, factor, inputs, target, output)

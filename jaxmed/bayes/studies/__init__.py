@@ -1,0 +1,1 @@
+"""Inference for studies: closed forms, evidence, hierarchical models, checks of samplers."""

@@ -1,0 +1,1 @@
+"""What uncertainty is of, and its use: decomposition, calibration, selection, strangers."""

@@ -1,0 +1,1 @@
+"""Images with their place in the patient: reading, writing, resampling, normalising."""

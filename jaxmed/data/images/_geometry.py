@@ -1,0 +1,281 @@
+"""From one voxel grid to another: resampling, cropping, and back to the scan's own space."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from jaxmed.data._source import Example
+from jaxmed.data.images._scan import PICTURES, VOLUMES, Scan, Space, suffix
+
+
+def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int = 1) -> np.ndarray:
+    r"""Bring an array to another grid: ``out[i] = array[A^-1 A' i]`` for voxel i of the new grid.
+
+    Masks (whole numbers) go by majority: each class is interpolated and the largest wins, which is
+    exact where the two grids differ by flips, permutations and crops only.
+
+    Args:
+        array: (*spatial,) whole numbers for a mask, or (*spatial, channels) floats.
+        affine: From its voxel indices to millimetres.
+        space: The new grid. What lies outside ``array`` becomes 0.
+        order: Of the spline for images; 1 is linear.
+
+    Returns:
+        The array on ``space``, of the same dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> flip = np.array([[-1.0, 0, 2], [0, 1, 0], [0, 0, 1]])
+        >>> to_space(np.array([[1], [2], [3]]), np.eye(3), Space((3, 1), flip)).ravel().tolist()
+        [3, 2, 1]
+    """
+    array = np.asarray(array)
+    rank = len(affine) - 1
+    mask = array.ndim == rank
+    if array.ndim not in (rank, rank + 1):
+        raise ValueError(
+            f"an array on a {rank}D grid has {rank} or {rank + 1} axes, got shape {array.shape}"
+        )
+    if mask and array.dtype.kind not in "iub":
+        raise ValueError(f"a mask holds whole numbers, got {array.dtype}")
+    matrix = np.linalg.solve(affine, space.affine)
+    whole = np.round(matrix)
+    exact = np.allclose(matrix, whole, atol=1e-4)
+    matrix = whole if exact else matrix
+    if exact and np.array_equal(whole, np.eye(rank + 1)) and array.shape[:rank] == space.shape:
+        return array.copy()
+
+    def pull(values: np.ndarray, degree: int) -> np.ndarray:
+        return ndimage.affine_transform(
+            values,
+            matrix[:-1, :-1],
+            offset=matrix[:-1, -1],
+            output_shape=space.shape,
+            order=degree,
+            mode="grid-constant",
+        )
+
+    if not mask:
+        channels = [pull(array[..., c], 0 if exact else order) for c in range(array.shape[-1])]
+        return np.stack(channels, axis=-1).astype(array.dtype)
+    if exact:
+        return pull(array, 0)
+    best = 1 - pull((array != 0).astype(np.float32), 1)
+    out = np.zeros(space.shape, array.dtype)
+    for label in np.unique(array[array != 0]):
+        share = pull((array == label).astype(np.float32), 1)
+        wins = share > best
+        out[wins] = label
+        best[wins] = share[wins]
+    return out
+
+
+def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
+    """Write a mask in the scan's own space: the shape, affine and codes of the file it came from.
+
+    Args:
+        path: ``.nii``, ``.nii.gz`` or, for two-dimensional scans, ``.png``, ``.tif``, ``.bmp``.
+        mask: (*spatial,) whole numbers, on the grid of ``scan.array``.
+        scan: The scan as it was read, turned, resampled or cropped.
+
+    Returns:
+        ``path``. The file appears whole or not at all.
+
+    Raises:
+        ValueError: The mask is not on the scan's grid, or the ending is not known.
+    """
+    path = Path(path)
+    mask = np.asarray(mask)
+    if mask.shape != scan.space.shape:
+        raise ValueError(
+            f"write_mask wants a mask on the scan's grid {scan.space.shape}, got {mask.shape}"
+        )
+    mask = to_space(mask, scan.affine, scan.file)
+    top, bottom = int(mask.max(initial=0)), int(mask.min(initial=0))
+    dtype = np.uint8 if bottom >= 0 and top < 256 else np.int16 if top < 2**15 else np.int32
+    mask = mask.astype(dtype)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ending = suffix(path)
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    if ending in VOLUMES:
+        _nifti(mask, scan.file).to_filename(temporary)
+    elif ending in PICTURES and mask.ndim == 2:
+        Image.fromarray(mask).save(temporary)
+    else:
+        raise ValueError(f"a mask of shape {mask.shape} cannot be written as {ending!r}")
+    os.replace(temporary, path)
+    return path
+
+
+def _nifti(mask: np.ndarray, space: Space) -> nib.Nifti1Image:
+    affine = space.affine
+    if len(affine) == 3:
+        affine = np.eye(4)
+        affine[np.ix_([0, 1, 3], [0, 1, 3])] = space.affine
+    header = None
+    if isinstance(space.header, nib.Nifti1Header):
+        header = nib.Nifti1Header.from_header(space.header)
+        header.set_data_dtype(mask.dtype)
+        header.set_data_shape(mask.shape)
+        header.set_slope_inter(1, 0)
+        header["cal_min"], header["cal_max"] = 0, 0
+    return nib.Nifti1Image(mask, affine, header)
+
+
+def resample_spacing(
+    scan: Scan, spacing: Sequence[float], *, order: int = 1, antialias: bool = True
+) -> Scan:
+    """Resample a scan to another voxel size, about the same centre.
+
+    Args:
+        scan: An image, or a mask (which goes by majority).
+        spacing: New voxel edge lengths, in millimetres.
+        order: Of the spline for images.
+        antialias: Whether an image is blurred first along the axes that get coarser.
+
+    Returns:
+        The scan on the new grid; ``file`` is kept, so `write_mask` finds the way back.
+
+    Example:
+        >>> import numpy as np
+        >>> scan = Scan(np.ones((4, 6, 1), np.float32), np.eye(3), Space((4, 6), np.eye(3)))
+        >>> resample_spacing(scan, (2.0, 1.0)).array.shape
+        (2, 6, 1)
+    """
+    rank = len(scan.affine) - 1
+    if len(spacing) != rank or min(spacing) <= 0:
+        raise ValueError(f"spacing is {rank} positive lengths, got {tuple(spacing)}")
+    zoom = np.asarray(spacing, float) / scan.spacing
+    old = np.asarray(scan.space.shape)
+    new = np.maximum(np.round(old / zoom), 1).astype(int)
+    step = np.diag([*zoom, 1.0])
+    step[:-1, -1] = (old - 1) / 2 - zoom * (new - 1) / 2
+    affine = scan.affine @ step
+    array = scan.array
+    if array.ndim > rank and antialias and np.any(zoom > 1.001):
+        sigma = [*np.maximum((zoom - 1) / 2, 0), 0.0]
+        array = ndimage.gaussian_filter(array, sigma, mode="nearest")
+    if array.ndim > rank:
+        # Half a voxel at the border has neighbours on one side only: repeat the edge.
+        margin = [(2, 2)] * rank + [(0, 0)]
+        array = np.pad(array, margin, mode="edge")
+        shift = np.eye(rank + 1)
+        shift[:-1, -1] = -2
+        source = scan.affine @ shift
+    else:
+        source = scan.affine
+    space = Space(tuple(new.tolist()), affine)
+    return Scan(to_space(array, source, space, order=order), affine, scan.file)
+
+
+def crop_or_pad(
+    array: np.ndarray,
+    shape: Sequence[int],
+    *,
+    centre: Sequence[int] | None = None,
+    value: float = 0,
+) -> np.ndarray:
+    """Crop, and pad where the array is too small, to a spatial shape.
+
+    Args:
+        array: (*spatial, ...).
+        shape: Wanted spatial shape.
+        centre: Voxel that comes to the middle; the array's own middle by default.
+        value: What the padding holds.
+
+    Returns:
+        (*shape, ...).
+
+    Example:
+        >>> import numpy as np
+        >>> crop_or_pad(np.arange(5), (3,)).tolist(), crop_or_pad(np.arange(2), (4,)).tolist()
+        ([1, 2, 3], [0, 0, 1, 0])
+    """
+    rank = len(shape)
+    if array.ndim < rank:
+        raise ValueError(f"shape {tuple(shape)} for an array of shape {array.shape}")
+    middle = [n // 2 for n in array.shape[:rank]] if centre is None else [int(c) for c in centre]
+    start = [c - n // 2 for c, n in zip(middle, shape, strict=True)]
+    out = np.full((*shape, *array.shape[rank:]), value, array.dtype)
+    source = tuple(
+        slice(max(s, 0), max(min(s + n, size), 0))
+        for s, n, size in zip(start, shape, array.shape[:rank], strict=True)
+    )
+    part = array[source]
+    target = tuple(
+        slice(max(-s, 0), max(-s, 0) + n) for s, n in zip(start, part.shape[:rank], strict=True)
+    )
+    out[target] = part
+    return out
+
+
+def crop_or_pad_scan(scan: Scan, shape: Sequence[int], *, value: float = 0) -> Scan:
+    """`crop_or_pad` a scan about its middle; its affine follows."""
+    start = np.array([n // 2 - m // 2 for n, m in zip(scan.space.shape, shape, strict=True)])
+    step = np.eye(len(scan.affine))
+    step[:-1, -1] = start
+    return Scan(crop_or_pad(scan.array, shape, value=value), scan.affine @ step, scan.file)
+
+
+def random_patch(
+    shape: Sequence[int], *, foreground: float = 1 / 3, fields: Sequence[str] = ("image", "mask")
+) -> Callable[[np.random.Generator, Example], Example]:
+    """Make a transform for `batches`: a random patch of every volume, often with foreground in it.
+
+    With probability ``foreground`` the patch is centred on a random voxel of a random class of the
+    mask; else it lies anywhere in the volume (Isensee et al., 2021). Small volumes are padded.
+
+    Args:
+        shape: Spatial shape of the patch.
+        foreground: Share of patches centred on a labelled voxel; 0 needs no mask.
+        fields: What is cut; absent fields are passed over, other fields are dropped unless they
+            are single numbers or vectors of one length.
+
+    Returns:
+        ``(rng, example) -> example``.
+
+    References:
+        Isensee et al. nnU-Net. Nature Methods 18:203, 2021.
+
+    Example:
+        >>> import numpy as np
+        >>> cut = random_patch((4, 4))
+        >>> example = {"image": np.ones((9, 7, 1)), "mask": np.ones((9, 7), int)}
+        >>> cut(np.random.default_rng(0), example)["image"].shape
+        (4, 4, 1)
+    """
+    shape = tuple(int(n) for n in shape)
+
+    def transform(rng: np.random.Generator, example: Example) -> Example:
+        size = example[fields[0]].shape[: len(shape)]
+        mask = example.get("mask")
+        centre = None
+        if mask is not None and rng.random() < foreground:
+            classes = np.unique(mask)
+            classes = classes[classes > 0]
+            if len(classes):
+                voxels = np.flatnonzero(mask == rng.choice(classes))
+                voxel = np.unravel_index(rng.choice(voxels), mask.shape)
+                centre = [
+                    int(np.clip(c, n // 2, max(s - (n - n // 2), n // 2))) if s > n else s // 2
+                    for c, n, s in zip(voxel, shape, size, strict=True)
+                ]
+        if centre is None:
+            centre = [
+                int(rng.integers(n // 2, s - n + n // 2 + 1)) if s > n else s // 2
+                for n, s in zip(shape, size, strict=True)
+            ]
+        out = {k: v for k, v in example.items() if k not in fields and np.ndim(v) <= 1}
+        for name in fields:
+            if name in example:
+                out[name] = crop_or_pad(example[name], shape, centre=centre)
+        return out
+
+    return transform

@@ -1,0 +1,70 @@
+"""Check a whole data set: every fault of every file, at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxmed.data._error import DataError, Fault
+from jaxmed.data.images._scan import PICTURES, VOLUMES, read_image, suffix
+from jaxmed.data.sources._decathlon import check_decathlon
+from jaxmed.data.sources._manifest import check_manifest
+from jaxmed.data.sources._medmnist import check_medmnist
+
+
+def check(path: str | os.PathLike) -> list[Fault]:
+    """List all faults of a data set.
+
+    Args:
+        path: A MedMNIST ``.npz`` file or a folder of them; a Medical Segmentation Decathlon
+            folder; a manifest (``.csv``, ``.jsonl``); a single image; or a folder that holds any
+            of the first three (each is checked).
+
+    Returns:
+        The faults, each with its file, its rule (a key of ``RULES``) and what was found; empty if
+        every rule holds.
+
+    Example:
+        >>> from jaxmed import data
+        >>> [fault.rule for fault in data.check("no/such/folder")]
+        ['exists']
+    """
+    return list(_check(Path(path)))
+
+
+def _check(path: Path) -> Iterator[Fault]:
+    try:
+        if not path.exists():
+            yield Fault(str(path), "exists", "there is no such file or folder")
+        elif path.is_dir():
+            yield from _check_folder(path)
+        elif path.suffix == ".npz":
+            yield from check_medmnist(path)
+        elif path.suffix.lower() in (".csv", ".jsonl"):
+            yield from check_manifest(path)
+        elif suffix(path) in VOLUMES + PICTURES:
+            read_image(path)
+        else:
+            yield Fault(str(path), "readable", "not a file of a kind that is known here")
+    except DataError as error:
+        yield from error.faults
+
+
+def _check_folder(path: Path) -> Iterator[Fault]:
+    if (path / "dataset.json").is_file():
+        yield from check_decathlon(path)
+        return
+    found = False
+    for child in sorted(path.iterdir()):
+        if child.name.startswith("."):
+            continue
+        if child.suffix in (".npz", ".jsonl", ".csv") or (child / "dataset.json").is_file():
+            found = True
+            yield from _check(child)
+    if not found:
+        yield Fault(
+            str(path),
+            "table",
+            "neither a dataset.json, nor a manifest (.csv, .jsonl), nor MedMNIST files (.npz)",
+        )

@@ -1,0 +1,1 @@
+"""Poolings of a bag's instances."""

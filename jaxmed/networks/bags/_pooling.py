@@ -1,0 +1,172 @@
+"""Poolings of a bag's instances: max, mean, log-sum-exp, attention, additive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmed.core import Array, Endpoints
+from jaxmed.networks.layers._convolution import at_least_float32, he_fan_in, torch_uniform
+
+
+def masked_softmax(scores: Array, mask: Array, axis: int = 1) -> Array:
+    """Softmax over what the mask keeps; 0 elsewhere, and everywhere if it keeps nothing.
+
+    >>> masked_softmax(jnp.zeros((1, 3)), jnp.array([[True, True, False]])).tolist()
+    [[0.5, 0.5, 0.0]]
+    """
+    scores = jnp.where(mask, scores, -jnp.inf)
+    greatest = lax.stop_gradient(scores.max(axis, keepdims=True))
+    # A difference of infinities is not a number, and reaches the gradient even where not selected.
+    shifted = jnp.where(mask, scores - jnp.where(jnp.isfinite(greatest), greatest, 0), 0)
+    parts = jnp.where(mask, jnp.exp(shifted), 0)
+    total = parts.sum(axis, keepdims=True)
+    return parts / jnp.where(total > 0, total, 1)
+
+
+def bag_of(inputs: Mapping[str, Array]) -> tuple[Array, Array]:
+    """Features `(bags, instances, f)` and mask `(bags, instances)` of a pooling's inputs."""
+    features, mask = at_least_float32(inputs["features"]), inputs["bag_mask"]
+    if features.ndim != 3 or mask.shape != features.shape[:2]:
+        raise ValueError(
+            "a pooling takes features (bags, instances, f) and bag_mask (bags, instances), got "
+            f"{features.shape} and {mask.shape}"
+        )
+    return features, mask.astype(bool)
+
+
+def pool(values: Array, mask: Array, kind: str, sharpness: float = 1.0) -> Array:
+    r"""Pool `(bags, instances, c)` over the instances of each bag; 0 for a bag without any.
+
+    Log-sum-exp is :math:`\frac1r \log \frac1n \sum_i e^{r x_i}`: between the mean (small r) and
+    the maximum (large r).
+    """
+    keep = mask[..., None]
+    count = keep.sum(1)
+    if kind == "mean":
+        return jnp.where(keep, values, 0).sum(1) / jnp.maximum(count, 1)
+    greatest = jnp.where(keep, values, -jnp.inf).max(1)
+    greatest = jnp.where(count > 0, greatest, 0)
+    if kind == "max":
+        return greatest
+    top = lax.stop_gradient(greatest)[:, None]
+    parts = jnp.where(keep, jnp.exp(sharpness * jnp.where(keep, values - top, 0)), 0)
+    mean = parts.sum(1) / jnp.maximum(count, 1)
+    return top[:, 0] + jnp.log(jnp.where(count > 0, mean, 1)) / sharpness
+
+
+class SimplePooling(nn.Module):
+    """The maximum, the mean or the log-sum-exp of the instances.
+
+    With classes each instance is scored, and the scores are pooled: a bag is positive as far as
+    an instance is (`max`), all are (`mean`), or something between (`lse`).
+
+    Attributes:
+        classes: number of logits; None pools features alone.
+        kind: `"max"`, `"mean"` or `"lse"`.
+        sharpness: r of the log-sum-exp.
+
+    References:
+        Ramon and De Raedt, Multi instance neural networks, ICML workshop 2000; Pinheiro and
+        Collobert, From image-level to pixel-level labeling, CVPR 2015 (log-sum-exp).
+    """
+
+    classes: int | None = None
+    kind: Literal["max", "mean", "lse"] = "max"
+    sharpness: float = 1.0
+
+    @nn.compact
+    def __call__(self, inputs: Mapping[str, Array]) -> Endpoints:
+        """Map `features`, `bag_mask` to `features` `(bags, f)`, `instance_logits`, `logits`."""
+        features, mask = bag_of(inputs)
+        endpoints = {"features": pool(features, mask, self.kind, self.sharpness)}
+        if self.classes is not None:
+            scores = nn.Dense(self.classes, kernel_init=torch_uniform, name="head")(features)
+            scores = jnp.where(mask[..., None], scores, 0)
+            endpoints["instance_logits"] = scores
+            endpoints["logits"] = pool(scores, mask, self.kind, self.sharpness)
+        return endpoints
+
+
+class AttentionPooling(nn.Module):
+    r"""A weighted mean of the instances, the weights learned.
+
+    .. math:: a_i = \mathrm{softmax}_i\; w^\top (\tanh(V h_i) \odot \sigma(U h_i)),
+        \quad z = \sum_i a_i h_i
+
+    Attributes:
+        classes: number of logits, linear in z; None for none.
+        hidden: width of V and U.
+        gated: whether there is the gate :math:`\sigma(U h_i)`.
+
+    References:
+        Ilse, Tomczak and Welling, Attention-based deep multiple instance learning, ICML 2018.
+    """
+
+    classes: int | None = None
+    hidden: int = 128
+    gated: bool = False
+
+    @nn.compact
+    def __call__(self, inputs: Mapping[str, Array]) -> Endpoints:
+        """Map `features`, `bag_mask` to `attention` `(bags, instances)`, `features`, `logits`."""
+        features, mask = bag_of(inputs)
+        attention = attend(self, features, mask)
+        pooled = jnp.einsum("bi,bif->bf", attention, features)
+        endpoints = {"features": pooled, "attention": attention}
+        if self.classes is not None:
+            head = nn.Dense(self.classes, kernel_init=torch_uniform, name="head")
+            endpoints["logits"] = head(pooled)
+        return endpoints
+
+
+class AdditivePooling(nn.Module):
+    r"""Attention whose logits are sums over instances, so that each one's share can be told.
+
+    .. math:: \mathrm{logits} = \sum_i \psi(a_i h_i)
+
+    with the attention of :class:`AttentionPooling`, and :math:`\psi` an MLP with one hidden layer.
+
+    Attributes:
+        classes: number of logits.
+        hidden: width of the attention, and of the MLP.
+        gated: whether the attention is gated.
+
+    References:
+        Javed et al., Additive MIL: intrinsically interpretable multiple instance learning for
+        pathology, NeurIPS 2022.
+    """
+
+    classes: int
+    hidden: int = 128
+    gated: bool = True
+
+    @nn.compact
+    def __call__(self, inputs: Mapping[str, Array]) -> Endpoints:
+        """Map `features`, `bag_mask` to `attention`, `instance_logits`, `features`, `logits`."""
+        features, mask = bag_of(inputs)
+        attention = attend(self, features, mask)
+        scaled = attention[..., None] * features
+        hidden = nn.relu(nn.Dense(self.hidden, kernel_init=he_fan_in, name="score_hidden")(scaled))
+        shares = nn.Dense(self.classes, kernel_init=torch_uniform, name="score")(hidden)
+        shares = jnp.where(mask[..., None], shares, 0)
+        return {
+            "features": scaled.sum(1),
+            "attention": attention,
+            "instance_logits": shares,
+            "logits": shares.sum(1),
+        }
+
+
+def attend(module: nn.Module, features: Array, mask: Array) -> Array:
+    """The attention `(bags, instances)` of a module with `hidden` and `gated`."""
+    options = {"kernel_init": nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")}
+    gate = nn.tanh(nn.Dense(module.hidden, name="attention_v", **options)(features))
+    if module.gated:
+        gate *= nn.sigmoid(nn.Dense(module.hidden, name="attention_u", **options)(features))
+    scores = nn.Dense(1, name="attention_w", **options)(gate)[..., 0]
+    return masked_softmax(scores, mask)

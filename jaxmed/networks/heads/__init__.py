@@ -1,0 +1,1 @@
+"""Heads: what turns a trunk's endpoints into answers."""

@@ -1,0 +1,1 @@
+"""Layers on `jaxmed.ops`: convolutions and normalisations of any rank."""

@@ -1,0 +1,1 @@
+"""Networks for images and volumes, one family a file."""

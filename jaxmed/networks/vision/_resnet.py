@@ -1,0 +1,173 @@
+"""Residual networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import flax.linen as nn
+
+from jaxmed import ops
+from jaxmed.core import Array, Endpoints
+from jaxmed.networks.heads._answers import ClassificationHead
+from jaxmed.networks.layers._convolution import Conv, global_average, he_fan_out, spatial_rank
+from jaxmed.networks.layers._norm import make_norm
+
+
+class ResNet(nn.Module):
+    """Residual network, of basic or bottleneck blocks, on images of any rank.
+
+    Attributes:
+        classes: number of logits; None for a trunk without a head.
+        depths: blocks of each stage. A stage halves the axes and doubles the channels, but for
+            the first.
+        block: `"basic"` (two 3-wide convolutions) or `"bottleneck"` (1, 3 and 1 wide, the stride
+            in the middle one, four times as many channels out).
+        stem: `"small"`: one 3-wide convolution, for images of 28 or 32 voxels. `"standard"`: a
+            7-wide convolution by strides of two and a max pooling.
+        width: channels of the stem and the first stage.
+        norm: as :func:`make_norm` takes it.
+        kernel_init: initialisation of the convolutions: `he_fan_out`, as torchvision's ResNets, or
+            another `(key, shape, dtype) -> array`.
+        zero_init: begin with each block as the identity: the last scale of each block is zero.
+        dropout: rate, on the pooled features that the head reads.
+        dtype: of the computation; parameters, `features` and `logits` are float32.
+        remat: recompute each block in the backward pass, to save memory.
+
+    References:
+        He et al., Deep residual learning for image recognition, CVPR 2016.
+    """
+
+    classes: int | None = None
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    block: Literal["basic", "bottleneck"] = "basic"
+    stem: Literal["small", "standard"] = "small"
+    width: int = 64
+    norm: str | Callable[..., nn.Module] = "batch"
+    kernel_init: Callable = he_fan_out
+    zero_init: bool = False
+    dropout: float = 0.0
+    dtype: Any = None
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> Endpoints:
+        """Map `(batch, *spatial, channels)` to `features`, `pyramid` (fine first) and `logits`."""
+        rank = spatial_rank(x)
+        if self.stem not in ("small", "standard"):
+            raise ValueError(f'stem must be "small" or "standard", got {self.stem!r}')
+        if self.block not in ("basic", "bottleneck"):
+            raise ValueError(f'block must be "basic" or "bottleneck", got {self.block!r}')
+        small = self.stem == "small"
+        x = Conv(
+            self.width,
+            3 if small else 7,
+            1 if small else 2,
+            bias=False,
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
+            name="stem_conv",
+        )(x)
+        x = make_norm(self.norm, name="stem_norm", dtype=self.dtype)(x, train=train)
+        x = nn.relu(x)
+        if not small:
+            x = ops.max_pool(x, (3,) * rank, stride=(2,) * rank, padding=((1, 1),) * rank)
+        block = nn.remat(_Block, static_argnums=(2,)) if self.remat else _Block
+        pyramid = []
+        for stage, depth in enumerate(self.depths, 1):
+            for i in range(1, depth + 1):
+                x = block(
+                    self.width * 2 ** (stage - 1),
+                    2 if i == 1 and stage > 1 else 1,
+                    self.block == "bottleneck",
+                    self.norm,
+                    self.kernel_init,
+                    self.zero_init,
+                    self.dtype,
+                    name=f"stage{stage}_block{i}",
+                )(x, train)
+            pyramid.append(x)
+        endpoints = {"features": global_average(x), "pyramid": tuple(pyramid)}
+        if self.classes is not None:
+            head = ClassificationHead(self.classes, self.dropout, name="head")
+            endpoints |= head(endpoints["features"], train=train)
+        return endpoints
+
+
+class _Block(nn.Module):
+    width: int
+    strides: int
+    bottleneck: bool
+    norm: Any
+    kernel_init: Callable
+    zero_init: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        if self.bottleneck:
+            layers = [(self.width, 1, 1), (self.width, 3, self.strides), (4 * self.width, 1, 1)]
+        else:
+            layers = [(self.width, 3, self.strides), (self.width, 3, 1)]
+        y = x
+        for i, (features, kernel, strides) in enumerate(layers, 1):
+            last = i == len(layers)
+            y = self._conv_norm(y, features, kernel, strides, str(i), train, last)
+            y = y if last else nn.relu(y)
+        if x.shape != y.shape:
+            x = self._conv_norm(x, y.shape[-1], 1, self.strides, "_shortcut", train, False)
+        return nn.relu(x + y)
+
+    def _conv_norm(self, x, features, kernel, strides, name, train, last) -> Array:
+        options = {"scale_init": nn.initializers.zeros} if last and self.zero_init else {}
+        x = Conv(
+            features,
+            kernel,
+            strides,
+            bias=False,
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
+            name=f"conv{name}",
+        )(x)
+        norm = make_norm(self.norm, name=f"norm{name}", dtype=self.dtype, **options)
+        return norm(x, train=train)
+
+
+def resnet8(classes: int | None = None, *, width: int = 16, **options: Any) -> ResNet:
+    """ResNet-8: one basic block a stage, 16, 32 and 64 channels; see :class:`ResNet`.
+
+    The smallest of the family for small images (6n + 2 layers, n = 1): 77 thousand parameters, a
+    fiftieth of ResNet-18's work at 28x28.
+
+    >>> import jax, jax.numpy as jnp
+    >>> key, x = jax.random.key(0), jnp.ones((1, 28, 28, 1))
+    >>> outputs, _ = jax.eval_shape(resnet8(2).init_with_output, key, x)
+    >>> outputs["features"].shape, [m.shape[1:] for m in outputs["pyramid"]]
+    ((1, 64), [(28, 28, 16), (14, 14, 32), (7, 7, 64)])
+    """
+    return ResNet(classes, (1, 1, 1), "basic", width=width, **options)
+
+
+def resnet18(classes: int | None = None, **options: Any) -> ResNet:
+    """ResNet-18; see :class:`ResNet` for the options.
+
+    With the small stem it is MedMNIST's model at 28x28.
+
+    >>> import jax, jax.numpy as jnp
+    >>> net = resnet18(2, width=4)
+    >>> key, x = jax.random.key(0), jnp.ones((1, 16, 16, 1))
+    >>> outputs, _ = jax.eval_shape(net.init_with_output, key, x)
+    >>> outputs["logits"].shape, [m.shape[1:] for m in outputs["pyramid"]]
+    ((1, 2), [(16, 16, 4), (8, 8, 8), (4, 4, 16), (2, 2, 32)])
+    """
+    return ResNet(classes, (2, 2, 2, 2), "basic", **options)
+
+
+def resnet34(classes: int | None = None, **options: Any) -> ResNet:
+    """ResNet-34; see :class:`ResNet` for the options."""
+    return ResNet(classes, (3, 4, 6, 3), "basic", **options)
+
+
+def resnet50(classes: int | None = None, **options: Any) -> ResNet:
+    """ResNet-50, the stride in the 3-wide convolution; see :class:`ResNet` for the options."""
+    return ResNet(classes, (3, 4, 6, 3), "bottleneck", **options)

@@ -1,0 +1,245 @@
+"""Vision transformer, for images and volumes, and the decoder of a masked autoencoder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.linen.dtypes import promote_dtype
+
+from jaxmed import ops
+from jaxmed.core import Array, Endpoints, Key
+from jaxmed.networks.heads._answers import ClassificationHead
+from jaxmed.networks.layers._convolution import (
+    at_least_float32,
+    normal_flat,
+    per_axis,
+    spatial_rank,
+)
+
+
+class ViT(nn.Module):
+    """Vision transformer: patches as tokens, pre-normalised blocks of attention and MLP.
+
+    With the fixed positions one set of weights serves images of any size, crops of multi-crop
+    training included; learned positions are those of one size.
+
+    Attributes:
+        classes: number of logits; None for a trunk without a head.
+        patch: edge of a patch in voxels, an int or one for each axis; it divides the image.
+        width: of the tokens, a multiple of `heads`.
+        depth: number of blocks.
+        heads: of the attention.
+        mlp_ratio: hidden width of the blocks' MLP, as a multiple of `width`.
+        positions: `"sincos"`, fixed, or `"learned"`.
+        pool: `features` are the `"token"` of the class, or the `"mean"` of all patches.
+        dropout: rate, after attention and MLP, and on the features that the head reads.
+        dtype: of the computation; parameters, `features` and `logits` are float32.
+        remat: recompute each block in the backward pass, to save memory.
+
+    References:
+        Dosovitskiy et al., An image is worth 16x16 words, ICLR 2021. The fixed positions: Chen, Xie
+        and He, An empirical study of training self-supervised vision transformers, ICCV 2021.
+    """
+
+    classes: int | None = None
+    patch: int | tuple[int, ...] = 16
+    width: int = 192
+    depth: int = 12
+    heads: int = 3
+    mlp_ratio: float = 4.0
+    positions: Literal["sincos", "learned"] = "sincos"
+    pool: Literal["token", "mean"] = "token"
+    dropout: float = 0.0
+    dtype: Any = None
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array | Mapping[str, Array], *, train: bool = False) -> Endpoints:
+        """Map `(batch, *spatial, channels)` to named endpoints.
+
+        Args:
+            x: images; or `{"image": images, "visible": (batch, k) integers}`, of whose patches, in
+                row-major order, only those named are looked at: a masked autoencoder's encoder.
+            train: whether dropout is active.
+
+        Returns:
+            `features` `(batch, width)`; `tokens` `(batch, patches, width)`, of the patches looked
+            at; `pyramid`, the tokens as one map `(batch, *grid, width)`, unless some were left
+            out; `logits`.
+
+        Raises:
+            ValueError: if the patch does not divide the image, `heads` not the width, or an option
+                is unknown.
+        """
+        x, visible = (x["image"], x.get("visible")) if isinstance(x, Mapping) else (x, None)
+        if self.positions not in ("sincos", "learned") or self.pool not in ("token", "mean"):
+            raise ValueError(
+                'positions must be "sincos" or "learned" and pool "token" or "mean", got '
+                f"{self.positions!r} and {self.pool!r}"
+            )
+        if self.width % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
+        patch = per_axis(self.patch, spatial_rank(x), "patch")
+        if any(n % p for n, p in zip(x.shape[1:-1], patch, strict=True)):
+            raise ValueError(f"patches of {patch} voxels do not divide the images {x.shape}")
+
+        kernel = self.param("patch_kernel", _patch_init, (*patch, x.shape[-1], self.width))
+        bias = self.param("patch_bias", nn.initializers.zeros, (self.width,))
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x = ops.conv(x, kernel, stride=patch, padding="VALID") + bias
+        grid = x.shape[1:-1]
+        x = x.reshape(x.shape[0], -1, self.width)
+        if self.positions == "learned":
+            at = self.param("positions", nn.initializers.normal(0.02), (x.shape[1], self.width))
+        else:
+            at = jnp.asarray(sincos_positions(grid, self.width))
+        x = x + at.astype(x.dtype)
+        if visible is not None:
+            x = jnp.take_along_axis(x, visible[..., None], axis=1)
+        first = int(self.pool == "token")
+        if first:
+            token = self.param("token", nn.initializers.normal(0.02), (1, 1, self.width))
+            token = jnp.broadcast_to(token.astype(x.dtype), (x.shape[0], 1, self.width))
+            x = jnp.concatenate([token, x], axis=1)
+        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+        hidden = int(self.width * self.mlp_ratio)
+        for i in range(1, self.depth + 1):
+            x = block(self.heads, hidden, self.dropout, self.dtype, name=f"block{i}")(x, train)
+        x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
+        tokens = x[:, first:]
+        pooled = at_least_float32(x[:, 0]) if first else at_least_float32(tokens).mean(1)
+        endpoints = {"features": pooled, "tokens": tokens}
+        if visible is None:
+            endpoints["pyramid"] = (tokens.reshape(-1, *grid, self.width),)
+        if self.classes is not None:
+            head = ClassificationHead(self.classes, self.dropout, name="head")
+            endpoints |= head(pooled, train=train)
+        return endpoints
+
+
+class Block(nn.Module):
+    """A pre-normalised transformer block.
+
+    Attributes:
+        heads: of the attention.
+        hidden: width of the MLP's hidden layer.
+        dropout: rate, after attention and after the MLP.
+        dtype: of the computation.
+    """
+
+    heads: int
+    hidden: int
+    dropout: float = 0.0
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        """Map tokens `(batch, n, width)` to tokens."""
+        drop = nn.Dropout(self.dropout, deterministic=not train)
+        y = nn.LayerNorm(dtype=self.dtype, name="norm1")(x)
+        attention = nn.MultiHeadDotProductAttention(
+            self.heads, dtype=self.dtype, kernel_init=_dense_init, name="attention"
+        )
+        x = x + drop(attention(y))
+        y = nn.LayerNorm(dtype=self.dtype, name="norm2")(x)
+        y = nn.Dense(self.hidden, dtype=self.dtype, kernel_init=_dense_init, name="mlp1")(y)
+        y = nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=_dense_init, name="mlp2")(
+            jax.nn.gelu(y)
+        )
+        return x + drop(y)
+
+
+class TokenDecoder(nn.Module):
+    """The decoder of a masked autoencoder: what the hidden patches look like.
+
+    Attributes:
+        grid: patches along each axis.
+        outputs: numbers for each patch: its voxels times its channels.
+        width: of the decoder's tokens, a multiple of `heads`.
+        depth: number of blocks.
+        heads: of the attention.
+        dtype: of the computation; the output is float32.
+
+    References:
+        He et al., Masked autoencoders are scalable vision learners, CVPR 2022.
+    """
+
+    grid: tuple[int, ...]
+    outputs: int
+    width: int = 96
+    depth: int = 2
+    heads: int = 3
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Mapping[str, Array], *, train: bool = False) -> Endpoints:
+        """Map visible tokens to all patches.
+
+        Args:
+            x: `tokens` `(batch, k, any width)`, and `restore` `(batch, patches)`: of each patch the
+                place in the list of the k visible and then the hidden ones.
+            train: as for all networks; it changes nothing.
+
+        Returns:
+            `logits` `(batch, patches, outputs)`.
+        """
+        tokens, restore = x["tokens"], x["restore"]
+        x = nn.Dense(self.width, dtype=self.dtype, kernel_init=_dense_init, name="embed")(tokens)
+        hidden = self.param("hidden", nn.initializers.normal(0.02), (1, 1, self.width))
+        missing = (x.shape[0], restore.shape[1] - x.shape[1], self.width)
+        x = jnp.concatenate([x, jnp.broadcast_to(hidden.astype(x.dtype), missing)], axis=1)
+        x = jnp.take_along_axis(x, restore[..., None], axis=1)
+        x = x + jnp.asarray(sincos_positions(self.grid, self.width)).astype(x.dtype)
+        for i in range(1, self.depth + 1):
+            x = Block(self.heads, 4 * self.width, dtype=self.dtype, name=f"block{i}")(x, train)
+        x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
+        x = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=_dense_init, name="linear")(x)
+        return {"logits": at_least_float32(x)}
+
+
+def sincos_positions(grid: tuple[int, ...], width: int) -> np.ndarray:
+    r"""Fixed positions of a grid of patches: sines and cosines of each coordinate.
+
+    Of each of r axes, :math:`\sin(x \omega_i), \cos(x \omega_i)` with
+    :math:`\omega_i = 10000^{-i / m}`, :math:`m = \lfloor w / 2r \rfloor`; what is left of the width
+    is 0.
+
+    >>> sincos_positions((2, 1), 6).astype(float).round(2).tolist()
+    [[0.0, 1.0, 0.0, 1.0, 0.0, 0.0], [0.84, 0.54, 0.0, 1.0, 0.0, 0.0]]
+    """
+    each = width // (2 * len(grid))
+    if each == 0:
+        raise ValueError(f"a width of {width} has no room for the positions of {len(grid)} axes")
+    omega = 10000.0 ** (-np.arange(each) / each)
+    parts = []
+    for axis in np.meshgrid(*map(np.arange, grid), indexing="ij"):
+        angle = axis.reshape(-1, 1) * omega
+        parts += [np.sin(angle), np.cos(angle)]
+    table = np.concatenate(parts, axis=1)
+    return np.pad(table, [(0, 0), (0, width - table.shape[1])]).astype(np.float32)
+
+
+def vit(classes: int | None = None, **options: Any) -> ViT:
+    """A vision transformer, by default ViT-Ti/16; see :class:`ViT` for the options.
+
+    >>> net = vit(2, patch=4, width=12, depth=1)
+    >>> key, x = jax.random.key(0), jnp.ones((1, 8, 8, 8, 1))
+    >>> outputs, _ = jax.eval_shape(net.init_with_output, key, x)
+    >>> outputs["features"].shape, outputs["tokens"].shape, outputs["pyramid"][0].shape
+    ((1, 12), (1, 8, 12), (1, 2, 2, 2, 12))
+    """
+    return ViT(classes, **options)
+
+
+def _patch_init(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Normal, variance `1 / (voxels * channels)`: a patch is one row to a dense layer."""
+    return normal_flat(key, shape, dtype) / math.sqrt(math.prod(shape[:-1]))
+
+
+_dense_init = nn.initializers.xavier_uniform()

@@ -1,0 +1,1 @@
+"""Convolutions as primitives: native, in plain JAX, and XLA's own."""

@@ -1,0 +1,162 @@
+"""The native convolution: loading it, asking what it can do, calling it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import logging
+import os
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from jaxmed.ops._build import BuildError, build
+from jaxmed.ops.convolution._geometry import Geometry
+
+# Name of the target in XLA, and of the handler in the library.
+_TARGETS = {
+    "jaxmed_conv": "JaxmedConv",
+    "jaxmed_conv_biased": "JaxmedConvBiased",
+    "jaxmed_conv_kernel_bias": "JaxmedConvKernelBias",
+    "jaxmed_components": "JaxmedComponents",
+}
+_KINDS = {"output": 0, "input": 1, "kernel": 2}
+_NAME_LENGTH = 256
+
+_log = logging.getLogger("jaxmed")
+
+
+@functools.cache
+def library() -> ctypes.CDLL | str:
+    """The loaded extension, or why there is none. The first call may compile it."""
+    try:
+        extension = build()
+        with _short_spin():
+            ctypes.CDLL(str(extension.onednn))
+        loaded = ctypes.CDLL(str(extension.library))
+        for target, handler in _TARGETS.items():
+            capsule = jax.ffi.pycapsule(getattr(loaded, handler))
+            jax.ffi.register_ffi_target(target, capsule, platform="cpu")
+    except (BuildError, OSError, AttributeError) as error:
+        _log.info("native convolution not available, the pure form runs: %s", error)
+        return str(error)
+    return loaded
+
+
+@contextlib.contextmanager
+def _short_spin() -> Iterator[None]:
+    """While OpenMP's run-time is loaded: its idle threads sleep soon instead of spinning.
+
+    It reads the environment once, when loaded. A team that spins takes the cores from XLA's
+    threads, which run everything between two convolutions. Set already: left as it is.
+    """
+    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = "1000"
+    try:
+        yield
+    finally:
+        os.environ.pop("GOMP_SPINCOUNT", None)
+
+
+@functools.lru_cache(maxsize=4096)
+def implementation(
+    kind: str, dtype: str, batch: int, channels_in: int, channels_out: int, geometry: Geometry
+) -> str:
+    """The name of oneDNN's kernel for this shape, or "" where there is none worth calling."""
+    loaded = library()
+    if isinstance(loaded, str) or dtype not in ("float32", "bfloat16"):
+        return ""
+    low, high = zip(*geometry.padding, strict=True)
+    numbers = [
+        _KINDS[kind],
+        int(dtype == "bfloat16"),
+        batch,
+        channels_in,
+        channels_out,
+        geometry.groups,
+        geometry.rank,
+        *geometry.spatial,
+        *geometry.window,
+        *geometry.strides,
+        *low,
+        *high,
+        *geometry.dilation,
+        *geometry.output,
+    ]
+    name = ctypes.create_string_buffer(_NAME_LENGTH)
+    array = (ctypes.c_int64 * len(numbers))(*numbers)
+    failed = loaded.jaxmed_conv_probe(array, name, ctypes.c_int64(_NAME_LENGTH))
+    text = name.value.decode()
+    return "" if failed or "ref" in text else text
+
+
+def native(
+    kind: str,
+    left: jax.Array,
+    right: jax.Array,
+    *,
+    shape: tuple[int, ...],
+    geometry: Geometry,
+    members: int | None,
+    stacked: tuple[bool, bool],
+) -> jax.Array:
+    """The call itself; `shape` is the result's."""
+    call = jax.ffi.ffi_call("jaxmed_conv", jax.ShapeDtypeStruct(shape, left.dtype))
+    return call(
+        left,
+        right,
+        kind=np.int64(_KINDS[kind]),
+        members=np.int64(members or 0),
+        left_stacked=stacked[0],
+        right_stacked=stacked[1],
+        **_attributes(geometry),
+    )
+
+
+def native_biased(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, geometry: Geometry, slope: float | None
+) -> jax.Array:
+    """`activation(conv(x, kernel) + bias)`."""
+    shape = (x.shape[0], *geometry.output, kernel.shape[-1])
+    call = jax.ffi.ffi_call("jaxmed_conv_biased", jax.ShapeDtypeStruct(shape, x.dtype))
+    return call(
+        x,
+        kernel,
+        bias,
+        activate=slope is not None,
+        slope=np.float32(slope or 0.0),
+        **_attributes(geometry),
+    )
+
+
+def native_kernel_and_bias(
+    x: jax.Array, y: jax.Array, geometry: Geometry
+) -> tuple[jax.Array, jax.Array]:
+    """The gradients to a kernel and to a bias `(1, ..., 1, channels_out)`."""
+    channels = y.shape[-1]
+    kernel = (*geometry.window, x.shape[-1] // geometry.groups, channels)
+    results = [
+        jax.ShapeDtypeStruct(shape, x.dtype)
+        for shape in (kernel, (1,) * (y.ndim - 1) + (channels,))
+    ]
+    call = jax.ffi.ffi_call("jaxmed_conv_kernel_bias", results)
+    return tuple(call(x, y, **_attributes(geometry)))
+
+
+def _attributes(geometry: Geometry) -> dict[str, np.ndarray | np.int64]:
+    low, high = zip(*geometry.padding, strict=True)
+    lists = {
+        "spatial": geometry.spatial,
+        "window": geometry.window,
+        "strides": geometry.strides,
+        "low": low,
+        "high": high,
+        "dilation": geometry.dilation,
+        "output": geometry.output,
+    }
+    arrays = {name: np.asarray(values, np.int64) for name, values in lists.items()}
+    return {"groups": np.int64(geometry.groups), **arrays}

@@ -1,0 +1,1 @@
+"""Multiple-instance learning: one label for a bag of images."""

@@ -1,0 +1,1 @@
+"""What every family stands on: supervised learning, sums of objectives, heads, views."""

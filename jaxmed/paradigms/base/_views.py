@@ -1,0 +1,101 @@
+"""What views of a batch have in common: one pass for several, and geometry that must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from jaxmed.core import Array, Batch, Key, stream
+from jaxmed.paradigms.base._supervised import named
+
+View = Callable[[Key, dict[str, Array]], dict[str, Array]]
+"""``(key, batch) -> batch``, as in :mod:`jaxmed.augment`."""
+
+
+def seen(view: View | None, key: Key, images: Array) -> Array:
+    """The images as a view shows them; ``None`` shows them as they are."""
+    return images if view is None else view(key, {"image": images})["image"]
+
+
+def together(*arrays: Array) -> Array:
+    """Several batches as one, their rows interleaved: ``a0 b0 a1 b1 ...``.
+
+    Interleaved, not concatenated: each device of a sharded batch keeps its own examples.
+
+    Raises:
+        ValueError: if their shapes differ.
+    """
+    if len({array.shape for array in arrays}) > 1:
+        shapes = [array.shape for array in arrays]
+        raise ValueError(f"views that go through the network as one batch have one shape: {shapes}")
+    stacked = jnp.stack(arrays, axis=1)
+    return stacked.reshape(-1, *stacked.shape[2:])
+
+
+def two_views(view: View, second_view: View | None, key: Key, images: Array) -> tuple[Array, Array]:
+    """Two draws of a view, or one of each of two."""
+    views = (view, second_view or view)
+    return tuple(seen(one, stream(key, "view", i), images) for i, one in enumerate(views))
+
+
+def apart(array: Array, n: int) -> tuple[Array, ...]:
+    """The batches that :func:`together` made one."""
+    split = array.reshape(-1, n, *array.shape[1:])
+    return tuple(split[:, i] for i in range(n))
+
+
+def counts(batch: Batch, inputs: str) -> Array | None:
+    """The weights of the rows of ``inputs``: ``weight`` for images, ``weight_{inputs}`` else."""
+    return batch.get("weight" if inputs == "image" else f"weight_{inputs}")
+
+
+def same_geometry(outputs: Array, name: str, *views: View | None) -> None:
+    """Refuse views that move voxels where outputs are compared voxel by voxel.
+
+    Raises:
+        ValueError: if ``outputs`` has spatial axes and a view is known to move voxels.
+    """
+    if outputs.ndim <= 2:
+        return
+    moving = [
+        getattr(step, "name", type(step).__name__)
+        for view in views
+        for step in getattr(view, "steps", ())
+        if hasattr(step, "coordinates")
+    ]
+    if moving:
+        raise ValueError(
+            f"{name!r} has the shape {outputs.shape}, voxel for voxel, so views must leave the "
+            f"geometry alone, and {moving} move voxels: keep to intensities, noise, blur and "
+            f"cut-outs, and move images before, with augmented(...)"
+        )
+
+
+def vectors(endpoints, output: str) -> Array:
+    """An endpoint of one vector an example.
+
+    Raises:
+        KeyError: if the network has no such endpoint.
+        ValueError: if it is not ``(batch, features)``.
+    """
+    outputs = named(endpoints, output, "network")
+    if getattr(outputs, "ndim", None) != 2:
+        shape = getattr(outputs, "shape", type(outputs).__name__)
+        raise ValueError(f"{output!r} must be (batch, features), one vector an example: {shape}")
+    return outputs.astype(jnp.float32)
+
+
+def one_map(endpoints, output: str, level: int) -> Array:
+    """An endpoint, or of a tuple of them the one at ``level`` (finest first), as float32.
+
+    Raises:
+        KeyError: if the network has no such endpoint.
+        ValueError: if the tuple has no such level.
+    """
+    outputs = named(endpoints, output, "network")
+    if isinstance(outputs, tuple | list):
+        if not -len(outputs) <= level < len(outputs):
+            raise ValueError(f"{output!r} has {len(outputs)} levels, so none at {level}")
+        outputs = outputs[level]
+    return outputs.astype(jnp.float32)

@@ -1,0 +1,156 @@
+"""DINO: a student gives the answers of its own average, which are centred and sharpened."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxmed.core import Array, Endpoints, Objective, stream, weighted_mean
+from jaxmed.paradigms.base._momentum import check_decay, check_teaching, followed, follower
+from jaxmed.paradigms.base._schedules import Scheduled, at, clock, ticked
+from jaxmed.paradigms.base._supervised import named
+from jaxmed.paradigms.base._views import View, apart, counts, seen, together, two_views
+from jaxmed.paradigms.self_supervised._embedding import Head, embedding, unit
+
+
+class PrototypeHead(nn.Module):
+    """DINO's head: an MLP, a bottleneck of unit vectors, their cosines with prototypes.
+
+    Attributes:
+        prototypes: how many.
+        hidden: widths of the MLP's layers.
+        bottleneck: its output.
+    """
+
+    prototypes: int = 1024
+    hidden: tuple[int, ...] = (512,)
+    bottleneck: int = 128
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> Endpoints:
+        """Map `(batch, f)` to `logits` `(batch, prototypes)`."""
+        del train
+        for i, width in enumerate(self.hidden):
+            x = jax.nn.gelu(nn.Dense(width, name=f"dense{i + 1}")(x))
+        x = unit(nn.Dense(self.bottleneck, name="bottleneck")(x))
+        init = nn.initializers.normal(1.0)
+        prototypes = self.param("prototypes", init, (self.prototypes, self.bottleneck))
+        return {"logits": x @ unit(prototypes).T}
+
+
+def dino(
+    view: View,
+    second_view: View | None = None,
+    *,
+    crop: View | None = None,
+    crops: int = 0,
+    decay: Scheduled = 0.99,
+    centre_decay: float = 0.9,
+    temperature: float = 0.1,
+    teacher_temperature: Scheduled = 0.04,
+    head: Head = PrototypeHead(),  # noqa: B008 (a frozen dataclass)
+    output: str = "features",
+    inputs: str = "image",
+) -> Objective:
+    r"""The student's answer to one view is its average's to another.
+
+    .. math:: \ell = \operatorname{mean}_{v \neq w} H\!\left(\mathrm{softmax}\frac{t_v - c}{\tau_t},
+        \mathrm{softmax}\frac{s_w}{\tau_s}\right)
+
+    over the teacher's answers t to the two views and the student's s to those and to all crops. The
+    centre c, the moving average of the teacher's answers over the whole batch, keeps one prototype
+    from winning everything; the sharper temperature keeps answers from becoming uniform.
+
+    Args:
+        view: of each image, as in :mod:`jaxmed.augment`; it may move voxels.
+        second_view: of each image; ``view`` drawn again by default.
+        crop: the view that the student alone sees, such as ``augment.random_crop``; it may be
+            smaller, if the network takes images of several sizes.
+        crops: how many of those are drawn.
+        decay: ``teacher = decay * teacher + (1 - decay) * student`` after each step: in [0, 1), or
+            a function of the step, in the paper that of :func:`~jaxmed.paradigms.byol`.
+        centre_decay: the centre's, in [0, 1).
+        temperature: the student's, positive.
+        teacher_temperature: the teacher's, positive, or a function of the step; the paper warms it
+            up from 0.04 to 0.07, ``optax.linear_schedule(0.04, 0.07, steps)``.
+        head: what gives answers over prototypes; a parameter of the objective.
+        output: the endpoint, ``(batch, features)``.
+        inputs: the batch's images; padding rows do not enter the centre.
+
+    Returns:
+        The objective, with metrics ``cross_entropy`` and ``teacher_entropy`` (in nats; near 0
+        or near the logarithm of the number of prototypes it has collapsed). Its state holds the
+        ``teacher`` and the ``centre``.
+
+    Raises:
+        ValueError: if a number is out of its range, or ``crops`` are asked for without ``crop``;
+            when traced, if the endpoint has not one vector an example.
+
+    References:
+        Caron et al. (2021), Emerging properties in self-supervised vision transformers, ICCV.
+    """
+    for given in (temperature, teacher_temperature):
+        if not callable(given) and given <= 0:
+            raise ValueError(f"temperatures are positive, got {temperature}, {teacher_temperature}")
+    if crops < 0 or (crops > 0) != (crop is not None):
+        raise ValueError(f"crop says what crops={crops} of them are: give both or neither")
+    check_teaching(decay)
+    check_decay(centre_decay)
+    embed = embedding({"head": head}, output)
+
+    def init(key, network, params, state, batch):
+        images = named(batch, inputs, "batch")
+        own_params, own_state = embed.init(key, network, params, state, images)
+        whole = {"net": params, "obj": own_params}, {"net": state, "obj": own_state}
+        answers, _ = jax.eval_shape(lambda: embed.apply(network, *whole, images, key))
+        centre = jnp.zeros(answers["head"].shape[-1])
+        own = {"teacher": follower(*whole), "centre": centre, **clock(decay, teacher_temperature)}
+        return own_params, {**own_state, **own}
+
+    def loss(network, params, state, batch, key):
+        key, images = stream(key, "dino"), named(batch, inputs, "batch")
+        teacher, centre = state["obj"]["teacher"], state["obj"]["centre"]
+        pair = together(*two_views(view, second_view, key, images))
+        answers, taught = embed.apply(
+            network, teacher["params"], teacher["state"], pair, stream(key, "teacher")
+        )
+        answers = jax.lax.stop_gradient(answers["head"])
+        sharpness = at(teacher_temperature, state["obj"])
+        wanted = apart(jax.nn.softmax((answers - centre) / sharpness, axis=-1), 2)
+        given, state = embed.apply(network, params, state, pair, stream(key, "network"))
+        given = list(apart(given["head"], 2))
+        if crops:
+            small = together(*[seen(crop, stream(key, "crop", i), images) for i in range(crops)])
+            of_crops, state = embed.apply(network, params, state, small, stream(key, "crops"))
+            given += apart(of_crops["head"], crops)
+        values = [
+            -(target * jax.nn.log_softmax(answer / temperature, axis=-1)).sum(-1)
+            for v, target in enumerate(wanted)
+            for w, answer in enumerate(given)
+            if v != w
+        ]
+        weight = counts(batch, inputs)
+        value = weighted_mean(sum(values) / len(values), weight)
+        one = sum(apart(answers, 2)) / 2
+        real = jnp.ones(len(one)) if weight is None else weight
+        now = jnp.where(real[:, None] > 0, real[:, None] * one, 0).sum(0)
+        now = jnp.where(real.sum() > 0, now / jnp.maximum(real.sum(), 1), centre)
+        own = {
+            **state["obj"],
+            "teacher": {**teacher, "state": taught},
+            "centre": centre_decay * centre + (1 - centre_decay) * now,
+        }
+        entropies = [-(p * jnp.log(jnp.maximum(p, 1e-30))).sum(-1) for p in wanted]
+        metrics = {
+            "cross_entropy": value,
+            "teacher_entropy": weighted_mean(sum(entropies) / 2, weight),
+        }
+        return value, ({**state, "obj": own}, metrics)
+
+    def after(params, state):
+        own = state["obj"]
+        teacher = followed(own["teacher"], params, at(decay, own))
+        return {**state, "obj": ticked({**own, "teacher": teacher})}
+
+    return Objective(init, loss, after)

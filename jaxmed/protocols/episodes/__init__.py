@@ -1,0 +1,1 @@
+"""Loops over small tasks and frozen features: episodes, probes, rounds of pseudo-labels."""

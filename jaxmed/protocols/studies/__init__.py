@@ -1,0 +1,1 @@
+"""Cross-validated studies: splits, trainings, records, the ledger of test sets."""

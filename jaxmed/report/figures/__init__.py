@@ -1,0 +1,1 @@
+"""Figures: curves, intervals, maps and galleries, in one style."""

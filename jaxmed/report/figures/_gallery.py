@@ -1,0 +1,166 @@
+"""Cases to look at: cutting a plane out of a volume, choosing cases, drawing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from jaxmed.report.figures._style import INK, PALETTE, new_figure, style
+from jaxmed.report.results._results import Picture, Scores
+
+
+def best_median_worst(values: ArrayLike) -> dict[str, int]:
+    """Positions of the largest, the middle and the smallest value, NaN left out.
+
+    Examples:
+        >>> best_median_worst([0.2, 0.9, 0.5])
+        {'best': 1, 'median': 2, 'worst': 0}
+    """
+    values = np.asarray(values, float)
+    order = [int(i) for i in np.argsort(-values, kind="stable") if np.isfinite(values[i])]
+    if not order:
+        return {}
+    chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    # Of fewer than three cases, each is shown once.
+    return {name: i for name, i in chosen.items() if list(chosen.values()).index(i) == list(
+        chosen).index(name)}  # fmt: skip
+
+
+def mask_picture(
+    case: str,
+    image: ArrayLike,
+    truth: ArrayLike | None,
+    prediction: ArrayLike,
+    *,
+    rank: str = "",
+    caption: str = "",
+    spacing: Sequence[float] | None = None,
+) -> Picture:
+    """Cut the plane that shows most of the structures out of a case.
+
+    Args:
+        case: its name.
+        image: (*spatial,) or (*spatial, channels), 2D or 3D as the masks are.
+        truth: (*spatial,) whole numbers, or None.
+        prediction: (*spatial,) whole numbers.
+        rank: why it is shown.
+        caption: e.g. the case's Dice.
+        spacing: size of a voxel along each axis.
+
+    Returns:
+        A picture with the first of the remaining axes to the right and the second upwards, as
+        NIfTI's right-anterior-superior order is usually drawn.
+    """
+    x, p = np.asarray(image), np.asarray(prediction)
+    t = None if truth is None else np.asarray(truth)
+    if x.ndim == p.ndim:
+        x = x[..., None]
+    if x.shape[:-1] != p.shape or (t is not None and t.shape != p.shape):
+        shapes = x.shape, None if t is None else t.shape, p.shape
+        raise ValueError(f"image, truth and prediction of {case} differ in shape: {shapes}")
+    spacing = tuple(spacing or (1.0,) * p.ndim)
+    if p.ndim == 3:
+        seen = (p if t is None or not t.any() else t) > 0
+        # The plane with the largest cut, across whichever axis.
+        areas = [seen.sum(tuple(a for a in range(3) if a != axis)) for axis in range(3)]
+        cut = [area.max() * np.prod(np.delete(spacing, axis)) for axis, area in enumerate(areas)]
+        axis = int(np.argmax(cut))
+        at = int(np.argmax(areas[axis])) if seen.any() else p.shape[axis] // 2
+        x, p = np.take(x, at, axis), np.take(p, at, axis)
+        t = None if t is None else np.take(t, at, axis)
+        spacing = tuple(np.delete(spacing, axis))
+        x, p = x.swapaxes(0, 1)[::-1], p.T[::-1]
+        t = None if t is None else t.T[::-1]
+        spacing = spacing[::-1]
+    x = x if x.shape[-1] == 3 else x[..., 0]
+    return Picture(case, rank, x, t, p, caption, float(spacing[0] / spacing[1]))
+
+
+def case_figure(picture: Picture, *, classes: Sequence[str]) -> Figure:
+    """Draw a case: the image alone, with the truth, with the prediction.
+
+    Args:
+        picture: a picture with masks, or with class names.
+        classes: names of the mask's classes 1, 2, ...
+    """
+    panels: list[tuple[str, Any]] = [("image", None)]
+    for name, mask in (("truth", picture.truth), ("prediction", picture.prediction)):
+        if mask is not None and not isinstance(mask, str):
+            panels.append((name, mask))
+    height, width = picture.image.shape[:2]
+    ratio = np.clip(height / width * picture.aspect, 0.5, 2)
+    each = 2.3
+    with style():
+        figure, axes = new_figure(each * len(panels), each * ratio + 0.25, columns=len(panels))
+        for ax, (name, mask) in zip(axes, panels):
+            ax.imshow(
+                to_display(picture.image), cmap="gray", aspect=picture.aspect,
+                interpolation="nearest", vmin=0, vmax=1,
+            )  # fmt: skip
+            if mask is not None:
+                ax.imshow(overlay(mask, alpha=0.3), aspect=picture.aspect, interpolation="nearest")
+                for i in range(1, len(classes) + 1):
+                    if (mask == i).any():
+                        ax.contour(
+                            mask == i, levels=[0.5], colors=[PALETTE[(i - 1) % len(PALETTE)]],
+                            linewidths=1.4,
+                        )  # fmt: skip
+            ax.set_title(name, loc="center", fontsize=9, fontweight="normal", color=INK)
+            ax.set_axis_off()
+    return figure
+
+
+def overlay(mask: NDArray[np.integer], *, alpha: float = 0.4) -> NDArray[np.floating]:
+    """Colour a mask as (height, width, 4), transparent where it is 0."""
+    colours = np.zeros((*mask.shape, 4))
+    for i in np.unique(mask[mask > 0]):
+        colours[mask == i] = (*to_rgb(PALETTE[(int(i) - 1) % len(PALETTE)]), alpha)
+    return colours
+
+
+def to_display(image: ArrayLike) -> NDArray[np.floating]:
+    """Map grey values or colours to [0, 1], between their 1st and 99.5th percentile."""
+    x = np.asarray(image, float)
+    low, high = np.percentile(x[np.isfinite(x)], [1, 99.5]) if np.isfinite(x).any() else (0, 1)
+    return np.clip((x - low) / max(high - low, 1e-12), 0, 1)
+
+
+def class_pictures(
+    images: Any, scores: Scores, *, classes: Sequence[str], each: int = 4
+) -> tuple[Picture, ...]:
+    """Choose the surest right, the least sure and the surest wrong cases of a classifier.
+
+    Args:
+        images: `images[i]` is the image of row i: (height, width, channels), or a volume, of which
+            the middle plane is taken.
+        scores: the predictions, with (cases, classes) probabilities.
+        classes: their names.
+        each: how many of each kind.
+    """
+    y, s = np.asarray(scores.labels), np.asarray(scores.scores)
+    if y.ndim != 1 or s.ndim != 2:
+        return ()
+    top, sure = s.argmax(1), s.max(1)
+    right, wrong = np.flatnonzero(top == y), np.flatnonzero(top != y)
+    ordered = np.sort(s, 1)
+    margin = ordered[:, -1] - ordered[:, -2]
+    chosen = [
+        ("surest and right", right[np.argsort(-sure[right], kind="stable")][:each]),
+        ("least sure", np.argsort(margin, kind="stable")[:each]),
+        ("surest and wrong", wrong[np.argsort(-sure[wrong], kind="stable")][:each]),
+    ]
+    pictures = []
+    for rank, rows in chosen:
+        for i in rows:
+            x = np.asarray(images[int(i)])
+            x = x[x.shape[0] // 2] if x.ndim == 4 else x
+            x = x if x.ndim == 2 or x.shape[-1] == 3 else x[..., 0]
+            truth, called = classes[int(y[i])], classes[int(top[i])]
+            caption = f"{called} ({sure[i]:.2f}); truth: {truth}"
+            pictures.append(Picture(str(scores.cases[i]), rank, x, truth, called, caption))
+    return tuple(pictures)

@@ -1,0 +1,1 @@
+"""Reporting guidelines: what CLAIM, TRIPOD+AI and Metrics Reloaded ask."""

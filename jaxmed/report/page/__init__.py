@@ -1,0 +1,1 @@
+"""What is written: the HTML page, tables, the record for machines."""

@@ -1,0 +1,122 @@
+"""Tables of a report as CSV: estimates, tests, predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+
+from jaxmed.report.results._results import Results
+from jaxmed.stats import Estimate
+
+
+def metrics_csv(results: Results) -> str:
+    """One row an estimate: of each model, in all cases and in each subgroup."""
+    header = [
+        "model", "column", "subgroup", "metric", "value", "lower", "upper", "level", "n", "unit",
+        "method", "notes",
+    ]  # fmt: skip
+
+    def row(model: str, column: str, subgroup: Any, metric: str, e: Estimate) -> list[Any]:
+        numbers = [f"{x:.9g}" if np.isfinite(x) else "" for x in (e.value, e.lower, e.upper)]
+        end = [*numbers, e.level, e.n, e.unit, e.method, "; ".join(e.notes)]
+        return [model, column, subgroup, metric, *end]
+
+    rows = [row("", "", "", name, e) for name, e in results.metrics.items()]
+    if results.comparison is not None:
+        for model, metrics in results.comparison.models.items():
+            rows += [row(model, "", "", name, e) for name, e in metrics.items()]
+    for table in results.subgroups:
+        rows += [
+            row(table.model, table.column, name, table.metric, e)
+            for name, e in table.found.estimates.items()
+        ]
+    return _csv(header, rows)
+
+
+def comparison_csv(results: Results) -> str:
+    """One row a test: both models' values, the effect with its limits, p as it is and corrected."""
+    found = results.comparison
+    if found is None:
+        return ""
+    header = [
+        "metric", "first", "second", "first_value", "second_value", "effect", "lower", "upper",
+        "level", "statistic", "p", "p_adjusted", "adjustment", "family", "n", "unit", "method",
+        "notes",
+    ]  # fmt: skip
+    rows = []
+    for contrast in found.contrasts:
+        test = contrast.test
+        values = [
+            f"{found.models[model][contrast.metric].value:.9g}"
+            if contrast.metric in found.models[model]
+            else ""
+            for model in (contrast.first, contrast.second)
+        ]
+        numbers = [test.effect, *(test.interval or ("", "")), test.level, test.statistic]
+        rows.append(
+            [
+                contrast.metric, contrast.first, contrast.second, *values,
+                *(f"{x:.9g}" if isinstance(x, float) else x for x in numbers),
+                f"{test.p_value:.6g}", f"{contrast.adjusted:.6g}", found.adjustment, found.family,
+                test.n, test.unit, test.method, "; ".join(test.notes),
+            ]
+        )  # fmt: skip
+    return _csv(header, rows)
+
+
+def predictions_csv(results: Results) -> str:
+    """One row a case, as `jaxmed evaluate` reads it.
+
+    Classifiers: `case, group, label, score_NAME, ...`; several labels: `label_NAME` too;
+    segmentation: `case, group, MEASURE_NAME, ..., mask`.
+    """
+    if results.scores is not None:
+        return _csv(*_score_rows(results))
+    if results.overlap is not None:
+        return _csv(*_overlap_rows(results))
+    return ""
+
+
+def _score_rows(results: Results) -> tuple[list[str], list[list[Any]]]:
+    found = results.scores
+    y, s = np.asarray(found.labels), np.asarray(found.scores)
+    many = y.ndim == 2
+    header = ["case"] + ["group"] * (found.groups is not None)
+    header += [f"label_{c}" for c in results.classes] if many else ["label"]
+    header += ["score"] if s.ndim == 1 else [f"score_{c}" for c in results.classes]
+    rows = []
+    for i, case in enumerate(found.cases):
+        row = [case] + ([found.groups[i]] if found.groups is not None else [])
+        row += [*y[i]] if many else [y[i]]
+        row += [f"{v:.9g}" for v in np.atleast_1d(s[i])]
+        rows.append(row)
+    return header, rows
+
+
+def _overlap_rows(results: Results) -> tuple[list[str], list[list[Any]]]:
+    found = results.overlap
+    header = ["case"] + ["group"] * (found.groups is not None)
+    header += [f"{measure}_{c}" for measure in found.values for c in results.classes]
+    header += ["mask"] * bool(results.masks)
+    rows = []
+    for i, case in enumerate(found.cases):
+        row = [case] + ([found.groups[i]] if found.groups is not None else [])
+        row += [
+            f"{v:.6f}" if np.isfinite(v) else ""
+            for table in found.values.values()
+            for v in table[i]
+        ]
+        row += [results.masks.get(case, "")] * bool(results.masks)
+        rows.append(row)
+    return header, rows
+
+
+def _csv(header: list[str], rows: list[list[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue()

@@ -1,0 +1,180 @@
+"""Tables of a report: metrics, structures, cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxmed.report.results._results import Results
+
+_NAMES = {
+    "auc": "AUC",
+    "average_precision": "Average precision",
+    "brier": "Brier score",
+    "cpu": "Processor",
+    "dice": "Dice",
+    "ece": "Expected calibration error",
+    "f1": "F1 score",
+    "hd95": "HD95 (mm)",
+    "iou": "IoU",
+    "log_loss": "Log loss",
+    "mae": "Mean absolute error",
+    "mae_grades": "Mean absolute error (grades)",
+    "mcc": "Matthews correlation",
+    "memory_gb": "Memory (GiB)",
+    "npv": "Negative predictive value",
+    "ppv": "Positive predictive value",
+    "quadratic_kappa": "Quadratic kappa",
+    "r2": "R²",
+    "real_dice": "Dice in the real scan",
+    "rmse": "Root mean squared error",
+    "volume_error": "Relative volume error",
+}
+
+
+def pretty(name: str) -> str:
+    """A metric's name for a reader.
+
+    Examples:
+        >>> pretty("dice/Anterior"), pretty("balanced_accuracy")
+        ('Dice, Anterior', 'Balanced accuracy')
+    """
+    head, _, tail = name.partition("/")
+    head = _NAMES.get(head, head.replace("_", " ").capitalize())
+    return f"{head}, {tail}" if tail else head
+
+
+def metric_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Rows `name, estimate, interval, level, n, method, notes`, as text."""
+    rows = []
+    for name, estimate in metrics.items():
+        row = {**estimate.to_row(), "name": pretty(name)}
+        if math.isnan(estimate.lower) and math.isnan(estimate.upper):
+            row |= dict.fromkeys(("interval", "level", "method"), "–")
+        rows.append(row)
+    return rows
+
+
+def model_table(results: Results) -> list[dict[str, Any]]:
+    """Rows of metrics by model; empty without a comparison."""
+    if results.comparison is None:
+        return []
+    models = results.comparison.models
+    metrics = dict.fromkeys(name for found in models.values() for name in found)
+    rows = []
+    for metric in metrics:
+        having = [(model, found[metric]) for model, found in models.items() if metric in found]
+        for i, (model, estimate) in enumerate(having):
+            row = metric_table({metric: estimate})[0]
+            rows.append({**row, "model": model, "first": i == 0, "span": len(having)})
+    return rows
+
+
+def contrast_table(results: Results) -> list[dict[str, Any]]:
+    """Rows of paired tests; empty without a comparison."""
+    if results.comparison is None:
+        return []
+    rows = []
+    for contrast in results.comparison.contrasts:
+        row = contrast.test.to_row()
+        rows.append(
+            {
+                **row,
+                "metric": pretty(contrast.metric),
+                "pair": f"{contrast.first} \N{MINUS SIGN} {contrast.second}",
+                "adjusted": _p(contrast.adjusted),
+                "differs": contrast.adjusted <= 1 - contrast.test.level,
+            }
+        )
+    return rows
+
+
+def subgroup_tables(results: Results) -> list[dict[str, Any]]:
+    """A table a column and metric: `{title, rows, gap}`."""
+    tables = []
+    for table in results.subgroups:
+        rows = []
+        for name, estimate in table.found.estimates.items():
+            test = table.found.differences[name]
+            row = metric_table({table.metric: estimate})[0]
+            against = test.to_row()
+            rows.append(
+                {
+                    **row,
+                    "name": str(name),
+                    "difference": against["effect"],
+                    "limits": against["interval"],
+                    "p": _p(test.p_value),
+                }
+            )
+        gap = table.found.gap
+        tables.append(
+            {
+                "title": f"{pretty(table.metric)} by {table.column}"
+                + (f", {table.model}" if table.model else ""),
+                "rows": rows,
+                "gap": f"{gap.value:.3f} ({gap.lower:.3f} to {gap.upper:.3f}), between "
+                f"{gap.details['largest']} and {gap.details['smallest']}",
+            }
+        )
+    return tables
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def class_table(results: Results) -> list[dict[str, Any]]:
+    """Rows of measures by structure; empty without per-case measures."""
+    if results.overlap is None:
+        return []
+    rows = []
+    several = len(results.classes) > 1
+    for c, structure in enumerate(results.classes):
+        measures = [*results.overlap.values]
+        for i, measure in enumerate(measures):
+            column = np.asarray(results.overlap.values[measure])[:, c]
+            column = column[np.isfinite(column)]
+            estimate = results.metrics.get(f"{measure}/{structure}" if several else measure)
+            row = {
+                "structure": structure,
+                "first": i == 0,
+                "span": len(measures),
+                "measure": pretty(measure),
+                "n": column.size,
+            }
+            blank = dict.fromkeys(("mean", "interval", "sd", "median", "quartiles", "range"), "–")
+            if column.size and estimate is not None:
+                text = estimate.to_row()
+                low, q1, q2, q3, high = np.percentile(column, [0, 25, 50, 75, 100])
+                blank |= {
+                    "mean": text["estimate"],
+                    "interval": text["interval"],
+                    "sd": f"{column.std(ddof=1):.3f}" if column.size > 1 else "–",
+                    "median": f"{q2:.3f}",
+                    "quartiles": f"{q1:.3f} to {q3:.3f}",
+                    "range": f"{low:.3f} to {high:.3f}",
+                }
+            rows.append(row | blank)
+    return rows
+
+
+def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
+    """Column names and rows of Dice by case, worst first."""
+    if results.overlap is None or "dice" not in results.overlap.values:
+        return [], []
+    dice = np.asarray(results.overlap.values["dice"], float)
+    known = np.isfinite(dice)
+    mean = np.where(known, dice, 0).sum(1) / np.maximum(known.sum(1), 1)
+    mean = np.where(known.any(1), mean, np.nan)
+    several = dice.shape[1] > 1
+    order = np.argsort(np.where(np.isfinite(mean), mean, np.inf), kind="stable")
+    rows = []
+    for i in order:
+        values = [*dice[i], mean[i]] if several else [*dice[i]]
+        text = [f"{v:.3f}" if np.isfinite(v) else "–" for v in values]
+        rows.append({"case": results.overlap.cases[i], "numbers": text})
+    return [*results.classes, "mean"] if several else [*results.classes], rows

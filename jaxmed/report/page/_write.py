@@ -1,0 +1,72 @@
+"""A finished run on disk: `metrics.json`, tables, `report.html`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
+from jaxmed.report.page._page import html
+from jaxmed.report.page._record import metrics_record, to_json, write_text
+from jaxmed.report.results._results import Results
+
+
+class Written(NamedTuple):
+    """Where the parts of a report are.
+
+    Attributes:
+        metrics: `metrics.json`.
+        predictions: `predictions.csv`, or None where there are none to list.
+        report: `report.html`.
+        comparison: `comparison.csv`, or None without a comparison.
+        table: `metrics.csv`, every estimate in one table.
+    """
+
+    metrics: Path
+    predictions: Path | None
+    report: Path
+    comparison: Path | None = None
+    table: Path | None = None
+
+
+def write(results: Results, out: str | os.PathLike) -> Written:
+    """Write a report into a folder.
+
+    Args:
+        results: what was found.
+        out: the folder, made where it is missing.
+
+    Returns:
+        The paths. Files are replaced whole: an interrupted call leaves the old ones.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / "metrics.json", folder / "predictions.csv", folder / "report.html"
+    write_text(paths[0], to_json(metrics_record(results)) + "\n")
+    table = predictions_csv(results)
+    if table:
+        write_text(paths[1], table)
+    compared = None
+    if results.comparison is not None:
+        compared = folder / "comparison.csv"
+        write_text(compared, comparison_csv(results))
+    estimates = folder / "metrics.csv"
+    write_text(estimates, metrics_csv(results))
+    write_text(paths[2], html(results))
+    return Written(paths[0], paths[1] if table else None, paths[2], compared, estimates)
+
+
+def summary(results: Results) -> str:
+    """The headline metrics, and the tests of a comparison, as lines of text."""
+    if results.comparison is not None:
+        found = results.comparison
+        return "\n".join(
+            [
+                f"{contrast.test}, {found.adjustment}-adjusted p = {contrast.adjusted:.3g}"
+                for contrast in found.contrasts
+            ]
+        )
+    return "\n".join(
+        str(estimate) for name, estimate in results.metrics.items() if name in results.headline
+    )

@@ -1,0 +1,334 @@
+"""Reading anyone's predictions: a table of scores and labels, or two folders of masks."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmed.data import DataError, Fault, read_mask
+from jaxmed.report.results._segmentation import MaskPair
+
+_MASKS = (".nii.gz", ".nii", ".png", ".tif", ".tiff")
+
+
+class ScoreTable(NamedTuple):
+    """What a table of predictions holds, as `classification` takes it.
+
+    Attributes:
+        labels: (cases,) classes or numbers, or (cases, tasks) 0/1.
+        scores: (cases,), or (cases, classes).
+        classes: their names, as far as the table gives them.
+        cases: names of the cases; the row's number where there is no such column.
+        groups: patient of each case, or None.
+        columns: all other columns of the tables, as text: sites, sexes, ages, ...
+        missing: cases of the reference that have no prediction.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    classes: tuple[str, ...]
+    cases: tuple[str, ...]
+    groups: tuple[str, ...] | None
+    columns: Mapping[str, tuple[str, ...]] = {}
+    missing: tuple[str, ...] = ()
+
+
+def read_scores(
+    predictions: str | os.PathLike,
+    reference: str | os.PathLike | None = None,
+    *,
+    label: str = "label",
+    score: str = "score",
+    case: str = "case",
+    group: str = "group",
+    missing: str = "error",
+) -> ScoreTable:
+    """Read scores and labels from CSV.
+
+    The table has a column `score` (of the positive class, or a number), or one column
+    `score_NAME` for each class or task; a column `label` (a class by name or number, or a number),
+    or one 0/1 column `label_NAME` for each task; and, as there are, `case` and `group` (the
+    patient).
+
+    Args:
+        predictions: the table.
+        reference: another table with the labels, joined by `case`; each case is in both, once.
+        label: the column of the labels, or what their columns begin with.
+        score: the column of the scores, or what their columns begin with.
+        case: the column of the cases.
+        group: the column of the patients.
+        missing: `error`, or `leave out` cases of the reference without a prediction, which are
+            then named in the table.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: naming the file, the row and the rule that is broken.
+    """
+    path = Path(predictions)
+    rows = _rows(path)
+    without: tuple[str, ...] = ()
+    if reference is not None:
+        truth = _by_case(Path(reference), case)
+        predicted = _by_case(path, case)
+        if missing != "error":
+            without = tuple(sorted(set(truth) - set(predicted)))
+            truth = {name: row for name, row in truth.items() if name in predicted}
+        _same_cases(path, predicted, Path(reference), truth)
+        # The reference's labels and patients count, should both tables have such columns.
+        rows = [{**row, **truth[name]} for name, row in predicted.items()]
+    scores, classes = _columns(path, rows, score)
+    tasks, names = _columns(path, rows, label)
+    many = tasks[0] != label
+    table = np.array([[_number(path, i, c, row[c]) for c in scores] for i, row in enumerate(rows)])
+    if many:
+        if names != classes:
+            raise _fault(path, f"the tasks of {label}_* are {names}, those of {score}_* {classes}")
+        labels = np.array([[_number(path, i, c, r[c]) for c in tasks] for i, r in enumerate(rows)])
+    else:
+        labels = _classes(path, [row[label] for row in rows], classes)
+    cases = tuple(row.get(case) or str(i) for i, row in enumerate(rows))
+    groups = tuple(row[group] for row in rows) if group in rows[0] else None
+    taken = {*scores, *tasks, case, group}
+    others = {c: tuple(row[c] for row in rows) for c in rows[0] if c not in taken}
+    columns = table if classes else table[:, 0]
+    return ScoreTable(labels, columns, classes, cases, groups, others, without)
+
+
+class ModelTables(NamedTuple):
+    """The predictions of several models, joined by case in the order of the first.
+
+    Attributes:
+        labels: as in `ScoreTable`.
+        scores: model to its scores.
+        classes: as in `ScoreTable`.
+        cases: as in `ScoreTable`.
+        groups: as in `ScoreTable`.
+        columns: as in `ScoreTable`.
+    """
+
+    labels: np.ndarray
+    scores: dict[str, np.ndarray]
+    classes: tuple[str, ...]
+    cases: tuple[str, ...]
+    groups: tuple[str, ...] | None
+    columns: Mapping[str, tuple[str, ...]]
+
+
+def read_models(
+    predictions: Mapping[str, str | os.PathLike],
+    reference: str | os.PathLike | None = None,
+    *,
+    case: str = "case",
+    **names: str,
+) -> ModelTables:
+    """Read the predictions of several models of the same cases.
+
+    Args:
+        predictions: model to its table, as `read_scores` takes it, with a column of cases.
+        reference: a table of the labels; without it each table has them, and they must agree.
+        case: the column of the cases.
+        **names: further columns, as in `read_scores`.
+
+    Returns:
+        The predictions, joined by case.
+
+    Raises:
+        DataError: a case that one of them lacks or has twice, labels, patients or classes that
+            differ between two tables; the file and the case are named.
+    """
+    tables = {}
+    for model, path in predictions.items():
+        _by_case(Path(path), case)
+        tables[model] = read_scores(path, reference, case=case, **names)
+    first, *_ = tables
+    base, origin = tables[first], Path(predictions[first])
+    scores = {}
+    for model, table in tables.items():
+        path = Path(predictions[model])
+        position = {name: i for i, name in enumerate(table.cases)}
+        _same_cases(path, position, origin, dict.fromkeys(base.cases))
+        order = np.array([position[name] for name in base.cases])
+        if table.classes != base.classes:
+            raise _fault(path, f"the classes are {table.classes}, those of {origin} {base.classes}")
+        differ = table.labels[order] != base.labels
+        differ = np.flatnonzero(differ.reshape(len(differ), -1).any(1))
+        if len(differ):
+            raise _fault(
+                path,
+                f"{_some([base.cases[i] for i in differ])} with another label than in {origin}",
+            )
+        patients = None if table.groups is None else [table.groups[i] for i in order]
+        if base.groups is not None and patients is not None and patients != [*base.groups]:
+            at = next(i for i, g in enumerate(patients) if g != base.groups[i])
+            raise _fault(
+                path,
+                f"case {base.cases[at]} is of patient {patients[at]!r}, in {origin} of "
+                f"{base.groups[at]!r}",
+            )
+        scores[model] = table.scores[order]
+    return ModelTables(base.labels, scores, base.classes, base.cases, base.groups, base.columns)
+
+
+def read_columns(
+    path: str | os.PathLike, cases: Sequence[str], *, case: str = "case"
+) -> dict[str, tuple[str, ...]]:
+    """Read what is known of the cases: patient, site, sex, ...
+
+    Args:
+        path: CSV with a column of cases; it may hold more cases than are asked for.
+        cases: those asked for.
+        case: the column of the cases.
+
+    Returns:
+        Column to (cases,) text.
+
+    Raises:
+        DataError: a case that the table lacks or has twice.
+    """
+    rows = _by_case(Path(path), case)
+    missing = [name for name in cases if name not in rows]
+    if missing:
+        raise _fault(Path(path), f"{_some(missing)} are not in the table")
+    names = [name for name in next(iter(rows.values())) if name != case]
+    return {name: tuple(rows[c][name] for c in cases) for name in names}
+
+
+def read_mask_pairs(
+    predictions: str | os.PathLike, reference: str | os.PathLike, *, missing: str = "error"
+) -> tuple[list[str], Iterator[MaskPair]]:
+    """Pair the masks of two folders by file name.
+
+    Args:
+        predictions: folder of predicted masks, NIfTI, PNG or TIFF.
+        reference: folder of true masks.
+        missing: `error`, or `empty`: a case without a predicted mask is measured as one in which
+            nothing was found.
+
+    Returns:
+        The names of the cases, and the pairs, read one by one as they are asked for.
+
+    Raises:
+        DataError: a folder without masks, or a case that is in one of them alone; while reading:
+            masks of one case with different size or affine.
+    """
+    found, truth = _masks(Path(predictions)), _masks(Path(reference))
+    if missing == "error":
+        _same_cases(Path(predictions), found, Path(reference), truth)
+    else:
+        _same_cases(Path(predictions), found, Path(reference), {n: 0 for n in truth if n in found})
+
+    def pairs() -> Iterator[MaskPair]:
+        for name in sorted(truth):
+            true = read_mask(truth[name])
+            if name not in found:
+                yield MaskPair(name, true.array, np.zeros_like(true.array), true.spacing)
+                continue
+            predicted = read_mask(found[name], like=true)
+            yield MaskPair(name, true.array, predicted.array, true.spacing)
+
+    return sorted(truth), pairs()
+
+
+def cases_without_mask(
+    predictions: str | os.PathLike, reference: str | os.PathLike
+) -> tuple[str, ...]:
+    """Cases that have a true mask and no predicted one."""
+    return tuple(sorted(set(_masks(Path(reference))) - set(_masks(Path(predictions)))))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = list(reader)
+    except FileNotFoundError:
+        raise DataError.of([Fault(str(path), "exists", "there is no such file")]) from None
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise DataError.of([Fault(str(path), "readable", str(error))]) from None
+    if not rows:
+        raise DataError.of([Fault(str(path), "non-empty", "the table has no rows")])
+    for i, row in enumerate(rows):
+        if None in row or None in row.values():
+            raise _fault(path, f"row {i + 2} has not as many cells as the header")
+    return rows
+
+
+def _by_case(path: Path, case: str) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for row in _rows(path):
+        if case not in row:
+            raise _fault(path, f"to join two tables each needs a column {case!r}")
+        if row[case] in found:
+            raise DataError.of([Fault(str(path), "unique", f"the case {row[case]!r} comes twice")])
+        found[row[case]] = row
+    return found
+
+
+def _same_cases(
+    path: Path, found: Mapping[str, object], reference: Path, truth: Mapping[str, object]
+) -> None:
+    missing, extra = sorted(set(truth) - set(found)), sorted(set(found) - set(truth))
+    if missing:
+        raise _fault(path, f"{_some(missing)} of {reference} without a prediction")
+    if extra:
+        raise _fault(path, f"{_some(extra)} that {reference} does not have")
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return f"{len(names)} cases ({shown})"
+
+
+def _columns(path: Path, rows: list[dict[str, str]], name: str) -> tuple[list[str], tuple]:
+    """The columns `name`, or `name_X, name_Y, ...` with the names X, Y, ..."""
+    if name in rows[0]:
+        return [name], ()
+    several = [column for column in rows[0] if column.startswith(f"{name}_")]
+    if not several:
+        raise _fault(path, f"no column {name!r}, nor {name}_NAME; there are {sorted(rows[0])}")
+    return several, tuple(column.removeprefix(f"{name}_") for column in several)
+
+
+def _number(path: Path, i: int, column: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise _fault(path, f"row {i + 2}: {column} is {text!r}, not a number") from None
+    if not np.isfinite(value):
+        raise DataError.of([Fault(str(path), "finite", f"row {i + 2}: {column} is {text!r}")])
+    return value
+
+
+def _classes(path: Path, labels: list[str], classes: Sequence[str]) -> np.ndarray:
+    """Labels by name, where they are names of the classes, or as numbers."""
+    position = {name: i for i, name in enumerate(classes)}
+    if classes and all(label in position for label in labels):
+        return np.array([position[label] for label in labels])
+    values = np.array([_number(path, i, "label", text) for i, text in enumerate(labels)])
+    return values.astype(int) if np.array_equal(values, np.round(values)) else values
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError.of([Fault(str(folder), "exists", "there is no such folder")])
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        ending = next((e for e in _MASKS if path.name.lower().endswith(e)), None)
+        if ending and not path.name.startswith("."):
+            found[path.name[: -len(ending)]] = path
+    if not found:
+        raise DataError.of(
+            [Fault(str(folder), "non-empty", f"no masks here ({', '.join(_MASKS)})")]
+        )
+    return found
+
+
+def _fault(path: Path, detail: str) -> DataError:
+    return DataError.of([Fault(str(path), "table", detail)])

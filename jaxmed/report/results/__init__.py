@@ -1,0 +1,1 @@
+"""Results: from predictions to metrics with intervals, one record a task."""

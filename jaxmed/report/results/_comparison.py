@@ -1,0 +1,287 @@
+"""Several models on the same cases: their estimates, and a test of every pair."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jaxmed import stats
+from jaxmed.report.results._classification import classification
+from jaxmed.report.results._contrasts import Test, Way, contrasts_of
+from jaxmed.report.results._results import Comparison, Contrast, Overlap, Results
+from jaxmed.report.results._segmentation import from_overlap
+from jaxmed.stats import TestResult
+
+Array = NDArray[Any]
+
+FAMILIES = ("all", "metric")
+
+
+class Correction(NamedTuple):
+    """How p-values are corrected: the method, and which tests make one family."""
+
+    method: str = "holm"
+    family: str = "all"
+
+
+def compare(
+    labels: ArrayLike,
+    scores: Mapping[str, ArrayLike],
+    *,
+    task: str | None = None,
+    classes: Sequence[str] = (),
+    cases: Sequence[str] = (),
+    groups: Sequence[Any] | None = None,
+    metrics: Sequence[str] = (),
+    adjustment: str = "holm",
+    family: str = "all",
+    level: float = 0.95,
+    threshold: float = 0.5,
+    n_resamples: int = 2000,
+    resampling_seed: int = 0,
+    title: str = "Comparison",
+    **about: Any,
+) -> Results:
+    """Compare models that predicted the same cases, by every metric proper to the task.
+
+    AUC by DeLong's test, rates by McNemar's (mid-p), predictive values by the weighted score test,
+    per-case values by sign-flip permutation, all else by the paired bootstrap. With `groups` the
+    patient is the unit: Obuchowski's forms of DeLong's and McNemar's test, whole patients flipped
+    or drawn.
+
+    Args:
+        labels: as in `classification`.
+        scores: model to its scores, as in `classification`; at least two models.
+        task: as in `classification`.
+        classes: names of the classes.
+        cases: names of the cases.
+        groups: (cases,) patients.
+        metrics: which to test; by default all. Name those that the study is about beforehand:
+            each further one makes the correction harder.
+        adjustment: of the p-values, as in `stats.adjust`; Holm's by default.
+        family: what is corrected together: `all` tests, or those of one `metric`.
+        level: of all intervals. Those of differences are not corrected.
+        threshold: of a positive call.
+        n_resamples: of the bootstrap.
+        resampling_seed: of bootstraps and permutations.
+        title: of the report.
+        **about: further fields of `Results`.
+
+    Returns:
+        Results whose `comparison` holds the models' estimates and the tests.
+
+    Raises:
+        ValueError: fewer than two models, an unknown metric or correction, or as in
+            `classification`.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> y = rng.integers(0, 2, 80)
+        >>> good, poor = (np.clip(rng.normal(0.3 + d * y, 0.2), 0, 1) for d in (0.5, 0.0))
+        >>> r = compare(y, {"good": good, "poor": poor}, metrics=["auc"], n_resamples=200)
+        >>> r.comparison.contrasts[0].adjusted < 0.01
+        True
+    """
+    _at_least_two(scores)
+    options: dict[str, Any] = {
+        "classes": classes, "cases": cases, "groups": groups, "level": level,
+        "threshold": threshold, "resampling_seed": resampling_seed,
+    }  # fmt: skip
+    made = {}
+    for name, given in scores.items():
+        try:
+            made[name] = classification(labels, given, task=task, **options)
+        except ValueError as error:
+            raise ValueError(f"model {name}: {error}") from None
+    first = next(iter(made.values()))
+    for name, found in made.items():
+        if found.classes != first.classes or found.task != first.task:
+            raise ValueError(
+                f"model {name} is a {found.task} model of {found.classes}, but the first one is "
+                f"{first.task} of {first.classes}"
+            )
+    y = np.asarray(first.scores.labels)
+    way = _way(len(y), groups, level, n_resamples, resampling_seed)
+    outputs = {name: np.asarray(found.scores.scores) for name, found in made.items()}
+    tests = contrasts_of(first.task, way, y, first.classes, threshold)
+    return _assembled(
+        made, outputs, tests, metrics, Correction(adjustment, family), way, title, about
+    )
+
+
+def compare_segmentations(
+    overlaps: Mapping[str, Overlap],
+    *,
+    classes: Sequence[str],
+    metrics: Sequence[str] = (),
+    adjustment: str = "holm",
+    family: str = "all",
+    level: float = 0.95,
+    n_resamples: int = 2000,
+    resampling_seed: int = 0,
+    title: str = "Comparison",
+    **about: Any,
+) -> Results:
+    """Compare the masks of several models on the same cases, by sign flips of each case's values.
+
+    Args:
+        overlaps: model to its agreement case by case, as `segmentation` leaves it in
+            `Results.overlap`; the cases in the same order.
+        classes: names of the classes, without the background.
+        metrics: which to test, such as `dice`; by default all.
+        adjustment: as in `compare`.
+        family: as in `compare`.
+        level: as in `compare`.
+        n_resamples: as in `compare`.
+        resampling_seed: as in `compare`.
+        title: as in `compare`.
+        **about: further fields of `Results`.
+
+    Returns:
+        Results whose `comparison` holds the models' estimates and the tests.
+
+    Raises:
+        ValueError: fewer than two models, models of different cases, an unknown metric.
+    """
+    _at_least_two(overlaps)
+    first = next(iter(overlaps.values()))
+    for name, overlap in overlaps.items():
+        if list(overlap.cases) != list(first.cases):
+            raise ValueError(f"model {name} has other cases, or another order, than the first one")
+    made = {
+        name: from_overlap(overlap, classes=classes, level=level, resampling_seed=resampling_seed)
+        for name, overlap in overlaps.items()
+    }
+    way = _way(len(first.cases), first.groups, level, n_resamples, resampling_seed)
+    outputs = {name: _columns(overlap, classes) for name, overlap in overlaps.items()}
+    tests = ((name, _by_name(way, name)) for name in next(iter(outputs.values())))
+    return _assembled(
+        made, outputs, tests, metrics, Correction(adjustment, family), way, title, about
+    )
+
+
+def warn_of_repeats(results: Results, patients: Sequence[Any] | None) -> Results:
+    """Say beside each number that its rows share patients, where it was made without `groups=`.
+
+    Args:
+        results: of `compare`, `classification` or `segmentation`.
+        patients: (cases,) patients, or None: the results are returned as they are.
+    """
+    if patients is None:
+        return results
+    metrics = {name: stats.warn_repeats(e, patients) for name, e in results.metrics.items()}
+    results = results.replace(metrics=metrics)
+    if results.comparison is None:
+        return results
+    found = results.comparison
+    models = {
+        model: {name: stats.warn_repeats(estimate, patients) for name, estimate in metrics.items()}
+        for model, metrics in found.models.items()
+    }
+    contrasts = tuple(
+        c._replace(test=stats.warn_repeats(c.test, patients)) for c in found.contrasts
+    )
+    return results.replace(comparison=found._replace(models=models, contrasts=contrasts))
+
+
+def _at_least_two(models: Mapping[str, Any]) -> None:
+    if len(models) < 2:
+        raise ValueError(f"a comparison needs at least 2 models, but there is {len(models)}")
+
+
+def _way(n: int, groups: Any, level: float, n_resamples: int, seed: int) -> Way:
+    patients = None if groups is None else np.asarray(groups)
+    return Way(level, patients, stats.draw(n, n_resamples, groups=patients, seed=seed), seed)
+
+
+def _columns(overlap: Overlap, classes: Sequence[str]) -> dict[str, Array]:
+    """Per-case values by the name that their mean has among the metrics."""
+    found = {}
+    for name, table in overlap.values.items():
+        table = np.asarray(table, float)
+        if len(classes) == 1:
+            found[name] = table[:, 0]
+            continue
+        known = np.isfinite(table)
+        total = np.where(known, table, 0).sum(1)
+        found[name] = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+        found |= {f"{name}/{c}": column for c, column in zip(classes, table.T)}
+    return found
+
+
+def _by_name(way: Way, name: str) -> Test:
+    return lambda a, b: way.values(a[name], b[name])
+
+
+def _assembled(
+    made: Mapping[str, Results],
+    outputs: Mapping[str, Any],
+    tests: Iterator[tuple[str, Test]],
+    metrics: Sequence[str],
+    correction: Correction,
+    way: Way,
+    title: str,
+    about: dict[str, Any],
+) -> Results:
+    if correction.family not in FAMILIES:
+        raise ValueError(f"family is one of {', '.join(FAMILIES)}, got {correction.family!r}")
+    stats.adjust([0.5], method=correction.method)  # an unknown method is told before the work
+    table = dict(tests)
+    unknown = [name for name in metrics if name not in table]
+    if unknown:
+        raise ValueError(f"there is no test of {unknown[0]!r}; there are {', '.join(table)}")
+    chosen = {name: table[name] for name in (metrics or table)}
+    notes: list[str] = []
+    found: list[tuple[str, str, str, TestResult]] = []
+    for name, test in chosen.items():
+        for a, b in itertools.combinations(outputs, 2):
+            try:
+                result = test(outputs[a], outputs[b])
+            except ValueError as error:
+                notes.append(f"{name}, {a} against {b}: not tested: {error}")
+                continue
+            result = dataclasses.replace(result, name=f"{name}: {a} - {b}")
+            found.append((name, a, b, result))
+    first = next(iter(made.values()))
+    told = {
+        note if len({n for r in made.values() for n in r.notes}) == 1 else f"{name}: {note}": None
+        for name, results in made.items()
+        for note in results.notes
+    }
+    return Results(
+        title=title,
+        task=first.task,
+        classes=first.classes,
+        metrics={},
+        comparison=Comparison(
+            models={name: dict(results.metrics) for name, results in made.items()},
+            contrasts=tuple(_corrected(found, correction)),
+            adjustment=correction.method,
+            family=correction.family,
+            level=way.level,
+            scores={name: results.scores for name, results in made.items() if results.scores},
+            overlaps={name: results.overlap for name, results in made.items() if results.overlap},
+        ),
+        notes=(*about.pop("notes", ()), *told, *notes),
+        **about,
+    )
+
+
+def _corrected(
+    found: Sequence[tuple[str, str, str, TestResult]], correction: Correction
+) -> Iterator[Contrast]:
+    """Adjust the p-values of each family."""
+    key: Callable[[int], str] = (
+        (lambda i: "all") if correction.family == "all" else (lambda i: found[i][0])
+    )
+    adjusted = np.empty(len(found))
+    for family in {key(i) for i in range(len(found))}:
+        rows = [i for i in range(len(found)) if key(i) == family]
+        adjusted[rows] = stats.adjust([found[i][3].p_value for i in rows], method=correction.method)
+    for (metric, a, b, test), p in zip(found, adjusted, strict=True):
+        yield Contrast(metric, a, b, test, float(p))

@@ -1,0 +1,229 @@
+"""From pairs of masks to results: agreement case by case, means with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jaxmed.metrics import hausdorff
+from jaxmed.report.results._results import Overlap, Results
+from jaxmed.stats import Estimate, bootstrap
+
+MEASURES = ("dice", "iou", "volume_error", "hd95")
+
+
+class MaskPair(NamedTuple):
+    """The true and the predicted mask of one case: whole numbers, 0 for the background.
+
+    `spacing` is the size of a voxel along each axis in mm; distances need it.
+    """
+
+    case: str
+    truth: NDArray[np.integer]
+    prediction: NDArray[np.integer]
+    spacing: Sequence[float] | None = None
+
+
+def agreement(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    classes: int,
+    *,
+    spacing: Sequence[float] | None = None,
+) -> dict[str, NDArray[Any]]:
+    r"""Measure one predicted mask, class by class, background left out.
+
+    With T and P the voxels of a class: Dice :math:`2|T\cap P|/(|T|+|P|)`, IoU
+    :math:`|T\cap P|/|T\cup P|`, volume error :math:`(|P|-|T|)/|T|`. A class in neither mask is
+    NaN (left out of means), a class in one of them scores 0; a volume error without a true volume
+    is NaN. HD95 is `metrics.hausdorff` at 95 (the larger of the two directed percentiles), infinite
+    where one of the masks is empty.
+
+    Args:
+        truth: whole numbers, any shape.
+        prediction: whole numbers, the same shape.
+        classes: number of classes without the background.
+        spacing: size of a voxel along each axis in mm; without it there is no `hd95`.
+
+    Returns:
+        Arrays (classes,) by name: `dice`, `iou`, `volume_error`, and `hd95` in mm.
+
+    Raises:
+        ValueError: shapes that differ, or a class beyond `classes`.
+
+    Examples:
+        >>> agreement([0, 1, 1, 2], [0, 1, 2, 2], 3)["dice"].round(3).tolist()
+        [0.667, 0.667, nan]
+    """
+    t, p = np.asarray(truth), np.asarray(prediction)
+    if t.shape != p.shape:
+        raise ValueError(f"the masks differ in shape: truth {t.shape}, prediction {p.shape}")
+    for name, mask in (("truth", t), ("prediction", p)):
+        if mask.size and (mask.min() < 0 or mask.max() > classes):
+            raise ValueError(
+                f"the {name} holds classes {mask.min()}..{mask.max()}, beyond 0..{classes}"
+            )
+    k = classes + 1
+    table = np.bincount(t.ravel().astype(int) * k + p.ravel().astype(int), minlength=k * k)
+    table = table.reshape(k, k).astype(float)
+    both = np.diag(table)[1:]
+    true, found = table.sum(1)[1:], table.sum(0)[1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = {
+            "dice": 2 * both / (true + found),
+            "iou": both / (true + found - both),
+            "volume_error": np.where(true > 0, (found - true) / true, np.nan),
+        }
+    if spacing is not None:
+        values["hd95"] = np.array(
+            [
+                hausdorff(p == c, t == c, percentile=95, spacing=spacing)
+                for c in range(1, classes + 1)
+            ]
+        )
+    return values
+
+
+def segmentation(
+    pairs: Iterable[MaskPair | tuple[str, ArrayLike, ArrayLike]],
+    *,
+    classes: Sequence[str],
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    resampling_seed: int = 0,
+    title: str = "Segmentation",
+    **about: Any,
+) -> Results:
+    """Measure predicted masks, whatever model made them.
+
+    Args:
+        pairs: `(case, truth, prediction)` one by one, or `MaskPair`, whose spacing gives
+            distances in mm; masks may differ in shape between cases.
+        classes: names of the classes 1, 2, ..., without the background.
+        groups: (cases,) patients, where several cases are of one.
+        level: of all intervals.
+        resampling_seed: of the bootstrap.
+        title: of the report.
+        **about: further fields of `Results`.
+
+    Returns:
+        The results: `dice` is the mean over cases of the mean over classes, `dice/NAME` the mean
+        over cases of one class; so for `iou`, `volume_error` and `hd95`. Intervals are BCa
+        bootstrap, over patients where `groups` names them.
+
+    Raises:
+        ValueError: no case, a case with masks of different shape, a class beyond `classes`.
+
+    Examples:
+        >>> r = segmentation([("a", [0, 1], [0, 1]), ("b", [1, 1], [0, 1])], classes=["lesion"])
+        >>> round(r.metrics["dice"].value, 3)
+        0.833
+    """
+    return from_overlap(
+        overlap(pairs, classes=classes, groups=groups),
+        classes=classes, level=level, resampling_seed=resampling_seed, title=title, **about,
+    )  # fmt: skip
+
+
+def overlap(
+    pairs: Iterable[MaskPair | tuple[str, ArrayLike, ArrayLike]],
+    *,
+    classes: Sequence[str],
+    groups: Sequence[Any] | None = None,
+) -> Overlap:
+    """Measure pairs of masks case by case; see `segmentation`."""
+    names, rows = [], []
+    for pair in pairs:
+        case, truth, prediction, spacing = MaskPair(*pair)
+        try:
+            rows.append(agreement(truth, prediction, len(classes), spacing=spacing))
+        except ValueError as error:
+            raise ValueError(f"case {case}: {error}") from None
+        names.append(str(case))
+    if not rows:
+        raise ValueError("no case to measure")
+    if groups is not None and len(groups) != len(names):
+        raise ValueError(f"groups has {len(groups)} entries for {len(names)} cases")
+    given = [name for name in MEASURES if all(name in row for row in rows)]
+    values = {name: np.stack([row[name] for row in rows]) for name in given}
+    return Overlap(names, values, groups)
+
+
+def from_overlap(
+    overlap: Overlap,
+    *,
+    classes: Sequence[str],
+    level: float = 0.95,
+    resampling_seed: int = 0,
+    title: str = "Segmentation",
+    **about: Any,
+) -> Results:
+    """Make results of per-case measures (see `segmentation`)."""
+    metrics: dict[str, Estimate] = {}
+    notes: list[str] = []
+    for name, table in overlap.values.items():
+        columns = {name: _row_means(table)} if len(classes) > 1 else {}
+        labels = [f"{name}/{c}" for c in classes] if len(classes) > 1 else [name]
+        columns |= dict(zip(labels, table.T))
+        for label, column in columns.items():
+            estimate, note = _mean(label, column, overlap.groups, level, resampling_seed)
+            if estimate is not None:
+                metrics[label] = estimate
+            notes += note
+    order = [m for m in metrics if m.startswith("dice")] + [
+        m for m in metrics if not m.startswith("dice")
+    ]
+    metrics = {name: metrics[name] for name in order}
+    return Results(
+        title=title,
+        task="segmentation",
+        classes=tuple(classes),
+        metrics=metrics,
+        headline=tuple(m for m in metrics if m.startswith("dice"))[:4],
+        overlap=overlap,
+        level=level,
+        notes=(*about.pop("notes", ()), *notes),
+        **about,
+    )
+
+
+def _row_means(table: NDArray[Any]) -> NDArray[Any]:
+    known = np.isfinite(table)
+    total = np.where(known, table, 0).sum(1)
+    return np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+
+
+def _mean(
+    name: str, column: NDArray[Any], groups: Sequence[Any] | None, level: float, seed: int
+) -> tuple[Estimate | None, list[str]]:
+    known = np.isfinite(column)
+    apart, unknown = int(np.isinf(column).sum()), int(np.isnan(column).sum())
+    notes = [f"{name}: undefined in {unknown} of {len(column)} cases, left out"] * (unknown > 0)
+    if apart:
+        notes.append(
+            f"{name}: infinite in {apart} of {len(column)} cases, where one of the masks is empty; "
+            "left out, so look at Dice as well, which is 0 there"
+        )
+    values = column[known]
+    if values.size == 0:
+        return None, notes
+    kept = None if groups is None else np.asarray(groups)[known]
+    unit = "case" if groups is None else "patient"
+    units = values.size if kept is None else len(np.unique(kept))
+    if units < 2 or np.ptp(values) == 0:
+        why = "one unit" if units < 2 else "all cases alike"
+        value = float(values.mean())
+        limits = (value, value) if units >= 2 else (float("nan"), float("nan"))
+        made = Estimate(
+            value, *limits, level, units, unit, "none", (f"no interval: {why}",), name=name
+        )
+        return made, notes
+    estimate = bootstrap(
+        lambda rows, weights: (weights @ rows) / weights.sum(1),
+        values, weighted=True, groups=kept, level=level, seed=seed, unit=unit, name=name,
+        n_resamples=int(np.clip(5e7 / values.size, 1000, 9999)),
+    )  # fmt: skip
+    return estimate, notes

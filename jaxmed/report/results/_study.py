@@ -1,0 +1,192 @@
+"""A cross-validated study as results: arms with both variances, pairs by the corrected test."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxmed import protocols, stats
+from jaxmed.protocols import Study
+from jaxmed.report.results._classification import classification
+from jaxmed.report.results._results import Comparison, Contrast, Results
+from jaxmed.stats import Estimate
+
+Metric = Callable[[Any, Any], Any]
+
+
+def from_study(
+    study: Study,
+    *,
+    task: str | None = None,
+    classes: Sequence[str] = (),
+    metrics: Mapping[str, Metric] | None = None,
+    adjustment: str = "holm",
+    level: float = 0.95,
+    threshold: float = 0.5,
+    n_resamples: int = 500,
+    resampling_seed: int = 0,
+    title: str = "Study",
+    **about: Any,
+) -> Results:
+    """Make results of a study: its arms, and every pair of them tested over the folds.
+
+    Each metric is of all cases at once, joined from the folds of a run; its interval takes the
+    variance of cases and that of trainings, which a note tells apart. Pairs are compared fold by
+    fold with the t-test corrected for overlapping training parts. Curves are of the first run.
+
+    Args:
+        study: of splits that test each case once in each repetition, with scores as outputs.
+        task: as in `classification`.
+        classes: names of the classes.
+        metrics: name to `(labels, outputs) -> number`; by default those proper to the task.
+        adjustment: of the p-values, over all pairs and metrics together.
+        level: of all intervals.
+        threshold: of a positive call.
+        n_resamples: of the bootstrap of cases.
+        resampling_seed: of the bootstrap.
+        title: of the report.
+        **about: further fields of `Results`.
+
+    Returns:
+        Results with a `comparison`; failures, seeds and tuning trials are in the report.
+
+    Raises:
+        ValueError: as in `protocols.runs_of`, or outputs that `classification` refuses.
+    """
+    runs = protocols.runs_of(study)
+    made = {
+        arm: classification(
+            runs.labels, outputs[0], task=task, classes=classes, cases=runs.cases,
+            groups=runs.groups, level=level, threshold=threshold,
+        )
+        for arm, outputs in runs.outputs.items()
+    }  # fmt: skip
+    first = next(iter(made.values()))
+    chosen = dict(metrics or _METRICS[first.task](threshold))
+    models: dict[str, dict[str, Estimate]] = {arm: {} for arm in study.arms}
+    tests = []
+    for name, metric in chosen.items():
+        found = protocols.components(
+            study, metric, level=level, n_resamples=n_resamples, seed=resampling_seed, name=name
+        )
+        for arm, estimate in found.items():
+            models[arm][name] = _told(estimate)
+        if len(study.arms) > 1:
+            for test in protocols.compare_arms(study, metric, level=level, name=name):
+                tests.append((name, test))
+    adjusted = stats.adjust([t.test.p_value for _, t in tests], method=adjustment) if tests else ()
+    return Results(
+        title=title,
+        task=first.task,
+        classes=first.classes,
+        metrics={},
+        comparison=Comparison(
+            models=models,
+            contrasts=tuple(
+                Contrast(name, t.first, t.second, t.test, float(p))
+                for (name, t), p in zip(tests, adjusted, strict=True)
+            ),
+            adjustment=adjustment,
+            family="all",
+            level=level,
+            scores={arm: results.scores for arm, results in made.items() if results.scores},
+        ),
+        level=level,
+        threshold=first.threshold,
+        seed=study.seeds[0] if len(study.seeds) == 1 else None,
+        seconds={"train": study.seconds},
+        failures=tuple(
+            f"{f.arm}, repetition {f.repeat}, fold {f.fold}, seed {f.seed}: {f.why}"
+            for f in study.failures
+        ),
+        partition=_partition(study),
+        config={
+            "arms": list(study.arms),
+            "seeds": list(study.seeds),
+            "trainings": len(study.outputs) + len(study.failures),
+            **study.settings,
+        },
+        study={"tuning_trials": _trials(study), "selection": _selection(study)}
+        | dict(about.pop("study", {})),
+        notes=(
+            *about.pop("notes", ()),
+            *runs.notes,
+            f"curves are of the first run: repetition {runs.runs[0][0]}, seed {runs.runs[0][1]}",
+        ),
+        **about,
+    )
+
+
+def _told(estimate: Estimate) -> Estimate:
+    """The estimate with its two standard deviations in a note."""
+    parts = estimate.details
+    note = f"standard deviation by cases {parts['sampling_sd']:.3g}"
+    if np.isfinite(parts["seed_sd"]):
+        note += f", by trainings {parts['seed_sd']:.3g}"
+    return dataclasses.replace(estimate, notes=(*estimate.notes, note))
+
+
+def _partition(study: Study) -> str:
+    repeats = len({one.repeat for one in study.splits})
+    folds = len(study.splits) // repeats
+    kept = "no patient in two parts" if study.groups is not None else "cases, no patients named"
+    times = f"{repeats} times " if repeats > 1 else ""
+    return f"{times}{folds} folds; {kept}; checked before training"
+
+
+def _trials(study: Study) -> str:
+    return "; ".join(f"{arm}: {n}" for arm, n in study.trials.items()) + " configurations"
+
+
+def _selection(study: Study) -> str:
+    if not study.choices:
+        return "nothing was chosen on the data: every arm is reported"
+    told = []
+    for arm in dict.fromkeys(choice.arm for choice in study.choices):
+        counts = Counter(c.chosen for c in study.choices if c.arm == arm)
+        times = ", ".join(f"{name} {n} times" for name, n in counts.most_common())
+        told.append(f"{arm} by inner folds of each training part ({times})")
+    return "; ".join(told)
+
+
+def _binary(threshold: float) -> dict[str, Metric]:
+    return {
+        "auc": lambda y, p: stats.weighted_auc(y == 1, p[:, 1], np.ones((1, len(y))))[0],
+        "accuracy": lambda y, p: np.mean((p[:, 1] >= threshold) == y),
+        "brier": lambda y, p: np.mean((p[:, 1] - y) ** 2),
+    }
+
+
+def _multi_class(threshold: float) -> dict[str, Metric]:
+    return {
+        "auc": stats.multiclass_auc,
+        "accuracy": lambda y, p: np.mean(p.argmax(1) == y),
+        "log_loss": lambda y, p: -np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1)).mean(),
+    }
+
+
+def _multi_label(threshold: float) -> dict[str, Metric]:
+    return {
+        "auc": stats.multiclass_auc,
+        "accuracy": lambda y, p: np.mean((p >= threshold) == y),
+    }
+
+
+def _regression(threshold: float) -> dict[str, Metric]:
+    return {
+        "mae": lambda y, p: np.abs(p.reshape(len(y)) - y).mean(),
+        "rmse": lambda y, p: np.sqrt(((p.reshape(len(y)) - y) ** 2).mean()),
+    }
+
+
+_METRICS: dict[str, Callable[[float], dict[str, Metric]]] = {
+    "binary": _binary,
+    "multi-class": _multi_class,
+    "ordinal": _multi_class,
+    "multi-label": _multi_label,
+    "regression": _regression,
+}

@@ -1,0 +1,1 @@
+"""Are probabilities true: reliability, calibration tests, recalibration."""

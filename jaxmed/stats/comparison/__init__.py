@@ -1,0 +1,1 @@
+"""Tests between models or groups: paired, unpaired, permuted, corrected for multiplicity."""

@@ -1,0 +1,189 @@
+"""Tests between two AUCs: DeLong paired and unpaired, clustered, with margins."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxmed.stats._rank import placements
+from jaxmed.stats._result import TestResult
+from jaxmed.stats.checks import binary_scores, both_classes, group_codes
+from jaxmed.stats.diagnostic._auc import (
+    clustered_covariance,
+    clustered_variance,
+    delong_covariance,
+    delong_variance,
+)
+from jaxmed.stats.means._z_tests import effect_test, pooled_df
+
+
+def delong_test(
+    labels: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    alternative: str = "two-sided",
+    margin: float = 0.0,
+    level: float = 0.95,
+    groups: ArrayLike | None = None,
+    unit: str | None = None,
+) -> TestResult:
+    r"""Compare the AUCs of two scores of the same cases.
+
+    .. math:: z = (\hat A_1 - \hat A_2 + \delta) / \sqrt{v_1 + v_2 - 2 c_{12}}
+
+    Args:
+        labels: (cases,) 0 or 1.
+        first: (cases,) scores of one model.
+        second: (cases,) scores of the other.
+        alternative: `two-sided`, `greater` (the first is better), `less`, `superiority` (by more
+            than the margin), `non-inferiority` (the first is no worse than the margin allows) or
+            `equivalence` (two one-sided tests; the interval then has level 2 level - 1).
+        margin: of the last three, in AUC.
+        level: of the interval of the difference first - second.
+        groups: (cases,) patient of each row: Obuchowski's clustered variance.
+        unit: what is counted.
+
+    Returns:
+        The test; `effect` is first - second. Two scores of the same ranks give p = 1, noted.
+
+    Raises:
+        ValueError: for one class only, NaN, unequal lengths, or a missing margin.
+
+    References:
+        DeLong, DeLong, Clarke-Pearson (1988), Biometrics 44:837. Obuchowski (1997),
+        Biometrics 53:567. Liu et al. (2006), Stat Med 25:1219 (non-inferiority).
+
+    Examples:
+        >>> r = delong_test([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6], [2, 3, 4, 1, 5, 6])
+        >>> round(r.effect, 4), round(r.p_value, 3)
+        (0.2222, 0.371)
+    """
+    positive, x = binary_scores(labels, first)
+    _, y = binary_scores(labels, second)
+    n1, n0 = both_classes(positive)
+    codes, k = group_codes(groups, x.size)
+    a, b = placements(positive, x), placements(positive, y)
+    if codes is None:
+        v1, v2 = delong_variance(a), delong_variance(b)
+        cov = delong_covariance(a, b)
+        label = "DeLong, paired"
+    else:
+        v1, v2 = (clustered_variance(positive, p, codes, k) for p in (a, b))
+        cov = clustered_covariance(positive, a, b, codes, k)
+        label = "DeLong, paired, clustered (Obuchowski)"
+    effect = a.auc - b.auc
+    variance = v1 + v2 - 2 * cov
+    # Equal scores leave rounding of the order of the machine's precision, not a variance.
+    se = float(np.sqrt(variance)) if variance > 1e-14 * max(v1 + v2, 1e-300) else 0.0
+    notes: tuple[str, ...] = ()
+    if se == 0:
+        notes = ("the difference has no variance: the two scores rank the cases alike",)
+    if min(n1, n0) == 1:
+        notes += ("one class has a single case: its own spread is not in the variance",)
+    z, p, interval, name = effect_test(
+        effect, se, alternative=alternative, margin=margin, level=level
+    )
+    return TestResult(
+        z,
+        p,
+        effect,
+        interval,
+        k,
+        unit or ("case" if codes is None else "patient"),
+        label,
+        notes,
+        level,
+        name,
+        details={
+            "auc1": a.auc,
+            "auc2": b.auc,
+            "variance1": v1,
+            "variance2": v2,
+            "covariance": cov,
+            "se": se,
+            "margin": margin,
+        },
+        name="difference of AUC",
+    )
+
+
+def delong_test_unpaired(
+    labels1: ArrayLike,
+    scores1: ArrayLike,
+    labels2: ArrayLike,
+    scores2: ArrayLike,
+    *,
+    alternative: str = "two-sided",
+    margin: float = 0.0,
+    level: float = 0.95,
+    unit: str = "case",
+) -> TestResult:
+    """Compare the AUCs of two independent groups of cases (subgroups, sites).
+
+    The statistic is compared with Student's t of Welch and Satterthwaite's degrees of freedom.
+
+    Args:
+        labels1: (cases1,) 0 or 1.
+        scores1: (cases1,) scores of the first group.
+        labels2: (cases2,) 0 or 1.
+        scores2: (cases2,) scores of the second group.
+        alternative: as in `delong_test`.
+        margin: as in `delong_test`.
+        level: of the interval.
+        unit: what is counted.
+
+    Returns:
+        The test; `effect` is first - second.
+
+    Raises:
+        ValueError: as in `delong_test`.
+
+    References:
+        DeLong et al. (1988), Biometrics 44:837.
+
+    Examples:
+        >>> r = delong_test_unpaired([0, 0, 1, 1], [1, 3, 2, 4], [0, 0, 1, 1], [1, 3, 2, 4])
+        >>> r.effect, r.p_value
+        (0.0, 1.0)
+    """
+    parts, sizes = [], []
+    for labels, scores in ((labels1, scores1), (labels2, scores2)):
+        positive, x = binary_scores(labels, scores)
+        both_classes(positive)
+        parts.append(placements(positive, x))
+        sizes.append(x.size)
+    v1, v2 = (delong_variance(p) for p in parts)
+    effect = parts[0].auc - parts[1].auc
+    se = float(np.sqrt(v1 + v2))
+    df = pooled_df([(v1, sizes[0] - 1), (v2, sizes[1] - 1)])
+    notes = () if se > 0 else ("both variances are 0: the test has no error to compare with",)
+    t, p, interval, name = effect_test(
+        effect,
+        se,
+        alternative=alternative,
+        margin=margin,
+        level=level,
+        df=df if np.isfinite(df) else None,
+    )
+    return TestResult(
+        t,
+        p,
+        effect,
+        interval,
+        sum(sizes),
+        unit,
+        "DeLong, unpaired, Welch",
+        notes,
+        level,
+        name,
+        df=df,
+        details={
+            "auc1": parts[0].auc,
+            "auc2": parts[1].auc,
+            "se": se,
+            "n1": sizes[0],
+            "n2": sizes[1],
+        },
+        name="difference of AUC",
+    )

@@ -1,0 +1,140 @@
+"""A metric of several training runs: what to expect of a new run on new cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from jaxmed.stats._result import Estimate
+from jaxmed.stats.checks import Floats, check_level
+from jaxmed.stats.readers._study import jackknife_covariance
+
+
+def over_runs(
+    metric: Callable[..., float],
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    baseline: ArrayLike | None = None,
+    level: float = 0.95,
+    name: str = "",
+) -> Estimate:
+    r"""Mean of a metric over training runs, with an interval over runs *and* cases.
+
+    Runs that differ in their seed are to a metric what readers are to a reader study, and this is
+    Obuchowski and Rockette's analysis with random readers and random cases:
+
+    .. math:: s^2 = S_d^2 / r + \max(\overline{C}, 0), \qquad
+        \nu = (r - 1) \left(\frac{S_d^2 + r \max(\overline{C}, 0)}{S_d^2}\right)^2
+
+    where :math:`S_d^2` is the variance of the runs' values, and :math:`\overline{C}` the mean
+    jackknife covariance, over the cases, of two different runs. With a baseline each value is the
+    difference of a run and the baseline's run of the same place: pairs that share a seed (the
+    labelled subset, the first parameters) and the cases. A single run has no spread to judge by:
+    its interval is over cases alone, and a note says so.
+
+    Args:
+        metric: `(labels, scores) -> number`.
+        labels: (cases, ...).
+        scores: (runs, cases, ...).
+        baseline: (runs, cases, ...), run `i` paired with run `i` of `scores`.
+        level: of the interval.
+        name: of the metric.
+
+    Returns:
+        The estimate. `details` has each run's value, `df`, and `p_value` of a difference of 0.
+
+    Raises:
+        ValueError: for fewer than two cases, or shapes that do not fit.
+
+    References:
+        Obuchowski and Rockette (1995), Commun Stat Simul 24:285. Hillis (2014), Stat Med 33:330.
+
+    Examples:
+        >>> labels = np.array([0, 1, 0, 1])
+        >>> called = np.array([[0, 1, 0, 0], [0, 1, 1, 1]])
+        >>> accuracy = lambda y, x: float((y == x).mean())
+        >>> over_runs(accuracy, labels, called).value
+        0.75
+    """
+    check_level(level)
+    y, x = np.asarray(labels), np.asarray(scores)
+    other = None if baseline is None else np.asarray(baseline)
+    if x.ndim < 2 or x.shape[1] != len(y) or len(y) < 2:
+        raise ValueError(
+            f"scores are (runs, cases, ...) with the cases of labels, two at least: labels have "
+            f"the shape {y.shape}, scores {x.shape}"
+        )
+    if other is not None and other.shape != x.shape:
+        raise ValueError(f"the baseline has the shape {other.shape}, the scores {x.shape}")
+    values, left_out = _leave_one_out(metric, y, x)
+    if other is not None:
+        base, base_out = _leave_one_out(metric, y, other)
+        values, left_out = values - base, left_out - base_out
+    covariance = jackknife_covariance(values, left_out, np.ones(left_out.shape, bool))
+    r, cases = left_out.shape
+    notes: tuple[str, ...] = ()
+    if r == 1:
+        variance, df = float(covariance[0, 0]), np.inf
+        notes = ("one run: the interval is over cases alone",)
+    else:
+        spread = float(values.var(ddof=1))
+        shared = max(float(covariance[~np.eye(r, dtype=bool)].mean()), 0.0)
+        variance = spread / r + shared
+        df = (r - 1) * ((spread + r * shared) / spread) ** 2 if spread > 0 else np.inf
+        if r < 4:
+            notes = (f"only {r} runs: their spread is hardly known",)
+    value, se = float(values.mean()), float(np.sqrt(variance))
+    half = _quantile(df, 0.5 + level / 2) * se
+    ends = (-np.inf, np.inf) if other is not None else _ends(values)
+    details = {"runs": values.tolist(), "df": None if np.isinf(df) else float(df), "cases": cases}
+    if other is not None:
+        details["p_value"] = _two_sided(value, se, df)
+    return Estimate(
+        value,
+        max(value - half, ends[0]),
+        min(value + half, ends[1]),
+        level,
+        r,
+        "run",
+        f"Obuchowski-Rockette, {'random runs and cases' if r > 1 else 'random cases'}"
+        + (", paired" if other is not None else ""),
+        notes,
+        se=se,
+        details=details,
+        name=name,
+    )
+
+
+def _leave_one_out(
+    metric: Callable[..., float], y: np.ndarray, scores: np.ndarray
+) -> tuple[Floats, Floats]:
+    """The metric of each run, (runs,), and without each case, (runs, cases)."""
+    values = np.array([float(metric(y, run)) for run in scores])
+    left_out = np.empty(scores.shape[:2])
+    keep = np.ones(len(y), bool)
+    for case in range(len(y)):
+        keep[case] = False
+        left_out[:, case] = [float(metric(y[keep], run[keep])) for run in scores]
+        keep[case] = True
+    return values, left_out
+
+
+def _ends(values: Floats) -> tuple[float, float]:
+    """A rate cannot leave [0, 1]; what is outside is no rate."""
+    inside = values.min() >= 0 and values.max() <= 1
+    return (0.0, 1.0) if inside else (-np.inf, np.inf)
+
+
+def _quantile(df: float, at: float) -> float:
+    return float(special.ndtri(at) if np.isinf(df) else special.stdtrit(df, at))
+
+
+def _two_sided(value: float, se: float, df: float) -> float:
+    if se == 0:
+        return 1.0 if value == 0 else 0.0
+    ratio = -abs(value) / se
+    return 2 * float(special.ndtr(ratio) if np.isinf(df) else special.stdtr(df, ratio))

@@ -1,0 +1,1 @@
+"""Accuracy of a diagnostic test or classifier: rates, curves, proper scores."""

@@ -1,0 +1,370 @@
+"""Power and sample size of AUCs, and of prediction models."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, special
+
+from jaxmed.stats._rank import placements
+from jaxmed.stats.checks import binary_scores, both_classes, spelled, unknown
+from jaxmed.stats.diagnostic._auc import delong_covariance, delong_variance, hanley_mcneil_variance
+from jaxmed.stats.diagnostic._binormal import (
+    Binormal,
+    binormal_covariance,
+    binormal_variance,
+    exponential_binormal_variance,
+    fit_binormal,
+)
+from jaxmed.stats.power._rates_and_means import _rate
+
+
+class AucPower(NamedTuple):
+    """A planned ROC study: cases of each class, power, and a sentence for the protocol."""
+
+    positives: float
+    negatives: float
+    power: float
+    sentence: str
+
+
+def _plan(positives: float, ratio: float, power: float, alpha: float, told: str) -> AucPower:
+    n1, n0 = math.ceil(positives - 1e-9), math.ceil(ratio * positives - 1e-9)
+    sentence = (
+        f"With {n1} positive and {n0} negative cases, a two-sided test at the {100 * alpha:g}% "
+        f"level has {100 * power:.0f}% power to detect {told}."
+    )
+    return AucPower(float(positives), float(ratio * positives), float(power), sentence)
+
+
+def _size_or_power(
+    delta: float,
+    v0: float,
+    va: float,
+    positives: float | None,
+    power: float | None,
+    ratio: float,
+    alpha: float,
+    told: str,
+) -> AucPower:
+    """Solve (z_a sqrt(v0) + z_b sqrt(va))^2 = positives delta^2 for what is missing."""
+    if (positives is None) == (power is None):
+        raise ValueError("give exactly one of positives= and power=")
+    if delta == 0:
+        raise ValueError("the areas are equal: there is no difference to detect")
+    z = float(special.ndtri(1 - alpha / 2))
+    if power is not None:
+        zb = float(special.ndtri(_rate(power, "power")))
+        positives = (z * math.sqrt(v0) + zb * math.sqrt(va)) ** 2 / delta**2
+    else:
+        shift = (math.sqrt(positives) * abs(delta) - z * math.sqrt(v0)) / math.sqrt(va)
+        power = float(special.ndtr(shift))
+    return _plan(positives, ratio, power, alpha, told)
+
+
+def power_auc(
+    auc: float,
+    *,
+    positives: float | None = None,
+    power: float | None = None,
+    ratio: float = 1.0,
+    alpha: float = 0.05,
+) -> AucPower:
+    """Plan a study that shows an AUC to differ from chance (Obuchowski, Lieber and Wians).
+
+    Args:
+        auc: area expected.
+        positives: positive cases; or
+        power: wanted.
+        ratio: negatives for each positive.
+        alpha: two-sided size of the test.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ValueError: for an area outside (0, 1) or of .5, a ratio of 0 or less.
+
+    References:
+        Obuchowski, Lieber, Wians (2004), Clin Chem 50:1118.
+
+    Examples:
+        >>> round(power_auc(0.7, power=0.9).positives, 1)
+        40.2
+    """
+    _rate(auc, "auc")
+    if not ratio > 0:
+        raise ValueError(f"ratio must be positive, but is {ratio}")
+    null = 0.0792 * (1 + 1 / ratio)  # the paper's variance at .5
+    va = exponential_binormal_variance(auc, ratio)
+    return _size_or_power(
+        auc - 0.5, null, va, positives, power, ratio, alpha, f"an AUC of {auc:g} against 0.5"
+    )
+
+
+def size_auc_bound(
+    auc: float, margin: float, *, power: float = 0.8, alpha: float = 0.05, prevalence: float = 0.5
+) -> AucPower:
+    """Return the cases with which a one-sided lower limit of the AUC passes auc - margin.
+
+    Args:
+        auc: area expected.
+        margin: distance of the limit below it.
+        power: wanted.
+        alpha: one-sided.
+        prevalence: share of positives in the study.
+
+    Returns:
+        The plan, by Hanley and McNeil's variance.
+
+    Raises:
+        ValueError: for rates outside (0, 1).
+
+    References:
+        Hajian-Tilaki (2014), J Biomed Inform 48:193.
+
+    Examples:
+        >>> round(size_auc_bound(0.7, 0.05, power=0.9).positives, 2)
+        462.77
+    """
+    _rate(auc, "auc")
+    _rate(margin, "margin")
+    ratio = (1 - _rate(prevalence, "prevalence")) / prevalence
+    z = float(special.ndtri(1 - alpha) + special.ndtri(_rate(power, "power")))
+
+    def gap(log_n: float) -> float:
+        n1 = math.exp(log_n)
+        return z * math.sqrt(hanley_mcneil_variance(auc, n1, ratio * n1)) - margin
+
+    n1 = math.exp(optimize.brentq(gap, math.log(1.01), math.log(1e9), xtol=1e-12))
+    sentence = (
+        f"With {math.ceil(n1)} positive and {math.ceil(ratio * n1)} negative cases the lower "
+        f"{100 * (1 - alpha):g}% limit of an AUC of {auc:g} exceeds {auc - margin:g} with "
+        f"{100 * power:.0f}% power."
+    )
+    return AucPower(n1, ratio * n1, power, sentence)
+
+
+def power_two_aucs(
+    first: Binormal,
+    second: Binormal,
+    *,
+    positives: float | None = None,
+    power: float | None = None,
+    ratio: float = 1.0,
+    r_positive: float = 0.0,
+    r_negative: float = 0.0,
+    difference: float | None = None,
+    alpha: float = 0.05,
+    method: str = "delta",
+) -> AucPower:
+    """Plan a comparison of two AUCs, paired by correlation or independent, from binormal curves.
+
+    Args:
+        first: (a, b) of one curve.
+        second: (a, b) of the other.
+        positives: positive cases; or
+        power: wanted.
+        ratio: negatives for each positive.
+        r_positive: correlation of the two scores among positives; 0 for unpaired designs.
+        r_negative: correlation among negatives.
+        difference: of the areas; that of the curves if absent.
+        alpha: two-sided size of the test.
+        method: `delta`, with the difference's own variance as DeLong's test has it; or
+            `obuchowski-mcclish`, as pROC plans: the first curve's variance under the null
+            hypothesis, and none of the covariance of a curve's parameters: too many cases.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ValueError: for equal areas, or correlations outside [-1, 1].
+
+    References:
+        Obuchowski and McClish (1997), Stat Med 16:1529.
+
+    Examples:
+        >>> a, b = Binormal(2.6, 1.0), Binormal(1.9, 1.0)
+        >>> p = power_two_aucs(a, b, power=0.8, r_positive=0.6, r_negative=0.6, difference=0.037)
+        >>> round(p.positives, 1)
+        162.8
+        >>> p = power_two_aucs(a, b, power=0.8, r_positive=0.6, r_negative=0.6, difference=0.037,
+        ...                    method="obuchowski-mcclish")
+        >>> round(p.positives, 1)
+        165.8
+    """
+    if not -1 <= r_positive <= 1 or not -1 <= r_negative <= 1:
+        raise ValueError("correlations must lie in [-1, 1]")
+    name = spelled(method)
+    if name not in ("delta", "obuchowski-mcclish"):
+        raise unknown("method", method, ("delta", "obuchowski-mcclish"))
+    v1, v2 = (binormal_variance(c, ratio, crossed=name == "delta") for c in (first, second))
+    cov = binormal_covariance(first, second, ratio, r_negative, r_positive)
+    delta = first.auc - second.auc if difference is None else difference
+    return _size_or_power(
+        delta,
+        v1 + v2 - 2 * cov if name == "delta" else 2 * v1 - 2 * cov,
+        v1 + v2 - 2 * cov,
+        positives,
+        power,
+        ratio,
+        alpha,
+        f"a difference between AUCs of {first.auc:.3f} and {second.auc:.3f}",
+    )
+
+
+def power_two_aucs_pilot(
+    labels: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    positives: float | None = None,
+    power: float | None = None,
+    alpha: float = 0.05,
+    method: str = "delong",
+) -> AucPower:
+    """Plan a paired comparison of two AUCs from pilot data.
+
+    Args:
+        labels: (cases,) 0 or 1 of the pilot.
+        first: (cases,) scores of one model.
+        second: (cases,) scores of the other.
+        positives: positive cases of the planned study; or
+        power: wanted. The pilot's share of positives is kept.
+        alpha: two-sided size of the test.
+        method: `delong`, `binormal` or `binormal-proc` (variances of fitted binormal curves; the
+            last regresses and leaves out the covariance of the parameters as pROC does, see
+            `fit_binormal` and `binormal_variance`).
+
+    Returns:
+        The plan.
+
+    Raises:
+        ValueError: for one class only, NaN, equal areas.
+
+    References:
+        Obuchowski and McClish (1997), Stat Med 16:1529.
+    """
+    positive, x = binary_scores(labels, first)
+    _, y = binary_scores(labels, second)
+    n1, n0 = both_classes(positive)
+    name = spelled(method)
+    a, b = placements(positive, x), placements(positive, y)
+    if name == "delong":
+        v1, v2 = delong_variance(a) * n1, delong_variance(b) * n1
+        cov = delong_covariance(a, b) * n1
+    elif name in ("binormal", "binormal-proc"):
+        response = "specificity" if name == "binormal-proc" else "sensitivity"
+        one, two = (fit_binormal(positive, s, response=response) for s in (x, y))
+        ratio = n0 / n1
+        v1, v2 = (binormal_variance(c, ratio, crossed=name == "binormal") for c in (one, two))
+        cov = binormal_covariance(
+            one,
+            two,
+            ratio,
+            float(np.corrcoef(x[~positive], y[~positive])[0, 1]),
+            float(np.corrcoef(x[positive], y[positive])[0, 1]),
+        )
+    else:
+        raise unknown("method", method, ("delong", "binormal", "binormal-proc"))
+    return _size_or_power(
+        a.auc - b.auc,
+        2 * v1 - 2 * cov,
+        v1 + v2 - 2 * cov,
+        positives,
+        power,
+        n0 / n1,
+        alpha,
+        f"a difference between AUCs of {a.auc:.3f} and {b.auc:.3f}",
+    )
+
+
+class ModelSize(NamedTuple):
+    """Cases needed to develop a prediction model, by each of Riley's criteria."""
+
+    n: int
+    shrinkage: float
+    optimism: float
+    intercept: float
+    r_squared: float
+    events_per_parameter: float
+
+
+def r_squared_of_auc(auc: float, prevalence: float) -> float:
+    r"""Return Cox and Snell's R squared of a binormal score of an AUC and a prevalence.
+
+    The score is normal of unit variance in each class, so its logistic model is exact; the
+    likelihood ratio is integrated by quadrature.
+
+    Examples:
+        >>> round(r_squared_of_auc(0.8, 0.2), 2)
+        0.18
+    """
+    _rate(auc, "auc")
+    phi = _rate(prevalence, "prevalence")
+    shift = math.sqrt(2) * float(special.ndtri(auc))
+    nodes, weights = np.polynomial.hermite_e.hermegauss(200)
+    weights = weights / weights.sum()
+    offset = math.log(phi / (1 - phi)) - shift**2 / 2
+    on, off = offset + shift * (nodes + shift), offset + shift * nodes
+    model = phi * float(weights @ -np.logaddexp(0, -on)) + (1 - phi) * float(
+        weights @ -np.logaddexp(0, off)
+    )
+    null = phi * math.log(phi) + (1 - phi) * math.log(1 - phi)
+    return 1 - math.exp(-2 * (model - null))
+
+
+def model_sample_size(
+    parameters: int,
+    prevalence: float,
+    *,
+    r_squared: float | None = None,
+    auc: float | None = None,
+    shrinkage: float = 0.9,
+    optimism: float = 0.05,
+    margin: float = 0.05,
+) -> ModelSize:
+    r"""Return the cases needed to develop a binary prediction model (Riley's criteria).
+
+    Args:
+        parameters: candidate parameters.
+        prevalence: of the outcome.
+        r_squared: Cox and Snell's R squared expected; or
+        auc: expected, turned into it by `r_squared_of_auc`. Exactly one of the two.
+        shrinkage: wanted uniform shrinkage (criterion 1).
+        optimism: allowed optimism in Nagelkerke's R squared (criterion 2).
+        margin: allowed error of the overall risk (criterion 3).
+
+    Returns:
+        The largest of the three sizes, and each.
+
+    Raises:
+        ValueError: for values outside their ranges.
+
+    References:
+        Riley et al. (2020), BMJ 368:m441.
+
+    Examples:
+        >>> model_sample_size(20, 0.2, r_squared=0.15).n
+        1097
+    """
+    phi = _rate(prevalence, "prevalence")
+    if parameters < 1 or (r_squared is None) == (auc is None):
+        raise ValueError("give parameters >= 1 and exactly one of r_squared= and auc=")
+    r2 = r_squared_of_auc(auc, phi) if r_squared is None else r_squared
+    null = phi * math.log(phi) + (1 - phi) * math.log(1 - phi)
+    most = 1 - math.exp(2 * null)
+    if not 0 < r2 < most:
+        raise ValueError(f"r_squared must lie in (0, {most:.4f}) at this prevalence, but is {r2}")
+
+    def size(s: float) -> float:
+        return parameters / ((s - 1) * math.log1p(-r2 / s))
+
+    one = size(shrinkage)
+    two = size(r2 / (r2 + optimism * most))
+    three = (1.96 / margin) ** 2 * phi * (1 - phi)
+    n = max(math.ceil(v - 1e-9) for v in (one, two, three))
+    return ModelSize(n, one, two, three, r2, n * phi / parameters)

@@ -1,0 +1,1 @@
+"""Several readers: multi-reader multi-case analysis, FROC, agreement of raters."""

@@ -1,0 +1,1 @@
+"""Bootstrap, jackknife and the resamples they share."""
