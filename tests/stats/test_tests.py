@@ -129,14 +129,16 @@ def test_clustered_mcnemar_without_clusters_is_near_mcnemar() -> None:
 
 def test_adjustments_by_hand_and_their_order() -> None:
     p = [0.01, 0.04, 0.03, 0.005]
-    np.testing.assert_allclose(stats.adjust(p, method="holm"), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(stats.adjust(p, method="bh"), [0.02, 0.04, 0.04, 0.02])
-    np.testing.assert_allclose(stats.adjust(p, method="hochberg"), [0.03, 0.04, 0.04, 0.02])
+    np.testing.assert_allclose(stats.adjust_p_values(p, method="holm"), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(stats.adjust_p_values(p, method="bh"), [0.02, 0.04, 0.04, 0.02])
+    np.testing.assert_allclose(
+        stats.adjust_p_values(p, method="hochberg"), [0.03, 0.04, 0.04, 0.02]
+    )
     rng = np.random.default_rng(4)
     for _ in range(20):
         q = rng.random(12) ** 2
         by = {
-            m: stats.adjust(q, method=m)
+            m: stats.adjust_p_values(q, method=m)
             for m in ("bonferroni", "holm", "hochberg", "hommel", "benjamini-hochberg")
         }
         assert (by["bonferroni"] >= by["holm"] - 1e-12).all()
@@ -145,7 +147,7 @@ def test_adjustments_by_hand_and_their_order() -> None:
         assert (by["hommel"] >= by["benjamini-hochberg"] - 1e-12).all()
         np.testing.assert_allclose(by["benjamini-hochberg"], sp.false_discovery_control(q))
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        stats.adjust([0.5, 1.2])
+        stats.adjust_p_values([0.5, 1.2])
 
 
 def test_max_t_holds_the_family_and_beats_bonferroni_when_metrics_agree() -> None:
