@@ -10,10 +10,7 @@ from scipy import ndimage
 from jaxmed.data._source import Example
 from jaxmed.data.images._space import Scan, Space
 
-# A voxel is extended by its own half and by a quarter more: `resample_spacing` rounds the number of
-# voxels, so that a coarse grid may end up to a quarter of its voxel before the one it came from.
-_REACH = 0.75
-_ROUNDING = 1e-4
+_ROUNDING = 1e-4  # of a voxel: what headers leave of a flip or a shift by whole voxels
 
 
 def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int = 1) -> np.ndarray:
@@ -56,7 +53,7 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
     matrix = whole if exact else matrix
     if exact and np.array_equal(whole, np.eye(rank + 1)) and array.shape[:rank] == space.shape:
         return array.copy()
-    inside = _within(array.shape[:rank], matrix, space.shape)
+    inside = Space(array.shape[:rank], affine).reaches(space)
 
     def pull(values: np.ndarray, degree: int) -> np.ndarray:
         out = ndimage.affine_transform(
@@ -85,22 +82,6 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
         out[wins] = label
         best[wins] = share[wins]
     return out
-
-
-def _within(shape: Sequence[int], matrix: np.ndarray, new: Sequence[int]) -> np.ndarray:
-    """Which voxels of a new grid an array of some shape reaches: (*new,) bool."""
-    inside = np.ones(new, bool)
-    index = np.ogrid[tuple(slice(n) for n in new)]
-    reach = _REACH + _ROUNDING
-    for axis, size in enumerate(shape):
-        at = sum(matrix[axis, j] * index[j] for j in range(len(new))) + matrix[axis, -1]
-        inside &= (at >= -reach) & (at <= size - 1 + reach)
-    return inside
-
-
-def within(grid: Space, space: Space) -> np.ndarray:
-    """Which voxels of ``space`` lie in ``grid``, to a quarter of its voxel: (*spatial,) bool."""
-    return _within(grid.shape, np.linalg.solve(grid.affine, space.affine), space.shape)
 
 
 def rounded_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -157,7 +138,7 @@ def crop_or_pad(
     shape: Sequence[int],
     *,
     centre: Sequence[int] | None = None,
-    value: float = 0,
+    value: float | Sequence[float] | np.ndarray = 0,
 ) -> np.ndarray:
     """Crop, and pad where the array is too small, to a spatial shape.
 
@@ -165,7 +146,8 @@ def crop_or_pad(
         array: (*spatial, ...).
         shape: Wanted spatial shape.
         centre: Voxel that comes to the middle; the array's own middle by default.
-        value: What the padding holds.
+        value: What the padding holds, one number or one per channel (the last axis): where an
+            image was normalised, each channel has another number for what was 0.
 
     Returns:
         (*shape, ...).
@@ -180,7 +162,8 @@ def crop_or_pad(
         raise ValueError(f"shape {tuple(shape)} for an array of shape {array.shape}")
     middle = [n // 2 for n in array.shape[:rank]] if centre is None else [int(c) for c in centre]
     start = [c - n // 2 for c, n in zip(middle, shape, strict=True)]
-    out = np.full((*shape, *array.shape[rank:]), value, array.dtype)
+    out = np.empty((*shape, *array.shape[rank:]), array.dtype)
+    out[...] = np.asarray(value, array.dtype)
     source = tuple(
         slice(max(s, 0), max(min(s + n, size), 0))
         for s, n, size in zip(start, shape, array.shape[:rank], strict=True)
@@ -193,7 +176,9 @@ def crop_or_pad(
     return out
 
 
-def crop_or_pad_scan(scan: Scan, shape: Sequence[int], *, value: float = 0) -> Scan:
+def crop_or_pad_scan(
+    scan: Scan, shape: Sequence[int], *, value: float | Sequence[float] | np.ndarray = 0
+) -> Scan:
     """`crop_or_pad` a scan about its middle; its affine follows."""
     start = np.array([n // 2 - m // 2 for n, m in zip(scan.space.shape, shape, strict=True)])
     step = np.eye(len(scan.affine))
@@ -202,7 +187,11 @@ def crop_or_pad_scan(scan: Scan, shape: Sequence[int], *, value: float = 0) -> S
 
 
 def random_patch(
-    shape: Sequence[int], *, foreground: float = 1 / 3, fields: Sequence[str] = ("image", "mask")
+    shape: Sequence[int],
+    *,
+    foreground: float = 1 / 3,
+    fields: Sequence[str] = ("image", "mask"),
+    value: float | Sequence[float] | np.ndarray = 0,
 ) -> Callable[[np.random.Generator, Example], Example]:
     """Make a transform for `batches`: a random patch of every volume, often with foreground in it.
 
@@ -214,6 +203,7 @@ def random_patch(
         foreground: Share of patches centred on a labelled voxel; 0 needs no mask.
         fields: What is cut; absent fields are passed over, other fields are dropped unless they
             are single numbers or vectors of one length.
+        value: What pads an image, as in `crop_or_pad`; ``"mask"`` is padded with 0.
 
     Returns:
         ``(rng, example) -> example``.
@@ -252,7 +242,8 @@ def random_patch(
         out = {k: v for k, v in example.items() if k not in fields and np.ndim(v) <= 1}
         for name in fields:
             if name in example:
-                out[name] = crop_or_pad(example[name], shape, centre=centre)
+                fill = 0 if name == "mask" else value
+                out[name] = crop_or_pad(example[name], shape, centre=centre, value=fill)
         return out
 
     return transform

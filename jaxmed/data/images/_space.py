@@ -13,6 +13,10 @@ from jaxmed.data._error import fault
 _TO_MILLIMETRES = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 # Share of a voxel by which two headers may disagree about the place of one corner.
 _APART = 0.1
+# A grid reaches half a voxel beyond the centres of its outermost voxels, and a quarter more:
+# `resample_spacing` rounds the number of voxels, so that a coarse grid may end up to a quarter of
+# its own voxel before the grid it came from.
+_REACH = 0.75 + 1e-4
 
 
 class Space(NamedTuple):
@@ -30,6 +34,16 @@ class Space(NamedTuple):
     def spacing(self) -> tuple[float, ...]:
         """Voxel edge lengths, in millimetres where the file knows."""
         return tuple(np.linalg.norm(self.affine[:-1, :-1], axis=0).tolist())
+
+    def reaches(self, other: Space) -> np.ndarray:
+        """Which voxels of another grid lie in this one, border included: (*other.shape,) bool."""
+        matrix = np.linalg.solve(self.affine, other.affine)
+        index = np.ogrid[tuple(slice(n) for n in other.shape)]
+        inside = np.ones(other.shape, bool)
+        for row, size in zip(matrix, self.shape):
+            at = sum(a * i for a, i in zip(row, index)) + row[-1]
+            inside &= (at >= -_REACH) & (at <= size - 1 + _REACH)
+        return inside
 
 
 class Scan(NamedTuple):
