@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from jaxmed.stats._rank import midrank
+from jaxmed.quantities import midrank
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.calibration._logistic import LogisticFit, fit_logistic, glm_covariance
 from jaxmed.stats.checks import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats._rank import midrank, placements
+from jaxmed.quantities import midrank, placements
 from jaxmed.stats._result import TestResult
 from jaxmed.stats.checks import binary_scores, both_classes, group_codes, quantile
 from jaxmed.stats.diagnostic._auc import (

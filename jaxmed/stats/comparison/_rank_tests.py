@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from jaxmed.stats._rank import midrank
+from jaxmed.quantities import midrank
 from jaxmed.stats._result import TestResult
 from jaxmed.stats.checks import Floats, finite, spelled, unknown
 from jaxmed.stats.comparison._multiplicity import adjust_p_values

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
-from jaxmed.stats._rank import Placements, placements
+from jaxmed.quantities import Placements, placements
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
     Floats,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats._rank import placements
+from jaxmed.quantities import placements
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import Floats, check_level, group_codes, quantile, spelled, unknown
 from jaxmed.stats.diagnostic._auc import logit_limits

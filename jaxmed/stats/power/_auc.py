@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
-from jaxmed.stats._rank import placements
+from jaxmed.quantities import placements
 from jaxmed.stats.checks import binary_scores, both_classes, spelled, unknown
 from jaxmed.stats.diagnostic._auc import (
     delong_covariance,
