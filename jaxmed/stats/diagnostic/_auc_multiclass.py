@@ -104,7 +104,7 @@ def multiclass_auc(
     else:
         low, high = max(value - z * se, 0.0), min(value + z * se, 1.0)
         if se == 0:
-            notes.append("variance 0 gives a point, not an interval")
+            notes.append("variance 0 gives a point, not an interval: too few cases are misplaced")
     return Estimate(
         value,
         low,
