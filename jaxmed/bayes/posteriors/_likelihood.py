@@ -85,7 +85,7 @@ class Likelihood(NamedTuple):
 def categorical(
     *, inputs: str = "image", target: str = "label", output: str = "logits"
 ) -> Likelihood:
-    """Classes by softmax: one label an example, or one a voxel (``target="mask"``).
+    """Classes by softmax: one label per example, or one per voxel (``target="mask"``).
 
     Args:
         inputs: the batch's array the network is given.

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 
-from jaxmed.core import Network, from_linen, stream
-from jaxmed.paradigms.base._supervised import named
+from jaxmed.core import Network, as_network, pick, stream
 
 
 class Head(NamedTuple):
@@ -54,9 +53,7 @@ def with_heads(trunk: Network, heads: Mapping[str, Head | Network | nn.Module]) 
         params, state = trunk.init(stream(key, "trunk"), inputs)
         endpoints, _ = trunk.apply(params, state, inputs)
         made = {
-            name: head.network.init(
-                stream(key, "head", name), named(endpoints, head.reads, "trunk")
-            )
+            name: head.network.init(stream(key, "head", name), pick(endpoints, head.reads, "trunk"))
             for name, head in heads.items()
         }
         return (
@@ -79,7 +76,7 @@ def with_heads(trunk: Network, heads: Mapping[str, Head | Network | nn.Module]) 
             outputs, head_states[name] = head.network.apply(
                 params["heads"][name],
                 state["heads"][name],
-                named(read, head.reads, "trunk"),
+                pick(read, head.reads, "trunk"),
                 key=head_key,
                 train=train,
             )
@@ -93,8 +90,4 @@ def with_heads(trunk: Network, heads: Mapping[str, Head | Network | nn.Module]) 
 def _as_head(head: Head | Network | nn.Module) -> Head:
     # Network and Head are both tuples: ask for the more particular first.
     head = head if isinstance(head, Head) else Head(head)
-    return (
-        head._replace(network=from_linen(head.network))
-        if isinstance(head.network, nn.Module)
-        else head
-    )
+    return head._replace(network=as_network(head.network))

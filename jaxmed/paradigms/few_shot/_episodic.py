@@ -125,17 +125,17 @@ def _comparing(trunk: Network, ways: int, reads: str, compare) -> Network:
 
     def init(key, inputs):
         support, _, query = split_episode(inputs)
-        return trunk.init(key, together(support, query))
+        return trunk.init(key, episode_images(support, query))
 
     def apply(params, state, inputs, *, key=None, train=False):
         support, labels, query = split_episode(inputs)
         endpoints, state = trunk.apply(
-            params, state, together(support, query), key=key, train=train
+            params, state, episode_images(support, query), key=key, train=train
         )
         found = pick(endpoints, reads, "trunk")
         if found.ndim != 2:
             raise ValueError(
-                "what is compared is one vector an image, but "
+                "what is compared is one vector per image, but "
                 f"{reads!r} has the shape {found.shape}"
             )
         found = found.astype(jnp.float32).reshape(len(support), -1, found.shape[-1])
@@ -161,7 +161,7 @@ def split_episode(inputs: Mapping[str, Array], target: str = "support_label"):
     return support, labels, query
 
 
-def together(support: Array, query: Array) -> Array:
+def episode_images(support: Array, query: Array) -> Array:
     """The images of all episodes in a row, each episode's support before its query."""
     both = jnp.concatenate([support, query], axis=1)
     return both.reshape(-1, *both.shape[2:])

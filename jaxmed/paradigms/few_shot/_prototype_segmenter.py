@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Network, pick
-from jaxmed.paradigms.few_shot._episodic import split_episode, together, unit
+from jaxmed.paradigms.few_shot._episodic import episode_images, split_episode, unit
 
 MASKED_EPISODE = ("support", "support_mask", "query")
 """The arrays of a batch of episodes that a few-shot segmenter is given."""
@@ -69,12 +69,12 @@ def prototype_segmenter(
 
     def init(key, inputs):
         support, _, query = split_episode(inputs, "support_mask")
-        return trunk.init(key, together(support, query))
+        return trunk.init(key, episode_images(support, query))
 
     def apply(params, state, inputs, *, key=None, train=False):
         support, masks, query = split_episode(inputs, "support_mask")
         endpoints, state = trunk.apply(
-            params, state, together(support, query), key=key, train=train
+            params, state, episode_images(support, query), key=key, train=train
         )
         maps = pick(endpoints, reads, "trunk")
         maps = maps[level] if isinstance(maps, tuple | list) else maps

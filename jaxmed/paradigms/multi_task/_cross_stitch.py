@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxmed.core import Network, pick, stream
-from jaxmed.paradigms.multi_task._towers import as_network
+from jaxmed.core import Network, as_network, pick, stream
 
 
 def cross_stitch(
