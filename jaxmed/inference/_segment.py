@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmed.data import Scan, normalise, resample_spacing, to_space
+from jaxmed.data import Scan, resample_spacing, to_space
+from jaxmed.inference._intensities import normalised
 from jaxmed.inference._segmenter import Recipe, Segmenter
 from jaxmed.inference._sliding import sliding_window
 
@@ -41,7 +42,8 @@ def prepare(recipe: Recipe, scan: Scan) -> Scan:
         scan = _cropped(scan)
         where = (scan.array != 0).any(-1)
     # Before resampling, which blurs the edge of what is not zero.
-    scan = scan._replace(array=normalise(scan.array, recipe.normalisation, where=where))
+    array = normalised(scan.array, recipe.normalisation, recipe.linear, where=where)
+    scan = scan._replace(array=array)
     # Headers round: a hundredth of a voxel is no other resolution.
     if not np.allclose(scan.spacing, recipe.spacing, rtol=0.01):
         scan = resample_spacing(scan, recipe.spacing)
@@ -81,7 +83,8 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     """
     recipe, ready = model.recipe, prepare(model.recipe, scan)
     # Where an image is smaller than a patch, its surroundings go on: the mean, or the former zero.
-    value = float(ready.array.min()) if recipe.over == "nonzero" else 0.0
+    value = recipe.linear[1] if recipe.normalisation == "linear" else 0.0
+    value = float(ready.array.min()) if recipe.over == "nonzero" else value
     found = sliding_window(
         model.predict, ready.array, recipe.patch, overlap=recipe.overlap, size=size, value=value
     )
