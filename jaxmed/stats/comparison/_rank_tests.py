@@ -9,7 +9,7 @@ from scipy import special, stats
 from jaxmed.quantities import midrank
 from jaxmed.stats._result import TestResult
 from jaxmed.stats.checks import Floats, finite, spelled, unknown
-from jaxmed.stats.comparison._multiplicity import adjust
+from jaxmed.stats.comparison._multiplicity import adjust_p_values
 from jaxmed.stats.means._t_tests import _differences
 
 
@@ -184,7 +184,7 @@ def friedman_test(
     pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
     z = np.array([abs(means[i] - means[j]) / error for i, j in pairs])
     nemenyi = stats.studentized_range.sf(z * np.sqrt(2), k, np.inf)
-    holm = adjust(2 * special.ndtr(-z), method="holm")
+    holm = adjust_p_values(2 * special.ndtr(-z), method="holm")
     keys = [f"{labels[i]} - {labels[j]}" for i, j in pairs]
     return TestResult(
         chi2,

@@ -11,7 +11,7 @@ from scipy import special
 
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats.checks import check_level, group_codes, same_length
-from jaxmed.stats.comparison._multiplicity import adjust
+from jaxmed.stats.comparison._multiplicity import adjust_p_values
 from jaxmed.stats.resampling._bootstrap import interval_from_replicates
 
 
@@ -126,7 +126,7 @@ def subgroups(
         interval = interval_from_replicates(gap, good, method="percentile", level=level)
         tests[key] = (z, float(gap), interval, se)
     # Of two subgroups, each is the other's complement: one test, told from both sides.
-    adjusted = adjust(p_values, method=adjustment) if len(keys) > 2 else np.array(p_values)
+    adjusted = adjust_p_values(p_values, method=adjustment) if len(keys) > 2 else np.array(p_values)
     noun = unit or ("case" if codes is None else "patient")
     differences = {
         key: TestResult(

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import Floats, probabilities, same_length
 from jaxmed.stats.means._summary import mean
@@ -46,23 +47,22 @@ def brier_values(labels: ArrayLike, probs: ArrayLike) -> Floats:
         y, p = class_probabilities(labels, probs)
         hot = np.zeros_like(p)
         hot[np.arange(len(y)), y] = 1
-        return ((p - hot) ** 2).sum(axis=1)
+        return quantities.brier_values(hot, p).sum(axis=1)
     positive, p = probabilities(labels, probs)
-    return (p - positive) ** 2
+    return quantities.brier_values(positive, p)
 
 
 def log_loss_values(labels: ArrayLike, probs: ArrayLike, *, clip: float = 1e-12) -> Floats:
-    """Return each case's negative log-likelihood, probabilities clipped to [clip, 1 - clip]."""
+    """Return each case's negative log-likelihood, probabilities below `clip` raised to it."""
     if not 0 <= clip < 0.5:
         raise ValueError(f"clip must lie in [0, 0.5), but is {clip}")
     if _is_multi(probs):
         y, p = class_probabilities(labels, probs)
-        chosen = np.clip(p[np.arange(len(y)), y], clip, 1.0)
+        chosen = p[np.arange(len(y)), y]
     else:
         positive, p = probabilities(labels, probs)
-        chosen = np.clip(np.where(positive, p, 1 - p), clip, 1.0)
-    with np.errstate(divide="ignore"):
-        return -np.log(chosen)
+        chosen = np.where(positive, p, 1 - p)
+    return quantities.log_loss_values(chosen, clip)
 
 
 def brier(

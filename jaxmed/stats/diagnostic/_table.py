@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
     Floats,
@@ -29,7 +30,7 @@ TableStatistic = Callable[[Any], Any]
 def class_codes(
     labels: ArrayLike, predictions: ArrayLike, classes: int | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    """Return truth and prediction as codes 0..k-1; (n, k) scores are taken at their maximum."""
+    """Return truth and prediction as codes 0..k-1; (n, k) scores are taken at their largest."""
     truth, guess = np.asarray(labels), np.asarray(predictions)
     if truth.ndim == 2 and truth.shape[1] == 1:
         truth = truth[:, 0]
@@ -41,7 +42,7 @@ def class_codes(
         if np.isnan(guess.astype(np.float64)).any():
             raise ValueError("predictions hold NaN")
         classes = classes or guess.shape[1]
-        guess = guess.argmax(axis=1)
+        guess = quantities.largest(guess)
     if guess.ndim != 1:
         raise ValueError(
             f"predictions must be (cases,) or (cases, classes), but their shape is {guess.shape}"
@@ -87,7 +88,7 @@ def confusion(
                [0, 2]])
     """
     truth, guess, k = class_codes(labels, predictions, classes)
-    return np.bincount(truth * k + guess, minlength=k * k).reshape(k, k)
+    return quantities.tabulate(truth, guess, k)
 
 
 def delta_se(statistic: TableStatistic, table: ArrayLike) -> float:
@@ -178,7 +179,7 @@ def table_estimate(
         raise unknown("method", method, ("delta", "transformed-delta", "bootstrap", "bca"))
     truth, guess, k = class_codes(labels, predictions, classes)
     codes, g = group_codes(groups, truth.size)
-    table = np.bincount(truth * k + guess, minlength=k * k).reshape(k, k).astype(np.float64)
+    table = quantities.tabulate(truth, guess, k).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(statistic(table))
     notes: list[str] = []

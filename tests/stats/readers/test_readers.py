@@ -1,4 +1,4 @@
-"""Resampling, reader studies, power, agreement, subgroups: identities and simulation."""
+"""Reader studies and agreement of readers: identities and simulation."""
 
 from __future__ import annotations
 
@@ -8,61 +8,6 @@ from scipy import stats as sp
 from sklearn import metrics as sk
 
 from jaxmed import stats
-
-
-def test_bootstrap_methods_match_scipy() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.exponential(size=40)
-    for method, name in (("percentile", "percentile"), ("basic", "basic"), ("bca", "BCa")):
-        theirs = sp.bootstrap((x,), np.mean, method=name, n_resamples=20_000, rng=1)
-        ours = stats.bootstrap(
-            lambda v, w: w @ v / w.sum(1), x, method=method, weighted=True, n_resamples=20_000
-        )
-        ci = theirs.confidence_interval
-        assert (ours.lower, ours.upper) == pytest.approx((ci.low, ci.high), abs=0.015), method
-    plain = stats.bootstrap(np.mean, x, n_resamples=500, method="percentile")
-    fast = stats.bootstrap(
-        lambda v, w: w @ v / w.sum(1), x, n_resamples=500, weighted=True, method="percentile"
-    )
-    assert plain.lower == pytest.approx(fast.lower)
-
-
-def test_schemes_have_the_spread_they_should() -> None:
-    rng = np.random.default_rng(1)
-    patient = np.repeat(np.arange(30), 4)
-    x = rng.normal(size=30)[patient] + 0.5 * rng.normal(size=120)
-
-    def mean(v, w):
-        return w @ v / w.sum(1)
-
-    def se(**options) -> float:
-        return stats.bootstrap(
-            mean, x, weighted=True, n_resamples=4000, method="percentile", **options
-        ).se
-
-    between = np.array([x[patient == p].mean() for p in range(30)])
-    cluster = between.std() / np.sqrt(30)
-    assert se(groups=patient) == pytest.approx(cluster, rel=0.06)
-    assert se() == pytest.approx(x.std() / np.sqrt(120), rel=0.06)
-    assert se(scheme="bayesian") == pytest.approx(x.std() / np.sqrt(121), rel=0.06)
-    assert se(groups=patient, scheme="hierarchical") > se(groups=patient)
-    assert se(scheme="subsample", fraction=0.5) == pytest.approx(x.std() / np.sqrt(120), rel=0.08)
-    layer = (x > 0).astype(int)
-    assert se(strata=layer) < 0.8 * se()
-    with pytest.raises(ValueError, match="two strata"):
-        stats.bootstrap(mean, x, weighted=True, groups=patient, strata=np.arange(120) % 2)
-    with pytest.raises(ValueError, match="groups="):
-        stats.bootstrap(mean, x, weighted=True, scheme="hierarchical", method="percentile")
-    jack = stats.jackknife(mean, x, weighted=True)
-    assert jack.se == pytest.approx(x.std(ddof=1) / np.sqrt(120))
-    t = stats.bootstrap(
-        np.mean,
-        x,
-        method="studentised",
-        n_resamples=400,
-        standard_error=lambda v: v.std(ddof=1) / np.sqrt(v.size),
-    )
-    assert t.lower < x.mean() < t.upper
 
 
 def _study(seed: int, treatments: int = 2, shift: float = 0.4, cases: int = 50):
@@ -168,28 +113,6 @@ def test_froc_without_localisation_is_roc() -> None:
         stats.froc_study(cases[:-1], lesions[:-1], **options)
 
 
-def test_power_of_the_plans_is_what_they_say() -> None:
-    rng = np.random.default_rng(3)
-    plan = stats.power_proportions(0.8, 0.9, power=0.8)
-    a, b = rng.binomial(plan.needed, 0.8, 4000), rng.binomial(plan.needed, 0.9, 4000)
-    p = (a + b) / (2 * plan.needed)
-    z = (b - a) / plan.needed / np.sqrt(2 * p * (1 - p) / plan.needed)
-    assert np.mean(np.abs(z) > 1.96) == pytest.approx(0.8, abs=0.03)
-    t = stats.power_t(0.5, power=0.9)
-    x = rng.normal(0.5, 1, (3000, t.needed))
-    hit = np.abs(x.mean(1) / x.std(1, ddof=1)) * np.sqrt(t.needed) > sp.t.isf(0.025, t.needed - 1)
-    assert hit.mean() == pytest.approx(0.9, abs=0.025)
-    assert "90% power" in t.sentence
-    m = stats.power_mcnemar(0.05, 0.15, n=200, method="exact").power
-    b = rng.multinomial(200, [0.05, 0.15, 0.8], 3000)
-    found = sp.binom.cdf(b[:, 0], b[:, 0] + b[:, 1], 0.5) <= 0.025
-    assert m == pytest.approx(found.mean(), abs=0.03)
-    with pytest.raises(ValueError, match="exactly one"):
-        stats.power_t(0.5)
-    with pytest.raises(ValueError, match="is there an effect"):
-        stats.power_proportions(0.8, 0.8, power=0.8)
-
-
 def test_agreement_by_hand() -> None:
     # Two raters: ICC1 of Shrout and Fleiss by its mean squares.
     x = np.array([[1.0, 2.0], [3.0, 3.0], [5.0, 6.0], [2.0, 1.0]])
@@ -203,53 +126,6 @@ def test_agreement_by_hand() -> None:
     same = stats.concordance_correlation(x[:, 0], x[:, 0])
     assert same.value == pytest.approx(1)
     assert stats.fleiss_kappa([[0, 0], [1, 1], [0, 1], [1, 0]]).value == pytest.approx(0)
-
-
-def test_concordance_is_auc_for_one_time_of_events() -> None:
-    rng = np.random.default_rng(4)
-    risk = rng.normal(size=60)
-    event = rng.integers(0, 2, 60)
-    time = np.where(event == 1, 1.0, 2.0)
-    e = stats.concordance(time, event, risk)
-    assert e.value == pytest.approx(stats.auc(event, risk).value)
-    assert e.se == pytest.approx(stats.auc(event, risk, method="delong").se, rel=0.1)
-    assert stats.cliffs_delta([2, 3], [1, 2]).value == pytest.approx(0.75)
-
-
-def test_subgroups_find_the_site_that_differs() -> None:
-    rng = np.random.default_rng(5)
-    site = np.repeat(["a", "b", "c"], 150)
-    y = rng.integers(0, 2, 450)
-    x = y * np.where(site == "c", 0.1, 1.8) + rng.normal(size=450)
-    s = stats.subgroups(stats.auc, y, x, site, n_resamples=200)
-    assert s.differences["c"].p_value < 0.01
-    assert s.gap.details["smallest"] == "c"
-    assert s.gap.lower > 0
-    assert s.estimates["a"].value == pytest.approx(stats.auc(y[:150], x[:150]).value)
-    rare = stats.subgroups(
-        stats.auc, y, x, np.where(np.arange(450) < 5, "rare", site), n_resamples=50
-    )
-    assert "rare" in rare.notes[0]
-
-
-def test_choosing_the_best_is_corrected() -> None:
-    rng = np.random.default_rng(6)
-    y = rng.integers(0, 2, 120)
-    coins = rng.integers(0, 2, (30, 120))
-    e = stats.bbc_cv(lambda t, p: np.mean(t == p), y, coins, n_resamples=300)
-    assert e.details["naive"] > 0.55
-    assert abs(e.value - 0.5) < abs(e.details["naive"] - 0.5)
-
-
-def test_decision_curve_by_hand_and_psis_on_equal_draws() -> None:
-    y, p = np.array([1, 1, 0, 0, 0]), np.array([0.9, 0.3, 0.6, 0.2, 0.1])
-    c = stats.decision_curve(y, p, thresholds=[0.25, 0.5], n_resamples=20)
-    assert c.net_benefit == pytest.approx([2 / 5 - 1 / 5 / 3, 1 / 5 - 1 / 5])
-    assert c.treat_all == pytest.approx([2 / 5 - 3 / 5 / 3, 2 / 5 - 3 / 5])
-    ll = np.tile(np.log([0.2, 0.5, 0.9]), (100, 1))
-    e = stats.psis_loo(ll)
-    assert e.elpd == pytest.approx(np.log([0.2, 0.5, 0.9]).sum())
-    assert e.p_effective == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", ["auc", "sensitivity", "custom"])

@@ -1,4 +1,4 @@
-"""AUC and its comparisons: brute-force oracles, properties, limits."""
+"""AUC and curves: brute-force oracles, properties, limits."""
 
 from __future__ import annotations
 
@@ -120,25 +120,6 @@ def test_bootstrap_agrees_with_delong_and_is_seeded() -> None:
     assert value == pytest.approx(sk.roc_auc_score(y[rows], a[rows]), abs=1e-12)
 
 
-def test_alternatives_and_margins() -> None:
-    y, a, b = _data(6, ties=False)
-    two = stats.delong_test(y, a, b)
-    up = stats.delong_test(y, a, b, alternative="greater")
-    down = stats.delong_test(y, a, b, alternative="less")
-    assert up.p_value + down.p_value == pytest.approx(1)
-    assert two.p_value == pytest.approx(2 * min(up.p_value, down.p_value))
-    near = stats.delong_test(y, a, b, alternative="non-inferiority", margin=0.2)
-    far = stats.delong_test(y, a, b, alternative="superiority", margin=0.2)
-    assert near.p_value < up.p_value < far.p_value
-    both = stats.delong_test(y, a, a, alternative="equivalence", margin=0.05)
-    assert both.p_value == 0
-    assert stats.delong_test(y, a, a).p_value == 1
-    with pytest.raises(ValueError, match="needs margin"):
-        stats.delong_test(y, a, b, alternative="equivalence")
-    with pytest.raises(ValueError, match="margin is for"):
-        stats.delong_test(y, a, b, margin=0.1)
-
-
 def test_multiclass_matches_scikit_learn_and_its_parts() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 4, 200)
@@ -223,14 +204,3 @@ def test_curves_points_and_parts() -> None:
     assert band.value[-1] == 1
     e = stats.average_precision(y, a)
     assert e.value == pytest.approx(sk.average_precision_score(y, a), abs=1e-12)
-
-
-def test_simulated_power_agrees_with_the_binormal_formula() -> None:
-    first, second = (stats.Binormal(np.sqrt(2) * 1.2, 1.0), stats.Binormal(np.sqrt(2) * 0.8, 1.0))
-    plan = stats.power_two_aucs(
-        first, second, positives=80, ratio=1.0, r_positive=0.5, r_negative=0.5
-    )
-    power, error = stats.simulated_auc_power(first.auc, second.auc, 80, 80, studies=3000)
-    assert power == pytest.approx(plan.power, abs=4 * error + 0.02)
-    size, error = stats.simulated_auc_power(0.8, 0.8, 60, 60, studies=3000)
-    assert size == pytest.approx(0.05, abs=4 * error + 0.01)

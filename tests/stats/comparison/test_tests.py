@@ -13,33 +13,6 @@ from scipy import stats as sp
 from jaxmed import stats
 
 
-def test_paired_t_and_its_alternatives_match_scipy() -> None:
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(0.1, 1, 25), rng.normal(0, 1, 25)
-    for alternative in ("two-sided", "greater", "less"):
-        ours = stats.paired_t_test(x, y, alternative=alternative)
-        theirs = sp.ttest_rel(x, y, alternative=alternative)
-        assert ours.statistic == pytest.approx(theirs.statistic)
-        assert ours.p_value == pytest.approx(theirs.pvalue)
-    same = stats.paired_t_test(x, x)
-    assert same.p_value == 1
-    assert same.notes
-    # Nadeau and Bengio's t is the plain one shrunk by sqrt(1 + J ratio).
-    plain = stats.paired_t_test(x, y)
-    fixed = stats.corrected_t_test(x, y, ratio=1 / 9)
-    assert fixed.statistic == pytest.approx(plain.statistic / np.sqrt(1 + 25 / 9))
-    with pytest.raises(ValueError, match="ratio"):
-        stats.corrected_t_test(x, y, ratio=0)
-
-
-def test_bayes_comparison_is_the_posterior_t() -> None:
-    d = np.array([0.02, 0.01, 0.03, -0.01])
-    b = stats.bayes_correlated_t(d, rope=0.01, ratio=1 / 3)
-    law = sp.t(3, d.mean(), np.sqrt(d.var(ddof=1) * (1 / 4 + 1 / 3)))
-    assert b == pytest.approx((law.sf(0.01), law.cdf(0.01) - law.cdf(-0.01), law.cdf(-0.01)))
-    assert sum(b) == pytest.approx(1)
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=9))
 def test_exact_tests_are_their_enumerations(values: list[int]) -> None:
@@ -129,14 +102,16 @@ def test_clustered_mcnemar_without_clusters_is_near_mcnemar() -> None:
 
 def test_adjustments_by_hand_and_their_order() -> None:
     p = [0.01, 0.04, 0.03, 0.005]
-    np.testing.assert_allclose(stats.adjust(p, method="holm"), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(stats.adjust(p, method="bh"), [0.02, 0.04, 0.04, 0.02])
-    np.testing.assert_allclose(stats.adjust(p, method="hochberg"), [0.03, 0.04, 0.04, 0.02])
+    np.testing.assert_allclose(stats.adjust_p_values(p, method="holm"), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(stats.adjust_p_values(p, method="bh"), [0.02, 0.04, 0.04, 0.02])
+    np.testing.assert_allclose(
+        stats.adjust_p_values(p, method="hochberg"), [0.03, 0.04, 0.04, 0.02]
+    )
     rng = np.random.default_rng(4)
     for _ in range(20):
         q = rng.random(12) ** 2
         by = {
-            m: stats.adjust(q, method=m)
+            m: stats.adjust_p_values(q, method=m)
             for m in ("bonferroni", "holm", "hochberg", "hommel", "benjamini-hochberg")
         }
         assert (by["bonferroni"] >= by["holm"] - 1e-12).all()
@@ -145,7 +120,7 @@ def test_adjustments_by_hand_and_their_order() -> None:
         assert (by["hommel"] >= by["benjamini-hochberg"] - 1e-12).all()
         np.testing.assert_allclose(by["benjamini-hochberg"], sp.false_discovery_control(q))
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        stats.adjust([0.5, 1.2])
+        stats.adjust_p_values([0.5, 1.2])
 
 
 def test_max_t_holds_the_family_and_beats_bonferroni_when_metrics_agree() -> None:
@@ -208,21 +183,3 @@ def test_paired_diagnostics_by_hand() -> None:
     score = stats.predictive_value_test(d, first, second).statistic
     table = [[d[:200].sum(), 200 - d[:200].sum()], [d[200:].sum(), 200 - d[200:].sum()]]
     assert score == pytest.approx(stats.chi_square_test(table).statistic)
-
-
-def test_likelihood_ratio_and_criteria() -> None:
-    rng = np.random.default_rng(8)
-    x = rng.normal(size=(200, 3))
-    y = (rng.random(200) < 1 / (1 + np.exp(-x[:, 0]))).astype(int)
-    small, large = stats.logistic_model(x[:, :1], y), stats.logistic_model(x, y)
-    from sklearn.linear_model import LogisticRegression
-
-    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x, y)
-    np.testing.assert_allclose(large.coefficients[1:], theirs.coef_[0], atol=1e-4)
-    r = stats.likelihood_ratio_test(small.log_likelihood, large.log_likelihood, 2)
-    assert r.statistic == pytest.approx(2 * (large.log_likelihood - small.log_likelihood))
-    assert large.criteria.aic == pytest.approx(8 - 2 * large.log_likelihood)
-    with pytest.raises(ValueError, match="nested"):
-        stats.likelihood_ratio_test(-10, -12, 1)
-    pick = stats.one_standard_error([[0.8, 0.9, 0.85], [0.82, 0.91, 0.86], [0.2, 0.1, 0.3]])
-    assert (pick["best"], pick["chosen"]) == (1, 0)
