@@ -100,7 +100,7 @@ def worker(settings: str) -> int:
         out.mkdir(parents=True, exist_ok=True)  # a run that is compared with this one waits for it
         options = [part for k, v in fields.items() for part in (f"--{k.replace('_', '-')}", str(v))]
         try:
-            here = sys.modules[experiment.run.__module__]
+            here = experiment.module
             linked = here.in_grid(config, folder) if hasattr(here, "in_grid") else config
             results = experiment.run(linked, out).replace(
                 config=json.loads(report.to_json(dataclasses.asdict(config))),
@@ -135,7 +135,7 @@ def _append(path: Path, record: dict[str, Any]) -> None:
 def _groups(experiment: Any, given: argparse.Namespace) -> list[list[dict[str, Any]]]:
     """The settings of all runs, in groups that one process makes."""
     fixed = dict(pair.split("=", 1) for pair in given.given)
-    known = getattr(sys.modules[experiment.run.__module__], "GRID", {})
+    known = getattr(experiment.module, "GRID", {})
     axes: dict[str, Sequence[Any]] = {}
     for axis in given.over:
         field, _, values = axis.partition("=")

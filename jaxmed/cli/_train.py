@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from jaxmed.cli import _experiment
-from jaxmed.cli._experiment import Experiment
+from jaxmed.cli._experiment import Experiment, listing
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -27,13 +27,6 @@ def run(arguments: Sequence[str]) -> int:
     command = shlex.join(["jaxmed", "train", *arguments])
     perform(experiment, config, out, command=command)
     return 0
-
-
-def listing() -> str:
-    """The experiments that come with jaxmed, a line each."""
-    rows = [(name, _experiment.headline(name)) for name in _experiment.names()]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"  {name:<{width}}  {text}" for name, text in rows)
 
 
 def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Path | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import types
 from pathlib import Path
 
@@ -30,9 +29,7 @@ def experiment(monkeypatch):
     module = types.ModuleType("a_study")
     module.GRID = {"row": ("plain", "better"), "share": ("0.1", "0.2")}
     module.run = lambda config, out: None
-    module.run.__module__ = "a_study"
-    monkeypatch.setitem(sys.modules, "a_study", module)
-    made = Experiment("study", Path("study.py"), Config, module.run, "")
+    made = Experiment("study", Path("study.py"), Config, module.run, "", module)
     monkeypatch.setattr(_grid._experiment, "load", lambda name: made)
     return made
 
