@@ -8,7 +8,7 @@ from scipy import special
 
 from jaxmed import quantities
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import Floats, probabilities, same_length
+from jaxmed.stats.checks import ORDER, Floats, probabilities, same_length
 from jaxmed.stats.means._summary import mean
 
 
@@ -19,7 +19,9 @@ def class_probabilities(labels: ArrayLike, probs: ArrayLike) -> tuple[np.ndarray
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if p.ndim != 2:
-        raise ValueError(f"probabilities must be (cases, classes), but their shape is {p.shape}")
+        raise ValueError(
+            f"probabilities must be (cases, classes), but their shape is {p.shape}; {ORDER}"
+        )
     same_length(labels=y, probs=p)
     if np.isnan(p).any():
         raise ValueError(f"probabilities hold {int(np.isnan(p).sum())} NaN value(s)")
@@ -32,7 +34,7 @@ def class_probabilities(labels: ArrayLike, probs: ArrayLike) -> tuple[np.ndarray
         raise ValueError(f"each row of probabilities must sum to 1, but one is {off:.3g} off")
     whole = y.astype(np.intp)
     if (whole != y).any() or whole.min() < 0 or whole.max() >= p.shape[1]:
-        raise ValueError(f"labels must be class numbers 0..{p.shape[1] - 1}")
+        raise ValueError(f"labels must be class numbers 0..{p.shape[1] - 1}; {ORDER}")
     return whole, p
 
 

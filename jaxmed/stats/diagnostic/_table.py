@@ -12,6 +12,7 @@ from scipy import special
 from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
+    ORDER,
     Floats,
     check_level,
     group_codes,
@@ -37,7 +38,7 @@ def class_codes(
     if guess.ndim == 2 and guess.shape[1] == 1:
         guess = guess[:, 0]
     if truth.ndim != 1:
-        raise ValueError(f"labels must be (cases,), but their shape is {truth.shape}")
+        raise ValueError(f"labels must be (cases,), but their shape is {truth.shape}; {ORDER}")
     if guess.ndim == 2:
         if np.isnan(guess.astype(np.float64)).any():
             raise ValueError("predictions hold NaN")
@@ -55,7 +56,8 @@ def class_codes(
             raise ValueError(f"{name} must be class numbers, but are of type {array.dtype}")
         whole = array.astype(np.intp, copy=True) if np.isfinite(array).all() else None
         if whole is None or (whole != array).any():
-            hint = "; for scores of two classes give threshold=" if name == "predictions" else ""
+            scores = "for scores of two classes give threshold="
+            hint = f"; {scores if name == 'predictions' else ORDER}"
             raise ValueError(f"{name} must be whole class numbers{hint}")
         if whole.min() < 0:
             raise ValueError(f"{name} hold the class {whole.min()}: classes count from 0")
