@@ -68,7 +68,7 @@ def binary_inputs(
     *,
     name: str,
 ) -> tuple[Array, Array, Array | None]:
-    """Return logits, targets (NaN outside [0, 1]) and weights of one shape; missing ones are 0."""
+    """Return logits, targets (NaN outside [0, 1]) and weights of one shape, missing ones 0."""
     x, y = same_shape(at_least_float32(outputs), jnp.asarray(targets), name=name)
     weights = known(where, x.shape)
     y = at_least_float32(y)

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxmed.metrics._examples import label_weights, namespace
 from jaxmed.metrics._metric import refuse_invalid
+from jaxmed.quantities import at_least, largest
 
 
 class Cases(NamedTuple):
@@ -89,12 +90,12 @@ def _label_maps(
         count = x.shape[-1]
         flat = y.reshape(batch, -1)
         bad = (flat < 0) | (flat >= count) | xp.isnan(x).any(-1).reshape(batch, -1)
-        return x.argmax(-1).reshape(batch, -1), flat, count, bad
+        return largest(x).reshape(batch, -1), flat, count, bad
     if x.shape == (*y.shape, 1):
         y = y[..., None]
     if x.shape == y.shape and y.ndim >= 3:
         count = x.shape[-1]
-        bits = (x > (0.5 if probabilities else 0)).reshape(batch, -1, count)
+        bits = at_least(x, 0.5 if probabilities else 0).reshape(batch, -1, count)
         bad = ((y != 0) & (y != 1)) | xp.isnan(x)
         return bits, (y == 1).reshape(batch, -1, count), count, bad.reshape(batch, -1, count)
     raise ValueError(

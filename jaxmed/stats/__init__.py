@@ -14,7 +14,7 @@ a limit value (an AUC of 1, a zero cell) comes with a note.
 from __future__ import annotations
 
 from jaxmed._deprecated import deprecated_names
-from jaxmed.stats._rank import midrank
+from jaxmed.quantities import midrank, weighted_auc, weighted_average_precision
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats.calibration._recalibration import (
     MurphyParts,
@@ -70,7 +70,7 @@ from jaxmed.stats.comparison._two_proportions import proportion_difference, prop
 from jaxmed.stats.comparison._venkatraman import venkatraman_test
 from jaxmed.stats.diagnostic._auc import auc
 from jaxmed.stats.diagnostic._auc_multiclass import multiclass_auc
-from jaxmed.stats.diagnostic._average_precision import average_precision, weighted_average_precision
+from jaxmed.stats.diagnostic._average_precision import average_precision
 from jaxmed.stats.diagnostic._binary import Counts, counts, sensitivity, specificity
 from jaxmed.stats.diagnostic._binormal import (
     Binormal,
@@ -78,7 +78,6 @@ from jaxmed.stats.diagnostic._binormal import (
     binormal_variance,
     fit_binormal,
 )
-from jaxmed.stats.diagnostic._bootstrap_auc import weighted_auc
 from jaxmed.stats.diagnostic._curves import (
     Band,
     PrCurve,

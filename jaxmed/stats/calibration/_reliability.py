@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from jaxmed.quantities import midrank
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.calibration._logistic import LogisticFit, fit_logistic, glm_covariance
 from jaxmed.stats.checks import (
@@ -63,11 +64,12 @@ def bin_codes(p: Floats, n_bins: int, binning: str, closed: str) -> NDArray[np.i
     if n_bins < 1:
         raise ValueError(f"n_bins must be at least 1, but is {n_bins}")
     if binning == "mass":
-        order = np.argsort(p, kind="stable")
-        codes = np.empty(p.size, dtype=np.intp)
-        for index, rows in enumerate(np.array_split(order, n_bins)):
-            codes[rows] = index
-        return codes
+        # Each row's bin by rank, as equal in size as they can be; tied rows all go where the middle
+        # of their ranks goes, so that no order of the rows parts them.
+        full, more = divmod(p.size, n_bins)
+        sizes = np.full(n_bins, full)
+        sizes[:more] += 1
+        return np.searchsorted(np.cumsum(sizes), midrank(p) - 0.5, "right").astype(np.intp)
     if binning != "width":
         raise unknown("binning", binning, ("width", "mass"))
     edges = np.linspace(0.0, 1.0, n_bins + 1)
@@ -94,7 +96,7 @@ def reliability(
         labels: (cases,) 0/1 or class numbers.
         probs: (cases,), (cases, 2) or (cases, classes).
         n_bins: number of bins.
-        binning: `width`, or `mass` (as many cases in each).
+        binning: `width`, or `mass` (as many cases in each, equal probabilities kept together).
         closed: which end of a bin belongs to it, `right` (Guo 2017) or `left`.
         of: `positive` class, or `top` label; `auto` is positive for two classes.
         level: of the limits.
@@ -193,7 +195,7 @@ def ece(
         labels: (cases,) 0/1 or class numbers.
         probs: (cases,), (cases, 2) or (cases, classes).
         n_bins: number of bins.
-        binning: `width`, or `mass` (adaptive ECE).
+        binning: `width`, or `mass` (adaptive ECE; equal probabilities are kept together).
         closed: `right`, (k/K, (k+1)/K] with 0 in the first bin (Guo 2017); or `left`, with 1 in
             the last (netcal, torchmetrics). They differ where values fall on edges.
         norm: `l1` (ECE), `l2` (its root mean square, RMSCE) or `max` (MCE).

@@ -118,6 +118,8 @@ def subgroups(
         se = float(good.std(ddof=1)) if good.size > 1 else float("nan")
         z = gap / se if se > 0 else 0.0
         p = 2 * float(special.ndtr(-abs(z))) if se > 0 else 1.0
+        if not se >= 0:
+            notes.append(f"{key}: undefined on nearly all resamples, no test")
         if se == 0 and gap != 0:
             # All alike inside each subgroup: the bootstrap sees no spread, a permutation does.
             p = _permuted(metric, y, x, codes, rows[key], [rows[k] for k in keys if k != key], seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats._rank import placements
+from jaxmed.quantities import placements
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import Floats, check_level, group_codes, quantile, spelled, unknown
 from jaxmed.stats.diagnostic._auc import logit_limits
@@ -104,7 +104,7 @@ def multiclass_auc(
     else:
         low, high = max(value - z * se, 0.0), min(value + z * se, 1.0)
         if se == 0:
-            notes.append("variance 0 gives a point, not an interval")
+            notes.append("variance 0 gives a point, not an interval: too few cases are misplaced")
     return Estimate(
         value,
         low,

@@ -34,10 +34,13 @@ def _f_weighted(table: Any, beta: float = 1.0) -> Any:
 
 
 def _precision_macro(table: Any) -> Any:
-    columns = table.sum(axis=-2)
+    """Precision of each class, averaged over classes seen in truth or prediction."""
+    rows, columns = table.sum(axis=-1), table.sum(axis=-2)
     right = np.einsum("...ii->...i", table)
-    called = np.real(columns) > 0  # a class never called has precision 0
-    return np.where(called, right / np.where(called, columns, 1), 0).mean(axis=-1)
+    called = np.real(columns) > 0  # a class that is there and never called has precision 0
+    seen = called | (np.real(rows) > 0)
+    each = np.where(called, right / np.where(called, columns, 1), 0)
+    return each.sum(axis=-1) / seen.sum(axis=-1)
 
 
 def _accuracy(table: Any) -> Any:
@@ -162,9 +165,10 @@ def macro_precision(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate the mean of the classes' precisions; a class never called counts as 0.
+    """Estimate the mean of the classes' precisions.
 
-    Arguments as in `f1`.
+    The classes are those seen in truth or prediction; one that has cases and is never called
+    counts as 0, one that has neither does not count. Arguments as in `f1`.
 
     Examples:
         >>> macro_precision([0, 1, 1, 1], [0, 0, 1, 1]).value

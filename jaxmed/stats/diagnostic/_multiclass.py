@@ -86,7 +86,8 @@ def top_k_accuracy(
     Args:
         labels: (cases,) class numbers.
         scores: (cases, classes).
-        k: how many classes are named, from 1 to classes. Of tied scores the later class wins.
+        k: how many classes are named, from 1 to classes. Of tied scores the earlier class
+            wins, as in `accuracy`.
         method: interval, as in `proportion`.
         level: confidence level.
         unit: what is counted.
@@ -99,10 +100,10 @@ def top_k_accuracy(
         0.5
     """
     x = np.asarray(scores, dtype=np.float64)
-    truth, _, classes = class_codes(labels, x)
+    truth, _, _ = class_codes(labels, x)
     if x.ndim != 2 or not 1 <= k <= x.shape[1]:
         raise ValueError(f"k must lie in 1..classes of (cases, classes), but k is {k}, {x.shape}")
-    order = np.argsort(x, axis=1, kind="stable")[:, classes - k :]
+    order = np.argsort(-x, axis=1, kind="stable")[:, :k]
     hit = (order == truth[:, None]).any(axis=1)
     return proportion(
         int(hit.sum()), hit.size, method=method, level=level, unit=unit, name=f"top-{k} accuracy"
