@@ -40,11 +40,12 @@ class Recipe:
         patch: spatial shape of what the network is given at once.
         plan: of the U-Net.
         options: further options of :func:`jaxmed.networks.unet`.
-        normalisation: of each scan's channels, as :func:`jaxmed.data.normalise` names it.
+        normalisation: normalisation of each scan's channels, as :func:`jaxmed.data.normalise` names
+            it.
         over: whether its statistics are of all voxels, or of the ``"nonzero"`` ones, to which the
             scan is then cut too: for images whose surroundings were set to zero.
         mirror: spatial axes over whose mirror images predictions are averaged.
-        overlap: of neighbouring patches.
+        overlap: overlap of neighbouring patches.
     """
 
     classes: tuple[str, ...]
@@ -97,7 +98,7 @@ def segmenter(recipe: Recipe, params: PyTree, state: PyTree) -> Segmenter:
 
     Args:
         recipe: the recipe.
-        params: of ``recipe.network()``.
+        params: parameters of ``recipe.network()``.
         state: likewise.
 
     Returns:
