@@ -27,13 +27,13 @@ class Recipe:
         patch: spatial shape of what the network is given at once.
         plan: of the U-Net.
         options: further options of :func:`jaxmed.networks.unet`.
-        normalisation: of each scan's channels, as :func:`jaxmed.data.normalise` names it; or
-            ``"linear"``, the same map for every scan.
+        normalisation: normalisation of each scan's channels, as :func:`jaxmed.data.normalise` names
+            it; or ``"linear"``, the same map for every scan.
         over: whether its statistics are of all voxels, or of the ``"nonzero"`` ones, to which the
             scan is then cut too: for images whose surroundings were set to zero.
         mirror: spatial axes over whose mirror images predictions are averaged.
-        overlap: of neighbouring patches.
-        net: a network whose ``logits`` are of each voxel, in the place of a plan.
+        overlap: overlap of neighbouring patches.
+        net: a network whose ``logits`` are per voxel, in place of a plan.
         linear: gain and offset of the ``"linear"`` normalisation: pictures in [0, 1] come to
             [-1, 1] by ``(2, -1)``.
     """
@@ -96,7 +96,7 @@ def segmenter(recipe: Recipe, params: PyTree, state: PyTree) -> Segmenter:
 
     Args:
         recipe: the recipe.
-        params: of ``recipe.network()``.
+        params: parameters of ``recipe.network()``.
         state: likewise.
 
     Returns:

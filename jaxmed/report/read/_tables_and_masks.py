@@ -23,7 +23,7 @@ class ScoreTable(NamedTuple):
     Attributes:
         labels: (cases,) classes or numbers, or (cases, tasks) 0/1.
         scores: (cases,), or (cases, classes).
-        classes: their names, as far as the table gives them.
+        classes: names of the classes, as far as the table gives them.
         cases: names of the cases; the row's number where there is no such column.
         groups: patient of each case, or None.
         columns: all other columns of the tables, as text: sites, sexes, ages, ...

@@ -65,7 +65,7 @@ class Contrast(NamedTuple):
     """Two models compared by one metric.
 
     Attributes:
-        metric: its name.
+        metric: name of the metric.
         first: one model.
         second: the other.
         test: of first - second, its p-value as it is.
@@ -87,7 +87,7 @@ class Comparison(NamedTuple):
         contrasts: every pair by every metric tested.
         adjustment: how p-values were corrected.
         family: what was corrected together: `all` tests, or those of one `metric`.
-        level: of all intervals.
+        level: confidence level of all intervals.
         scores: model to its predictions, for classification and regression.
         overlaps: model to its agreement case by case, for segmentation.
     """
@@ -106,7 +106,7 @@ class SubgroupTable(NamedTuple):
 
     Attributes:
         column: what the cases were grouped by: `site`, `sex`, ...
-        metric: its name.
+        metric: name of the metric.
         found: estimates, adjusted tests and the gap.
         model: whose, in a comparison.
     """
@@ -121,7 +121,7 @@ class Picture(NamedTuple):
     """One case to look at.
 
     Attributes:
-        case: its name.
+        case: name of the case.
         rank: why it is shown: `best`, `median`, `worst`, ...
         image: (height, width) or (height, width, 3).
         truth: mask (height, width) of classes, or the name of the true class.
@@ -143,7 +143,7 @@ class UncertainCase(NamedTuple):
     """One segmented case whose uncertainty is drawn.
 
     Attributes:
-        case: its name.
+        case: name of the case.
         image: (height, width) or (height, width, channels).
         samples: (samples, height, width, classes) probabilities of a posterior.
         truth: (height, width) classes, or None.
@@ -195,17 +195,17 @@ class Results:
         best_step: the step whose model was kept, marked in the learning curves.
         pictures: cases to look at.
         config: the run's settings.
-        environment: what `environment()` returned.
+        environment: result of `environment()`.
         command: the command that made the run.
-        seed: its seed.
+        seed: random seed.
         seconds: wall-clock time, by stage; `total` is the sum unless given.
         notes: warnings that belong beside the numbers (checksums, exclusions, ...).
         description: a paragraph on the study.
         masks: where predicted masks were written, by case.
         comparison: several models on the same cases; `metrics` may then be empty.
         subgroups: metrics by site, sex, ...
-        level: of the intervals.
-        threshold: of a positive call.
+        level: confidence level of the intervals.
+        threshold: threshold of a positive call.
         partition: how the parts of the data were made disjoint, and whether it was checked.
         failures: cases that could not be predicted, and why; they are counted in the report.
         openings: how often the test set has been opened, if that was recorded.

@@ -104,9 +104,9 @@ def segmentation(
             distances in mm; masks may differ in shape between cases.
         classes: names of the classes 1, 2, ..., without the background.
         groups: (cases,) patients, where several cases are of one.
-        level: of all intervals.
-        resampling_seed: of the bootstrap.
-        title: of the report.
+        level: confidence level of all intervals.
+        resampling_seed: seed of the bootstrap.
+        title: title of the report.
         **about: further fields of `Results`.
 
     Returns:

@@ -69,9 +69,8 @@ def bin_codes(p: Floats, n_bins: int, binning: str, closed: str) -> NDArray[np.i
         full, more = divmod(p.size, n_bins)
         sizes = np.full(n_bins, full)
         sizes[:more] += 1
-        return np.searchsorted(np.cumsum(sizes), quantities.midrank(p) - 0.5, "right").astype(
-            np.intp
-        )
+        middle = quantities.midrank(p) - 0.5
+        return np.searchsorted(np.cumsum(sizes), middle, "right").astype(np.intp)
     if binning != "width":
         raise unknown("binning", binning, ("width", "mass"))
     if closed == "right":  # (k/K, (k+1)/K], with 0 in the first
@@ -101,7 +100,7 @@ def reliability(
         binning: `width`, or `mass` (as many cases in each, equal probabilities kept together).
         closed: which end of a bin belongs to it, `right` (Guo 2017) or `left`.
         of: `positive` class, or `top` label; `auto` is positive for two classes.
-        level: of the limits.
+        level: confidence level of the limits.
 
     Returns:
         The bins that hold a case.
@@ -193,9 +192,9 @@ def ece(
         method: `bootstrap` (percentile; bins stay as they are).
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        n_resamples: of the bootstrap; 0 gives no interval.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap; 0 gives no interval.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate, its definition in `method`.
@@ -310,7 +309,7 @@ def calibration_slope(
         probs: (cases,) of the positive class; 0 and 1 are cut at logits of +-30.
         level: confidence level.
         errors: `information` at the maximum, or `glm` (R's, which differ in the fifth digit).
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate, with Wald limits.

@@ -49,8 +49,8 @@ def multiclass_auc(
         method: `logit-delong` or `delong` (Wald).
         level: confidence level.
         groups: (cases,) patient of each row.
-        direction: of one ordinal score: `higher` classes have higher scores, or `lower`.
-        unit: what is counted.
+        direction: direction of one ordinal score: `higher` classes have higher scores, or `lower`.
+        unit: name of the counted unit.
 
     Returns:
         The estimate, each area in `details["areas"]`. Classes without a case are left out, with

@@ -142,7 +142,7 @@ def sensitivity(
         method: interval, as in `proportion`.
         level: confidence level.
         groups: (cases,) patient of each row: the interval then counts patients.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate; undefined with a note where no case is positive.

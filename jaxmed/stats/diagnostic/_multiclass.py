@@ -43,7 +43,7 @@ def accuracy(
         method: interval, as in `proportion`.
         level: confidence level.
         groups: (cases,) patient of each row: the interval then counts patients.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -89,7 +89,7 @@ def top_k_accuracy(
             wins, as in `accuracy`.
         method: interval, as in `proportion`.
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -131,9 +131,9 @@ def balanced_accuracy(
             `bootstrap` or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row; the bootstrap then draws patients.
-        unit: what is counted.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed import quantities
@@ -48,9 +49,9 @@ def kappa(
         method: `auto`, `log`, `delta`, `transformed-delta`, `bootstrap` or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row; the bootstrap then draws patients.
-        unit: what is counted.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate; undefined with a note where both raters use one class only.
@@ -109,7 +110,7 @@ def log_limits(
 
     Args:
         value: kappa.
-        se: its error.
+        se: standard error.
         q: quantile of the level.
         differ: cases on which raters differ; at 0 the error is 0, and the limits are those of
             Wilson for their share.
