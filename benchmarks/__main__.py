@@ -138,8 +138,7 @@ def _gather_grid(given: argparse.Namespace) -> int:
     if given.experiment:
         from jaxmed.cli import _experiment
 
-        loaded = _experiment.load(given.experiment)
-        order = getattr(sys.modules[loaded.run.__module__], "GRID", {})
+        order = getattr(_experiment.load(given.experiment).module, "GRID", {})
     record = gather_grid(
         runs,
         rows=given.rows,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxmed.cli._train import listing
+from jaxmed.cli._experiment import listing
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the experiments, a line each."""
+    """Print the experiments by task, a line each."""
     print(listing())
     return 0

@@ -8,6 +8,7 @@ from typing import Literal
 import flax.linen as nn
 import jax
 
+from jaxmed.core._made import made_by
 from jaxmed.core._network import Network, named_endpoints
 from jaxmed.core._random import streams
 
@@ -78,7 +79,8 @@ def from_linen(
         )
         return named_endpoints(outputs), {**state, **updated}
 
-    return Network(init, jax.named_call(apply, name=type(module).__name__))
+    network = Network(init, jax.named_call(apply, name=type(module).__name__))
+    return made_by(network, "from_linen", module=module, mode=mode, rngs=rngs)
 
 
 def as_network(network: Network | nn.Module) -> Network:

@@ -1,18 +1,18 @@
 """Losses: one value per example, a mask for missing labels, and no reduction over the batch.
 
-Every loss is `loss(outputs, targets, *, where=None, ...) -> (batch,)`. Rank decides between
-classification, 2D and 3D. `where` (True or a weight above 0: the label is known) is aligned at the
-batch axis: `(batch,)` masks whole examples, the targets' shape single labels. What is masked
-reaches neither value nor gradient, whatever it holds, and an example without any known label gives
-0. All arithmetic is in float32 at least. A label outside the classes that is not masked gives NaN,
-so that training stops there instead of learning from it.
+Every loss is `loss(outputs, targets, *, where=None, ...) -> (batch,)`. The rank of the inputs
+selects classification, 2D or 3D. `where` (True or a weight above 0: the label is known) is aligned
+at the batch axis: shape `(batch,)` masks whole examples, the targets' shape single labels. Masked
+values affect neither value nor gradient, even if NaN, and an example without any known label gives
+0. All arithmetic is in at least float32. An unmasked label outside the classes gives NaN, so that
+training stops instead of learning from it.
 
 - classes: `cross_entropy`, `focal`
-- yes/no questions, one or many: `binary_cross_entropy`, `focal(activation="sigmoid")`
-- ordered grades: `ordinal`, and `ordinal_probabilities` for its predictions
+- binary and multi-label: `binary_cross_entropy`, `focal(activation="sigmoid")`
+- ordinal grades: `ordinal`, and `ordinal_probabilities` for its predictions
 - regression: `mse`, `mae`, `huber`
 - segmentation: `dice`, `generalized_dice`, `tversky`, `focal_tversky`, `dice_ce` and, over outputs
-  at several scales, `deep_supervision(loss)`; all of the above work voxel by voxel, too
+  at several scales, `deep_supervision(loss)`; all of the above also work voxelwise
 """
 
 from jaxmed.losses._binary import binary_cross_entropy

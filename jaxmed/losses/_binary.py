@@ -1,4 +1,4 @@
-"""Binary cross-entropy: one yes/no question, or several (multi-label)."""
+"""Binary cross-entropy, for one binary label or several (multi-label)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jaxmed.losses._inputs import (
     Array,
     at_least_float32,
     blank_missing,
+    in_order,
     known,
     mean_known,
     same_shape,
@@ -23,7 +24,7 @@ def binary_cross_entropy(
     pos_weight: jax.typing.ArrayLike | None = None,
     label_smoothing: float = 0.0,
 ) -> Array:
-    r"""Sigmoid cross-entropy, binary or multi-label: the mean over an example's known labels.
+    r"""Sigmoid cross-entropy, binary or multi-label, averaged over an example's known labels.
 
     For logit :math:`x`, target :math:`t` and positive weight :math:`w`:
     :math:`w\, t\, \log(1 + e^{-x}) + (1 - t) \log(1 + e^{x})`. Smoothing moves :math:`t` to
@@ -41,7 +42,7 @@ def binary_cross_entropy(
         `(batch,)` in float32, nats; 0 for an example without any known label.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: if the shapes do not match.
 
     Example:
         >>> logits, labels = jnp.zeros((2, 3)), jnp.array([[0, 1, 1], [1, 0, -1]])
@@ -68,7 +69,8 @@ def binary_inputs(
     *,
     name: str,
 ) -> tuple[Array, Array, Array | None]:
-    """Logits, targets in [0, 1] (NaN if invalid) and weights of one shape, missing ones blanked."""
+    """Return logits, targets (NaN outside [0, 1]) and weights of one shape, missing ones 0."""
+    in_order(outputs, targets, name=name)
     x, y = same_shape(at_least_float32(outputs), jnp.asarray(targets), name=name)
     weights = known(where, x.shape)
     y = at_least_float32(y)

@@ -15,7 +15,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxmed.losses._inputs import Array, at_least_float32, blank_missing, choice, known
+from jaxmed.losses._inputs import (
+    Array,
+    at_least_float32,
+    blank_missing,
+    choice,
+    in_order,
+    known,
+)
 
 UNROLL = 16
 
@@ -29,8 +36,8 @@ class Classes(NamedTuple):
     Attributes:
         scores: log-probabilities (`log=True`) or probabilities.
         truth: the true share of the class: 0 or 1, or a soft label; NaN for an invalid label.
-        weights: `(batch, voxels)`, 0 where the label is missing; None: all known.
-        number: of classes.
+        weights: `(batch, voxels)`, 0 where the label is missing; None if all are known.
+        number: number of classes.
     """
 
     scores: list[Array]
@@ -69,18 +76,19 @@ def split_classes(
     activation: str | None = "softmax",
     log: bool = True,
 ) -> Classes:
-    """Checks the shapes and gives the activated scores and the truth, class by class.
+    """Check the shapes and return the activated scores and the truth, class by class.
 
     Args:
         outputs: `(batch, *spatial, classes)`.
         targets: integer labels `(batch, *spatial)`, or shares of `outputs`' shape.
         where: known labels, aligned at the batch axis to `outputs.shape[:-1]`; with a sigmoid also
             to `outputs.shape` (a label per class may be missing).
-        name: of the loss, for its errors.
+        name: name of the loss, for error messages.
         activation: "softmax", "sigmoid" or None (the outputs are probabilities).
-        log: give log-probabilities instead of probabilities.
+        log: return log-probabilities instead of probabilities.
     """
     choice(activation, ("softmax", "sigmoid", None), name="activation")
+    in_order(outputs, targets, name=name)
     x, y = at_least_float32(outputs), jnp.asarray(targets)
     if x.ndim < 2:
         raise ValueError(
@@ -153,7 +161,7 @@ def _integer_labels(y: Array, *, name: str) -> Array:
 
 
 def _share(hit: Array, valid: Array, dtype: jnp.dtype) -> Array:
-    """1 or 0; NaN for a label outside the classes, so that training stops instead of drifting."""
+    """One-hot share of a class; NaN for a label outside the classes, so that training stops."""
     return jnp.where(valid, hit.astype(dtype), jnp.nan)
 
 

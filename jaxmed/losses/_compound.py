@@ -1,4 +1,4 @@
-"""Losses made of losses: Dice plus cross-entropy, and deep supervision."""
+"""Compound losses: Dice plus cross-entropy, and deep supervision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def dice_ce(
     empty: str = "skip",
     smooth: float = 1e-5,
 ) -> Array:
-    """Weighted sum of the soft Dice loss and the cross-entropy, nnU-Net's loss.
+    """Weighted sum of soft Dice loss and cross-entropy, as in nnU-Net.
 
     `dice_weight * dice(...) + ce_weight * cross_entropy(...)`, both on the softmax.
 
@@ -34,10 +34,10 @@ def dice_ce(
         outputs: logits `(batch, *spatial, classes)`.
         targets: integer labels `(batch, *spatial)` or shares of the outputs' shape.
         where: True where the voxel is known, or a weight; `(batch,)` or one per voxel.
-        dice_weight: of the Dice loss.
-        ce_weight: of the cross-entropy.
+        dice_weight: weight of the Dice loss.
+        ce_weight: weight of the cross-entropy.
         class_weights: `(classes,)`, for the cross-entropy.
-        label_smoothing: for the cross-entropy.
+        label_smoothing: label smoothing of the cross-entropy.
         include_background: see `dice`.
         over: see `dice`.
         empty: see `dice`.
@@ -47,7 +47,7 @@ def dice_ce(
         `(batch,)` in float32; 0 for an example without any known voxel.
 
     Raises:
-        ValueError: the shapes do not fit, or an option is unknown.
+        ValueError: if the shapes do not match or an option is unknown.
 
     Example:
         >>> dice_ce(jnp.zeros((1, 2, 2, 2)), jnp.zeros((1, 2, 2), int)).round(4)  # no foreground
@@ -81,22 +81,22 @@ def deep_supervision(
     weights: Sequence[float] | None = None,
     skip_coarsest: bool = False,
 ) -> Callable[..., Array]:
-    """A loss on a list of outputs at several scales, fine to coarse, from a loss on one.
+    """Turn a loss on one output into a loss on a list of outputs, fine to coarse.
 
-    The targets (and `where`) are brought to each scale by taking the nearest voxel to each coarse
-    voxel's centre. Weights are 1, 1/2, 1/4, ... scaled to sum to 1.
+    The targets (and `where`) are resampled to each scale by taking the voxel nearest to each
+    coarse voxel's centre. Weights are 1, 1/2, 1/4, ... scaled to sum to 1.
 
     Args:
         loss: `loss(outputs, targets, *, where=None, ...) -> (batch,)`.
-        weights: one per scale, used as they are, instead of the halving ones.
-        skip_coarsest: leave the last scale out, as nnU-Net does.
+        weights: one per scale, used unscaled in place of the default ones.
+        skip_coarsest: omit the last scale, as nnU-Net does.
 
     Returns:
         A loss of the same signature whose outputs are a list or tuple of
-        `(batch, *spatial, classes)`; a single array is taken as a list of one.
+        `(batch, *spatial, classes)`; a single array is treated as a list of one.
 
     Raises:
-        ValueError: on call: the number of weights is not that of the outputs, or an output is
+        ValueError: on call, if the number of weights is not that of the outputs, or an output is
             larger than the targets.
 
     Example:
@@ -143,10 +143,10 @@ def deep_supervision(
 
 
 def nearest(labels: jax.typing.ArrayLike, spatial: Sequence[int], *, ndim: int) -> Array:
-    """Labels `(batch, *space[, classes])` at the voxels nearest to the centres of a coarser grid.
+    """Sample labels `(batch, *space[, classes])` at the voxels nearest to a coarser grid's centres.
 
     Along an axis from n to m voxels, coarse voxel i takes fine voxel floor((i + 1/2) n / m). Axes
-    of size 1 and those that a mask does not have are left alone.
+    of size 1 and axes that a mask does not have are left unchanged.
     """
     labels = jnp.asarray(labels)
     for axis, m in enumerate(spatial, start=1):

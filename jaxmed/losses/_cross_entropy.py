@@ -1,4 +1,4 @@
-"""Cross-entropy and focal loss, for classification and segmentation alike."""
+"""Cross-entropy and focal loss for classification and segmentation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cross_entropy(
     class_weights: jax.typing.ArrayLike | None = None,
     label_smoothing: float = 0.0,
 ) -> Array:
-    r"""Softmax cross-entropy: one value per example, the mean over its known voxels.
+    r"""Softmax cross-entropy, averaged over each example's known voxels.
 
     For logits :math:`x`, shares :math:`t` (one-hot of the label), class weights :math:`w` and
     smoothing :math:`s`:
@@ -27,8 +27,8 @@ def cross_entropy(
 
         -\sum_k w_k \left[(1 - s)\, t_k + s / K\right] \log \mathrm{softmax}(x)_k
 
-    The mean divides by the number of known voxels and not by the sum of their class weights: with
-    one label per example the latter would cancel the weights altogether.
+    The mean divides by the number of known voxels, not by the sum of their class weights: with
+    one label per example the latter would cancel the weights.
 
     Args:
         outputs: logits `(batch, classes)` or `(batch, *spatial, classes)`.
@@ -42,8 +42,8 @@ def cross_entropy(
         `(batch,)` in float32, nats; 0 for an example without any known label.
 
     Raises:
-        ValueError: the shapes do not fit, the labels are not integers, or the smoothing is not
-            in [0, 1).
+        ValueError: if the shapes do not match, the labels are not integers, or the smoothing is
+            not in [0, 1).
 
     Example:
         >>> cross_entropy(jnp.log(jnp.array([[0.5, 0.25, 0.25]])), jnp.array([1])).round(4)
@@ -72,15 +72,15 @@ def focal(
     alpha: float | None = None,
     activation: str = "softmax",
 ) -> Array:
-    r"""Focal loss: cross-entropy in which confident, correct predictions count less.
+    r"""Focal loss: cross-entropy that down-weights confident, correct predictions.
 
     .. math::
 
         -\sum_k w_k\, t_k\, (1 - p_k)^\gamma \log p_k
 
-    with :math:`p` the softmax; with a sigmoid each class is a binary task whose positives weigh
-    :math:`\alpha` and negatives :math:`1 - \alpha`, and the tasks are averaged. `gamma=0` is the
-    cross-entropy.
+    with :math:`p` the softmax. With a sigmoid each class is a binary task whose positives have
+    weight :math:`\alpha` and negatives :math:`1 - \alpha`, and the tasks are averaged. `gamma=0`
+    gives the cross-entropy.
 
     Args:
         outputs: logits `(batch, *spatial, classes)`; a sigmoid also takes one class.
@@ -89,14 +89,14 @@ def focal(
         where: True where the label is known, or a weight; aligned at the batch axis.
         gamma: focusing exponent, at least 0.
         class_weights: `(classes,)`, or None for all ones.
-        alpha: in (0, 1), for a sigmoid only; None weighs both sides by 1. The paper's is 0.25.
+        alpha: in (0, 1), for a sigmoid only; None gives both classes weight 1. The paper uses 0.25.
         activation: "softmax" or "sigmoid".
 
     Returns:
         `(batch,)` in float32, nats; 0 for an example without any known label.
 
     Raises:
-        ValueError: the shapes do not fit, or `alpha` is given with a softmax.
+        ValueError: if the shapes do not match, or `alpha` is given with a softmax.
 
     Example:
         >>> focal(jnp.log(jnp.array([[0.5, 0.5]])), jnp.array([1])).round(4)  # 0.25 log 2
@@ -137,7 +137,7 @@ def focal(
 
 
 def power(base: Array, exponent: float) -> Array:
-    """`base ** exponent` for a base of at least 0, with a finite gradient also at 0."""
+    """Compute `base ** exponent` for a base of at least 0, with a finite gradient at 0."""
     if isinstance(exponent, int | float) and float(exponent).is_integer():
         return base ** int(exponent)
     return jnp.exp(exponent * jnp.log(jnp.maximum(base, 1e-12)))  # CPU vectorises exp, not pow

@@ -1,4 +1,4 @@
-"""What every loss does with its arguments: checks, masks, and the mean over known labels."""
+"""Argument handling shared by all losses: checks, masks, and the mean over known labels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,28 @@ Array = jax.Array
 
 
 def at_least_float32(x: jax.typing.ArrayLike) -> Array:
-    """Half precision and integers become float32; float32 and float64 stay as they are."""
+    """Cast half precision and integers to float32; keep float32 and float64."""
     x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def in_order(outputs: jax.typing.ArrayLike, targets: jax.typing.ArrayLike, *, name: str) -> None:
+    """Refuse outputs and targets that were swapped, as far as shapes and types tell.
+
+    Raises:
+        ValueError: integer outputs with targets of fractions, or with one axis more.
+    """
+    x, y = jnp.asarray(outputs), jnp.asarray(targets)
+    whole = not jnp.issubdtype(x.dtype, jnp.inexact)
+    if whole and (jnp.issubdtype(y.dtype, jnp.inexact) or y.ndim > x.ndim):
+        raise ValueError(
+            f"{name}: outputs are {x.dtype} {x.shape} and targets {y.dtype} {y.shape}, as if they "
+            "were swapped; the order is (outputs, targets)"
+        )
+
+
 def known(where: jax.typing.ArrayLike | None, shape: Sequence[int]) -> Array | None:
-    """`where` as float weights of `shape`, aligned from the left (the batch axis comes first).
+    """Broadcast `where` to float weights of `shape`, aligned from the left (batch axis first).
 
     NumPy aligns shapes from the right, which would match a `(batch,)` mask with the last spatial
     axis; a mask with fewer axes than the targets always starts at the batch axis here.
@@ -42,12 +57,12 @@ def known(where: jax.typing.ArrayLike | None, shape: Sequence[int]) -> Array | N
 
 
 def blank_missing(x: Array, weights: Array | None) -> Array:
-    """0 where the label is missing, so that a NaN there reaches neither value nor gradient."""
+    """Set values to 0 where the label is missing, so that a NaN there cannot propagate."""
     return x if weights is None else jnp.where(weights > 0, x, 0)
 
 
 def mean_known(values: Array, weights: Array | None) -> Array:
-    """Mean of `values` (batch, ...) over each example's known labels; 0 where none is known."""
+    """Average `values` (batch, ...) over each example's known labels; 0 if none is known."""
     axes = tuple(range(1, values.ndim))
     if weights is None:
         return values.mean(axes)
@@ -56,7 +71,7 @@ def mean_known(values: Array, weights: Array | None) -> Array:
 
 
 def same_shape(outputs: Array, targets: Array, *, name: str) -> tuple[Array, Array]:
-    """Outputs and targets of one shape; a trailing axis of 1 may be missing from the targets."""
+    """Return outputs and targets of one shape; targets may lack a trailing axis of 1."""
     if (*targets.shape, 1) == outputs.shape:
         targets = targets[..., None]
     if outputs.ndim == 0 or outputs.shape != targets.shape:
@@ -68,7 +83,7 @@ def same_shape(outputs: Array, targets: Array, *, name: str) -> tuple[Array, Arr
 
 
 def per_class(values: jax.typing.ArrayLike | None, classes: int, *, name: str) -> Array | None:
-    """A vector of one weight per class, checked."""
+    """Check and return a vector of one weight per class."""
     if values is None:
         return None
     values = at_least_float32(values)
@@ -78,6 +93,6 @@ def per_class(values: jax.typing.ArrayLike | None, classes: int, *, name: str) -
 
 
 def choice(value: object, allowed: tuple[object, ...], *, name: str) -> None:
-    """An option outside its allowed values is a ValueError that names them."""
+    """Raise ValueError naming the allowed values if an option is not among them."""
     if value not in allowed:
         raise ValueError(f"{name}={value!r}; it must be one of {', '.join(map(repr, allowed))}")

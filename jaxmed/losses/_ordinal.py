@@ -1,11 +1,18 @@
-"""Ordered classes (grades, stages) as a ladder of binary questions "is it above k?"."""
+"""Ordinal classes (grades, stages) by cumulative binary tasks "is it above k?"."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
-from jaxmed.losses._inputs import Array, at_least_float32, blank_missing, known, mean_known
+from jaxmed.losses._inputs import (
+    Array,
+    at_least_float32,
+    blank_missing,
+    in_order,
+    known,
+    mean_known,
+)
 
 
 def ordinal(
@@ -22,21 +29,21 @@ def ordinal(
         \sum_{k=0}^{K-2} \lambda_k \left[ [y > k] \log(1 + e^{-x_k})
         + [y \le k] \log(1 + e^{x_k}) \right]
 
-    A head with one shared slope and K - 1 biases (CORAL) keeps the answers consistent; with free
-    heads `ordinal_probabilities` makes them so.
+    A head with one shared slope and K - 1 biases (CORAL) gives rank-consistent probabilities; for
+    other heads `ordinal_probabilities` enforces consistency.
 
     Args:
         outputs: logits of "above k" `(batch, *spatial, K - 1)`.
         targets: integer grades 0..K-1 `(batch, *spatial)`. A grade outside that `where` does not
             mask gives NaN.
         where: True where the grade is known, or a weight; `(batch,)` or one per grade.
-        importance: `(K - 1,)` weights of the questions, or None for ones.
+        importance: `(K - 1,)` weights of the binary tasks, or None for ones.
 
     Returns:
-        `(batch,)` in float32, nats, the mean over known voxels; 0 without any known grade.
+        `(batch,)` in float32, nats, averaged over known voxels; 0 without any known grade.
 
     Raises:
-        ValueError: the shapes do not fit, or the grades are not integers.
+        ValueError: if the shapes do not match or the grades are not integers.
 
     Example:
         >>> ordinal(jnp.zeros((1, 4)), jnp.array([2])).round(4)  # 4 log 2
@@ -45,6 +52,7 @@ def ordinal(
     References:
         Cao, Mirjalili, Raschka, Rank consistent ordinal regression, Pattern Rec. Lett. 2020.
     """
+    in_order(outputs, targets, name="ordinal")
     x, y = at_least_float32(outputs), jnp.asarray(targets)
     if x.ndim < 2 or y.shape != x.shape[:-1]:
         raise ValueError(
@@ -68,11 +76,11 @@ def ordinal(
 
 
 def ordinal_probabilities(outputs: jax.typing.ArrayLike) -> Array:
-    r"""Class probabilities from the K - 1 logits of `ordinal`.
+    r"""Compute class probabilities from the K - 1 logits of `ordinal`.
 
     With :math:`c_k = \sigma(\min_{j \le k} x_j)` for :math:`P(y > k)`:
     :math:`P(y = k) = c_{k-1} - c_k`, with :math:`c_{-1} = 1` and :math:`c_{K-1} = 0`. The running
-    minimum makes inconsistent answers consistent and leaves consistent ones as they are.
+    minimum makes inconsistent probabilities consistent and leaves consistent ones unchanged.
 
     Args:
         outputs: logits `(..., K - 1)`.
@@ -81,7 +89,7 @@ def ordinal_probabilities(outputs: jax.typing.ArrayLike) -> Array:
         `(..., K)` in float32, at least 0, summing to 1.
 
     Raises:
-        ValueError: no last axis.
+        ValueError: if there is no last axis.
 
     Example:
         >>> ordinal_probabilities(jnp.array([0.0, -40.0])).round(3)

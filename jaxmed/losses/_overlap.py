@@ -3,17 +3,17 @@
 Conventions shared by all of them:
 
 - The smoothing `smooth` (1e-5, as in nnU-Net) is added to numerator and denominator.
-- `include_background=None` leaves channel 0 out under a softmax (where it is the background) and
+- `include_background=None` excludes channel 0 under a softmax (where it is the background) and
   keeps all channels otherwise.
-- A class without a true voxel in the case (`over="batch"`: in the batch) is left out of the mean
-  over classes with `empty="skip"`; `empty="count"` keeps it, so that false positives there cost.
+- A class without a true voxel in the case (`over="batch"`: in the batch) is excluded from the mean
+  over classes with `empty="skip"`; `empty="count"` keeps it, so that false positives are penalised.
   If no class is left the loss is 0, never NaN.
 - `over="batch"` scores the whole batch as one case. Every example with a known label carries that
-  one value, so its weighted mean over such examples is the batch score for any weights. Rows that
-  are padding must be given `where=0` to stay out of the sums: train with
+  value, so its weighted mean over such examples is the batch score for any weights. Padding rows
+  must be given `where=0` to stay out of the sums: train with
   `supervised(partial(dice, over="batch"), known="weight")`. Inside `jit` the sums run over the
   global batch, sharded or not; inside `shard_map`, `pmap` or an accumulated micro-batch they run
-  over what is there.
+  over the local part only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from jaxmed.losses._classes import split_classes
 from jaxmed.losses._cross_entropy import power
-from jaxmed.losses._inputs import Array, choice
+from jaxmed.losses._inputs import Array, choice, in_order
 
 
 def dice(
@@ -38,7 +38,7 @@ def dice(
     smooth: float = 1e-5,
     squared: bool = False,
 ) -> Array:
-    r"""Soft Dice loss: 1 minus the overlap of probabilities and truth, the mean over classes.
+    r"""Soft Dice loss: 1 minus the overlap of probabilities and truth, averaged over classes.
 
     .. math::
 
@@ -53,16 +53,16 @@ def dice(
             sigmoid also one per voxel and class.
         activation: "softmax", "sigmoid" (classes may overlap) or None (probabilities given).
         include_background: keep channel 0; None: only without a softmax.
-        over: "case", or "batch" for one score over all examples (see the room's conventions).
+        over: "case", or "batch" for one score over all examples (see the module's conventions).
         empty: "skip" or "count" a class that has no true voxel.
         smooth: :math:`\epsilon`, in voxels.
-        squared: squares in the denominator, as in V-Net.
+        squared: use squares in the denominator, as in V-Net.
 
     Returns:
         `(batch,)` in float32, in [0, 1]; 0 for an example without any known voxel.
 
     Raises:
-        ValueError: the shapes do not fit, or an option is unknown.
+        ValueError: if the shapes do not match or an option is unknown.
 
     Example:
         >>> p = jnp.array([[[0.5, 0.5], [0.5, 0.5]]])  # two voxels, the first is of class 1
@@ -98,7 +98,7 @@ def generalized_dice(
     weighting: str = "square",
     smooth: float = 1e-5,
 ) -> Array:
-    r"""Generalized Dice loss: one overlap for all classes, each weighted by its inverse size.
+    r"""Generalized Dice loss: one overlap over all classes, weighted by their inverse sizes.
 
     .. math::
 
@@ -121,7 +121,7 @@ def generalized_dice(
         `(batch,)` in float32, in [0, 1]; 0 for an example without any known voxel.
 
     Raises:
-        ValueError: the shapes do not fit, or an option is unknown.
+        ValueError: if the shapes do not match or an option is unknown.
 
     Example:
         >>> generalized_dice(jnp.array([[[9.0, -9.0], [-9.0, 9.0]]]), jnp.array([[0, 1]])).round(3)
@@ -164,7 +164,7 @@ def tversky(
     empty: str = "skip",
     smooth: float = 1e-5,
 ) -> Array:
-    r"""Tversky loss: Dice with separate prices for false positives and false negatives.
+    r"""Tversky loss: Dice with separate weights for false positives and false negatives.
 
     .. math::
 
@@ -177,8 +177,8 @@ def tversky(
         outputs: logits `(batch, *spatial, classes)`.
         targets: integer labels `(batch, *spatial)` or shares of the outputs' shape.
         where: True where the voxel is known, or a weight; aligned at the batch axis.
-        alpha: price of a false positive.
-        beta: price of a false negative.
+        alpha: weight of a false positive.
+        beta: weight of a false negative.
         activation: "softmax", "sigmoid" or None (probabilities given).
         include_background: keep channel 0; None: only without a softmax.
         over: "case" or "batch".
@@ -189,7 +189,7 @@ def tversky(
         `(batch,)` in float32, in [0, 1]; 0 for an example without any known voxel.
 
     Raises:
-        ValueError: the shapes do not fit, or an option is unknown.
+        ValueError: if the shapes do not match or an option is unknown.
 
     Example:
         >>> p = jnp.array([[[0.5], [0.5]]])  # TP = FP = FN = 0.5
@@ -235,8 +235,8 @@ def focal_tversky(
         targets: integer labels `(batch, *spatial)` or shares of the outputs' shape.
         where: True where the voxel is known, or a weight; aligned at the batch axis.
         gamma: above 0; above 1 raises the share of classes that are nearly right.
-        alpha: price of a false positive.
-        beta: price of a false negative.
+        alpha: weight of a false positive.
+        beta: weight of a false negative.
         activation: "softmax", "sigmoid" or None (probabilities given).
         include_background: keep channel 0; None: only without a softmax.
         over: "case" or "batch".
@@ -247,7 +247,7 @@ def focal_tversky(
         `(batch,)` in float32, in [0, 1]; 0 for an example without any known voxel.
 
     Raises:
-        ValueError: the shapes do not fit, or an option is unknown.
+        ValueError: if the shapes do not match or an option is unknown.
 
     Example:
         >>> p = jnp.array([[[0.5], [0.5]]])  # TI = 0.5
@@ -310,8 +310,9 @@ def _overlap(
     over: str,
     squared: bool = False,
 ) -> tuple[Array, Array, Array, Array]:
-    """Sums over voxels of p t, p and t, `(batch or 1, classes)`, and which examples have labels."""
+    """Sum p t, p and t over voxels, `(batch or 1, classes)`; also return labelled examples."""
     choice(over, ("case", "batch"), name="over")
+    in_order(outputs, targets, name=name)
     if jnp.ndim(outputs) < 3:
         raise ValueError(
             f"{name}: outputs have shape {jnp.shape(outputs)}; they must be "
@@ -335,15 +336,15 @@ def _overlap(
 
 
 def _ratio(above: Array, below: Array, empty: float = 1.0) -> Array:
-    """`above / below`, and `empty` for 0 / 0 (only reached with smooth=0)."""
+    """Compute `above / below`, and `empty` for 0 / 0 (only reached with smooth=0)."""
     zero = below == 0
     return jnp.where(zero, empty, above / jnp.where(zero, 1, below))
 
 
 def _class_mean(values: Array, true: Array, empty: str) -> Array:
-    """Mean over classes `(batch,)`, without those that have no true voxel if `empty` is skip."""
+    """Average over classes, `(batch,)`, excluding those without true voxels if `empty` is skip."""
     choice(empty, ("skip", "count"), name="empty")
     if empty == "count":
         return values.mean(-1)
-    present = ~(true <= 0)  # a NaN (label outside the classes) stays and shows
+    present = ~(true <= 0)  # a NaN (label outside the classes) propagates
     return jnp.where(present, values, 0).sum(-1) / jnp.maximum(present.sum(-1), 1)

@@ -48,7 +48,7 @@ def mse(
         `(batch,)`, in squared target units; 0 for an example without any known target.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: if the shapes do not match.
 
     Example:
         >>> mse(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]]))
@@ -74,7 +74,7 @@ def mae(
         `(batch,)`, in target units; 0 for an example without any known target.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: if the shapes do not match.
 
     Example:
         >>> mae(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]]))
@@ -92,20 +92,20 @@ def huber(
 ) -> Array:
     r"""Huber loss: squared near zero, absolute beyond `delta`.
 
-    :math:`\tfrac12 r^2` for :math:`|r| \le \delta`, else :math:`\delta (|r| - \delta / 2)`; the
-    mean over an example's known targets.
+    :math:`\tfrac12 r^2` for :math:`|r| \le \delta`, else :math:`\delta (|r| - \delta / 2)`;
+    averaged over an example's known targets.
 
     Args:
         outputs: `(batch, ...)`.
         targets: of the outputs' shape; a last axis of 1 may be left out.
         where: True where the target is known, or a weight; `(batch,)` or one per target.
-        delta: in target units, above 0.
+        delta: transition point in target units, above 0.
 
     Returns:
         `(batch,)`; 0 for an example without any known target.
 
     Raises:
-        ValueError: the shapes do not fit, or `delta` is not above 0.
+        ValueError: if the shapes do not match, or `delta` is not above 0.
 
     Example:
         >>> huber(jnp.array([0.5, 3.0]), jnp.array([0.0, 0.0]))
@@ -119,7 +119,7 @@ def huber(
 
     def term(error: Array) -> Array:
         size = jnp.abs(error)
-        inner = jnp.minimum(size, delta)  # no square of a huge error: finite in float32
+        inner = jnp.minimum(size, delta)  # avoids the square of a huge error: finite in float32
         return inner * (size - 0.5 * inner)
 
     return _mean_of(term, outputs, targets, where, "huber")

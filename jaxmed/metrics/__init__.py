@@ -7,15 +7,16 @@ outputs, targets)` is the value on one batch; `collection({...})` computes sever
 The task is read from the shapes. Integer labels `(batch,)` for outputs `(batch, classes)`: one of
 several classes (two: the second is the positive one). 0/1 labels of the outputs' shape `(batch,)`
 or `(batch, tasks)`: yes/no questions. Spatial axes in between are voxels, each a label. Outputs
-are logits unless `activation=None` says that they are probabilities.
+are logits unless `activation=None` says that they are probabilities. A probability at the
+threshold is positive; of several outputs the largest is predicted, the first of equal ones.
 
 Outside jit the arithmetic is NumPy's in float64 and a fault (label outside the classes, NaN
 output, wrong shape) raises at once. `from_batch` and `merge` also run inside jit, on sharded
-arrays too, in float32; there faults are counted and raised by `compute`. Only `auc` and
-`average_precision`, which sort, must stay outside.
+arrays too, in float32; there faults are counted and raised by `compute`.
 
 Undefined values are NaN and are left out of means over classes, tasks and cases; each docstring
-says what is undefined. Intervals and tests are in `jaxmed.stats`.
+says what is undefined. The values are those of `jaxmed.stats`, which adds intervals and tests and
+takes its arguments as scikit-learn does, labels first; both call `jaxmed.quantities`.
 
 - labels: `accuracy`, `balanced_accuracy`, `precision`, `recall`, `specificity`, `f1`, `mcc`,
   `quadratic_kappa`, `confusion_matrix`

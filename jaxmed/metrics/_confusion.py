@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmed import quantities
 from jaxmed.metrics._examples import read
-from jaxmed.metrics._metric import Metric, add, divide, mean_defined, refuse_invalid
+from jaxmed.metrics._metric import Metric, add, refuse_invalid
+from jaxmed.quantities import mean_defined
 
 
 class Confusion(NamedTuple):
@@ -27,11 +28,11 @@ class Confusion(NamedTuple):
 
 
 @cache
-def counter(threshold: float, probabilities: bool) -> Callable[..., Confusion]:
+def counter(threshold: float | None, probabilities: bool) -> Callable[..., Confusion]:
     """`from_batch` of the confusion matrix; one function per pair of options, so it is shared."""
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold={threshold}; it must be a probability in (0, 1)")
-    cut = threshold if probabilities else math.log(threshold / (1 - threshold))
+    reached = 0.5 if threshold is None else threshold
+    cut = quantities.logit(reached)  # also checks it
+    cut = reached if probabilities else cut
 
     def from_batch(
         outputs: jax.typing.ArrayLike,
@@ -43,7 +44,7 @@ def counter(threshold: float, probabilities: bool) -> Callable[..., Confusion]:
         batch = read(outputs, targets, weight, where, name="confusion", probabilities=probabilities)
         if batch.multiclass:
             classes = batch.outputs.shape[-1]
-            predicted = batch.outputs.argmax(-1)
+            predicted = quantities.largest(batch.outputs)
             if batch.xp is np:
                 cells = np.bincount(
                     batch.labels * classes + predicted, batch.weight, minlength=classes**2
@@ -53,7 +54,9 @@ def counter(threshold: float, probabilities: bool) -> Callable[..., Confusion]:
             cells = jnp.matmul(true.T, jax.nn.one_hot(predicted, classes), precision="highest")
             return Confusion(cells[None], batch.invalid.astype(jnp.float32))
         xp, w, true = batch.xp, batch.weight, batch.labels == 1
-        above = batch.outputs > cut
+        above = quantities.at_least(batch.outputs, cut)
+        if threshold is None and batch.second is not None:
+            above = batch.second
         cells = [
             xp.where((true == t) & (above == p), w, 0).sum(0)
             for t in (False, True)
@@ -65,7 +68,7 @@ def counter(threshold: float, probabilities: bool) -> Callable[..., Confusion]:
 
 
 def label_metric(
-    name: str, threshold: float, activation: str | None, value: Callable[[np.ndarray], Any]
+    name: str, threshold: float | None, activation: str | None, value: Callable[[np.ndarray], Any]
 ) -> Metric:
     """A metric from counts `(tasks, classes, classes)` in float64."""
     if activation not in ("auto", None):
@@ -76,15 +79,17 @@ def label_metric(
         result = value(np.asarray(accumulator.counts, np.float64))
         return result if isinstance(result, np.ndarray) and result.ndim else float(result)
 
-    return Metric(counter(float(threshold), activation is None), add, compute)
+    cut = None if threshold is None else float(threshold)
+    return Metric(counter(cut, activation is None), add, compute)
 
 
-def confusion_matrix(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
+def confusion_matrix(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
     """The confusion matrix: weighted counts, truth by row and prediction by column.
 
     Args:
-        threshold: a yes/no task is predicted positive where the probability is above it; among
-            three or more classes the largest output is predicted (the first of equal ones).
+        threshold: a label is predicted positive where its probability is at least this; without
+            one from 1/2 on. Of several outputs a label the largest is predicted, the first of
+            equal ones; of two the second where its probability is at least a threshold given.
         activation: "auto" (the outputs are logits) or None (they are probabilities).
 
     Returns:
@@ -104,7 +109,7 @@ def confusion_matrix(*, threshold: float = 0.5, activation: str | None = "auto")
     )
 
 
-def accuracy(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
+def accuracy(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
     """Accuracy: the share of labels predicted right.
 
     Of several yes/no tasks: the mean over tasks of each one's accuracy (MedMNIST's rule, and not
@@ -129,11 +134,11 @@ def accuracy(*, threshold: float = 0.5, activation: str | None = "auto") -> Metr
         "accuracy",
         threshold,
         activation,
-        lambda c: mean_defined(divide(c.trace(axis1=1, axis2=2), c.sum((1, 2)), np.nan)),
+        lambda c: mean_defined(quantities.accuracy(c)),
     )
 
 
-def balanced_accuracy(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
+def balanced_accuracy(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
     """Balanced accuracy: the mean recall over the classes that occur in the truth.
 
     Of several yes/no tasks: the mean over tasks. NaN without any label.
@@ -153,28 +158,28 @@ def balanced_accuracy(*, threshold: float = 0.5, activation: str | None = "auto"
         >>> evaluate(balanced_accuracy(), [1.0, 1.0, 1.0, -1.0], [1, 1, 1, 1])
         0.75
     """
+    return label_metric(
+        "balanced_accuracy",
+        threshold,
+        activation,
+        lambda c: mean_defined(quantities.balanced_accuracy(c)),
+    )
 
-    def value(c: np.ndarray) -> float:
-        recalls = divide(c.diagonal(axis1=1, axis2=2), c.sum(2), np.nan)
-        return mean_defined(np.array([mean_defined(r) for r in recalls]))
 
-    return label_metric("balanced_accuracy", threshold, activation, value)
-
-
-def mcc(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
+def mcc(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
     r"""Matthews correlation coefficient, also of several classes.
 
     With :math:`s` labels, :math:`c` of them right, :math:`t_k` true and :math:`p_k` predicted in
-    class k: :math:`(c s - \sum_k t_k p_k) / \sqrt{(s^2 - \sum_k p_k^2)(s^2 - \sum_k t_k^2)}`; 0
-    where the truth or the prediction is constant (as in scikit-learn). The mean over several yes/no
-    tasks.
+    class k: :math:`(c s - \sum_k t_k p_k) / \sqrt{(s^2 - \sum_k p_k^2)(s^2 - \sum_k t_k^2)}`. 0 / 0
+    where the truth or the prediction is of one class: NaN, and left out of the mean over several
+    yes/no tasks (scikit-learn says 0).
 
     Args:
         threshold: see `confusion_matrix`.
         activation: "auto" (logits) or None (probabilities).
 
     Returns:
-        A metric with a float value in [-1, 1]; NaN without any label.
+        A metric with a float value in [-1, 1], or NaN.
 
     Raises:
         ValueError: the threshold is not in (0, 1).
@@ -187,22 +192,10 @@ def mcc(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
     References:
         Gorodkin, Comparing two K-category assignments, Comput. Biol. Chem. 2004.
     """
-
-    def one(c: np.ndarray) -> float:
-        total, true, predicted = c.sum(), c.sum(1), c.sum(0)
-        if total == 0:
-            return float("nan")
-        below = (total**2 - (predicted**2).sum()) * (total**2 - (true**2).sum())
-        if below <= 0:
-            return 0.0
-        return float((c.trace() * total - (true * predicted).sum()) / math.sqrt(below))
-
-    return label_metric(
-        "mcc", threshold, activation, lambda c: mean_defined(np.array([one(m) for m in c]))
-    )
+    return label_metric("mcc", threshold, activation, lambda c: mean_defined(quantities.mcc(c)))
 
 
-def quadratic_kappa(*, threshold: float = 0.5, activation: str | None = "auto") -> Metric:
+def quadratic_kappa(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
     r"""Cohen's kappa with quadratic weights, for ordered classes 0..K-1.
 
     :math:`1 - \sum_{ij} (i - j)^2 O_{ij} / \sum_{ij} (i - j)^2 E_{ij}` with observed counts O and
@@ -229,13 +222,7 @@ def quadratic_kappa(*, threshold: float = 0.5, activation: str | None = "auto") 
         Cohen, Weighted kappa, Psychological Bulletin 1968.
     """
 
-    def one(c: np.ndarray) -> float:
-        grade = np.arange(len(c))
-        cost = (grade[:, None] - grade) ** 2
-        expected = (cost * np.outer(c.sum(1), c.sum(0))).sum()
-        return 1 - float(divide((cost * c).sum() * c.sum(), expected, np.nan))
-
     def value(c: np.ndarray) -> float:
-        return mean_defined(np.array([one(m) for m in c]))
+        return mean_defined(quantities.kappa(c, quantities.costs(c.shape[-1], "quadratic")))
 
     return label_metric("quadratic_kappa", threshold, activation, value)

@@ -14,6 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmed.quantities import second_is_largest
+
+ORDER = "; the order is (outputs, targets)"
+"""The end of a message about arguments that may have been swapped."""
+
 
 class Examples(NamedTuple):
     """A batch, flattened to n labels.
@@ -25,6 +30,7 @@ class Examples(NamedTuple):
         weight: of the labels' shape; 0 where unknown.
         invalid: the number of known labels that are outside the classes or have NaN outputs.
         xp: numpy or jax.numpy.
+        second: of two scores a label, whether the second is the largest, `(n, 1)`; None otherwise.
     """
 
     outputs: Any
@@ -32,6 +38,7 @@ class Examples(NamedTuple):
     weight: Any
     invalid: Any
     xp: ModuleType
+    second: Any = None
 
     @property
     def multiclass(self) -> bool:
@@ -93,6 +100,8 @@ def read(
     """
     xp = namespace(outputs, targets, weight, where)
     x, y = floats(outputs, xp), xp.asarray(targets)
+    if xp is jnp and y.dtype.kind == "f" and xp.asarray(outputs).dtype.kind in "iub":
+        raise ValueError(f"{name}: outputs are integers and targets are not{ORDER}")
     if x.ndim >= 2 and x.shape[-1] >= 2 and y.shape == x.shape[:-1]:
         classes = x.shape[-1]
     elif x.ndim >= 1 and (y.shape == x.shape or (*y.shape, 1) == x.shape):
@@ -101,22 +110,27 @@ def read(
         raise ValueError(
             f"{name}: outputs have shape {x.shape} and targets {y.shape}; the targets must be "
             "integer labels of the outputs' shape without the last axis, or 0/1 of the outputs' "
-            "shape (a last axis of 1 may be left out)"
+            f"shape (a last axis of 1 may be left out){ORDER}"
         )
     w = label_weights(weight, where, y.shape, xp, name=name)
     value = floats(y, xp)
     top = max(classes, 2)
     bad_label = (w > 0) & ~((value >= 0) & (value < top) & (value == xp.floor(value)))
+    second = None
     if classes == 2:
-        x = x[..., 1] if probabilities else x[..., 1] - x[..., 0]
+        second = second_is_largest(x).reshape(-1, 1)
     nan = xp.isnan(x)
-    bad_output = (w > 0) & (nan.any(-1) if classes > 2 else nan.reshape(y.shape))
+    if classes:
+        nan = nan.any(-1, keepdims=True)
+    bad_output = (w > 0) & nan.reshape(y.shape)
+    if classes == 2:
+        x = x[..., 1:] if probabilities else x[..., 1:] - x[..., :1]
     if xp is np:
         if bad_label.any():
             wrong = np.unique(value[bad_label])[:5]
             raise ValueError(
                 f"{name}: label {', '.join(f'{v:g}' for v in wrong)} is outside the classes "
-                f"0..{top - 1}; mask missing labels with where or weight"
+                f"0..{top - 1}; mask missing labels with where or weight{ORDER}"
             )
         if bad_output.any():
             raise ValueError(f"{name}: {int(bad_output.sum())} of the outputs are NaN")
@@ -128,4 +142,4 @@ def read(
         return Examples(x.reshape(-1, classes), labels.reshape(-1), w.reshape(-1), invalid, xp)
     tasks = y.shape[-1] if classes == 0 and y.ndim >= 2 and y.shape == x.shape else 1
     shape = (-1, tasks)
-    return Examples(x.reshape(shape), labels.reshape(shape), w.reshape(shape), invalid, xp)
+    return Examples(x.reshape(shape), labels.reshape(shape), w.reshape(shape), invalid, xp, second)

@@ -129,18 +129,3 @@ def refuse_invalid(count: Any, *, name: str) -> None:
             f"{name}: {int(count)} known labels lie outside the classes or have NaN outputs or an "
             "invalid weight; mask them with where or weight, or correct them"
         )
-
-
-def mean_defined(values: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """The (weighted) mean of the values that are not NaN; NaN if there is none."""
-    values = np.asarray(values, np.float64)
-    defined = ~np.isnan(values)
-    weights = np.ones_like(values) if weights is None else weights
-    total = weights[defined].sum()
-    return float((values[defined] * weights[defined]).sum() / total) if total > 0 else float("nan")
-
-
-def divide(above: np.ndarray, below: np.ndarray, empty: float) -> np.ndarray:
-    """`above / below`, with `empty` for 0 / 0."""
-    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    return np.where(below == 0, empty, above / np.where(below == 0, 1, below))

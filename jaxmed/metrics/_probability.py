@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmed import quantities
 from jaxmed.metrics._examples import Examples, read
-from jaxmed.metrics._metric import Metric, add, divide, mean_defined, refuse_invalid
+from jaxmed.metrics._metric import Metric, add, refuse_invalid
+from jaxmed.quantities import divide, mean_defined
 
 
 class Sums(NamedTuple):
@@ -52,9 +54,8 @@ def brier(*, activation: str | None = "auto") -> Metric:
 def log_loss(*, activation: str | None = "auto") -> Metric:
     r"""Log loss: the mean of :math:`-\log p` of the true label, in nats.
 
-    From logits it is exact; probabilities are clipped to [eps, 1 - eps] with the machine epsilon
-    of float64 (float32 inside jit). Several yes/no tasks: the mean of theirs. NaN without any
-    label.
+    From logits it is exact; a probability of the true label below 1e-12 is raised to it. Several
+    yes/no tasks: the mean of theirs. NaN without any label.
 
     Args:
         activation: "auto" (the outputs are logits) or None (they are probabilities).
@@ -111,8 +112,11 @@ def ece(
     def compute(accumulator: Sums) -> float:
         refuse_invalid(accumulator.invalid, name="ece")
         values, weight = (np.asarray(a, np.float64) for a in accumulator[:2])
-        gaps = np.abs(values[..., 0] - values[..., 1]).sum(-1)  # W_b |p_b - y_b| of each bin
-        return mean_defined(divide(gaps, weight, np.nan))
+        count, said, hit = np.moveaxis(values, -1, 0)
+        total = weight[:, None]
+        gap, share = divide(hit - said, total, np.nan), divide(count, total, np.nan)
+        errors = quantities.calibration_error(gap, share)
+        return mean_defined(np.where(weight > 0, errors, np.nan))
 
     return Metric(_binner(bins, bool(top_label), _is_raw(activation)), add, compute)
 
@@ -135,9 +139,7 @@ def _log_probabilities(batch: Examples, raw: bool) -> tuple[Any, Any]:
     """Log p of every class `(n, classes)`, or log p and log (1 - p) of every task `(n, tasks)`."""
     x, xp = batch.outputs, batch.xp
     if raw:
-        eps = np.finfo(x.dtype).eps
-        p = xp.clip(x, eps, 1 - eps)
-        return xp.log(p), xp.log1p(-p)
+        return quantities.floored(x), quantities.floored(1 - x)
     if batch.multiclass:
         x = x - x.max(-1, keepdims=True)
         return x - xp.log(xp.exp(x).sum(-1, keepdims=True)), None
@@ -178,12 +180,12 @@ def _summer(name: str, raw: bool) -> Callable[..., Sums]:
         if batch.multiclass:
             true = y[:, None] == xp.arange(batch.outputs.shape[-1])
             if name == "brier":
-                values = ((_probabilities(batch, raw) - true) ** 2).sum(-1)
+                values = quantities.brier_values(true, _probabilities(batch, raw)).sum(-1)
             else:
                 values = -xp.where(true, _log_probabilities(batch, raw)[0], 0).sum(-1)
             values, w = values[:, None], w[:, None]
         elif name == "brier":
-            values = (_probabilities(batch, raw) - y) ** 2
+            values = quantities.brier_values(y, _probabilities(batch, raw))
         else:
             yes, no = _log_probabilities(batch, raw)
             values = -xp.where(y == 1, yes, no)
@@ -207,22 +209,22 @@ def _binner(bins: int, top_label: bool, raw: bool) -> Callable[..., Sums]:
         xp, y, w = batch.xp, batch.labels, batch.weight
         p = _probabilities(batch, raw)
         if batch.multiclass:
-            hit = (batch.outputs.argmax(-1) == y)[:, None]
+            hit = (quantities.largest(batch.outputs) == y)[:, None]
             p, w = p.max(-1)[:, None], w[:, None]
         elif top_label:
-            hit = (p > 0.5) == (y == 1)
+            hit = quantities.at_least(p, 0.5) == (y == 1)
             p = xp.maximum(p, 1 - p)
         else:
             hit = y == 1
-        inner = xp.asarray(np.linspace(0, 1, bins + 1)[1:-1], dtype=p.dtype)
-        slot = xp.searchsorted(inner, p.reshape(-1), side="left").reshape(p.shape)
+        slot = quantities.width_bins(p, bins)
         if xp is np:
             cell = (slot + bins * np.arange(p.shape[1])).reshape(-1)
-            sums = [np.bincount(cell, (v * w).reshape(-1), bins * p.shape[1]) for v in (p, hit)]
-            values = np.stack(sums, -1).reshape(-1, bins, 2)
+            parts = (w, p * w, hit * w)
+            sums = [np.bincount(cell, v.reshape(-1), bins * p.shape[1]) for v in parts]
+            values = np.stack(sums, -1).reshape(-1, bins, 3)
         else:
             inside = (slot[..., None] == jnp.arange(bins)).astype(p.dtype)  # (n, tasks, bins)
-            parts = jnp.stack([p * w, hit * w], -1)
+            parts = jnp.stack([w, p * w, hit * w], -1)
             values = jnp.einsum("ntb,ntv->tbv", inside, parts, precision="highest")
         return Sums(values, w.sum(0), batch.invalid.astype(w.dtype))
 

@@ -1,7 +1,7 @@
 """Metrics of the order of scores: AUC-ROC and average precision.
 
-They need all scores at once, so their accumulators hold them, as NumPy arrays on the host: sorting
-there is several times faster than XLA's on CPU. `from_batch` cannot be called inside jit.
+They need all scores at once, so their accumulators hold them; `compute` sorts on the host, where
+that is several times faster than XLA's sort on CPU.
 """
 
 from __future__ import annotations
@@ -9,24 +9,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxmed.metrics._examples import namespace, read
-from jaxmed.metrics._metric import Metric, UndefinedMetricWarning, mean_defined
+from jaxmed import quantities
+from jaxmed.metrics._examples import read
+from jaxmed.metrics._metric import Metric, UndefinedMetricWarning, refuse_invalid
+from jaxmed.quantities import mean_defined
 
 AVERAGES = ("macro", "weighted", "micro", None)
 
 
 class Scores(NamedTuple):
-    """Chunks of scores, one per batch; see `Examples` for the shapes."""
+    """Chunks of scores, one per batch; see `Examples` for the shapes. Padding has weight 0."""
 
-    scores: tuple[np.ndarray, ...]
-    labels: tuple[np.ndarray, ...]
-    weight: tuple[np.ndarray, ...]
+    scores: tuple[Any, ...]
+    labels: tuple[Any, ...]
+    weight: tuple[Any, ...]
+    invalid: Any
 
 
 def auc(*, average: str | None = "macro", activation: str | None = "auto") -> Metric:
@@ -57,7 +59,7 @@ def auc(*, average: str | None = "macro", activation: str | None = "auto") -> Me
     References:
         Hanley, McNeil, The meaning and use of the area under a ROC curve, Radiology 1982.
     """
-    return _ranking("auc", binary_auc, average, activation)
+    return _ranking("auc", _auc, average, activation)
 
 
 def average_precision(*, average: str | None = "macro", activation: str | None = "auto") -> Metric:
@@ -82,44 +84,21 @@ def average_precision(*, average: str | None = "macro", activation: str | None =
         >>> round(evaluate(average_precision(), [0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]), 4)
         0.8333
     """
-    return _ranking("average_precision", binary_average_precision, average, activation)
+    return _ranking("average_precision", _average_precision, average, activation)
 
 
-def binary_auc(scores: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> float:
+def _auc(positive: np.ndarray, scores: np.ndarray, weight: np.ndarray) -> float:
     """The AUC of one task; NaN without positives or negatives."""
-    positive, negative = _by_threshold(scores, labels, weight)
-    below = positive.sum() * negative.sum()
-    if below == 0:
+    if positive.all() or not positive.any():
         return float("nan")
-    above = np.cumsum(positive) - positive / 2  # positives ranked higher, half of those tied
-    return float((negative * above).sum() / below)
+    return float(quantities.weighted_auc(positive, scores, weight[None])[0])
 
 
-def binary_average_precision(scores: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> float:
+def _average_precision(positive: np.ndarray, scores: np.ndarray, weight: np.ndarray) -> float:
     """The average precision of one task; NaN without positives."""
-    positive, negative = _by_threshold(scores, labels, weight)
-    if positive.sum() == 0:
+    if not positive.any():
         return float("nan")
-    hits = np.cumsum(positive)
-    precision = hits / np.maximum(hits + np.cumsum(negative), np.finfo(np.float64).tiny)
-    return float((positive * precision).sum() / positive.sum())
-
-
-def _by_threshold(
-    scores: np.ndarray, labels: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of positives and of negatives at each distinct score, highest first."""
-    known = weight > 0
-    scores, labels, weight = scores[known], labels[known], weight[known]
-    order = np.argsort(-scores, kind="stable")
-    scores, labels, weight = scores[order], labels[order], weight[order]
-    if not len(scores):
-        return np.zeros(0), np.zeros(0)
-    starts = np.r_[0, np.flatnonzero(np.diff(scores)) + 1]
-    return (
-        np.add.reduceat(np.where(labels == 1, weight, 0.0), starts),
-        np.add.reduceat(np.where(labels == 1, 0.0, weight), starts),
-    )
+    return float(quantities.weighted_average_precision(positive, scores, weight[None])[0])
 
 
 @cache
@@ -131,29 +110,28 @@ def _keeper(raw: bool) -> Callable[..., Scores]:
         weight: jax.typing.ArrayLike | None = None,
         where: jax.typing.ArrayLike | None = None,
     ) -> Scores:
-        if namespace(outputs, targets, weight, where) is jnp:
-            raise ValueError(
-                "auc and average_precision keep scores on the host: call from_batch outside jit"
-            )
         batch = read(outputs, targets, weight, where, name="auc", probabilities=raw)
         x = batch.outputs
         if batch.multiclass and not raw:
-            x = _class_logits(x)
-        keep = batch.weight > 0 if batch.multiclass else (batch.weight > 0).any(1)
-        return Scores((x[keep],), (batch.labels[keep],), (batch.weight[keep],))
+            x = _class_logits(x, batch.xp)
+        labels, w, invalid = batch.labels, batch.weight, batch.invalid
+        if batch.xp is np:
+            keep = w > 0 if batch.multiclass else (w > 0).any(1)
+            x, labels, w = x[keep], labels[keep], w[keep]
+        return Scores((x,), (labels,), (w,), invalid)
 
     return from_batch
 
 
-def _class_logits(x: np.ndarray) -> np.ndarray:
+def _class_logits(x: Any, xp: Any) -> Any:
     """Log p / (1 - p) of each softmax probability: its order, without saturating at 1."""
     columns = []
     for k in range(x.shape[-1]):
-        rest = np.delete(x, k, axis=-1)
+        rest = xp.delete(x, k, axis=-1)
         top = rest.max(-1, keepdims=True)
         with np.errstate(over="ignore"):
-            columns.append(x[:, k] - top[:, 0] - np.log(np.exp(rest - top).sum(-1)))
-    return np.stack(columns, -1)
+            columns.append(x[:, k] - top[:, 0] - xp.log(xp.exp(rest - top).sum(-1)))
+    return xp.stack(columns, -1)
 
 
 def _merge(a: Scores, b: Scores) -> Scores:
@@ -171,14 +149,21 @@ def _ranking(
         raise ValueError(f"{name}: activation={activation!r}; it must be 'auto' or None")
 
     def compute(accumulator: Scores) -> float | np.ndarray:
-        scores, labels, weight = (np.concatenate(chunks) for chunks in accumulator)
+        refuse_invalid(accumulator.invalid, name=name)
+        scores, labels, weight = (
+            np.concatenate([np.asarray(chunk) for chunk in chunks]) for chunks in accumulator[:3]
+        )
+        scores, weight = scores.astype(np.float64), weight.astype(np.float64)
         if labels.ndim == 1:
             labels = (labels[:, None] == np.arange(scores.shape[-1])).astype(np.int32)
             weight = np.broadcast_to(weight[:, None], labels.shape)
         if average == "micro":
             scores, labels, weight = (a.reshape(-1, 1) for a in (scores, labels, weight))
         columns = range(scores.shape[-1])
-        values = np.array([one(scores[:, k], labels[:, k], weight[:, k]) for k in columns])
+        known = weight > 0
+        values = np.array(
+            [one(labels[r, k] == 1, scores[r, k], weight[r, k]) for k, r in zip(columns, known.T)]
+        )
         missing = np.flatnonzero(np.isnan(values))
         if len(missing):
             which = f" of class or task {', '.join(map(str, missing))}" if len(values) > 1 else ""

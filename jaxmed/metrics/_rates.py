@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxmed import quantities
 from jaxmed.metrics._confusion import label_metric
-from jaxmed.metrics._metric import Metric, divide, mean_defined
+from jaxmed.metrics._metric import Metric
 
 AVERAGES = ("auto", "binary", "macro", "micro", "weighted", None)
 
@@ -15,8 +16,8 @@ AVERAGES = ("auto", "binary", "macro", "micro", "weighted", None)
 def precision(
     *,
     average: str | None = "auto",
-    zero_division: float = 0.0,
-    threshold: float = 0.5,
+    zero_division: float | None = None,
+    threshold: float | None = None,
     activation: str | None = "auto",
 ) -> Metric:
     """Precision (positive predictive value): TP / (TP + FP).
@@ -26,7 +27,8 @@ def precision(
             mean over classes (tasks) that occur in the truth or the predictions; "weighted": by
             their number in the truth; "micro": of the pooled counts; None: an array with one
             value per class (task), NaN for one that does not occur at all.
-        zero_division: the value of 0 / 0 for a class that does occur.
+        zero_division: the value of 0 / 0; by default NaN for the one ratio that "binary" or
+            "micro" asks for, and 0 for a class (task) that occurs among others.
         threshold: see `confusion_matrix`.
         activation: "auto" (logits) or None (probabilities).
 
@@ -41,24 +43,21 @@ def precision(
         >>> evaluate(precision(), [1.0, 1.0, -1.0], [1, 0, 0])
         0.5
     """
-    return _rate(
-        "precision", lambda tp, fp, fn, tn: (tp, tp + fp), average, zero_division, threshold,
-        activation,
-    )  # fmt: skip
+    return _rate("precision", quantities.precisions, average, zero_division, threshold, activation)
 
 
 def recall(
     *,
     average: str | None = "auto",
-    zero_division: float = 0.0,
-    threshold: float = 0.5,
+    zero_division: float | None = None,
+    threshold: float | None = None,
     activation: str | None = "auto",
 ) -> Metric:
     """Recall (sensitivity): TP / (TP + FN).
 
     Args:
         average: see `precision`.
-        zero_division: the value of 0 / 0 for a class that does occur.
+        zero_division: see `precision`.
         threshold: see `confusion_matrix`.
         activation: "auto" (logits) or None (probabilities).
 
@@ -73,24 +72,21 @@ def recall(
         >>> evaluate(recall(), [1.0, -1.0, -1.0], [1, 1, 0])
         0.5
     """
-    return _rate(
-        "recall", lambda tp, fp, fn, tn: (tp, tp + fn), average, zero_division, threshold,
-        activation,
-    )  # fmt: skip
+    return _rate("recall", quantities.recalls, average, zero_division, threshold, activation)
 
 
 def specificity(
     *,
     average: str | None = "auto",
-    zero_division: float = 0.0,
-    threshold: float = 0.5,
+    zero_division: float | None = None,
+    threshold: float | None = None,
     activation: str | None = "auto",
 ) -> Metric:
     """Specificity: TN / (TN + FP).
 
     Args:
         average: see `precision`.
-        zero_division: the value of 0 / 0 for a class that does occur.
+        zero_division: see `precision`.
         threshold: see `confusion_matrix`.
         activation: "auto" (logits) or None (probabilities).
 
@@ -106,23 +102,22 @@ def specificity(
         0.5
     """
     return _rate(
-        "specificity", lambda tp, fp, fn, tn: (tn, tn + fp), average, zero_division, threshold,
-        activation,
-    )  # fmt: skip
+        "specificity", quantities.specificities, average, zero_division, threshold, activation
+    )
 
 
 def f1(
     *,
     average: str | None = "auto",
-    zero_division: float = 0.0,
-    threshold: float = 0.5,
+    zero_division: float | None = None,
+    threshold: float | None = None,
     activation: str | None = "auto",
 ) -> Metric:
     """F1: 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall.
 
     Args:
         average: see `precision`.
-        zero_division: the value of 0 / 0 for a class that does occur.
+        zero_division: see `precision`.
         threshold: see `confusion_matrix`.
         activation: "auto" (logits) or None (probabilities).
 
@@ -138,17 +133,21 @@ def f1(
         array([0.667, 0.667])
     """
     return _rate(
-        "f1", lambda tp, fp, fn, tn: (2 * tp, 2 * tp + fp + fn), average, zero_division, threshold,
+        "f1",
+        lambda c, empty: quantities.f_scores(c, empty=empty),
+        average,
+        zero_division,
+        threshold,
         activation,
-    )  # fmt: skip
+    )
 
 
 def _rate(
     name: str,
-    ratio: Callable[..., tuple[np.ndarray, np.ndarray]],
+    rate: Callable[[np.ndarray, float], np.ndarray],
     average: str | None,
-    zero_division: float,
-    threshold: float,
+    zero_division: float | None,
+    threshold: float | None,
     activation: str | None,
 ) -> Metric:
     if average not in AVERAGES:
@@ -160,21 +159,17 @@ def _rate(
         tasks, classes = c.shape[:2]
         if average == "binary" and (tasks > 1 or classes > 2):
             raise ValueError(f"{name}: average='binary' for {tasks} tasks of {classes} classes")
-        tp = c.diagonal(axis1=1, axis2=2)
-        fp, fn = c.sum(1) - tp, c.sum(2) - tp
-        tn = c.sum((1, 2))[:, None] - tp - fp - fn
-        parts = (tp, fp, fn, tn)
         positive_only = tasks > 1 or average == "binary" or (average == "auto" and classes == 2)
-        tp, fp, fn, tn = (p[:, 1] if positive_only else p[0] for p in parts)
-        if average == "micro":
-            above, below = ratio(tp.sum(), fp.sum(), fn.sum(), tn.sum())
-            return float(divide(above, below, zero_division))
-        values = divide(*ratio(tp, fp, fn, tn), zero_division)
-        if tasks == 1 and positive_only:
-            return float(values[0]) if c.sum() > 0 else float("nan")
-        values = np.where(tp + fp + fn > 0, values, np.nan)
+        tables = c if positive_only else quantities.one_against_rest(c[0])
+        alone = np.nan if zero_division is None else zero_division
+        if c.sum() == 0 or average == "micro" or (tasks == 1 and positive_only):
+            one = float(rate(tables.sum(0), alone)[1]) if c.sum() else np.nan
+            return np.full(len(tables), one) if average is None else one
+        values = rate(tables, zero_division or 0.0)[:, 1]
+        values = np.where(quantities.occurring(tables)[:, 1], values, np.nan)
         if average is None:
             return values
-        return mean_defined(values, tp + fn if average == "weighted" else None)
+        positives = tables[:, 1].sum(-1)
+        return quantities.mean_defined(values, positives if average == "weighted" else None)
 
     return label_metric(name, threshold, activation, value)

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from jaxmed.metrics._examples import floats, label_weights, namespace
-from jaxmed.metrics._metric import Metric, divide, mean_defined, refuse_invalid
+from jaxmed.metrics._metric import Metric, refuse_invalid
+from jaxmed.quantities import divide, explained, mean_defined
 
 
 class Moments(NamedTuple):
@@ -74,7 +75,7 @@ def r2() -> Metric:
     return Metric(
         _from_batch,
         _merge,
-        lambda a: mean_defined(1 - divide(_checked(a).squared, _deviations(a), np.nan)),
+        lambda a: mean_defined(explained(_checked(a).squared, _deviations(a))),
     )
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxmed import quantities
 from jaxmed.metrics._cases import Cases, counter, merge, seen
-from jaxmed.metrics._metric import Metric, divide, mean_defined
+from jaxmed.metrics._metric import Metric
+from jaxmed.quantities import mean_defined
 
 
 def dice(
@@ -28,9 +30,10 @@ def dice(
     challenges use 1. In only one of the two it scores 0.
 
     Outputs are logits `(batch, *spatial, classes)` for integer masks `(batch, *spatial)`: the
-    largest wins; for 0/1 masks of the outputs' shape each class is a region of its own, predicted
-    where its probability is above 1/2. With `classes` the outputs may be integer label maps of the
-    masks' shape. `where` leaves voxels out. Counts inside jit are exact up to 2**31 voxels a case.
+    largest wins, the first of equal ones. For 0/1 masks of the outputs' shape each class is a
+    region of its own, predicted where its probability is at least 1/2. With `classes` the outputs
+    may be integer label maps of the masks' shape. `where` leaves voxels out. Counts inside jit are
+    exact up to 2**31 voxels a case.
 
     Args:
         classes: needed only for outputs that are label maps.
@@ -57,7 +60,7 @@ def dice(
     """
 
     def score(cases: Cases) -> np.ndarray:
-        return divide(2 * cases.hit, cases.predicted + cases.true, empty)
+        return quantities.dice(cases.hit, cases.predicted, cases.true, empty=empty)
 
     return _case_metric("dice", score, classes, average, include_background, over, activation)
 
@@ -96,7 +99,7 @@ def iou(
     """
 
     def score(cases: Cases) -> np.ndarray:
-        return divide(cases.hit, cases.predicted + cases.true - cases.hit, empty)
+        return quantities.iou(cases.hit, cases.predicted, cases.true, empty=empty)
 
     return _case_metric("iou", score, classes, average, include_background, over, activation)
 
@@ -139,9 +142,11 @@ def volume_error(
     """
 
     def score(cases: Cases) -> np.ndarray:
-        error = cases.predicted - cases.true
-        error = error if signed else np.abs(error)
-        return divide(error, cases.true, np.nan) if relative else error * voxel_volume
+        if relative:
+            error = quantities.volume_error(cases.predicted, cases.true)
+        else:
+            error = (cases.predicted - cases.true) * voxel_volume
+        return error if signed else np.abs(error)
 
     return _case_metric("volume_error", score, classes, average, include_background, "case",
                         activation)  # fmt: skip
@@ -186,9 +191,9 @@ def case_table(
                               (volume, n, "voxel_volume")):  # fmt: skip
         if len(have) != want:
             raise ValueError(f"case_table: {len(have)} {title} for {want}")
-    overlap = divide(2 * cases.hit, cases.predicted + cases.true, empty)
-    union = divide(cases.hit, cases.predicted + cases.true - cases.hit, empty)
-    error = divide(cases.predicted - cases.true, cases.true, np.nan)
+    overlap = quantities.dice(cases.hit, cases.predicted, cases.true, empty=empty)
+    union = quantities.iou(cases.hit, cases.predicted, cases.true, empty=empty)
+    error = quantities.volume_error(cases.predicted, cases.true)
     return [
         {
             "case": ids[i],

@@ -1,20 +1,20 @@
-"""Networks: Flax Linen modules, one family a file, for images of one, two or three dimensions.
+"""Networks: Flax Linen modules, one family per file, for 1D, 2D and 3D images.
 
-Each takes `(batch, *spatial, channels)`; the rank of its input decides the rest. Each returns a
-dict of named endpoints:
+Each takes `(batch, *spatial, channels)`; the number of spatial axes is inferred from the input.
+Each returns a dict of named endpoints:
 
 - `features` `(batch, f)`: pooled, float32;
 - `pyramid`: a tuple of maps, finest first, in the dtype of the computation;
 - `logits`, float32: `(batch, classes)`, or `(batch, *spatial, classes)` for segmentation; absent
-  from a trunk, which is a network made without `classes`;
+  from a trunk, i.e. a network created without `classes`;
 - `deep`: a tuple of logits, finest first, of a U-Net with deep supervision;
 - `tokens` `(batch, patches, width)` of a vision transformer.
 
-The poolings of a bag's instances, which `jaxmed.paradigms.multiple_instance` takes by name, map
-`features` `(bags, instances, f)` and a `bag_mask` to endpoints of the bag.
+Bag poolings, which `jaxmed.paradigms.multiple_instance` accepts by name, map `features`
+`(bags, instances, f)` and a `bag_mask` to endpoints of the bag.
 
 `dtype=jnp.bfloat16` computes in half precision with float32 parameters, statistics and logits.
-`remat=True` recomputes blocks in the backward pass. All convolutions are those of `jaxmed.ops`.
+`remat=True` recomputes blocks in the backward pass. All convolutions use `jaxmed.ops`.
 """
 
 from jaxmed.networks.bags._pooling import AdditivePooling, AttentionPooling, SimplePooling

@@ -1,4 +1,4 @@
-"""Boundary modes, named and meant as in ``scipy.ndimage``."""
+"""Boundary modes with the names and meanings of ``scipy.ndimage``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ALIASES = {"grid-mirror": "reflect"}
 
 
 def check_mode(mode: str) -> str:
-    """The canonical name of a boundary mode, or a ValueError that lists them."""
+    """Return the canonical name of a boundary mode; raise ValueError listing them if unknown."""
     mode = _ALIASES.get(mode, mode)
     if mode not in MODES:
         raise ValueError(f"mode={mode!r}; expected one of {', '.join(MODES)}")
@@ -20,7 +20,7 @@ def check_mode(mode: str) -> str:
 
 
 def extend(index: Any, size: int, mode: str) -> Any:
-    """Map integer positions outside ``[0, size)`` back inside, as ``mode`` continues the signal.
+    """Map integer positions outside ``[0, size)`` back inside, according to ``mode``.
 
     ``constant`` and ``grid-constant`` clip; the caller replaces what lies outside.
     """

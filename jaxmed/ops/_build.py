@@ -1,11 +1,11 @@
-"""Compiles the native kernels, once for each machine and version.
+"""Compile the native kernels, once per machine and version.
 
 The C++ files are compiled against the headers of jax and of the wheel
 ``onednn-devel-cpu-gomp`` and linked to the library of ``onednn-cpu-gomp`` (both come
-with ``pip install jaxmed[cpu]``). The result is kept in the user's cache folder under a
-name made of the source and of the versions it was built with, so that a change of any
-builds anew. The first convolution of a process does the same by itself where nothing is
-cached; the command ``python -m jaxmed.ops.build`` only chooses the moment.
+with ``pip install jaxmed[cpu]``). The result is cached in the user's cache folder under a
+name derived from the source and the versions it was built with, so any change triggers a
+rebuild. The first convolution of a process builds automatically if nothing is cached; the
+command ``python -m jaxmed.ops.build`` builds ahead of time.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _TIMEOUT = 300.0
 
 
 class BuildError(RuntimeError):
-    """The native convolution cannot be built here; the message says what is missing."""
+    """Raised when the native convolution cannot be built; the message says what is missing."""
 
 
 class Extension(NamedTuple):
-    """What is to be loaded.
+    """Paths of the libraries to load.
 
     Attributes:
-      library: the compiled handlers.
-      onednn: oneDNN's own library, to be loaded first.
+      library: The compiled handlers.
+      onednn: The oneDNN library, which must be loaded first.
     """
 
     library: Path
@@ -47,19 +47,20 @@ class Extension(NamedTuple):
 
 
 def build(*, verbose: bool = False) -> Extension:
-    """Returns the compiled extension, compiling it where it is not in the cache.
+    """Return the compiled extension, compiling it if it is not in the cache.
 
-    Safe with several processes at once: one compiles, the others wait for it, and the
-    file appears complete or not at all.
+    Safe to call from several processes at once: one compiles, the others wait, and the file
+    appears atomically.
 
     Args:
-      verbose: print the compiler's command.
+      verbose: Print the compiler command.
 
     Returns:
       Paths of the two libraries.
 
     Raises:
-      BuildError: no wheel, no compiler, another system, or the compiler failed.
+      BuildError: If a wheel or the compiler is missing, the system is unsupported, or
+        compilation fails.
     """
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise BuildError(
@@ -108,7 +109,7 @@ def _compile(compiler: str, library: Path, onednn: Path, header: Path, verbose: 
 
 
 def _file_of(distribution: str, name: str) -> Path:
-    """A file that an installed wheel brought."""
+    """Return the path of a file installed by a wheel."""
     try:
         files = metadata.files(distribution) or []
     except metadata.PackageNotFoundError:

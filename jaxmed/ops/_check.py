@@ -1,4 +1,4 @@
-"""Small argument checks that every primitive shares; all of them raise at trace time."""
+"""Argument checks shared by every primitive; all of them raise at trace time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 def per_axis(
     name: str, value: int | Sequence[int], ndim: int, *, least: int = 1
 ) -> tuple[int, ...]:
-    """``value`` as one integer per spatial axis, or a ValueError that names the argument."""
+    """Return ``value`` as one integer per spatial axis, or raise ValueError naming the argument."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         values = (int(value),) * ndim
     else:
@@ -26,7 +26,7 @@ def per_axis(
 
 
 def spatial_rank(name: str, shape: Sequence[int], *, leading: int = 1) -> int:
-    """Number of spatial axes of a channels-last array with ``leading`` axes in front."""
+    """Return the number of spatial axes of a channels-last array with ``leading`` leading axes."""
     rank = len(shape) - leading - 1
     if rank < 1:
         front = "(batch, *spatial, channels)" if leading else "(*spatial, channels)"

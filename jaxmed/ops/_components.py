@@ -28,9 +28,9 @@ def connected_components(mask: Array, *, connectivity: int = 1) -> tuple[Array, 
     Equal to ``scipy.ndimage.label``: components are numbered in the order of their first voxel.
 
     On a CPU with the native extension, runs of voxels are joined by union-find. Elsewhere labels
-    travel along whole lines in both directions, then every label's owner is told of the smallest
-    label that met it (hooking) and all follow (pointer jumping): about ten rounds even for a
-    serpentine through the whole volume.
+    propagate along whole lines in both directions, then each label is hooked to the smallest
+    label it met, followed by pointer jumping: about ten rounds even for a serpentine through
+    the whole volume.
 
     Args:
         mask: ``(*spatial)``, non-zero inside. Use ``jax.vmap`` for batches.
@@ -61,12 +61,12 @@ def connected_components(mask: Array, *, connectivity: int = 1) -> tuple[Array, 
 
 
 def _pure(inside: Array, *, connectivity: int) -> tuple[Array, Array]:
-    """The components of one mask, in plain JAX."""
+    """Label the components of one mask in plain JAX."""
     mask = inside
     structure = neighbourhood(mask.ndim, connectivity)
     nowhere = jnp.int32(mask.size)
     own = jnp.arange(mask.size, dtype=jnp.int32).reshape(mask.shape)
-    # Axis neighbours are served by whole lines, so only the diagonal ones are left.
+    # Axis neighbours are covered by whole lines, so only the diagonal ones remain.
     diagonal = [offset for offset in structure if sum(map(abs, offset)) > 1]
 
     def one_round(carry):
@@ -95,7 +95,7 @@ def _pure(inside: Array, *, connectivity: int) -> tuple[Array, Array]:
 
 
 def _along(labels: Array, inside: Array, axis: int, nowhere: Array) -> Array:
-    """Smallest label of each unbroken run of a line."""
+    """Compute the smallest label of each unbroken run of a line."""
     rows, open_ = jnp.moveaxis(labels, axis, 0), jnp.moveaxis(inside, axis, 0)
 
     def carry_on(carry, row):
@@ -118,9 +118,9 @@ def _running_count(flags: Array) -> Array:
     return (inner.T + before[:, None]).ravel()[: flags.size]
 
 
-# One primitive of masks (batch, *spatial), so that the form is chosen where a program is lowered
-# for a platform. Its counts are (batch, 1, ...): of one rank with the masks, what their type says
-# about meshes holds for them too.
+# One primitive on masks (batch, *spatial), so that the implementation is chosen when a program is
+# lowered for a platform. Its counts are (batch, 1, ...): having the rank of the masks, they can
+# reuse the masks' sharding type.
 
 
 def _pure_batch(masks: Array, *, connectivity: int) -> tuple[Array, Array]:
@@ -156,7 +156,7 @@ def _batch(operands: Any, axes: Any, **params: Any) -> tuple[list[Array], tuple[
 
 
 def _lower_cpu(context: mlir.LoweringRuleContext, masks: Any, **params: Any) -> Any:
-    # XLA cannot divide a foreign call among devices; plain JAX it can.
+    # XLA cannot partition a foreign call among devices, but it can partition plain JAX.
     missing = divided(context) or isinstance(native.library(), str)
     run = _pure_batch if missing else _native_batch
     return mlir.lower_fun(partial(run, **params), True)(context, masks)

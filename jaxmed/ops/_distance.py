@@ -12,7 +12,7 @@ from jaxmed.core import Array
 
 
 def distance_transform(mask: Array, *, spacing: float | Sequence[float] | None = None) -> Array:
-    """Distance from every voxel of a mask to the nearest voxel outside it.
+    """Compute the distance from every voxel of a mask to the nearest voxel outside it.
 
     ``d(p) = min over q with mask[q] = 0 of |spacing * (p - q)|``; 0 outside the mask, and
     infinite everywhere inside when nothing is outside. Equal to
@@ -82,9 +82,9 @@ def _along_first(inside: Array, axis: int, step: Array) -> Array:
 def _lower_envelope(squared: Array, axis: int, step: Array) -> Array:
     """``min_j f[j] + (step (i - j))^2`` along one axis.
 
-    One row after another against all voxels: n vector operations a voxel without a branch. The
+    Compares one row after another with all voxels: n branch-free vector operations per voxel. The
     envelope by intersections needs fewer, but each is a dependent scalar step; in XLA on CPU this
-    form takes 32 ms an axis at 128^3, a sixth of SciPy's whole transform per voxel.
+    form takes 32 ms per axis at 128^3, a sixth of SciPy's whole transform per voxel.
     """
     size = squared.shape[axis]
     rows = jnp.moveaxis(squared, axis, 0)

@@ -10,7 +10,7 @@ from jaxmed.core import Array
 
 
 def identity_grid(shape: Sequence[int], *, dtype: jnp.dtype = jnp.float32) -> Array:
-    """The coordinates of every voxel of ``shape``, ``(*shape, ndim)``, in voxels.
+    """Return the coordinates of every voxel of ``shape``, ``(*shape, ndim)``, in voxels.
 
     Example:
         >>> identity_grid((2, 2)).tolist()
@@ -23,7 +23,7 @@ def identity_grid(shape: Sequence[int], *, dtype: jnp.dtype = jnp.float32) -> Ar
 def affine_grid(
     matrix: Array, shape: Sequence[int], *, center: str | Array | Sequence[float] = "origin"
 ) -> Array:
-    """Where an affine map sends every output voxel: coordinates for :func:`resample`.
+    """Compute the input coordinates of an affine map at every output voxel, for :func:`resample`.
 
     ``p(o) = A (o - c) + t + c``, from output to input voxels as in
     ``scipy.ndimage.affine_transform``.

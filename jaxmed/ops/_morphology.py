@@ -102,7 +102,7 @@ def binary_open(
     structure: np.ndarray | None = None,
     iterations: int = 1,
 ) -> Array:
-    """Erode, then dilate: removes what the neighbourhood does not fit into.
+    """Erode, then dilate: removes structures smaller than the neighbourhood.
 
     Arguments and errors as for :func:`binary_erode`; equal to ``scipy.ndimage.binary_opening``.
 
@@ -122,10 +122,10 @@ def binary_close(
     structure: np.ndarray | None = None,
     iterations: int = 1,
 ) -> Array:
-    """Dilate, then erode: closes gaps that the neighbourhood does not fit into.
+    """Dilate, then erode: closes gaps smaller than the neighbourhood.
 
     Arguments and errors as for :func:`binary_erode`; equal to ``scipy.ndimage.binary_closing``,
-    for which nothing is inside beyond the border.
+    which treats everything beyond the border as outside.
 
     Example:
         >>> import jax.numpy as jnp
@@ -137,7 +137,7 @@ def binary_close(
 
 
 def binary_fill_holes(mask: Array, *, connectivity: int = 1) -> Array:
-    """Fill the background that cannot reach the border of the image.
+    """Fill holes: background that is not connected to the border of the image.
 
     Args:
         mask: ``(*spatial)``, non-zero inside. Use ``jax.vmap`` for batches.
@@ -155,8 +155,8 @@ def binary_fill_holes(mask: Array, *, connectivity: int = 1) -> Array:
         [0, 1, 1, 1, 1, 0]
     """
     inside = jnp.asarray(mask) != 0
-    # A frame of background joins all that reaches the border. Its first voxel is component 1; on a
-    # line its two ends are apart, and the last voxel holds the other.
+    # A frame of background connects all that reaches the border. Its first voxel is component 1; in
+    # 1D its two ends are not connected, and the last voxel belongs to the other component.
     labels, _ = connected_components(
         jnp.pad(~inside, 1, constant_values=True), connectivity=connectivity
     )

@@ -1,4 +1,4 @@
-"""Neighbourhoods of a voxel, and the shift that brings a neighbour here."""
+"""Neighbourhoods of a voxel, and shifted copies of a mask."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Offsets = tuple[tuple[int, ...], ...]
 def neighbourhood(
     ndim: int, connectivity: int, *, name: str = "mask", shape: Sequence[int] = ()
 ) -> Offsets:
-    """Offsets that differ from 0 by 1 along at most ``connectivity`` axes, 0 among them."""
+    """List the offsets that differ from 0 by 1 along at most ``connectivity`` axes, 0 included."""
     if ndim < 1:
         raise ValueError(f"{name} must be (*spatial) with at least one axis, got shape {shape}")
     if not 1 <= connectivity <= ndim:
@@ -29,7 +29,7 @@ def neighbourhood(
 
 
 def shifted(x: Array, offset: Sequence[int], fill: Array | bool | int) -> Array:
-    """``y[p] = x[p + offset]``, and ``fill`` where that lies outside."""
+    """Shift an array: ``y[p] = x[p + offset]``, and ``fill`` outside it."""
     if not any(offset):
         return x
     config = []

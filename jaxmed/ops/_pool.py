@@ -27,10 +27,10 @@ Padding = str | Sequence[tuple[int, int]]
 def max_pool(
     x: Array, window: Ints, *, stride: Ints | None = None, padding: Padding = "VALID"
 ) -> Array:
-    """Largest value of every window, channel by channel.
+    """Compute the maximum of every window, channel by channel.
 
     ``y[o] = max_k x[o * stride + k]``. Equal to ``lax.reduce_window`` with ``lax.max``, its
-    gradient included: the first of equal values takes all of it. A NaN in a window is passed on.
+    gradient included: the first of equal values receives all of it. NaN propagates.
 
     Args:
         x: ``(batch, *spatial, channels)``.
@@ -68,15 +68,15 @@ def avg_pool(
     padding: Padding = "VALID",
     count_padding: bool = False,
 ) -> Array:
-    """Mean of every window, channel by channel.
+    """Compute the mean of every window, channel by channel.
 
     Args:
         x: ``(batch, *spatial, channels)``.
         window: Edge lengths in voxels, one or one per axis.
         stride: Step between windows, in voxels; the window itself if None.
         padding: ``"VALID"``, ``"SAME"`` or ``(low, high)`` per axis.
-        count_padding: Divide by the full window also where it hangs over the edge. By default
-            the mean is over the voxels that exist.
+        count_padding: Divide by the full window size even where it extends past the edge. By
+            default the mean is over the voxels inside the image.
 
     Returns:
         ``(batch, *pooled, channels)``, the dtype of ``x``.
@@ -100,7 +100,7 @@ def avg_pool(
         )
     if count_padding or not any(map(any, pads)):
         return total / math.prod(window)
-    # Voxels that exist under each window: a product of one small vector per axis.
+    # Number of voxels inside the image under each window: a product of one small vector per axis.
     divisor = np.ones((1,) * x.ndim)
     for axis, (n, w, s, (low, _)) in enumerate(zip(spatial, window, stride, pads, strict=True)):
         start = np.arange(counts[axis]) * s - low
@@ -117,11 +117,10 @@ def stochastic_pool(
     stride: Ints | None = None,
     padding: Padding = "VALID",
 ) -> Array:
-    """Draw one value of every window, each with a chance in proportion to itself.
+    """Draw one value from every window with probability proportional to the value.
 
-    ``P(k) = a_k / sum(a)`` with ``a = max(x, 0)``; without a key, the expectation
-    ``sum(a_k^2) / sum(a)``, which is what a trained network uses at test time. A window without
-    any positive value gives 0.
+    ``P(k) = a_k / sum(a)`` with ``a = max(x, 0)``; without a key, returns the expectation
+    ``sum(a_k^2) / sum(a)``, used at test time. A window without any positive value gives 0.
 
     Args:
         key: Random key, or None for the expectation.
@@ -153,7 +152,7 @@ def stochastic_pool(
     if key is None:
         return (values * chance).sum(-1) / jnp.where(total > 0, total, 1)[..., 0]
     cumulative = jnp.cumsum(chance, -1)
-    # uniform() may return 0, which must not select a tap of chance 0.
+    # uniform() may return 0, which must not select a tap of probability 0.
     draw = (1 - jax.random.uniform(key, total.shape, total.dtype)) * cumulative[..., -1:]
     index = (cumulative < draw).sum(-1)
     chosen = index[..., None] == jnp.arange(values.shape[-1])
@@ -189,7 +188,7 @@ def _geometry(
 def _padded(
     x: Array, window: tuple[int, ...], stride: tuple[int, ...], pads: tuple, value: float
 ) -> tuple[Array, tuple[int, ...]]:
-    """``x`` padded, or cropped, to exactly what the windows cover; and the count of windows."""
+    """Pad or crop ``x`` to exactly what the windows cover; also return the window counts."""
     config, counts = [(0, 0, 0)], []
     for n, w, s, (low, high) in zip(x.shape[1:-1], window, stride, pads, strict=True):
         count = (n + low + high - w) // s + 1
@@ -201,14 +200,14 @@ def _padded(
 
 
 def _taps(x: Array, window: tuple, stride: tuple, counts: tuple):
-    """One strided slice of ``x`` for every position inside the window."""
+    """Return one strided slice of ``x`` per position inside the window."""
     for offset in itertools.product(*map(range, window)):
         spans = zip(offset, counts, stride, strict=True)
         yield x[(slice(None), *(slice(o, o + (c - 1) * s + 1, s) for o, c, s in spans))]
 
 
 def _tournament(x: Array, window: tuple, stride: tuple, counts: tuple) -> tuple[Array, Array]:
-    """Maximum and index of the first maximum of every window."""
+    """Compute the maximum, and the index of the first maximum, of every window."""
     best = index = None
     for position, tap in enumerate(_taps(x, window, stride, counts)):
         if best is None:

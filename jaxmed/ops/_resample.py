@@ -29,20 +29,20 @@ def resample(
     cval: float = 0.0,
     prefilter: bool = True,
 ) -> Array:
-    """Read an image at arbitrary points.
+    """Interpolate an image at arbitrary points.
 
     ``y(p) = sum_k w(p - k) x[k]`` with the B-spline ``w`` of order 0 (nearest), 1 (linear) or 3
-    (cubic, interpolating: the image is turned into spline coefficients first). Equal to
+    (cubic, interpolating: the image is converted to spline coefficients first). Equal to
     ``scipy.ndimage.map_coordinates`` in every mode.
 
     Args:
         image: ``(*spatial, channels)``. Use ``jax.vmap`` for batches.
         coordinates: ``(*out, ndim)`` in voxels; voxel centres are whole numbers.
         method: ``"linear"``, ``"nearest"`` or ``"cubic"``.
-        mode: What lies outside, as in ``scipy.ndimage``: ``"constant"``, ``"grid-constant"``,
+        mode: Boundary mode, as in ``scipy.ndimage``: ``"constant"``, ``"grid-constant"``,
             ``"nearest"``, ``"reflect"``, ``"mirror"``, ``"wrap"``, ``"grid-wrap"``.
         cval: The value outside for the two constant modes.
-        prefilter: Turn the image into spline coefficients first (``"cubic"`` only); pass False
+        prefilter: Convert the image to spline coefficients first (``"cubic"`` only); pass False
             for an image that :func:`spline_prefilter` has been applied to with the same mode.
 
     Returns:
@@ -132,7 +132,7 @@ def warp(
 
 
 def spline_prefilter(image: Array, *, mode: str = "mirror", cval: float = 0.0) -> Array:
-    """Cubic B-spline coefficients of an image, ``(*spatial, channels)``.
+    """Compute the cubic B-spline coefficients of an image, ``(*spatial, channels)``.
 
     Solves ``(c[i-1] + 4 c[i] + c[i+1]) / 6 = x[i]`` along every axis. The inverse matrix depends
     on the axis length alone, so it is computed once in float64 and applied as one product: exact,
@@ -184,7 +184,7 @@ def _read(
     mode: str,
     cval: float,
 ) -> Array:
-    """Weighted sum over the taps of each point; ``shift`` is padding that the image carries."""
+    """Sum over the weighted taps of each point; ``shift`` is padding already added to the image."""
     ndim, dtype = len(original), coordinates.dtype
     weight_dtype = image.dtype if jnp.issubdtype(image.dtype, jnp.inexact) else dtype
     inside = None
@@ -202,7 +202,7 @@ def _read(
             wrapped = x - period * jnp.floor(x / period)
             x = jnp.where((x < 0) | (x > period), wrapped, x)
         elif mode == "nearest":
-            # Far points would overflow int32, and beyond the prepadded edge all is constant.
+            # Far points would overflow int32, and everything beyond the prepadded edge is constant.
             x = jnp.clip(x, -shift, original[axis] - 1 + shift)
         taps = []
         for index, weight in _weights(x, method):
@@ -231,7 +231,7 @@ def _read(
 
 
 def _weights(x: Array, method: str) -> list[tuple[Array, Array | None]]:
-    """Integer position and weight of every tap along one axis."""
+    """Compute the integer position and weight of every tap along one axis."""
     if method == "nearest":
         return [(jnp.floor(lax.stop_gradient(x) + 0.5).astype(jnp.int32), None)]
     floor = jnp.floor(lax.stop_gradient(x))

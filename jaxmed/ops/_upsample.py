@@ -1,4 +1,4 @@
-"""Upsampling by whole factors: nearest and linear, any number of axes."""
+"""Upsampling by integer factors: nearest and linear, any number of axes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from jaxmed.ops._check import per_axis, spatial_rank
 
 
 def upsample(x: Array, factor: int | Sequence[int], *, method: str = "linear") -> Array:
-    """Enlarge every spatial axis by a whole factor, voxel centres half a voxel inside.
+    """Enlarge every spatial axis by an integer factor, with half-pixel centres.
 
     ``linear`` equals ``jax.image.resize(..., "linear")`` and PyTorch's
     ``align_corners=False``; ``nearest`` repeats each voxel.
 
     Args:
         x: ``(batch, *spatial, channels)``.
-        factor: Whole enlargement, one or one per axis.
+        factor: Integer scale, one or one per axis.
         method: ``"linear"`` or ``"nearest"``.
 
     Returns:
         ``(batch, *(spatial * factor), channels)``, the dtype of ``x``.
 
     Raises:
-        ValueError: If the factor or method is not one of those.
+        ValueError: If the factor is not a positive integer or the method is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -52,9 +52,9 @@ def upsample(x: Array, factor: int | Sequence[int], *, method: str = "linear") -
     raise ValueError(f"method={method!r}; expected 'linear' or 'nearest'")
 
 
-# Forward as phases, the derivative as one small matrix per axis: on CPU the transpose of the
-# phases is seven times slower than that of the matrices (66 ms against 10 ms at 2x48x64x48x16),
-# the phases themselves four times faster.
+# The forward pass uses phases, the derivative one small matrix per axis: on CPU the transpose of
+# the phases is seven times slower than that of the matrices (66 ms against 10 ms at
+# 2x48x64x48x16), but the phases themselves are four times faster.
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _linear(x: Array, factor: tuple[int, ...]) -> Array:
     for axis in range(len(factor), 0, -1):
@@ -76,7 +76,7 @@ def _linear_jvp(factor: tuple[int, ...], primals: tuple, tangents: tuple) -> tup
 
 
 def _offsets(factor: int) -> np.ndarray:
-    """Where the ``factor`` new voxels lie, in old voxels from the centre of theirs."""
+    """Offsets of the ``factor`` new voxels from the centre of their old voxel, in old voxels."""
     return (np.arange(factor) + 0.5) / factor - 0.5
 
 

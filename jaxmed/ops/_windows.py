@@ -1,4 +1,4 @@
-"""Sliding windows: where they start, and how much each voxel of one counts."""
+"""Sliding windows: start positions and voxel weights."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from jaxmed.ops._check import per_axis
 def sliding_windows(
     shape: Sequence[int], window: int | Sequence[int], *, overlap: float | Sequence[float] = 0.25
 ) -> np.ndarray:
-    """Start positions of equal windows that cover a shape.
+    """Compute the start positions of equal windows that cover a shape.
 
-    As few windows as keep at least ``overlap`` between neighbours, spread evenly, the last one
-    flush with the edge. An axis shorter than its window gets one start at 0; pad it before.
+    Uses the fewest windows that keep at least ``overlap`` between neighbours, spread evenly, the
+    last one flush with the edge. An axis shorter than its window gets one start at 0; pad it first.
 
     Args:
         shape: Spatial shape in voxels.
         window: Edge lengths in voxels, one or one per axis.
-        overlap: Least share of a window that its neighbour covers too, in [0, 1), one or one
+        overlap: Minimum fraction of a window shared with its neighbour, in [0, 1), one or one
             per axis.
 
     Returns:
@@ -50,12 +50,12 @@ def sliding_windows(
 def window_importance(
     window: Sequence[int], *, kind: str = "gaussian", sigma: float = 0.125
 ) -> np.ndarray:
-    """How much each voxel of a window counts where windows overlap.
+    """Compute the weight of each voxel of a window for averaging overlapping windows.
 
     Args:
         window: Edge lengths in voxels.
         kind: ``"gaussian"``, falling from 1 at the centre, or ``"constant"``.
-        sigma: Standard deviation of the Gaussian as a share of each edge.
+        sigma: Standard deviation of the Gaussian as a fraction of each edge.
 
     Returns:
         float32 array of shape ``window``, all entries positive, largest 1.
@@ -84,5 +84,5 @@ def window_importance(
             [w if a == axis else 1 for a in range(len(window))]
         )
     weights = weights / weights.max()
-    # A corner far out must still count for something, or a voxel that only corners cover is 0 / 0.
+    # Far corners need a positive weight, or a voxel covered only by corners would be 0 / 0.
     return np.maximum(weights, 1e-3).astype(np.float32)

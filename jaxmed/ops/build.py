@@ -1,7 +1,7 @@
-"""Compiles the native convolution: ``python -m jaxmed.ops.build``.
+"""Compile the native convolution: ``python -m jaxmed.ops.build``.
 
-Says where the library is, or why there is none; both are a success, since the pure form
-runs where there is none.
+Prints where the library is, or why there is none; both exit with success, since the pure form
+runs without it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from jaxmed.ops.convolution._native import library
 
 
 def available() -> bool:
-    """Whether the native convolution can run here. The first call may compile it."""
+    """Return whether the native convolution can run here. The first call may compile it."""
     return not isinstance(library(), str)
 
 
 def main() -> None:
-    """Builds and reports."""
+    """Build the library and print the outcome."""
     try:
         extension = build(verbose=True)
     except BuildError as error:

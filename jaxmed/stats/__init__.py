@@ -13,7 +13,8 @@ a limit value (an AUC of 1, a zero cell) comes with a note.
 
 from __future__ import annotations
 
-from jaxmed.stats._rank import midrank
+from jaxmed._deprecated import deprecated_names
+from jaxmed.quantities import midrank, weighted_auc, weighted_average_precision
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats.calibration._recalibration import (
     MurphyParts,
@@ -46,7 +47,7 @@ from jaxmed.stats.comparison._compare_auc import delong_test, delong_test_unpair
 from jaxmed.stats.comparison._compare_bootstrap import bootstrap_test
 from jaxmed.stats.comparison._effects import cliffs_delta, cohen_d, concordance
 from jaxmed.stats.comparison._mcnemar import clustered_mcnemar_test, mcnemar_test
-from jaxmed.stats.comparison._multiplicity import adjust, combine
+from jaxmed.stats.comparison._multiplicity import adjust_p_values, combine_p_values
 from jaxmed.stats.comparison._paired_diagnostics import predictive_value_test, relative_test
 from jaxmed.stats.comparison._paired_proportions import paired_difference, paired_table
 from jaxmed.stats.comparison._permutation import (
@@ -69,7 +70,7 @@ from jaxmed.stats.comparison._two_proportions import proportion_difference, prop
 from jaxmed.stats.comparison._venkatraman import venkatraman_test
 from jaxmed.stats.diagnostic._auc import auc
 from jaxmed.stats.diagnostic._auc_multiclass import multiclass_auc
-from jaxmed.stats.diagnostic._average_precision import average_precision, weighted_average_precision
+from jaxmed.stats.diagnostic._average_precision import average_precision
 from jaxmed.stats.diagnostic._binary import Counts, counts, sensitivity, specificity
 from jaxmed.stats.diagnostic._binormal import (
     Binormal,
@@ -77,7 +78,6 @@ from jaxmed.stats.diagnostic._binormal import (
     binormal_variance,
     fit_binormal,
 )
-from jaxmed.stats.diagnostic._bootstrap_auc import weighted_auc
 from jaxmed.stats.diagnostic._curves import (
     Band,
     PrCurve,
@@ -166,7 +166,7 @@ from jaxmed.stats.resampling._bootstrap import (
     bootstrap,
     bootstrap_replicates,
 )
-from jaxmed.stats.resampling._draws import Draws, draw, replicates_on, replicates_test
+from jaxmed.stats.resampling._draws import Draws, draw_resamples, replicates_on, replicates_test
 from jaxmed.stats.resampling._jackknife import jackknife
 from jaxmed.stats.resampling._repeats import warn_repeats
 from jaxmed.stats.selection._best_of_several import bbc_cv
@@ -229,7 +229,7 @@ __all__ = [
     "VarianceComponents",
     "acceleration",
     "accuracy",
-    "adjust",
+    "adjust_p_values",
     "auc",
     "auc_on_device",
     "average_precision",
@@ -253,7 +253,7 @@ __all__ = [
     "clustered_proportion",
     "cochran_q_test",
     "cohen_d",
-    "combine",
+    "combine_p_values",
     "compare_elpd",
     "concordance",
     "concordance_correlation",
@@ -270,7 +270,7 @@ __all__ = [
     "delong_test",
     "delong_test_unpaired",
     "diagnostic_odds_ratio",
-    "draw",
+    "draw_resamples",
     "ece",
     "f1",
     "fit_binormal",
@@ -380,3 +380,8 @@ __all__ = [
     "wilcoxon_test",
     "youden",
 ]
+
+__getattr__ = deprecated_names(
+    __name__,
+    {"adjust": "adjust_p_values", "combine": "combine_p_values", "draw": "draw_resamples"},
+)

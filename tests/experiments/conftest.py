@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from jaxmed.cli import main
+from jaxmed.cli import _experiment, main
+
+# The tests import its modules by name.
+_experiment.package()
 
 TINY = "--epochs 1 --batch 2 --patch 8 8 8 --features 2 --folds 3 --fold 1 --evaluate-every 1"
 

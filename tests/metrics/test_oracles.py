@@ -31,6 +31,13 @@ def labelled(draw, classes=(3, 4), tied=True):
     return x, y, w
 
 
+def _mcc(y, predicted, w):
+    """scikit-learn's, but undefined where truth or prediction is of one class."""
+    if min(len(np.unique(y)), len(np.unique(predicted))) < 2:
+        return np.nan
+    return sk.matthews_corrcoef(y, predicted, sample_weight=w)
+
+
 def _binary(case):
     x, y, w = case
     return x[:, 1] - x[:, 0], y, w
@@ -47,7 +54,7 @@ def test_labels_of_several_classes(case):
     expected = {
         "accuracy": sk.accuracy_score(y, predicted, sample_weight=w),
         "balanced": sk.balanced_accuracy_score(y, predicted, sample_weight=w),
-        "mcc": sk.matthews_corrcoef(y, predicted, sample_weight=w),
+        "mcc": _mcc(y, predicted, w),
         "kappa": sk.cohen_kappa_score(
             y, predicted, weights="quadratic", sample_weight=w, labels=range(k)
         ),
@@ -75,21 +82,28 @@ def test_labels_of_several_classes(case):
 @given(case=two)
 def test_labels_of_two_classes(case):
     x, y, w = _binary(case)
-    predicted = (x > 0).astype(int)
-    both = {"sample_weight": w, "zero_division": 0.0}
+    predicted = (x >= 0).astype(int)
+    both = {"sample_weight": w, "zero_division": np.nan}
     expected = {
         "accuracy": sk.accuracy_score(y, predicted, sample_weight=w),
         "precision": sk.precision_score(y, predicted, **both),
         "recall": sk.recall_score(y, predicted, **both),
         "specificity": sk.recall_score(y, predicted, pos_label=0, **both),
         "f1": sk.f1_score(y, predicted, **both),
-        "mcc": sk.matthews_corrcoef(y, predicted, sample_weight=w),
+        "mcc": _mcc(y, predicted, w),
     }
-    ours = metrics.collection({name: getattr(metrics, name)() for name in expected})
-    outputs = (x, x[:, None], case[0], np.stack([0 * x, x], 1))
-    for output in outputs:  # one logit, or the logits of both classes
-        value = metrics.evaluate(ours, output, y, weight=w)
-        np.testing.assert_allclose(list(value.values()), list(expected.values()), rtol=1e-9)
+    # One logit; the logits of both classes, whose tie is class 1 only by a threshold.
+    for outputs, options in (
+        ((x, x[:, None]), {}),
+        ((case[0], np.stack([0 * x, x], 1)), {"threshold": 0.5}),
+    ):
+        ours = metrics.collection({n: getattr(metrics, n)(**options) for n in expected})
+        for output in outputs:
+            value = metrics.evaluate(ours, output, y, weight=w)
+            np.testing.assert_allclose(list(value.values()), list(expected.values()), rtol=1e-9)
+    first = metrics.evaluate(metrics.confusion_matrix(), case[0], y, weight=w)
+    np.testing.assert_allclose(first, sk.confusion_matrix(y, case[0].argmax(1), sample_weight=w))
+    both["zero_division"] = 0.0  # of a class among others
     assert metrics.evaluate(metrics.f1(average="macro"), x, y, weight=w) == pytest.approx(
         sk.f1_score(y, predicted, average="macro", **both)
     )
@@ -161,10 +175,9 @@ def test_several_tasks_with_missing_labels(seed, n):
     expected = {
         "auc": each(sk.roc_auc_score),
         "average_precision": each(sk.average_precision_score),
-        "accuracy": each(sk.accuracy_score, lambda v: v > 0),
-        "balanced_accuracy": each(sk.balanced_accuracy_score, lambda v: v > 0),
-        "mcc": each(sk.matthews_corrcoef, lambda v: v > 0),
-        "f1": each(sk.f1_score, lambda v: v > 0),
+        "accuracy": each(sk.accuracy_score, lambda v: v >= 0),
+        "balanced_accuracy": each(sk.balanced_accuracy_score, lambda v: v >= 0),
+        "f1": each(sk.f1_score, lambda v: v >= 0),
         "brier": each(sk.brier_score_loss, special.expit),
         "log_loss": each(sk.log_loss, special.expit),
     }
@@ -172,6 +185,10 @@ def test_several_tasks_with_missing_labels(seed, n):
     for name, want in expected.items():
         value = metrics.evaluate(getattr(metrics, name)(), x, missing, weight=w, where=known)
         assert value == pytest.approx(np.mean(want), rel=1e-9), name
+    each_mcc = [_mcc(y[r, t], x[r, t] >= 0, w[r]) for t, r in enumerate(rows)]
+    want = np.nanmean(each_mcc) if np.isfinite(each_mcc).any() else np.nan
+    value = metrics.evaluate(metrics.mcc(), x, missing, weight=w, where=known)
+    assert value == pytest.approx(want, rel=1e-9, nan_ok=True)
 
 
 @quick
@@ -244,5 +261,5 @@ def test_confident_logits_do_not_tie():
 def test_log_loss_of_confident_errors_is_exact_from_logits():
     assert metrics.evaluate(metrics.log_loss(), [-1000.0], [1]) == 1000
     assert metrics.evaluate(metrics.log_loss(), [[1000.0, 0, 0]], [1]) == 1000
-    clipped = metrics.evaluate(metrics.log_loss(activation=None), [0.0], [1])
-    assert clipped == pytest.approx(-np.log(np.finfo(float).eps))
+    raised = metrics.evaluate(metrics.log_loss(activation=None), [0.0], [1])
+    assert raised == pytest.approx(-np.log(1e-12))

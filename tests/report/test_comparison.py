@@ -43,7 +43,7 @@ def test_each_pair_is_tested_and_corrected_as_by_hand(binary):
         assert found["brier", a, b].test.effect == pytest.approx(brier)
     p = [c.test.p_value for c in binary.comparison.contrasts]
     np.testing.assert_allclose(
-        [c.adjusted for c in binary.comparison.contrasts], stats.adjust(p, method="holm")
+        [c.adjusted for c in binary.comparison.contrasts], stats.adjust_p_values(p, method="holm")
     )
 
 

@@ -50,7 +50,9 @@ def test_arms_and_pairs_are_those_of_the_protocols():
     (pair,) = protocols.compare_arms(study, lambda y, p: np.mean((p[:, 1] >= 0.5) == y))
     assert test.test.p_value == pytest.approx(pair.test.p_value)
     p = [c.test.p_value for c in found.comparison.contrasts]
-    np.testing.assert_allclose([c.adjusted for c in found.comparison.contrasts], stats.adjust(p))
+    np.testing.assert_allclose(
+        [c.adjusted for c in found.comparison.contrasts], stats.adjust_p_values(p)
+    )
 
 
 def test_the_page_counts_failures_seeds_and_trials(tmp_path):

@@ -74,7 +74,7 @@ def conformal_threshold(
         return float(s[k - 1]) if k <= s.size else math.inf
     w = finite(weights, "weights")
     same_length(scores=s, weights=w)
-    if w.min() < 0 or own < 0 or w.sum() + own <= 0:
+    if w.min() < 0 or not own >= 0 or not w.sum() + own > 0:
         raise ValueError("weights must be 0 or more, and not all 0")
     order = np.argsort(np.asarray(scores, float), kind="stable")
     reached = np.cumsum(w[order]) / (w.sum() + own)

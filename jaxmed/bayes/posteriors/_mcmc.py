@@ -204,6 +204,8 @@ def _convergence(values: np.ndarray, log_joint: np.ndarray) -> tuple[float, floa
     if log_joint.shape[1] < 8:
         return float("nan"), float("nan")
     columns = [log_joint, *np.moveaxis(values, -1, 0)[:64]]
+    if not all(np.isfinite(column).all() for column in columns):
+        return float("nan"), float("nan")  # not taken for a constant, which says nothing
     found = [stats.chain_diagnostics(c.T) for c in columns if np.ptp(c) > 0]
     rhat = float(np.nanmax([d.rhat for d in found]))
     return rhat, float(np.nanmin([min(d.ess_bulk, d.ess_tail) for d in found]))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmed.bayes.posteriors._posterior import Posterior, make_posterior, members
+from jaxmed.bayes.posteriors._refresh import refreshed_statistics
 from jaxmed.core import Array, Endpoints, Key, Learner, LearnerState, Network, PyTree, stream
 
 
@@ -157,8 +158,9 @@ def swag(
         states: stacked states; their mean is used unless there is ``refresh``.
         rank: deviations kept.
         scale: of the covariance; 0 is SWA, the mean alone.
-        refresh: training inputs (batches, batch, ...): running statistics of BatchNorm are made
-            anew for each sample by passing these, as the method asks for. Costs as many passes.
+        refresh: training inputs (batches, batch, ...), an array or a tree of them: running
+            statistics of BatchNorm are made anew for each sample out of these, as the method asks
+            for, whatever the layer's momentum. Costs as many passes, and one.
         default: number of samples where none is asked for.
 
     Returns:
@@ -175,7 +177,7 @@ def swag(
     flat = jnp.concatenate([jnp.asarray(x).reshape(len(x), -1) for x in leaves], axis=1)
     moments = swag_moments(flat, rank=rank)
     mean_state = jax.tree.map(_mean_state, states)
-    content = (moments, mean_state, None if refresh is None else jnp.asarray(refresh))
+    content = (moments, mean_state, jax.tree.map(jnp.asarray, refresh))
 
     def draw(content, key, i):
         del i
@@ -190,12 +192,11 @@ def swag(
         drawn = structure.unflatten([p.reshape(s) for p, s in zip(parts, shapes)])
         if inputs is not None:
 
-            def refreshed(state, x):
-                return network.apply(drawn, state, x, key=stream(key, "refresh"), train=True)[
-                    1
-                ], None
+            def update(state, x, at):
+                at_key = stream(key, "refresh", at)
+                return network.apply(drawn, state, x, key=at_key, train=True)[1]
 
-            state, _ = jax.lax.scan(refreshed, state, inputs)
+            state = refreshed_statistics(update, state, inputs)
         return drawn, state
 
     once = refresh is not None

@@ -93,7 +93,7 @@ def importance(
     k = float(stats.pareto_smooth(inside[:, None])[1][0])
     notes = (
         (f"Pareto shape {k:.2f} above 0.7: the proposal does not fit, trust nothing",)
-        if k > 0.7
+        if not k <= 0.7
         else ()
     )
     return ImportanceSample(

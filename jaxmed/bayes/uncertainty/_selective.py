@@ -39,7 +39,8 @@ def risk_coverage(losses: ArrayLike, confidence: ArrayLike) -> RiskCoverage:
 
     Args:
         losses: (cases,) 0/1 errors, or any loss such as 1 - Dice.
-        confidence: (cases,) higher is surer. Ties keep the order of the rows.
+        confidence: (cases,) higher is surer. Tied cases are answered in random order: each enters
+            with the mean loss of its ties, so that the order of the rows changes nothing.
 
     Returns:
         The curve.
@@ -59,8 +60,11 @@ def risk_coverage(losses: ArrayLike, confidence: ArrayLike) -> RiskCoverage:
     if loss.min() < 0:
         raise ValueError(f"losses must be 0 or more, but one is {loss.min():g}")
     order = np.argsort(-sure, kind="stable")
+    ordered = sure[order]
+    tie = np.cumsum(np.append(False, ordered[1:] != ordered[:-1]))
+    expected = (np.bincount(tie, loss[order]) / np.bincount(tie))[tie]
     answered = np.arange(1, n + 1)
-    return RiskCoverage(answered / n, np.cumsum(loss[order]) / answered, sure[order])
+    return RiskCoverage(answered / n, np.cumsum(expected) / answered, ordered)
 
 
 class SelectiveScores(NamedTuple):
@@ -176,7 +180,7 @@ def refer(
     table = 1 - np.eye(k) if costs is None else finite(costs, "costs", ndim=2)
     if len(table) != k:
         raise ValueError(f"costs must be ({k} classes, answers), but their shape is {table.shape}")
-    if table.min() < 0 or cost_refer < 0:
+    if table.min() < 0 or not cost_refer >= 0:
         raise ValueError("costs must be 0 or more")
     best = (p @ table).min(axis=1)
     away = best > cost_refer if answer else best >= cost_refer

@@ -1,1 +1,1 @@
-"""Poolings of a bag's instances."""
+"""Pooling layers over the instances of a bag."""

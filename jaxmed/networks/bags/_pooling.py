@@ -1,4 +1,4 @@
-"""Poolings of a bag's instances: max, mean, log-sum-exp, attention, additive."""
+"""Bag pooling layers: max, mean, log-sum-exp, attention, additive."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from jaxmed.networks.layers._convolution import at_least_float32, he_fan_in, tor
 
 
 def masked_softmax(scores: Array, mask: Array, axis: int = 1) -> Array:
-    """Softmax over what the mask keeps; 0 elsewhere, and everywhere if it keeps nothing.
+    """Compute the softmax over unmasked entries; 0 elsewhere, and everywhere if all are masked.
 
     >>> masked_softmax(jnp.zeros((1, 3)), jnp.array([[True, True, False]])).tolist()
     [[0.5, 0.5, 0.0]]
     """
     scores = jnp.where(mask, scores, -jnp.inf)
     greatest = lax.stop_gradient(scores.max(axis, keepdims=True))
-    # A difference of infinities is not a number, and reaches the gradient even where not selected.
+    # A difference of infinities is NaN, and reaches the gradient even where it is not selected.
     shifted = jnp.where(mask, scores - jnp.where(jnp.isfinite(greatest), greatest, 0), 0)
     parts = jnp.where(mask, jnp.exp(shifted), 0)
     total = parts.sum(axis, keepdims=True)
@@ -29,7 +29,7 @@ def masked_softmax(scores: Array, mask: Array, axis: int = 1) -> Array:
 
 
 def bag_of(inputs: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Features `(bags, instances, f)` and mask `(bags, instances)` of a pooling's inputs."""
+    """Return features `(bags, instances, f)` and mask `(bags, instances)` of a pooling's inputs."""
     features, mask = at_least_float32(inputs["features"]), inputs["bag_mask"]
     if features.ndim != 3 or mask.shape != features.shape[:2]:
         raise ValueError(
@@ -40,7 +40,7 @@ def bag_of(inputs: Mapping[str, Array]) -> tuple[Array, Array]:
 
 
 def pool(values: Array, mask: Array, kind: str, sharpness: float = 1.0) -> Array:
-    r"""Pool `(bags, instances, c)` over the instances of each bag; 0 for a bag without any.
+    r"""Pool `(bags, instances, c)` over the instances of each bag; 0 for an empty bag.
 
     Log-sum-exp is :math:`\frac1r \log \frac1n \sum_i e^{r x_i}`: between the mean (small r) and
     the maximum (large r).
@@ -60,15 +60,15 @@ def pool(values: Array, mask: Array, kind: str, sharpness: float = 1.0) -> Array
 
 
 class SimplePooling(nn.Module):
-    """The maximum, the mean or the log-sum-exp of the instances.
+    """Pool instances by their maximum, mean or log-sum-exp.
 
-    With classes each instance is scored, and the scores are pooled: a bag is positive as far as
-    an instance is (`max`), all are (`mean`), or something between (`lse`).
+    With classes, each instance is scored and the scores are pooled: a bag is as positive as its
+    most positive instance (`max`), as the average one (`mean`), or in between (`lse`).
 
     Attributes:
-        classes: number of logits; None pools features alone.
+        classes: number of logits; None pools features only.
         kind: `"max"`, `"mean"` or `"lse"`.
-        sharpness: r of the log-sum-exp.
+        sharpness: the parameter r of the log-sum-exp.
 
     References:
         Ramon and De Raedt, Multi instance neural networks, ICML workshop 2000; Pinheiro and
@@ -93,15 +93,15 @@ class SimplePooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    r"""A weighted mean of the instances, the weights learned.
+    r"""Pool instances by a weighted mean with learned attention weights.
 
     .. math:: a_i = \mathrm{softmax}_i\; w^\top (\tanh(V h_i) \odot \sigma(U h_i)),
         \quad z = \sum_i a_i h_i
 
     Attributes:
-        classes: number of logits, linear in z; None for none.
+        classes: number of logits, linear in z; None for no logits.
         hidden: width of V and U.
-        gated: whether there is the gate :math:`\sigma(U h_i)`.
+        gated: whether to use the gate :math:`\sigma(U h_i)`.
 
     References:
         Ilse, Tomczak and Welling, Attention-based deep multiple instance learning, ICML 2018.
@@ -125,7 +125,7 @@ class AttentionPooling(nn.Module):
 
 
 class AdditivePooling(nn.Module):
-    r"""Attention whose logits are sums over instances, so that each one's share can be told.
+    r"""Attention pooling with logits that are sums of per-instance contributions.
 
     .. math:: \mathrm{logits} = \sum_i \psi(a_i h_i)
 
@@ -163,7 +163,7 @@ class AdditivePooling(nn.Module):
 
 
 def attend(module: nn.Module, features: Array, mask: Array) -> Array:
-    """The attention `(bags, instances)` of a module with `hidden` and `gated`."""
+    """Compute the attention `(bags, instances)` of a module with `hidden` and `gated`."""
     options = {"kernel_init": nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")}
     gate = nn.tanh(nn.Dense(module.hidden, name="attention_v", **options)(features))
     if module.gated:

@@ -1,4 +1,4 @@
-"""Poolings in which the instances of a bag look at each other: dual-stream, transformer."""
+"""Pooling layers that relate the instances of a bag to each other: dual-stream, transformer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from jaxmed.networks.layers._convolution import torch_uniform
 
 
 class DualStreamPooling(nn.Module):
-    r"""Two streams: the highest-scoring instance, and attention to what resembles it.
+    r"""Pool by two streams: the highest-scoring instance, and attention to similar instances.
 
     With instance scores :math:`s_i = W h_i`, and :math:`m_c` the instance that scores highest for
     class c, the attention is :math:`a_{ic} = \mathrm{softmax}_i\, q_i^\top q_{m_c} / \sqrt d`, and
     the logits are the mean of the two streams' :math:`\max_i s_i` and
     :math:`U [\sum_i a_{ic} v_i]_c`.
 
-    Both streams are endpoints, to be trained each on its own, as the paper does, by a
+    Both streams are endpoints. To train each with its own loss, as in the paper, use a
     :func:`~jaxmed.paradigms.weighted` of two :func:`~jaxmed.paradigms.supervised`.
 
     Attributes:
@@ -41,7 +41,7 @@ class DualStreamPooling(nn.Module):
     def __call__(self, inputs: Mapping[str, Array]) -> Endpoints:
         """Map `features`, `bag_mask` to the endpoints.
 
-        They are `attention` and `instance_logits` `(bags, instances, classes)`, `max_logits`,
+        These are `attention` and `instance_logits` `(bags, instances, classes)`, `max_logits`,
         `bag_logits`, their mean `logits`, and `features` `(bags, classes * f)`.
         """
         features, mask = bag_of(inputs)
@@ -68,15 +68,15 @@ class DualStreamPooling(nn.Module):
 
 
 class TransformerPooling(nn.Module):
-    """A class token that attends to the instances, and they to each other.
+    """Pool by a transformer with a class token that attends to the instances.
 
-    Blocks of pre-norm self-attention without positions: a bag has no order. The attention shown
-    is the class token's in the last block, the mean over its heads.
+    Uses blocks of pre-norm self-attention without positions, since a bag has no order. The
+    `attention` endpoint is that of the class token in the last block, averaged over heads.
 
     Attributes:
-        classes: number of logits; None for none.
-        width: of the tokens.
-        heads: of the attention; divides the width.
+        classes: number of logits; None for no logits.
+        width: width of the tokens.
+        heads: number of attention heads; must divide the width.
         layers: number of blocks.
 
     References:
@@ -101,7 +101,7 @@ class TransformerPooling(nn.Module):
         for layer in range(self.layers):
             x, attention = self._block(x, seen, f"block{layer + 1}")
         pooled = nn.LayerNorm(name="norm")(x[:, 0])
-        # What the token gives to itself is no instance's.
+        # The token's attention to itself belongs to no instance.
         attention = masked_softmax(jnp.log(attention + 1e-12), mask)
         endpoints = {"features": pooled, "attention": attention}
         if self.classes is not None:
@@ -110,7 +110,7 @@ class TransformerPooling(nn.Module):
         return endpoints
 
     def _block(self, x: Array, seen: Array, name: str) -> tuple[Array, Array]:
-        """One block: `(bags, tokens, width)` and the first token's attention to the others."""
+        """Apply one block: return `(bags, tokens, width)` and the first token's attention."""
         y = nn.LayerNorm(name=f"{name}_norm1")(x)
         each = self.width // self.heads
         split = (*y.shape[:2], 3, self.heads, each)

@@ -1,1 +1,1 @@
-"""Heads: what turns a trunk's endpoints into answers."""
+"""Heads that map a trunk's endpoints to predictions."""

@@ -1,4 +1,4 @@
-"""Heads: what turns a trunk's endpoints into answers."""
+"""Classification, segmentation and projection heads."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from jaxmed.networks.layers._norm import make_norm
 
 
 class ClassificationHead(nn.Module):
-    """One linear layer on pooled features, always computed in float32.
+    """Linear classification layer on pooled features, always computed in float32.
 
     Attributes:
         classes: number of logits.
-        dropout: rate, on the features.
+        dropout: dropout rate on the features.
 
     >>> import jax, jax.numpy as jnp
     >>> net = ClassificationHead(3)
@@ -43,11 +43,11 @@ class ClassificationHead(nn.Module):
 
 
 class SegmentationHead(nn.Module):
-    """A 1x1 convolution on the finest map of a pyramid.
+    """Segmentation head: a 1x1 convolution on the finest map of a pyramid.
 
     Attributes:
         classes: number of logits at each voxel.
-        dtype: of the computation; the logits are at least float32.
+        dtype: dtype of the computation; the logits are at least float32.
 
     >>> import jax, jax.numpy as jnp
     >>> maps = (jnp.ones((2, 4, 4, 8)), jnp.ones((2, 2, 2, 16)))
@@ -62,7 +62,7 @@ class SegmentationHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array | tuple[Array, ...], *, train: bool = False) -> Endpoints:
-        """Map a pyramid, or one map `(batch, *spatial, f)`, to `logits` at its voxels."""
+        """Map a pyramid, or one map `(batch, *spatial, f)`, to voxelwise `logits`."""
         del train
         x = x[0] if isinstance(x, tuple | list) else x
         conv = Conv(self.classes, 1, dtype=self.dtype, kernel_init=he_fan_in, name="conv")
@@ -70,13 +70,13 @@ class SegmentationHead(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """A projection MLP, as contrastive learning puts on its features.
+    """Projection MLP, as used in contrastive learning.
 
     Attributes:
         features: width of the projection.
-        hidden: widths of the layers before it.
-        norm: between the layers, as :func:`make_norm` takes it.
-        dtype: of the computation; the projection is at least float32.
+        hidden: widths of the hidden layers.
+        norm: normalisation between the layers, see :func:`make_norm`.
+        dtype: dtype of the computation; the projection is at least float32.
 
     References:
         Chen et al., A simple framework for contrastive learning, ICML 2020.

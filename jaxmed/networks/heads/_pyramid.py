@@ -1,4 +1,4 @@
-"""A U-Net's decoder on the pyramid of any trunk."""
+"""U-Net decoder on the pyramid of any trunk."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from jaxmed.networks.layers._norm import make_norm
 
 
 class PyramidHead(nn.Module):
-    """Segments with any trunk that has a pyramid: a ResNet, an EfficientNet with ImageNet weights.
+    """Segmentation head for any trunk that has a pyramid, such as a ResNet or an EfficientNet.
 
-    From the coarsest map on, each is enlarged, joined to the next finer one and convolved; the
-    finest is enlarged to the image's grid. For ``with_heads(trunk, {"logits": Head(PyramidHead(2),
-    "pyramid")})``.
+    Starting from the coarsest map, each is upsampled, concatenated with the next finer one and
+    convolved; the finest is upsampled to the image's grid. For
+    ``with_heads(trunk, {"logits": Head(PyramidHead(2), "pyramid")})``.
 
     Attributes:
         classes: number of logits at each voxel.
-        stride: of the pyramid's finest map on the image's grid, an int or one for each axis: 2 for
-            EfficientNet-Lite, 1 for a small ResNet. Edges of the image are to be multiples of it.
+        stride: stride of the pyramid's finest map on the image's grid, an int or one per axis: 2
+            for EfficientNet-Lite, 1 for a small ResNet. The image's edges must be multiples of it.
         width: channels at the finest map; each coarser one has twice as many, up to 128.
-        norm: as :func:`make_norm` takes it.
-        dtype: of the computation; the logits are at least float32.
+        norm: normalisation, see :func:`make_norm`.
+        dtype: dtype of the computation; the logits are at least float32.
 
     References:
         Ronneberger, Fischer and Brox, U-Net, MICCAI 2015.
@@ -50,7 +50,7 @@ class PyramidHead(nn.Module):
         """Map a pyramid, finest first, to `logits` `(batch, *spatial, classes)`.
 
         Raises:
-            ValueError: if a map has no finer edges than the next.
+            ValueError: if a map is not finer than the next.
         """
         maps, x = list(pyramid[:-1]), pyramid[-1]
         for i, finer in reversed(list(enumerate(maps))):

@@ -1,1 +1,1 @@
-"""Layers on `jaxmed.ops`: convolutions and normalisations of any rank."""
+"""Layers built on `jaxmed.ops`: convolutions and normalisations of any rank."""

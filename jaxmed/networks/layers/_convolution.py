@@ -1,4 +1,4 @@
-"""Convolutions as Linen layers on `jaxmed.ops`, for any number of spatial axes."""
+"""Linen convolution layers built on `jaxmed.ops`, for any number of spatial axes."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from jaxmed.core import Array, Key
 
 
 def normal_flat(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """The numbers of `jax.random.normal(key, shape)`, drawn in a row.
+    """Draw the values of `jax.random.normal(key, shape)` from a flat array.
 
-    XLA's CPU compiler takes ten times as long over a random array of five axes as over a flat
+    XLA's CPU compiler takes ten times as long for a random array of five axes as for a flat
     one, which made compiling a U-Net's `init` slower than compiling its training step.
     """
     return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
 
-# He initialisations. The gain of two is that of ReLU; a slope of 0.01 in the leaky one changes it
-# by one part in ten thousand. Kernels are (*window, in, out).
+# He initialisations. The gain of two is that of ReLU; a leaky slope of 0.01 changes it by one part
+# in ten thousand. Kernels are (*window, in, out).
 
 
 def he_fan_out(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Normal, variance `2 / (window * out)`: torchvision's ResNets."""
+    """Initialise from a normal of variance `2 / (window * out)`, as torchvision's ResNets do."""
     fan = math.prod(shape[:-2]) * shape[-1]
     return normal_flat(key, shape, dtype) * math.sqrt(2.0 / fan)
 
 
 def he_fan_in(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Normal, variance `2 / (window * in)`: nnU-Net's."""
+    """Initialise from a normal of variance `2 / (window * in)`, as nnU-Net does."""
     return normal_flat(key, shape, dtype) * math.sqrt(2.0 / math.prod(shape[:-1]))
 
 
 def torch_uniform(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Uniform within `1 / sqrt(window * in)`: what torch's layers begin with unless told."""
+    """Initialise uniformly within `1 / sqrt(window * in)`, the default of torch's layers."""
     bound = 1.0 / math.sqrt(math.prod(shape[:-1]))
     return jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound).reshape(shape)
 
 
 def per_axis(value: int | tuple[int, ...], rank: int, name: str) -> tuple[int, ...]:
-    """One value for each spatial axis.
+    """Return one value per spatial axis.
 
     >>> per_axis(2, 3, "strides")
     (2, 2, 2)
@@ -61,7 +61,7 @@ def per_axis(value: int | tuple[int, ...], rank: int, name: str) -> tuple[int, .
 
 
 def spatial_rank(x: Array) -> int:
-    """The number of spatial axes of images `(batch, *spatial, channels)`: 1, 2 or 3."""
+    """Return the number of spatial axes of images `(batch, *spatial, channels)`: 1, 2 or 3."""
     if not 3 <= x.ndim <= 5:
         raise ValueError(
             "a convolutional network takes (batch, *spatial, channels) with one, two or three "
@@ -71,20 +71,20 @@ def spatial_rank(x: Array) -> int:
 
 
 class Conv(nn.Module):
-    """Convolution, padded by half the kernel on both sides.
+    """Convolution padded by half the kernel on both sides.
 
-    An axis of n voxels becomes one of ceil(n / stride), for odd kernels. The padding is symmetric,
-    as in the literature's networks; XLA's "SAME" pads strided convolutions on one side only.
+    For odd kernels, an axis of n voxels becomes one of ceil(n / stride). The padding is symmetric,
+    as in published networks; XLA's "SAME" pads strided convolutions asymmetrically.
 
     Attributes:
         features: output channels.
-        kernel: window in voxels, an int or one for each axis.
-        strides: an int or one for each axis.
+        kernel: window in voxels, an int or one per axis.
+        strides: an int or one per axis.
         bias: whether a constant is added to each output channel.
-        dtype: of the computation; None: that of inputs and parameters together.
+        dtype: dtype of the computation; None: promoted from inputs and parameters.
         kernel_init: initialisation of the kernel `(*window, in, out)`.
-        add_bias: False leaves the bias out of the computation, though it is among the parameters:
-            before instance normalisation, which takes every constant away again.
+        add_bias: False keeps the bias among the parameters but omits it from the computation, e.g.
+            before instance normalisation, which removes every constant.
     """
 
     features: int
@@ -110,13 +110,13 @@ class Conv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-    """Transposed convolution whose kernel is its stride: each voxel becomes a block of voxels.
+    """Transposed convolution with kernel size equal to stride: each voxel becomes a block.
 
     Attributes:
         features: output channels.
-        strides: upsampling factors, an int or one for each axis.
+        strides: upsampling factors, an int or one per axis.
         bias: whether a constant is added to each output channel.
-        dtype: of the computation; None: that of inputs and parameters together.
+        dtype: dtype of the computation; None: promoted from inputs and parameters.
     """
 
     features: int
@@ -138,11 +138,11 @@ class ConvTranspose(nn.Module):
 
 
 def global_average(x: Array) -> Array:
-    """The mean over the spatial axes, at least in float32: `(batch, channels)`."""
+    """Average over the spatial axes, in at least float32: `(batch, channels)`."""
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)), dtype=dtype)
 
 
 def at_least_float32(x: Array) -> Array:
-    """What a loss is computed from is never in half precision."""
+    """Cast to at least float32, so that no loss is computed in half precision."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

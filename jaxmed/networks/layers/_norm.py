@@ -1,4 +1,4 @@
-"""Normalisations: one pass for the moments, one for the affine map, float32 statistics."""
+"""Normalisation layers: one pass for the moments, one for the affine map, float32 statistics."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _EPSILON = 1e-5
 
 
 def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    r"""Mean and variance over some axes, in float32.
+    r"""Compute the mean and variance over some axes, in float32.
 
     .. math:: m = \overline{x}, \quad v = \overline{x^2} - m^2
 
-    The difference loses digits where the mean is large: at a mean of a hundred deviations the
-    variance is good to a thousandth. Images are normalised before they come here, and a two-pass
+    The difference loses digits when the mean is large: at a mean of a hundred standard deviations
+    the variance is accurate to a thousandth. Images are normalised beforehand, and a two-pass
     variance would cost another copy of the activations.
 
     Args:
         x: `(batch, *spatial, channels)`, float.
-        axes: to reduce.
+        axes: axes to reduce.
 
     Returns:
         Mean and (biased) variance, of at least float32, with the reduced axes kept as 1.
@@ -35,8 +35,8 @@ def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     >>> float(m[0, 0]), float(v[0, 0])
     (3.0, 4.0)
     """
-    # On CPU, XLA gives sums of `x` and of `x * x` to a library; of anything else it first writes a
-    # copy. Hence no shift of the data here, and no `x - mean` in `_affine`.
+    # On CPU, XLA calls a library for sums of `x` and of `x * x`, but first materialises a copy of
+    # anything else. Hence no shift of the data here, and no `x - mean` in `_affine`.
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = jnp.mean(x, axes, keepdims=True)
     return mean, jnp.maximum(jnp.mean(x * x, axes, keepdims=True) - mean * mean, 0.0)
@@ -45,7 +45,7 @@ def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
 def _affine(module: Any, x: Array, mean: Array, variance: Array) -> Array:
     """Normalise, scale and shift: `x * a + b`, in one pass forward and one backward.
 
-    The gradients of `a` and `b` are the sums of `dy * x` and `dy`, from which all others follow
+    The gradients of `a` and `b` are the sums of `dy * x` and `dy`; all others follow from these
     on arrays of the size of the moments.
     """
     scale = module.param("scale", module.scale_init, x.shape[-1:])
@@ -60,17 +60,17 @@ def _affine(module: Any, x: Array, mean: Array, variance: Array) -> Array:
 class BatchNorm(nn.Module):
     """Batch normalisation: each channel over the batch and all voxels.
 
-    Under `jit` over a mesh the statistics are those of the whole batch, whatever its sharding.
+    Under `jit` over a mesh the statistics are those of the whole batch, however it is sharded.
     A ragged last batch is padded by repeating its real examples in turn, and the repeats count in
     the statistics of that one batch: the network is not told the weights of examples.
 
-    The running variance is the unbiased one, as torch keeps it.
+    The running variance is unbiased, as in torch.
 
     Attributes:
-        momentum: of the running statistics, `new = momentum * old + (1 - momentum) * batch`.
+        momentum: decay of the running statistics, `new = momentum * old + (1 - momentum) * batch`.
         epsilon: added to the variance.
-        axis_name: a mapped axis (`pmap`, `shard_map`) over which the statistics are averaged too.
-        dtype: of the output; None: that of the input.
+        axis_name: a mapped axis (`pmap`, `shard_map`) over which the statistics are also averaged.
+        dtype: dtype of the output; None: that of the input.
         scale_init: initialisation of the scale.
 
     References:
@@ -113,7 +113,7 @@ class InstanceNorm(nn.Module):
 
     Attributes:
         epsilon: added to the variance.
-        dtype: of the output; None: that of the input.
+        dtype: dtype of the output; None: that of the input.
         scale_init: initialisation of the scale.
 
     References:
@@ -135,10 +135,10 @@ class GroupNorm(nn.Module):
     """Group normalisation: each example's groups of channels over its voxels.
 
     Attributes:
-        groups: number of groups. Of a number of channels that it does not divide, there are
-            `gcd(groups, channels)`.
+        groups: number of groups; `gcd(groups, channels)` are used if it does not divide the
+            channels.
         epsilon: added to the variance.
-        dtype: of the output; None: that of the input.
+        dtype: dtype of the output; None: that of the input.
         scale_init: initialisation of the scale.
 
     References:
@@ -170,12 +170,12 @@ class NoNorm(nn.Module):
 
 
 def make_norm(norm: str | Callable[..., nn.Module], **options: Any) -> nn.Module:
-    """A normalisation by name.
+    """Create a normalisation layer by name.
 
     Args:
         norm: `"batch"`, `"instance"`, `"group"`, `"none"`, or a function that makes a module
             with `__call__(x, *, train)`, such as `partial(GroupNorm, groups=4)`.
-        **options: given to the module: `name`, `dtype`, `scale_init`.
+        **options: passed to the module: `name`, `dtype`, `scale_init`.
 
     Returns:
         The module.
@@ -214,7 +214,7 @@ def _normalise_groups(module: InstanceNorm | GroupNorm, x: Array, groups: int) -
 
 
 def _over_groups(x: Array, groups: int) -> Array:
-    """The mean over each group of channels, given to each of its channels."""
+    """Average over each group of channels and broadcast the mean back to its channels."""
     if x.shape[-1] == groups:
         return x
     grouped = x.reshape(*x.shape[:-1], groups, -1).mean(-1, keepdims=True)

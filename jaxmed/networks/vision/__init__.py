@@ -1,1 +1,1 @@
-"""Networks for images and volumes, one family a file."""
+"""Networks for images and volumes, one family per file."""

@@ -15,15 +15,15 @@ from jaxmed.networks.layers._norm import make_norm
 
 
 class CNN(nn.Module):
-    """Stages of 3-wide convolutions, with a max pooling by two between them.
+    """Plain CNN: stages of 3-wide convolutions separated by max pooling by two.
 
     Attributes:
         classes: number of logits; None for a trunk without a head.
         features: channels of each stage.
-        convs: convolutions a stage.
-        norm: as :func:`make_norm` takes it.
-        dropout: rate, on the pooled features that the head reads.
-        dtype: of the computation; parameters, `features` and `logits` are float32.
+        convs: convolutions per stage.
+        norm: normalisation, see :func:`make_norm`.
+        dropout: dropout rate on the pooled features before the head.
+        dtype: dtype of the computation; parameters, `features` and `logits` are float32.
         remat: recompute each stage in the backward pass, to save memory.
     """
 
@@ -74,7 +74,7 @@ class _Stage(nn.Module):
 
 
 def cnn(classes: int | None = None, **options: Any) -> CNN:
-    """A plain convolutional network; see :class:`CNN` for the options.
+    """Create a plain convolutional network; see :class:`CNN` for the options.
 
     >>> import jax, jax.numpy as jnp
     >>> net = cnn(2, features=(4, 8))

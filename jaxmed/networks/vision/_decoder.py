@@ -1,4 +1,4 @@
-"""A small convolutional decoder: from a map, or a vector, back to an image."""
+"""A small convolutional decoder from a feature map or vector to an image."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from jaxmed.networks.layers._norm import make_norm
 
 
 class Decoder(nn.Module):
-    """Doubles the axes of a map until they reach an image's, and crops.
+    """Decoder that doubles the axes of a map until they reach the image's, then crops.
 
     Attributes:
-        channels: of the image.
+        channels: channels of the image.
         shape: spatial shape of the image.
         width: channels of the first, coarsest stage; each doubling halves them, to no fewer than 8.
-        norm: as :func:`make_norm` takes it.
-        dtype: of the computation; the image is at least float32.
+        norm: normalisation, see :func:`make_norm`.
+        dtype: dtype of the computation; the image is at least float32.
 
     >>> import jax, jax.numpy as jnp
     >>> decoder, key = Decoder(1, (9, 12)), jax.random.key(0)
@@ -49,7 +49,7 @@ class Decoder(nn.Module):
         """Map `(batch, *coarse, f)`, or vectors `(batch, f)`, to `logits` `(batch, *shape, c)`.
 
         Raises:
-            ValueError: if the map has another number of axes than the image, or is larger.
+            ValueError: if the map's number of axes differs from the image's, or the map is larger.
         """
         rank, width = len(self.shape), self.width
         if x.ndim == 2:

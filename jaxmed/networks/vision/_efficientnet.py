@@ -34,18 +34,18 @@ class EfficientNet(nn.Module):
 
     Attributes:
         classes: number of logits; None for a trunk without a head.
-        stages: for each its blocks, kernel, stride, expansion and channels.
+        stages: blocks, kernel, stride, expansion and channels of each stage.
         stem: channels of the first convolution.
-        width: of `features`.
-        norm: as :func:`make_norm` takes it.
-        dropout: rate, on the pooled features that the head reads.
-        drop_path: the last block's chance to be left out of training; earlier blocks' grow to it.
-        dtype: of the computation; parameters, `features` and `logits` are float32.
+        width: number of `features`.
+        norm: normalisation, see :func:`make_norm`.
+        dropout: dropout rate on the pooled features before the head.
+        drop_path: drop probability of the last block; earlier blocks' increase linearly to it.
+        dtype: dtype of the computation; parameters, `features` and `logits` are float32.
         remat: recompute each block in the backward pass, to save memory.
 
     References:
-        Tan and Le, EfficientNet, ICML 2019; the Lite variants of the TensorFlow TPU models leave
-        out squeeze and excitation, and use ReLU6.
+        Tan and Le, EfficientNet, ICML 2019; the Lite variants of the TensorFlow TPU models omit
+        squeeze and excitation and use ReLU6.
     """
 
     classes: int | None = None
@@ -91,7 +91,7 @@ class EfficientNet(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Convolution, normalisation, and ReLU6 unless it is linear."""
+    """Convolution, normalisation and, unless linear, ReLU6."""
 
     features: int
     kernel: int
@@ -107,7 +107,7 @@ class _Layer(nn.Module):
         shape = (*(self.kernel,) * rank, x.shape[-1] // groups, self.features)
         kernel = self.param("kernel", he_fan_out, shape)
         x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
-        # Not the symmetric padding of `Conv`: the published weights are for XLA's "SAME".
+        # Not the symmetric padding of `Conv`: the published weights were trained with XLA's "SAME".
         x = ops.conv(x, kernel, stride=self.stride, padding="SAME", groups=groups)
         x = make_norm(self.norm, name="norm", dtype=self.dtype)(x, train=train)
         return x if self.linear else nn.relu6(x)
@@ -132,16 +132,16 @@ class _Block(nn.Module):
         y = layer(self.features, 1, linear=True, name="project")(y, train)
         if x.shape != y.shape:
             return y
-        each = tuple(range(1, x.ndim))  # a whole example's branch is dropped, or none of it
+        each = tuple(range(1, x.ndim))  # the branch is dropped for whole examples
         y = nn.Dropout(self.drop_path, broadcast_dims=each, deterministic=not train)(y)
         return x + y
 
 
 def efficientnet_lite0(classes: int | None = None, **options: Any) -> EfficientNet:
-    """EfficientNet-Lite0; see :class:`EfficientNet` for the options.
+    """Create an EfficientNet-Lite0; see :class:`EfficientNet` for the options.
 
-    Its ImageNet weights are those of :func:`imagenet_lite0`; they expect pixels as
-    `(value - 127) / 128`, of values from 0 to 255.
+    Its ImageNet weights are loaded by :func:`imagenet_lite0`; they expect pixels as
+    `(value - 127) / 128`, for values from 0 to 255.
 
     >>> import jax, jax.numpy as jnp
     >>> net = efficientnet_lite0(1000)

@@ -13,14 +13,14 @@ from jaxmed.networks.layers._norm import make_norm
 
 
 class MLP(nn.Module):
-    """Dense layers on tables, or on images with all their voxels as one row.
+    """Multi-layer perceptron on tables, or on images flattened to one row.
 
     Attributes:
         classes: number of logits; None for a trunk without a head.
-        hidden: widths.
-        norm: as :func:`make_norm` takes it; `"instance"` has no meaning on rows.
-        dropout: rate, after each hidden layer.
-        dtype: of the computation; parameters, `features` and `logits` are float32.
+        hidden: widths of the hidden layers.
+        norm: normalisation, see :func:`make_norm`; `"instance"` has no meaning on rows.
+        dropout: dropout rate after each hidden layer.
+        dtype: dtype of the computation; parameters, `features` and `logits` are float32.
         remat: recompute each hidden layer in the backward pass, to save memory.
     """
 
@@ -61,7 +61,7 @@ class _Layer(nn.Module):
 
 
 def mlp(classes: int | None = None, **options: Any) -> MLP:
-    """A multi-layer perceptron; see :class:`MLP` for the options.
+    """Create a multi-layer perceptron; see :class:`MLP` for the options.
 
     >>> import jax, jax.numpy as jnp
     >>> net = mlp(2, hidden=(16, 8))

@@ -15,23 +15,23 @@ from jaxmed.networks.layers._norm import make_norm
 
 
 class ResNet(nn.Module):
-    """Residual network, of basic or bottleneck blocks, on images of any rank.
+    """Residual network of basic or bottleneck blocks for images of any rank.
 
     Attributes:
         classes: number of logits; None for a trunk without a head.
-        depths: blocks of each stage. A stage halves the axes and doubles the channels, but for
-            the first.
-        block: `"basic"` (two 3-wide convolutions) or `"bottleneck"` (1, 3 and 1 wide, the stride
-            in the middle one, four times as many channels out).
+        depths: blocks of each stage. Each stage except the first halves the axes and doubles
+            the channels.
+        block: `"basic"` (two 3-wide convolutions) or `"bottleneck"` (1, 3 and 1 wide, stride in
+            the middle one, four times as many output channels).
         stem: `"small"`: one 3-wide convolution, for images of 28 or 32 voxels. `"standard"`: a
-            7-wide convolution by strides of two and a max pooling.
+            7-wide convolution with stride two and a max pooling.
         width: channels of the stem and the first stage.
-        norm: as :func:`make_norm` takes it.
-        kernel_init: initialisation of the convolutions: `he_fan_out`, as torchvision's ResNets, or
-            another `(key, shape, dtype) -> array`.
-        zero_init: begin with each block as the identity: the last scale of each block is zero.
-        dropout: rate, on the pooled features that the head reads.
-        dtype: of the computation; parameters, `features` and `logits` are float32.
+        norm: normalisation, see :func:`make_norm`.
+        kernel_init: initialisation of the convolutions: `he_fan_out`, as in torchvision, or another
+            `(key, shape, dtype) -> array`.
+        zero_init: initialise the last scale of each block to zero, so that it is the identity.
+        dropout: dropout rate on the pooled features before the head.
+        dtype: dtype of the computation; parameters, `features` and `logits` are float32.
         remat: recompute each block in the backward pass, to save memory.
 
     References:
@@ -134,10 +134,10 @@ class _Block(nn.Module):
 
 
 def resnet8(classes: int | None = None, *, width: int = 16, **options: Any) -> ResNet:
-    """ResNet-8: one basic block a stage, 16, 32 and 64 channels; see :class:`ResNet`.
+    """Create a ResNet-8: one basic block per stage, 16, 32 and 64 channels; see :class:`ResNet`.
 
-    The smallest of the family for small images (6n + 2 layers, n = 1): 77 thousand parameters, a
-    fiftieth of ResNet-18's work at 28x28.
+    The smallest of the family for small images (6n + 2 layers, n = 1): 77 thousand parameters and
+    a fiftieth of ResNet-18's compute at 28x28.
 
     >>> import jax, jax.numpy as jnp
     >>> key, x = jax.random.key(0), jnp.ones((1, 28, 28, 1))
@@ -149,9 +149,9 @@ def resnet8(classes: int | None = None, *, width: int = 16, **options: Any) -> R
 
 
 def resnet18(classes: int | None = None, **options: Any) -> ResNet:
-    """ResNet-18; see :class:`ResNet` for the options.
+    """Create a ResNet-18; see :class:`ResNet` for the options.
 
-    With the small stem it is MedMNIST's model at 28x28.
+    With the small stem this is MedMNIST's model at 28x28.
 
     >>> import jax, jax.numpy as jnp
     >>> net = resnet18(2, width=4)
@@ -164,10 +164,10 @@ def resnet18(classes: int | None = None, **options: Any) -> ResNet:
 
 
 def resnet34(classes: int | None = None, **options: Any) -> ResNet:
-    """ResNet-34; see :class:`ResNet` for the options."""
+    """Create a ResNet-34; see :class:`ResNet` for the options."""
     return ResNet(classes, (3, 4, 6, 3), "basic", **options)
 
 
 def resnet50(classes: int | None = None, **options: Any) -> ResNet:
-    """ResNet-50, the stride in the 3-wide convolution; see :class:`ResNet` for the options."""
+    """Create a ResNet-50, stride in the 3-wide convolution; see :class:`ResNet` for the options."""
     return ResNet(classes, (3, 4, 6, 3), "bottleneck", **options)

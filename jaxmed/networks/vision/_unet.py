@@ -25,21 +25,21 @@ from jaxmed.networks.vision._unet_plan import UNetPlan, plan_unet
 
 
 class UNet(nn.Module):
-    """U-Net: strided convolutions down, transposed ones up, skips by concatenation.
+    """U-Net: strided convolutions down, transposed convolutions up, concatenated skips.
 
-    An axis that the strides do not divide is rounded up on the way down, and cropped to the
+    An axis that the strides do not divide is rounded up on the way down and cropped to the
     skip's size on the way up.
 
     Attributes:
         classes: number of logits at each voxel; None for a trunk without heads.
         plan: the stages; see :func:`plan_unet`.
-        norm: as :func:`make_norm` takes it.
-        bias: whether convolutions have a bias. nnU-Net's do.
+        norm: normalisation, see :func:`make_norm`.
+        bias: whether convolutions have a bias, as nnU-Net's do.
         deep_supervision: also predict from each coarser stage of the decoder: the endpoint `deep`,
             a tuple of logits, finest (the `logits`) first.
-        dropout: rate at which whole channels are dropped after each convolution.
-        slope: of the leaky ReLU.
-        dtype: of the computation; parameters, `features` and all logits are float32.
+        dropout: rate of channel dropout after each convolution.
+        slope: negative slope of the leaky ReLU.
+        dtype: dtype of the computation; parameters, `features` and all logits are float32.
         remat: recompute each stage in the backward pass, to save memory.
 
     References:
@@ -119,7 +119,7 @@ class UNet(nn.Module):
 
 
 class _ConvNorm(nn.Module):
-    """Convolution, dropout of channels, normalisation, and the activation if asked for."""
+    """Convolution, channel dropout, normalisation and an optional activation."""
 
     features: int
     kernel: tuple[int, ...]
@@ -151,7 +151,7 @@ class _ConvNorm(nn.Module):
 
 
 class _Plain(nn.Module):
-    """Convolutions in a row, the first of them strided."""
+    """Sequence of convolutions, the first one strided."""
 
     features: int
     kernel: tuple[int, ...]
@@ -173,7 +173,7 @@ class _Plain(nn.Module):
 
 
 class _Residual(nn.Module):
-    """Residual blocks of two convolutions in a row, the first block strided."""
+    """Sequence of residual blocks of two convolutions, the first block strided."""
 
     features: int
     kernel: tuple[int, ...]
@@ -220,17 +220,17 @@ def unet(
     spacing: Sequence[float] | None = None,
     **options: Any,
 ) -> UNet:
-    """A U-Net of a plan, or planned from a patch size; see :class:`UNet` for the options.
+    """Create a U-Net from a plan or from a patch size; see :class:`UNet` for the options.
 
     Args:
         classes: number of logits at each voxel; None for a trunk without heads.
         plan: the stages.
-        patch_size: voxels along each axis, from which to plan with :func:`plan_unet`.
-        spacing: size of a voxel along each axis; only with `patch_size`.
-        **options: of :class:`UNet`.
+        patch_size: voxels along each axis, passed to :func:`plan_unet`.
+        spacing: voxel size along each axis; only with `patch_size`.
+        **options: further fields of :class:`UNet`.
 
     Returns:
-        The module. Without a plan and a patch size it has four isotropic stages of 32 to 256
+        The module. Without a plan or a patch size it has four isotropic stages of 32 to 256
         channels, for images of any rank.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The shape of a U-Net, planned from a patch size and a voxel spacing."""
+"""Planning of a U-Net's architecture from a patch size and a voxel spacing."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class UNetPlan:
 
     Attributes:
         features: channels of each stage.
-        strides: by which each stage is coarser than the one before it; that of the first is 1. An
-            int for all axes of images of any rank, or one for each axis.
+        strides: downsampling of each stage relative to the previous one; 1 for the first. An int
+            applies to all axes of images of any rank; otherwise one per axis.
         kernels: window of each stage's convolutions, likewise.
-        depths: of the encoder's stages: convolutions, or residual blocks.
-        decoder_depths: convolutions of the decoder's stages, one fewer than stages.
-        block: of the encoder: `"plain"` convolutions or `"residual"` blocks of two.
-        patch_size: the planned patch in voxels, each axis a multiple of its whole stride; None
-            if any.
+        depths: convolutions or residual blocks of each encoder stage.
+        decoder_depths: convolutions of each decoder stage, one fewer than the stages.
+        block: encoder block: `"plain"` convolutions or `"residual"` blocks of two.
+        patch_size: the planned patch in voxels, each axis a multiple of its total stride; None
+            for any size.
 
     Raises:
         ValueError: if the fields do not fit together.
@@ -63,7 +63,7 @@ class UNetPlan:
 
     @property
     def stages(self) -> int:
-        """The number of stages."""
+        """Number of stages."""
         return len(self.features)
 
 
@@ -77,22 +77,22 @@ def plan_unet(
 ) -> UNetPlan:
     """Plan a U-Net as nnU-Net v2 does.
 
-    Stage by stage, an axis is halved while that leaves it at least 4 voxels, and as long as its
-    spacing is less than twice the finest among such axes, so that anisotropic images are pooled
-    in plane first; one axis alone is halved only if it has at least 12 voxels. The convolutions
-    are 1 wide along an axis until its spacing has come within a factor of two of the finest, and
-    3 wide from there on. Channels double from stage to stage.
+    At each stage an axis is halved if that leaves it at least 4 voxels and its spacing is less
+    than twice the finest among such axes, so that anisotropic images are pooled in plane first;
+    a single axis is halved only if it has at least 12 voxels. The convolutions are 1 wide along
+    an axis until its spacing is within a factor of two of the finest, and 3 wide from there on.
+    Channels double from stage to stage.
 
     Args:
         patch_size: voxels along each axis.
-        spacing: size of a voxel along each axis, in any one unit; None: isotropic.
-        block: `"plain"`: two convolutions a stage; `"residual"`: 1, 3, 4, 6, 6, ... residual
+        spacing: voxel size along each axis, in any common unit; None: isotropic.
+        block: `"plain"`: two convolutions per stage; `"residual"`: 1, 3, 4, 6, 6, ... residual
             blocks in the encoder, one convolution in the decoder.
         base_features: channels of the first stage.
-        max_features: limit of the channels; None: 320 in 3D, 512 otherwise.
+        max_features: maximum number of channels; None: 320 in 3D, 512 otherwise.
 
     Returns:
-        The plan. Its `patch_size` is the given one, rounded up to what the strides divide.
+        The plan. Its `patch_size` is the given one, rounded up to a multiple of the strides.
 
     Raises:
         ValueError: if the arguments do not fit together, or the patch is too small to be halved
@@ -151,7 +151,7 @@ def plan_unet(
 
 
 def _axes_to_halve(size: list[int], gap: list[float]) -> list[int]:
-    """The axes that the next stage pools; none at the bottom."""
+    """Return the axes that the next stage pools; none at the bottom."""
     large = [axis for axis, n in enumerate(size) if n >= 2 * _MIN_VOXELS]
     if not large:
         return []

@@ -1,4 +1,4 @@
-"""Vision transformer, for images and volumes, and the decoder of a masked autoencoder."""
+"""Vision transformer for images and volumes, and the decoder of a masked autoencoder."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from jaxmed.networks.layers._convolution import (
 class ViT(nn.Module):
     """Vision transformer: patches as tokens, pre-normalised blocks of attention and MLP.
 
-    With the fixed positions one set of weights serves images of any size, crops of multi-crop
-    training included; learned positions are those of one size.
+    With fixed positions, the same weights work for images of any size, including the crops of
+    multi-crop training; learned positions are tied to one size.
 
     Attributes:
         classes: number of logits; None for a trunk without a head.
-        patch: edge of a patch in voxels, an int or one for each axis; it divides the image.
-        width: of the tokens, a multiple of `heads`.
+        patch: edge of a patch in voxels, an int or one per axis; must divide the image.
+        width: width of the tokens, a multiple of `heads`.
         depth: number of blocks.
-        heads: of the attention.
+        heads: number of attention heads.
         mlp_ratio: hidden width of the blocks' MLP, as a multiple of `width`.
-        positions: `"sincos"`, fixed, or `"learned"`.
-        pool: `features` are the `"token"` of the class, or the `"mean"` of all patches.
-        dropout: rate, after attention and MLP, and on the features that the head reads.
-        dtype: of the computation; parameters, `features` and `logits` are float32.
+        positions: `"sincos"` (fixed) or `"learned"`.
+        pool: `features` are the class `"token"` or the `"mean"` of all patches.
+        dropout: dropout rate after attention and MLP, and on the features before the head.
+        dtype: dtype of the computation; parameters, `features` and `logits` are float32.
         remat: recompute each block in the backward pass, to save memory.
 
     References:
@@ -64,18 +64,18 @@ class ViT(nn.Module):
         """Map `(batch, *spatial, channels)` to named endpoints.
 
         Args:
-            x: images; or `{"image": images, "visible": (batch, k) integers}`, of whose patches, in
-                row-major order, only those named are looked at: a masked autoencoder's encoder.
+            x: images; or `{"image": images, "visible": (batch, k) integers}`, to process only the
+                patches with these row-major indices, as the encoder of a masked autoencoder.
             train: whether dropout is active.
 
         Returns:
-            `features` `(batch, width)`; `tokens` `(batch, patches, width)`, of the patches looked
-            at; `pyramid`, the tokens as one map `(batch, *grid, width)`, unless some were left
-            out; `logits`.
+            `features` `(batch, width)`; `tokens` `(batch, patches, width)` of the processed
+            patches; `pyramid`, the tokens as one map `(batch, *grid, width)`, unless some patches
+            were left out; `logits`.
 
         Raises:
-            ValueError: if the patch does not divide the image, `heads` not the width, or an option
-                is unknown.
+            ValueError: if the patch does not divide the image, `heads` does not divide the width,
+                or an option is unknown.
         """
         x, visible = (x["image"], x.get("visible")) if isinstance(x, Mapping) else (x, None)
         if self.positions not in ("sincos", "learned") or self.pool not in ("token", "mean"):
@@ -127,10 +127,10 @@ class Block(nn.Module):
     """A pre-normalised transformer block.
 
     Attributes:
-        heads: of the attention.
+        heads: number of attention heads.
         hidden: width of the MLP's hidden layer.
-        dropout: rate, after attention and after the MLP.
-        dtype: of the computation.
+        dropout: dropout rate after attention and after the MLP.
+        dtype: dtype of the computation.
     """
 
     heads: int
@@ -156,15 +156,15 @@ class Block(nn.Module):
 
 
 class TokenDecoder(nn.Module):
-    """The decoder of a masked autoencoder: what the hidden patches look like.
+    """Decoder of a masked autoencoder, which reconstructs the hidden patches.
 
     Attributes:
         grid: patches along each axis.
-        outputs: numbers for each patch: its voxels times its channels.
-        width: of the decoder's tokens, a multiple of `heads`.
+        outputs: number of outputs per patch: its voxels times its channels.
+        width: width of the decoder's tokens, a multiple of `heads`.
         depth: number of blocks.
-        heads: of the attention.
-        dtype: of the computation; the output is float32.
+        heads: number of attention heads.
+        dtype: dtype of the computation; the output is float32.
 
     References:
         He et al., Masked autoencoders are scalable vision learners, CVPR 2022.
@@ -182,9 +182,9 @@ class TokenDecoder(nn.Module):
         """Map visible tokens to all patches.
 
         Args:
-            x: `tokens` `(batch, k, any width)`, and `restore` `(batch, patches)`: of each patch the
-                place in the list of the k visible and then the hidden ones.
-            train: as for all networks; it changes nothing.
+            x: `tokens` `(batch, k, any width)`, and `restore` `(batch, patches)`: the position of
+                each patch in the list of the k visible and then the hidden ones.
+            train: unused; part of the common signature.
 
         Returns:
             `logits` `(batch, patches, outputs)`.
@@ -204,11 +204,11 @@ class TokenDecoder(nn.Module):
 
 
 def sincos_positions(grid: tuple[int, ...], width: int) -> np.ndarray:
-    r"""Fixed positions of a grid of patches: sines and cosines of each coordinate.
+    r"""Compute fixed positions of a grid of patches: sines and cosines of each coordinate.
 
-    Of each of r axes, :math:`\sin(x \omega_i), \cos(x \omega_i)` with
-    :math:`\omega_i = 10000^{-i / m}`, :math:`m = \lfloor w / 2r \rfloor`; what is left of the width
-    is 0.
+    Each of r axes contributes :math:`\sin(x \omega_i), \cos(x \omega_i)` with
+    :math:`\omega_i = 10000^{-i / m}`, :math:`m = \lfloor w / 2r \rfloor`; the remaining channels
+    are 0.
 
     >>> sincos_positions((2, 1), 6).astype(float).round(2).tolist()
     [[0.0, 1.0, 0.0, 1.0, 0.0, 0.0], [0.84, 0.54, 0.0, 1.0, 0.0, 0.0]]
@@ -226,7 +226,7 @@ def sincos_positions(grid: tuple[int, ...], width: int) -> np.ndarray:
 
 
 def vit(classes: int | None = None, **options: Any) -> ViT:
-    """A vision transformer, by default ViT-Ti/16; see :class:`ViT` for the options.
+    """Create a vision transformer, by default ViT-Ti/16; see :class:`ViT` for the options.
 
     >>> net = vit(2, patch=4, width=12, depth=1)
     >>> key, x = jax.random.key(0), jnp.ones((1, 8, 8, 8, 1))
@@ -238,7 +238,7 @@ def vit(classes: int | None = None, **options: Any) -> ViT:
 
 
 def _patch_init(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Normal, variance `1 / (voxels * channels)`: a patch is one row to a dense layer."""
+    """Initialise from a normal of variance `1 / (voxels * channels)`, as for a dense layer."""
     return normal_flat(key, shape, dtype) / math.sqrt(math.prod(shape[:-1]))
 
 

@@ -1,1 +1,1 @@
-"""Weights from other libraries' files."""
+"""Loading of weights from other libraries' files."""

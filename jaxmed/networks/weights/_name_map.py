@@ -1,4 +1,4 @@
-"""Weights under other names and in other layouts; kernels of another rank."""
+"""Conversion of weights between names and layouts, and inflation of kernels to 3D."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def from_tensors(
     layout: Literal["torch", "flax"] = "torch",
     strict: bool = True,
 ) -> PyTree:
-    r"""Fill a network's variables with tensors known by other names.
+    r"""Fill a network's variables with tensors stored under other names.
 
     Args:
         variables: a nested dict of arrays, such as ``{"params": params, "state": state}``.
-        tensors: by name, as :func:`read_tensors` gives them.
-        names: from regular expressions to replacements, as :func:`re.sub` takes them, applied in
+        tensors: tensors by name, as returned by :func:`read_tensors`.
+        names: mapping of regular expressions to replacements, as in :func:`re.sub`, applied in
             order to each tensor's name; the result must be a path of ``variables``.
-        ignore: regular expressions: tensors to leave out.
-        layout: ``"torch"``: what goes to a ``kernel`` is ``(out, in, *window)`` there, and
-            ``(*window, in, out)`` here. ``"flax"``: as it is.
-        strict: whether every tensor must find a place and every place a tensor. If not, what does
-            not fit is left out, and keeps the value it has.
+        ignore: regular expressions of tensors to leave out.
+        layout: ``"torch"``: tensors assigned to a ``kernel`` are transposed from
+            ``(out, in, *window)`` to ``(*window, in, out)``. ``"flax"``: unchanged.
+        strict: whether every tensor must match a path and every path a tensor. Otherwise tensors
+            that do not match are skipped and the variables keep their values.
 
     Returns:
         A tree of the structure, shapes and dtypes of ``variables``.
 
     Raises:
-        ValueError: if ``strict``, and a tensor has no place or another shape, or a place has no
-            tensor: the message lists them all. If two tensors go to one place, or none to any.
+        ValueError: if ``strict`` and a tensor has no path or a different shape, or a path has no
+            tensor (the message lists all); if two tensors map to the same path, or none to any.
 
     >>> variables = {"params": {"head": {"kernel": np.zeros((4, 2)), "bias": np.zeros(2)}}}
     >>> tensors = {"fc.weight": np.ones((2, 4)), "fc.bias": np.ones(2)}
@@ -81,23 +81,23 @@ def from_tensors(
 def inflate(
     variables: PyTree, target: PyTree, *, method: Literal["average", "centre"] = "average"
 ) -> PyTree:
-    r"""Weights of a 2D network as weights of the same network in 3D.
+    r"""Inflate the weights of a 2D network to those of the same network in 3D.
 
     A kernel `(h, w, in, out)` becomes `(d, h, w, in, out)`: ``"average"`` divides it over the d
-    planes, so that of a volume of equal planes the inflated network sees what the 2D one sees
-    of a plane (away from the borders in depth, where a convolution pads); ``"centre"`` puts it into
-    the middle plane, so that the inflated network sees each plane by itself.
+    planes, so that on a volume of identical planes the inflated network computes what the 2D one
+    computes on one plane (away from the depth borders, where a convolution pads); ``"centre"``
+    puts it into the middle plane, so that the inflated network processes each plane separately.
 
     Args:
-        variables: the 2D network's parameters, or state.
-        target: the 3D network's, of the same paths: arrays or their shapes.
-        method: one of these.
+        variables: parameters or state of the 2D network.
+        target: those of the 3D network, with the same paths: arrays or their shapes.
+        method: ``"average"`` or ``"centre"``.
 
     Returns:
-        A tree of the target's structure; what has the same shape is copied.
+        A tree with the target's structure; leaves of equal shape are copied.
 
     Raises:
-        ValueError: if the method is unknown, or leaves do not correspond: lists them all.
+        ValueError: if the method is unknown, or leaves do not correspond (the message lists all).
 
     References:
         Carreira and Zisserman (2017), Quo vadis, action recognition? A new model and the Kinetics
@@ -134,7 +134,7 @@ def inflate(
 
 
 def _filled(tree: PyTree, leaves: Mapping[str, Any]) -> PyTree:
-    """The tree with some leaves, by path, put in the place of its own."""
+    """Return the tree with some leaves replaced, by path."""
 
     def one(path, leaf):
         return leaves.get(jax.tree_util.keystr(path, simple=True, separator="/"), leaf)

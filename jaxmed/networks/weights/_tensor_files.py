@@ -1,4 +1,4 @@
-"""Tensors out of checkpoint files of other libraries, without running what is in them."""
+"""Reading tensors from other libraries' checkpoint files without executing their content."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _DTYPES = {
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Read the tensors of a checkpoint file, by name.
 
-    Understands PyTorch's files (``torch.save`` of a state dict, of both its formats), safetensors
-    and NumPy's ``.npz``. A PyTorch file is a pickle, which as a rule may run any code: here it is
-    read as data. Nothing in it is imported or called; tensors, numbers, strings and containers are
-    built, and objects of any other kind are passed over.
+    Supports PyTorch files (``torch.save`` of a state dict, both formats), safetensors and NumPy's
+    ``.npz``. A PyTorch file is a pickle, which can normally execute arbitrary code; here it is
+    interpreted as data. Nothing in it is imported or called: tensors, numbers, strings and
+    containers are built, and all other objects are skipped.
 
     Args:
-        path: the file. safetensors files are told by their ending, the others by their content.
+        path: the file. safetensors files are recognised by their suffix, others by their content.
 
     Returns:
-        Arrays by name; the names of nested dicts are joined by ``.``. Entries that are no tensors
-        are left out.
+        Arrays by name; the names of nested dicts are joined by ``.``. Entries that are not tensors
+        are omitted.
 
     Raises:
-        FileNotFoundError: no such file.
-        ImportError: a safetensors file, and the package ``safetensors`` is not installed.
-        ValueError: the file is none of these, is damaged, or holds no tensor.
+        FileNotFoundError: if the file does not exist.
+        ImportError: for a safetensors file, if the package ``safetensors`` is not installed.
+        ValueError: if the format is unknown, or the file is damaged or holds no tensor.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 class _Name(NamedTuple):
-    """A global that a pickle names: never looked up."""
+    """A global named in a pickle; it is never looked up."""
 
     module: str
     name: str
@@ -106,7 +106,7 @@ class _Tensor(NamedTuple):
 
 
 class _Unknown:
-    """In the place of an object of which no more is known."""
+    """Placeholder for an object of unknown type."""
 
 
 def _read_zip(archive: zipfile.ZipFile, inside: list[str]) -> Any:
@@ -164,7 +164,7 @@ def _tensors(tree: Any) -> list[_Tensor]:
 
 
 def _resolve(tree: Any, read: Callable[[_Storage], np.ndarray]) -> Any:
-    """Arrays in the place of tensors, their extent checked against the storage."""
+    """Replace tensors by arrays, checking their extent against the storage."""
     if isinstance(tree, _Tensor):
         last = tree.offset + sum((n - 1) * s for n, s in zip(tree.shape, tree.strides, strict=True))
         if 0 in tree.shape:
@@ -191,10 +191,10 @@ def _flatten(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
 
 
 def interpret(file: BinaryIO) -> Any:
-    """The data that a pickle describes, by a machine that can import and call nothing.
+    """Build the data that a pickle describes, without importing or calling anything.
 
     Raises:
-        ValueError: an instruction that has no place in a file of tensors.
+        ValueError: for an instruction that does not occur in tensor files.
 
     >>> import io, pickle
     >>> interpret(io.BytesIO(pickle.dumps({"a": [1, (2.0, None)]})))
@@ -244,7 +244,7 @@ def interpret(file: BinaryIO) -> Any:
         elif name in ("REDUCE", "NEWOBJ"):
             arguments = stack.pop()
             stack.append(_built(stack.pop(), arguments))
-        elif name == "BUILD":  # an object's attributes: of a dict, its metadata
+        elif name == "BUILD":  # an object's attributes; for a dict, its metadata
             stack.pop()
         elif name in ("SETITEM", "SETITEMS"):
             items = to_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
@@ -286,7 +286,7 @@ def _storage(reference: Any) -> _Storage:
 
 
 def _built(what: Any, arguments: Any) -> Any:
-    """What a call in a pickle would make, if it is a tensor or an ordered dict."""
+    """Return the result of a call in a pickle if it is a tensor or an ordered dict."""
     if what == ("torch._utils", "_rebuild_tensor_v2") or what == (
         "torch._utils",
         "_rebuild_tensor",

@@ -1,1 +1,1 @@
-"""Convolutions as primitives: native, in plain JAX, and XLA's own."""
+"""Convolution primitives: native (oneDNN), plain JAX, and XLA implementations."""

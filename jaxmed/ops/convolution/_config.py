@@ -1,4 +1,4 @@
-"""The one setting of the room: which form of the convolution runs."""
+"""The convolution setting: which implementation runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _context = jax.make_user_context("auto")
 
 
 class _Restore:
-    """What `config` returns: set already; leaving a `with` block sets the old form again."""
+    """Context manager returned by `config`: restores the previous form on exit."""
 
     def __init__(self, previous: ConvForm, scoped: Any) -> None:
         self._previous = previous
@@ -28,24 +28,23 @@ class _Restore:
 
 
 def config(*, conv: ConvForm) -> _Restore:
-    """Chooses the form of every convolution traced from here on.
+    """Set the form of every convolution traced from now on.
 
-    Called alone it sets the form for the process; as a context manager it holds
-    for the block (and for this thread only). The choice is read when a function
-    is traced, and is part of the key under which `jax.jit` keeps what it traced:
-    a change traces and compiles again.
+    Called on its own it sets the form for the process; as a context manager it applies to the
+    block (and to this thread only). The choice is read when a function is traced and is part of
+    the `jax.jit` cache key: changing it retraces and recompiles.
 
     Args:
       conv: ``"auto"``: the fastest known for the platform and the shape (see
         ``docs/performance.md``); ``"xla"``: `jax.lax.conv_general_dilated` and its
-        own derivatives; ``"pure"``: the better forms in plain JAX; ``"onednn"``:
-        the native kernel, an error where it cannot run.
+        derivatives; ``"pure"``: faster rewrites in plain JAX; ``"onednn"``: the native
+        kernel, an error where it cannot run.
 
     Returns:
-      An object for a ``with`` statement, or to drop.
+      A context manager; it may be ignored.
 
     Raises:
-      ValueError: the form is unknown.
+      ValueError: If the form is unknown.
 
     >>> with config(conv="pure"):
     ...     conv_form()
@@ -61,7 +60,7 @@ def config(*, conv: ConvForm) -> _Restore:
 
 
 def conv_form() -> ConvForm:
-    """The form chosen by `config` at this moment.
+    """Return the form currently set by `config`.
 
     >>> conv_form()
     'auto'

@@ -31,32 +31,32 @@ def conv(
     slope: float = 0.01,
     precision: lax.PrecisionLike = None,
 ) -> jax.Array:
-    """Convolution (cross-correlation, as everywhere in deep learning).
+    """Convolve (cross-correlate, as is usual in deep learning).
 
     ``y[n, o, c] = sum_{t, i} x[n, o * stride + t * dilation - before, i] kernel[t, i, c]``,
-    then ``activation(y + bias)`` in the same pass where the native form runs.
+    then ``activation(y + bias)``, in the same pass where the native form runs.
 
-    Equal to `jax.lax.conv_general_dilated` to rounding, in every derivative and under
-    every transformation; the form that computes it is chosen by platform, see `config`.
+    Equal to `jax.lax.conv_general_dilated` up to rounding, in every derivative and under every
+    transformation; the implementation is chosen by platform, see `config`.
 
     Args:
       x: (batch, *spatial, channels_in), one to three spatial axes.
-      kernel: (*window, channels_in / groups, channels_out), of the same number type.
-      stride: step of the window, in voxels, one number or one per axis.
+      kernel: (*window, channels_in / groups, channels_out), of the same dtype.
+      stride: Step of the window, in voxels, one number or one per axis.
       padding: ``"SAME"``, ``"SAME_LOWER"``, ``"VALID"``, a number of zeros for all sides, or
         per axis a number or a pair (before, after).
-      dilation: distance between the kernel's taps, one number or one per axis.
-      groups: blocks of channels that do not see one another.
-      bias: (channels_out,), of the type of `x`; None: none.
+      dilation: Distance between kernel taps, one number or one per axis.
+      groups: Number of independent blocks of channels.
+      bias: (channels_out,), of the dtype of `x`, or None.
       activation: ``"relu"``, ``"leaky_relu"`` or None, as in `jax.nn`.
-      slope: of the leaky ReLU below zero, positive.
-      precision: as `jax.lax.conv_general_dilated` takes it; GPU and TPU only.
+      slope: Slope of the leaky ReLU below zero, positive.
+      precision: As in `jax.lax.conv_general_dilated`; GPU and TPU only.
 
     Returns:
-      (batch, *spatial_out, channels_out), of the type of `x`.
+      (batch, *spatial_out, channels_out), of the dtype of `x`.
 
     Raises:
-      ValueError: shapes that do not fit together, an activation that is not known.
+      ValueError: If shapes do not match or the activation is unknown.
 
     >>> import jax.numpy as jnp
     >>> conv(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 5)), stride=2).shape
@@ -96,25 +96,25 @@ def conv_transpose(
     dilation: int | Sequence[int] = 1,
     precision: lax.PrecisionLike = None,
 ) -> jax.Array:
-    """Transposed convolution: the input's voxels set `stride` apart, then convolved.
+    """Compute a transposed convolution: input voxels are spread `stride` apart, then convolved.
 
-    Equal to `jax.lax.conv_transpose` (and `flax.linen.ConvTranspose`) to rounding. With a
+    Equal to `jax.lax.conv_transpose` (and `flax.linen.ConvTranspose`) up to rounding. With a
     kernel as large as the stride it is one matrix product and a rearrangement.
 
     Args:
       x: (batch, *spatial, channels_in), one to three spatial axes.
-      kernel: (*window, channels_in, channels_out), of the same number type.
-      stride: enlargement, one number or one per axis.
+      kernel: (*window, channels_in, channels_out), of the same dtype.
+      stride: Upsampling factor, one number or one per axis.
       padding: ``"SAME"`` (output = input times stride), ``"VALID"``, or per axis the zeros
-        put around the spread input, a number or a pair (before, after).
-      dilation: distance between the kernel's taps, one number or one per axis.
-      precision: as `jax.lax.conv_transpose` takes it; GPU and TPU only.
+        added around the spread input, a number or a pair (before, after).
+      dilation: Distance between kernel taps, one number or one per axis.
+      precision: As in `jax.lax.conv_transpose`; GPU and TPU only.
 
     Returns:
-      (batch, *spatial_out, channels_out), of the type of `x`.
+      (batch, *spatial_out, channels_out), of the dtype of `x`.
 
     Raises:
-      ValueError: shapes that do not fit together.
+      ValueError: If shapes do not match.
 
     >>> import jax.numpy as jnp
     >>> conv_transpose(jnp.ones((1, 4, 4, 4, 3)), jnp.ones((2, 2, 2, 3, 5)), stride=2).shape
@@ -149,28 +149,28 @@ def conv_general_dilated(
     preferred_element_type: Any = None,
     **others: Any,
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated`, faster on CPU: a drop-in for it.
+    """Drop-in replacement for `jax.lax.conv_general_dilated`, faster on CPU.
 
-    Give it to any Flax model: ``nn.Conv(32, (3, 3), conv_general_dilated=conv_general_dilated)``.
+    Pass it to any Flax model: ``nn.Conv(32, (3, 3), conv_general_dilated=conv_general_dilated)``.
     Channels-last layouts of one to three dimensions take the fast forms; every other
     combination of arguments goes to lax unchanged.
 
     Args:
-      lhs: the input, in the layout of `dimension_numbers`.
-      rhs: the kernel.
-      window_strides: step of the window.
+      lhs: Input, in the layout of `dimension_numbers`.
+      rhs: Kernel.
+      window_strides: Step of the window.
       padding: ``"SAME"``, ``"SAME_LOWER"``, ``"VALID"`` or pairs (before, after).
-      lhs_dilation: distance at which the input's voxels are spread.
-      rhs_dilation: distance between the kernel's taps.
-      dimension_numbers: layouts, as lax takes them.
-      feature_group_count: blocks of channels.
-      batch_group_count: blocks of the batch.
-      precision: as lax takes it.
-      preferred_element_type: type to accumulate in and return.
-      **others: whatever else lax takes.
+      lhs_dilation: Distance between the spread input voxels.
+      rhs_dilation: Distance between kernel taps.
+      dimension_numbers: Layouts, as in lax.
+      feature_group_count: Number of blocks of channels.
+      batch_group_count: Number of blocks of the batch.
+      precision: As in lax.
+      preferred_element_type: Dtype to accumulate in and return.
+      **others: Further arguments of the lax function.
 
     Returns:
-      What lax returns.
+      The result of the lax function.
 
     >>> import jax.numpy as jnp
     >>> x, kernel = jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
@@ -264,7 +264,7 @@ def _conv(
 
 
 def _slope(activation: str | None, slope: float) -> float | None:
-    """Slope below zero of an activation; None where there is none."""
+    """Return the slope of an activation below zero, or None without an activation."""
     if activation is None:
         return None
     if activation == "relu":
@@ -279,7 +279,7 @@ def _slope(activation: str | None, slope: float) -> float | None:
 def _cropped(
     x: jax.Array, pads: tuple[tuple[int, int], ...]
 ) -> tuple[jax.Array, tuple[tuple[int, int], ...]]:
-    """Negative padding cuts; what is left is never negative."""
+    """Apply negative padding by cropping; the remaining padding is never negative."""
     if all(p >= 0 for pair in pads for p in pair):
         return x, pads
     crop = [(min(0, lo), min(0, hi), 0) for lo, hi in pads]
@@ -299,14 +299,14 @@ def _spread_conv(
     steps: tuple[int, ...],
     precision: lax.PrecisionLike,
 ) -> jax.Array:
-    """Convolution of the spread input: the gradient to the input of another convolution."""
+    """Convolve the spread input: the input gradient of another convolution."""
     spatial, inner, outer = [], [], []
     for n, k, s, (lo, hi), d in zip(
         x.shape[1:-1], kernel.shape[:-2], strides, pads, steps, strict=True
     ):
         reach = (k - 1) * d
         before, after = reach - lo, reach - hi
-        # Zeros wider than the kernel's reach give zeros: they are put on afterwards.
+        # Zeros beyond the kernel's reach give zeros in the output: they are appended afterwards.
         outer.append((max(0, -before), max(0, -after), 0))
         inner.append((max(0, before), max(0, after)))
         spatial.append((n - 1) * s + reach + 1 - sum(inner[-1]))
@@ -328,7 +328,7 @@ def _spread_conv(
 
 
 def _transposed_padding(extent: int, stride: int, padding: str) -> tuple[int, int]:
-    """The zeros around the spread input that make the sizes `jax.lax.conv_transpose` makes."""
+    """Compute the padding of the spread input that gives the sizes of `jax.lax.conv_transpose`."""
     name = padding.upper()
     if name == "SAME":
         total = extent + stride - 2

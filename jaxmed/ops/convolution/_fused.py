@@ -1,6 +1,6 @@
-"""The convolution with a bias and a (leaky) ReLU, and the gradient to kernel and bias at once.
+"""Fused convolution with bias and (leaky) ReLU, and the joint gradient of kernel and bias.
 
-Two more primitives beside the three of `_conv_primitive`:
+Two more primitives beside the three of `_primitive`:
 
 ===============  ============  ==================================================
 primitive        operands      meaning
@@ -9,12 +9,12 @@ biased           x, k, b       ``activation(conv(x, k) + b)``
 kernel_and_bias  x, y          gradients to k and b
 ===============  ============  ==================================================
 
-Without an activation the first is linear in (k, b) together, and the second is its
-transpose there; the transpose of the second in y is the first again. So these two are
-closed under differentiation with the three others. A (leaky) ReLU keeps the sign, so its
-derivative is read from the result, and nothing more is kept for the backward pass.
+Without an activation the first is linear in (k, b) jointly, and the second is its
+transpose; the transpose of the second in y is the first again. With the three others these
+two are therefore closed under differentiation. A (leaky) ReLU preserves the sign, so its
+derivative is read from the result and no further residual is stored.
 
-Only what one native call does better is fused. On every other platform, on several
+Only what is faster as one native call is fused. On every other platform, on several
 devices, and for stacks of kernels, the same is computed in parts.
 """
 
@@ -49,7 +49,7 @@ def biased(
     precision: lax.PrecisionLike = None,
     slope: float | None = None,
 ) -> jax.Array:
-    """`activation(conv(x, kernel) + bias)`: a ReLU of this slope below zero, or none."""
+    """Compute `activation(conv(x, kernel) + bias)`: a ReLU with this slope below zero, or none."""
     bias = bias.reshape((1,) * (x.ndim - 1) + (-1,))
     x, kernel, bias = same_varying(x, kernel, bias)
     return _biased.bind(
@@ -58,7 +58,7 @@ def biased(
 
 
 def activate(y: jax.Array, slope: float | None) -> jax.Array:
-    """What `biased` does to its sums."""
+    """Apply the activation of `biased`."""
     if slope is None:
         return y
     if slope == 0:
@@ -78,7 +78,7 @@ def _adjoint_in_parts(x: jax.Array, y: jax.Array, **params: Any) -> tuple[jax.Ar
 
 
 def _linear(x: jax.Array, kernel: Any, bias: Any, **params: Any) -> Any:
-    """`conv(x, kernel) + bias` for tangents or cotangents, of which one may be zero."""
+    """Compute `conv(x, kernel) + bias` for tangents or cotangents, one of which may be zero."""
     if isinstance(kernel, ad.Zero):
         shape = (x.shape[0], *params["geometry"].output, bias.shape[-1])
         return jnp.broadcast_to(bias, shape)
@@ -161,7 +161,7 @@ def _biased_abstract(x: Any, kernel: Any, bias: Any, **params: Any) -> Any:
 def _adjoint_abstract(x: Any, y: Any, **params: Any) -> Any:
     geometry = params["geometry"]
     kernel = (*geometry.window, x.shape[-1] // geometry.groups, y.shape[-1])
-    # The bias keeps the rank of the images: what their type says about meshes holds for it too.
+    # The bias keeps the rank of the images, so it can reuse their sharding type.
     bias = (1,) * (y.ndim - 1) + y.shape[-1:]
     return [x.update(shape=shape, dtype=x.dtype, weak_type=False) for shape in (kernel, bias)]
 

@@ -1,4 +1,4 @@
-"""What a convolution is apart from its numbers: sizes, strides, padding, dilation, groups."""
+"""Static description of a convolution: sizes, strides, padding, dilation, groups."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 Padding = str | int | Sequence[int | tuple[int, int]]
 
-# A convolution joins three arrays; each of its three maps makes one of the other two.
+# A convolution relates three arrays; each of its three maps computes one from the other two.
 OPERANDS = {
     "output": ("input", "kernel"),
     "input": ("output", "kernel"),
@@ -20,12 +20,12 @@ class Geometry(NamedTuple):
     """Static description of one convolution, channels last.
 
     Attributes:
-      spatial: sizes of the input's spatial axes.
-      window: sizes of the kernel's spatial axes.
-      strides: step of the window, per spatial axis.
-      padding: zeros (before, after), per spatial axis; never negative.
-      dilation: distance between the kernel's taps, per spatial axis.
-      groups: number of independent blocks of channels.
+      spatial: Sizes of the input's spatial axes.
+      window: Sizes of the kernel's spatial axes.
+      strides: Step of the window, per spatial axis.
+      padding: Zeros (before, after), per spatial axis; never negative.
+      dilation: Distance between kernel taps, per spatial axis.
+      groups: Number of independent blocks of channels.
     """
 
     spatial: tuple[int, ...]
@@ -50,7 +50,7 @@ class Geometry(NamedTuple):
 
     @property
     def tiles(self) -> bool:
-        """Whether the windows tile the input exactly: no overlap, no padding, nothing left over."""
+        """Whether the windows tile the input exactly: no overlap, no padding, no remainder."""
         return (
             self.groups == 1
             and self.window == self.strides
@@ -61,7 +61,7 @@ class Geometry(NamedTuple):
 
 
 def per_axis(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...]:
-    """One positive integer per spatial axis, from one for all or a sequence."""
+    """Expand one value, or check a sequence, to one positive integer per spatial axis."""
     values = (value,) * rank if not isinstance(value, Sequence) else tuple(value)
     values = tuple(int(v) for v in values)
     if len(values) != rank or min(values) < 1:
@@ -76,7 +76,7 @@ def explicit_padding(
     strides: Sequence[int],
     dilation: Sequence[int],
 ) -> tuple[tuple[int, int], ...]:
-    """Zeros (before, after) per axis, from the names lax knows, one integer, or one per axis."""
+    """Convert lax's padding names, one integer or one per axis to (before, after) per axis."""
     rank = len(spatial)
     if isinstance(padding, str):
         name = padding.upper()

@@ -1,4 +1,4 @@
-"""The native convolution: loading it, asking what it can do, calling it."""
+"""The native convolution: loading the library, querying its kernels, calling it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger("jaxmed")
 
 @functools.cache
 def library() -> ctypes.CDLL | str:
-    """The loaded extension, or why there is none. The first call may compile it."""
+    """Return the loaded extension, or the reason there is none. The first call may compile it."""
     try:
         extension = build()
         with _short_spin():
@@ -47,10 +47,10 @@ def library() -> ctypes.CDLL | str:
 
 @contextlib.contextmanager
 def _short_spin() -> Iterator[None]:
-    """While OpenMP's run-time is loaded: its idle threads sleep soon instead of spinning.
+    """Make idle OpenMP threads sleep soon instead of spinning, while the runtime is loaded.
 
-    It reads the environment once, when loaded. A team that spins takes the cores from XLA's
-    threads, which run everything between two convolutions. Set already: left as it is.
+    The runtime reads the environment once, when loaded. Spinning threads take the cores from
+    XLA's threads, which run everything between two convolutions. An existing setting is kept.
     """
     if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         yield
@@ -66,7 +66,7 @@ def _short_spin() -> Iterator[None]:
 def implementation(
     kind: str, dtype: str, batch: int, channels_in: int, channels_out: int, geometry: Geometry
 ) -> str:
-    """The name of oneDNN's kernel for this shape, or "" where there is none worth calling."""
+    """Return the name of oneDNN's kernel for this shape, or "" if there is no fast one."""
     loaded = library()
     if isinstance(loaded, str) or dtype not in ("float32", "bfloat16"):
         return ""
@@ -104,7 +104,7 @@ def native(
     members: int | None,
     stacked: tuple[bool, bool],
 ) -> jax.Array:
-    """The call itself; `shape` is the result's."""
+    """Call the native convolution; `shape` is that of the result."""
     call = jax.ffi.ffi_call("jaxmed_conv", jax.ShapeDtypeStruct(shape, left.dtype))
     return call(
         left,
@@ -120,7 +120,7 @@ def native(
 def native_biased(
     x: jax.Array, kernel: jax.Array, bias: jax.Array, geometry: Geometry, slope: float | None
 ) -> jax.Array:
-    """`activation(conv(x, kernel) + bias)`."""
+    """Compute `activation(conv(x, kernel) + bias)`."""
     shape = (x.shape[0], *geometry.output, kernel.shape[-1])
     call = jax.ffi.ffi_call("jaxmed_conv_biased", jax.ShapeDtypeStruct(shape, x.dtype))
     return call(
@@ -136,7 +136,7 @@ def native_biased(
 def native_kernel_and_bias(
     x: jax.Array, y: jax.Array, geometry: Geometry
 ) -> tuple[jax.Array, jax.Array]:
-    """The gradients to a kernel and to a bias `(1, ..., 1, channels_out)`."""
+    """Compute the gradients of a kernel and of a bias `(1, ..., 1, channels_out)`."""
     channels = y.shape[-1]
     kernel = (*geometry.window, x.shape[-1] // geometry.groups, channels)
     results = [

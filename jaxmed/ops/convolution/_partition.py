@@ -1,8 +1,8 @@
-"""How XLA divides a native convolution among devices: by images and by members.
+"""Partitioning of a native convolution among devices, by images and by members.
 
 XLA knows nothing about a foreign call and would gather its operands on every device.
-Here it learns that images are independent, members too, and that the gradient to a
-kernel shared by all images is a sum over the devices that hold them.
+These rules state that images are independent, that members are too, and that the gradient of
+a kernel shared by all images is a sum over the devices that hold them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def partitioned(
     stacked: tuple[bool, bool],
     members: bool,
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Wraps `call(left, right, members=count_or_None)`, which makes one device's part."""
+    """Wrap `call(left, right, members=count_or_None)`, which computes one device's part."""
     leads = dict(zip(OPERANDS[kind], stacked, strict=True)) | {kind: members}
     roles = (*OPERANDS[kind], kind)
 
     def axis_names(shardings: dict[str, NamedSharding], shapes: dict[str, tuple[int, ...]]) -> Any:
-        """Mesh axes over which members and images are divided, None where they are not."""
+        """Return the mesh axes over which members and images are sharded, or None."""
         found: dict[str, Any] = {"m": None, "n": None}
-        # The images' own operand decides before the result, the result before the kernel.
+        # The operand with the images takes precedence over the result, the result over the kernel.
         for role in sorted(roles, key=lambda role: role == "kernel"):
             spec = tuple(shardings[role].spec) + (None,) * len(shapes[role])
             if leads[role] and found["m"] is None:
@@ -92,7 +92,7 @@ def partitioned(
         return " ".join((["m"] if leads[role] else []) + inner)
 
     rule = f"{names(roles[0])}, {names(roles[1])} -> {names(roles[2])}"
-    # In the order in which the rule names them, each once.
+    # In the order in which the rule names them, without repeats.
     fixed = [n for n in dict.fromkeys(rule.replace(",", " ").split()) if n not in ("m", "n", "->")]
     wrapped = custom_partitioning(
         lambda left, right: call(left, right, members=_count(left, right, stacked, members))
@@ -107,10 +107,10 @@ def partitioned(
 
 
 def needs_devices(primitives: Iterable[Any]) -> None:
-    """Tells jax to name the devices when it lowers these, as it does for custom_partitioning.
+    """Make jax pass the devices when it lowers these, as it does for custom_partitioning.
 
-    There is no public way to say so. Where the private one has gone, the devices stay
-    unnamed and the call is not divided: right, but every device computes the whole.
+    There is no public API for this. If the private one is gone, the devices are not passed and
+    the call is not partitioned: correct, but every device computes the whole.
     """
     try:
         from jax._src.dispatch import prim_requires_devices_during_lowering

@@ -1,8 +1,8 @@
 """The convolution as one trilinear form and its three partial applications.
 
-For an input x, a kernel k and a cotangent of the output y, a convolution is the
-number ``T(x, k, y) = <conv(x, k), y>``, linear in each. Leave one of the three out
-and what remains is a bilinear map into that one's space:
+For an input x, a kernel k and a cotangent of the output y, a convolution defines the
+scalar ``T(x, k, y) = <conv(x, k), y>``, linear in each. Leaving out one of the three gives a
+bilinear map into its space:
 
 =========  ================  ======================================
 primitive  operands          meaning
@@ -12,11 +12,11 @@ input      y, k              gradient to x; also transposed convolution
 kernel     x, y              gradient to k
 =========  ================  ======================================
 
-The transpose of one of them in one operand is another of them, so the family is
+The transpose of any of them in one operand is another of them, so the family is
 closed under every order of forward and reverse differentiation. Each also takes a
-stack of ``members`` (a leading axis on either operand or both): that is what `vmap`
-over weights makes, and the CPU runs the members one after another instead of as
-a grouped convolution.
+stack of ``members`` (a leading axis on either operand or both), as produced by `vmap`
+over weights; the CPU runs the members one after another instead of as a grouped
+convolution.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ from jaxmed.ops.convolution._partition import needs_devices, partitioned
 _XLA = {"output": xla.xla_output, "input": xla.xla_input, "kernel": xla.xla_kernel}
 _PURE = {"output": pure.pure_output, "input": pure.pure_input, "kernel": pure.pure_kernel}
 
-# Where the pure form is measured to be faster than oneDNN, see docs/performance.md. The gradient
-# to the input is one matrix product where windows tile it: with fewer channels than these.
+# Limits within which the pure form is measured to be faster than oneDNN; see docs/performance.md.
+# The input gradient is one matrix product where windows tile it: below this number of channels.
 _NARROW = 4
-# The gradient to a 2D kernel is one product for each tap: with so many pairs of channels, in
-# planes of so many voxels at most. OneDNN's blocks of such kernels meet in the same cache lines.
+# The gradient of a 2D kernel is one product per tap: from this number of channel pairs on, in
+# planes of at most this many voxels. OneDNN's blocks of such kernels contend for the same cache
+# lines.
 _PAIRS, _PLANE = 1 << 18, 16
 
 _primitives = {kind: jex.Primitive(f"jaxmed_conv_{kind}") for kind in OPERANDS}
@@ -61,7 +62,7 @@ def bilinear(
     members: int | None = None,
     stacked: tuple[bool, bool] = (False, False),
 ) -> jax.Array:
-    """One of the three maps; `stacked` says which operands lead with an axis of members."""
+    """Apply one of the three maps; `stacked` says which operands have a leading members axis."""
     left, right = same_varying(left, right)
     return _primitives[kind].bind(
         left,
@@ -75,7 +76,7 @@ def bilinear(
 
 
 def same_varying(*operands: jax.Array) -> list[jax.Array]:
-    """Inside `shard_map`: all varying over the same axes, so that gradients add up."""
+    """Make all operands vary over the same `shard_map` axes, so that gradients are summed."""
     axes = [_varying(jax.typeof(a)) for a in operands]
     every = frozenset().union(*axes)
     return [
@@ -85,7 +86,7 @@ def same_varying(*operands: jax.Array) -> list[jax.Array]:
 
 
 def _varying(aval: Any) -> frozenset[str]:
-    """Mesh axes of `shard_map` over which a value varies (the attribute's name has changed)."""
+    """Return the `shard_map` axes over which a value varies (the attribute name depends on jax)."""
     if hasattr(aval, "vma"):
         return frozenset(aval.vma)
     return frozenset(aval.mat.varying) if hasattr(aval, "mat") else frozenset()
@@ -108,7 +109,7 @@ def _result(kind: str, left: Any, right: Any, params: dict[str, Any]) -> tuple[i
 
 def _abstract(kind: str, left: Any, right: Any, **params: Any) -> Any:
     shape = _result(kind, left, right, params)
-    # Of the same rank: what it says about meshes holds for the result too.
+    # Same rank, so the result can reuse its sharding.
     like = left if len(left.shape) == len(shape) else right
     return like.update(shape=shape, dtype=left.dtype, weak_type=False)
 
@@ -116,7 +117,7 @@ def _abstract(kind: str, left: Any, right: Any, **params: Any) -> Any:
 def _transpose(
     kind: str, wanted: int, cotangent: jax.Array, left: Any, right: Any, **params: Any
 ) -> jax.Array:
-    """The cotangent of operand number `wanted` (0 or 1) of the map `kind`."""
+    """Compute the cotangent of operand `wanted` (0 or 1) of the map `kind`."""
     other = right if wanted == 0 else left
     name = OPERANDS[kind][wanted]
     given = {
@@ -152,7 +153,7 @@ def _batch(kind: str, operands: Any, axes: Any, **params: Any) -> tuple[jax.Arra
         return _primitives[kind].bind(
             *operands, **{**params, "members": size, "stacked": batched}
         ), 0
-    # Members already: (vmap, members) of every operand that has either, as one axis.
+    # Already stacked: merge (vmap, members) of every operand that has either into one axis.
     merged = []
     for x, b, s in zip(operands, batched, stacked, strict=True):
         if b or s:
@@ -189,7 +190,7 @@ def _run_pure(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> ja
 def _run_native(
     kind: str, left: jax.Array, right: jax.Array, *, divide: bool, **params: Any
 ) -> jax.Array:
-    """The native call, divided among devices where there are several."""
+    """Run the native call, partitioned among devices if there are several."""
     geometry, stacked = params["geometry"], params["stacked"]
 
     def call(left: jax.Array, right: jax.Array, *, members: int | None) -> jax.Array:
@@ -220,7 +221,7 @@ def _pure_is_faster(kind: str, dtype: str, channels: tuple[int, int], geometry: 
 
 
 def native_name(kind: str, left: jax.Array, right: jax.Array, params: dict[str, Any]) -> str:
-    """OneDNN's kernel for these operands, "" where there is none."""
+    """Return the name of oneDNN's kernel for these operands, "" if there is none."""
     geometry = params["geometry"]
     roles = dict(zip(OPERANDS[kind], (left.shape, right.shape), strict=True))
     roles[kind] = _result(kind, left, right, params)
@@ -257,9 +258,9 @@ def _run_cpu(
 
 
 def divided(context: mlir.LoweringRuleContext) -> bool:
-    """Whether XLA divides what is lowered here among devices."""
+    """Whether XLA partitions the program being lowered among devices."""
     where = context.module_context.axis_context
-    # Inside `shard_map` the operands are one device's own.
+    # Inside `shard_map` the operands are local to one device.
     return isinstance(where, mlir.ShardingContext) and len(where.device_assignment or ()) > 1
 
 

@@ -1,17 +1,17 @@
-"""The convolution's three bilinear maps in the forms that XLA's CPU backend runs fast.
+"""The convolution's three bilinear maps, written to run fast on XLA's CPU backend.
 
-XLA on CPU is quick at one thing: the 2D convolution in canonical NHWC layout. What
-it does otherwise (3D, gradients whose layout is not canonical, gradients inside a
-loop, base dilation) runs in naive loops. So each map is rewritten until only
-canonical 2D convolutions, matrix products and copies are left:
+XLA on CPU is fast only for 2D convolutions in canonical NHWC layout. Everything else (3D,
+gradients with non-canonical layouts, gradients inside a loop, base dilation) runs in naive
+loops. Each map is therefore rewritten in terms of canonical 2D convolutions, matrix products
+and copies:
 
 - windows that tile the input (1x1, patches, kernel = stride): one matrix product;
 - 1D: a 2D convolution with a first axis of size one;
 - 3D: one 2D convolution for each depth tap, summed;
-- gradient to the input: a convolution with the kernel flipped; with strides, all
-  phases at once as output channels, then depth-to-space;
-- gradient to the kernel: a convolution of transposed input and cotangent, or, where many
-  channels meet in small planes, one product for each tap.
+- input gradient: a convolution with the flipped kernel; with strides, all phases at once as
+  output channels, then depth-to-space;
+- kernel gradient: a convolution of transposed input and cotangent, or, for many channels and
+  small planes, one product per tap.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_UNROLLED_GROUPS = 8
 def pure_output(
     x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
 ) -> jax.Array:
-    """The convolution itself."""
+    """Compute the convolution."""
     g = geometry
     if g.groups > 1:
         if g.groups > _MAX_UNROLLED_GROUPS:
@@ -61,7 +61,7 @@ def pure_output(
 def pure_input(
     y: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
 ) -> jax.Array:
-    """What the cotangent `y` of the output gives at the input."""
+    """Compute the gradient of the input from the cotangent `y` of the output."""
     g = geometry
     if g.groups > 1:
         if g.groups > _MAX_UNROLLED_GROUPS:
@@ -92,7 +92,7 @@ def pure_input(
 def pure_kernel(
     x: jax.Array, y: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
 ) -> jax.Array:
-    """What the cotangent `y` of the output gives at the kernel."""
+    """Compute the gradient of the kernel from the cotangent `y` of the output."""
     g = geometry
     if g.groups > 1:
         if g.groups > _MAX_UNROLLED_GROUPS:
@@ -116,8 +116,8 @@ def pure_kernel(
         return jnp.stack([pure_kernel(tap, y, plane, precision) for tap in taps])
     if _products_pay(x, y, g):
         return _kernel_by_taps(x, y, g, precision)
-    # The input's channels as batch and the batch as channels: contraction over the
-    # output's positions and the batch, with strides and dilation changing places.
+    # The input's channels become the batch and the batch becomes channels: contraction over output
+    # positions and batch, with strides and dilation swapped.
     padding = []
     for n, k, s, (low, _), d, o in zip(*g[:5], g.output, strict=True):
         padding.append((low, (k - 1) * d + (o - 1) * s + 1 - n - low))
@@ -137,7 +137,7 @@ def pure_kernel(
     return out.transpose(1, 2, 0, 3)
 
 
-# Pairs of channels and positions from which on the products of `_kernel_by_taps` are faster.
+# Channel pairs and positions above which the products of `_kernel_by_taps` are faster.
 _TAP_PAIRS, _TAP_POSITIONS, _TAP_PLANE = 1 << 17, 512, 64
 
 
@@ -153,7 +153,7 @@ def _products_pay(x: jax.Array, y: jax.Array, g: Geometry) -> bool:
 def _kernel_by_taps(
     x: jax.Array, y: jax.Array, g: Geometry, precision: lax.PrecisionLike
 ) -> jax.Array:
-    """Gradient to a 2D kernel: for each tap the voxels it sees times the cotangent."""
+    """Compute the gradient of a 2D kernel: per tap, the voxels under it times the cotangent."""
     x = lax.pad(
         x, jnp.zeros((), x.dtype), [(0, 0, 0), *((a, b, 0) for a, b in g.padding), (0,) * 3]
     )
@@ -169,7 +169,7 @@ def _kernel_by_taps(
 
 
 def _picks(g: Geometry) -> bool:
-    """Whether a window of one voxel, with strides and no padding, only picks voxels."""
+    """Whether the convolution only subsamples voxels: a one-voxel window without padding."""
     return (
         math.prod(g.window) == 1
         and math.prod(g.strides) > 1
@@ -178,7 +178,7 @@ def _picks(g: Geometry) -> bool:
 
 
 def _pick(x: jax.Array, g: Geometry) -> tuple[jax.Array, Geometry]:
-    """The voxels picked, and what is left to do with them: a product over the channels."""
+    """Return the subsampled voxels and the remaining 1x1 convolution, a product over channels."""
     x = lax.slice(x, (0,) * x.ndim, x.shape, (1, *g.strides, 1))
     return x, _unit_stride(g, x.shape[1:-1])
 
@@ -188,14 +188,14 @@ def _unit_stride(g: Geometry, spatial: tuple[int, ...]) -> Geometry:
 
 
 def _lift(g: Geometry) -> Geometry:
-    """1D as 2D."""
+    """Express a 1D convolution in 2D."""
     return Geometry(
         (1, *g.spatial), (1, *g.window), (1, *g.strides), ((0, 0), *g.padding), (1, *g.dilation)
     )
 
 
 def _plane(g: Geometry) -> Geometry:
-    """The 2D convolution of one depth tap."""
+    """Return the geometry of the 2D convolution of one depth tap."""
     return Geometry(*(field[1:] for field in g[:5]))
 
 
@@ -207,7 +207,7 @@ def _pad_depth(x: jax.Array, g: Geometry) -> jax.Array:
 
 
 def _depth_tap(padded: jax.Array, tap: int, g: Geometry) -> jax.Array:
-    """The planes that depth tap `tap` sees, batch and depth as one axis."""
+    """Return the planes under depth tap `tap`, with batch and depth merged into one axis."""
     start = tap * g.dilation[0]
     stop = start + (g.output[0] - 1) * g.strides[0] + 1
     planes = lax.slice_in_dim(padded, start, stop, g.strides[0], 1)
@@ -217,7 +217,7 @@ def _depth_tap(padded: jax.Array, tap: int, g: Geometry) -> jax.Array:
 def _input_unit_stride(
     y: jax.Array, kernel: jax.Array, g: Geometry, precision: lax.PrecisionLike
 ) -> jax.Array:
-    """Gradient to the input at stride one: the flipped kernel slides over the cotangent."""
+    """Compute the input gradient at stride one: convolve the cotangent with the flipped kernel."""
     padding, crop = [], []
     for n, k, o, (low, _), d in zip(
         g.spatial, g.window, y.shape[1:-1], g.padding, g.dilation, strict=True
@@ -234,11 +234,11 @@ def _input_unit_stride(
 def _input_by_phases(
     y: jax.Array, kernel: jax.Array, g: Geometry, precision: lax.PrecisionLike
 ) -> jax.Array:
-    """Gradient to the input with strides and no dilation.
+    """Compute the input gradient with strides and no dilation.
 
     The padded input position ``m * stride + phase`` receives ``kernel[u * stride + phase]``
-    times ``y[m - u]``: for each phase a convolution at stride one. All phases are made
-    by one convolution, as channels.
+    times ``y[m - u]``: one convolution at stride one per phase. All phases are computed as
+    channels of a single convolution.
     """
     channels_in, channels_out = kernel.shape[-2:]
     taps = tuple(math.ceil(k / s) for k, s in zip(g.window, g.strides, strict=True))
@@ -262,7 +262,7 @@ def _input_by_phases(
 
 
 def flip_kernel(kernel: jax.Array) -> jax.Array:
-    """The kernel of the transposed convolution: flipped in space, channels exchanged."""
+    """Flip the kernel in space and swap its channels, as the transposed convolution needs."""
     return jnp.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
 
 

@@ -1,4 +1,4 @@
-"""The convolution's three bilinear maps as XLA has them: native on GPU and TPU."""
+"""The convolution's three bilinear maps by XLA's own convolution, for GPU and TPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SPECS = {
 def lax_conv(
     x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike = None
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated`, channels last."""
+    """Call `jax.lax.conv_general_dilated` in channels-last layout."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -36,14 +36,14 @@ def lax_conv(
 def xla_output(
     x: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
 ) -> jax.Array:
-    """The convolution itself."""
+    """Compute the convolution."""
     return lax_conv(x, kernel, geometry, precision)
 
 
 def xla_input(
     y: jax.Array, kernel: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
 ) -> jax.Array:
-    """What the cotangent `y` of the output gives at the input."""
+    """Compute the gradient of the input from the cotangent `y` of the output."""
     shape = (y.shape[0], *geometry.spatial, kernel.shape[-2] * geometry.groups)
     forward: Callable = partial(lax_conv, kernel=kernel, geometry=geometry, precision=precision)
     return jax.linear_transpose(forward, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
@@ -52,7 +52,7 @@ def xla_input(
 def xla_kernel(
     x: jax.Array, y: jax.Array, geometry: Geometry, precision: lax.PrecisionLike
 ) -> jax.Array:
-    """What the cotangent `y` of the output gives at the kernel."""
+    """Compute the gradient of the kernel from the cotangent `y` of the output."""
     shape = (*geometry.window, x.shape[-1] // geometry.groups, y.shape[-1])
     forward: Callable = partial(lax_conv, x, geometry=geometry, precision=precision)
     return jax.linear_transpose(

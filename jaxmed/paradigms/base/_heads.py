@@ -8,6 +8,7 @@ from typing import NamedTuple
 import flax.linen as nn
 
 from jaxmed.core import Network, as_network, pick, stream
+from jaxmed.core._made import made_by
 
 
 class Head(NamedTuple):
@@ -84,7 +85,7 @@ def with_heads(trunk: Network, heads: Mapping[str, Head | Network | nn.Module]) 
                 endpoints[name if endpoint == "logits" else f"{name}/{endpoint}"] = value
         return endpoints, {"trunk": trunk_state, "heads": head_states}
 
-    return Network(init, apply)
+    return made_by(Network(init, apply), "with_heads", trunk=trunk, heads=heads)
 
 
 def _as_head(head: Head | Network | nn.Module) -> Head:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Network, PyTree, pick
+from jaxmed.core._made import made_by
 
 EPISODE = ("support", "support_label", "query")
 """The arrays of a batch of episodes that a few-shot network is given."""
@@ -75,7 +76,9 @@ def prototypical(
             logits = -scale * jnp.square(gap).sum(-1)
         return {"logits": jnp.where(there[:, None], logits, -1e9), "prototypes": prototypes}
 
-    return _comparing(trunk, ways, reads, compare)
+    network = _comparing(trunk, ways, reads, compare)
+    options = {"reads": reads, "distance": distance, "scale": scale}
+    return made_by(network, "prototypical", trunk=trunk, ways=ways, **options)
 
 
 def matching(trunk: Network, ways: int, *, reads: str = "features", scale: float = 10.0) -> Network:
@@ -115,7 +118,8 @@ def matching(trunk: Network, ways: int, *, reads: str = "features", scale: float
         logits = jax.nn.logsumexp(jnp.where(chosen, log_attention, -1e9), axis=2)
         return {"logits": logits, "attention": jnp.exp(log_attention[..., 0])}
 
-    return _comparing(trunk, ways, reads, compare)
+    network = _comparing(trunk, ways, reads, compare)
+    return made_by(network, "matching", trunk=trunk, ways=ways, reads=reads, scale=scale)
 
 
 def _comparing(trunk: Network, ways: int, reads: str, compare) -> Network:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Network, pick
+from jaxmed.core._made import made_by
 from jaxmed.paradigms.few_shot._episodic import episode_images, split_episode, unit
 
 MASKED_EPISODE = ("support", "support_mask", "query")
@@ -94,7 +95,10 @@ def prototype_segmenter(
         back = _compared(mine, *_prototypes(theirs, guessed), scale)
         return {"logits": _resized(logits, full), "support_logits": _resized(back, full)}, state
 
-    return Network(init, apply)
+    return made_by(
+        Network(init, apply), "prototype_segmenter",
+        trunk=trunk, classes=classes, reads=reads, level=level, scale=scale,
+    )  # fmt: skip
 
 
 def _prototypes(maps: Array, shares: Array) -> tuple[Array, Array]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import flax.linen as nn
 
 from jaxmed.core import Network, as_network, stream
+from jaxmed.core._made import made_by
 
 
 def towers(networks: Mapping[str, Network | nn.Module]) -> Network:
@@ -49,4 +50,4 @@ def towers(networks: Mapping[str, Network | nn.Module]) -> Network:
             }
         return endpoints, states
 
-    return Network(init, apply)
+    return made_by(Network(init, apply), "towers", networks=parts)

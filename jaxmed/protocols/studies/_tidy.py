@@ -182,7 +182,7 @@ def compare_arms(
     Args:
         study: as `study` returned it.
         metric: `(labels, outputs) -> number` or estimate.
-        adjustment: of the p-values over pairs, as in `stats.adjust`.
+        adjustment: of the p-values over pairs, as in `stats.adjust_p_values`.
         level: of the intervals.
         name: of the metric.
 
@@ -211,7 +211,7 @@ def compare_arms(
             gap, ratio=ratio, level=level, name=f"{name}: {first} - {second}"
         )
         tests.append((first, second, made))
-    adjusted = stats.adjust([made.p_value for *_, made in tests], method=adjustment)
+    adjusted = stats.adjust_p_values([made.p_value for *_, made in tests], method=adjustment)
     return [ArmTest(a, b, made, float(p)) for (a, b, made), p in zip(tests, adjusted, strict=True)]
 
 

@@ -63,7 +63,7 @@ def compare(
         groups: (cases,) patients.
         metrics: which to test; by default all. Name those that the study is about beforehand:
             each further one makes the correction harder.
-        adjustment: of the p-values, as in `stats.adjust`; Holm's by default.
+        adjustment: of the p-values, as in `stats.adjust_p_values`; Holm's by default.
         family: what is corrected together: `all` tests, or those of one `metric`.
         level: of all intervals. Those of differences are not corrected.
         threshold: of a positive call.
@@ -196,7 +196,9 @@ def _at_least_two(models: Mapping[str, Any]) -> None:
 
 def _way(n: int, groups: Any, level: float, n_resamples: int, seed: int) -> Way:
     patients = None if groups is None else np.asarray(groups)
-    return Way(level, patients, stats.draw(n, n_resamples, groups=patients, seed=seed), seed)
+    return Way(
+        level, patients, stats.draw_resamples(n, n_resamples, groups=patients, seed=seed), seed
+    )
 
 
 def _columns(overlap: Overlap, classes: Sequence[str]) -> dict[str, Array]:
@@ -230,7 +232,8 @@ def _assembled(
 ) -> Results:
     if correction.family not in FAMILIES:
         raise ValueError(f"family is one of {', '.join(FAMILIES)}, got {correction.family!r}")
-    stats.adjust([0.5], method=correction.method)  # an unknown method is told before the work
+    # An unknown method is told before the work.
+    stats.adjust_p_values([0.5], method=correction.method)
     table = dict(tests)
     unknown = [name for name in metrics if name not in table]
     if unknown:
@@ -282,6 +285,8 @@ def _corrected(
     adjusted = np.empty(len(found))
     for family in {key(i) for i in range(len(found))}:
         rows = [i for i in range(len(found)) if key(i) == family]
-        adjusted[rows] = stats.adjust([found[i][3].p_value for i in rows], method=correction.method)
+        adjusted[rows] = stats.adjust_p_values(
+            [found[i][3].p_value for i in rows], method=correction.method
+        )
     for (metric, a, b, test), p in zip(found, adjusted, strict=True):
         yield Contrast(metric, a, b, test, float(p))

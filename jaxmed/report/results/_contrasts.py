@@ -71,7 +71,7 @@ class Way(NamedTuple):
         """The interval of a mean difference, by the paired bootstrap over patients or cases."""
         draws = self.draws
         if len(difference) != draws.n:
-            draws = stats.draw(
+            draws = stats.draw_resamples(
                 len(difference), draws.n_resamples, groups=groups, seed=self.seed, unit=draws.unit
             )
         found = stats.replicates_on(draws, _weighted_mean, difference)

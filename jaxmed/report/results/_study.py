@@ -78,7 +78,11 @@ def from_study(
         if len(study.arms) > 1:
             for test in protocols.compare_arms(study, metric, level=level, name=name):
                 tests.append((name, test))
-    adjusted = stats.adjust([t.test.p_value for _, t in tests], method=adjustment) if tests else ()
+    adjusted = (
+        stats.adjust_p_values([t.test.p_value for _, t in tests], method=adjustment)
+        if tests
+        else ()
+    )
     return Results(
         title=title,
         task=first.task,

@@ -52,7 +52,7 @@ def _hommel(p: Floats) -> Floats:
     return np.maximum(result, p)
 
 
-def adjust(p_values: ArrayLike, *, method: str = "holm") -> Floats:
+def adjust_p_values(p_values: ArrayLike, *, method: str = "holm") -> Floats:
     """Return p-values adjusted for the number of tests: reject where they are at most alpha.
 
     Args:
@@ -72,7 +72,7 @@ def adjust(p_values: ArrayLike, *, method: str = "holm") -> Floats:
         Yekutieli (2001). Wright (1992), Biometrics 48:1005.
 
     Examples:
-        >>> adjust([0.01, 0.04, 0.03], method="holm")
+        >>> adjust_p_values([0.01, 0.04, 0.03], method="holm")
         array([0.03, 0.06, 0.06])
     """
     name = spelled(method)
@@ -107,7 +107,7 @@ def adjust(p_values: ArrayLike, *, method: str = "holm") -> Floats:
     return adjusted
 
 
-def combine(p_values: ArrayLike, *, method: str = "fisher") -> float:
+def combine_p_values(p_values: ArrayLike, *, method: str = "fisher") -> float:
     r"""Return one p-value for several of the same hypothesis.
 
     Args:
@@ -124,7 +124,7 @@ def combine(p_values: ArrayLike, *, method: str = "fisher") -> float:
         Fisher (1932). Liu and Xie (2020), JASA 115:393.
 
     Examples:
-        >>> round(combine([0.01, 0.2]), 6)
+        >>> round(combine_p_values([0.01, 0.2]), 6)
         0.014429
     """
     p = _p_values(p_values)

@@ -11,7 +11,7 @@ from scipy import special
 
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats.checks import check_level, group_codes, same_length
-from jaxmed.stats.comparison._multiplicity import adjust
+from jaxmed.stats.comparison._multiplicity import adjust_p_values
 from jaxmed.stats.resampling._bootstrap import interval_from_replicates
 
 
@@ -118,6 +118,8 @@ def subgroups(
         se = float(good.std(ddof=1)) if good.size > 1 else float("nan")
         z = gap / se if se > 0 else 0.0
         p = 2 * float(special.ndtr(-abs(z))) if se > 0 else 1.0
+        if not se >= 0:
+            notes.append(f"{key}: undefined on nearly all resamples, no test")
         if se == 0 and gap != 0:
             # All alike inside each subgroup: the bootstrap sees no spread, a permutation does.
             p = _permuted(metric, y, x, codes, rows[key], [rows[k] for k in keys if k != key], seed)
@@ -126,7 +128,7 @@ def subgroups(
         interval = interval_from_replicates(gap, good, method="percentile", level=level)
         tests[key] = (z, float(gap), interval, se)
     # Of two subgroups, each is the other's complement: one test, told from both sides.
-    adjusted = adjust(p_values, method=adjustment) if len(keys) > 2 else np.array(p_values)
+    adjusted = adjust_p_values(p_values, method=adjustment) if len(keys) > 2 else np.array(p_values)
     noun = unit or ("case" if codes is None else "patient")
     differences = {
         key: TestResult(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
-    Floats,
     binary_scores,
     both_classes,
     check_level,
@@ -19,40 +19,6 @@ from jaxmed.stats.checks import (
 )
 from jaxmed.stats.diagnostic._proportion import proportion_limits
 from jaxmed.stats.resampling._bootstrap import bootstrap
-
-
-def _steps(ordered: Floats) -> NDArray[np.intp]:
-    """Return where runs of equal scores end, the scores in falling order."""
-    return np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), ordered.size - 1)
-
-
-def average_precision_value(positive: NDArray[np.bool_], scores: Floats) -> float:
-    r"""Return :math:`\sum_k (R_k - R_{k-1}) P_k` over distinct thresholds (no interpolation)."""
-    order = np.argsort(-scores, kind="stable")
-    ends = _steps(scores[order])
-    hits = np.cumsum(positive[order])[ends]
-    precision = hits / (ends + 1)
-    return float(np.sum(np.diff(hits, prepend=0) * precision) / hits[-1])
-
-
-def weighted_average_precision(
-    positive: NDArray[np.bool_], scores: Floats, weights: Floats
-) -> Floats:
-    """Return average precision under each row of weights (b, n); NaN without positives."""
-    order = np.argsort(-scores, kind="stable")
-    ends = _steps(scores[order])
-    hit = positive[order]
-    # Precision counts only at steps that hold a positive: a few columns of the running sums.
-    step = np.searchsorted(ends, np.flatnonzero(hit))
-    used, first = np.unique(step, return_index=True)
-    called = np.cumsum(weights[:, order], axis=1).take(ends[used], axis=1)
-    gained = weights[:, order[hit]]
-    if used.size < step.size:  # positives of one score enter together
-        gained = np.add.reduceat(gained, first, axis=1)
-    hits = np.cumsum(gained, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where(called > 0, hits / called.astype(np.float64), 0.0)
-        return np.einsum("bk,bk->b", gained, precision) / hits[:, -1]
 
 
 def average_precision(
@@ -100,7 +66,7 @@ def average_precision(
     name = spelled(method)
     if name not in ("logit", "bootstrap", "bca"):
         raise unknown("method", method, ("logit", "bootstrap", "bca"))
-    value = average_precision_value(positive, x)
+    value = quantities.average_precision(positive, x)
     details = {"positives": n1, "negatives": n0, "chance": n1 / (n1 + n0)}
     if name == "logit" and codes is None:
         notes: tuple[str, ...] = ()
@@ -125,7 +91,7 @@ def average_precision(
             name="average precision",
         )
     e = bootstrap(
-        weighted_average_precision,
+        quantities.weighted_average_precision,
         positive,
         x,
         method="bca" if name == "bca" else "percentile",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
     binary_labels,
@@ -33,11 +34,11 @@ def decisions(
     """Return truth and decision as booleans; scores are positive from the threshold upwards."""
     if threshold is not None:
         truth, scores = binary_scores(labels, predictions)
-        return truth, scores >= threshold
+        return truth, quantities.at_least(scores, threshold)
     truth = binary_labels(labels)
     array = np.asarray(predictions)
     if array.ndim == 2 and array.shape[1] == 2:
-        array = array.argmax(axis=1)
+        array = quantities.largest(array)
     try:
         guess = binary_labels(array, "predictions")
     except ValueError as error:
@@ -95,10 +96,23 @@ def _share(
     if groups is not None:
         g = np.asarray(groups)
         same_length(labels=hit, groups=g)
-        if len(np.unique(g[among])) >= 2:
-            return clustered_proportion(
-                hit[among], g[among], method=method, level=level, unit=unit or "patient", name=name
+        if len(np.unique(g[among])) == 1:
+            rows = int(among.sum())
+            return Estimate(
+                float(hit[among].mean()),
+                0.0,
+                1.0,
+                level,
+                1,
+                unit or "patient",
+                f"{spelled(method)}, clustered",
+                (f"all {rows} rows are of one group: nothing says how groups differ, no interval",),
+                details={"rows": rows},
+                name=name,
             )
+        return clustered_proportion(
+            hit[among], g[among], method=method, level=level, unit=unit or "patient", name=name
+        )
     return proportion(
         int(hit[among].sum()),
         int(among.sum()),

@@ -7,33 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxmed.quantities import placements, weighted_auc
+from jaxmed.quantities._ranks import negatives_below
 from jaxmed.stats.checks import Floats
 from jaxmed.stats.resampling._bootstrap import acceleration, interval_from_replicates
 from jaxmed.stats.resampling._resample import chunk_sizes, resample_weights
-
-
-def _edges(positive: NDArray[np.bool_], scores: Floats) -> tuple[NDArray, NDArray]:
-    """Return for each positive how many sorted negatives lie below, and below or level."""
-    negatives = np.sort(scores[~positive])
-    high = scores[positive]
-    return np.searchsorted(negatives, high, "left"), np.searchsorted(negatives, high, "right")
-
-
-def weighted_auc(positive: NDArray[np.bool_], scores: Floats, weights: Floats) -> Floats:
-    """Return the AUC under each row of weights (b, n); NaN where a class has no weight."""
-    low, high = _edges(positive, scores)
-    order = np.argsort(scores[~positive], kind="stable")
-    wins = weights[:, positive]
-    losses = weights[:, ~positive][:, order]
-    total = np.zeros((len(weights), losses.shape[1] + 1), losses.dtype)
-    np.cumsum(losses, axis=1, out=total[:, 1:])
-    below = total.take(low, axis=1)
-    if (low != high).any():
-        below = 0.5 * (below + total.take(high, axis=1))
-    area = np.einsum("bi,bi->b", wins, below, dtype=np.float64)
-    mass = wins.sum(axis=1, dtype=np.float64) * total[:, -1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(mass > 0, area / mass, np.nan)
 
 
 def _draw(stream: np.random.SFC64, n: int, size: int) -> NDArray[np.intp]:
@@ -55,7 +33,7 @@ def stratified_auc_replicates(
     Each resample counts how often each negative was drawn, sums these counts in rank order, and
     reads the sums at the ranks of the positives drawn: no sorting and no table of n x resamples.
     """
-    low, high = _edges(positive, scores)
+    low, high = negatives_below(positive, scores)
     n1, n0 = low.size, scores.size - low.size
     tied = bool((low != high).any())
     bits = np.random.SFC64(seed)
@@ -100,8 +78,6 @@ def bootstrap_auc_limits(
     method: str,
 ) -> tuple[float, float, float, dict[str, Any]]:
     """Return lower, upper, standard error and details for `auc`."""
-    from jaxmed.stats._rank import placements
-
     values = auc_replicates(positive, scores, codes, n_resamples, stratified, seed)
     good = values[np.isfinite(values)]
     if good.size < n_resamples / 2:

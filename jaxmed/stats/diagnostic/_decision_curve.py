@@ -69,8 +69,9 @@ def decision_curve(
     check_level(level)
     positive, p = probabilities(labels, probs)
     both_classes(positive)
-    t = np.arange(0.01, 1.0, 0.01) if thresholds is None else np.asarray(thresholds, np.float64)
-    if t.ndim != 1 or t.size == 0 or t.min() < 0 or t.max() >= 1:
+    # Hundredths as one writes them: `arange` lies a hair above some, and .29 would miss .29.
+    t = np.arange(1, 100) / 100 if thresholds is None else np.asarray(thresholds, np.float64)
+    if t.ndim != 1 or t.size == 0 or not (t.min() >= 0 and t.max() < 1):
         raise ValueError("thresholds must be (points,) in [0, 1)")
     if prevalence is not None and not 0 < prevalence < 1:
         raise ValueError(f"prevalence must lie in (0, 1), but is {prevalence}")

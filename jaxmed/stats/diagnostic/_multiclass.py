@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import check_level, spelled
 from jaxmed.stats.diagnostic._binary import decisions
@@ -86,7 +85,8 @@ def top_k_accuracy(
     Args:
         labels: (cases,) class numbers.
         scores: (cases, classes).
-        k: how many classes are named, from 1 to classes. Of tied scores the later class wins.
+        k: how many classes are named, from 1 to classes. Of tied scores the earlier class
+            wins, as in `accuracy`.
         method: interval, as in `proportion`.
         level: confidence level.
         unit: what is counted.
@@ -99,21 +99,14 @@ def top_k_accuracy(
         0.5
     """
     x = np.asarray(scores, dtype=np.float64)
-    truth, _, classes = class_codes(labels, x)
+    truth, _, _ = class_codes(labels, x)
     if x.ndim != 2 or not 1 <= k <= x.shape[1]:
         raise ValueError(f"k must lie in 1..classes of (cases, classes), but k is {k}, {x.shape}")
-    order = np.argsort(x, axis=1, kind="stable")[:, classes - k :]
+    order = np.argsort(-x, axis=1, kind="stable")[:, :k]
     hit = (order == truth[:, None]).any(axis=1)
     return proportion(
         int(hit.sum()), hit.size, method=method, level=level, unit=unit, name=f"top-{k} accuracy"
     )
-
-
-def _balanced(table: Any) -> Any:
-    rows = table.sum(axis=-1)
-    seen = np.real(rows) > 0  # classes without a case do not count
-    right = np.einsum("...ii->...i", table)
-    return np.where(seen, right / np.where(seen, rows, 1), 0).sum(axis=-1) / seen.sum(axis=-1)
 
 
 def balanced_accuracy(
@@ -166,7 +159,7 @@ def balanced_accuracy(
         e = table_estimate(
             labels,
             predictions,
-            _balanced,
+            quantities.balanced_accuracy,
             name="balanced accuracy",
             method=chosen,
             level=level,
@@ -176,12 +169,12 @@ def balanced_accuracy(
             seed=seed,
         )
         return _with_notes(e, notes)
-    recalls = [table[c, c] / rows[c] for c in seen]
+    recalls = quantities.recalls(table)[seen]
     parts = [
         (r, *proportion_limits(table[c, c], rows[c], level=level))
         for r, c in zip(recalls, seen, strict=True)
     ]
-    value = float(np.mean(recalls))
+    value = float(quantities.balanced_accuracy(table))
     low, high = square_and_add(value, parts, [1 / seen.size] * seen.size)
     error = np.sqrt(sum(r * (1 - r) / rows[c] for r, c in zip(recalls, seen, strict=True)))
     return Estimate(

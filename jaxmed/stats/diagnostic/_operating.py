@@ -27,6 +27,19 @@ def _fpr_at(fpr: Floats, tpr: Floats, grid: Floats) -> Floats:
     return np.interp(grid - 1e-12, tpr, fpr)
 
 
+def _between(cuts: Floats) -> Floats:
+    """Return a threshold between each observed score and the next lower one.
+
+    Midway, unless the two are neighbouring doubles or infinite, where midway may fall on the lower
+    one, which would then be positive too: the upper score itself parts them as well.
+    """
+    upper, lower = cuts[1:-1], cuts[2:]
+    with np.errstate(invalid="ignore"):
+        middle = 0.5 * upper + 0.5 * lower
+    apart = (middle > lower) & (middle <= upper)
+    return np.concatenate(([np.inf], np.where(apart, middle, upper), [-np.inf]))
+
+
 def operating_points(
     labels: ArrayLike,
     scores: ArrayLike,
@@ -67,8 +80,7 @@ def operating_points(
     curve = roc_curve(labels, scores)
     sensitivity, specificity = curve.tpr, 1 - curve.fpr
     # A score at the threshold is positive: midway below it, and -inf below the last.
-    cuts = curve.thresholds
-    middle = np.concatenate(([np.inf], 0.5 * (cuts[1:-1] + cuts[2:]), [-np.inf]))
+    middle = _between(curve.thresholds)
     chosen = spelled(rule)
     if chosen == "youden":
         if not 0 < prevalence < 1 or not cost_ratio > 0:
@@ -87,6 +99,8 @@ def operating_points(
         merit = np.where(held >= at - 1e-12, other, -np.inf)
     else:
         raise unknown("rule", rule, ("youden", "closest-topleft", "sensitivity", "specificity"))
+    if curve.thresholds.size > 1 and np.isposinf(curve.thresholds[1]):
+        merit[0] = -np.inf  # a score of +inf is positive at every threshold
     best = np.flatnonzero(merit >= merit.max() - 1e-12)[::-1]
     return [
         OperatingPoint(float(middle[i]), float(sensitivity[i]), float(specificity[i]), chosen)

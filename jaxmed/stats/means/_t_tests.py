@@ -179,7 +179,8 @@ def five_by_two_test(
         level: of the interval for `t`.
 
     Returns:
-        The test.
+        The test; `effect` is the mean difference for `F`, the first difference for `t`, which is
+        what its statistic and interval are of (`details["mean"]` has the mean of all ten).
 
     Raises:
         ValueError: for another shape.
@@ -220,14 +221,15 @@ def five_by_two_test(
     return TestResult(
         t,
         p,
-        effect,
+        float(d[0, 0]),
         interval,
         10,
         "fold",
         "5x2cv t (Dietterich)",
-        (),
+        ("effect and interval are of the first fold's difference, as the test is",),
         level,
         df=5,
+        details={"se": se, "mean": effect},
         name="difference over folds",
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import optimize, special
 
+from jaxmed.stats.comparison._batch import batch_placements
 from jaxmed.stats.power._simulate import PlannedStudy
 
 if TYPE_CHECKING:
@@ -86,6 +87,26 @@ def planned_aucs(
         z = (area[0] - area[1] + margin) / jnp.sqrt(jnp.maximum(variance, 1e-12))
         return jax.scipy.special.ndtr(-z) if margin else 2 * jax.scipy.special.ndtr(-abs(z))
 
+    def host_p_values(data: tuple[Any, Any]) -> Any:
+        on, off = data  # (studies, 2, patients, rows)
+        positive = np.repeat([True, False], [on[0, 0].size, off[0, 0].size])
+        parts, area = [], []
+        for k in (0, 1):
+            flat = [x[:, k].reshape(len(x), -1) for x in data]
+            up, down, found = batch_placements(positive, np.concatenate(flat, axis=1))
+            parts.append((up.reshape(on[:, k].shape), down.reshape(off[:, k].shape)))
+            area.append(found)
+        gap = area[0] - area[1]
+        if paired:
+            centre = gap[:, None, None]
+            variance = sum(_sums(parts[0][i] - parts[1][i] - centre) for i in (0, 1))
+        else:
+            variance = sum(
+                _sums(part - area[k][:, None, None]) for k in (0, 1) for part in parts[k]
+            )
+        z = (gap + margin) / np.sqrt(np.maximum(variance, 1e-12))
+        return special.ndtr(-z) if margin else 2 * special.ndtr(-np.abs(z))
+
     aim = f"non-inferiority within {margin:g} of" if margin else "a difference between AUCs of"
     return PlannedStudy(
         draw,
@@ -93,6 +114,7 @@ def planned_aucs(
         _unit(rows, paired),
         f"{aim} {first:g} and {second:g}",
         math.ceil(3 / min(prevalence, 1 - prevalence)),
+        host_p_values,
     )
 
 
@@ -284,9 +306,9 @@ def _placements(on: Any, off: Any) -> tuple[Any, Any]:
 
 
 def _sums(gap: Any) -> Any:
-    """Variance of a mean of rows that come by patient: (patients, rows), centred."""
-    patients, rows = gap.shape
-    return patients / (patients - 1) * (gap.sum(1) ** 2).sum() / (patients * rows) ** 2
+    """Variance of a mean of rows that come by patient: (..., patients, rows), centred."""
+    *_, patients, rows = gap.shape
+    return patients / (patients - 1) * (gap.sum(-1) ** 2).sum(-1) / (patients * rows) ** 2
 
 
 def _logit_normal(mean: float, sd: float) -> tuple[float, float]:

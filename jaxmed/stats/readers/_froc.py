@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.stats._rank import auc_value
+from jaxmed.quantities import auc as auc_value
 from jaxmed.stats.checks import Floats, same_length, unknown
 from jaxmed.stats.readers._study import ReaderStudy, jackknife_covariance
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.stats._rank import placements
+from jaxmed.quantities import placements
 from jaxmed.stats.checks import Floats, binary_labels, same_length, spelled, unknown
 from jaxmed.stats.diagnostic._bootstrap_auc import weighted_auc
 from jaxmed.stats.resampling._resample import resample_weights

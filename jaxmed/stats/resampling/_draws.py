@@ -23,7 +23,7 @@ _KEPT = 200_000_000  # Counts kept in memory, a byte each; beyond, they are draw
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
-    """Resamples of the same rows; made by `draw`.
+    """Resamples of the same rows; made by `draw_resamples`.
 
     Attributes:
         n: rows.
@@ -52,7 +52,7 @@ class Draws:
         return weights if self.codes is None else weights[:, self.codes]
 
 
-def draw(
+def draw_resamples(
     n: int,
     n_resamples: int = 2000,
     *,
@@ -76,7 +76,7 @@ def draw(
         ValueError: fewer than two units, or no resample.
 
     Examples:
-        >>> [weights.sum(1).tolist() for weights in draw(4, 3).chunks()]
+        >>> [weights.sum(1).tolist() for weights in draw_resamples(4, 3).chunks()]
         [[4.0, 4.0, 4.0]]
     """
     codes, k = group_codes(groups, n)
@@ -102,7 +102,7 @@ def replicates_on(draws: Draws, metric: Callable[..., Any], *data: ArrayLike) ->
     """Return a metric on every resample.
 
     Args:
-        draws: as `draw` made them.
+        draws: as `draw_resamples` made them.
         metric: `(*data, weights (b, n)) -> (b,)`, such as `lambda y, s, w: weighted_auc(y, s, w)`.
         *data: arrays of n rows.
 
@@ -114,7 +114,7 @@ def replicates_on(draws: Draws, metric: Callable[..., Any], *data: ArrayLike) ->
 
     Examples:
         >>> x = np.arange(10.0)
-        >>> found = replicates_on(draw(10, 50), lambda x, w: w @ x / w.sum(1), x)
+        >>> found = replicates_on(draw_resamples(10, 50), lambda x, w: w @ x / w.sum(1), x)
         >>> found.value, found.replicates.shape
         (4.5, (50,))
     """
@@ -162,7 +162,7 @@ def replicates_test(
         ValueError: a metric that is undefined on the data or on most resamples.
 
     Examples:
-        >>> x, y, on = np.arange(20.0), np.arange(20.0) + 1, draw(20, 50)
+        >>> x, y, on = np.arange(20.0), np.arange(20.0) + 1, draw_resamples(20, 50)
         >>> mean = lambda x, w: w @ x / w.sum(1)
         >>> replicates_test(replicates_on(on, mean, y), replicates_on(on, mean, x), on).effect
         1.0

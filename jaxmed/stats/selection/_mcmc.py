@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import fft, special
 
-from jaxmed.stats._rank import midrank
+from jaxmed.quantities import midrank
 from jaxmed.stats.checks import Floats, finite
 
 

@@ -11,5 +11,5 @@ from reference_cases.compare import Case
 def run(case: Case) -> dict[str, Any]:
     method, p = case.params["method"], case.input["p"]
     if "p" in case.expected:
-        return {"p": stats.combine(p, method=method.split()[0])}
-    return {"adjusted": stats.adjust(p, method=method).tolist()}
+        return {"p": stats.combine_p_values(p, method=method.split()[0])}
+    return {"adjusted": stats.adjust_p_values(p, method=method).tolist()}

@@ -1,0 +1,1 @@
+"""Studies that `jaxmed train` runs: a folder a task, a file an experiment, found by its name."""

@@ -1,0 +1,1 @@
+"""What several tasks share: replicates, comparisons, kept scores, scans, a pretrained trunk."""

@@ -1,0 +1,1 @@
+"""Few labels or few examples: semi- and self-supervised, transfer, episodes."""

@@ -1,0 +1,128 @@
+"""Segment the two halves of the hippocampus in 3D MRI (Medical Segmentation Decathlon, Task 04).
+
+    jaxmed train hippocampus --fold 0
+
+A 3D U-Net planned as nnU-Net plans it, on patches that hold a whole scan of the median size;
+intensities by z-score, Dice and cross-entropy with deep supervision, AdamW, averaged parameters.
+One of five folds by case, drawn with a seed, is held out: it is predicted and measured once, with
+the parameters after the last step, so nothing is chosen by it. `jaxmed predict DIR scan.nii.gz`
+segments further scans.
+
+Expected on fold 0: mean Dice of the two parts .886 (.875 to .896), anterior .896 and posterior
+.877; 27 minutes on two busy CPU cores with the native convolution (`pip install jaxmed[cpu]`).
+nnU-Net v2 reaches .890, in five folds on a GPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import jaxmed as jm
+from jaxmed.report import Results, Split, segmentation, stage
+
+from .._common.scans import augmentation, averaged, pictures, read
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One fold.
+
+    Args:
+        data: the Decathlon folder; by default Task04_Hippocampus in JAXMED_DATA.
+        fold: the one held out, from 0.
+        folds: into how many the cases are dealt.
+        seed: of folds, parameters, order of batches and augmentation.
+        epochs: passes over the training cases.
+        batch: patches of a step.
+        patch: voxels of a patch.
+        features: channels of the finest stage; they double from stage to stage.
+        learning_rate: at the start; it falls to 0 as (1 - t)^0.9.
+        average: decay of the averaged parameters.
+        evaluate_every: epochs between looks at the held-out fold, for the learning curve alone.
+    """
+
+    data: Path | None = None
+    fold: int = 0
+    folds: int = 5
+    seed: int = 0
+    epochs: int = 30
+    batch: int = 2
+    patch: tuple[int, int, int] = (40, 56, 40)
+    features: int = 16
+    learning_rate: float = 2e-3
+    average: float = 0.995
+    evaluate_every: int = 5
+
+
+def run(config: Config, out: Path) -> Results:
+    """Train on the other folds, segment the held-out one in each scan's own space, measure."""
+    seconds: dict[str, float] = {}
+    with stage(seconds, "data"):
+        scans = read(config, options={"deep_supervision": True}, mirror=(0,))
+    source, recipe, cases, held_out = scans
+    k = len(source.classes) - 1
+
+    cut = jm.data.random_patch(config.patch)
+    batches = jm.data.batches(cases, config.batch, seed=config.seed, transform=cut)
+    loss = jm.losses.deep_supervision(jm.losses.dice_ce)
+    segment = jm.supervised(loss, output="deep", target="mask")
+    optimizer = jm.train.optimizer(
+        "adamw", config.learning_rate, schedule="poly", steps=config.epochs * len(batches),
+        weight_decay=1e-2, clip=5.0,
+    )  # fmt: skip
+    learner = jm.train.parameter_average(
+        jm.learner(recipe.network(), jm.paradigms.augmented(segment, augmentation()), optimizer),
+        config.average,
+    )
+    blank = jm.inference.segmenter(recipe, None, None)
+
+    def look(state: Any) -> dict[str, float]:
+        few = held_out[:: max(len(held_out) // 10, 1)]
+        model = averaged(blank, state)
+        found = [jm.report.agreement(c.truth, c.segment(model), k)["dice"] for c in few]
+        return {"val/dice": float(np.nanmean(found))}
+
+    result = jm.fit(
+        learner, batches, seed=config.seed, epochs=config.epochs, out=out,
+        evaluate=look, evaluate_every=config.evaluate_every, monitor="val/dice",
+    )  # fmt: skip
+    seconds["training"] = result.seconds
+
+    with stage(seconds, "evaluation"):
+        model = averaged(blank, result.state)
+        masks = {case.name: case.segment(model) for case in held_out}
+        results = segmentation(
+            [(case.name, case.truth, masks[case.name]) for case in held_out],
+            classes=source.classes[1:],
+            title=f"Hippocampus in MRI, fold {config.fold} of {config.folds}",
+            description=(
+                f"A 3D U-Net of {config.features} to {max(recipe.plan.features)} channels, trained "
+                f"for {config.epochs} epochs on {len(cases)} scans. The {len(held_out)} scans of "
+                f"fold {config.fold} are segmented with the averaged parameters after the last "
+                "step; nothing was chosen by them. The learning curve shows about ten of them."
+            ),
+            splits=(Split("train", len(cases)), Split("held out", len(held_out))),
+            flow=scans.flow(config),
+            history=result.history,
+            best_step=result.step,
+            seconds=seconds,
+            masks={case.name: f"masks/{case.name}.nii.gz" for case in held_out},
+            notes=tuple(source.notes),
+        )
+        results = results.replace(
+            pictures=pictures(held_out, masks, results.overlap.values["dice"])
+        )
+        for case in held_out:
+            jm.data.write_mask(out / results.masks[case.name], masks[case.name], case.on_file)
+        jm.inference.save_model(out, model)
+    return results
+
+
+if __name__ == "__main__":
+    from jaxmed.cli import train_file
+
+    train_file(__file__)

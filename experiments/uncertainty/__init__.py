@@ -1,0 +1,1 @@
+"""How sure an answer is: posteriors, conformal sets, predicted numbers with their noise."""

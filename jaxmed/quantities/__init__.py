@@ -1,0 +1,97 @@
+"""What each quantity is: the formulas that `metrics` and `stats` share, in NumPy alone.
+
+`jaxmed.metrics` accumulates batches and `jaxmed.stats` adds intervals; both take the value from
+here, so that a name is one number wherever it is asked for. Nothing here checks its input or
+imports JAX; the functions of probabilities and of decisions also work on JAX's arrays.
+
+The rules:
+
+- A score at the threshold is positive (`score >= threshold`); a logit is from 0 on.
+- Of several scores the largest is chosen, the first of equal ones.
+- What has no answer (0 / 0) is NaN, and is left out of a mean over classes, tasks or cases.
+- A macro average counts the classes that occur in the truth or among the predictions; one of
+  these whose own ratio is 0 / 0 (never predicted, or never true) counts as 0. Balanced accuracy
+  counts the classes that occur in the truth.
+- Labels come first, then scores, then weights, as in `jaxmed.stats`.
+"""
+
+from jaxmed.quantities._decisions import at_least, largest, logit, second_is_largest
+from jaxmed.quantities._masks import dice, iou, volume_error
+from jaxmed.quantities._means import divide, mean_defined
+from jaxmed.quantities._probabilities import (
+    brier_values,
+    calibration_error,
+    floored,
+    log_loss_values,
+    width_bins,
+)
+from jaxmed.quantities._ranks import (
+    Placements,
+    auc,
+    average_precision,
+    midrank,
+    placements,
+    weighted_auc,
+    weighted_average_precision,
+)
+from jaxmed.quantities._regression import bias, explained, mae, mse, r2, rmse
+from jaxmed.quantities._tables import (
+    accuracy,
+    balanced_accuracy,
+    costs,
+    f_scores,
+    kappa,
+    macro,
+    mcc,
+    occurring,
+    one_against_rest,
+    precisions,
+    ratios,
+    recalls,
+    specificities,
+    tabulate,
+)
+
+__all__ = [
+    "Placements",
+    "accuracy",
+    "at_least",
+    "auc",
+    "average_precision",
+    "balanced_accuracy",
+    "bias",
+    "brier_values",
+    "calibration_error",
+    "costs",
+    "dice",
+    "divide",
+    "explained",
+    "f_scores",
+    "floored",
+    "iou",
+    "kappa",
+    "largest",
+    "log_loss_values",
+    "logit",
+    "macro",
+    "mae",
+    "mcc",
+    "mean_defined",
+    "midrank",
+    "mse",
+    "occurring",
+    "one_against_rest",
+    "placements",
+    "precisions",
+    "r2",
+    "ratios",
+    "recalls",
+    "rmse",
+    "second_is_largest",
+    "specificities",
+    "tabulate",
+    "volume_error",
+    "weighted_auc",
+    "weighted_average_precision",
+    "width_bins",
+]

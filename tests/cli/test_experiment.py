@@ -1,0 +1,59 @@
+"""Finding and loading experiments: the library's own by name, a user's file by path."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+
+import pytest
+
+from jaxmed.cli import _experiment, main
+
+RECORDED = (
+    "coverage", "demo", "drive", "few_scans", "fewshot", "hippocampus", "judge", "medmnist", "mil",
+    "multitask", "paradigms", "regression", "uncertainty", "uncertainty_masks",
+)  # fmt: skip
+
+
+def test_every_name_that_records_hold_finds_one_file():
+    files = [path for found in _experiment.tasks().values() for path in found.values()]
+    assert sorted(path.stem for path in files) == _experiment.names() == sorted(RECORDED)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_an_experiment_is_a_module_of_the_package(name):
+    experiment = _experiment.load(name)
+    task = experiment.path.parent.name
+    assert experiment.module is importlib.import_module(f"jaxmed.experiments.{task}.{name}")
+    assert _experiment.load(experiment.path).module is experiment.module
+    assert experiment.config().__class__.__module__ == experiment.module.__name__
+
+
+def test_tasks_share_through_common_alone():
+    for path in _experiment.folder().rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 2:
+                assert (node.module or "").startswith("_common"), path
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                names = [node.module] if isinstance(node, ast.ImportFrom) else node.names
+                assert not any("experiments" in str(getattr(n, "name", n)) for n in names), path
+
+
+def test_the_list_is_by_task_each_with_its_headline(capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("segmentation: A label for every pixel or voxel.")
+    assert [line.split()[0] for line in lines[at + 1 : at + 4]] == ["demo", "drive", "hippocampus"]
+    assert not any("_common" in line for line in lines)
+
+
+def test_a_file_may_import_its_neighbours_and_leaves_no_path_behind(tmp_path):
+    (tmp_path / "beside_it.py").write_text("NUMBER = 7\n")
+    (tmp_path / "study.py").write_text(
+        "import dataclasses\nfrom beside_it import NUMBER\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Config:\n    n: int = NUMBER\n"
+        "def run(config, out):\n    return None\n"
+    )
+    assert _experiment.load(str(tmp_path / "study.py")).config().n == 7
+    assert str(tmp_path) not in sys.path

@@ -1,0 +1,30 @@
+"""Means and medians with their intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats as sp
+
+from jaxmed import stats
+
+
+def test_mean_and_median() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.beta(8, 2, 40)
+    e = stats.mean(x)
+    ci = sp.ttest_1samp(x, 0).confidence_interval()
+    assert (e.lower, e.upper) == pytest.approx((ci.low, ci.high))
+    m = stats.median(np.append(x, np.inf))
+    assert np.isfinite(m.value)
+    assert m.details["exact_level"] >= 0.95
+    q = sp.quantile_test(x, p=0.5).confidence_interval(0.95)
+    ours = stats.median(x)
+    assert (ours.lower, ours.upper) == pytest.approx((q.low, q.high))
+    assert stats.median([1.0, 2.0, 3.0]).notes
+    assert stats.mean([0.5]).notes
+    with pytest.raises(ValueError, match="NaN"):
+        stats.mean([1.0, np.nan])
+    dropped = stats.mean([1.0, np.nan, 3.0], missing="drop")
+    assert dropped.n == 2
+    assert "1 of 3" in dropped.notes[0]
