@@ -103,7 +103,8 @@ def run(config: Config, out: Path) -> Results:
 
     result = jm.fit(
         learner, batches, seed=config.seed, epochs=config.epochs, evaluate=evaluate,
-        monitor="val/auc", out=out, compile_epochs=config.compile_epochs,
+        monitor="val/auc", out=out,
+        devices=jm.train.Placement(compile_epochs=config.compile_epochs),
     )  # fmt: skip
     seconds["training"] = result.seconds
 

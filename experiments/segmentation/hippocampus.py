@@ -88,7 +88,7 @@ def run(config: Config, out: Path) -> Results:
 
     result = jm.fit(
         learner, batches, seed=config.seed, epochs=config.epochs, out=out,
-        evaluate=look, evaluate_every=config.evaluate_every, monitor="val/dice",
+        evaluate=jm.train.Evaluation(look, every=config.evaluate_every, monitor="val/dice"),
     )  # fmt: skip
     seconds["training"] = result.seconds
 

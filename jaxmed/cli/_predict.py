@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from jaxmed._files import replacing, write_whole
 
 if TYPE_CHECKING:
     from jaxmed.cli._inputs import Input
@@ -136,10 +137,7 @@ def _table(model: ImageModel, paths: Sequence[Path], target: Path) -> int:
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(["case", *header, *["predicted"] * decided])
         writer.writerows(rows)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".writing-{os.getpid()}-{target.name}")
-        partial.write_text(buffer.getvalue(), encoding="utf-8")
-        os.replace(partial, target)
+        write_whole(target, buffer.getvalue())
         print(f"{target}: {len(rows)} image(s)")
     return _code(len(rows), failed)
 
@@ -164,10 +162,8 @@ def _code(done: int, failed: int) -> int:
 
 
 def _save_arrays(target: Path, masks: np.ndarray) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".writing-{os.getpid()}-{target.name}")
-    np.savez_compressed(partial, mask=masks)
-    os.replace(partial, target)
+    with replacing(target) as partial:
+        np.savez_compressed(partial, mask=masks)
 
 
 def _targets(paths: Sequence[Path], out: Path | None, rank: int) -> list[Path]:

@@ -7,5 +7,6 @@ the name of the law that is broken, and returns the names of those that were che
 from jaxmed.testing._learner import check_learner
 from jaxmed.testing._network import check_network
 from jaxmed.testing._objective import check_objective
+from jaxmed.testing._wrapper import check_wrapper
 
-__all__ = ["check_learner", "check_network", "check_objective"]
+__all__ = ["check_learner", "check_network", "check_objective", "check_wrapper"]
