@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import numpy as np
 
+from jaxmed._csv import csv_text
 from jaxmed.report.results._results import Results
 from jaxmed.stats import Estimate
 
@@ -33,7 +32,7 @@ def metrics_csv(results: Results) -> str:
             row(table.model, table.column, name, table.metric, e)
             for name, e in table.found.estimates.items()
         ]
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def comparison_csv(results: Results) -> str:
@@ -64,7 +63,7 @@ def comparison_csv(results: Results) -> str:
                 test.n, test.unit, test.method, "; ".join(test.notes),
             ]
         )  # fmt: skip
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def predictions_csv(results: Results) -> str:
@@ -74,9 +73,9 @@ def predictions_csv(results: Results) -> str:
     segmentation: `case, group, MEASURE_NAME, ..., mask`.
     """
     if results.scores is not None:
-        return _csv(*_score_rows(results))
+        return csv_text(*_score_rows(results))
     if results.overlap is not None:
-        return _csv(*_overlap_rows(results))
+        return csv_text(*_overlap_rows(results))
     return ""
 
 
@@ -112,11 +111,3 @@ def _overlap_rows(results: Results) -> tuple[list[str], list[list[Any]]]:
         row += [results.masks.get(case, "")] * bool(results.masks)
         rows.append(row)
     return header, rows
-
-
-def _csv(header: list[str], rows: list[list[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue()
