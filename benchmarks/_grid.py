@@ -3,7 +3,9 @@
     python -m benchmarks grid paradigms --over row --over dataset --over labels=0.05,0.1,0.2
         --within labels --with steps=600 --workers 8 --out runs/grid
 
-`--over FIELD=a,b,c` spans the grid; without values they are the experiment's own, `GRID[FIELD]`.
+`--over FIELD=a,b,c` spans the grid; without values they are the experiment's own, `GRID[FIELD]`;
+one `--over` is one value of a field that holds several (`--over patch=40,56,40 --over
+patch=32,48,32`). Settings are read as `jaxmed train` reads them, all before the first run.
 Runs that differ in the fields named by `--within` alone follow each other in one process, and
 share what is compiled. A finished run is a line of `OUT/runs.jsonl`; the same command goes on with
 what is missing. An experiment may have a function `in_grid(config, folder)` that makes a run use
@@ -13,11 +15,9 @@ the results of others, where `folder(config)` is the folder of a run.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -25,8 +25,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmed.cli import _experiment
-from jaxmed.cli._train import folder_name
+from jaxmed.cli import _experiment, run_experiment
+from jaxmed.cli._experiment import Experiment
+from jaxmed.cli._runner import folder_name, settings_of
+from jaxmed.cli._settings import several
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,15 +52,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Make the runs of the grid that are missing."""
     experiment = _experiment.load(given.experiment)
-    groups = _groups(experiment, given)
+    try:
+        groups = _groups(experiment, given)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
     done = finished(given.out)
-    missing = [[c for c in group if _name(experiment, c) not in done] for group in groups]
+
+    def name(fields: dict[str, Any]) -> str:
+        return folder_name(experiment, settings_of(experiment, fields))
+
+    missing = [[fields for fields in group if name(fields) not in done] for group in groups]
     missing = [group for group in missing if group]
     total = sum(map(len, groups))
     print(f"{total - sum(map(len, missing))} of {total} runs are finished", flush=True)
     if given.list:
-        for config in itertools.chain(*missing):
-            print(_name(experiment, config))
+        for fields in itertools.chain(*missing):
+            print(name(fields))
         return 0
     given.out.mkdir(parents=True, exist_ok=True)
     return _work(given, missing)
@@ -91,23 +100,14 @@ def worker(settings: str) -> int:
     root = Path(given["out"])
 
     def folder(config: Any) -> Path:
-        return root / _name(experiment, config)
+        return root / folder_name(experiment, config)
 
     failed = 0
     for fields in given["configs"]:
-        config = _config(experiment, fields)
-        out = folder(config)
+        out = folder(settings_of(experiment, fields))
         out.mkdir(parents=True, exist_ok=True)  # a run that is compared with this one waits for it
-        options = [part for k, v in fields.items() for part in (f"--{k.replace('_', '-')}", str(v))]
         try:
-            here = experiment.module
-            linked = here.in_grid(config, folder) if hasattr(here, "in_grid") else config
-            results = experiment.run(linked, out).replace(
-                config=json.loads(report.to_json(dataclasses.asdict(config))),
-                command=shlex.join(["jaxmed", "train", experiment.name, *options]),
-                environment=report.environment(),
-                seed=getattr(config, "seed", None),
-            )
+            results = run_experiment(experiment, fields, out, folder_of=folder)
         except Exception as error:
             failed += 1
             _append(root / "failed.jsonl", {"name": out.name, "error": f"{error!r}"[:2000]})
@@ -116,7 +116,6 @@ def worker(settings: str) -> int:
         for name, estimate in results.metrics.items():
             if "runs" in estimate.details:
                 record["metrics"][name]["runs"] = list(estimate.details["runs"])
-        (out / "metrics.json").write_text(report.to_json(record) + "\n")
         _append(root / "runs.jsonl", json.loads(report.to_json({"name": out.name, **record})))
     return 1 if failed else 0
 
@@ -132,47 +131,44 @@ def _append(path: Path, record: dict[str, Any]) -> None:
         os.close(file)
 
 
-def _groups(experiment: Any, given: argparse.Namespace) -> list[list[dict[str, Any]]]:
-    """The settings of all runs, in groups that one process makes."""
-    fixed = dict(pair.split("=", 1) for pair in given.given)
+def _groups(experiment: Experiment, given: argparse.Namespace) -> list[list[dict[str, Any]]]:
+    """The settings of all runs, in groups that one process makes.
+
+    Raises:
+        ValueError: a setting that the experiment does not have, or a value of another type.
+    """
+    fixed = dict(_pair("--with", pair) for pair in given.given)
     known = getattr(experiment.module, "GRID", {})
-    axes: dict[str, Sequence[Any]] = {}
+    axes: dict[str, list[Any]] = {}
     for axis in given.over:
-        field, _, values = axis.partition("=")
-        if not values and field not in known:
-            raise SystemExit(f"--over {axis}: {experiment.name} has no values of its own for it")
-        axes[field] = values.split(",") if values else known[field]
+        field, _, text = axis.partition("=")
+        if not text and field not in known:
+            raise ValueError(f"--over {axis}: {experiment.name} has no values of its own for it")
+        values = several(experiment.config, field, text) if text else known[field]
+        axes.setdefault(field, []).extend(values)
+    if stray := sorted(set(given.within) - set(axes)):
+        raise ValueError(f"--within {stray[0]}: --over names no such field")
     outer = {name: values for name, values in axes.items() if name not in given.within}
     inner = {name: values for name, values in axes.items() if name in given.within}
-    return [
+    groups = [
         [{**fixed, **dict(chosen), **dict(other)} for other in _product(inner)]
         for chosen in _product(outer)
     ]
+    for fields in itertools.chain(*groups):
+        settings_of(experiment, fields)
+    return groups
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{option} {text}: write FIELD=VALUE")
+    return field, value
 
 
 def _product(axes: dict[str, Sequence[Any]]) -> Iterator[list[tuple[str, Any]]]:
     for values in itertools.product(*axes.values()):
         yield list(zip(axes, values, strict=True))
-
-
-def _config(experiment: Any, fields: dict[str, Any]) -> Any:
-    """The experiment's settings, each read as its default's type."""
-    defaults = {f.name: f.default for f in dataclasses.fields(experiment.config)}
-    if unknown := sorted(set(fields) - set(defaults)):
-        raise SystemExit(f"{experiment.name} has no fields {unknown}: {sorted(defaults)}")
-
-    def read(name: str, value: Any) -> Any:
-        default = defaults[name]
-        if isinstance(default, bool):
-            return str(value).lower() in ("true", "1", "yes")
-        return Path(value) if default is None else type(default)(value)
-
-    return experiment.config(**{name: read(name, value) for name, value in fields.items()})
-
-
-def _name(experiment: Any, config: Any) -> str:
-    config = _config(experiment, config) if isinstance(config, dict) else config
-    return folder_name(experiment, config)
 
 
 def _work(given: argparse.Namespace, groups: list[list[dict[str, Any]]]) -> int:
@@ -193,8 +189,10 @@ def _work(given: argparse.Namespace, groups: list[list[dict[str, Any]]]) -> int:
                     "experiment": given.experiment, "out": str(given.out), "configs": waiting.pop(0)
                 }  # fmt: skip
                 command = [sys.executable, "-m", "benchmarks", "_grid", json.dumps(settings)]
-                log = open(given.out / "log.txt", "ab")  # noqa: SIM115
-                running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+                with open(given.out / "log.txt", "ab") as log:
+                    running.append(
+                        subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+                    )
             time.sleep(0.2)
             for process in [p for p in running if p.poll() is not None]:
                 running.remove(process)

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-_USAGE = """usage: jaxmed data check PATH [PATH ...]
+_USAGE = """usage: jaxmed data check [--regression] PATH [PATH ...]
 
 Reads every file of a data set and lists all of its faults: a MedMNIST file (.npz), a folder of
 the Medical Segmentation Decathlon, a manifest of your own images (.csv, .jsonl), a single image,
-or a folder of these. The exit code is 1 if there are any."""
+or a folder of these. The exit code is 1 if there are any.
+
+  --regression   the labels of manifests are measurements, not classes"""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Check each path; print a line a fault."""
-    if not arguments or arguments[0] != "check" or len(arguments) < 2 or "--help" in arguments:
+    paths = [argument for argument in arguments[1:] if argument != "--regression"]
+    asked = "--help" in arguments or "-h" in arguments
+    if asked or not paths or arguments[0] != "check":
         print(_USAGE)
-        return 0 if "--help" in arguments or "-h" in arguments else 2
+        return 0 if asked else 2
     from jaxmed import data
 
-    faults = [fault for path in arguments[1:] for fault in data.check(path)]
+    regression = len(paths) < len(arguments) - 1
+    faults = [fault for path in paths for fault in data.check(path, regression=regression)]
     for fault in faults:
         print(f"{fault.file}: {fault.detail} [{fault.rule}]")
     if not faults:

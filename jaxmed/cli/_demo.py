@@ -6,13 +6,14 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxmed.cli import _experiment
-from jaxmed.cli._train import parse, perform
+from jaxmed.cli._experiment import load
+from jaxmed.cli._runner import run_experiment
+from jaxmed.cli._train import parse, tell
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the demo, and say what came out and where it is."""
-    experiment = _experiment.load("demo")
+    experiment = load("demo")
     config, out = parse(experiment, arguments)
     out = out or Path("runs") / "demo"
     print(
@@ -20,7 +21,8 @@ def run(arguments: Sequence[str]) -> int:
         "segments a real scan."
     )
     command = shlex.join(["jaxmed", "demo", *arguments])
-    results = perform(experiment, config, out, command=command)
+    results = run_experiment(experiment, config, out, command=command)
+    tell(results, out)
     print("\n" + meaning(results.metrics))
     print(f"Open {(out / 'report.html').absolute()} in a browser for curves and pictures.")
     return 0

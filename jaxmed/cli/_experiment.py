@@ -39,6 +39,11 @@ class Experiment(NamedTuple):
     description: str
     module: ModuleType
 
+    @property
+    def ours(self) -> bool:
+        """Whether it comes with jaxmed, and so is found by its name."""
+        return self.module.__name__.startswith(f"{_PACKAGE}.")
+
 
 def folder() -> Path:
     """The folder of experiments: in a wheel inside the package, in a checkout beside it.

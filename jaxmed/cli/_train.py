@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from jaxmed.cli import _experiment
-from jaxmed.cli._experiment import Experiment, listing
+from jaxmed.cli._experiment import Experiment, listing, load
+from jaxmed.cli._runner import folder_name, run_experiment
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -21,11 +20,11 @@ def run(arguments: Sequence[str]) -> int:
         print("\n`jaxmed train EXPERIMENT --help` tells an experiment's fields.")
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
     name, *rest = arguments
-    experiment = _experiment.load(name)
+    experiment = load(name)
     config, out = parse(experiment, rest)
     out = out or Path("runs") / folder_name(experiment, config)
     command = shlex.join(["jaxmed", "train", *arguments])
-    perform(experiment, config, out, command=command)
+    tell(run_experiment(experiment, config, out, command=command), out)
     return 0
 
 
@@ -52,58 +51,11 @@ def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Path |
     return parsed.config, parsed.out
 
 
-def folder_name(experiment: Experiment, config: Any) -> str:
-    """Name a run's folder after the experiment and the fields that are not the default's."""
-    changed = [
-        f"{field.name}={getattr(config, field.name)}"
-        for field in dataclasses.fields(config)
-        if getattr(config, field.name) != field.default
-    ]
-    return "_".join([experiment.name, *changed]).replace("/", "-").replace(" ", "")
-
-
-def perform(experiment: Experiment, config: Any, out: Path, *, command: str) -> Any:
-    """Run an experiment in its folder, and write its report.
-
-    Raises:
-        ValueError: the folder holds a run with other settings.
-    """
+def tell(results: Any, out: Path) -> None:
+    """Print the summary, the notes, and where the report is."""
     from jaxmed import report
 
-    settings = json.loads(report.to_json(dataclasses.asdict(config)))
-    record = {"experiment": experiment.name, **settings}
-    _same_run(out / "config.json", record)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(report.to_json(record) + "\n", encoding="utf-8")
-    results = experiment.run(config, out).replace(
-        config=settings,
-        command=command,
-        environment=report.environment(),
-        seed=settings.get("seed"),
-    )
-    written = report.write(results, out)
     print(report.summary(results))
     for note in results.notes:
         print(f"note: {note}")
-    print(f"report: {written.report}")
-    return results
-
-
-def _same_run(path: Path, record: dict[str, Any]) -> None:
-    """Refuse to go on in a folder that was begun with other settings."""
-    if not path.exists():
-        return
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return  # cut short when it was written: nothing to compare with
-    differ = [
-        f"{name} was {old.get(name)!r} and is {record.get(name)!r}"
-        for name in sorted({*old, *record})
-        if old.get(name) != record.get(name)
-    ]
-    if differ:
-        raise ValueError(
-            f"{path.parent} holds a run with other settings ({'; '.join(differ)}): choose another "
-            f"--out, or delete the folder"
-        )
+    print(f"report: {out / 'report.html'}")

@@ -31,10 +31,11 @@ from jaxmed.data.images._geometry import (
     random_patch,
     resample_spacing,
     to_space,
-    write_mask,
 )
 from jaxmed.data.images._intensity import normalise
-from jaxmed.data.images._scan import Scan, Space, read_image, read_mask, read_space
+from jaxmed.data.images._scan import read_image, read_mask, read_space
+from jaxmed.data.images._space import Scan, Space
+from jaxmed.data.images._write import write_mask
 from jaxmed.data.sources._bag_tables import bag_table
 from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data.sources._check import check

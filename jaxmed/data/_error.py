@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 RULES: dict[str, str] = {
     "catalogue": "a data set has the sizes, shapes and class count its catalogue entry states",
     "checksum": "a downloaded file has the checksum its catalogue states",
+    "constant": "an image holds more than one value",
+    "empty-masks": "some mask of a data set marks something",
     "example-shape": "the examples of one batch have one shape",
     "exists": "every file that is named exists",
     "finite": "an image, a label or an affine holds only finite numbers",
-    "integer-mask": "a mask or class label holds whole numbers",
+    "integer-mask": "a mask or class label holds whole numbers, of 32 bits at most",
     "label-range": "every label lies inside the declared classes",
     "length": "all arrays of one source have the same length",
+    "lossless-mask": "a mask is stored without loss",
     "mask-affine": "a mask has the affine of its image",
     "mask-shape": "a mask has the spatial size of its image",
+    "mask-values": "all masks of a data set write a class in the same way",
     "non-empty": "a data set, a split and an image hold at least one element",
     "readable": "a file can be read to its end in the format its name states",
+    "real": "an image holds real numbers",
+    "same-grid": "the images that are joined as channels lie on one grid",
     "shape": "an image has the rank and the channels its data set states",
+    "spelling": "a name is written in one way throughout a table",
     "split-disjoint": "no case and no patient is in two splits",
     "table": "a manifest or dataset.json has the fields its format asks for",
     "unique": "a case is listed once",
@@ -67,6 +75,23 @@ finite numbers]
 def fault(file: str | os.PathLike, rule: str, detail: str) -> DataError:
     """Make the error of a single fault (to be raised by the caller)."""
     return DataError.of([Fault(os.fspath(file), rule, detail)])
+
+
+@contextlib.contextmanager
+def reading(file: str | os.PathLike, what: str) -> Iterator[None]:
+    """Turn whatever a library raises on a broken file into a fault of rule ``readable``.
+
+    The bytes are not ours and the readers are others', so any exception means that the file
+    cannot be read: a damaged header has raised all kinds, from ``OverflowError`` to
+    ``LinAlgError``, and one that is not foreseen would end the check of a whole data set.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        detail = f"{what} cannot be read: {error or type(error).__name__}"
+        raise fault(file, "readable", detail) from error
 
 
 DataError.__module__ = "jaxmed.data"  # what a traceback shows is the name a user can import

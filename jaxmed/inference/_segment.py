@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from jaxmed.data import Scan, normalise, resample_spacing, to_space
+from jaxmed.data import Scan, Space, resample_spacing, to_space
+from jaxmed.inference._intensities import normalised
 from jaxmed.inference._segmenter import Recipe, Segmenter
 from jaxmed.inference._sliding import sliding_window
 
 _MARGIN = 4  # Voxels kept around what is not zero.
+
+
+class _Ready(NamedTuple):
+    """A scan as the network wants it; its intensities beyond the border; what of it was looked at.
+
+    ``seen`` is the grid, at the scan's own voxel size, of the part that was not cut away.
+    """
+
+    scan: Scan
+    outside: np.ndarray
+    seen: Space
 
 
 def prepare(recipe: Recipe, scan: Scan) -> Scan:
@@ -24,6 +38,10 @@ def prepare(recipe: Recipe, scan: Scan) -> Scan:
     Raises:
         ValueError: the scan has another rank or other channels than the recipe.
     """
+    return _prepare(recipe, scan).scan
+
+
+def _prepare(recipe: Recipe, scan: Scan) -> _Ready:
     rank = len(recipe.spacing)
     channels = scan.array.shape[-1]
     if len(scan.affine) - 1 != rank or scan.array.ndim != rank + 1:
@@ -36,16 +54,27 @@ def prepare(recipe: Recipe, scan: Scan) -> Scan:
             f"the network was trained on {len(recipe.channels)} channel(s) "
             f"({', '.join(recipe.channels)}), the image has {channels}"
         )
-    where = None
+    mean = recipe.linear[1] if recipe.normalisation == "linear" else 0.0
+    where, outside = None, np.full(channels, mean, np.float32)
     if recipe.over == "nonzero":
         scan = _cropped(scan)
         where = (scan.array != 0).any(-1)
+        outside = _former_zero(recipe, scan.array[where])
+    seen = scan.space
     # Before resampling, which blurs the edge of what is not zero.
-    scan = scan._replace(array=normalise(scan.array, recipe.normalisation, where=where))
+    array = normalised(scan.array, recipe.normalisation, recipe.linear, where=where)
+    scan = scan._replace(array=array)
     # Headers round: a hundredth of a voxel is no other resolution.
     if not np.allclose(scan.spacing, recipe.spacing, rtol=0.01):
         scan = resample_spacing(scan, recipe.spacing)
-    return scan
+    return _Ready(scan, outside, seen)
+
+
+def _former_zero(recipe: Recipe, voxels: np.ndarray) -> np.ndarray:
+    """What becomes of 0 in each channel, when voxels (count, channels) are normalised."""
+    with_zero = np.concatenate([voxels, np.zeros_like(voxels[:1])])
+    where = np.arange(len(with_zero)) < len(voxels)
+    return normalised(with_zero, recipe.normalisation, recipe.linear, where=where)[-1]
 
 
 def _cropped(scan: Scan) -> Scan:
@@ -79,13 +108,18 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     Raises:
         ValueError: the scan has another rank or other channels than the network.
     """
-    recipe, ready = model.recipe, prepare(model.recipe, scan)
+    recipe, ready = model.recipe, _prepare(model.recipe, scan)
     # Where an image is smaller than a patch, its surroundings go on: the mean, or the former zero.
-    value = float(ready.array.min()) if recipe.over == "nonzero" else 0.0
     found = sliding_window(
-        model.predict, ready.array, recipe.patch, overlap=recipe.overlap, size=size, value=value
+        model.predict,
+        ready.scan.array,
+        recipe.patch,
+        overlap=recipe.overlap,
+        size=size,
+        value=ready.outside,
     )
-    found = to_space(found, ready.affine, scan.file)
+    found = to_space(found, ready.scan.affine, scan.file)
+    found[~ready.seen.reaches(scan.file)] = 0
     found[..., 0] += 1 - found.sum(-1)  # nothing is known beyond the border
     return Scan(found, scan.file.affine, scan.file)
 

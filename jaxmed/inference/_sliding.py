@@ -20,7 +20,7 @@ def sliding_window(
     overlap: float = 0.5,
     size: int = 2,
     importance: str = "gaussian",
-    value: float = 0.0,
+    value: float | Sequence[float] | np.ndarray = 0.0,
     accumulate: str = "auto",
 ) -> np.ndarray:
     r"""Predict an image in overlapping windows, each voxel by the weighted mean over its windows.
@@ -37,7 +37,8 @@ def sliding_window(
         overlap: Least share of a window that its neighbour covers too, in [0, 1).
         size: Windows predicted at once.
         importance: ``"gaussian"`` or ``"constant"``.
-        value: What the padding holds: 0 is the mean of a normalised image.
+        value: What the padding holds, one number or one per channel: 0 is the mean of an image
+            that was normalised by mean and deviation.
         accumulate: Where image and sums lie: on the ``"host"``, which a volume of any size fits, or
             on the ``"device"``, which spares the copying of each window there and back. ``"auto"``
             is the device, unless that is a CPU.
@@ -47,7 +48,8 @@ def sliding_window(
 
     Raises:
         ValueError: Window and image differ in rank, the prediction has another shape than its
-            windows, or an option is unknown.
+            windows, there are as many values as neither 1 nor the channels, or an option is
+            unknown.
 
     References:
         Isensee et al., nnU-Net, Nature Methods 18, 2021.
@@ -69,13 +71,30 @@ def sliding_window(
     spatial = image.shape[:-1]
     short = [max(w - n, 0) for n, w in zip(spatial, window, strict=True)]
     margin = [(s // 2, s - s // 2) for s in short]
-    padded = np.pad(image, [*margin, (0, 0)], constant_values=value)
+    padded = _padded(image, margin, value)
     starts = ops.sliding_windows(padded.shape[:-1], window, overlap=overlap)
     weight = ops.window_importance(window, kind=importance)[..., None]
     mean = mean_on_host if _stays_on_host(accumulate) else mean_on_device
     found = mean(predict, padded, np.asarray(starts), weight, size)
     inner = tuple(slice(low, low + n) for (low, _), n in zip(margin, spatial, strict=True))
     return found[inner]
+
+
+def _padded(image: np.ndarray, margin: list[tuple[int, int]], value: Any) -> np.ndarray:
+    """An image between margins that hold one value per channel."""
+    fill = np.asarray(value, image.dtype)
+    if fill.shape not in ((), (1,), image.shape[-1:]):
+        raise ValueError(
+            f"value is one number or one per channel, got {fill.size} for the image's "
+            f"{image.shape[-1]} channels"
+        )
+    if not any(map(sum, margin)):
+        return image
+    shape = [n + low + high for n, (low, high) in zip(image.shape[:-1], margin, strict=True)]
+    padded = np.empty((*shape, image.shape[-1]), image.dtype)
+    padded[...] = fill
+    padded[tuple(slice(a, a + n) for (a, _), n in zip(margin, image.shape[:-1]))] = image
+    return padded
 
 
 def _stays_on_host(accumulate: str) -> bool:

@@ -39,7 +39,8 @@ def noncentral_f_sf(f: float, df1: float, df2: float, noncentrality: float) -> f
     Args:
         f: the limit.
         df1: degrees of freedom of the numerator.
-        df2: of the denominator; infinite gives the noncentral chi-square over df1.
+        df2: degrees of freedom of the denominator; infinite gives the noncentral chi-square over
+            df1.
         noncentrality: lambda, 0 or more.
 
     Raises:

@@ -24,6 +24,32 @@ class Config:
     data: Path | None = None
 
 
+STUDY = '''"""A made-up study."""
+from __future__ import annotations
+
+import dataclasses
+
+import jaxmed as jm
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What it takes."""
+
+    shift: float = 0.5
+    most: int | None = None
+    patch: tuple[int, ...] = (1, 2)
+    fast: bool = False
+
+
+def run(config, out):
+    if config.shift > 1:
+        raise RuntimeError("a fault inside")
+    scores = [min(0.25 + config.shift * y, 1) for y in [0, 1] * 10]
+    return jm.report.classification([0, 1] * 10, scores, title="made up")
+'''
+
+
 @pytest.fixture
 def experiment(monkeypatch):
     module = types.ModuleType("a_study")
@@ -65,13 +91,47 @@ def test_what_is_finished_is_not_run_again(experiment, tmp_path, capsys):
     ]
 
 
-def test_settings_are_read_as_their_defaults_are(experiment):
-    given = {"share": "0.5", "steps": "3", "fast": "true", "data": "/x"}
-    assert _grid._config(experiment, given) == Config(
-        share=0.5, steps=3, fast=True, data=Path("/x")
-    )
-    with pytest.raises(SystemExit, match="no fields"):
-        _grid._config(experiment, {"rows": "1"})
+def test_wrong_settings_are_refused_before_the_first_run(experiment, tmp_path):
+    out = ["--out", str(tmp_path / "none")]
+    for options, said in (
+        (["--with", "steps=4.5"], "study: steps is int, got '4.5'"),
+        (["--with", "rows=1"], "study has no setting 'rows'"),
+        (["--with", "rows"], "write FIELD=VALUE"),
+        (["--over", "share=0.1,much"], "study: share is float, got 'much'"),
+        (["--over", "steps"], "no values of its own"),
+        (["--over", "row", "--within", "share"], "--within share"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            main(["grid", "study", *options, *out])
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_grid_runs_what_the_command_would(tmp_path):
+    study = tmp_path / "study.py"
+    study.write_text(STUDY)
+    out = tmp_path / "grid"
+    command = ["grid", str(study), "--with", "most=48", "--with", "patch=40,56,40"]
+    command += [
+        "--over",
+        "shift=0.3,2",
+        "--within",
+        "shift",
+        "--over",
+        "fast=false",
+        "--out",
+        str(out),
+    ]
+    assert main(command) == 1  # one run fails, the other is there
+    (line,) = map(json.loads, (out / "runs.jsonl").read_text().splitlines())
+    given = {"shift": 0.3, "most": 48, "patch": [40, 56, 40], "fast": False}
+    assert line["config"] == given
+    assert line["name"] == "study_shift=0.3_most=48_patch=(40,56,40)"
+    assert line["command"].endswith("--most 48 --patch 40 56 40 --no-fast --shift 0.3")
+    (failed,) = map(json.loads, (out / "failed.jsonl").read_text().splitlines())
+    assert "a fault inside" in failed["error"]
+    assert "Traceback" in (out / failed["name"] / "error.txt").read_text()
+    config = json.loads((out / line["name"] / "config.json").read_text())
+    assert config == {"experiment": "study", **given}
 
 
 def test_tables_show_spread_and_intervals():

@@ -182,9 +182,10 @@ def test_measurements_are_kept_as_they_are(table):
     folder, rows = table
     path = write(folder, [row | {"label": i + 0.5} for i, row in enumerate(rows)])
     np.testing.assert_allclose(data.manifest(path, regression=True).labels, [0.5, 1.5, 2.5, 3.5])
-    assert data.check(path) == []
-    with pytest.raises(data.DataError, match=r"4 faults[\s\S]*label-range"):
+    assert data.check(path, regression=True) == []
+    with pytest.raises(data.DataError, match=r"4 faults[\s\S]*regression=True.*label-range"):
         data.manifest(path)
+    assert [f.rule for f in data.check(path)] == ["label-range"] * 4
 
 
 BREAK = {
@@ -230,7 +231,7 @@ def test_check_lists_the_faults_of_the_files_a_table_names(table):
     folder, rows = table
     (folder / "0.png").write_bytes(b"no picture")
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(folder / "m1.png")
-    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(folder / "3.png")
+    Image.fromarray(np.arange(216, dtype=np.uint8).reshape(8, 9, 3)).save(folder / "3.png")
     (folder / "m2.png").unlink()
     write(folder, rows)
     assert rules(folder) == [

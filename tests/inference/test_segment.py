@@ -18,6 +18,7 @@ from jaxmed.inference import (
     SegmenterError,
     load_segmenter,
     prepare,
+    probabilities,
     save_segmenter,
     segment,
     segmenter,
@@ -102,6 +103,44 @@ def test_a_scan_is_cut_to_its_nonzero_voxels_which_give_the_statistics():
         prepare(recipe, read_like(np.zeros((4, 4, 4, 1), np.float32)))
 
 
+ONES = lambda p, s, x: jnp.stack([jnp.zeros(x.shape[:-1]), jnp.ones(x.shape[:-1])], -1)  # noqa: E731
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 3.0), (2, 2, 2.0), (0.6, 1.3, 5.0)])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_structure_that_touches_the_border_loses_nothing_on_the_way_back(spacing, cut):
+    """Where the network says one class of all it sees, every voxel of the file has it, certain."""
+    image = np.random.default_rng(0).uniform(1, 2, (8, 9, 10, 1)).astype(np.float32)
+    recipe = dataclasses.replace(RECIPE, spacing=spacing, patch=(4, 4, 4))
+    if cut:
+        recipe = dataclasses.replace(recipe, over="nonzero")
+        image = np.pad(image, [(9, 9), (0, 0), (9, 9), (0, 0)])
+    found = probabilities(Segmenter(recipe, {}, {}, ONES), read_like(image))
+    looked_at = (slice(5, -5), slice(None), slice(5, -5)) if cut else ()
+    expected = np.zeros(image.shape[:-1])
+    expected[looked_at] = 1
+    np.testing.assert_allclose(found.array[..., 1], expected, atol=1e-6)
+    np.testing.assert_allclose(found.array.sum(-1), 1, atol=1e-6)
+
+
+def test_what_surrounds_a_small_image_is_the_former_zero_of_each_channel():
+    rng = np.random.default_rng(0)
+    image = np.zeros((6, 6, 6, 2), np.float32)
+    image[2:5, 2:5, 2:5] = rng.normal((10, 5), (1, 2), (3, 3, 3, 2))
+    recipe = dataclasses.replace(RECIPE, over="nonzero", channels=("T1", "T2"), patch=(10, 10, 10))
+    seen = []
+
+    def look(params, state, images):
+        seen.append(np.asarray(images))
+        return threshold(params, state, images[..., :1])
+
+    segment(Segmenter(recipe, {}, {}, look), read_like(image))
+    inner = image[2:5, 2:5, 2:5].reshape(-1, 2)
+    zero = -inner.mean(0) / inner.std(0)
+    np.testing.assert_allclose(seen[0][0, 0, 0, 0], zero, rtol=1e-4)  # padding
+    np.testing.assert_allclose(seen[0][0, 3, 3, 2], zero, rtol=1e-4)  # a zero of the image
+
+
 def read_like(image):
     return Scan(image, np.eye(4), Space(image.shape[:-1], np.eye(4)))
 
@@ -132,12 +171,12 @@ def test_folders_without_a_segmenter_are_told_apart(tmp_path):
     with pytest.raises(SegmenterError, match="neither model"):
         load_segmenter(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"experiment": "medmnist"}))
-    with pytest.raises(SegmenterError, match="a run of 'medmnist' without a segmenter"):
+    with pytest.raises(SegmenterError, match="a run of 'medmnist' without a model"):
         load_segmenter(tmp_path)
     with pytest.raises(SegmenterError, match="is a file"):
         load_segmenter(tmp_path / "config.json")
     (tmp_path / "model.json").write_text('{"format": "another"}')
-    with pytest.raises(SegmenterError, match="does not describe a segmenter"):
+    with pytest.raises(SegmenterError, match="does not describe a model"):
         load_segmenter(tmp_path)
 
 

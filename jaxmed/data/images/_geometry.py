@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 from jaxmed.data._source import Example
-from jaxmed.data.images._scan import PICTURES, VOLUMES, Scan, Space, suffix
+from jaxmed.data.images._space import Scan, Space
+
+_ROUNDING = 1e-4  # of a voxel: what headers leave of a flip or a shift by whole voxels
 
 
 def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int = 1) -> np.ndarray:
@@ -21,14 +19,18 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
     Masks (whole numbers) go by majority: each class is interpolated and the largest wins, which is
     exact where the two grids differ by flips, permutations and crops only.
 
+    Between the centre of an outermost voxel and its border, and up to a quarter of a voxel beyond,
+    the array goes on as it ends: a constant image stays constant to its edge, and a structure that
+    touches the border loses nothing, there and on the way back. What lies farther out is 0.
+
     Args:
         array: (*spatial,) whole numbers for a mask, or (*spatial, channels) floats.
         affine: From its voxel indices to millimetres.
-        space: The new grid. What lies outside ``array`` becomes 0.
+        space: The new grid.
         order: Of the spline for images; 1 is linear.
 
     Returns:
-        The array on ``space``, of the same dtype.
+        The array on ``space``, of the same dtype; an image of whole numbers is rounded.
 
     Example:
         >>> import numpy as np
@@ -47,27 +49,32 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
         raise ValueError(f"a mask holds whole numbers, got {array.dtype}")
     matrix = np.linalg.solve(affine, space.affine)
     whole = np.round(matrix)
-    exact = np.allclose(matrix, whole, atol=1e-4)
+    exact = np.allclose(matrix, whole, atol=_ROUNDING)
     matrix = whole if exact else matrix
     if exact and np.array_equal(whole, np.eye(rank + 1)) and array.shape[:rank] == space.shape:
         return array.copy()
+    inside = Space(array.shape[:rank], affine).reaches(space)
 
     def pull(values: np.ndarray, degree: int) -> np.ndarray:
-        return ndimage.affine_transform(
+        out = ndimage.affine_transform(
             values,
             matrix[:-1, :-1],
             offset=matrix[:-1, -1],
             output_shape=space.shape,
             order=degree,
-            mode="grid-constant",
+            mode="nearest",
         )
+        out[~inside] = 0
+        return out
 
-    if not mask:
-        channels = [pull(array[..., c], 0 if exact else order) for c in range(array.shape[-1])]
-        return np.stack(channels, axis=-1).astype(array.dtype)
-    if exact:
+    if exact and mask:
         return pull(array, 0)
-    best = 1 - pull((array != 0).astype(np.float32), 1)
+    if not mask:
+        degree = 0 if exact else order
+        values = array if degree == 0 or array.dtype.kind == "f" else array.astype(np.float64)
+        channels = [pull(values[..., c], degree) for c in range(array.shape[-1])]
+        return rounded_to(np.stack(channels, axis=-1), array.dtype)
+    best = inside - pull((array != 0).astype(np.float32), 1)
     out = np.zeros(space.shape, array.dtype)
     for label in np.unique(array[array != 0]):
         share = pull((array == label).astype(np.float32), 1)
@@ -77,56 +84,15 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
     return out
 
 
-def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
-    """Write a mask in the scan's own space: the shape, affine and codes of the file it came from.
-
-    Args:
-        path: ``.nii``, ``.nii.gz`` or, for two-dimensional scans, ``.png``, ``.tif``, ``.bmp``.
-        mask: (*spatial,) whole numbers, on the grid of ``scan.array``.
-        scan: The scan as it was read, turned, resampled or cropped.
-
-    Returns:
-        ``path``. The file appears whole or not at all.
-
-    Raises:
-        ValueError: The mask is not on the scan's grid, or the ending is not known.
-    """
-    path = Path(path)
-    mask = np.asarray(mask)
-    if mask.shape != scan.space.shape:
-        raise ValueError(
-            f"write_mask wants a mask on the scan's grid {scan.space.shape}, got {mask.shape}"
-        )
-    mask = to_space(mask, scan.affine, scan.file)
-    top, bottom = int(mask.max(initial=0)), int(mask.min(initial=0))
-    dtype = np.uint8 if bottom >= 0 and top < 256 else np.int16 if top < 2**15 else np.int32
-    mask = mask.astype(dtype)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ending = suffix(path)
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    if ending in VOLUMES:
-        _nifti(mask, scan.file).to_filename(temporary)
-    elif ending in PICTURES and mask.ndim == 2:
-        Image.fromarray(mask).save(temporary)
-    else:
-        raise ValueError(f"a mask of shape {mask.shape} cannot be written as {ending!r}")
-    os.replace(temporary, path)
-    return path
-
-
-def _nifti(mask: np.ndarray, space: Space) -> nib.Nifti1Image:
-    affine = space.affine
-    if len(affine) == 3:
-        affine = np.eye(4)
-        affine[np.ix_([0, 1, 3], [0, 1, 3])] = space.affine
-    header = None
-    if isinstance(space.header, nib.Nifti1Header):
-        header = nib.Nifti1Header.from_header(space.header)
-        header.set_data_dtype(mask.dtype)
-        header.set_data_shape(mask.shape)
-        header.set_slope_inter(1, 0)
-        header["cal_min"], header["cal_max"] = 0, 0
-    return nib.Nifti1Image(mask, affine, header)
+def rounded_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Cast numbers; to whole ones by rounding, and to the nearest that the type holds."""
+    dtype = np.dtype(dtype)
+    if dtype.kind in "iu" and values.dtype.kind == "f":
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    elif dtype.kind == "b" and values.dtype.kind == "f":
+        values = values >= 0.5
+    return values.astype(dtype)
 
 
 def resample_spacing(
@@ -161,18 +127,10 @@ def resample_spacing(
     array = scan.array
     if array.ndim > rank and antialias and np.any(zoom > 1.001):
         sigma = [*np.maximum((zoom - 1) / 2, 0), 0.0]
-        array = ndimage.gaussian_filter(array, sigma, mode="nearest")
-    if array.ndim > rank:
-        # Half a voxel at the border has neighbours on one side only: repeat the edge.
-        margin = [(2, 2)] * rank + [(0, 0)]
-        array = np.pad(array, margin, mode="edge")
-        shift = np.eye(rank + 1)
-        shift[:-1, -1] = -2
-        source = scan.affine @ shift
-    else:
-        source = scan.affine
+        values = array if array.dtype.kind == "f" else array.astype(np.float64)
+        array = rounded_to(ndimage.gaussian_filter(values, sigma, mode="nearest"), array.dtype)
     space = Space(tuple(new.tolist()), affine)
-    return Scan(to_space(array, source, space, order=order), affine, scan.file)
+    return Scan(to_space(array, scan.affine, space, order=order), affine, scan.file)
 
 
 def crop_or_pad(
@@ -180,7 +138,7 @@ def crop_or_pad(
     shape: Sequence[int],
     *,
     centre: Sequence[int] | None = None,
-    value: float = 0,
+    value: float | Sequence[float] | np.ndarray = 0,
 ) -> np.ndarray:
     """Crop, and pad where the array is too small, to a spatial shape.
 
@@ -188,7 +146,8 @@ def crop_or_pad(
         array: (*spatial, ...).
         shape: Wanted spatial shape.
         centre: Voxel that comes to the middle; the array's own middle by default.
-        value: What the padding holds.
+        value: What the padding holds, one number or one per channel (the last axis): where an
+            image was normalised, each channel has another number for what was 0.
 
     Returns:
         (*shape, ...).
@@ -203,7 +162,8 @@ def crop_or_pad(
         raise ValueError(f"shape {tuple(shape)} for an array of shape {array.shape}")
     middle = [n // 2 for n in array.shape[:rank]] if centre is None else [int(c) for c in centre]
     start = [c - n // 2 for c, n in zip(middle, shape, strict=True)]
-    out = np.full((*shape, *array.shape[rank:]), value, array.dtype)
+    out = np.empty((*shape, *array.shape[rank:]), array.dtype)
+    out[...] = np.asarray(value, array.dtype)
     source = tuple(
         slice(max(s, 0), max(min(s + n, size), 0))
         for s, n, size in zip(start, shape, array.shape[:rank], strict=True)
@@ -216,7 +176,9 @@ def crop_or_pad(
     return out
 
 
-def crop_or_pad_scan(scan: Scan, shape: Sequence[int], *, value: float = 0) -> Scan:
+def crop_or_pad_scan(
+    scan: Scan, shape: Sequence[int], *, value: float | Sequence[float] | np.ndarray = 0
+) -> Scan:
     """`crop_or_pad` a scan about its middle; its affine follows."""
     start = np.array([n // 2 - m // 2 for n, m in zip(scan.space.shape, shape, strict=True)])
     step = np.eye(len(scan.affine))
@@ -225,7 +187,11 @@ def crop_or_pad_scan(scan: Scan, shape: Sequence[int], *, value: float = 0) -> S
 
 
 def random_patch(
-    shape: Sequence[int], *, foreground: float = 1 / 3, fields: Sequence[str] = ("image", "mask")
+    shape: Sequence[int],
+    *,
+    foreground: float = 1 / 3,
+    fields: Sequence[str] = ("image", "mask"),
+    value: float | Sequence[float] | np.ndarray = 0,
 ) -> Callable[[np.random.Generator, Example], Example]:
     """Make a transform for `batches`: a random patch of every volume, often with foreground in it.
 
@@ -237,6 +203,7 @@ def random_patch(
         foreground: Share of patches centred on a labelled voxel; 0 needs no mask.
         fields: What is cut; absent fields are passed over, other fields are dropped unless they
             are single numbers or vectors of one length.
+        value: What pads an image, as in `crop_or_pad`; ``"mask"`` is padded with 0.
 
     Returns:
         ``(rng, example) -> example``.
@@ -275,7 +242,8 @@ def random_patch(
         out = {k: v for k, v in example.items() if k not in fields and np.ndim(v) <= 1}
         for name in fields:
             if name in example:
-                out[name] = crop_or_pad(example[name], shape, centre=centre)
+                fill = 0 if name == "mask" else value
+                out[name] = crop_or_pad(example[name], shape, centre=centre, value=fill)
         return out
 
     return transform

@@ -13,7 +13,9 @@ import numpy as np
 
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data._source import Example
-from jaxmed.data.images._scan import Scan, check_grid, read_image, read_mask, read_space, suffix
+from jaxmed.data.images._scan import read_image, read_mask, read_space, suffix
+from jaxmed.data.images._space import Scan, check_grid
+from jaxmed.data.sources._observed import Observed
 
 _SPLITS = {"training": "imagesTr", "test": "imagesTs"}
 
@@ -106,20 +108,23 @@ def check_decathlon(path: Path) -> Iterator[Fault]:
                 return
             continue
         yield from faults
+        observed = Observed(str(path / "dataset.json"), one_size=False)
         for index in range(len(source)):
-            yield from _case_faults(source, index)
+            yield from _case_faults(source, index, observed)
+        yield from observed.faults()
 
 
-def _case_faults(source: DecathlonSource, index: int) -> Iterator[Fault]:
+def _case_faults(source: DecathlonSource, index: int, observed: Observed) -> Iterator[Fault]:
     scan = None
     try:
         scan = source.image(index)
         _check_channels(source.images[index], scan.array.shape[-1], source.modalities)
+        yield from observed.image((source.images[index],), scan)
     except DataError as error:
         yield from error.faults
     if source.masks is not None:
         try:
-            source.mask(index, like=scan)
+            yield from observed.mask(source.masks[index], source.mask(index, like=scan))
         except DataError as error:
             yield from error.faults
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,14 @@ import numpy as np
 
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data._source import Example
-from jaxmed.data.images._scan import Scan, read_image, read_mask
+from jaxmed.data.images._scan import read_image, read_mask
+from jaxmed.data.images._space import Scan, check_grid
 
 Row = dict[str, Any]
+
+_KNOWN = ("image", "label", "mask", "patient", "case", "split", "site")
+# What R and pandas write where a value is missing; "nan" among numbers is found as not finite.
+_MISSING = ("", "na", "n/a", "<na>")
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,16 @@ class ManifestSource:
     def paths(self, index: int) -> tuple[Path, ...]:
         """Files of the images of a row, one per modality."""
         folder = Path(self.name).parent
-        return tuple(folder / part for part in _parts(self.rows[index]["image"]))
+        return tuple(folder / part for part in parts(self.rows[index]["image"]))
 
     def image(self, index: int) -> Scan:
-        """Read the image of a row; several files are joined as channels."""
+        """Read the image of a row; several files of one grid are joined as channels."""
         paths = self.paths(index)
         scans = [read_image(path, canonical=self.canonical) for path in paths]
+        first = scans[0].space._replace(header=scans[0].file.header)
         for path, scan in zip(paths[1:], scans[1:], strict=True):
-            if scan.space.shape != scans[0].space.shape:
-                raise fault(
-                    path, "shape", f"{scan.space.shape}, but {paths[0]} is {scans[0].space.shape}"
-                )
+            grid = scan.space._replace(header=scan.file.header)
+            check_grid(path, grid, first, what="image", reference=str(paths[0]))
         return scans[0]._replace(array=np.concatenate([s.array for s in scans], axis=-1))
 
     def mask(self, index: int, *, like: Scan | None = None) -> Scan:
@@ -110,38 +113,14 @@ def manifest(
         DataError: Anything malformed in the table, all faults at once. The images are read one by
             one later (`in_memory` reads them all; `check` lists the faults of all).
     """
-    source, faults = _open(Path(path), split, classes, mask_classes, regression, canonical)
+    source, faults = open_manifest(Path(path), split, classes, mask_classes, regression, canonical)
     if faults:
         raise DataError.of(faults)
     assert source is not None
     return source
 
 
-def check_manifest(path: Path) -> Iterator[Fault]:
-    """List the faults of a table and of every file it names."""
-    source, faults = _open(path, None, None, None, _numeric_fractions(path), False)
-    yield from faults
-    if source is None:
-        return
-    channels = 0
-    for index in range(len(source)):
-        scan = None
-        try:
-            scan = source.image(index)
-            channels = channels or scan.array.shape[-1]
-            if scan.array.shape[-1] != channels:
-                detail = f"{scan.array.shape[-1]} channels, other images have {channels}"
-                yield Fault(str(source.paths(index)[0]), "shape", detail)
-        except DataError as error:
-            yield from (f for f in error.faults if f.rule != "exists")
-        if "mask" in source.rows[index]:
-            try:
-                source.mask(index, like=scan)
-            except DataError as error:
-                yield from (f for f in error.faults if f.rule != "exists")
-
-
-def _open(
+def open_manifest(
     path: Path,
     split: str | None,
     classes: Sequence[str] | None,
@@ -149,12 +128,13 @@ def _open(
     regression: bool,
     canonical: bool,
 ) -> tuple[ManifestSource | None, list[Fault]]:
+    """Read a table: its source, unless it is too broken to have one, and all of its faults."""
     file = str(path)
     rows = _read(path)
-    faults = []
-    names = [str(row.get("case") or Path(_parts(row["image"])[0]).name) for row in rows]
+    faults = _gaps(file, rows)
+    names = [str(row.get("case") or Path(parts(row["image"])[0]).name) for row in rows]
     if len(set(names)) < len(names) and not all(row.get("case") for row in rows):
-        names = [";".join(_parts(row["image"])) for row in rows]
+        names = [";".join(parts(row["image"])) for row in rows]
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -162,19 +142,18 @@ def _open(
         seen.add(name)
     for row in rows:
         for field in ("image", "mask"):
-            for part in _parts(row[field]) if row.get(field) else ():
+            for part in parts(row[field]) if row.get(field) else ():
                 if not (path.parent / part).is_file():
                     faults.append(Fault(str(path.parent / part), "exists", f"listed in {file}"))
     faults += _leaks(file, rows)
     labels = None
-    if "label" in rows[0]:
+    if "label" in rows[0] and not any(_is_missing(row["label"]) for row in rows):
         labels, classes, wrong = _labels(file, rows, names, classes, regression)
         faults += wrong
     keep = [i for i, row in enumerate(rows) if split is None or str(row.get("split")) == split]
     if not keep:
         there = sorted({str(row.get("split")) for row in rows})
         faults.append(Fault(file, "non-empty", f"no row has split {split!r}; there are {there}"))
-    if any(f.rule in ("non-empty", "label-range", "table", "finite") for f in faults):
         return None, faults
     patients = [str(rows[i]["patient"]) for i in keep] if "patient" in rows[0] else None
     source = ManifestSource(
@@ -197,7 +176,9 @@ def _read(path: Path) -> list[Row]:
     try:
         if path.suffix.lower() == ".csv":
             with open(path, newline="", encoding="utf-8-sig") as file:
-                for line, row in enumerate(csv.DictReader(file), start=2):
+                reader = csv.DictReader(file)
+                _check_columns(path, reader.fieldnames or [])
+                for line, row in enumerate(reader, start=2):
                     if None in row or None in row.values():
                         raise fault(
                             path, "table", f"line {line} has not as many cells as the header"
@@ -209,7 +190,8 @@ def _read(path: Path) -> list[Row]:
                     row = json.loads(text)
                     if not isinstance(row, dict):
                         raise fault(path, "table", f"line {line} is no JSON object")
-                    rows.append(row)
+                    _check_columns(path, list(row))
+                    rows.append({k: v.strip() if isinstance(v, str) else v for k, v in row.items()})
     except (OSError, csv.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise fault(path, "readable", f"not a CSV or JSONL table: {error}") from error
     if not rows:
@@ -221,15 +203,48 @@ def _read(path: Path) -> list[Row]:
             )
         if not row.get("image"):
             raise fault(path, "table", f"row {number} names no image; columns are {sorted(row)}")
-        for field in ("mask", "patient"):
-            if field in row and row[field] in ("", None):
-                detail = f"row {number} names no {field}, though there is that column"
-                raise fault(path, "table", detail)
     return rows
 
 
-def _parts(value: Any) -> list[str]:
-    return [str(v) for v in value] if isinstance(value, list) else str(value).split(";")
+def _gaps(file: str, rows: list[Row]) -> list[Fault]:
+    return [
+        Fault(
+            file,
+            "table",
+            f"row {number} ({row['image']}) has no {field}, though there is that column; fill it, "
+            "or list such rows in a table of their own",
+        )
+        for number, row in enumerate(rows, start=1)
+        for field in ("mask", "patient", "label")
+        if field in row and _is_missing(row[field])
+    ]
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().casefold() in _MISSING)
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    """Refuse a header that would be read as something else than what was meant."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        names = [part.strip().casefold() for column in columns for part in column.split(separator)]
+        if len(names) > len(columns) and "image" in names and "image" not in columns:
+            raise fault(
+                path,
+                "table",
+                f"the columns are separated by {name} ({separator.join(columns)[:60]!r}); save "
+                "the table with commas",
+            )
+    for column in columns:
+        name = column.strip()
+        if name not in _KNOWN and name.casefold() in _KNOWN:
+            raise fault(path, "table", f"a column is named {name!r}; write {name.casefold()!r}")
+
+
+def parts(value: Any) -> list[str]:
+    """The values of a cell, which hold several by ``;`` or as a list."""
+    several = value if isinstance(value, list) else str(value).split(";")
+    return [str(v).strip() for v in several]
 
 
 def _leaks(file: str, rows: list[Row]) -> list[Fault]:
@@ -237,6 +252,8 @@ def _leaks(file: str, rows: list[Row]) -> list[Fault]:
         return []
     splits: dict[str, set[str]] = {}
     for row in rows:
+        if _is_missing(row["patient"]):
+            continue
         splits.setdefault(str(row["patient"]), set()).add(str(row["split"]))
     return [
         Fault(file, "split-disjoint", f"patient {patient} is in {' and '.join(sorted(where))}")
@@ -252,7 +269,7 @@ def _labels(
     classes: Sequence[str] | None,
     regression: bool,
 ) -> tuple[np.ndarray | None, tuple[str, ...], list[Fault]]:
-    cells = [_parts(row["label"]) for row in rows]
+    cells = [parts(row["label"]) for row in rows]
     if len({len(cell) for cell in cells}) > 1:
         sizes = sorted({len(cell) for cell in cells})
         return None, (), [Fault(file, "table", f"rows have {sizes} labels: give all the same")]
@@ -284,8 +301,9 @@ def _labels(
     for name, row in zip(names, values, strict=True):
         if np.any((row < 0) | (row > top) | (row != np.round(row))):
             got = row.tolist() if several else row[0]
+            hint = "" if np.all(row == np.round(row)) else "; for measurements: regression=True"
             faults.append(
-                Fault(file, "label-range", f"the label {got} of {name} is not one of 0..{top}")
+                Fault(file, "label-range", f"the label {got} of {name} is not in 0..{top}{hint}")
             )
     count = len(cells[0]) if several else top + 1
     known = tuple(classes) if classes else tuple(str(i) for i in range(count))
@@ -301,13 +319,3 @@ def _number(text: Any) -> float | None:
         return float(text)
     except (TypeError, ValueError):
         return None
-
-
-def _numeric_fractions(path: Path) -> bool:
-    """Whether the labels of a table can only be measurements (for `check`, which is not told)."""
-    rows: Sequence[Mapping[str, Any]] = _read(path)
-    if "label" not in rows[0]:
-        return False
-    values = [_number(v) for row in rows for v in _parts(row["label"])]
-    finite = [v for v in values if v is not None and math.isfinite(v)]
-    return len(finite) == len(values) and any(v != round(v) for v in finite)

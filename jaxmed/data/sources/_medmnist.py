@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from jaxmed.data._error import DataError, Fault, fault
+from jaxmed.data._error import DataError, Fault, fault, reading
 from jaxmed.data._source import ArraySource, Example, MappedSource, map_source
 from jaxmed.data.sources._catalogue import MEDMNIST, SPLITS, MedMNIST
 from jaxmed.data.sources._download import cache_root, data_root, fetch, md5sum
@@ -128,11 +126,12 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 @functools.lru_cache(maxsize=2)
 def _load_npz(path: Path, size: int, changed: int) -> dict[str, np.ndarray]:
-    try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return {key: file[key] for key in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, TypeError) as error:
-        raise fault(path, "readable", f"not a whole npz file: {error}") from error
+    with (
+        reading(path, "the npz file"),
+        open(path, "rb") as handle,
+        np.load(handle, allow_pickle=False) as file,
+    ):
+        return {key: file[key] for key in file}
 
 
 def _faults(

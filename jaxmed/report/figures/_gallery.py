@@ -10,8 +10,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from jaxmed import quantities
 from jaxmed.report.figures._style import INK, PALETTE, new_figure, style
-from jaxmed.report.results._results import Picture, Scores
+from jaxmed.report.results._parts import Picture, Scores
 
 
 def best_median_worst(values: ArrayLike) -> dict[str, int]:
@@ -44,7 +45,7 @@ def mask_picture(
     """Cut the plane that shows most of the structures out of a case.
 
     Args:
-        case: its name.
+        case: name of the case.
         image: (*spatial,) or (*spatial, channels), 2D or 3D as the masks are.
         truth: (*spatial,) whole numbers, or None.
         prediction: (*spatial,) whole numbers.
@@ -139,13 +140,13 @@ def class_pictures(
         images: `images[i]` is the image of row i: (height, width, channels), or a volume, of which
             the middle plane is taken.
         scores: the predictions, with (cases, classes) probabilities.
-        classes: their names.
-        each: how many of each kind.
+        classes: names of the classes.
+        each: number of each kind.
     """
     y, s = np.asarray(scores.labels), np.asarray(scores.scores)
     if y.ndim != 1 or s.ndim != 2:
         return ()
-    top, sure = s.argmax(1), s.max(1)
+    top, sure = quantities.largest(s), s.max(1)
     right, wrong = np.flatnonzero(top == y), np.flatnonzero(top != y)
     ordered = np.sort(s, 1)
     margin = ordered[:, -1] - ordered[:, -2]

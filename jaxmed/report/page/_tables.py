@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmed.report.results._results import Results
+from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
 
 _NAMES = {
     "auc": "AUC",
@@ -60,7 +60,7 @@ def metric_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def model_table(results: Results) -> list[dict[str, Any]]:
     """Rows of metrics by model; empty without a comparison."""
-    if results.comparison is None:
+    if not isinstance(results, ComparisonResults):
         return []
     models = results.comparison.models
     metrics = dict.fromkeys(name for found in models.values() for name in found)
@@ -75,7 +75,7 @@ def model_table(results: Results) -> list[dict[str, Any]]:
 
 def contrast_table(results: Results) -> list[dict[str, Any]]:
     """Rows of paired tests; empty without a comparison."""
-    if results.comparison is None:
+    if not isinstance(results, ComparisonResults):
         return []
     rows = []
     for contrast in results.comparison.contrasts:
@@ -129,7 +129,7 @@ def _p(value: float) -> str:
 
 def class_table(results: Results) -> list[dict[str, Any]]:
     """Rows of measures by structure; empty without per-case measures."""
-    if results.overlap is None:
+    if not isinstance(results, SegmentationResults) or results.overlap is None:
         return []
     rows = []
     several = len(results.classes) > 1
@@ -164,7 +164,9 @@ def class_table(results: Results) -> list[dict[str, Any]]:
 
 def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
     """Column names and rows of Dice by case, worst first."""
-    if results.overlap is None or "dice" not in results.overlap.values:
+    if not isinstance(results, SegmentationResults) or results.overlap is None:
+        return [], []
+    if "dice" not in results.overlap.values:
         return [], []
     dice = np.asarray(results.overlap.values["dice"], float)
     known = np.isfinite(dice)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.report.results._measures import HEADLINE, Named, Rule, measures
-from jaxmed.report.results._results import Results, Scores
+from jaxmed.report.results._parts import Scores
+from jaxmed.report.results._results import Results, results_of
 from jaxmed.stats import Estimate, warn_repeats
 
 Array = NDArray[Any]
@@ -51,11 +52,12 @@ def classification(
         threshold: of the positive call.
         resampling_seed: of the bootstrap.
         title: of the report.
-        **about: further fields of `Results`.
+        **about: further fields of `Results`; those of its parts (`splits`, `history`, `seed`, ...)
+            by their own names.
 
     Returns:
-        The results, ready for `write`. What is undefined on these data is left out of the
-        metrics and named in the notes.
+        `ClassificationResults` or `RegressionResults`, ready for `write`. What is undefined on
+        these data is left out of the metrics and named in the notes.
 
     Raises:
         ValueError: shapes that do not fit, labels outside the classes, scores that are not
@@ -81,16 +83,16 @@ def classification(
     metrics, undefined = _measured(measures(task, rule, y, s, names, threshold))
     if patients is not None and groups is None:
         metrics = {name: warn_repeats(found, patients) for name, found in metrics.items()}
-    return Results(
+    return results_of(
+        task,
         title=title,
-        task=task,
         classes=names,
         metrics=metrics,
         headline=tuple(name for name in HEADLINE[task] if name in metrics),
         scores=Scores(y, s, cases, groups),
         level=level,
-        threshold=threshold if task in ("binary", "multi-label") else None,
         notes=(*about.pop("notes", ()), *undefined),
+        **({"threshold": threshold} if task in ("binary", "multi-label") else {}),
         **about,
     )
 

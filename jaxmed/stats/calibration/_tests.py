@@ -18,7 +18,7 @@ def spiegelhalter_test(labels: ArrayLike, probs: ArrayLike, *, unit: str = "case
     Args:
         labels: (cases,) 0 or 1.
         probs: (cases,) of the positive class.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test; `effect` is the Brier score less what calibration would give, and
@@ -74,7 +74,7 @@ def hosmer_lemeshow_test(
         groups: by quantiles of the probability; equal cuts are joined.
         df: degrees of freedom, at least 1; groups - 2 (fitted on these data) if absent. For
             probabilities made on other data give the number of groups.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test, chi-square.
@@ -148,8 +148,8 @@ def cumulative_test(
         probs: (cases,) of the positive class. Cases of equal probability enter together.
         kind: `ks` or `kuiper`.
         n_resamples: outcomes drawn from the probabilities, for the p-value.
-        seed: of these draws.
-        unit: what is counted.
+        seed: seed of these draws.
+        unit: name of the counted unit.
 
     Returns:
         The test.

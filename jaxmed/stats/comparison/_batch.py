@@ -148,7 +148,7 @@ def simulated_auc_power(
         auc2: area of the other.
         positives: positive cases.
         negatives: negative cases.
-        correlation: of the two scores, in each class.
+        correlation: correlation of the two scores, in each class.
         studies: simulated.
         alpha: two-sided size of the test.
         seed: same seed, same answer.

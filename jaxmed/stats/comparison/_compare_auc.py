@@ -68,10 +68,10 @@ def delong_test(
         alternative: `two-sided`, `greater` (the first is better), `less`, `superiority` (by more
             than the margin), `non-inferiority` (the first is no worse than the margin allows) or
             `equivalence` (two one-sided tests; the interval then has level 2 level - 1).
-        margin: of the last three, in AUC.
-        level: of the interval of the difference first - second.
+        margin: margin of the last three, in AUC.
+        level: confidence level of the interval of the difference first - second.
         groups: (cases,) patient of each row: Obuchowski's clustered variance.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test; `effect` is first - second. Two scores of the same ranks give p = 1, noted.
@@ -163,8 +163,8 @@ def delong_test_unpaired(
         scores2: (cases2,) scores of the second group.
         alternative: as in `delong_test`.
         margin: as in `delong_test`.
-        level: of the interval.
-        unit: what is counted.
+        level: confidence level of the interval.
+        unit: name of the counted unit.
 
     Returns:
         The test; `effect` is first - second.

@@ -47,7 +47,7 @@ def cohen_d(
         second: (cases2,) values.
         hedges: correct the small-sample bias (Hedges' g).
         level: confidence level; the interval inverts the noncentral t.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -95,7 +95,7 @@ def cliffs_delta(
         first: (cases1,) values.
         second: (cases2,) values.
         level: confidence level; limits are those of the AUC, 2 A - 1.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -136,7 +136,7 @@ def concordance(
         event: (cases,) 1 if the event was seen, 0 if censored.
         risk: (cases,) higher for earlier events.
         level: confidence level; the error is the jackknife's, the limits are on the logit scale.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.

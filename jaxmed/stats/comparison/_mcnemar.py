@@ -41,8 +41,8 @@ def mcnemar_test(
         second: (cases,) 0/1 of the other.
         table: in their place, the counts (both, first only, second only, neither).
         method: `mid-p`, `exact`, `asymptotic` or `corrected` (for continuity, as in R).
-        level: of the interval of the difference (Tango's score interval).
-        unit: what is counted.
+        level: confidence level of the interval of the difference (Tango's score interval).
+        unit: name of the counted unit.
 
     Returns:
         The test; `effect` is the difference of proportions, first - second. The conditional odds
@@ -130,7 +130,7 @@ def clustered_mcnemar_test(
         second: (rows,) 0/1.
         groups: (rows,) group of each row.
         method: `obuchowski`, `durkalski`, `yang` or `eliasziw`.
-        unit: what a group is.
+        unit: name of the unit of a group.
 
     Returns:
         The test, chi-square with one degree of freedom; `effect` is first - second.

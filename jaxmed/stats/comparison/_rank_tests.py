@@ -138,8 +138,8 @@ def wilcoxon_test(
         tolerance: differences this close, as a share of what was subtracted, are tied: rounding in
             a subtraction would else break ties. 0 compares exactly, as R does.
         correct: continuity correction of the normal method.
-        unit: what is counted.
-        name: what is compared.
+        unit: name of the counted unit.
+        name: name of the compared quantity.
 
     Returns:
         The test; `effect` is the Hodges-Lehmann estimate (the median of all means of two
@@ -217,8 +217,8 @@ def friedman_test(
 
     Args:
         values: (cases, models).
-        names: of the models, used as keys.
-        unit: what a row is.
+        names: names of the models, used as keys.
+        unit: name of the unit of a row.
 
     Returns:
         The test: Friedman's chi-square.
@@ -294,7 +294,7 @@ def kruskal_test(*groups: ArrayLike, unit: str = "case") -> TestResult:
 
     Args:
         *groups: (cases,) values of each group.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test, chi-square; `effect` is epsilon squared.

@@ -173,10 +173,10 @@ def auc(
         level: confidence level.
         groups: (cases,) patient of each case, where one has several: the variance is then
             Obuchowski's clustered one, and the bootstrap draws patients.
-        unit: what is counted; `case`, or `patient` with groups.
+        unit: name of the counted unit; `case`, or `patient` with groups.
         n_resamples: bootstrap resamples.
         stratified: draw positives and negatives apart in the bootstrap.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate, with the counts of both classes and the variance in `details`.

@@ -120,10 +120,10 @@ def roc_band(
         method: `bootstrap` (stratified, or by patient with groups) or `wilson` (of the
             sensitivity at the empirical threshold, which leaves out that the threshold is
             estimated and is too narrow where the curve is steep).
-        level: of the limits.
+        level: confidence level of the limits.
         groups: (cases,) patient of each row.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The band.

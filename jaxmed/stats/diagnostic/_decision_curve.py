@@ -46,11 +46,11 @@ def decision_curve(
         labels: (cases,) 0 or 1.
         probs: (cases,) of the positive class; at the threshold counts as positive.
         thresholds: (points,) in [0, 1); 1% to 99% if absent.
-        prevalence: of the population meant; the sample's own if absent.
-        level: of the pointwise limits.
+        prevalence: prevalence of the population meant; the sample's own if absent.
+        level: confidence level of the pointwise limits.
         groups: (cases,) patient of each row.
-        n_resamples: of the bootstrap; 0 gives no limits.
-        seed: of the bootstrap.
+        n_resamples: number of resamples of the bootstrap; 0 gives no limits.
+        seed: seed of the bootstrap.
 
     Returns:
         The curve.

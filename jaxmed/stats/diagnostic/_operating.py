@@ -61,7 +61,8 @@ def operating_points(
             `closest-topleft`, `sensitivity` (the most specific with at least `at`) or
             `specificity` (the most sensitive with at least `at`).
         cost_ratio: c, cost of a missed positive over that of a false alarm, for `youden`.
-        prevalence: of the population meant, for `youden`; .5 with cost 1 is Youden's index.
+        prevalence: prevalence of the population meant, for `youden`; .5 with cost 1 is Youden's
+            index.
         at: the rate of the last two rules.
 
     Returns:
@@ -166,9 +167,9 @@ def partial_auc(
         method: bootstrap interval: `percentile`, `basic`, `normal` or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        n_resamples: of the bootstrap (stratified by label, or by patient).
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap (stratified by label, or by patient).
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.
@@ -247,9 +248,9 @@ def rate_at(
         method: bootstrap interval.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        n_resamples: of the bootstrap (stratified by label, or by patient).
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap (stratified by label, or by patient).
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.

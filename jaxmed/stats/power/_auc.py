@@ -200,7 +200,7 @@ def power_two_aucs(
         ratio: negatives for each positive.
         r_positive: correlation of the two scores among positives; 0 for unpaired designs.
         r_negative: correlation among negatives.
-        difference: of the areas; that of the curves if absent.
+        difference: difference of the areas; that of the curves if absent.
         alpha: two-sided size of the test.
         method: `delta`, with the difference's own variance as DeLong's test has it; or
             `obuchowski-mcclish`, as pROC plans: the first curve's variance under the null
@@ -360,7 +360,7 @@ def model_sample_size(
 
     Args:
         parameters: candidate parameters.
-        prevalence: of the outcome.
+        prevalence: prevalence of the outcome.
         r_squared: Cox and Snell's R squared expected; or
         auc: expected, turned into it by `r_squared_of_auc`. Exactly one of the two.
         shrinkage: wanted uniform shrinkage (criterion 1).

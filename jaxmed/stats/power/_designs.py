@@ -44,9 +44,9 @@ def planned_aucs(
     Args:
         first: area of one model.
         second: area of the other.
-        correlation: of the two models' scores in each class.
+        correlation: correlation of the two models' scores in each class.
         prevalence: share of positive patients, rounded to whole patients.
-        rows: of each patient.
+        rows: number of rows per patient.
         icc: correlation of a model's scores of two rows of a patient.
         paired: both models read the same patients, or n others each.
         margin: above 0, the test is one-sided for non-inferiority of the first.
@@ -128,8 +128,9 @@ def planned_rates(
     Args:
         first: rate of one model.
         second: rate of the other.
-        correlation: of the two models' normal variables on a row.
-        rows: of each patient; more than one is tested by Obuchowski's clustered McNemar test.
+        correlation: correlation of the two models' normal variables on a row.
+        rows: number of rows per patient; more than one is tested by Obuchowski's clustered McNemar
+            test.
         icc: correlation of a model's normal variables of two rows of a patient.
         margin: above 0, a one-sided test for non-inferiority of the first, by the difference's
             clustered error.
@@ -208,10 +209,11 @@ def planned_means(
 
     Args:
         effect: difference of the means, first minus second.
-        sd: of the differences where no `mean` is given; else of each model's values.
-        mean: of the second model, in (0, 1): values are then logit-normal, skewed as Dice is.
-        correlation: of the two models' values on a case; used with `mean`.
-        rows: of each patient.
+        sd: standard deviation of the differences where no `mean` is given; else of each model's
+            values.
+        mean: mean of the second model, in (0, 1): values are then logit-normal, skewed as Dice is.
+        correlation: correlation of the two models' values on a case; used with `mean`.
+        rows: number of rows per patient.
         icc: correlation of two rows of a patient.
         margin: above 0, a one-sided test for non-inferiority of the first.
 

@@ -298,7 +298,7 @@ def power_noninferiority(
 
     Args:
         p_new: proportion expected of the new one.
-        p_reference: of the reference.
+        p_reference: number of parameters of the reference.
         margin: how much worse is acceptable.
         n: cases in each group; or
         power: wanted.

@@ -24,7 +24,7 @@ class PlannedStudy(NamedTuple):
     Attributes:
         draw: `(key, n) -> data`, a pure JAX function of a key and a whole number of units.
         p_value: `(data) -> p`, a pure JAX function that returns a scalar.
-        unit: what is counted by n.
+        unit: name of the unit counted by n.
         told: what is to be found, for the protocol's sentence.
         smallest: n below which the study makes no sense.
         on_host: the same study in NumPy, `(rng, n, studies) -> (studies,) p-values`, used on a CPU
@@ -61,7 +61,8 @@ def simulate_power(
         n: units of the study.
         studies: simulated.
         alpha: p-values up to it reject.
-        level: of the interval, which is Wilson's and holds the Monte-Carlo error alone.
+        level: confidence level of the interval, which is Wilson's and holds the Monte-Carlo error
+            alone.
         seed: same seed, same answer.
         batch: studies at a time; by default as many as make about a million scores.
 

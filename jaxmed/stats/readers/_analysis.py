@@ -114,10 +114,10 @@ def reader_test(
     Dorfman-Berbaum-Metz' analysis of pseudovalues as Hillis corrected it, to the digit.
 
     Args:
-        study: of `reader_study` or `froc_study`.
+        study: result of `reader_study` or `froc_study`.
         readers: `random` or `fixed`.
         cases: `random` or `fixed`.
-        level: of the intervals.
+        level: confidence level of the intervals.
 
     Returns:
         The tests and estimates. `effect` of a difference is first - second.
@@ -329,8 +329,8 @@ def reader_power(
 
     Args:
         pilot: a study of two treatments.
-        readers: of the planned study.
-        cases: of the planned study, with the pilot's share of positives.
+        readers: number of readers of the planned study.
+        cases: number of cases of the planned study, with the pilot's share of positives.
         effect: difference of the treatments to be found.
         alpha: two-sided size of the test.
 
@@ -381,7 +381,7 @@ def reader_sample_size(
 
     Args:
         pilot: a study of two treatments.
-        readers: of the planned study.
+        readers: number of readers of the planned study.
         effect: difference to be found.
         power: wanted.
         alpha: two-sided size of the test.

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from jaxmed import data
@@ -71,9 +73,56 @@ def test_images_go_to_any_grid_as_scipy_says():
     out = data.to_space(image, np.eye(3), data.Space((8, 7), turn))
     grid = np.stack([*np.meshgrid(np.arange(8), np.arange(7), indexing="ij"), np.ones((8, 7))])
     where = np.tensordot(turn, grid, 1)[:2]
+    seen = np.all((where > -0.75) & (where < np.reshape([8.75, 9.75], (2, 1, 1))), axis=0)
+    assert 0 < (~seen).sum() < 10
     for c in range(2):
-        expected = ndimage.map_coordinates(image[..., c], where, order=1, mode="grid-constant")
-        np.testing.assert_allclose(out[..., c], expected, atol=1e-5)
+        expected = ndimage.map_coordinates(image[..., c], where, order=1, mode="nearest")
+        np.testing.assert_allclose(out[..., c], np.where(seen, expected, 0), atol=1e-5)
+
+
+@settings(max_examples=40)
+@given(
+    shape=st.lists(st.integers(1, 9), min_size=2, max_size=3),
+    old=st.floats(0.2, 5),
+    new=st.floats(0.2, 5),
+)
+def test_what_is_the_same_everywhere_stays_so_to_the_border_and_back(shape, old, new):
+    rank = len(shape)
+    affine = np.diag([*[old] * rank, 1.0])
+    for array in (np.full(shape, 7, np.int32), np.full((*shape, 1), 3.25, np.float32)):
+        scan = data.Scan(array, affine, data.Space(tuple(shape), affine))
+        other = data.resample_spacing(scan, (new,) * rank)
+        back = data.to_space(other.array, other.affine, scan.file)
+        for found in (other.array, back):
+            np.testing.assert_allclose(found, array.flat[0], rtol=1e-6)
+
+
+def test_labels_of_any_size_survive_every_way_between_grids():
+    ids = np.array([0, 16777217, 614454277, 2**31 - 1], np.int32)
+    mask = np.repeat(np.repeat(ids, 3)[:, None], 4, axis=1)
+    scan = scan_of(mask)
+    turned = data.to_space(mask, np.eye(3), data.Space((12, 4), np.diag([1.0, -1, 1]) + 0))
+    fine = data.resample_spacing(scan, (0.5, 0.7))
+    back = data.to_space(fine.array, fine.affine, scan.file)
+    for found in (turned, fine.array, back, data.crop_or_pad(mask, (14, 3))):
+        assert set(np.unique(found)) <= set(ids.tolist())
+    np.testing.assert_array_equal(back, mask)
+    assert set(np.unique(fine.array)) == set(ids.tolist())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_images_of_whole_numbers_are_rounded_not_cut(dtype):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 200, (9, 8, 1)).astype(dtype)
+    for spacing in ((0.6, 0.6), (1.7, 1.7)):
+        whole = data.resample_spacing(scan_of(image.astype(np.float64)), spacing).array
+        found = data.resample_spacing(
+            data.Scan(image, np.eye(3), data.Space((9, 8), np.eye(3))), spacing
+        ).array
+        assert found.dtype == dtype
+        # Twice rounded where the image is blurred first.
+        assert abs(found - whole).max() <= 1.001
+        assert abs((found - whole).mean()) < 0.1
 
 
 def test_crop_or_pad_about_a_centre():

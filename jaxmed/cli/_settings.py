@@ -1,0 +1,130 @@
+"""Settings of an experiment from text or values, each read as its field of `Config` is typed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def read_settings(config: type, settings: Mapping[str, Any], *, of: str = "") -> Any:
+    """An experiment's settings out of a mapping; what is left out keeps its default.
+
+    Text is read as the command line reads it: ``"48"`` for ``int | None``, ``"40,56,40"`` for a
+    tuple, ``"None"``, ``"true"``, a choice of a ``Literal``, a path. Values of Python are taken
+    if the field's type has them.
+
+    Args:
+        config: the experiment's dataclass.
+        settings: values, or their text, by field.
+        of: the experiment's name, for messages.
+
+    Returns:
+        An instance of ``config``.
+
+    Raises:
+        ValueError: a field that is not there, or a value that its type does not have; names both.
+    """
+    types = typing.get_type_hints(config)
+    names = [field.name for field in dataclasses.fields(config) if field.init]
+    who = of or config.__qualname__
+    if unknown := [name for name in settings if name not in names]:
+        raise ValueError(f"{who} has no setting {unknown[0]!r}; it has {', '.join(names)}")
+    found = {name: _read(who, name, types[name], value) for name, value in settings.items()}
+    return config(**found)
+
+
+def several(config: type, field: str, text: str) -> list[str]:
+    """The values that a text names for one field: parts at commas, but one for a tuple."""
+    annotation = typing.get_type_hints(config).get(field)
+    return [text] if _is_sequence(annotation) else text.split(",")
+
+
+def options(config: Any, names: Sequence[str] | None = None) -> list[str]:
+    """The words of the command line that give these settings.
+
+    Args:
+        config: an instance of an experiment's dataclass.
+        names: the fields; by default those that differ from their defaults.
+    """
+    if names is None:
+        fields = dataclasses.fields(config)
+        names = [f.name for f in fields if getattr(config, f.name) != f.default]
+    words: list[str] = []
+    for name in names:
+        value, flag = getattr(config, name), name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, str) and value.startswith("-"):
+            words.append(f"--{flag}={value}")
+        else:
+            words += [f"--{flag}", *_words(value)]
+    return words
+
+
+def _read(who: str, name: str, annotation: Any, value: Any) -> Any:
+    """One value by the reader of the command line itself."""
+    import tyro
+
+    if dataclasses.is_dataclass(annotation) and isinstance(value, Mapping | annotation):
+        # Settings of settings: a mapping is read, an instance is what it is.
+        if not isinstance(value, Mapping):
+            return value
+        return read_settings(annotation, value, of=f"{who}'s {name}")
+    if isinstance(value, str) and _is_sequence(annotation):
+        words = value.replace(",", " ").split()
+    else:
+        words = _words(value)
+    if annotation is bool:
+        said = {"true": "True", "yes": "True", "1": "True", "false": "False", "no": "False"}
+        words = [{**said, "0": "False"}.get(word.lower(), word) for word in words]
+    # With `=` a value may begin with a dash.
+    flag = f"--{name}"
+    arguments = [f"{flag}={words[0]}"] if len(words) == 1 else [flag, *words]
+    single = dataclasses.make_dataclass("Single", [(name, annotation)])
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            read = getattr(tyro.cli(single, args=arguments), name)
+    except SystemExit:
+        read = dataclasses.MISSING
+    if read is dataclasses.MISSING or not _same(read, value):
+        raise ValueError(f"{who}: {name} is {_told(annotation)}, got {value!r}")
+    return read
+
+
+def _words(value: Any) -> list[str]:
+    """A value as words of the command line."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [str(part) for part in value]
+    return [str(value)]
+
+
+def _same(read: Any, value: Any) -> bool:
+    """Whether what was read is the value that was given: no text for a number, no 3 for a name."""
+    if isinstance(value, str):
+        return True
+    if isinstance(value, Sequence):
+        return isinstance(read, Sequence) and list(read) == list(value)
+    return bool(read == value) or (read != read and value != value)
+
+
+def _is_sequence(annotation: Any) -> bool:
+    """Whether a type, or one of a union, is of several values."""
+    origin = typing.get_origin(annotation) or annotation
+    if isinstance(origin, type) and issubclass(origin, tuple | list | set | frozenset):
+        return True
+    if origin is typing.Literal:
+        return False
+    return any(map(_is_sequence, typing.get_args(annotation)))
+
+
+def _told(annotation: Any) -> str:
+    """A type in words."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(annotation)))
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "").replace("pathlib.", "")
