@@ -45,9 +45,9 @@ def _keep_programs() -> None:
 
 _keep_programs()
 
-import jax
-import pytest
-from hypothesis import settings
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 # The first example of a property compiles; how long that takes says nothing.
 settings.register_profile("jaxmed", deadline=None)

@@ -134,7 +134,7 @@ def test_average_by_hand(toy):
         rate = min(0.5, (1 + t) / (10 + t))
         average = rate * average + (1 - rate) * np.asarray(state.params["net"]["w"])
     kept = run.predicting.get(state).params
-    np.testing.assert_allclose(kept["net"]["w"], average, rtol=1e-5)
+    np.testing.assert_allclose(kept["w"], average, rtol=1e-5)
     inputs = toy.arrays()["image"]
     np.testing.assert_allclose(run.predict(state, inputs)["logits"], inputs @ average, atol=1e-5)
     fitted = train.fit(run, batches, steps=4)
