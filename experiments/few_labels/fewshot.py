@@ -211,7 +211,7 @@ def episodic(objective: Objective, ways: int, shots: int, queries: int) -> Objec
     def loss(network, params, state, batch, key):
         return objective.loss(network, params, state, seen(batch), key)
 
-    return Objective(init, loss, objective.after)
+    return objective._replace(init=init, loss=loss)
 
 
 def network(config: Config, ways: int, classes: int) -> Network:

@@ -94,7 +94,7 @@ def read(
         targets: integer labels, or 0/1.
         weight: `(batch,)`.
         where: known labels.
-        name: of the metric, for its errors.
+        name: name of the metric, for its errors.
         probabilities: outputs are probabilities; two classes give the second one's probability
             instead of the logit difference.
     """

@@ -164,8 +164,8 @@ def case_table(
 
     Args:
         cases: the (merged) accumulator. Rows of weight 0 (padding) are left out.
-        case_ids: of the cases that remain, in the order seen; None numbers them.
-        class_names: of all classes, background included where the masks have it.
+        case_ids: ids of the cases that remain, in the order seen; None numbers them.
+        class_names: names of all classes, background included where the masks have it.
         empty: Dice and IoU of a class that is empty in truth and prediction.
         voxel_volume: volume of a voxel: one, or one per remaining case.
 

@@ -51,12 +51,12 @@ class Estimate:
         upper: upper limit of the interval.
         level: confidence level of the interval, in (0, 1).
         n: number of independent units the interval rests on.
-        unit: what one of these is: `case`, `patient`, `lesion`, `reader`, ...
+        unit: name of one of these: `case`, `patient`, `lesion`, `reader`, ...
         method: how the interval was made, by its name in the literature.
         notes: warnings and limits that belong beside the number.
         se: standard error on the scale of `value`, where the method has one.
         details: further numbers (numerator, variance, per-class values, ...).
-        name: what is estimated, used when printed.
+        name: name of the estimated quantity, used when printed.
 
     Examples:
         >>> print(Estimate(0.85, 0.74, 0.92, 0.95, 60, "case", "wilson", name="sensitivity"))
@@ -118,14 +118,14 @@ class TestResult:
         effect: the size of the difference, in the metric's own unit (or None).
         interval: limits of the effect, or None where the test has none.
         n: number of independent units.
-        unit: what one of these is.
+        unit: name of one of these.
         method: the test's name in the literature, with its variant.
         notes: warnings and limits.
         level: confidence level of `interval`.
         alternative: `two-sided`, `greater`, `less`, `non-inferiority`, `equivalence`.
         df: degrees of freedom (a number, or two for F), where the test has them.
         details: further numbers.
-        name: what is compared, used when printed.
+        name: name of the compared quantity, used when printed.
 
     Examples:
         >>> print(TestResult(2.1, 0.036, 0.05, (0.01, 0.09), 120, "case", "paired t"))

@@ -15,8 +15,7 @@ from scipy import stats as sp
 
 from jaxmed import stats
 from jaxmed.stats.comparison._batch import batch_placements
-from jaxmed.stats.diagnostic._auc import _newcombe_limits as newcombe_limits
-from jaxmed.stats.diagnostic._auc import hanley_mcneil_variance
+from jaxmed.stats.diagnostic._auc import hanley_mcneil_variance, newcombe_limits
 
 PROPORTION_METHODS = ("wald", "wilson", "agresti-coull", "clopper-pearson", "jeffreys", "mid-p")
 

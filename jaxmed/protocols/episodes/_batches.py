@@ -85,8 +85,8 @@ def episode_batches(
         ways: classes of an episode.
         shots: labelled examples of each class.
         queries: examples of each class to be classified.
-        seed: of all episodes.
-        steps: how many batches are called an epoch.
+        seed: seed of all episodes.
+        steps: number of batches per epoch.
         label: the field with the class.
 
     Returns:

@@ -39,7 +39,7 @@ def episode(
         ways: classes of the episode.
         shots: labelled examples of each.
         queries: examples of each to be classified.
-        seed: of all episodes.
+        seed: seed of all episodes.
         index: which episode.
 
     Returns:

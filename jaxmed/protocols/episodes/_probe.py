@@ -57,11 +57,11 @@ def linear_probe(
     Args:
         features: (cases, f).
         labels: (cases,) classes from 0.
-        classes: how many; by default the largest label and one.
+        classes: number of classes; by default the largest label plus one.
         l2: the penalty, or several to choose from.
         inner: folds of the choice, fewer where a class has fewer cases. Where one has a single
             case there is nothing to choose by, and the largest penalty is taken.
-        seed: of the folds.
+        seed: seed of the folds.
 
     Returns:
         The probe.
@@ -147,7 +147,7 @@ def knn_probe(
         queries: (others, f).
         k: neighbours; all cases where there are fewer.
         temperature: T; the greater, the more equal the votes.
-        classes: how many; by default the largest label and one.
+        classes: number of classes; by default the largest label plus one.
 
     Returns:
         Shares of the votes (others, classes), which sum to one.

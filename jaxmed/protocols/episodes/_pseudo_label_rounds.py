@@ -20,7 +20,7 @@ class Round(NamedTuple):
         rows: positions in ``unlabelled`` whose labels were taken from it for the next round, the
             surest first; empty in the last round.
         labels: those labels.
-        confidence: their probabilities.
+        confidence: probabilities of the predicted labels.
     """
 
     predict: Predict

@@ -28,7 +28,7 @@ class Openings(NamedTuple):
     """All looks at a test set so far, the present one last.
 
     Attributes:
-        count: how many.
+        count: number of cases.
         openings: each of them.
         notes: a sentence for the report where there is more than one, else empty.
     """

@@ -24,9 +24,9 @@ class Replicate(NamedTuple):
     Attributes:
         name: unique in a study.
         train: positions of the cases.
-        key: of the run.
+        key: random key of the run.
         order: seed of the order of batches.
-        steps: to make.
+        steps: number of steps.
     """
 
     name: str

@@ -78,7 +78,7 @@ def repeated(
             own.
         groups: as in `k_fold`.
         stratify: as in `k_fold`.
-        seed: of all repetitions.
+        seed: seed of all repetitions.
 
     Returns:
         k x repeats splits, repetition by repetition.
@@ -107,7 +107,7 @@ def monte_carlo(
         test: share of the cases in the test part.
         groups: as in `k_fold`.
         stratify: as in `k_fold`.
-        seed: of all draws.
+        seed: seed of all draws.
 
     Returns:
         One split a draw; each is a repetition of its own.
@@ -198,7 +198,7 @@ def nested(
         inner: number of folds within each training part.
         groups: as in `k_fold`.
         stratify: as in `k_fold`.
-        seed: of all folds.
+        seed: seed of all folds.
 
     Returns:
         The outer splits, each with its `inner` ones; all positions are those of the whole data.
@@ -227,7 +227,7 @@ def with_inner(
         k: number of inner folds.
         groups: as in `k_fold`.
         stratify: as in `k_fold`.
-        seed: of the inner folds.
+        seed: seed of the inner folds.
 
     Returns:
         The split with `inner`.

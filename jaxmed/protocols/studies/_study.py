@@ -58,10 +58,10 @@ class Study:
         cases: (cases,) names.
         groups: (cases,) patients, or None.
         failures: trainings without predictions.
-        choices: of tuned arms.
+        choices: candidate settings of tuned arms.
         trials: arm to the number of configurations that were tried; 1 for a plain arm.
         settings: steps or epochs, rows of a batch, strategy.
-        seconds: of training and prediction, those of resumed records included.
+        seconds: duration of training and prediction, those of resumed records included.
     """
 
     arms: tuple[str, ...]
@@ -116,10 +116,10 @@ def study(
     Args:
         arms: name to learner, or to `tuned` candidates, which are chosen among by inner folds.
         data: a source, or a dict of arrays, of all cases.
-        splits: of `k_fold` and its like.
-        seeds: how many, from 0, or which.
+        splits: result of `k_fold` and its like.
+        seeds: number of seeds, counted from 0, or the seeds themselves.
         epochs: passes over each training part; this or `steps`.
-        steps: of each training.
+        steps: steps of each training.
         size: rows of a batch.
         inputs: the array that the network takes.
         label: the array of the truth.

@@ -182,9 +182,9 @@ def compare_arms(
     Args:
         study: as `study` returned it.
         metric: `(labels, outputs) -> number` or estimate.
-        adjustment: of the p-values over pairs, as in `stats.adjust_p_values`.
-        level: of the intervals.
-        name: of the metric.
+        adjustment: adjustment of the p-values over pairs, as in `stats.adjust_p_values`.
+        level: confidence level of the intervals.
+        name: name of the metric.
 
     Returns:
         A test for each pair, first minus second.
@@ -233,10 +233,10 @@ def components(
     Args:
         study: of splits that test each case once in each repetition.
         metric: `(labels, outputs) -> number` or estimate.
-        level: of the intervals.
-        n_resamples: of the bootstrap of cases (patients where these are known).
-        seed: of the bootstrap.
-        name: of the metric.
+        level: confidence level of the intervals.
+        n_resamples: number of resamples of the bootstrap of cases (patients where these are known).
+        seed: seed of the bootstrap.
+        name: name of the metric.
 
     Returns:
         Arm to estimate, as `stats.seed_components` makes it.

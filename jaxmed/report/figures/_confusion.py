@@ -37,7 +37,7 @@ def confusion_figure(
     Args:
         labels: (cases,) true classes.
         predictions: (cases,) predicted classes.
-        classes: their names.
+        classes: names of the classes.
     """
     k = len(classes)
     table = confusion_matrix(labels, predictions, k)

@@ -34,9 +34,9 @@ def roc_figure(
         classes: names of the curves.
         captions: text after each name in the legend, e.g. the area with its interval.
         groups: (cases,) patients, which the bootstrap then draws.
-        level: of the pointwise band.
+        level: confidence level of the pointwise band.
         threshold: operating point to mark on a single curve.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     with style():
         figure, (axes,) = new_figure(4.6, 4.4)
@@ -126,7 +126,7 @@ def reliability_figure(
             predicted class's probability is set against how often it is right.
         probabilities: (cases,) or (cases, classes), in [0, 1].
         bins: bins of equal width; empty ones are left out.
-        level: of the intervals.
+        level: confidence level of the intervals.
         caption: e.g. the expected calibration error, written into the drawing.
     """
     p = np.asarray(probabilities, float)

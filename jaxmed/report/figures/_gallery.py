@@ -45,7 +45,7 @@ def mask_picture(
     """Cut the plane that shows most of the structures out of a case.
 
     Args:
-        case: its name.
+        case: name of the case.
         image: (*spatial,) or (*spatial, channels), 2D or 3D as the masks are.
         truth: (*spatial,) whole numbers, or None.
         prediction: (*spatial,) whole numbers.
@@ -140,8 +140,8 @@ def class_pictures(
         images: `images[i]` is the image of row i: (height, width, channels), or a volume, of which
             the middle plane is taken.
         scores: the predictions, with (cases, classes) probabilities.
-        classes: their names.
-        each: how many of each kind.
+        classes: names of the classes.
+        each: number of each kind.
     """
     y, s = np.asarray(scores.labels), np.asarray(scores.scores)
     if y.ndim != 1 or s.ndim != 2:

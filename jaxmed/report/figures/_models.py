@@ -31,8 +31,8 @@ def forest_figure(
 
     Args:
         rows: one line each, from the top.
-        title: of the figure.
-        label: of the axis.
+        title: title of the figure.
+        label: label of the axis.
         zero: where to draw the line of no difference.
     """
     widest = max(len(row.name) for row in rows)
@@ -87,8 +87,8 @@ def models_reliability_figure(
     Args:
         labels: (cases,) 0/1.
         scores: model to (cases,) probabilities.
-        bins: of equal counts; fewer where a model gives few different probabilities.
-        level: of the Wilson limits.
+        bins: number of bins of equal counts; fewer where a model gives few different probabilities.
+        level: confidence level of the Wilson limits.
     """
     with style():
         figure, (axes,) = new_figure(4.8, 4.6)
@@ -124,8 +124,8 @@ def decision_figure(
         scores: (cases,) probabilities of one model, drawn with limits; or model to its
             probabilities.
         groups: (cases,) patients.
-        level: of the pointwise limits.
-        seed: of the bootstrap.
+        level: confidence level of the pointwise limits.
+        seed: seed of the bootstrap.
     """
     models = dict(scores) if isinstance(scores, Mapping) else {"model": scores}
     alone = len(models) == 1

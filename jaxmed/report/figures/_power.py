@@ -27,12 +27,12 @@ def power_figure(
     Args:
         sizes: (sizes,) cases, patients, ...
         curves: name to (sizes,) powers, or half-widths; one curve has no legend.
-        label: of the sizes.
+        label: label of the sizes.
         value: what the curves are.
         target: power or half-width wanted: a horizontal line.
         chosen: the size that reaches it: a vertical line.
         limits: (lower, upper) of the first curve, where it was simulated.
-        title: of the figure.
+        title: title of the figure.
 
     Returns:
         The figure.

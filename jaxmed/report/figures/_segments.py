@@ -23,8 +23,8 @@ def distribution_figure(
     Args:
         values: (cases, classes); NaN where undefined, which is left out.
         classes: names of the columns.
-        name: of the measure.
-        limits: of its axis.
+        name: name of the measure.
+        limits: limits of its axis.
     """
     values = np.asarray(values, float)
     k = values.shape[1]

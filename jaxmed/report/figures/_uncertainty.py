@@ -142,10 +142,10 @@ def risk_coverage_figure(
     Args:
         losses: (cases,) 0/1 errors or other losses.
         confidence: (cases,) higher is surer.
-        level: of the pointwise bootstrap band.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-        unit: what the loss is called.
+        level: confidence level of the pointwise bootstrap band.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
+        unit: name of the loss.
 
     Returns:
         The curve with its band, the best possible order of the same losses, and a random order.

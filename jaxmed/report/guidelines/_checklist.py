@@ -66,7 +66,7 @@ class Item(NamedTuple):
         topic: what is asked.
         answer: what the report says, or `NOT_REPORTED` with what to fill.
         known: whether it is answered.
-        section: of the page that shows it, if one does.
+        section: section of the page that shows it, if one does.
         claim: items of CLAIM 2024.
         tripod: items of TRIPOD+AI.
         reloaded: what of Metrics Reloaded.

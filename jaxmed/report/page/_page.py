@@ -43,7 +43,7 @@ def html(results: Results) -> str:
     """Return the report as one HTML page that loads nothing from elsewhere.
 
     Args:
-        results: what `classification` or `segmentation` made, or any `Results`.
+        results: result of `classification` or `segmentation`, or any `Results`.
     """
     groups = figure_groups(results)
     class_rows = class_table(results)

@@ -34,14 +34,14 @@ def with_subgroups(
     """Measure a model in each subgroup, and test each subgroup against all others.
 
     Args:
-        results: of `classification`, `segmentation` or `compare`, whose models are told one by
-            one.
+        results: result of `classification`, `segmentation` or `compare`, whose models are told one
+            by one.
         columns: what to group by, to (cases,) values. Numbers with more than eight values, such
             as ages, are cut into thirds.
-        adjustment: of the p-values over the subgroups of one column and metric.
+        adjustment: adjustment of the p-values over the subgroups of one column and metric.
         minimum: smaller subgroups are left out, with a note.
-        n_resamples: of the bootstrap behind tests and gaps.
-        resampling_seed: of the bootstrap.
+        n_resamples: number of bootstrap resamples behind tests and gaps.
+        resampling_seed: seed of the bootstrap.
 
     Returns:
         The results with `subgroups`; what cannot be told is a note.

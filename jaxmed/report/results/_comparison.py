@@ -65,13 +65,13 @@ def compare(
         groups: (cases,) patients.
         metrics: which to test; by default all. Name those that the study is about beforehand:
             each further one makes the correction harder.
-        adjustment: of the p-values, as in `stats.adjust_p_values`; Holm's by default.
+        adjustment: adjustment of the p-values, as in `stats.adjust_p_values`; Holm's by default.
         family: what is corrected together: `all` tests, or those of one `metric`.
-        level: of all intervals. Those of differences are not corrected.
-        threshold: of a positive call.
-        n_resamples: of the bootstrap.
-        resampling_seed: of bootstraps and permutations.
-        title: of the report.
+        level: confidence level of all intervals. Those of differences are not corrected.
+        threshold: threshold of a positive call.
+        n_resamples: number of resamples of the bootstrap.
+        resampling_seed: seed of bootstraps and permutations.
+        title: title of the report.
         **about: further fields of `Results`.
 
     Returns:
@@ -172,7 +172,7 @@ def warn_of_repeats(results: Results, patients: Sequence[Any] | None) -> Results
     """Say beside each number that its rows share patients, where it was made without `groups=`.
 
     Args:
-        results: of `compare`, `classification` or `segmentation`.
+        results: result of `compare`, `classification` or `segmentation`.
         patients: (cases,) patients, or None: the results are returned as they are.
     """
     if patients is None:

@@ -56,8 +56,8 @@ def measures(
         rule: of the intervals.
         y: labels, as `jaxmed.report.classification` checked them.
         s: scores, likewise.
-        names: of the classes.
-        threshold: of a positive call.
+        names: names of the classes.
+        threshold: threshold of a positive call.
     """
     return _TASKS[task](rule, y, s, names, threshold)
 

@@ -181,7 +181,7 @@ def lowess(x: Floats, y: Floats, *, fraction: float = 2 / 3, delta: float | None
     Args:
         x: (cases,).
         y: (cases,).
-        fraction: of the cases near each point.
+        fraction: fraction of the cases near each point.
         delta: points this close to the last one fitted are interpolated; 1% of the range if absent.
 
     Returns:

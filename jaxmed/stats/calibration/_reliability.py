@@ -64,11 +64,13 @@ def bin_codes(p: Floats, n_bins: int, binning: str, closed: str) -> NDArray[np.i
     if n_bins < 1:
         raise ValueError(f"n_bins must be at least 1, but is {n_bins}")
     if binning == "mass":
-        order = np.argsort(p, kind="stable")
-        codes = np.empty(p.size, dtype=np.intp)
-        for index, rows in enumerate(np.array_split(order, n_bins)):
-            codes[rows] = index
-        return codes
+        # Each row's bin by rank, as equal in size as they can be; tied rows all go where the middle
+        # of their ranks goes, so that no order of the rows parts them.
+        full, more = divmod(p.size, n_bins)
+        sizes = np.full(n_bins, full)
+        sizes[:more] += 1
+        middle = quantities.midrank(p) - 0.5
+        return np.searchsorted(np.cumsum(sizes), middle, "right").astype(np.intp)
     if binning != "width":
         raise unknown("binning", binning, ("width", "mass"))
     if closed == "right":  # (k/K, (k+1)/K], with 0 in the first
@@ -95,10 +97,10 @@ def reliability(
         labels: (cases,) 0/1 or class numbers.
         probs: (cases,), (cases, 2) or (cases, classes).
         n_bins: number of bins.
-        binning: `width`, or `mass` (as many cases in each).
+        binning: `width`, or `mass` (as many cases in each, equal probabilities kept together).
         closed: which end of a bin belongs to it, `right` (Guo 2017) or `left`.
         of: `positive` class, or `top` label; `auto` is positive for two classes.
-        level: of the limits.
+        level: confidence level of the limits.
 
     Returns:
         The bins that hold a case.
@@ -181,7 +183,7 @@ def ece(
         labels: (cases,) 0/1 or class numbers.
         probs: (cases,), (cases, 2) or (cases, classes).
         n_bins: number of bins.
-        binning: `width`, or `mass` (adaptive ECE).
+        binning: `width`, or `mass` (adaptive ECE; equal probabilities are kept together).
         closed: `right`, (k/K, (k+1)/K] with 0 in the first bin (Guo 2017); or `left`, with 1 in
             the last (netcal, torchmetrics). They differ where values fall on edges.
         norm: `l1` (ECE), `l2` (its root mean square, RMSCE) or `max` (MCE).
@@ -190,9 +192,9 @@ def ece(
         method: `bootstrap` (percentile; bins stay as they are).
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        n_resamples: of the bootstrap; 0 gives no interval.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap; 0 gives no interval.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate, its definition in `method`.
@@ -307,7 +309,7 @@ def calibration_slope(
         probs: (cases,) of the positive class; 0 and 1 are cut at logits of +-30.
         level: confidence level.
         errors: `information` at the maximum, or `glm` (R's, which differ in the fifth digit).
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate, with Wald limits.

@@ -18,7 +18,7 @@ def spiegelhalter_test(labels: ArrayLike, probs: ArrayLike, *, unit: str = "case
     Args:
         labels: (cases,) 0 or 1.
         probs: (cases,) of the positive class.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test; `effect` is the Brier score less what calibration would give, and
@@ -72,15 +72,16 @@ def hosmer_lemeshow_test(
         labels: (cases,) 0 or 1.
         probs: (cases,) of the positive class.
         groups: by quantiles of the probability; equal cuts are joined.
-        df: degrees of freedom; groups - 2 (fitted on these data) if absent. For probabilities
-            made on other data give the number of groups.
-        unit: what is counted.
+        df: degrees of freedom, at least 1; groups - 2 (fitted on these data) if absent. For
+            probabilities made on other data give the number of groups.
+        unit: name of the counted unit.
 
     Returns:
         The test, chi-square.
 
     Raises:
-        ValueError: for probabilities outside [0, 1] or fewer than 3 distinct groups.
+        ValueError: for probabilities outside [0, 1], or fewer than 3 groups whose probabilities are
+            not all 0 or 1 (no degrees of freedom are left).
 
     References:
         Hosmer and Lemeshow (1980), Commun Stat Theory 9:1043.
@@ -107,6 +108,11 @@ def hosmer_lemeshow_test(
     ok = spread > 0
     chi2 = float(np.sum((observed[ok] - expected[ok]) ** 2 / spread[ok]))
     degrees = int(ok.sum()) - 2 if df is None else df
+    if not degrees >= 1:
+        raise ValueError(
+            f"{int(ok.sum())} usable groups leave {degrees} degrees of freedom: too few distinct "
+            "probabilities to test; for probabilities made on other data give df="
+        )
     return TestResult(
         chi2,
         float(special.chdtrc(degrees, chi2)),
@@ -142,8 +148,8 @@ def cumulative_test(
         probs: (cases,) of the positive class. Cases of equal probability enter together.
         kind: `ks` or `kuiper`.
         n_resamples: outcomes drawn from the probabilities, for the p-value.
-        seed: of these draws.
-        unit: what is counted.
+        seed: seed of these draws.
+        unit: name of the counted unit.
 
     Returns:
         The test.

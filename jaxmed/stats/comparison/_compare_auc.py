@@ -5,16 +5,45 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.quantities import placements
+from jaxmed.quantities import midrank, placements
 from jaxmed.stats._result import TestResult
-from jaxmed.stats.checks import binary_scores, both_classes, group_codes
+from jaxmed.stats.checks import binary_scores, both_classes, group_codes, quantile
 from jaxmed.stats.diagnostic._auc import (
     clustered_covariance,
     clustered_variance,
     delong_covariance,
     delong_variance,
+    newcombe_limits,
 )
 from jaxmed.stats.means._z_tests import effect_test, pooled_df
+
+_NO_ERROR = (
+    "the AUCs leave DeLong's test no variance (scores that separate the classes): p is set to 1 "
+    "and the limits join Newcombe's of each AUC; permutation_test needs no variance"
+)
+
+
+def _separate_limits(
+    areas: tuple[float, float],
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+    level: float,
+) -> tuple[float, float]:
+    """Join Newcombe's limits of two AUCs into limits of their difference (square and add)."""
+    z = quantile(level)
+    (low1, high1), (low2, high2) = (
+        newcombe_limits(area, *size, z) for area, size in zip(areas, sizes, strict=True)
+    )
+    first, second = areas
+    effect = first - second
+    return (
+        effect - float(np.hypot(first - low1, high2 - second)),
+        effect + float(np.hypot(high1 - first, second - low2)),
+    )
+
+
+def _shown_level(alternative: str, level: float) -> float:
+    """The level of the interval shown: that of two one-sided tests for equivalence."""
+    return 2 * level - 1 if alternative == "equivalence" else level
 
 
 def delong_test(
@@ -39,10 +68,10 @@ def delong_test(
         alternative: `two-sided`, `greater` (the first is better), `less`, `superiority` (by more
             than the margin), `non-inferiority` (the first is no worse than the margin allows) or
             `equivalence` (two one-sided tests; the interval then has level 2 level - 1).
-        margin: of the last three, in AUC.
-        level: of the interval of the difference first - second.
+        margin: margin of the last three, in AUC.
+        level: confidence level of the interval of the difference first - second.
         groups: (cases,) patient of each row: Obuchowski's clustered variance.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test; `effect` is first - second. Two scores of the same ranks give p = 1, noted.
@@ -77,13 +106,17 @@ def delong_test(
     # Equal scores leave rounding of the order of the machine's precision, not a variance.
     se = float(np.sqrt(variance)) if variance > 1e-14 * max(v1 + v2, 1e-300) else 0.0
     notes: tuple[str, ...] = ()
-    if se == 0:
-        notes = ("the difference has no variance: the two scores rank the cases alike",)
     if min(n1, n0) == 1:
         notes += ("one class has a single case: its own spread is not in the variance",)
     z, p, interval, name = effect_test(
         effect, se, alternative=alternative, margin=margin, level=level
     )
+    if se == 0 and np.array_equal(midrank(x), midrank(y)):
+        notes += ("the difference has no variance: the two scores rank the cases alike",)
+    elif se == 0:
+        notes += (_NO_ERROR,)
+        z, p = float("nan"), 1.0
+        interval = _separate_limits((a.auc, b.auc), ((n1, n0),) * 2, _shown_level(name, level))
     return TestResult(
         z,
         p,
@@ -130,8 +163,8 @@ def delong_test_unpaired(
         scores2: (cases2,) scores of the second group.
         alternative: as in `delong_test`.
         margin: as in `delong_test`.
-        level: of the interval.
-        unit: what is counted.
+        level: confidence level of the interval.
+        unit: name of the counted unit.
 
     Returns:
         The test; `effect` is first - second.
@@ -147,17 +180,16 @@ def delong_test_unpaired(
         >>> r.effect, r.p_value
         (0.0, 1.0)
     """
-    parts, sizes = [], []
+    parts, sizes, classes = [], [], []
     for labels, scores in ((labels1, scores1), (labels2, scores2)):
         positive, x = binary_scores(labels, scores)
-        both_classes(positive)
+        classes.append(both_classes(positive))
         parts.append(placements(positive, x))
         sizes.append(x.size)
     v1, v2 = (delong_variance(p) for p in parts)
     effect = parts[0].auc - parts[1].auc
     se = float(np.sqrt(v1 + v2))
     df = pooled_df([(v1, sizes[0] - 1), (v2, sizes[1] - 1)])
-    notes = () if se > 0 else ("both variances are 0: the test has no error to compare with",)
     t, p, interval, name = effect_test(
         effect,
         se,
@@ -166,6 +198,12 @@ def delong_test_unpaired(
         level=level,
         df=df if np.isfinite(df) else None,
     )
+    notes: tuple[str, ...] = ()
+    if not se > 0:
+        notes = (_NO_ERROR,)
+        t, p = float("nan"), 1.0
+        areas = (parts[0].auc, parts[1].auc)
+        interval = _separate_limits(areas, (classes[0], classes[1]), _shown_level(name, level))
     return TestResult(
         t,
         p,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special
+from scipy import optimize
 
+from jaxmed.stats._noncentral import noncentral_t_cdf
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import check_level, finite, quantile, same_length
 from jaxmed.stats.diagnostic._auc import auc
@@ -16,8 +17,7 @@ def _noncentral_limits(t: float, df: float, level: float) -> tuple[float, float]
     tail = (1 - level) / 2
 
     def below(nc: float) -> float:
-        chance = float(special.nctdtr(df, nc, t))
-        return chance if np.isfinite(chance) else float(nc < t)  # far tails come as NaN
+        return noncentral_t_cdf(t, df, nc)
 
     def solve(p: float) -> float:
         low, high = t - 2.0, t + 2.0
@@ -47,7 +47,7 @@ def cohen_d(
         second: (cases2,) values.
         hedges: correct the small-sample bias (Hedges' g).
         level: confidence level; the interval inverts the noncentral t.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -95,7 +95,7 @@ def cliffs_delta(
         first: (cases1,) values.
         second: (cases2,) values.
         level: confidence level; limits are those of the AUC, 2 A - 1.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -136,7 +136,7 @@ def concordance(
         event: (cases,) 1 if the event was seen, 0 if censored.
         risk: (cases,) higher for earlier events.
         level: confidence level; the error is the jackknife's, the limits are on the logit scale.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.

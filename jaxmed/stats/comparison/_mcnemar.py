@@ -41,8 +41,8 @@ def mcnemar_test(
         second: (cases,) 0/1 of the other.
         table: in their place, the counts (both, first only, second only, neither).
         method: `mid-p`, `exact`, `asymptotic` or `corrected` (for continuity, as in R).
-        level: of the interval of the difference (Tango's score interval).
-        unit: what is counted.
+        level: confidence level of the interval of the difference (Tango's score interval).
+        unit: name of the counted unit.
 
     Returns:
         The test; `effect` is the difference of proportions, first - second. The conditional odds
@@ -130,7 +130,7 @@ def clustered_mcnemar_test(
         second: (rows,) 0/1.
         groups: (rows,) group of each row.
         method: `obuchowski`, `durkalski`, `yang` or `eliasziw`.
-        unit: what a group is.
+        unit: name of the unit of a group.
 
     Returns:
         The test, chi-square with one degree of freedom; `effect` is first - second.
@@ -162,6 +162,10 @@ def clustered_mcnemar_test(
     if not (b + c).any():
         statistic = 0.0
         notes = ("the two agree on every row: nothing tells them apart",)
+    elif not gap.any():
+        # Every variance is 0 with the difference: 0 / 0 of what is no evidence at all.
+        statistic = 0.0
+        notes = ("the disagreements cancel in every group: nothing tells the two apart",)
     elif name == "obuchowski":
         statistic = (k - 1) / k * gap.sum() ** 2 / np.sum(gap**2)
     elif name == "durkalski":
@@ -172,7 +176,12 @@ def clustered_mcnemar_test(
         centred = gap - sizes * gap.sum() / sizes.sum()
         statistic = (k - 1) / k * gap.sum() ** 2 / (0.5 * np.sum(centred**2 + gap**2))
     else:
-        statistic = gap.sum() ** 2 / (b + c).sum() / _eliasziw_effect(cells)
+        effect = _eliasziw_effect(cells)
+        if not effect > 0:
+            raise ValueError(
+                f"eliasziw's design effect is {effect:.3g} here, and no variance: use obuchowski"
+            )
+        statistic = gap.sum() ** 2 / (b + c).sum() / effect
     return TestResult(
         float(statistic),
         float(special.chdtrc(1, statistic)),
@@ -190,13 +199,16 @@ def clustered_mcnemar_test(
 def _eliasziw_effect(cells: np.ndarray) -> float:
     """Design effect of the disagreements from the intraclass correlation of the four cells."""
     sizes = cells.sum(axis=1)
+    if (sizes == 1).all():
+        return 1.0  # no group to share anything in: McNemar's own
     k, mean = sizes.size, sizes.mean()
     shares = cells.sum(axis=0) / cells.sum()
     usual = mean - np.sum((sizes - mean) ** 2) / (k * (k - 1) * mean)
     between = np.sum((cells - sizes[:, None] * shares) ** 2 / sizes[:, None]) / k
     within = np.sum(cells * (sizes[:, None] - cells) / sizes[:, None]) / (k * (mean - 1))
-    rho = (between - within) / (between + (usual - 1) * within)
-    rho = 1 / (1 + (shares[1] + shares[2]) * (1 - rho) / rho)
+    rho = float((between - within) / (between + (usual - 1) * within))
+    # The disagreements' own correlation; the odds form has no value at 0, this has.
+    rho = rho / (rho + float(shares[1] + shares[2]) * (1 - rho))
     split = cells[:, 1] + cells[:, 2]
     kd = int((split >= 1).sum())
     split_mean = split.sum() / kd

@@ -61,8 +61,8 @@ def relative_test(
         first: (cases,) 0/1 decisions of one.
         second: (cases,) 0/1 decisions of the other.
         quantity: `sensitivity`, `specificity`, `ppv`, `npv`, `lr-positive` or `lr-negative`.
-        level: of the interval of the ratio.
-        unit: what is counted.
+        level: confidence level of the interval of the ratio.
+        unit: name of the counted unit.
 
     Returns:
         The test; `effect` is the ratio first / second, the statistic its log over its error.
@@ -130,7 +130,7 @@ def predictive_value_test(
         quantity: `ppv` or `npv`.
         method: `score` (generalised, Leisenring) or `weighted-score` (Kosinski, which agrees
             with Pearson's chi-square where no case is called by both).
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test, chi-square with one degree of freedom; `effect` is first - second.

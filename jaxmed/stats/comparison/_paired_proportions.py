@@ -113,7 +113,7 @@ def paired_difference(
         method: `tango` (score), `wald`, `agresti-min` (Wald with half a case added), or `exact`
             (agrees with the exact McNemar test).
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate of first - second.

@@ -69,9 +69,9 @@ def sign_flip_test(
         alternative: `two-sided`, `greater` or `less`.
         n_resamples: random patterns where there are too many to list.
         groups: (cases,) patient of each row: a patient's differences flip together.
-        seed: of the random patterns.
-        unit: what is counted.
-        name: what is compared.
+        seed: seed of the random patterns.
+        unit: name of the counted unit.
+        name: name of the compared quantity.
 
     Returns:
         The test; the statistic and `effect` are the mean difference.
@@ -146,9 +146,9 @@ def permutation_test(
         second: the same of the other.
         n_resamples: random exchanges.
         groups: (cases,) patient of each row: exchanged together.
-        seed: of the exchanges.
-        unit: what is exchanged.
-        name: what is compared.
+        seed: seed of the exchanges.
+        unit: name of the exchanged unit.
+        name: name of the compared quantity.
 
     Returns:
         The two-sided test; `effect` is first - second.
@@ -203,9 +203,9 @@ def max_t_test(
     Args:
         differences: (cases, comparisons), each a paired difference; rows flip whole.
         n_resamples: random sign patterns.
-        seed: of the patterns.
-        unit: what a row is.
-        names: of the comparisons.
+        seed: seed of the patterns.
+        unit: name of the unit of a row.
+        names: names of the comparisons.
 
     Returns:
         A test for each column; `p_value` is adjusted, `details` has the unadjusted one.

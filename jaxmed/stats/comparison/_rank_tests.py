@@ -12,13 +12,47 @@ from jaxmed.stats.checks import Floats, finite, spelled, unknown
 from jaxmed.stats.comparison._multiplicity import adjust_p_values
 from jaxmed.stats.means._t_tests import _differences
 
+# Rounding of a last digit or two, in values that were computed and should be equal.
+_LAST_DIGITS = 8 * float(np.finfo(np.float64).eps)
 
-def snap(values: Floats, tolerance: float = 1e-11) -> Floats:
-    """Round to a share of the largest, so that ties survive the rounding of a subtraction."""
-    scale = float(np.abs(values).max()) if values.size else 0.0
-    if scale == 0 or tolerance == 0:
+
+def snap(values: Floats, scale: ArrayLike | None = None, tolerance: float = _LAST_DIGITS) -> Floats:
+    """Give equal values to those that differ by rounding alone, so that ties survive it.
+
+    Neighbours in size are tied where they differ by at most `tolerance` of their own scale. The
+    scale of a value is its size, or that of what it was computed from; never that of the largest
+    value: one outlier must not tie all others.
+
+    Args:
+        values: (n,).
+        scale: (n,) size of what each was computed from.
+        tolerance: share of the scale; 0 leaves the values as they are.
+    """
+    if values.size < 2 or tolerance == 0:
         return values
-    return np.round(values / (scale * tolerance)) * (scale * tolerance)
+    size = np.abs(values) if scale is None else np.maximum(np.abs(scale), np.abs(values))
+    order = np.argsort(values, kind="stable")
+    ordered, reach = values[order], tolerance * size[order]
+    apart = np.diff(ordered) > np.maximum(reach[1:], reach[:-1])
+    start = np.maximum.accumulate(np.where(np.append(True, apart), np.arange(values.size), 0))
+    out = np.empty_like(values)
+    out[order] = ordered[start]
+    return out
+
+
+def _snapped_differences(
+    first: ArrayLike, second: ArrayLike | None, tolerance: float
+) -> tuple[Floats, Floats]:
+    """Return the differences, 0 where rounding alone keeps them from it, and their ranked sizes."""
+    d = _differences(first, second, minimum=1)
+    if second is None:
+        # What was subtracted is not known: at least of the size that is usual among these.
+        usual = np.abs(d)[d != 0]
+        scale = np.maximum(np.abs(d), np.median(usual) if usual.size else 0.0)
+    else:
+        scale = np.maximum(np.abs(finite(first, "first")), np.abs(finite(second, "second")))
+    d = np.where(np.abs(d) <= tolerance * scale, 0.0, d)
+    return d, snap(np.abs(d), scale, tolerance)
 
 
 def _signed_rank_tail(ranks: Floats, observed: float) -> float:
@@ -35,13 +69,59 @@ def _signed_rank_tail(ranks: Floats, observed: float) -> float:
     return float(min(1.0, law[np.abs(support - centre) >= abs(observed - centre) - 1e-9].sum()))
 
 
+def hodges_lehmann(values: Floats) -> float:
+    """Return the median of the means of all pairs of values, each with itself among them.
+
+    By bisection on sorted values: the pairs below a candidate are counted in one pass, so that no
+    table of all pairs is needed, and the value found is one of them, exactly.
+
+    Args:
+        values: (n,).
+
+    References:
+        Hodges and Lehmann (1963), Ann Math Stat 34:598.
+
+    Examples:
+        >>> hodges_lehmann(np.array([0.0, 1.0, 5.0]))
+        1.75
+    """
+    x = np.sort(values)
+    n = x.size
+    pairs = n * (n + 1) // 2
+    starts, ends = np.searchsorted(x, x, "left"), np.searchsorted(x, x, "right")
+
+    def at_most(limit: float) -> int:
+        """How many pairs i <= j have x_i + x_j at most the limit."""
+        high = np.searchsorted(x, limit - x, "right")
+        # x_i + x_j is rounded, limit - x_i too: the edge is settled by the sum itself.
+        at = np.minimum(high, n - 1)
+        high = np.where((high < n) & (x + x[at] <= limit), ends[at], high)
+        at = np.maximum(high - 1, 0)
+        high = np.where((high > 0) & (x + x[at] > limit), starts[at], high)
+        return int(np.maximum(high - np.arange(n), 0).sum())
+
+    def ranked(rank: int) -> float:
+        """The sum of the given rank, from 1."""
+        low, high = 2 * x[0], 2 * x[-1]
+        if at_most(low) >= rank:
+            return float(low)
+        while True:  # at_most(low) < rank <= at_most(high)
+            middle = low + (high - low) / 2
+            if not low < middle < high:
+                return float(high)
+            low, high = (low, middle) if at_most(middle) >= rank else (middle, high)
+
+    lower, upper = ranked((pairs + 1) // 2), ranked(pairs // 2 + 1)
+    return (lower + upper) / 4
+
+
 def wilcoxon_test(
     first: ArrayLike,
     second: ArrayLike | None = None,
     *,
     method: str = "auto",
     zeros: str = "drop",
-    tolerance: float = 1e-11,
+    tolerance: float = 1e-13,
     correct: bool = True,
     unit: str = "case",
     name: str = "difference",
@@ -55,14 +135,15 @@ def wilcoxon_test(
         second: (cases,) values of the other.
         method: `exact` (ties included), `normal`, or `auto`: exact up to 50 differences.
         zeros: `drop` them before ranking (Wilcoxon) or rank them first and then drop (`pratt`).
-        tolerance: differences this close, as a share of the largest, are tied: rounding in a
-            subtraction would else break ties. 0 compares exactly, as R does.
+        tolerance: differences this close, as a share of what was subtracted, are tied: rounding in
+            a subtraction would else break ties. 0 compares exactly, as R does.
         correct: continuity correction of the normal method.
-        unit: what is counted.
-        name: what is compared.
+        unit: name of the counted unit.
+        name: name of the compared quantity.
 
     Returns:
-        The test; `effect` is the Hodges-Lehmann estimate, `details` has the rank-biserial
+        The test; `effect` is the Hodges-Lehmann estimate (the median of all means of two
+        differences, whatever their number), `details` has the rank-biserial
         correlation.
 
     Raises:
@@ -80,7 +161,7 @@ def wilcoxon_test(
         raise unknown("method", method, ("auto", "exact", "normal"))
     if zeros not in ("drop", "pratt"):
         raise unknown("zeros", zeros, ("drop", "pratt"))
-    d = snap(_differences(first, second, minimum=1), tolerance)
+    d, sizes = _snapped_differences(first, second, tolerance)
     used = d != 0
     notes: tuple[str, ...] = ()
     if not used.all():
@@ -97,7 +178,7 @@ def wilcoxon_test(
             ("all differences are 0",),
             name=name,
         )
-    ranks = midrank(np.abs(d))[used] if zeros == "pratt" else midrank(np.abs(d[used]))
+    ranks = midrank(sizes)[used] if zeros == "pratt" else midrank(sizes[used])
     positive = d[used] > 0
     v = float(ranks[positive].sum())
     m = int(used.sum())
@@ -111,11 +192,10 @@ def wilcoxon_test(
         if correct:
             gap -= np.sign(gap) * 0.5
         p = float(min(1.0, 2 * special.ndtr(-abs(gap) / sigma)))
-    pairs = (d[:, None] + d[None, :])[np.triu_indices(d.size)] / 2 if d.size <= 2000 else d
     return TestResult(
         v,
         p,
-        float(np.median(pairs)),
+        hodges_lehmann(d),
         None,
         d.size,
         unit,
@@ -137,8 +217,8 @@ def friedman_test(
 
     Args:
         values: (cases, models).
-        names: of the models, used as keys.
-        unit: what a row is.
+        names: names of the models, used as keys.
+        unit: name of the unit of a row.
 
     Returns:
         The test: Friedman's chi-square.
@@ -214,7 +294,7 @@ def kruskal_test(*groups: ArrayLike, unit: str = "case") -> TestResult:
 
     Args:
         *groups: (cases,) values of each group.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test, chi-square; `effect` is epsilon squared.

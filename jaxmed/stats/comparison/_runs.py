@@ -41,8 +41,8 @@ def over_runs(
         labels: (cases, ...).
         scores: (runs, cases, ...).
         baseline: (runs, cases, ...), run `i` paired with run `i` of `scores`.
-        level: of the interval.
-        name: of the metric.
+        level: confidence level of the interval.
+        name: name of the metric.
 
     Returns:
         The estimate. `details` has each run's value, `df`, and `p_value` of a difference of 0.

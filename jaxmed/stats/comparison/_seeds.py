@@ -44,10 +44,10 @@ def seed_components(
         outputs: (seeds, cases, ...) predictions of each training.
         groups: (cases,) patient of each row: whole patients are drawn.
         level: confidence level.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
-        unit: what is drawn.
-        name: of the metric, for printing.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
+        unit: name of the drawn unit.
+        name: name of the metric, for printing.
 
     Returns:
         The estimate; `details` has `sampling_sd`, `seed_sd`, `seed_share` of the variance of a

@@ -48,17 +48,18 @@ def subgroups(
     the subgroups: judge it by its interval and by the tests.
 
     Args:
-        metric: of the room, such as `stats.auc`: `(labels, outputs, level=...) -> Estimate`.
+        metric: a metric of this subpackage, such as `stats.auc`: `(labels, outputs, level=...) ->
+            Estimate`.
         labels: (cases, ...) truth.
         outputs: (cases, ...) scores or predictions.
         by: (cases,) subgroup of each case: site, sex, age band, scanner.
-        adjustment: of the p-values over subgroups, as in `adjust`.
+        adjustment: adjustment of the p-values over subgroups, as in `adjust`.
         level: confidence level.
         minimum: smaller subgroups are left out, with a note.
         groups: (cases,) patient of each row: whole patients are drawn.
-        n_resamples: of the bootstrap, drawn inside each subgroup.
-        seed: of the bootstrap.
-        unit: what is counted.
+        n_resamples: number of resamples of the bootstrap, drawn inside each subgroup.
+        seed: seed of the bootstrap.
+        unit: name of the counted unit.
 
     Returns:
         Estimates, adjusted tests and the gap.
@@ -118,6 +119,8 @@ def subgroups(
         se = float(good.std(ddof=1)) if good.size > 1 else float("nan")
         z = gap / se if se > 0 else 0.0
         p = 2 * float(special.ndtr(-abs(z))) if se > 0 else 1.0
+        if not se >= 0:
+            notes.append(f"{key}: undefined on nearly all resamples, no test")
         if se == 0 and gap != 0:
             # All alike inside each subgroup: the bootstrap sees no spread, a permutation does.
             p = _permuted(metric, y, x, codes, rows[key], [rows[k] for k in keys if k != key], seed)

@@ -48,8 +48,8 @@ def venkatraman_test(
         first: (cases,) scores of one model.
         second: (cases,) scores of the other.
         n_resamples: permutations.
-        seed: of the permutations.
-        unit: what is counted.
+        seed: seed of the permutations.
+        unit: name of the counted unit.
 
     Returns:
         The test; the p-value counts permutations at or above the statistic (data included).

@@ -49,8 +49,8 @@ def multiclass_auc(
         method: `logit-delong` or `delong` (Wald).
         level: confidence level.
         groups: (cases,) patient of each row.
-        direction: of one ordinal score: `higher` classes have higher scores, or `lower`.
-        unit: what is counted.
+        direction: direction of one ordinal score: `higher` classes have higher scores, or `lower`.
+        unit: name of the counted unit.
 
     Returns:
         The estimate, each area in `details["areas"]`. Classes without a case are left out, with
@@ -104,7 +104,7 @@ def multiclass_auc(
     else:
         low, high = max(value - z * se, 0.0), min(value + z * se, 1.0)
         if se == 0:
-            notes.append("variance 0 gives a point, not an interval")
+            notes.append("variance 0 gives a point, not an interval: too few cases are misplaced")
     return Estimate(
         value,
         low,

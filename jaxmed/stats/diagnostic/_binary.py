@@ -96,10 +96,23 @@ def _share(
     if groups is not None:
         g = np.asarray(groups)
         same_length(labels=hit, groups=g)
-        if len(np.unique(g[among])) >= 2:
-            return clustered_proportion(
-                hit[among], g[among], method=method, level=level, unit=unit or "patient", name=name
+        if len(np.unique(g[among])) == 1:
+            rows = int(among.sum())
+            return Estimate(
+                float(hit[among].mean()),
+                0.0,
+                1.0,
+                level,
+                1,
+                unit or "patient",
+                f"{spelled(method)}, clustered",
+                (f"all {rows} rows are of one group: nothing says how groups differ, no interval",),
+                details={"rows": rows},
+                name=name,
             )
+        return clustered_proportion(
+            hit[among], g[among], method=method, level=level, unit=unit or "patient", name=name
+        )
     return proportion(
         int(hit[among].sum()),
         int(among.sum()),
@@ -129,7 +142,7 @@ def sensitivity(
         method: interval, as in `proportion`.
         level: confidence level.
         groups: (cases,) patient of each row: the interval then counts patients.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate; undefined with a note where no case is positive.

@@ -120,10 +120,10 @@ def roc_band(
         method: `bootstrap` (stratified, or by patient with groups) or `wilson` (of the
             sensitivity at the empirical threshold, which leaves out that the threshold is
             estimated and is too narrow where the curve is steep).
-        level: of the limits.
+        level: confidence level of the limits.
         groups: (cases,) patient of each row.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The band.
@@ -140,7 +140,7 @@ def roc_band(
     positive, x = binary_scores(labels, scores)
     n1, _ = both_classes(positive)
     at = np.linspace(0, 1, 101) if grid is None else np.asarray(grid, dtype=np.float64)
-    if at.min() < 0 or at.max() > 1:
+    if not (at.min() >= 0 and at.max() <= 1):
         raise ValueError("grid holds rates outside [0, 1]")
     curve = roc_curve(positive, x)
     value = _tpr_at(curve.fpr, curve.tpr, at)

@@ -46,11 +46,11 @@ def decision_curve(
         labels: (cases,) 0 or 1.
         probs: (cases,) of the positive class; at the threshold counts as positive.
         thresholds: (points,) in [0, 1); 1% to 99% if absent.
-        prevalence: of the population meant; the sample's own if absent.
-        level: of the pointwise limits.
+        prevalence: prevalence of the population meant; the sample's own if absent.
+        level: confidence level of the pointwise limits.
         groups: (cases,) patient of each row.
-        n_resamples: of the bootstrap; 0 gives no limits.
-        seed: of the bootstrap.
+        n_resamples: number of resamples of the bootstrap; 0 gives no limits.
+        seed: seed of the bootstrap.
 
     Returns:
         The curve.
@@ -69,8 +69,9 @@ def decision_curve(
     check_level(level)
     positive, p = probabilities(labels, probs)
     both_classes(positive)
-    t = np.arange(0.01, 1.0, 0.01) if thresholds is None else np.asarray(thresholds, np.float64)
-    if t.ndim != 1 or t.size == 0 or t.min() < 0 or t.max() >= 1:
+    # Hundredths as one writes them: `arange` lies a hair above some, and .29 would miss .29.
+    t = np.arange(1, 100) / 100 if thresholds is None else np.asarray(thresholds, np.float64)
+    if t.ndim != 1 or t.size == 0 or not (t.min() >= 0 and t.max() < 1):
         raise ValueError("thresholds must be (points,) in [0, 1)")
     if prevalence is not None and not 0 < prevalence < 1:
         raise ValueError(f"prevalence must lie in (0, 1), but is {prevalence}")

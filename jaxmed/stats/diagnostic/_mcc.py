@@ -33,9 +33,9 @@ def mcc(
         method: `transformed-delta` (stays inside -1 and 1), `delta`, `bootstrap` or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row; the bootstrap then draws patients.
-        unit: what is counted.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate; undefined with a note where truth or prediction is of one class.

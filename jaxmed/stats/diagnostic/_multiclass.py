@@ -43,7 +43,7 @@ def accuracy(
         method: interval, as in `proportion`.
         level: confidence level.
         groups: (cases,) patient of each row: the interval then counts patients.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -85,10 +85,11 @@ def top_k_accuracy(
     Args:
         labels: (cases,) class numbers.
         scores: (cases, classes).
-        k: how many classes are named, from 1 to classes. Of tied scores the later class wins.
+        k: how many classes are named, from 1 to classes. Of tied scores the earlier class
+            wins, as in `accuracy`.
         method: interval, as in `proportion`.
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -98,10 +99,10 @@ def top_k_accuracy(
         0.5
     """
     x = np.asarray(scores, dtype=np.float64)
-    truth, _, classes = class_codes(labels, x)
+    truth, _, _ = class_codes(labels, x)
     if x.ndim != 2 or not 1 <= k <= x.shape[1]:
         raise ValueError(f"k must lie in 1..classes of (cases, classes), but k is {k}, {x.shape}")
-    order = np.argsort(x, axis=1, kind="stable")[:, classes - k :]
+    order = np.argsort(-x, axis=1, kind="stable")[:, :k]
     hit = (order == truth[:, None]).any(axis=1)
     return proportion(
         int(hit.sum()), hit.size, method=method, level=level, unit=unit, name=f"top-{k} accuracy"
@@ -130,9 +131,9 @@ def balanced_accuracy(
             `bootstrap` or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row; the bootstrap then draws patients.
-        unit: what is counted.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.

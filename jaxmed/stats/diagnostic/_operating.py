@@ -27,6 +27,19 @@ def _fpr_at(fpr: Floats, tpr: Floats, grid: Floats) -> Floats:
     return np.interp(grid - 1e-12, tpr, fpr)
 
 
+def _between(cuts: Floats) -> Floats:
+    """Return a threshold between each observed score and the next lower one.
+
+    Midway, unless the two are neighbouring doubles or infinite, where midway may fall on the lower
+    one, which would then be positive too: the upper score itself parts them as well.
+    """
+    upper, lower = cuts[1:-1], cuts[2:]
+    with np.errstate(invalid="ignore"):
+        middle = 0.5 * upper + 0.5 * lower
+    apart = (middle > lower) & (middle <= upper)
+    return np.concatenate(([np.inf], np.where(apart, middle, upper), [-np.inf]))
+
+
 def operating_points(
     labels: ArrayLike,
     scores: ArrayLike,
@@ -48,7 +61,8 @@ def operating_points(
             `closest-topleft`, `sensitivity` (the most specific with at least `at`) or
             `specificity` (the most sensitive with at least `at`).
         cost_ratio: c, cost of a missed positive over that of a false alarm, for `youden`.
-        prevalence: of the population meant, for `youden`; .5 with cost 1 is Youden's index.
+        prevalence: prevalence of the population meant, for `youden`; .5 with cost 1 is Youden's
+            index.
         at: the rate of the last two rules.
 
     Returns:
@@ -67,8 +81,7 @@ def operating_points(
     curve = roc_curve(labels, scores)
     sensitivity, specificity = curve.tpr, 1 - curve.fpr
     # A score at the threshold is positive: midway below it, and -inf below the last.
-    cuts = curve.thresholds
-    middle = np.concatenate(([np.inf], 0.5 * (cuts[1:-1] + cuts[2:]), [-np.inf]))
+    middle = _between(curve.thresholds)
     chosen = spelled(rule)
     if chosen == "youden":
         if not 0 < prevalence < 1 or not cost_ratio > 0:
@@ -87,6 +100,8 @@ def operating_points(
         merit = np.where(held >= at - 1e-12, other, -np.inf)
     else:
         raise unknown("rule", rule, ("youden", "closest-topleft", "sensitivity", "specificity"))
+    if curve.thresholds.size > 1 and np.isposinf(curve.thresholds[1]):
+        merit[0] = -np.inf  # a score of +inf is positive at every threshold
     best = np.flatnonzero(merit >= merit.max() - 1e-12)[::-1]
     return [
         OperatingPoint(float(middle[i]), float(sensitivity[i]), float(specificity[i]), chosen)
@@ -152,9 +167,9 @@ def partial_auc(
         method: bootstrap interval: `percentile`, `basic`, `normal` or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        n_resamples: of the bootstrap (stratified by label, or by patient).
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap (stratified by label, or by patient).
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.
@@ -233,9 +248,9 @@ def rate_at(
         method: bootstrap interval.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        n_resamples: of the bootstrap (stratified by label, or by patient).
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap (stratified by label, or by patient).
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.

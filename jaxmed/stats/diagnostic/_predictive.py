@@ -42,6 +42,19 @@ def _predictive(
     odds = prevalence / (1 - prevalence)
     notes: tuple[str, ...] = (f"at a stated prevalence of {prevalence:g}",)
     n1, n0 = se_.n, sp_.n
+    called = guess if positive else ~guess
+    if n1 and n0 and not called.any():
+        return Estimate(
+            float("nan"),
+            0.0,
+            1.0,
+            level,
+            truth.size,
+            unit or "case",
+            "mercaldo-logit",
+            (*notes, f"{name} is undefined: {empty}"),
+            name=name,
+        )
     if not n1 or not n0:
         return Estimate(
             float("nan"),
@@ -57,18 +70,6 @@ def _predictive(
     # logit PPV = log odds + log(Se / (1 - Sp)); logit NPV = -log odds + log(Sp / (1 - Se)).
     top, bottom = (se_.value, 1 - sp_.value) if positive else (sp_.value, 1 - se_.value)
     value = top * odds / (top * odds + bottom) if positive else top / (top + bottom * odds)
-    if not np.isfinite(value):
-        return Estimate(
-            float("nan"),
-            0.0,
-            1.0,
-            level,
-            truth.size,
-            unit or "case",
-            "mercaldo-logit",
-            (*notes, f"{name} is undefined: {empty}"),
-            name=name,
-        )
     n_top, n_bottom = (n1, n0) if positive else (n0, n1)
     if top in (0, 1) or bottom in (0, 1):  # zero cells: half a case is added (Mercaldo 2007)
         top_v = (top * n_top + 0.5) / (n_top + 1)
@@ -111,12 +112,12 @@ def ppv(
         labels: (cases,) 0 or 1.
         predictions: (cases,) 0 or 1, or scores together with `threshold`.
         threshold: a score of this or more is positive.
-        prevalence: of the population meant; without it the sample's own, which is right only
-            where cases were not chosen by their label.
+        prevalence: prevalence of the population meant; without it the sample's own, which is right
+            only where cases were not chosen by their label.
         method: interval of the sample's value, as in `proportion`.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.

@@ -172,8 +172,8 @@ def proportion(
             `jeffreys`, `mid-p`, `likelihood-ratio`, `arcsine`, `logit` or `blaker`.
         level: confidence level. A one-sided bound puts all of 1 - level on its side.
         side: `both`, `lower` (a lower bound alone) or `upper`.
-        unit: what one trial is.
-        name: what the proportion is, for printing.
+        unit: name of one trial.
+        name: name of the proportion, for printing.
 
     Returns:
         The estimate; a side without bound is 0 or 1.
@@ -245,8 +245,8 @@ def clustered_proportion(
         groups: (rows,) the group (patient) of each row.
         method: interval of `proportion`, or `wald` with the ratio estimator's error.
         level: confidence level.
-        unit: what a group is.
-        name: what the proportion is.
+        unit: name of the unit of a group.
+        name: name of the proportion.
 
     Returns:
         The estimate; `n` counts groups, `details` has the design effect and the naive error.

@@ -64,7 +64,7 @@ def likelihood_ratio(
         sign: `positive` or `negative`.
         threshold: a score of this or more is positive.
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate; infinite where its denominator is 0, with a note.
@@ -116,7 +116,7 @@ def diagnostic_odds_ratio(
         predictions: (cases,) 0 or 1, or scores together with `threshold`.
         threshold: a score of this or more is positive.
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate; with a zero cell half a case is added for the interval (Haldane).
@@ -165,7 +165,7 @@ def youden(
             (the rates' limits added, as epiR does: wider than its level says).
         rates: interval of the two rates, as in `proportion`.
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.

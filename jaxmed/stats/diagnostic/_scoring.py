@@ -89,8 +89,8 @@ def brier(
         method: `t`, `normal`, `percentile`, `basic` or `bca`, as in `mean`.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate; `details["skill"]` compares with always saying the prevalence.
@@ -142,8 +142,8 @@ def log_loss(
         method: as in `mean`.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.

@@ -157,17 +157,17 @@ def table_estimate(
     Args:
         labels: (cases,) truth.
         predictions: (cases,) or (cases, classes).
-        statistic: of tables (..., k, k), for real and complex entries.
-        name: of the statistic.
+        statistic: function of tables (..., k, k), for real and complex entries.
+        name: name of the statistic.
         method: `delta` (Wald), `transformed-delta` (on the logit, or Fisher's z where the bounds
             are -1 and 1), `bootstrap` (percentile) or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
+        unit: name of the counted unit.
         classes: number of classes.
         bounds: the range of the statistic.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.

@@ -53,10 +53,10 @@ def mean(
         groups: (cases,) patient of each row: the error is then that of a ratio estimator over
             patients, and the bootstrap draws patients.
         missing: what to do with NaN and infinities: `raise` or `drop` (counted in a note).
-        unit: what is counted.
-        name: what is averaged.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        name: name of the averaged quantity.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate; with a single unit the interval is infinite, with a note.
@@ -163,10 +163,10 @@ def median(
         level: confidence level.
         groups: (cases,) patient of each row; the percentile bootstrap then draws patients.
         missing: what to do with NaN: `raise` or `drop`.
-        unit: what is counted.
-        name: what it is the median of.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        name: name of the quantity.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate; below 6 values no order statistics reach .95 and the limits are infinite.

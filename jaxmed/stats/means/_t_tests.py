@@ -47,10 +47,10 @@ def paired_t_test(
         alternative: `two-sided`, `greater`, `less`, `superiority`, `non-inferiority`,
             `equivalence`; the last three need `margin`.
         margin: in the unit of the values.
-        level: of the interval of the difference.
+        level: confidence level of the interval of the difference.
         groups: (cases,) patient of each row: patients' sums are then the units.
-        unit: what is counted.
-        name: what is compared.
+        unit: name of the counted unit.
+        name: name of the compared quantity.
 
     Returns:
         The test; Cohen's d_z with its noncentral interval is in `details`.
@@ -124,9 +124,9 @@ def corrected_t_test(
         second: (folds,) of the other.
         ratio: size of a test fold over that of its training set: 1/(k - 1) in k-fold.
         alternative: `two-sided`, `greater` or `less`.
-        level: of the interval.
-        unit: what the values are of.
-        name: what is compared.
+        level: confidence level of the interval.
+        unit: name of the unit the values belong to.
+        name: name of the compared quantity.
 
     Returns:
         The test, with J - 1 degrees of freedom.
@@ -176,10 +176,11 @@ def five_by_two_test(
     Args:
         differences: (5, 2) difference of the metric on each fold.
         method: `F` (Alpaydin, all ten differences) or `t` (Dietterich, the first alone).
-        level: of the interval for `t`.
+        level: confidence level of the interval for `t`.
 
     Returns:
-        The test.
+        The test; `effect` is the mean difference for `F`, the first difference for `t`, which is
+        what its statistic and interval are of (`details["mean"]` has the mean of all ten).
 
     Raises:
         ValueError: for another shape.
@@ -220,14 +221,15 @@ def five_by_two_test(
     return TestResult(
         t,
         p,
-        effect,
+        float(d[0, 0]),
         interval,
         10,
         "fold",
         "5x2cv t (Dietterich)",
-        (),
+        ("effect and interval are of the first fold's difference, as the test is",),
         level,
         df=5,
+        details={"se": se, "mean": effect},
         name="difference over folds",
     )
 

@@ -27,7 +27,7 @@ def size_for_kappa(
 
     Args:
         kappa: expected.
-        half_width: of the interval.
+        half_width: half width of the interval.
         marginals: share of each class, summing to 1.
         level: confidence level.
 
@@ -75,7 +75,7 @@ def size_for_icc(
 
     Args:
         icc: expected.
-        half_width: of the interval.
+        half_width: half width of the interval.
         raters: ratings of each subject, k.
         level: confidence level.
 
@@ -137,9 +137,9 @@ def power_curve(plan: Callable[[Any], Any], sizes: Sequence[float]) -> tuple[Flo
     """Return the power of a plan at several sizes, for a picture.
 
     Args:
-        plan: of a size, such as `lambda n: power_proportions(0.8, 0.9, n=n)`; its `power` is
-            taken, or the first of a pair, or the number itself.
-        sizes: to compute it at.
+        plan: function of a size, such as `lambda n: power_proportions(0.8, 0.9, n=n)`; its `power`
+            is taken, or the first of a pair, or the number itself.
+        sizes: sizes to compute it at.
 
     Returns:
         (sizes,) and (sizes,) powers.

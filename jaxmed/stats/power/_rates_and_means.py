@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special, stats
 
+from jaxmed.stats._noncentral import noncentral_t_sf
 from jaxmed.stats.checks import spelled, unknown
 
 
@@ -36,13 +37,20 @@ def _solve(power_at: Callable[[float], float], power: float, low: float = 2.0) -
     """Return the n at which a rising power curve reaches `power`."""
     _rate(power, "power")
     high = max(2 * low, 8.0)
-    while power_at(high) < power:
+    while known_power(power_at(high), high) < power:
         high *= 2
         if high > 1e9:
             raise ValueError("no sample size below 10^9 reaches this power: is there an effect?")
     if power_at(low) >= power:
         return low
     return float(optimize.brentq(lambda n: power_at(n) - power, low, high, xtol=1e-9, rtol=1e-12))
+
+
+def known_power(power: float, n: float) -> float:
+    """Return a computed power, refusing NaN: a search would take it for too little or enough."""
+    if math.isnan(power):
+        raise ValueError(f"the power at n = {n:g} could not be computed: check the assumptions")
+    return power
 
 
 def planned(
@@ -64,7 +72,7 @@ def planned(
     if not size >= 2 and n is not None:
         raise ValueError(f"n must be at least 2, but is {n}")
     needed = math.ceil(size - 1e-9)
-    reached = power_at(size)
+    reached = known_power(power_at(size), size)
     sentence = (
         f"With {needed} {unit}, a {'two' if sides == 2 else 'one'}-sided test at the "
         f"{100 * alpha:g}% level has {100 * power_at(needed):.0f}% power to detect {told}."
@@ -184,7 +192,7 @@ def power_t(
         df = groups * (m - 1)
         ncp = abs(effect) / sd * math.sqrt(m / groups)
         t = float(special.stdtrit(df, 1 - alpha / sides))
-        return float(stats.nct.sf(t, df, ncp))
+        return noncentral_t_sf(t, df, ncp)
 
     unit = "cases" if groups == 1 else "cases in each group"
     return planned(
@@ -290,7 +298,7 @@ def power_noninferiority(
 
     Args:
         p_new: proportion expected of the new one.
-        p_reference: of the reference.
+        p_reference: number of parameters of the reference.
         margin: how much worse is acceptable.
         n: cases in each group; or
         power: wanted.

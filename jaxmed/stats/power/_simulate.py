@@ -24,9 +24,11 @@ class PlannedStudy(NamedTuple):
     Attributes:
         draw: `(key, n) -> data`, a pure JAX function of a key and a whole number of units.
         p_value: `(data) -> p`, a pure JAX function that returns a scalar.
-        unit: what is counted by n.
+        unit: name of the unit counted by n.
         told: what is to be found, for the protocol's sentence.
         smallest: n below which the study makes no sense.
+        on_host: the same study in NumPy, `(rng, n, studies) -> (studies,) p-values`, used on a CPU
+            where there is one: for tests that sort, which XLA does slowly there.
     """
 
     draw: Callable[[jax.Array, int], Any]
@@ -34,6 +36,7 @@ class PlannedStudy(NamedTuple):
     unit: str = "cases"
     told: str = "the effect"
     smallest: int = 8
+    on_host: Callable[[np.random.Generator, int, int], Any] | None = None
 
 
 def simulate_power(
@@ -49,7 +52,8 @@ def simulate_power(
     """Simulate a planned study many times, and count how often its test rejects.
 
     All studies are one compiled program: drawn, tested and counted on the device, in batches that
-    bound the memory.
+    bound the memory. On a CPU, a study that has a form `on_host` is simulated by NumPy: other draws
+    of the same law.
 
     Args:
         study: how data come about and are tested: `planned_aucs`, `planned_rates`,
@@ -57,7 +61,8 @@ def simulate_power(
         n: units of the study.
         studies: simulated.
         alpha: p-values up to it reject.
-        level: of the interval, which is Wilson's and holds the Monte-Carlo error alone.
+        level: confidence level of the interval, which is Wilson's and holds the Monte-Carlo error
+            alone.
         seed: same seed, same answer.
         batch: studies at a time; by default as many as make about a million scores.
 
@@ -83,7 +88,10 @@ def simulate_power(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie in (0, 1), but is {alpha}")
     width = batch or int(np.clip(1_000_000 // n, 1, studies))
-    found = np.asarray(_program(study.draw, study.p_value, int(n), int(studies), width)(seed))
+    if study.on_host is not None and _on_cpu():
+        found = np.asarray(study.on_host(np.random.default_rng(seed), int(n), int(studies)))
+    else:
+        found = np.asarray(_program(study.draw, study.p_value, int(n), int(studies), width)(seed))
     if not np.isfinite(found).all():
         bad = int((~np.isfinite(found)).sum())
         raise ValueError(f"p_value is not finite in {bad} of {studies} simulated studies")
@@ -180,6 +188,12 @@ def simulate_size(
             "effect?"
         )
     return n, tried[n]
+
+
+def _on_cpu() -> bool:
+    import jax
+
+    return jax.default_backend() == "cpu"
 
 
 @functools.lru_cache(maxsize=32)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
 
+from jaxmed.stats._noncentral import noncentral_f_sf
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats.checks import check_level, unknown
 from jaxmed.stats.readers._study import ReaderStudy
@@ -107,14 +109,15 @@ def reader_test(
     .. math::
         F = \frac{MS_T}{MS_{TR} + \max\{r(\widehat{Cov}_2 - \widehat{Cov}_3), 0\}}
 
-    with Hillis' denominator degrees of freedom. With jackknife covariances this is
+    with Hillis' denominator degrees of freedom. With fixed readers nothing is cut at 0: the error
+    of a difference is the one its covariance gives. With jackknife covariances this is
     Dorfman-Berbaum-Metz' analysis of pseudovalues as Hillis corrected it, to the digit.
 
     Args:
-        study: of `reader_study` or `froc_study`.
+        study: result of `reader_study` or `froc_study`.
         readers: `random` or `fixed`.
         cases: `random` or `fixed`.
-        level: of the intervals.
+        level: confidence level of the intervals.
 
     Returns:
         The tests and estimates. `effect` of a difference is first - second.
@@ -146,7 +149,7 @@ def reader_test(
     if t < 2 or r < 2:
         raise ValueError(f"a comparison needs 2 treatments and 2 readers, but has {t} and {r}")
     parts, ms = _components(study)
-    gap = max(parts.cov2 - parts.cov3, 0.0)
+    gap = parts.cov2 - parts.cov3
     df1 = t - 1
     floor = 1e-14 * max(parts.error, ms["T"], 1e-300)
     if readers == "fixed":
@@ -155,7 +158,7 @@ def reader_test(
         statistic = df1 * ms["T"] / denominator
         p, df2 = float(special.chdtrc(df1, statistic)), None
     else:
-        denominator = ms["TR"] + (r * gap if cases == "random" else 0.0)
+        denominator = ms["TR"] + (r * max(gap, 0.0) if cases == "random" else 0.0)
         _refuse_empty(denominator, floor)
         statistic = ms["T"] / denominator
         df2 = denominator**2 / (ms["TR"] ** 2 / ((t - 1) * (r - 1)))
@@ -214,7 +217,7 @@ def reader_test(
     for i, name in enumerate(study.treatments):
         error, cov2, ms_r = _by_treatment(study, i)
         if readers == "fixed":
-            variance, df = (error + (r - 1) * max(cov2, 0.0)) / r, None
+            variance, df = max(error + (r - 1) * cov2, 0.0) / r, None
         else:
             extra = r * max(cov2, 0.0) if cases == "random" else 0.0
             variance = (ms_r + extra) / r
@@ -326,8 +329,8 @@ def reader_power(
 
     Args:
         pilot: a study of two treatments.
-        readers: of the planned study.
-        cases: of the planned study, with the pilot's share of positives.
+        readers: number of readers of the planned study.
+        cases: number of cases of the planned study, with the pilot's share of positives.
         effect: difference of the treatments to be found.
         alpha: two-sided size of the test.
 
@@ -350,12 +353,19 @@ def reader_power(
     spread = max(parts.treatment_reader, 0.0)
     denominator = spread + scale * (parts.error - parts.cov1 + (readers - 1) * gap)
     within = spread + scale * (parts.error - parts.cov1 - gap)
-    df2 = denominator**2 / (within**2 / (readers - 1))
+    if not denominator > 0:
+        raise ValueError(
+            "the pilot leaves no variance to plan with: its covariances exceed its error"
+        )
+    df2 = (readers - 1) * (denominator / within) ** 2 if within > 0 else math.inf
     ncp = readers * effect**2 / 2 / denominator
-    critical = float(special.fdtri(1, df2, 1 - alpha))
-    return ReaderPower(
-        float(1 - special.ncfdtr(1, df2, ncp, critical)), float(ncp), float(df2), readers, cases
-    )
+    # With one degree of freedom above, the F quantile is the square of a t quantile, which SciPy
+    # gives for any number of degrees of freedom below.
+    tail = 1 - alpha / 2
+    quantile = special.stdtrit(df2, tail) if math.isfinite(df2) else special.ndtri(tail)
+    critical = float(quantile) ** 2
+    found = noncentral_f_sf(critical, 1, df2, ncp)
+    return ReaderPower(found, float(ncp), float(df2), readers, cases)
 
 
 def reader_sample_size(
@@ -371,7 +381,7 @@ def reader_sample_size(
 
     Args:
         pilot: a study of two treatments.
-        readers: of the planned study.
+        readers: number of readers of the planned study.
         effect: difference to be found.
         power: wanted.
         alpha: two-sided size of the test.
@@ -389,7 +399,7 @@ def reader_sample_size(
     def at(cases: int) -> ReaderPower:
         return reader_power(pilot, readers=readers, cases=cases, effect=effect, alpha=alpha)
 
-    if at(largest).power < power:
+    if not at(largest).power >= power:
         raise ValueError(f"{largest} cases do not reach power {power}: add readers")
     low, high = 1, largest  # power grows with the cases
     while high - low > 1:

@@ -88,7 +88,7 @@ def one_shot_test(
         first: (readers, cases) ratings under one treatment, fully crossed.
         second: (readers, cases) ratings under the other; without it the AUC is compared with .5.
         method: `unbiased` (U-statistics) or `v-statistics` (never negative).
-        level: of the interval.
+        level: confidence level of the interval.
         truncate: cut the degrees of freedom to a whole number, as iMRMC does.
 
     Returns:

@@ -226,8 +226,8 @@ def reader_study(
         metric: `auc`, `sensitivity`, `specificity`, or `(truth, rating) -> number`.
         covariance: `jackknife`; `bootstrap`, of cases within their class; for `auc` also
             `delong` and `unbiased`.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The figures of merit and their covariance, for `reader_test`.

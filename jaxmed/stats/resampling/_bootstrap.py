@@ -183,11 +183,11 @@ def bootstrap(
         scheme: `ordinary`, `bayesian`, `hierarchical` (groups, then rows) or `subsample`
             (without replacement; the spread is rescaled to the full sample).
         fraction: share kept by `subsample`.
-        weighted: what the statistic takes.
+        weighted: whether the statistic takes weights.
         standard_error: `(*arrays) -> number`, for `studentised`.
         seed: same seed, same interval.
-        unit: what is drawn.
-        name: of the statistic.
+        unit: name of the drawn unit.
+        name: name of the statistic.
 
     Returns:
         The estimate, with `details["bias"]` and how many resamples were undefined.

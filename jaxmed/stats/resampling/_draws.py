@@ -28,9 +28,9 @@ class Draws:
     Attributes:
         n: rows.
         k: units that are drawn: rows, or groups.
-        n_resamples: how many resamples.
+        n_resamples: number of resamples.
         seed: they are drawn from.
-        unit: what a unit is.
+        unit: name of the unit.
         codes: (n,) unit of each row, or None where each is its own.
     """
 
@@ -64,10 +64,10 @@ def draw_resamples(
 
     Args:
         n: rows.
-        n_resamples: how many.
+        n_resamples: number of resamples.
         groups: (n,) patient of each row: whole patients are drawn.
         seed: same seed, same resamples.
-        unit: what is drawn.
+        unit: name of the drawn unit.
 
     Returns:
         The resamples, for `replicates_on`. Their counts are kept in memory up to 200 MB.
@@ -148,12 +148,12 @@ def replicates_test(
     """Compare two models by their replicates on the same resamples (see `bootstrap_test`).
 
     Args:
-        first: of one model.
-        second: of the other.
+        first: values of the first model.
+        second: values of the second model.
         draws: on which both were made.
         method: as in `bootstrap_test`.
-        level: of the interval.
-        name: what is compared.
+        level: confidence level of the interval.
+        name: name of the compared quantity.
 
     Returns:
         The test of first - second.

@@ -38,9 +38,9 @@ def jackknife(
         *data: arrays with the same number of rows.
         level: confidence level.
         groups: (rows,) units left out whole.
-        weighted: what the statistic takes.
-        unit: what is left out.
-        name: of the statistic.
+        weighted: whether the statistic takes weights.
+        unit: name of the unit left out.
+        name: name of the statistic.
 
     Returns:
         The estimate (not corrected for bias, which is in `details`).

@@ -34,9 +34,9 @@ def bbc_cv(
         predictions: (configurations, cases, ...) out-of-fold predictions of each.
         level: confidence level.
         groups: (cases,) patient of each row: whole patients are drawn.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
-        unit: what is drawn.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
+        unit: name of the drawn unit.
 
     Returns:
         The corrected estimate; `details` has the naive value of the best and the bias.

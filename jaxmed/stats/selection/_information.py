@@ -78,11 +78,11 @@ def likelihood_ratio_test(
     """Compare two nested models by twice the gain in log-likelihood.
 
     Args:
-        log_likelihood_small: of the smaller model.
-        log_likelihood_large: of the larger.
+        log_likelihood_small: log likelihood of the smaller model.
+        log_likelihood_large: log likelihood of the larger.
         parameters: how many more the larger has.
         n: cases, for the record.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test, chi-square.

@@ -35,16 +35,21 @@ def _fit_pareto(tails: Floats) -> tuple[Floats, Floats]:
     m = 30 + int(np.sqrt(n))
     grid = 1 - np.sqrt(m / (np.arange(1, m + 1) - 0.5))
     quarter = tails[int(n / 4 + 0.5) - 1]
-    b = grid[:, None] / (3 * quarter) + 1 / tails[-1]
-    k = np.empty_like(b)
-    for i in range(m):  # one candidate at a time keeps memory at one (tail, cases) table
-        k[i] = np.log1p(-b[i] * tails).mean(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        b = grid[:, None] / (3 * quarter) + 1 / tails[-1]
+        k = np.empty_like(b)
+        for i in range(m):  # one candidate at a time keeps memory at one (tail, cases) table
+            k[i] = np.log1p(-b[i] * tails).mean(axis=0)
         score = n * (np.log(-b / k) - k - 1)
-    weights = special.softmax(np.where(np.isfinite(score), score, -np.inf), axis=0)
-    centre = (b * weights).sum(axis=0)
-    shape = np.log1p(-centre * tails).mean(axis=0)
-    sigma = -shape / centre
+        score = np.where(np.isfinite(score), score, -np.inf)
+        weights = np.exp(score - special.logsumexp(score, axis=0))
+        centre = (b * weights).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shape = np.log1p(-centre * tails).mean(axis=0)
+        sigma = -shape / centre
+    # Where a quarter of the tail underflows beside its largest value nothing can be fitted: the
+    # tail is heavier than any that can be smoothed, and a NaN would pass every comparison.
+    shape = np.where(np.isnan(shape), np.inf, shape)
     return shape * n / (n + 10) + 10 * 0.5 / (n + 10), sigma
 
 
@@ -125,7 +130,7 @@ def psis_loo(log_likelihood: ArrayLike, *, r_eff: float = 1.0, chunk: int = 4_00
         plain.append(special.logsumexp(part, axis=0) - np.log(draws))
         shapes.append(k)
     pointwise, k = np.concatenate(scores), np.concatenate(shapes)
-    bad = int((k > 0.7).sum())
+    bad = int((~(k <= 0.7)).sum())
     notes = (f"{bad} of {cases} Pareto shapes above 0.7: refit without these cases",) * bool(bad)
     return Elpd(
         float(pointwise.sum()),

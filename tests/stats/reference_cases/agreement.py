@@ -39,12 +39,14 @@ def run(case: Case) -> dict[str, Any]:
     level = case.param("conf_level", 0.95)
     if "files" in inputs:
         a, b = (_top(case, name) for name in inputs["files"])
-        return {w: _limits(stats.kappa(a, b, weights=w, level=level)) for w in expected}
+        return {
+            w: _limits(stats.kappa(a, b, weights=w, level=level, method="delta")) for w in expected
+        }
     if "ICC1" in expected:
         x = _matrix(case)
         answer = {}
         for form in expected:
-            e = stats.icc(x, form=form, level=level)
+            e = stats.icc(x, form=form, level=level, method="f")
             answer[form] = {
                 "icc": e.value,
                 "F": e.details["f"],
@@ -53,7 +55,7 @@ def run(case: Case) -> dict[str, Any]:
             }
         return answer
     if "filter" in inputs:
-        return _limits(stats.fleiss_kappa(_matrix(case), level=level))
+        return _limits(stats.fleiss_kappa(_matrix(case), level=level, method="null"))
     if "ccc" in expected:
         table = case.table()
         a, b = table[inputs["a"]], table[inputs["b"]]

@@ -62,6 +62,7 @@ def run(case: Case) -> dict[str, Any]:
                 power=i["power"],
                 alpha=i["alpha"],
                 prevalence=case.params["prevalence"],
+                method="hanley-mcneil",
             )
         elif "power" in want:
             r = stats.power_auc(

@@ -46,7 +46,7 @@ def run(case: Case) -> dict[str, Any]:
     if method.startswith("hanley"):
         return {"se": stats.auc(y, x, method="hanley-mcneil").se}
     if method == "delong_logit":
-        e = stats.auc(y, x, level=level)
+        e = stats.auc(y, x, method="logit-delong-plain", level=level)
         return {"lower": e.lower, "upper": e.upper}
     if "range" in params:
         options = {
