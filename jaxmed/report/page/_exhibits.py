@@ -1,4 +1,4 @@
-"""Which figures a report shows, with their captions and descriptions."""
+"""Choice of a report's figures, with captions and descriptions."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from jaxmed.report.figures._uncertainty import (
 from jaxmed.report.page._tables import pretty
 from jaxmed.report.results._results import Results
 
-# More curves than this are a tangle: the rest is in the table.
+# More curves than this are illegible: the rest is in the table.
 _CURVES = 8
 _FORESTS = 4  # Metrics whose models and differences are drawn.
 
 
 def figure_groups(results: Results) -> list[dict[str, Any]]:
-    """Sections of figures: `{id, name, figures: [{svg, caption, wide}]}`."""
+    """Return sections of figures: `{id, name, figures: [{svg, caption, wide}]}`."""
     groups = [
         ("training", "Training", _training(results)),
         ("predictions", "Predictions", _predictions(results)),
@@ -53,7 +53,7 @@ def figure_groups(results: Results) -> list[dict[str, Any]]:
 
 
 def case_exhibits(results: Results) -> list[dict[str, Any]]:
-    """Pictures with masks, drawn."""
+    """Draw the pictures with masks."""
     shown = []
     for i, picture in enumerate(results.pictures):
         if isinstance(picture.prediction, str) or picture.prediction is None:
@@ -75,7 +75,7 @@ def case_exhibits(results: Results) -> list[dict[str, Any]]:
 
 
 def galleries(results: Results) -> list[dict[str, Any]]:
-    """Pictures with class names, as thumbnails by rank."""
+    """Draw the pictures with class names, as thumbnails by rank."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for picture in results.pictures:
         if not isinstance(picture.prediction, str):
@@ -196,7 +196,7 @@ def _binary(results: Results, y: Any, s: Any, groups: Any) -> list[dict[str, Any
 
 
 def _models(results: Results) -> list[dict[str, Any]]:
-    """Forest plots and curves of a comparison."""
+    """Draw forest plots and curves of a comparison."""
     found = results.comparison
     if found is None:
         return []

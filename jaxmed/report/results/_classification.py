@@ -31,22 +31,22 @@ def classification(
     title: str = "Classification",
     **about: Any,
 ) -> Results:
-    """Measure predictions of classes or numbers, whatever model made them.
+    """Evaluate predictions of classes or numbers by any model.
 
-    AUC and accuracy are MedMNIST's: the mean one-against-rest AUC for several classes, the mean
+    AUC and accuracy are MedMNIST's: the mean one-vs-rest AUC for several classes, the mean
     over labels for several labels; accuracy of the most probable class, or at `threshold`.
 
     Args:
         labels: (cases,) classes 0, 1, ...; (cases, tasks) 0/1 for multi-label; numbers.
         scores: (cases, classes) probabilities; for two classes also (cases,), of class 1;
             (cases, tasks) for multi-label; (cases,) for regression.
-        task: one of `report.TASKS`; by default told from the shapes (never ordinal or
+        task: one of `report.TASKS`; by default inferred from the shapes (never ordinal or
             regression).
-        classes: names; by default their numbers.
-        cases: names; by default their numbers.
-        groups: (cases,) patients, where cases of one patient are not independent.
-        patients: (cases,) patients, where the cases are counted as independent all the same: each
-            metric then says how many rows share a patient.
+        classes: names; by default numbers.
+        cases: names; by default numbers.
+        groups: (cases,) patients, if cases of one patient are not independent.
+        patients: (cases,) patients, if the cases are nevertheless counted as independent: each
+            metric then notes how many rows share a patient.
         level: confidence level of all intervals.
         threshold: threshold of the positive call.
         resampling_seed: seed of the bootstrap.
@@ -54,11 +54,11 @@ def classification(
         **about: further fields of `Results`.
 
     Returns:
-        The results, ready for `write`. What is undefined on these data is left out of the
-        metrics and named in the notes.
+        The results, ready for `write`. Metrics undefined on these data are omitted and named in
+        the notes.
 
     Raises:
-        ValueError: shapes that do not fit, labels outside the classes, scores that are not
+        ValueError: for mismatched shapes, labels outside the classes or scores that are not
             finite.
 
     Examples:
@@ -97,7 +97,7 @@ def classification(
 
 
 def _measured(named: Named) -> tuple[dict[str, Estimate], list[str]]:
-    """Run the makers; what is undefined becomes a note."""
+    """Compute the metrics; undefined ones become a note."""
     metrics, notes = {}, []
     for name, make in named:
         try:

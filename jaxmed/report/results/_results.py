@@ -31,7 +31,7 @@ class Split(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Predictions of a classifier or a regression, one row a case.
+    """Predictions of a classifier or a regression, one row per case.
 
     Attributes:
         labels: (cases,) class, or (cases, tasks) 0/1 for multi-label, or (cases,) numbers.
@@ -47,7 +47,7 @@ class Scores(NamedTuple):
 
 
 class Overlap(NamedTuple):
-    """Agreement of predicted and true masks, case by case.
+    """Per-case agreement of predicted and true masks.
 
     Attributes:
         cases: names of the cases.
@@ -68,7 +68,7 @@ class Contrast(NamedTuple):
         metric: name of the metric.
         first: one model.
         second: the other.
-        test: of first - second, its p-value as it is.
+        test: test of first - second, with the unadjusted p-value.
         adjusted: the p-value corrected for the number of tests.
     """
 
@@ -85,8 +85,8 @@ class Comparison(NamedTuple):
     Attributes:
         models: model to its metrics by name.
         contrasts: every pair by every metric tested.
-        adjustment: how p-values were corrected.
-        family: what was corrected together: `all` tests, or those of one `metric`.
+        adjustment: method of p-value adjustment.
+        family: tests corrected together: `all`, or those of one `metric`.
         level: confidence level of all intervals.
         scores: model to its predictions, for classification and regression.
         overlaps: model to its agreement case by case, for segmentation.
@@ -105,10 +105,10 @@ class SubgroupTable(NamedTuple):
     """A metric by subgroup.
 
     Attributes:
-        column: what the cases were grouped by: `site`, `sex`, ...
+        column: the grouping variable: `site`, `sex`, ...
         metric: name of the metric.
         found: estimates, adjusted tests and the gap.
-        model: whose, in a comparison.
+        model: name of the model, in a comparison.
     """
 
     column: str

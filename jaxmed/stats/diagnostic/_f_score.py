@@ -37,7 +37,7 @@ def _precision_macro(table: Any) -> Any:
     """Precision of each class, averaged over classes seen in truth or prediction."""
     rows, columns = table.sum(axis=-1), table.sum(axis=-2)
     right = np.einsum("...ii->...i", table)
-    called = np.real(columns) > 0  # a class that is there and never called has precision 0
+    called = np.real(columns) > 0  # a class that is present and never predicted has precision 0
     seen = called | (np.real(rows) > 0)
     each = np.where(called, right / np.where(called, columns, 1), 0)
     return each.sum(axis=-1) / seen.sum(axis=-1)
@@ -82,7 +82,7 @@ def f1(
         seed: seed of the bootstrap.
 
     Returns:
-        The estimate; undefined with a note where class 1 is neither present nor called.
+        The estimate; undefined with a note if class 1 is neither present nor predicted.
 
     References:
         Takahashi et al. (2022), Applied Intelligence 52:4961.
@@ -167,8 +167,8 @@ def macro_precision(
 ) -> Estimate:
     """Estimate the mean of the classes' precisions.
 
-    The classes are those seen in truth or prediction; one that has cases and is never called
-    counts as 0, one that has neither does not count. Arguments as in `f1`.
+    The classes are those present in truth or prediction; one that has cases but is never predicted
+    counts as 0, one that is absent from both is ignored. Arguments as in `f1`.
 
     Examples:
         >>> macro_precision([0, 1, 1, 1], [0, 0, 1, 1]).value

@@ -1,4 +1,4 @@
-"""Power by simulation of the study planned: thousands of studies in one compiled program."""
+"""Power by simulation of a planned study: thousands of studies in one compiled program."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class PlannedStudy(NamedTuple):
-    """A study to be simulated: how its data come about, and how it will be tested.
+    """A study to simulate: its data-generating process and its test.
 
     Attributes:
         draw: `(key, n) -> data`, a pure JAX function of a key and a whole number of units.
         p_value: `(data) -> p`, a pure JAX function that returns a scalar.
         unit: name of the unit counted by n.
-        told: what is to be found, for the protocol's sentence.
-        smallest: n below which the study makes no sense.
+        told: the expected finding, for the protocol's sentence.
+        smallest: smallest meaningful n.
         host_p_values: the same test on NumPy arrays of many studies, (studies, ...) to (studies,),
-            used in place of `p_value` on a CPU: where the test sorts, which XLA does slowly there.
+            used instead of `p_value` on CPU if the test sorts, which is slow in XLA there.
     """
 
     draw: Callable[[jax.Array, int], Any]
@@ -49,7 +49,7 @@ def simulate_power(
     seed: int = 0,
     batch: int | None = None,
 ) -> Estimate:
-    """Simulate a planned study many times, and count how often its test rejects.
+    """Estimate the power of a planned study by simulation.
 
     All studies are one compiled program: drawn, tested and counted on the device, in batches that
     bound the memory. On a CPU, a study with `host_p_values` is drawn there and tested by NumPy.
@@ -63,7 +63,7 @@ def simulate_power(
         level: confidence level of the interval, which is Wilson's and holds the Monte-Carlo error
             alone.
         seed: same seed, same answer.
-        batch: studies at a time; by default as many as make about a million scores.
+        batch: number of studies at a time; by default about a million scores' worth.
 
     Returns:
         The power; `n` counts simulated studies.
@@ -122,7 +122,7 @@ def simulate_size(
     largest: int = 100_000,
     rounds: int = 12,
 ) -> tuple[int, Estimate]:
-    r"""Search the size at which a planned study reaches a power, by simulation.
+    r"""Search by simulation the size at which a planned study reaches a given power.
 
     The probit of the power is close to linear in :math:`\sqrt n`: a line through the sizes tried
     gives the next one, until it moves by less than one in a hundred.
@@ -135,7 +135,7 @@ def simulate_size(
         seed: as in `simulate_power`.
         start: first size tried.
         largest: size beyond which the search stops.
-        rounds: sizes tried at most.
+        rounds: maximum number of sizes tried.
 
     Returns:
         The size, and the power simulated there.
@@ -212,7 +212,7 @@ def _tested_by_the_host(
 
 @functools.lru_cache(maxsize=32)
 def _drawn(draw: Callable, n: int, studies: int) -> Callable[[int, np.ndarray], Any]:
-    """The compiled draws: a seed and numbers of studies to their data, stacked."""
+    """Return the compiled draws: from a seed and study numbers to their stacked data."""
     import jax
 
     def run(seed: jax.Array, rows: jax.Array) -> Any:
@@ -226,7 +226,7 @@ def _drawn(draw: Callable, n: int, studies: int) -> Callable[[int, np.ndarray], 
 def _program(
     draw: Callable, p_value: Callable, n: int, studies: int, batch: int
 ) -> Callable[[int], Any]:
-    """The compiled simulation: a seed to (studies,) p-values."""
+    """Return the compiled simulation: from a seed to (studies,) p-values."""
     import jax
 
     def one(key: jax.Array) -> jax.Array:
