@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmed.metrics._examples import label_weights, namespace
+from jaxmed.metrics._examples import ORDER, label_weights, namespace
 from jaxmed.metrics._metric import refuse_invalid
 from jaxmed.quantities import at_least, largest
 
@@ -85,7 +85,9 @@ def _label_maps(
         bad = (x < 0) | (x >= classes) | (y < 0) | (y >= classes)
         return x.reshape(batch, -1), y.reshape(batch, -1), classes, bad.reshape(batch, -1)
     if y.dtype.kind not in "iub" and xp is np and not (y == np.floor(y)).all():
-        raise ValueError(f"dice: targets of dtype {y.dtype} hold values that are no integer labels")
+        raise ValueError(
+            f"dice: targets of dtype {y.dtype} hold values that are no integer labels{ORDER}"
+        )
     if x.shape[:-1] == y.shape and x.shape[-1] >= 2:
         count = x.shape[-1]
         flat = y.reshape(batch, -1)
@@ -101,7 +103,7 @@ def _label_maps(
     raise ValueError(
         f"dice: outputs have shape {x.shape} and targets {y.shape}; the outputs must be (batch, "
         "*spatial, classes) for integer masks (batch, *spatial) or 0/1 masks of the outputs' "
-        "shape, or integer label maps of the targets' shape with classes= given"
+        f"shape, or integer label maps of the targets' shape with classes= given{ORDER}"
     )
 
 

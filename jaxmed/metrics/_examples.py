@@ -100,6 +100,8 @@ def read(
     """
     xp = namespace(outputs, targets, weight, where)
     x, y = floats(outputs, xp), xp.asarray(targets)
+    if xp is jnp and y.dtype.kind == "f" and xp.asarray(outputs).dtype.kind in "iub":
+        raise ValueError(f"{name}: outputs are integers and targets are not{ORDER}")
     if x.ndim >= 2 and x.shape[-1] >= 2 and y.shape == x.shape[:-1]:
         classes = x.shape[-1]
     elif x.ndim >= 1 and (y.shape == x.shape or (*y.shape, 1) == x.shape):

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 Floats = NDArray[np.float64]
+ORDER = "the order is (labels, scores)"
+"""The end of a message about arguments that may have been swapped."""
 
 
 def quantile(level: float) -> float:
@@ -58,7 +60,7 @@ def binary_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.bool_]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise ValueError(f"{name} must be (cases,), but its shape is {array.shape}")
+        raise ValueError(f"{name} must be (cases,), but its shape is {array.shape}{_order(name)}")
     if array.size == 0:
         raise ValueError(f"{name} is empty")
     if array.dtype == np.bool_:
@@ -70,9 +72,16 @@ def binary_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.bool_]:
         odd = np.unique(array[~(positive | (array == 0))])[:3]
         raise ValueError(
             f"{name} must be 0 or 1, but holds {', '.join(map(str, odd))}; "
-            "for more than two classes use the multi-class functions"
+            f"for more than two classes use the multi-class functions{_order(name, odd)}"
         )
     return positive
+
+
+def _order(name: str, odd: NDArray | None = None) -> str:
+    """A hint that labels and scores may have been swapped: labels with an axis, or fractions."""
+    if name != "labels" or (odd is not None and (odd == np.round(odd)).all()):
+        return ""
+    return f"; {ORDER}"
 
 
 def binary_scores(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:

@@ -82,7 +82,7 @@ def check_objective(
     law("a step keeps the state's structure", lambda: assert_like(state_after, state))
     law(
         "what comes after a step keeps the state's structure",
-        lambda: assert_like(jax.jit(objective.after)(params, state_after), state),
+        lambda: assert_like(jax.jit(objective.post_step)(params, state_after), state),
     )
     law(
         "the same key gives the same loss and gradient",

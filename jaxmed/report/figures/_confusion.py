@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from jaxmed import quantities
 from jaxmed.report.figures._style import INK, new_figure, style
 
 # Not from the palette, so that cells keep their colour on a dark page and white stays legible.
@@ -25,7 +26,7 @@ def confusion_matrix(
         [[1, 0], [1, 1]]
     """
     y, p = np.asarray(labels, int), np.asarray(predictions, int)
-    return np.bincount(y * classes + p, minlength=classes**2).reshape(classes, classes)
+    return quantities.tabulate(y, p, classes)
 
 
 def confusion_figure(

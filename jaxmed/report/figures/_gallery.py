@@ -10,8 +10,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from jaxmed import quantities
 from jaxmed.report.figures._style import INK, PALETTE, new_figure, style
-from jaxmed.report.results._results import Picture, Scores
+from jaxmed.report.results._parts import Picture, Scores
 
 
 def best_median_worst(values: ArrayLike) -> dict[str, int]:
@@ -145,7 +146,7 @@ def class_pictures(
     y, s = np.asarray(scores.labels), np.asarray(scores.scores)
     if y.ndim != 1 or s.ndim != 2:
         return ()
-    top, sure = s.argmax(1), s.max(1)
+    top, sure = quantities.largest(s), s.max(1)
     right, wrong = np.flatnonzero(top == y), np.flatnonzero(top != y)
     ordered = np.sort(s, 1)
     margin = ordered[:, -1] - ordered[:, -2]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmed.report.results._results import Results
+from jaxmed.report.results._parts import Overlap, Scores
+from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
 from jaxmed.stats import Estimate
 
 
@@ -25,7 +26,7 @@ def metrics_csv(results: Results) -> str:
         return [model, column, subgroup, metric, *end]
 
     rows = [row("", "", "", name, e) for name, e in results.metrics.items()]
-    if results.comparison is not None:
+    if isinstance(results, ComparisonResults):
         for model, metrics in results.comparison.models.items():
             rows += [row(model, "", "", name, e) for name, e in metrics.items()]
     for table in results.subgroups:
@@ -37,10 +38,10 @@ def metrics_csv(results: Results) -> str:
 
 
 def comparison_csv(results: Results) -> str:
-    """Write one row per test: both values, the effect with limits, raw and adjusted p-values."""
-    found = results.comparison
-    if found is None:
+    """One row a test: both models' values, the effect with its limits, p as it is and corrected."""
+    if not isinstance(results, ComparisonResults):
         return ""
+    found = results.comparison
     header = [
         "metric", "first", "second", "first_value", "second_value", "effect", "lower", "upper",
         "level", "statistic", "p", "p_adjusted", "adjustment", "family", "n", "unit", "method",
@@ -73,15 +74,15 @@ def predictions_csv(results: Results) -> str:
     Classifiers: `case, group, label, score_NAME, ...`; several labels: `label_NAME` too;
     segmentation: `case, group, MEASURE_NAME, ..., mask`.
     """
-    if results.scores is not None:
-        return _csv(*_score_rows(results))
-    if results.overlap is not None:
-        return _csv(*_overlap_rows(results))
+    if isinstance(results, ComparisonResults):
+        return ""
+    for found in results.predictions().values():
+        rows = _score_rows if isinstance(found, Scores) else _overlap_rows
+        return _csv(*rows(results, found))
     return ""
 
 
-def _score_rows(results: Results) -> tuple[list[str], list[list[Any]]]:
-    found = results.scores
+def _score_rows(results: Results, found: Scores) -> tuple[list[str], list[list[Any]]]:
     y, s = np.asarray(found.labels), np.asarray(found.scores)
     many = y.ndim == 2
     header = ["case"] + ["group"] * (found.groups is not None)
@@ -96,8 +97,9 @@ def _score_rows(results: Results) -> tuple[list[str], list[list[Any]]]:
     return header, rows
 
 
-def _overlap_rows(results: Results) -> tuple[list[str], list[list[Any]]]:
-    found = results.overlap
+def _overlap_rows(
+    results: SegmentationResults, found: Overlap
+) -> tuple[list[str], list[list[Any]]]:
     header = ["case"] + ["group"] * (found.groups is not None)
     header += [f"{measure}_{c}" for measure in found.values for c in results.classes]
     header += ["mask"] * bool(results.masks)

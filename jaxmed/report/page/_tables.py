@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmed.report.results._results import Results
+from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
 
 _NAMES = {
     "auc": "AUC",
@@ -59,8 +59,8 @@ def metric_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def model_table(results: Results) -> list[dict[str, Any]]:
-    """Return rows of metrics by model; empty without a comparison."""
-    if results.comparison is None:
+    """Rows of metrics by model; empty without a comparison."""
+    if not isinstance(results, ComparisonResults):
         return []
     models = results.comparison.models
     metrics = dict.fromkeys(name for found in models.values() for name in found)
@@ -74,8 +74,8 @@ def model_table(results: Results) -> list[dict[str, Any]]:
 
 
 def contrast_table(results: Results) -> list[dict[str, Any]]:
-    """Return rows of paired tests; empty without a comparison."""
-    if results.comparison is None:
+    """Rows of paired tests; empty without a comparison."""
+    if not isinstance(results, ComparisonResults):
         return []
     rows = []
     for contrast in results.comparison.contrasts:
@@ -128,8 +128,8 @@ def _p(value: float) -> str:
 
 
 def class_table(results: Results) -> list[dict[str, Any]]:
-    """Return rows of measures by structure; empty without per-case measures."""
-    if results.overlap is None:
+    """Rows of measures by structure; empty without per-case measures."""
+    if not isinstance(results, SegmentationResults) or results.overlap is None:
         return []
     rows = []
     several = len(results.classes) > 1
@@ -163,8 +163,10 @@ def class_table(results: Results) -> list[dict[str, Any]]:
 
 
 def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return column names and rows of Dice by case, worst first."""
-    if results.overlap is None or "dice" not in results.overlap.values:
+    """Column names and rows of Dice by case, worst first."""
+    if not isinstance(results, SegmentationResults) or results.overlap is None:
+        return [], []
+    if "dice" not in results.overlap.values:
         return [], []
     dice = np.asarray(results.overlap.values["dice"], float)
     known = np.isfinite(dice)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record, to_json, write_text
-from jaxmed.report.results._results import Results
+from jaxmed.report.results._results import ComparisonResults, Results
 
 
 class Written(NamedTuple):
@@ -48,7 +48,7 @@ def write(results: Results, out: str | os.PathLike) -> Written:
     if table:
         write_text(paths[1], table)
     compared = None
-    if results.comparison is not None:
+    if isinstance(results, ComparisonResults):
         compared = folder / "comparison.csv"
         write_text(compared, comparison_csv(results))
     estimates = folder / "metrics.csv"
@@ -58,8 +58,8 @@ def write(results: Results, out: str | os.PathLike) -> Written:
 
 
 def summary(results: Results) -> str:
-    """Return the headline metrics and the tests of a comparison as lines of text."""
-    if results.comparison is not None:
+    """The headline metrics, and the tests of a comparison, as lines of text."""
+    if isinstance(results, ComparisonResults):
         found = results.comparison
         return "\n".join(
             [

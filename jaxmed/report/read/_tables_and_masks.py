@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -219,6 +220,7 @@ def read_mask_pairs(
             the masks of a case differ in size or affine.
     """
     found, truth = _masks(Path(predictions)), _masks(Path(reference))
+    _same_names(Path(predictions), found, Path(reference), truth)
     if missing == "error":
         _same_cases(Path(predictions), found, Path(reference), truth)
     else:
@@ -231,6 +233,7 @@ def read_mask_pairs(
                 yield MaskPair(name, true.array, np.zeros_like(true.array), true.spacing)
                 continue
             predicted = read_mask(found[name], like=true)
+            _same_numbers(found[name], predicted.array, truth[name], true.array)
             yield MaskPair(name, true.array, predicted.array, true.spacing)
 
     return sorted(truth), pairs()
@@ -315,6 +318,35 @@ def _classes(path: Path, labels: list[str], classes: Sequence[str]) -> np.ndarra
     return values.astype(int) if np.array_equal(values, np.round(values)) else values
 
 
+def _same_names(
+    path: Path, found: Mapping[str, Path], reference: Path, truth: Mapping[str, Path]
+) -> None:
+    """Say so where all predictions differ from their references by a suffix alone."""
+    if not set(found) & set(truth):
+        tails = {name.removeprefix(t) for name in found for t in truth if name.startswith(t)}
+        hint = f" (without {tails.pop()!r} they would)" if len(tails) == 1 else ""
+        raise _fault(
+            path,
+            f"no name here, such as {min(found)!r}, is one of {reference}, such as "
+            f"{min(truth)!r}{hint}: give each prediction the name of its reference",
+        )
+
+
+def _same_numbers(path: Path, found: np.ndarray, reference: Path, truth: np.ndarray) -> None:
+    """Refuse 255 for what the reference calls 1: it would count as another class."""
+    for (one, a), (other, b) in itertools.permutations([(path, found), (reference, truth)]):
+        if a.max() == 255 and b.max() == 1 and not np.any((a > 0) & (a < 255)):
+            raise DataError.of(
+                [
+                    Fault(
+                        str(one),
+                        "mask-values",
+                        f"marks with 255 what {other} marks with 1: write the number of the class",
+                    )
+                ]
+            )
+
+
 def _masks(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError.of([Fault(str(folder), "exists", "there is no such folder")])
@@ -324,9 +356,10 @@ def _masks(folder: Path) -> dict[str, Path]:
         if ending and not path.name.startswith("."):
             found[path.name[: -len(ending)]] = path
     if not found:
-        raise DataError.of(
-            [Fault(str(folder), "non-empty", f"no masks here ({', '.join(_MASKS)})")]
-        )
+        others = sorted({p.suffix if p.is_file() else "folders" for p in folder.iterdir()})
+        detail = f"no masks here ({', '.join(_MASKS)}), but {', '.join(others) or 'nothing'}"
+        advice = "put the masks, each with its case's name, directly into the folder"
+        raise DataError.of([Fault(str(folder), "non-empty", f"{detail}; {advice}")])
     return found
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxmed import stats
-from jaxmed.report.results._results import Overlap, Results, Scores, SubgroupTable
+from jaxmed import quantities, stats
+from jaxmed.report.results._parts import Overlap, Scores, SubgroupTable
+from jaxmed.report.results._results import Results, threshold_of
+from jaxmed.report.results._segmentation import row_means
 from jaxmed.stats import Estimate
 
 Array = NDArray[Any]
@@ -56,8 +58,11 @@ def with_subgroups(
         [('sex', 'accuracy')]
     """
     tables, notes = [], []
-    for model, scores, overlap in _models(results):
-        measured, groups = _measured(results, scores, overlap)
+    predicted = results.predictions()
+    if not predicted:
+        raise ValueError("subgroups need predictions, but these results hold none")
+    for model, held in predicted.items():
+        measured, groups = _measured(results, held), held.groups
         n = len(next(iter(measured.values()))[1])
         for column, values in columns.items():
             if len(values) != n:
@@ -98,51 +103,31 @@ def bands(values: Sequence[Any]) -> Array:
     return np.array(names)[np.searchsorted(edges[1:-1], numbers, side="right")]
 
 
-def _models(results: Results) -> Iterator[tuple[str, Scores | None, Overlap | None]]:
-    """Return the predictions by model; a single model has no name."""
-    found = results.comparison
-    if found is None:
-        yield "", results.scores, results.overlap
-        return
-    for model in found.models:
-        yield model, found.scores.get(model), found.overlaps.get(model)
-
-
-def _measured(
-    results: Results, scores: Scores | None, overlap: Overlap | None
-) -> tuple[dict[str, Measured], Any]:
-    """Return the metrics to evaluate by subgroup, each with its data; and the patients."""
-    if overlap is not None:
-        name, table = next(iter(overlap.values.items()))
-        table = np.asarray(table, float)
-        known = np.isfinite(table)
-        values = np.where(known, table, 0).sum(1) / np.maximum(known.sum(1), 1)
-        values = np.where(known.any(1), values, np.nan)
-        return {name: (_mean, values, values)}, overlap.groups
-    if scores is None:
-        raise ValueError("subgroups need predictions, but these results hold none")
-    y, s = np.asarray(scores.labels), np.asarray(scores.scores)
-    found: dict[str, Measured]
+def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:
+    """The metrics to be told by subgroup, each with the data it takes."""
+    if isinstance(held, Overlap):
+        name, table = next(iter(held.values.items()))
+        values = row_means(np.asarray(table, float))
+        return {name: (_mean, values, values)}
+    y, s = np.asarray(held.labels), np.asarray(held.scores)
     if results.task == "regression":
         error = abs(y - s)
-        found = {"mae": (_mean, error, error)}
-    elif results.task == "binary":
-        threshold = 0.5 if results.threshold is None else results.threshold
-        called = (s[:, 1] >= threshold).astype(int)
-        found = {
+        return {"mae": (_mean, error, error)}
+    if results.task == "binary":
+        threshold = threshold_of(results)
+        called = quantities.at_least(s[:, 1], 0.5 if threshold is None else threshold).astype(int)
+        return {
             "auc": (stats.auc, y, s[:, 1]),
             "accuracy": (stats.accuracy, y, called),
             "sensitivity": (stats.sensitivity, y, called),
             "specificity": (stats.specificity, y, called),
         }
-    elif results.task == "multi-label":
-        found = {"auc": (stats.multiclass_auc, y, s)}
-    else:
-        found = {
-            "auc": (stats.multiclass_auc, y, s),
-            "accuracy": (stats.accuracy, y, s.argmax(1)),
-        }
-    return found, scores.groups
+    if results.task == "multi-label":
+        return {"auc": (stats.multiclass_auc, y, s)}
+    return {
+        "auc": (stats.multiclass_auc, y, s),
+        "accuracy": (stats.accuracy, y, quantities.largest(s)),
+    }
 
 
 def _mean(_: Array, values: Array, *, level: float = 0.95, groups: Any = None) -> Estimate:

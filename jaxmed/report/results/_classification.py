@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.report.results._measures import HEADLINE, Named, Rule, measures
-from jaxmed.report.results._results import Results, Scores
+from jaxmed.report.results._parts import Scores
+from jaxmed.report.results._results import Results, results_of
 from jaxmed.stats import Estimate, warn_repeats
 
 Array = NDArray[Any]
@@ -42,20 +43,21 @@ def classification(
             (cases, tasks) for multi-label; (cases,) for regression.
         task: one of `report.TASKS`; by default inferred from the shapes (never ordinal or
             regression).
-        classes: names; by default numbers.
-        cases: names; by default numbers.
-        groups: (cases,) patients, if cases of one patient are not independent.
-        patients: (cases,) patients, if the cases are nevertheless counted as independent: each
-            metric then notes how many rows share a patient.
-        level: confidence level of all intervals.
-        threshold: threshold of the positive call.
-        resampling_seed: seed of the bootstrap.
-        title: title of the report.
-        **about: further fields of `Results`.
+        classes: names; by default their numbers.
+        cases: names; by default their numbers.
+        groups: (cases,) patients, where cases of one patient are not independent.
+        patients: (cases,) patients, where the cases are counted as independent all the same: each
+            metric then says how many rows share a patient.
+        level: of all intervals.
+        threshold: of the positive call.
+        resampling_seed: of the bootstrap.
+        title: of the report.
+        **about: further fields of `Results`; those of its parts (`splits`, `history`, `seed`, ...)
+            by their own names.
 
     Returns:
-        The results, ready for `write`. Metrics undefined on these data are omitted and named in
-        the notes.
+        `ClassificationResults` or `RegressionResults`, ready for `write`. What is undefined on
+        these data is left out of the metrics and named in the notes.
 
     Raises:
         ValueError: for mismatched shapes, labels outside the classes or scores that are not
@@ -82,16 +84,16 @@ def classification(
     metrics, undefined = _measured(measures(task, rule, y, s, names, threshold))
     if patients is not None and groups is None:
         metrics = {name: warn_repeats(found, patients) for name, found in metrics.items()}
-    return Results(
+    return results_of(
+        task,
         title=title,
-        task=task,
         classes=names,
         metrics=metrics,
         headline=tuple(name for name in HEADLINE[task] if name in metrics),
         scores=Scores(y, s, cases, groups),
         level=level,
-        threshold=threshold if task in ("binary", "multi-label") else None,
         notes=(*about.pop("notes", ()), *undefined),
+        **({"threshold": threshold} if task in ("binary", "multi-label") else {}),
         **about,
     )
 

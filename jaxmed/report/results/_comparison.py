@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,13 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from jaxmed import stats
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._contrasts import Test, Way, contrasts_of
-from jaxmed.report.results._results import Comparison, Contrast, Overlap, Results
-from jaxmed.report.results._segmentation import from_overlap
+from jaxmed.report.results._parts import Comparison, Contrast, Overlap, Scores
+from jaxmed.report.results._results import ComparisonResults, Results, placed, threshold_of
+from jaxmed.report.results._segmentation import from_overlap, row_means
 from jaxmed.stats import TestResult
 
 Array = NDArray[Any]
 
 FAMILIES = ("all", "metric")
+Held = TypeVar("Held", Scores, Overlap)
 
 
 class Correction(NamedTuple):
@@ -46,8 +48,8 @@ def compare(
     resampling_seed: int = 0,
     title: str = "Comparison",
     **about: Any,
-) -> Results:
-    """Compare models on the same cases by every metric of the task.
+) -> ComparisonResults:
+    """Compare models that predicted the same cases, by every metric proper to the task.
 
     AUCs are compared by DeLong's test, rates by McNemar's (mid-p), predictive values by the
     weighted score test, per-case values by sign-flip permutation, all else by the paired bootstrap.
@@ -105,9 +107,10 @@ def compare(
                 f"model {name} is a {found.task} model of {found.classes}, but the first one is "
                 f"{first.task} of {first.classes}"
             )
-    y = np.asarray(first.scores.labels)
+    scored = _held(made, Scores)
+    y = np.asarray(scored[next(iter(made))].labels)
     way = _way(len(y), groups, level, n_resamples, resampling_seed)
-    outputs = {name: np.asarray(found.scores.scores) for name, found in made.items()}
+    outputs = {name: np.asarray(held.scores) for name, held in scored.items()}
     tests = contrasts_of(first.task, way, y, first.classes, threshold)
     return _assembled(
         made, outputs, tests, metrics, Correction(adjustment, family), way, title, about
@@ -126,12 +129,12 @@ def compare_segmentations(
     resampling_seed: int = 0,
     title: str = "Comparison",
     **about: Any,
-) -> Results:
-    """Compare several models' masks on the same cases by sign flips of per-case values.
+) -> ComparisonResults:
+    """Compare the masks of several models on the same cases, by sign flips of each case's values.
 
     Args:
-        overlaps: model to its per-case agreement, as in `Results.overlap` of `segmentation`, with
-            the cases in the same order.
+        overlaps: model to its agreement case by case, as `segmentation` leaves it in
+            its `overlap`; the cases in the same order.
         classes: names of the classes, without the background.
         metrics: metrics to test, such as `dice`; by default all.
         adjustment: as in `compare`.
@@ -176,7 +179,7 @@ def warn_of_repeats(results: Results, patients: Sequence[Any] | None) -> Results
         return results
     metrics = {name: stats.warn_repeats(e, patients) for name, e in results.metrics.items()}
     results = results.replace(metrics=metrics)
-    if results.comparison is None:
+    if not isinstance(results, ComparisonResults):
         return results
     found = results.comparison
     models = {
@@ -209,9 +212,7 @@ def _columns(overlap: Overlap, classes: Sequence[str]) -> dict[str, Array]:
         if len(classes) == 1:
             found[name] = table[:, 0]
             continue
-        known = np.isfinite(table)
-        total = np.where(known, table, 0).sum(1)
-        found[name] = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+        found[name] = row_means(table)
         found |= {f"{name}/{c}": column for c, column in zip(classes, table.T)}
     return found
 
@@ -229,7 +230,7 @@ def _assembled(
     way: Way,
     title: str,
     about: dict[str, Any],
-) -> Results:
+) -> ComparisonResults:
     if correction.family not in FAMILIES:
         raise ValueError(f"family is one of {', '.join(FAMILIES)}, got {correction.family!r}")
     # Reject an unknown method before the work.
@@ -256,9 +257,9 @@ def _assembled(
         for name, results in made.items()
         for note in results.notes
     }
-    return Results(
+    return ComparisonResults(
         title=title,
-        task=first.task,
+        task=first.task,  # pyright: ignore[reportArgumentType]
         classes=first.classes,
         metrics={},
         comparison=Comparison(
@@ -267,12 +268,20 @@ def _assembled(
             adjustment=correction.method,
             family=correction.family,
             level=way.level,
-            scores={name: results.scores for name, results in made.items() if results.scores},
-            overlaps={name: results.overlap for name, results in made.items() if results.overlap},
+            scores=_held(made, Scores),
+            overlaps=_held(made, Overlap),
         ),
+        level=way.level,
+        threshold=threshold_of(first),
         notes=(*about.pop("notes", ()), *told, *notes),
-        **about,
+        **placed(about),
     )
+
+
+def _held(made: Mapping[str, Results], kind: type[Held]) -> dict[str, Held]:
+    """What each model predicted, of one kind."""
+    held = {name: next(iter(results.predictions().values())) for name, results in made.items()}
+    return {name: found for name, found in held.items() if isinstance(found, kind)}
 
 
 def _corrected(

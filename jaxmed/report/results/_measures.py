@@ -1,4 +1,4 @@
-"""Metrics of each task, from `jaxmed.stats`."""
+"""Which metrics a task is measured by, each from `jaxmed.stats` or `jaxmed.quantities`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxmed import stats
+from jaxmed import quantities, stats
 from jaxmed.stats import Estimate
 
 Array = NDArray[Any]
@@ -64,7 +64,7 @@ def measures(
 
 def _binary(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
     p = s[:, 1]
-    called = (p >= threshold).astype(int)
+    called = quantities.at_least(p, threshold).astype(int)
     yield "auc", rule.of(stats.auc, y, p)
     yield "accuracy", rule.of(stats.accuracy, y, called)
     yield "sensitivity", rule.of(stats.sensitivity, y, called)
@@ -83,7 +83,7 @@ def _binary(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: flo
 
 
 def _multi_class(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
-    top = s.argmax(1)
+    top = quantities.largest(s)
     yield "auc", rule.of(stats.multiclass_auc, y, s)
     yield "accuracy", rule.of(stats.accuracy, y, top)
     yield "balanced_accuracy", rule.of(stats.balanced_accuracy, y, top, seed=rule.seed)
@@ -94,27 +94,30 @@ def _multi_class(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold
 
 
 def _ordinal(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
-    top = s.argmax(1)
+    top = quantities.largest(s)
     yield (
         "quadratic_kappa",
         rule.of(stats.kappa, y, top, weights="quadratic", seed=rule.seed),
     )
-    yield "mae_grades", rule.resampled(_absolute, y, top)
+    yield "mae_grades", rule.resampled(quantities.mae, y, top)
     yield from _multi_class(rule, y, s, names, threshold)
 
 
 def _multi_label(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
     yield "auc", rule.of(stats.multiclass_auc, y, s)
-    yield "accuracy", rule.resampled(lambda a, b: float((a == b).mean()), y, s >= threshold)
+    yield (
+        "accuracy",
+        rule.resampled(lambda a, b: float((a == b).mean()), y, quantities.at_least(s, threshold)),
+    )
     for i, name in enumerate(names):
         yield f"auc/{name}", rule.of(stats.auc, y[:, i], s[:, i])
 
 
 def _regression(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
-    yield "mae", rule.resampled(_absolute, y, s)
-    yield "rmse", rule.resampled(lambda a, b: float(np.sqrt(((a - b) ** 2).mean())), y, s)
-    yield "bias", rule.resampled(lambda a, b: float((b - a).mean()), y, s)
-    yield "r2", rule.resampled(_r_squared, y, s)
+    yield "mae", rule.resampled(quantities.mae, y, s)
+    yield "rmse", rule.resampled(quantities.rmse, y, s)
+    yield "bias", rule.resampled(quantities.bias, y, s)
+    yield "r2", rule.resampled(quantities.r2, y, s)
 
 
 _TASKS = {
@@ -124,12 +127,3 @@ _TASKS = {
     "multi-label": _multi_label,
     "regression": _regression,
 }
-
-
-def _absolute(y: Array, s: Array) -> float:
-    return float(np.abs(y - s).mean())
-
-
-def _r_squared(y: Array, s: Array) -> float:
-    spread = ((y - y.mean()) ** 2).sum()
-    return float(1 - ((y - s) ** 2).sum() / spread) if spread else float("nan")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxmed.data import column
-from jaxmed.report.results._results import Split
+from jaxmed.report.results._parts import Split
 
 
 @contextlib.contextmanager

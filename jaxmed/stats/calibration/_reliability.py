@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from jaxmed.quantities import midrank
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.calibration._logistic import LogisticFit, fit_logistic, glm_covariance
 from jaxmed.stats.checks import (
@@ -48,13 +48,13 @@ def _targets(labels: ArrayLike, probs: ArrayLike, of: str) -> tuple[Floats, Floa
         y, p = class_probabilities(labels, probs)
         if of != "top":
             raise ValueError(f"of={of!r} is for two classes; here use 'top' or 'class'")
-        top = p.argmax(axis=1)
+        top = quantities.largest(p)
         return (top == y).astype(np.float64), p[np.arange(len(y)), top]
     positive, p = probabilities(labels, probs)
     if of == "positive":
         return positive.astype(np.float64), p
     if of == "top":
-        right = np.where(p >= 0.5, positive, ~positive)
+        right = np.where(quantities.at_least(p, 0.5), positive, ~positive)
         return right.astype(np.float64), np.maximum(p, 1 - p)
     raise unknown("of", of, ("positive", "top", "class"))
 
@@ -69,12 +69,13 @@ def bin_codes(p: Floats, n_bins: int, binning: str, closed: str) -> NDArray[np.i
         full, more = divmod(p.size, n_bins)
         sizes = np.full(n_bins, full)
         sizes[:more] += 1
-        return np.searchsorted(np.cumsum(sizes), midrank(p) - 0.5, "right").astype(np.intp)
+        middle = quantities.midrank(p) - 0.5
+        return np.searchsorted(np.cumsum(sizes), middle, "right").astype(np.intp)
     if binning != "width":
         raise unknown("binning", binning, ("width", "mass"))
-    edges = np.linspace(0.0, 1.0, n_bins + 1)
     if closed == "right":  # (k/K, (k+1)/K], with 0 in the first
-        return np.clip(np.searchsorted(edges, p, "left") - 1, 0, n_bins - 1)
+        return quantities.width_bins(p, n_bins)
+    edges = np.linspace(0.0, 1.0, n_bins + 1)
     if closed == "left":  # [k/K, (k+1)/K), with 1 in the last
         return np.clip(np.searchsorted(edges, p, "right") - 1, 0, n_bins - 1)
     raise unknown("closed", closed, ("right", "left"))
@@ -133,17 +134,6 @@ def reliability(
     )
 
 
-def _error(gap: Floats, share: Floats, norm: str) -> Floats:
-    """Combine the bins' gaps (..., bins), weighted by their shares."""
-    if norm == "l1":
-        return (np.abs(gap) * share).sum(axis=-1)
-    if norm == "l2":
-        return np.sqrt((gap**2 * share).sum(axis=-1))
-    if norm == "max":
-        return np.where(share > 0, np.abs(gap), 0.0).max(axis=-1)
-    raise unknown("norm", norm, ("l1", "l2", "max"))
-
-
 def _binned_error(
     pairs: list[tuple[Floats, Floats, NDArray[np.intp]]],
     n_bins: int,
@@ -162,9 +152,7 @@ def _binned_error(
             member[np.arange(hit.size), codes] = 1.0
             share = weights @ member / sizes
             gap = weights @ (member * (hit - p)[:, None]) / sizes
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean_gap = np.where(share > 0, gap / share, 0.0)
-        total = total + _error(mean_gap, share, norm)
+        total = total + quantities.calibration_error(gap, share, norm)
     return np.asarray(total) / len(pairs)
 
 

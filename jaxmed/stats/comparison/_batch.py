@@ -57,6 +57,27 @@ def batch_placements(positive: NDArray[np.bool_], scores: Floats) -> tuple[Float
     return up, down, up.mean(axis=1)
 
 
+def untied_placements(positives: int, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the placements of all cases, (studies, cases), of scores from a continuous law.
+
+    Args:
+        positives: how many of the cases are positive, those that come first.
+        scores: (studies, cases); ties are broken anyhow.
+    """
+    n = scores.shape[1]
+    order = np.argsort(scores, axis=1)
+    is_positive = order < positives
+    positives_below = np.cumsum(is_positive, axis=1, dtype=np.int32)
+    value = np.where(
+        is_positive,
+        (np.arange(1, n + 1) - positives_below) / np.float32(n - positives),
+        1 - positives_below / np.float32(positives),
+    ).astype(np.float32)
+    places = np.empty((len(scores), n), np.float32)
+    np.put_along_axis(places, order, value, axis=1)
+    return places
+
+
 def delong_batch(
     labels: ArrayLike, first: ArrayLike, second: ArrayLike, *, chunk: int = 500_000
 ) -> DelongBatch:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
     binary_labels,
@@ -33,11 +34,11 @@ def decisions(
     """Return truth and decision as booleans; a score at or above the threshold is positive."""
     if threshold is not None:
         truth, scores = binary_scores(labels, predictions)
-        return truth, scores >= threshold
+        return truth, quantities.at_least(scores, threshold)
     truth = binary_labels(labels)
     array = np.asarray(predictions)
     if array.ndim == 2 and array.shape[1] == 2:
-        array = array.argmax(axis=1)
+        array = quantities.largest(array)
     try:
         guess = binary_labels(array, "predictions")
     except ValueError as error:

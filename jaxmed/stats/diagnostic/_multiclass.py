@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import check_level, spelled
 from jaxmed.stats.diagnostic._binary import decisions
@@ -110,13 +109,6 @@ def top_k_accuracy(
     )
 
 
-def _balanced(table: Any) -> Any:
-    rows = table.sum(axis=-1)
-    seen = np.real(rows) > 0  # classes without a case do not count
-    right = np.einsum("...ii->...i", table)
-    return np.where(seen, right / np.where(seen, rows, 1), 0).sum(axis=-1) / seen.sum(axis=-1)
-
-
 def balanced_accuracy(
     labels: ArrayLike,
     predictions: ArrayLike,
@@ -167,7 +159,7 @@ def balanced_accuracy(
         e = table_estimate(
             labels,
             predictions,
-            _balanced,
+            quantities.balanced_accuracy,
             name="balanced accuracy",
             method=chosen,
             level=level,
@@ -177,12 +169,12 @@ def balanced_accuracy(
             seed=seed,
         )
         return _with_notes(e, notes)
-    recalls = [table[c, c] / rows[c] for c in seen]
+    recalls = quantities.recalls(table)[seen]
     parts = [
         (r, *proportion_limits(table[c, c], rows[c], level=level))
         for r, c in zip(recalls, seen, strict=True)
     ]
-    value = float(np.mean(recalls))
+    value = float(quantities.balanced_accuracy(table))
     low, high = square_and_add(value, parts, [1 / seen.size] * seen.size)
     error = np.sqrt(sum(r * (1 - r) / rows[c] for r, c in zip(recalls, seen, strict=True)))
     return Estimate(

@@ -25,10 +25,10 @@ class PlannedStudy(NamedTuple):
         draw: `(key, n) -> data`, a pure JAX function of a key and a whole number of units.
         p_value: `(data) -> p`, a pure JAX function that returns a scalar.
         unit: name of the unit counted by n.
-        told: the expected finding, for the protocol's sentence.
-        smallest: smallest meaningful n.
-        host_p_values: the same test on NumPy arrays of many studies, (studies, ...) to (studies,),
-            used instead of `p_value` on CPU if the test sorts, which is slow in XLA there.
+        told: what is to be found, for the protocol's sentence.
+        smallest: n below which the study makes no sense.
+        on_host: the same study in NumPy, `(rng, n, studies) -> (studies,) p-values`, used on a CPU
+            where there is one: for tests that sort, which XLA does slowly there.
     """
 
     draw: Callable[[jax.Array, int], Any]
@@ -36,7 +36,7 @@ class PlannedStudy(NamedTuple):
     unit: str = "cases"
     told: str = "the effect"
     smallest: int = 8
-    host_p_values: Callable[[Any], Any] | None = None
+    on_host: Callable[[np.random.Generator, int, int], Any] | None = None
 
 
 def simulate_power(
@@ -52,7 +52,8 @@ def simulate_power(
     """Estimate the power of a planned study by simulation.
 
     All studies are one compiled program: drawn, tested and counted on the device, in batches that
-    bound the memory. On a CPU, a study with `host_p_values` is drawn there and tested by NumPy.
+    bound the memory. On a CPU, a study that has a form `on_host` is simulated by NumPy: other draws
+    of the same law.
 
     Args:
         study: how data come about and are tested: `planned_aucs`, `planned_rates`,
@@ -87,8 +88,8 @@ def simulate_power(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie in (0, 1), but is {alpha}")
     width = batch or int(np.clip(1_000_000 // n, 1, studies))
-    if study.host_p_values is not None and _on_cpu():
-        found = _tested_by_the_host(study, int(n), int(studies), width, seed)
+    if study.on_host is not None and _on_cpu():
+        found = np.asarray(study.on_host(np.random.default_rng(seed), int(n), int(studies)))
     else:
         found = np.asarray(_program(study.draw, study.p_value, int(n), int(studies), width)(seed))
     if not np.isfinite(found).all():
@@ -193,33 +194,6 @@ def _on_cpu() -> bool:
     import jax
 
     return jax.default_backend() == "cpu"
-
-
-def _tested_by_the_host(
-    study: PlannedStudy, n: int, studies: int, batch: int, seed: int
-) -> np.ndarray:
-    """(studies,) p-values of the same draws as the compiled simulation makes."""
-    import jax
-
-    draw = _drawn(study.draw, n, studies)
-    parts = []
-    for start in range(0, studies, batch):
-        rows = np.arange(start, start + batch) % studies  # the last batch is filled up
-        data = jax.tree.map(np.asarray, draw(seed, rows))
-        parts.append(np.asarray(study.host_p_values(data))[: studies - start])
-    return np.concatenate(parts)
-
-
-@functools.lru_cache(maxsize=32)
-def _drawn(draw: Callable, n: int, studies: int) -> Callable[[int, np.ndarray], Any]:
-    """Return the compiled draws: from a seed and study numbers to their stacked data."""
-    import jax
-
-    def run(seed: jax.Array, rows: jax.Array) -> Any:
-        keys = jax.random.split(jax.random.key(seed), studies)
-        return jax.vmap(lambda key: draw(key, n))(keys[rows])
-
-    return jax.jit(run)
 
 
 @functools.lru_cache(maxsize=32)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import quantile, spelled, unknown
+from jaxmed.stats.checks import quantile, spelled
 from jaxmed.stats.diagnostic._multiclass import _taken
 from jaxmed.stats.diagnostic._proportion import proportion_limits
 from jaxmed.stats.diagnostic._table import class_codes, confusion, table_estimate
@@ -64,21 +65,10 @@ def kappa(
     """
     first, second = _taken(first, second, threshold)
     k = class_codes(first, second)[2]
-    distance = np.abs(np.subtract.outer(np.arange(k), np.arange(k))).astype(np.float64)
-    if weights is None or weights == "unweighted":
-        cost = (distance > 0).astype(np.float64)
-    elif weights == "linear":
-        cost = distance
-    elif weights == "quadratic":
-        cost = distance**2
-    else:
-        raise unknown("weights", weights, ("linear", "quadratic", "unweighted"))
+    cost = quantities.costs(k, weights)
 
     def statistic(table: Any) -> Any:
-        total = table.sum(axis=(-2, -1))
-        rows, columns = table.sum(axis=-1), table.sum(axis=-2)
-        chance = np.einsum("...i,ij,...j->...", rows, cost, columns) / total
-        return 1 - (table * cost).sum(axis=(-2, -1)) / chance
+        return quantities.kappa(table, cost)
 
     name = "kappa" if weights in (None, "unweighted") else f"{weights} kappa"
     table = confusion(first, second)
