@@ -38,7 +38,7 @@ def metrics_csv(results: Results) -> str:
 
 
 def comparison_csv(results: Results) -> str:
-    """One row a test: both models' values, the effect with its limits, p as it is and corrected."""
+    """Write one row per test: both values, the effect with limits, raw and adjusted p-values."""
     if not isinstance(results, ComparisonResults):
         return ""
     found = results.comparison

@@ -59,7 +59,7 @@ def metric_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def model_table(results: Results) -> list[dict[str, Any]]:
-    """Rows of metrics by model; empty without a comparison."""
+    """Return rows of metrics by model; empty without a comparison."""
     if not isinstance(results, ComparisonResults):
         return []
     models = results.comparison.models
@@ -74,7 +74,7 @@ def model_table(results: Results) -> list[dict[str, Any]]:
 
 
 def contrast_table(results: Results) -> list[dict[str, Any]]:
-    """Rows of paired tests; empty without a comparison."""
+    """Return rows of paired tests; empty without a comparison."""
     if not isinstance(results, ComparisonResults):
         return []
     rows = []
@@ -128,7 +128,7 @@ def _p(value: float) -> str:
 
 
 def class_table(results: Results) -> list[dict[str, Any]]:
-    """Rows of measures by structure; empty without per-case measures."""
+    """Return rows of measures by structure; empty without per-case measures."""
     if not isinstance(results, SegmentationResults) or results.overlap is None:
         return []
     rows = []
@@ -163,7 +163,7 @@ def class_table(results: Results) -> list[dict[str, Any]]:
 
 
 def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
-    """Column names and rows of Dice by case, worst first."""
+    """Return column names and rows of Dice by case, worst first."""
     if not isinstance(results, SegmentationResults) or results.overlap is None:
         return [], []
     if "dice" not in results.overlap.values:

@@ -58,7 +58,7 @@ def write(results: Results, out: str | os.PathLike) -> Written:
 
 
 def summary(results: Results) -> str:
-    """The headline metrics, and the tests of a comparison, as lines of text."""
+    """Return the headline metrics and the tests of a comparison as lines of text."""
     if isinstance(results, ComparisonResults):
         found = results.comparison
         return "\n".join(

@@ -48,10 +48,10 @@ def classification(
         groups: (cases,) patients, where cases of one patient are not independent.
         patients: (cases,) patients, where the cases are counted as independent all the same: each
             metric then says how many rows share a patient.
-        level: of all intervals.
-        threshold: of the positive call.
-        resampling_seed: of the bootstrap.
-        title: of the report.
+        level: confidence level of all intervals.
+        threshold: threshold of the positive call.
+        resampling_seed: seed of the bootstrap.
+        title: title of the report.
         **about: further fields of `Results`; those of its parts (`splits`, `history`, `seed`, ...)
             by their own names.
 

@@ -130,7 +130,7 @@ def compare_segmentations(
     title: str = "Comparison",
     **about: Any,
 ) -> ComparisonResults:
-    """Compare the masks of several models on the same cases, by sign flips of each case's values.
+    """Compare several models' masks on the same cases by sign flips of per-case values.
 
     Args:
         overlaps: model to its agreement case by case, as `segmentation` leaves it in

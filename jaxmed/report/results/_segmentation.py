@@ -95,16 +95,16 @@ def segmentation(
     title: str = "Segmentation",
     **about: Any,
 ) -> SegmentationResults:
-    """Measure predicted masks, whatever model made them.
+    """Evaluate predicted masks of any model.
 
     Args:
         pairs: `(case, truth, prediction)` one by one, or `MaskPair`, whose spacing gives
             distances in mm; masks may differ in shape between cases.
         classes: names of the classes 1, 2, ..., without the background.
-        groups: (cases,) patients, where several cases are of one.
-        level: of all intervals.
-        resampling_seed: of the bootstrap.
-        title: of the report.
+        groups: (cases,) patients, if a patient has several cases.
+        level: confidence level of all intervals.
+        resampling_seed: seed of the bootstrap.
+        title: title of the report.
         **about: further fields of the results; those of their parts (`splits`, `history`, `seed`,
             ...) by their own names.
 
@@ -160,7 +160,7 @@ def from_overlap(
     title: str = "Segmentation",
     **about: Any,
 ) -> SegmentationResults:
-    """Make results of per-case measures (see `segmentation`)."""
+    """Build results from per-case measures (see `segmentation`)."""
     metrics: dict[str, Estimate] = {}
     notes: list[str] = []
     for name, table in overlap.values.items():

@@ -44,13 +44,13 @@ def from_study(
         study: of splits that test each case once in each repetition, with scores as outputs.
         task: as in `classification`.
         classes: names of the classes.
-        metrics: name to `(labels, outputs) -> number`; by default those proper to the task.
-        adjustment: of the p-values, over all pairs and metrics together.
-        level: of all intervals.
-        threshold: of a positive call.
-        n_resamples: of the bootstrap of cases.
-        resampling_seed: of the bootstrap.
-        title: of the report.
+        metrics: name to `(labels, outputs) -> number`; by default those of the task.
+        adjustment: adjustment of the p-values, over all pairs and metrics together.
+        level: confidence level of all intervals.
+        threshold: threshold of a positive call.
+        n_resamples: number of resamples of the bootstrap of cases.
+        resampling_seed: seed of the bootstrap.
+        title: title of the report.
         **about: further fields of the results.
 
     Returns:
