@@ -13,7 +13,7 @@ from jaxmed.stats import Estimate
 
 
 def metrics_csv(results: Results) -> str:
-    """One row an estimate: of each model, in all cases and in each subgroup."""
+    """Write one row per estimate: of each model, in all cases and in each subgroup."""
     header = [
         "model", "column", "subgroup", "metric", "value", "lower", "upper", "level", "n", "unit",
         "method", "notes",
@@ -37,7 +37,7 @@ def metrics_csv(results: Results) -> str:
 
 
 def comparison_csv(results: Results) -> str:
-    """One row a test: both models' values, the effect with its limits, p as it is and corrected."""
+    """Write one row per test: both values, the effect with limits, raw and adjusted p-values."""
     if not isinstance(results, ComparisonResults):
         return ""
     found = results.comparison
@@ -68,7 +68,7 @@ def comparison_csv(results: Results) -> str:
 
 
 def predictions_csv(results: Results) -> str:
-    """One row a case, as `jaxmed evaluate` reads it.
+    """Write one row per case, in the format read by `jaxmed evaluate`.
 
     Classifiers: `case, group, label, score_NAME, ...`; several labels: `label_NAME` too;
     segmentation: `case, group, MEASURE_NAME, ..., mask`.

@@ -1,4 +1,4 @@
-"""Reading anyone's predictions: a table of scores and labels, or two folders of masks."""
+"""Reading of predictions: a table of scores and labels, or two folders of masks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MASKS = (".nii.gz", ".nii", ".png", ".tif", ".tiff")
 
 
 class ScoreTable(NamedTuple):
-    """What a table of predictions holds, as `classification` takes it.
+    """Contents of a table of predictions, as accepted by `classification`.
 
     Attributes:
         labels: (cases,) classes or numbers, or (cases, tasks) 0/1.
         scores: (cases,), or (cases, classes).
         classes: names of the classes, as far as the table gives them.
-        cases: names of the cases; the row's number where there is no such column.
+        cases: names of the cases; row numbers if there is no such column.
         groups: patient of each case, or None.
         columns: all other columns of the tables, as text: sites, sexes, ages, ...
         missing: cases of the reference that have no prediction.
@@ -53,16 +53,16 @@ def read_scores(
 
     The table has a column `score` (of the positive class, or a number), or one column
     `score_NAME` for each class or task; a column `label` (a class by name or number, True or False,
-    or a number), or one 0/1 column `label_NAME` for each task; and, as there are, `case` and
-    `group` (the patient). Cells are parted by commas, semicolons (decimal commas are read there) or
+    or a number), or one 0/1 column `label_NAME` for each task; and optionally `case`
+    and `group` (the patient). Cells are separated by commas, semicolons (decimal commas are read there) or
     tabs; the text is UTF-8, or UTF-16 with its mark. Each case has one row. Probabilities of a row
     that miss a sum of 1 by the rounding of their digits are divided by their sum.
 
     Args:
         predictions: the table.
-        reference: another table with the labels, joined by `case`; each case is in both, once.
-        label: the column of the labels, or what their columns begin with.
-        score: the column of the scores, or what their columns begin with.
+        reference: another table with the labels, joined by `case`; each case occurs once in both.
+        label: the column of the labels, or the prefix of their columns.
+        score: the column of the scores, or the prefix of their columns.
         case: the column of the cases.
         group: the column of the patients.
         missing: `error`, or `leave out` cases of the reference without a prediction, which are
@@ -72,7 +72,7 @@ def read_scores(
         The table.
 
     Raises:
-        DataError: naming the file, the row and the rule that is broken.
+        DataError: names the file, the row and the violated rule.
     """
     path = Path(predictions)
     names = (label, score, case, group)
@@ -88,7 +88,7 @@ def read_scores(
             without = tuple(sorted(set(truth) - set(predicted)))
             truth = {name: row for name, row in truth.items() if name in predicted}
         _same_cases(path, predicted, Path(reference), truth)
-        # The reference's labels and patients count, should both tables have such columns.
+        # The reference's labels and patients take precedence if both tables have such columns.
         rows = [{**row, **truth[name]} for name, row in predicted.items()]
         found = found._replace(rows=rows)
     scores, classes = _columns(found, score, "score")
@@ -144,8 +144,8 @@ def read_models(
     """Read the predictions of several models of the same cases.
 
     Args:
-        predictions: model to its table, as `read_scores` takes it, with a column of cases.
-        reference: a table of the labels; without it each table has them, and they must agree.
+        predictions: model to its table, as in `read_scores`, with a column of cases.
+        reference: a table of the labels; without it each table must have them, and they must agree.
         case: the column of the cases.
         **names: further columns, as in `read_scores`.
 
@@ -153,8 +153,8 @@ def read_models(
         The predictions, joined by case.
 
     Raises:
-        DataError: a case that one of them lacks or has twice, labels, patients or classes that
-            differ between two tables; the file and the case are named.
+        DataError: if a case is missing or duplicated in a table, or labels, patients or classes
+            differ between two tables; names the file and the case.
     """
     tables = {}
     for model, path in predictions.items():
@@ -194,18 +194,18 @@ def read_models(
 def read_columns(
     path: str | os.PathLike, cases: Sequence[str], *, case: str = "case"
 ) -> dict[str, tuple[str, ...]]:
-    """Read what is known of the cases: patient, site, sex, ...
+    """Read attributes of the cases: patient, site, sex, ...
 
     Args:
-        path: CSV with a column of cases; it may hold more cases than are asked for.
-        cases: those asked for.
+        path: CSV with a column of cases; it may hold further cases.
+        cases: the requested cases.
         case: the column of the cases.
 
     Returns:
         Column to (cases,) text.
 
     Raises:
-        DataError: a case that the table lacks or has twice.
+        DataError: if a case is missing from the table or duplicated.
     """
     rows = _by_case(read_table(Path(path), case), case)
     missing = [name for name in cases if name not in rows]
@@ -223,15 +223,15 @@ def read_mask_pairs(
     Args:
         predictions: folder of predicted masks, NIfTI, PNG or TIFF.
         reference: folder of true masks.
-        missing: `error`, or `empty`: a case without a predicted mask is measured as one in which
-            nothing was found.
+        missing: `error`, or `empty`: a case without a predicted mask is treated as an empty
+            prediction.
 
     Returns:
-        The names of the cases, and the pairs, read one by one as they are asked for.
+        The names of the cases, and the pairs, read lazily one by one.
 
     Raises:
-        DataError: a folder without masks, or a case that is in one of them alone; while reading:
-            masks of one case with different size or affine.
+        DataError: if a folder has no masks, or a case is in only one of them; while reading, if
+            the masks of a case differ in size or affine.
     """
     found, truth = _masks(Path(predictions)), _masks(Path(reference))
     _same_names(Path(predictions), found, Path(reference), truth)
@@ -256,7 +256,7 @@ def read_mask_pairs(
 def cases_without_mask(
     predictions: str | os.PathLike, reference: str | os.PathLike
 ) -> tuple[str, ...]:
-    """Cases that have a true mask and no predicted one."""
+    """Return the cases that have a true mask but no predicted one."""
     return tuple(sorted(set(_masks(Path(reference))) - set(_masks(Path(predictions)))))
 
 

@@ -32,26 +32,26 @@ def classification(
     title: str = "Classification",
     **about: Any,
 ) -> Results:
-    """Measure predictions of classes or numbers, whatever model made them.
+    """Evaluate predictions of classes or numbers by any model.
 
-    AUC and accuracy are MedMNIST's: the mean one-against-rest AUC for several classes, the mean
+    AUC and accuracy are MedMNIST's: the mean one-vs-rest AUC for several classes, the mean
     over labels for several labels; accuracy of the most probable class, or at `threshold`.
 
     Args:
         labels: (cases,) classes 0, 1, ...; (cases, tasks) 0/1 for multi-label; numbers.
         scores: (cases, classes) probabilities; for two classes also (cases,), of class 1;
             (cases, tasks) for multi-label; (cases,) for regression.
-        task: one of `report.TASKS`; by default told from the shapes (never ordinal or
+        task: one of `report.TASKS`; by default inferred from the shapes (never ordinal or
             regression).
         classes: names; by default their numbers.
         cases: names; by default their numbers.
         groups: (cases,) patients, where cases of one patient are not independent.
         patients: (cases,) patients, where the cases are counted as independent all the same: each
             metric then says how many rows share a patient.
-        level: of all intervals.
-        threshold: of the positive call.
-        resampling_seed: of the bootstrap.
-        title: of the report.
+        level: confidence level of all intervals.
+        threshold: threshold of the positive call.
+        resampling_seed: seed of the bootstrap.
+        title: title of the report.
         **about: further fields of `Results`; those of its parts (`splits`, `history`, `seed`, ...)
             by their own names.
 
@@ -60,7 +60,7 @@ def classification(
         these data is left out of the metrics and named in the notes.
 
     Raises:
-        ValueError: shapes that do not fit, labels outside the classes, scores that are not
+        ValueError: for mismatched shapes, labels outside the classes or scores that are not
             finite.
 
     Examples:
@@ -98,7 +98,7 @@ def classification(
 
 
 def _measured(named: Named) -> tuple[dict[str, Estimate], list[str]]:
-    """Run the makers; what is undefined becomes a note."""
+    """Compute the metrics; undefined ones become a note."""
     metrics, notes = {}, []
     for name, make in named:
         try:
