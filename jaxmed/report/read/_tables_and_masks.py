@@ -55,8 +55,8 @@ def read_scores(
     `score_NAME` for each class or task; a column `label` (a class by name or number, True or False,
     or a number), or one 0/1 column `label_NAME` for each task; and optionally `case`
     and `group` (the patient). Cells are separated by commas, by semicolons (with decimal commas) or
-    by tabs; the text is UTF-8, or UTF-16 with its mark. Each case has one row. Probabilities of a row
-    that miss a sum of 1 by the rounding of their digits are divided by their sum.
+    by tabs; the text is UTF-8, or UTF-16 with its mark. Each case has one row. Probabilities of a
+    row that miss a sum of 1 by the rounding of their digits are divided by their sum.
 
     Args:
         predictions: the table.
