@@ -28,6 +28,7 @@ _ROOMS = (
     "ops",
     "paradigms",
     "protocols",
+    "quantities",
     "report",
     "stats",
     "testing",

@@ -72,7 +72,7 @@ def parted(objective: Objective, labelled: int) -> Objective:
     def loss(network, params, state, batch, key):
         return objective.loss(network, params, state, seen(batch), key)
 
-    return Objective(init, loss, objective.after)
+    return objective._replace(init=init, loss=loss)
 
 
 def unlabelled_only(objective: Objective) -> Objective:
@@ -87,4 +87,4 @@ def unlabelled_only(objective: Objective) -> Objective:
     def loss(network, params, state, batch, key):
         return objective.loss(network, params, state, seen(batch), key)
 
-    return Objective(init, loss, objective.after)
+    return objective._replace(init=init, loss=loss)

@@ -93,7 +93,7 @@ def run(config: Config, out: Path) -> Results:
         model = jm.inference.segmenter(
             recipe, result.state.params["net"], result.state.state["net"]
         )
-        jm.inference.save_segmenter(out, model)
+        jm.inference.save_model(out, model)
         unseen = [segmented(model, held_out.case_ids[i], held_out[i]) for i in range(len(held_out))]
         real = segmented(model, "MNI152 T1 template", template[0])
         results = _results(config, recipe, unseen, real)

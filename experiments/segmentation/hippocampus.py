@@ -118,7 +118,7 @@ def run(config: Config, out: Path) -> Results:
         )
         for case in held_out:
             jm.data.write_mask(out / results.masks[case.name], masks[case.name], case.on_file)
-        jm.inference.save_segmenter(out, model)
+        jm.inference.save_model(out, model)
     return results
 
 

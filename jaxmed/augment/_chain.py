@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from jaxmed import ops
-from jaxmed.core import Array, Batch, Key, stream
+from jaxmed.core import Array, Batch, Key, View, stream
 
 Shape = tuple[int, ...]
 _UNIFORMS = 16
@@ -52,12 +52,6 @@ class Intensity(NamedTuple):
 
     name: str
     apply: Callable[[Draw, Array], Array]
-
-
-class View(Protocol):
-    """Any pure ``(key, batch) -> batch``; what `chain` gives, and takes."""
-
-    def __call__(self, key: Key, batch: Batch) -> Batch: ...
 
 
 @dataclass(frozen=True)

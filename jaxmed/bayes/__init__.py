@@ -1,31 +1,31 @@
-"""Uncertainty: any network made Bayesian, calibrated, and honest about what it does not know.
+"""Uncertainty quantification: Bayesian posteriors over any network, calibration, conformal sets.
 
-One contract: a :class:`Posterior` is two functions, ``sample(key, n) -> params`` and
-``predictive(key, inputs, n) -> endpoints`` with a leading axis of samples. What makes one, of any
-network (Linen, NNX or functions; 2D or 3D; classes, numbers, masks):
+A :class:`Posterior` is two functions, ``sample(key, n) -> params`` and
+``predictive(key, inputs, n) -> endpoints`` with a leading axis of samples. These functions create
+one from any network (Linen, NNX or functions; 2D or 3D; classification, regression, segmentation):
 
 ==============================  ===================================================================
 :func:`point`                   the trained parameters (MAP)
-:func:`mc_dropout`              dropout left on
+:func:`mc_dropout`              dropout kept active in prediction
 :func:`ensemble_posterior`      deep ensembles of :func:`jaxmed.ensemble`; any set: :func:`members`
-:func:`trajectory`              snapshots of a run, for :func:`members` and :func:`swag` (and SWA)
-:func:`batch_ensemble`          members that share their kernels
-:func:`packed_ensemble`         narrow members that cost one network together
+:func:`trajectory`              snapshots of a run for :func:`members` and :func:`swag` (and SWA)
+:func:`batch_ensemble`          members that share kernels
+:func:`packed_ensemble`         narrow members with the total cost of one network
 :func:`laplace`                 full, Kronecker or diagonal; last layer or all; linearised
-:func:`variational`             mean field and low rank by NumPyro's guides; Flipout, local
-:func:`nuts`                    NUTS and HMC, the last layer or all of a small network
-:func:`sgmcmc`                  SGLD and SGHMC, with cyclical steps
+:func:`variational`             mean-field and low-rank NumPyro guides; Flipout, local
+:func:`nuts`                    NUTS and HMC on the last layer or all of a small network
+:func:`sgmcmc`                  SGLD and SGHMC with cyclical step sizes
 :func:`network_model`           the network as a NumPyro model, for anything else
-:func:`mixture`                 equal parts of several: MultiSWAG, several runs
+:func:`mixture`                 equal mixture of several posteriors: MultiSWAG, several runs
 ==============================  ===================================================================
 
-What takes any posterior's samples, NumPy arrays, from here or elsewhere: :func:`decompose` and its
-kin; :func:`fit_calibrator` and :func:`calibrate`; conformal sets, intervals and risk control, each
-with its guarantee; :func:`selective_scores` and :func:`refer`; scores for strangers. For studies:
-:func:`hierarchical_comparison`, :func:`pooled_rates`, :func:`pooled_estimates`,
+Functions on samples, as NumPy arrays from any source: :func:`decompose` and related functions;
+:func:`fit_calibrator` and :func:`calibrate`; conformal sets, intervals and risk control, each
+with its guarantee; :func:`selective_scores` and :func:`refer`; out-of-distribution scores. For
+studies: :func:`hierarchical_comparison`, :func:`pooled_rates`, :func:`pooled_estimates`,
 :func:`bayes_factor`.
 
-NumPyro is imported by what infers with it, when it is called.
+NumPyro is imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks of probabilities and labels of several classes, shared by the room."""
+"""Checks of multi-class probabilities and labels, shared by the subpackage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Bools = NDArray[np.bool_]
 
 
 def probabilities(probs: ArrayLike, name: str = "probs", *, ndim: int | None = 2) -> Floats:
-    """Return probabilities whose last axis sums to 1; two columns are made of one."""
+    """Return probabilities whose last axis sums to 1; one column is expanded to two."""
     p = np.asarray(probs, dtype=np.float64)
     if ndim == 2 and p.ndim == 1:
         p = np.stack([1 - p, p], axis=1)
@@ -34,7 +34,7 @@ def probabilities(probs: ArrayLike, name: str = "probs", *, ndim: int | None = 2
 
 
 def class_labels(labels: ArrayLike, classes: int, n: int | None = None) -> NDArray[np.intp]:
-    """Return labels as class numbers 0..classes-1."""
+    """Check labels and return them as class indices 0..classes-1."""
     y = np.asarray(labels)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]

@@ -6,11 +6,11 @@ of the three, so paradigms compose by calling one on another.
 """
 
 from jaxmed.core._inputs import Inputs, pick
-from jaxmed.core._learner import Learner, LearnerState, learner
-from jaxmed.core._linen import from_linen
+from jaxmed.core._learner import Learner, LearnerState, Predicting, learner
+from jaxmed.core._linen import as_network, from_linen
 from jaxmed.core._network import Network, from_functions, share_passes
 from jaxmed.core._nnx import from_nnx
-from jaxmed.core._objective import Objective, stateless, weighted_mean, within
+from jaxmed.core._objective import Objective, merge_named, stateless, weighted_mean, within
 from jaxmed.core._random import stream, streams
 from jaxmed.core._tree import (
     count_parameters,
@@ -20,20 +20,55 @@ from jaxmed.core._tree import (
     transplant,
     unflatten_paths,
 )
-from jaxmed.core._types import Array, Batch, Endpoints, Key, Metrics, PyTree
+from jaxmed.core._types import (
+    Array,
+    Batch,
+    Batches,
+    Endpoints,
+    Key,
+    LearnerInit,
+    LearnerPredict,
+    LearnerStep,
+    Metrics,
+    NetworkApply,
+    NetworkInit,
+    ObjectiveInit,
+    ObjectiveLoss,
+    PostStep,
+    Predictors,
+    PyTree,
+    RowBatches,
+    Variables,
+    View,
+)
 
 __all__ = [
     "Array",
     "Batch",
+    "Batches",
     "Endpoints",
     "Inputs",
     "Key",
     "Learner",
+    "LearnerInit",
+    "LearnerPredict",
     "LearnerState",
+    "LearnerStep",
     "Metrics",
     "Network",
+    "NetworkApply",
+    "NetworkInit",
     "Objective",
+    "ObjectiveInit",
+    "ObjectiveLoss",
+    "PostStep",
+    "Predicting",
+    "Predictors",
     "PyTree",
+    "RowBatches",
+    "Variables",
+    "View",
+    "as_network",
     "count_parameters",
     "flatten_paths",
     "from_functions",
@@ -41,6 +76,7 @@ __all__ = [
     "from_nnx",
     "label_paths",
     "learner",
+    "merge_named",
     "path_mask",
     "pick",
     "share_passes",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 Inputs = str | Sequence[str] | Mapping[str, str]
 """A name; several names; or the network's names for the batch's arrays."""
@@ -38,3 +42,26 @@ def pick(arrays: Mapping[str, Any], inputs: Inputs, holder: str = "batch") -> An
     if inputs not in arrays:
         raise KeyError(f"the {holder} has no {inputs!r}; it has {sorted(arrays)}")
     return arrays[inputs]
+
+
+_warned: set[tuple[int, ...]] = set()
+
+
+def warn_if_channels_first(inputs: Any) -> None:
+    """Warn, once for each shape, of images whose channels seem to stand before their voxels.
+
+    Networks here take ``(batch, *spatial, channels)``. Suspect is an array with 1 or 3 in axis 1,
+    and 8 or more in each axis behind; ``(batch, features)``, bags and channels-last images that
+    are 3 voxels high are not.
+    """
+    for leaf in jax.tree.leaves(inputs):
+        shape = tuple(jnp.shape(leaf))
+        suspect = len(shape) >= 4 and shape[1] in (1, 3) and min(shape[2:]) >= 8
+        if suspect and shape not in _warned:
+            _warned.add(shape)
+            warnings.warn(
+                f"inputs of the shape {shape} look like channels first; jaxmed takes channels "
+                f"last, (batch, *spatial, channels), here perhaps "
+                f"{(shape[0], *shape[2:], shape[1])}: np.moveaxis(images, 1, -1)",
+                stacklevel=3,
+            )

@@ -8,6 +8,7 @@ from typing import Literal
 import flax.linen as nn
 import jax
 
+from jaxmed.core._made import made_by
 from jaxmed.core._network import Network, named_endpoints
 from jaxmed.core._random import streams
 
@@ -55,26 +56,33 @@ def from_linen(
     if mode not in ("train", "deterministic", None):
         raise ValueError(f'mode must be "auto", "train", "deterministic" or None, got {mode!r}')
 
-    def told(train: bool) -> dict[str, bool]:
+    def mode_keyword(train: bool) -> dict[str, bool]:
         if mode is None:
             return {}
         return {mode: train if mode == "train" else not train}
 
     def init(key, inputs):
-        variables = dict(module.init(streams(key, ("params", *rngs)), inputs, **told(False)))
+        keys = streams(key, ("params", *rngs))
+        variables = dict(module.init(keys, inputs, **mode_keyword(False)))
         params = variables.pop("params", {})
         return params, variables
 
     def apply(params, state, inputs, *, key=None, train=False):
         variables = {"params": params, **state}
         if not train:
-            return named_endpoints(module.apply(variables, inputs, **told(False))), state
+            return named_endpoints(module.apply(variables, inputs, **mode_keyword(False))), state
         # A network without randomness trains without a key; one with it then names the stream
         # it misses.
         keys = {} if key is None else streams(key, rngs)
         outputs, updated = module.apply(
-            variables, inputs, **told(True), rngs=keys, mutable=list(state)
+            variables, inputs, **mode_keyword(True), rngs=keys, mutable=list(state)
         )
         return named_endpoints(outputs), {**state, **updated}
 
-    return Network(init, jax.named_call(apply, name=type(module).__name__))
+    network = Network(init, jax.named_call(apply, name=type(module).__name__))
+    return made_by(network, "from_linen", module=module, mode=mode, rngs=rngs)
+
+
+def as_network(network: Network | nn.Module) -> Network:
+    """A network, of a Linen module too."""
+    return from_linen(network) if isinstance(network, nn.Module) else network

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import get_opaque_trace_state
 
-from jaxmed.core._types import Endpoints, Key, PyTree
+from jaxmed.core._describe import describe
+from jaxmed.core._types import Endpoints, Key, NetworkApply, NetworkInit, PyTree
 
 
 class Network(NamedTuple):
@@ -25,8 +26,11 @@ class Network(NamedTuple):
     Build one with :func:`from_linen`, :func:`from_nnx` or :func:`from_functions`.
     """
 
-    init: Callable[[Key, PyTree], tuple[PyTree, PyTree]]
-    apply: Callable[..., tuple[Endpoints, PyTree]]
+    init: NetworkInit
+    apply: NetworkApply
+
+    def __repr__(self) -> str:
+        return f"Network: {describe(self.apply)}"
 
 
 def from_functions(

@@ -4,35 +4,50 @@
 averages over mirror images; :func:`keep_largest` clears a mask of stray components;
 :func:`instance_map` paints the scores of a bag's instances where they lie in the image. A
 :class:`Segmenter` is a network, its weights and the :class:`Recipe` of what is done to a scan
-before and after; :func:`save_segmenter` and :func:`load_segmenter` keep it in a folder,
-:func:`segment` applies it to one scan, which :func:`prepare` brings to what the network was
-trained on.
+before and after; :func:`segment` applies it to one scan, which :func:`prepare` brings to what the
+network was trained on. An :class:`ImageModel` is the same for a network that answers for a whole
+image, a classifier or a regressor, with its :class:`ImageRecipe`. :func:`save_model` and
+:func:`load_model` keep either in a folder: :func:`describe` writes a network down as data,
+:func:`build` makes it again.
 """
 
+from jaxmed.inference._describe import DescriptionError, build, describe
+from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model, prepare_image
 from jaxmed.inference._instance_map import instance_map
 from jaxmed.inference._largest import keep_largest
 from jaxmed.inference._mirror import mirrored
-from jaxmed.inference._segment import prepare, probabilities, segment
-from jaxmed.inference._segmenter import (
-    Recipe,
-    Segmenter,
+from jaxmed.inference._model_file import (
+    ModelError,
     SegmenterError,
+    load_model,
     load_segmenter,
+    save_model,
     save_segmenter,
-    segmenter,
 )
+from jaxmed.inference._segment import prepare, probabilities, segment
+from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.inference._sliding import sliding_window
 
 __all__ = [
+    "DescriptionError",
+    "ImageModel",
+    "ImageRecipe",
+    "ModelError",
     "Recipe",
     "Segmenter",
     "SegmenterError",
+    "build",
+    "describe",
+    "image_model",
     "instance_map",
     "keep_largest",
+    "load_model",
     "load_segmenter",
     "mirrored",
     "prepare",
+    "prepare_image",
     "probabilities",
+    "save_model",
     "save_segmenter",
     "segment",
     "segmenter",

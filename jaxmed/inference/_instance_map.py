@@ -27,7 +27,7 @@ def instance_map(
     Args:
         scores: (instances,).
         centres: (instances, axes), each patch's centre in voxels, in the order of ``shape``.
-        shape: of the image, in voxels, of one to three axes.
+        shape: shape of the image in voxels, one to three axes.
         patch: its width in voxels, one number or one an axis. Around a centre c lie the voxels
             from ``round(c) - (patch - 1) // 2`` on; what is outside the image is left out.
         mask: (instances,), 0 for padding, which is not painted.

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmed.data import Scan, Space, normalise, resample_spacing, to_space
+from jaxmed.data import Scan, Space, resample_spacing, to_space
+from jaxmed.inference._intensities import normalised
 from jaxmed.inference._segmenter import Recipe, Segmenter
 from jaxmed.inference._sliding import sliding_window
 
@@ -53,14 +54,16 @@ def _prepare(recipe: Recipe, scan: Scan) -> _Ready:
             f"the network was trained on {len(recipe.channels)} channel(s) "
             f"({', '.join(recipe.channels)}), the image has {channels}"
         )
-    where, outside = None, np.zeros(channels, np.float32)
+    mean = recipe.linear[1] if recipe.normalisation == "linear" else 0.0
+    where, outside = None, np.full(channels, mean, np.float32)
     if recipe.over == "nonzero":
         scan = _cropped(scan)
         where = (scan.array != 0).any(-1)
         outside = _former_zero(recipe, scan.array[where])
     seen = scan.space
     # Before resampling, which blurs the edge of what is not zero.
-    scan = scan._replace(array=normalise(scan.array, recipe.normalisation, where=where))
+    array = normalised(scan.array, recipe.normalisation, recipe.linear, where=where)
+    scan = scan._replace(array=array)
     # Headers round: a hundredth of a voxel is no other resolution.
     if not np.allclose(scan.spacing, recipe.spacing, rtol=0.01):
         scan = resample_spacing(scan, recipe.spacing)
@@ -71,7 +74,7 @@ def _former_zero(recipe: Recipe, voxels: np.ndarray) -> np.ndarray:
     """What becomes of 0 in each channel, when voxels (count, channels) are normalised."""
     with_zero = np.concatenate([voxels, np.zeros_like(voxels[:1])])
     where = np.arange(len(with_zero)) < len(voxels)
-    return normalise(with_zero, recipe.normalisation, where=where)[-1]
+    return normalised(with_zero, recipe.normalisation, recipe.linear, where=where)[-1]
 
 
 def _cropped(scan: Scan) -> Scan:

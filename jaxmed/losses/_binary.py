@@ -9,6 +9,7 @@ from jaxmed.losses._inputs import (
     Array,
     at_least_float32,
     blank_missing,
+    in_order,
     known,
     mean_known,
     same_shape,
@@ -71,6 +72,7 @@ def binary_inputs(
     name: str,
 ) -> tuple[Array, Array, Array | None]:
     """Return logits, targets (NaN outside [0, 1]) and weights of one shape, missing ones 0."""
+    in_order(outputs, targets, name=name)
     x, y = same_shape(at_least_float32(outputs), jnp.asarray(targets), name=name)
     weights = known(where, x.shape)
     y = at_least_float32(y)

@@ -15,7 +15,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxmed.losses._inputs import Array, at_least_float32, blank_missing, choice, known
+from jaxmed.losses._inputs import (
+    Array,
+    at_least_float32,
+    blank_missing,
+    choice,
+    in_order,
+    known,
+)
 
 UNROLL = 16
 
@@ -81,6 +88,7 @@ def split_classes(
         log: return log-probabilities instead of probabilities.
     """
     choice(activation, ("softmax", "sigmoid", None), name="activation")
+    in_order(outputs, targets, name=name)
     x, y = at_least_float32(outputs), jnp.asarray(targets)
     if x.ndim < 2:
         raise ValueError(

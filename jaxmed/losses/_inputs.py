@@ -16,6 +16,21 @@ def at_least_float32(x: jax.typing.ArrayLike) -> Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def in_order(outputs: jax.typing.ArrayLike, targets: jax.typing.ArrayLike, *, name: str) -> None:
+    """Refuse outputs and targets that were swapped, as far as shapes and types tell.
+
+    Raises:
+        ValueError: integer outputs with targets of fractions, or with one axis more.
+    """
+    x, y = jnp.asarray(outputs), jnp.asarray(targets)
+    whole = not jnp.issubdtype(x.dtype, jnp.inexact)
+    if whole and (jnp.issubdtype(y.dtype, jnp.inexact) or y.ndim > x.ndim):
+        raise ValueError(
+            f"{name}: outputs are {x.dtype} {x.shape} and targets {y.dtype} {y.shape}, as if they "
+            "were swapped; the order is (outputs, targets)"
+        )
+
+
 def known(where: jax.typing.ArrayLike | None, shape: Sequence[int]) -> Array | None:
     """Broadcast `where` to float weights of `shape`, aligned from the left (batch axis first).
 

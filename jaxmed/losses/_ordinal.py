@@ -5,7 +5,14 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxmed.losses._inputs import Array, at_least_float32, blank_missing, known, mean_known
+from jaxmed.losses._inputs import (
+    Array,
+    at_least_float32,
+    blank_missing,
+    in_order,
+    known,
+    mean_known,
+)
 
 
 def ordinal(
@@ -45,6 +52,7 @@ def ordinal(
     References:
         Cao, Mirjalili, Raschka, Rank consistent ordinal regression, Pattern Rec. Lett. 2020.
     """
+    in_order(outputs, targets, name="ordinal")
     x, y = at_least_float32(outputs), jnp.asarray(targets)
     if x.ndim < 2 or y.shape != x.shape[:-1]:
         raise ValueError(

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from jaxmed.losses._classes import split_classes
 from jaxmed.losses._cross_entropy import power
-from jaxmed.losses._inputs import Array, choice
+from jaxmed.losses._inputs import Array, choice, in_order
 
 
 def dice(
@@ -312,6 +312,7 @@ def _overlap(
 ) -> tuple[Array, Array, Array, Array]:
     """Sum p t, p and t over voxels, `(batch or 1, classes)`; also return labelled examples."""
     choice(over, ("case", "batch"), name="over")
+    in_order(outputs, targets, name=name)
     if jnp.ndim(outputs) < 3:
         raise ValueError(
             f"{name}: outputs have shape {jnp.shape(outputs)}; they must be "

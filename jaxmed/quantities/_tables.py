@@ -106,9 +106,12 @@ def mcc(table: Any) -> Any:
     total = table.sum(axis=(-2, -1))
     true, predicted = _true(table), _predicted(table)
     above = np.einsum("...ii->...", table) * total - (true * predicted).sum(axis=-1)
-    spread = (total**2 - (true**2).sum(axis=-1)) * (total**2 - (predicted**2).sum(axis=-1))
-    # What is left of 0 by rounding, under fractional weights, is 0.
-    nothing = np.real(spread) <= 1e-12 * np.real(total) ** 4
+    spread = 1.0
+    for sizes in (true, predicted):
+        mixed = (sizes * (total[..., None] - sizes)).sum(axis=-1)
+        # What rounding leaves of 0 under fractional weights is 0.
+        spread = spread * np.where(np.real(mixed) <= 1e-14 * np.real(total) ** 2, 0, mixed)
+    nothing = np.real(spread) == 0
     return np.where(nothing, _NAN, above / np.sqrt(np.where(nothing, 1, spread)))
 
 

@@ -1,4 +1,4 @@
-"""Checks of input, for this room and those above it.
+"""Input checks, for this subpackage and those that import it.
 
 Each failure names the argument, its value and the rule.
 """
@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 Floats = NDArray[np.float64]
+ORDER = "the order is (labels, scores)"
+"""The end of a message about arguments that may have been swapped."""
 
 
 def quantile(level: float) -> float:
@@ -28,14 +30,14 @@ def check_level(level: float, name: str = "level") -> float:
 
 
 def spelled(method: str) -> str:
-    """Return a method's name in the room's spelling: lower case with hyphens."""
+    """Normalise the spelling of a method's name: lower case with hyphens."""
     if not isinstance(method, str):
         raise TypeError(f"method must be a name, but is {method!r}")
     return method.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def unknown(what: str, got: object, known: Any) -> ValueError:
-    """Build the error for a name that is not among those known."""
+    """Build the error for an unknown name."""
     return ValueError(f"{what} {got!r} is not known; choose one of {', '.join(sorted(known))}")
 
 
@@ -58,7 +60,7 @@ def binary_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.bool_]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise ValueError(f"{name} must be (cases,), but its shape is {array.shape}")
+        raise ValueError(f"{name} must be (cases,), but its shape is {array.shape}{_order(name)}")
     if array.size == 0:
         raise ValueError(f"{name} is empty")
     if array.dtype == np.bool_:
@@ -70,9 +72,16 @@ def binary_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.bool_]:
         odd = np.unique(array[~(positive | (array == 0))])[:3]
         raise ValueError(
             f"{name} must be 0 or 1, but holds {', '.join(map(str, odd))}; "
-            "for more than two classes use the multi-class functions"
+            f"for more than two classes use the multi-class functions{_order(name, odd)}"
         )
     return positive
+
+
+def _order(name: str, odd: NDArray | None = None) -> str:
+    """A hint that labels and scores may have been swapped: labels with an axis, or fractions."""
+    if name != "labels" or (odd is not None and (odd == np.round(odd)).all()):
+        return ""
+    return f"; {ORDER}"
 
 
 def binary_scores(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:

@@ -26,9 +26,9 @@ def check_learner(
         learner: the learner.
         batch: what it steps on. Where there are several devices and their number divides the
             batch, a step with the batch spread over them must equal a step on one.
-        key: where randomness comes from; ``jax.random.key(0)`` if absent.
+        key: random key; ``jax.random.key(0)`` if absent.
         inputs: the batch's array that ``predict`` is given, or several.
-        steps: how many steps to make.
+        steps: number of steps.
         rtol: relative tolerance between one device and several.
 
     Returns:

@@ -18,7 +18,7 @@ def check_network(
         network: the network.
         inputs: a batch of at least two examples, ``(batch, *spatial, channels)``, or a dict of
             arrays for a network that takes one.
-        key: where randomness comes from; ``jax.random.key(0)`` if absent.
+        key: random key; ``jax.random.key(0)`` if absent.
         rtol: relative tolerance between a compiled and an eager pass.
 
     Returns:

@@ -27,7 +27,7 @@ def check_objective(
         batch: what it looks at. If it has a ``weight``, what stands in rows of weight 0 must not
             matter (checked where the network and the objective's heads keep no running
             statistics).
-        key: where randomness comes from; ``jax.random.key(0)`` if absent.
+        key: random key; ``jax.random.key(0)`` if absent.
         inputs: the batch's array by which the network is initialised, or several.
         rtol: relative tolerance between programs that ought to agree.
 
@@ -82,7 +82,7 @@ def check_objective(
     law("a step keeps the state's structure", lambda: assert_like(state_after, state))
     law(
         "what comes after a step keeps the state's structure",
-        lambda: assert_like(jax.jit(objective.after)(params, state_after), state),
+        lambda: assert_like(jax.jit(objective.post_step)(params, state_after), state),
     )
     law(
         "the same key gives the same loss and gradient",

@@ -5,7 +5,17 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Batch, Endpoints, Key, Learner, LearnerState, Metrics, PyTree
+from jaxmed.core import (
+    Batch,
+    Endpoints,
+    Key,
+    Learner,
+    LearnerState,
+    Metrics,
+    Predicting,
+    PyTree,
+    Variables,
+)
 
 _NAME = "parameter_average"
 
@@ -19,7 +29,9 @@ def parameter_average(learner: Learner, decay: float = 0.999) -> Learner:
     that of the given learner to the bit.
 
     Args:
-        learner: any learner.
+        learner: any learner; what is averaged is what it predicts by
+            (:attr:`jaxmed.core.Learner.predicting`): the members of an ensemble, the player that
+            predicts.
         decay: in [0, 1).
 
     Returns:
@@ -34,19 +46,24 @@ def parameter_average(learner: Learner, decay: float = 0.999) -> Learner:
     """
     if not 0 <= decay < 1:
         raise ValueError(f"decay must be in [0, 1), got {decay}")
+    predicting = learner.predicting
 
     def inner(current: LearnerState) -> LearnerState:
-        own = {name: value for name, value in current.state.items() if name != _NAME}
-        return current._replace(state=own)
+        own = _name(current.state)
+        rest = {name: value for name, value in current.state.items() if name != own}
+        return current._replace(state=rest)
 
-    def averaged(current: LearnerState) -> PyTree:
-        return {"params": current.params, "net": current.state["net"]}
+    def averaged(current: LearnerState) -> Variables:
+        return Variables(*current.state[_name(current.state)])
+
+    def with_average(current: LearnerState, new: Variables) -> LearnerState:
+        return current._replace(state={**current.state, _name(current.state): new})
 
     def init(key: Key, batch: Batch) -> LearnerState:
         current = learner.init(key, batch)
         # Copies: a state with one buffer in two places could not be donated.
-        own = jax.tree.map(jnp.copy, averaged(current))
-        return current._replace(state={**current.state, _NAME: own})
+        own = jax.tree.map(jnp.copy, predicting.get(current))
+        return current._replace(state={**current.state, _name(current.state, new=True): own})
 
     def step(current: LearnerState, batch: Batch) -> tuple[LearnerState, Metrics]:
         # An ensemble's members all have made the same number of steps.
@@ -59,12 +76,21 @@ def parameter_average(learner: Learner, decay: float = 0.999) -> Learner:
                 return new
             return old + (rate * (new - old)).astype(old.dtype)
 
-        own = jax.tree.map(one, current.state[_NAME], averaged(new))
-        return new._replace(state={**new.state, _NAME: own}), metrics
+        own = jax.tree.map(one, averaged(current), predicting.get(new))
+        return new._replace(state={**new.state, _name(current.state): own}), metrics
 
     def predict(current: LearnerState, inputs: PyTree) -> Endpoints:
-        own = current.state[_NAME]
-        state = {**inner(current).state, "net": own["net"]}
-        return learner.predict(current._replace(params=own["params"], state=state), inputs)
+        return learner.predict(predicting.set(inner(current), averaged(current)), inputs)
 
-    return Learner(init, step, predict)
+    return Learner(
+        init,
+        step,
+        predict,
+        Predicting(averaged, with_average, lambda current: predicting.others(inner(current))),
+    )
+
+
+def _name(state: PyTree, *, new: bool = False) -> str:
+    """Where the outermost average is in a state; or where one more goes."""
+    made = sum(name.startswith(_NAME) for name in state) + new
+    return _NAME if made == 1 else f"{_NAME} {made}"

@@ -62,7 +62,7 @@ def save(
     a temporary name, and renamed when complete. In a run of several processes, all must call.
 
     Args:
-        folder: holds one folder a checkpoint.
+        folder: holds one folder per checkpoint.
         step: its name; an existing one of that name is replaced.
         state: any tree of arrays: typed PRNG keys and empty arrays too.
         note: what JSON can hold, floats to the bit (infinities and NaN too).

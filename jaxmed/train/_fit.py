@@ -36,7 +36,7 @@ class FitResult(NamedTuple):
     Attributes:
         state: after the last step.
         best_state: at the best evaluation by ``monitor``; ``state`` without any.
-        history: one record an epoch: ``epoch``, ``step``, ``seconds``, ``train/...`` and the
+        history: one record per epoch: ``epoch``, ``step``, ``seconds``, ``train/...`` and the
             names that ``evaluate`` gave.
         best: the record of the best evaluation, or ``None``.
         step: steps made.

@@ -13,7 +13,7 @@ class Progress(NamedTuple):
 
     Attributes:
         step: steps made, and so the position in the data.
-        history: a record an epoch: ``epoch``, ``step``, ``seconds``, ``train/...`` the means of
+        history: one record per epoch: ``epoch``, ``step``, ``seconds``, ``train/...`` the means of
             the step's metrics, and what ``evaluate`` returned.
         sums: of the metrics over the examples of the epoch under way.
         count: those examples.

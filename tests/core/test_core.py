@@ -157,7 +157,7 @@ def test_weighted_mean_ignores_padding_whatever_it_holds():
     assert float(weighted_mean(values, jnp.zeros(3))) == 0.0
     gradient = jax.grad(lambda v: weighted_mean(v, weight))(values)
     np.testing.assert_allclose(gradient, [0.25, 0.75, 0.0])
-    with pytest.raises(ValueError, match=r"one value an example"):
+    with pytest.raises(ValueError, match=r"one value per example"):
         weighted_mean(jnp.ones((3, 2)), None)
     with pytest.raises(ValueError, match=r"\(3,\)"):
         weighted_mean(values, jnp.ones(2))

@@ -171,12 +171,12 @@ def test_folders_without_a_segmenter_are_told_apart(tmp_path):
     with pytest.raises(SegmenterError, match="neither model"):
         load_segmenter(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"experiment": "medmnist"}))
-    with pytest.raises(SegmenterError, match="a run of 'medmnist' without a segmenter"):
+    with pytest.raises(SegmenterError, match="a run of 'medmnist' without a model"):
         load_segmenter(tmp_path)
     with pytest.raises(SegmenterError, match="is a file"):
         load_segmenter(tmp_path / "config.json")
     (tmp_path / "model.json").write_text('{"format": "another"}')
-    with pytest.raises(SegmenterError, match="does not describe a segmenter"):
+    with pytest.raises(SegmenterError, match="does not describe a model"):
         load_segmenter(tmp_path)
 
 

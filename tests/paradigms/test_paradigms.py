@@ -67,7 +67,7 @@ def test_weighted_adds_up_and_ramps():
     loss, (state, metrics), params = evaluate(both, linear(), BATCH)
     assert float(loss) == 1.5
     assert float(metrics["b/loss"]) == 3.0
-    state = both.after(params, state)
+    state = both.post_step(params, state)
     loss, _ = both.loss(linear(), params, state, BATCH, jax.random.key(0))
     assert float(loss) == 31.5
 

@@ -470,7 +470,7 @@ FLIP = jm.augment.flip()
                 {**BATCH, "label": jnp.zeros((5, 2), int)},
             ),
             ValueError,
-            "one class an example",
+            "one class per example",
         ),
         (
             lambda: evaluate(paradigms.dense_contrast(*VIEWS, output="features"), VECTORS, BATCH),

@@ -81,7 +81,7 @@ def test_distribution_alignment_by_hand():
     predicted = 0.1 * share + 0.9 * np.array([average(p[:, c]) for c in range(3)])
     np.testing.assert_allclose(after["obj"]["predicted"], predicted, rtol=1e-5)
     params, _ = begin(objective, plain(), BATCH)
-    assert int(objective.after(params, after)["obj"]["step"]) == 1
+    assert int(objective.post_step(params, after)["obj"]["step"]) == 1
     q = p * share / predicted
     q = q / q.sum(1, keepdims=True)
     used = q.max(1) >= 0.5
@@ -145,7 +145,7 @@ def test_the_pi_model_compares_two_draws(activation):
     one, two = (turn[activation]((LOGITS + d) * [1, 2, 0.5]) for d in draws)
     np.testing.assert_allclose(value, 2 * average(((one - two) ** 2).sum(1)), rtol=1e-4)
     params, _ = begin(objective, scale, BATCH)
-    assert int(objective.after(params, after)["obj"]["step"]) == 1
+    assert int(objective.post_step(params, after)["obj"]["step"]) == 1
 
 
 def test_entropy_by_hand():
@@ -305,7 +305,7 @@ def test_a_teacher_may_follow_by_a_schedule():
         params, state = begin(objective, network, BATCH)
         expected = 0.0
         for step, rate in enumerate((0.0, 0.5, 0.6, 0.6)):
-            state = objective.after({**params, "net": {"w": jnp.asarray(step + 1.0)}}, state)
+            state = objective.post_step({**params, "net": {"w": jnp.asarray(step + 1.0)}}, state)
             expected = rate * expected + (1 - rate) * (step + 1)
             teacher = state["obj"]["teacher"]["params"]["w"]
             np.testing.assert_allclose(teacher, expected, rtol=1e-6)

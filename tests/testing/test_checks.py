@@ -62,7 +62,7 @@ def altered(change):
         value, state = change(value, params, state, batch, key)
         return value, (state, metrics)
 
-    return Objective(SUPERVISED.init, loss, SUPERVISED.after)
+    return Objective(SUPERVISED.init, loss, SUPERVISED.post_step)
 
 
 OBJECTIVES = {

@@ -1,1 +1,1 @@
-"""Conformal prediction: sets, intervals and controlled risks, with coverage that holds."""
+"""Conformal prediction: sets, intervals and risk control with finite-sample guarantees."""

@@ -1,4 +1,4 @@
-"""Conformal intervals for numbers: split, normalised, per group, quantile; jackknife+ and CV+."""
+"""Conformal regression intervals: split, normalised, per group, quantile; jackknife+ and CV+."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from jaxmed.stats.checks import Floats, check_level, finite, same_length
 
 
 class IntervalRule(NamedTuple):
-    """A calibrated rule for intervals.
+    """A calibrated rule for prediction intervals.
 
     thresholds: by group, or one under `None`, in the target's unit (or in units of `scale`);
-    kind: `absolute`, `normalised` or `quantile`; level; n: calibration cases; notes.
+    kind: `absolute`, `normalised` or `quantile`; level; n: number of calibration cases; notes.
     """
 
     thresholds: dict[object, float]
@@ -38,28 +38,29 @@ def fit_intervals(
 ) -> IntervalRule:
     r"""Calibrate prediction intervals on cases the model was not trained on.
 
-    Three kinds, by what is given: a prediction alone, :math:`\hat y \pm t` (absolute residuals);
-    with `scale`, :math:`\hat y \pm t\,\sigma(x)` (normalised); with predictions (cases, 2), lower
-    and upper quantiles moved outwards by `t`, or inwards if `t < 0` (CQR).
+    The kind follows from the arguments: with a prediction alone, :math:`\hat y \pm t` (absolute
+    residuals); with `scale`, :math:`\hat y \pm t\,\sigma(x)` (normalised); with predictions
+    (cases, 2), lower and upper quantiles moved outwards by `t`, or inwards if `t < 0` (CQR).
 
-    **Guarantee**, for any model and sample size: with calibration and new cases exchangeable
-    :math:`P(y \in C(x)) \ge \text{level}`, within each group if there are `groups`; with `weights`
+    **Guarantee**, for any model and sample size: if calibration and new cases are exchangeable,
+    :math:`P(y \in C(x)) \ge \text{level}`, within each group if `groups` are given; with `weights`
     (the known likelihood ratio of the new distribution) for a new case under covariate shift.
 
     Args:
         targets: (cases,) true values.
         predictions: (cases,), or (cases, 2) of lower and upper quantiles.
-        level: coverage.
+        level: target coverage.
         scale: (cases,) positive, such as a posterior's standard deviation.
-        groups: (cases,) of any labels (Mondrian).
+        groups: (cases,) group labels (Mondrian).
         weights: (cases,), as in `conformal_threshold`.
-        own: the new case's weight.
+        own: weight of the new case.
 
     Returns:
         The rule, for `predict_intervals`.
 
     Raises:
-        ValueError: for an empty calibration set, NaN, other shapes, a scale that is not positive.
+        ValueError: for an empty calibration set, NaN, mismatched shapes or a scale that is not
+            positive.
 
     References:
         Lei et al. (2018), JASA 113:1094. Romano, Patterson, Candès (2019), NeurIPS (CQR).
@@ -119,10 +120,10 @@ def predict_intervals(
     scale: ArrayLike | None = None,
     groups: ArrayLike | None = None,
 ) -> Floats:
-    """Return intervals of new cases.
+    """Return prediction intervals for new cases.
 
     Args:
-        rule: of `fit_intervals`.
+        rule: result of `fit_intervals`.
         predictions: (cases,), or (cases, 2) of quantiles.
         scale: (cases,), for a normalised rule.
         groups: (cases,), for a rule by group.
@@ -132,7 +133,8 @@ def predict_intervals(
         above upper.
 
     Raises:
-        ValueError: for a group that calibration had none of, or what the rule needs missing.
+        ValueError: for a group absent from calibration, or if an argument the rule needs is
+            missing.
     """
     prediction = finite(predictions, "predictions", ndim=None)
     if (prediction.ndim == 2) != (rule.kind == "quantile"):
@@ -159,30 +161,30 @@ def predict_intervals(
 def jackknife_plus(
     residuals: ArrayLike, predictions: ArrayLike, *, level: float = 0.9, minmax: bool = False
 ) -> Floats:
-    r"""Return intervals from models that each left some cases out: no data is spent on calibration.
+    r"""Return intervals from models that each left out some cases (jackknife+ or CV+).
 
     .. math:: \left[ q^-\{\hat y_{-i}(x) - R_i\},\; q^+\{\hat y_{-i}(x) + R_i\} \right],
         \quad R_i = |y_i - \hat y_{-i}(x_i)|
 
-    with :math:`\hat y_{-i}` of the model that did not see case `i`: leave-one-out (jackknife+) or
-    its fold's model (CV+).
+    with :math:`\hat y_{-i}` from the model trained without case `i`: leave-one-out (jackknife+) or
+    its fold's model (CV+). No separate calibration set is needed.
 
     **Guarantee**, for exchangeable cases and any symmetric training:
-    :math:`P(y \in C) \ge 2\,\text{level} - 1` (CV+: less at most :math:`\sqrt{2/n}` again), in
+    :math:`P(y \in C) \ge 2\,\text{level} - 1` (CV+: minus at most :math:`\sqrt{2/n}`), in
     practice about `level`; with `minmax` at least `level`.
 
     Args:
-        residuals: (cases,) absolute, each from the model without the case.
-        predictions: (cases, new): for each training case, what the model without it says of each
-            new case.
+        residuals: (cases,) absolute residuals, each from the model trained without the case.
+        predictions: (cases, new) predictions for the new cases by the model trained without each
+            training case.
         level: nominal coverage.
-        minmax: the more careful jackknife-minmax.
+        minmax: use the more conservative jackknife-minmax.
 
     Returns:
         (new, 2).
 
     Raises:
-        ValueError: for other shapes, NaN, negative residuals or a level outside (0, 1).
+        ValueError: for mismatched shapes, NaN, negative residuals or a level outside (0, 1).
 
     References:
         Barber et al. (2021), Predictive inference with the jackknife+, Ann Stat 49:486.
@@ -211,20 +213,20 @@ def jackknife_plus(
 def cross_sets(
     calibration: ArrayLike, scores: ArrayLike, folds: ArrayLike, *, level: float = 0.9
 ) -> np.ndarray:
-    r"""Return prediction sets from cross-validation (CV+ for classes).
+    r"""Return prediction sets from cross-validation (CV+ for classification).
 
-    A class is in the set unless its score is stranger than too many calibration scores, each
-    compared under the model of that case's fold:
+    A class is in the set unless its score exceeds too many calibration scores, each compared
+    under the model of that case's fold:
 
     .. math:: y \in C(x) \iff \sum_i 1\{s_i < s_{-k(i)}(x, y)\} < \text{level}\,(n + 1)
 
-    **Guarantee**, for exchangeable cases: :math:`P(y \in C) \ge 2\,\text{level} - 1` less at most
-    :math:`\sqrt{2/n}`-like terms; in practice about `level`.
+    **Guarantee**, for exchangeable cases: :math:`P(y \in C) \ge 2\,\text{level} - 1` minus terms
+    of order :math:`\sqrt{2/n}` at most; in practice about `level`.
 
     Args:
         calibration: (cases,) score of each case's true class under its fold's model.
         scores: (folds, new, classes) scores of new cases under each fold's model.
-        folds: (cases,) the fold of each calibration case, 0..folds-1.
+        folds: (cases,) fold of each calibration case, 0..folds-1.
         level: nominal coverage.
 
     Returns:

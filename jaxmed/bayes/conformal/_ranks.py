@@ -1,4 +1,4 @@
-"""What all conformal methods share: the rank, the threshold, and how coverage varies."""
+"""Rank, threshold and coverage distribution shared by all conformal methods."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def conformal_rank(n: int, level: float) -> int:
     .. math:: k = \lceil (n + 1)\, \text{level} \rceil
 
     Args:
-        n: calibration cases.
-        level: coverage wanted, in (0, 1).
+        n: number of calibration cases.
+        level: target coverage, in (0, 1).
 
     Returns:
-        The rank, from 1; `n + 1` where there are too few cases for the level.
+        The rank, from 1; `n + 1` if there are too few cases for the level.
 
     Examples:
         >>> conformal_rank(300, 0.9), conformal_rank(8, 0.9)
@@ -30,31 +30,31 @@ def conformal_rank(n: int, level: float) -> int:
     """
     if n < 1:
         raise ValueError("the calibration set is empty")
-    # 0.95 * 20 may be a hair above 19: a rank up is not meant by that.
+    # 0.95 * 20 may round to slightly above 19, which must not raise the rank.
     return min(math.ceil((n + 1) * check_level(level) - 1e-9), n + 1)
 
 
 def conformal_threshold(
     scores: ArrayLike, level: float, *, weights: ArrayLike | None = None, own: float = 1.0
 ) -> float:
-    r"""Return the score that a new case stays at or below with probability `level`.
+    r"""Return the score that a new case does not exceed with probability `level`.
 
-    The `conformal_rank`-th smallest of the calibration scores; with weights, the `level` quantile
-    of the weighted scores and a point mass at infinity of the new case's weight.
+    This is the `conformal_rank`-th smallest calibration score; with weights, the `level` quantile
+    of the weighted scores and a point mass at infinity with the new case's weight.
 
     **Guarantee.** If the new case is exchangeable with the calibration cases,
-    :math:`P(s_{n+1} \le t) \ge \text{level}`, and at most :math:`\text{level} + 1/(n+1)` where
-    scores are continuous. With weights :math:`w = dP_\text{test}/dP_\text{cal}` (known), the lower
-    bound holds for a test case of the other distribution.
+    :math:`P(s_{n+1} \le t) \ge \text{level}`, and at most :math:`\text{level} + 1/(n+1)` for
+    continuous scores. With weights :math:`w = dP_\text{test}/dP_\text{cal}` (known), the lower
+    bound holds for a test case from the other distribution.
 
     Args:
-        scores: (cases,) of nonconformity, higher is stranger.
-        level: coverage, in (0, 1).
+        scores: (cases,) nonconformity scores, higher is less conforming.
+        level: target coverage, in (0, 1).
         weights: (cases,) likelihood ratios, up to a factor.
-        own: the new case's weight, on the same scale.
+        own: weight of the new case, on the same scale.
 
     Returns:
-        The threshold; infinity where there are too few cases for the level.
+        The threshold; infinity if there are too few cases for the level.
 
     Raises:
         ValueError: for an empty calibration set, NaN, a level outside (0, 1) or negative weights.
@@ -85,7 +85,7 @@ def conformal_threshold(
 def conformal_p_values(
     calibration: ArrayLike, scores: ArrayLike, *, smoothing: ArrayLike | None = None
 ) -> Floats:
-    r"""Return the share of calibration scores at least as strange.
+    r"""Return conformal p-values: the share of calibration scores at least as high.
 
     .. math:: p = \frac{1 + \#\{i : s_i \ge s\}}{n + 1}
 
@@ -93,8 +93,8 @@ def conformal_p_values(
     :math:`P(p \le \alpha) \le \alpha`, with equality if smoothed.
 
     Args:
-        calibration: (n,) scores.
-        scores: any shape.
+        calibration: (n,) calibration scores.
+        scores: scores of the new cases, any shape.
         smoothing: uniform draws of the shape of `scores` that break ties at random; without them
             ties count in full.
 
@@ -121,10 +121,10 @@ def conformal_p_values(
 
 
 class CoverageLaw(NamedTuple):
-    """How far coverage varies from one calibration set to another.
+    """Distribution of the coverage over calibration sets.
 
-    rank: of the threshold; mean, sd, lower, upper: of the coverage given the calibration set
-    (lower and upper hold it with the probability asked for).
+    rank: rank of the threshold; mean, sd, lower, upper: of the coverage given the calibration set
+    (it lies between lower and upper with the requested probability).
     """
 
     rank: int
@@ -134,34 +134,35 @@ class CoverageLaw(NamedTuple):
     upper: float
 
     def interval(self, n: int, level: float = 0.99) -> tuple[float, float]:
-        """Limits of the share covered among `n` test cases (beta-binomial)."""
+        """Return limits of the share covered among `n` test cases (beta-binomial)."""
         b = self.mean * (1 - self.mean) / self.sd**2 - 1
         mixed = law.betabinom(n, self.mean * b, (1 - self.mean) * b)
         low, high = mixed.ppf([(1 - level) / 2, (1 + level) / 2])
         return float(low / n), float(high / n)
 
     def variance(self, n: int) -> float:
-        """Variance of the share covered among `n` test cases."""
+        """Return the variance of the share covered among `n` test cases."""
         between = self.sd**2
         return between + (self.mean * (1 - self.mean) - between) / n
 
 
 def coverage_law(n: int, level: float, *, probability: float = 0.9) -> CoverageLaw:
-    r"""Return the law of a split conformal method's coverage.
+    r"""Return the distribution of a split conformal method's coverage.
 
-    Given the calibration set, coverage is :math:`\text{Beta}(k, n + 1 - k)` for continuous scores:
-    the guarantee is about its mean. Among finitely many test cases it is beta-binomial.
+    Given the calibration set, coverage is :math:`\text{Beta}(k, n + 1 - k)` for continuous scores;
+    the guarantee concerns its mean. Among finitely many test cases it is beta-binomial.
 
     Args:
-        n: calibration cases.
-        level: coverage asked for.
-        probability: of the limits.
+        n: number of calibration cases.
+        level: target coverage.
+        probability: probability of the limits.
 
     Returns:
-        The law.
+        The distribution.
 
     Raises:
-        ValueError: for too few cases, where every set is the whole set, or a level outside (0, 1).
+        ValueError: for too few cases (every prediction set would contain all classes), or a level
+            outside (0, 1).
 
     References:
         Vovk (2012), Conditional validity of inductive conformal predictors, ACML.

@@ -1,4 +1,4 @@
-"""Risk control: thresholds that keep an expected loss, such as missed voxels, below a limit."""
+"""Conformal risk control: thresholds that bound an expected loss, such as missed voxels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from jaxmed.stats.checks import Floats, check_level, finite, same_length
 
 
 class RiskControl(NamedTuple):
-    """A threshold under which a risk is kept.
+    """A threshold that controls a risk.
 
-    threshold: the largest allowed (nan where none is); risk: on the calibration cases at it;
-    limit: the bound asked for; n: calibration cases; method; notes.
+    threshold: the largest allowed (NaN if there is none); risk: mean loss of the calibration cases
+    at it; limit: the requested bound; n: number of calibration cases; method; notes.
     """
 
     threshold: float
@@ -35,21 +35,21 @@ def control_risk(
 
     .. math:: \hat t = \max\{t : \tfrac{n}{n+1} \hat R(t) + \tfrac{B}{n+1} \le \text{limit}\}
 
-    **Guarantee**: for exchangeable cases and losses in `[0, bound]` that do not fall as the
-    threshold rises, :math:`E[L_{n+1}(\hat t)] \le \text{limit}`, and at least
-    :math:`\text{limit} - 2B/(n+1)` where losses jump little.
+    **Guarantee**: for exchangeable cases and losses in `[0, bound]` that do not decrease with the
+    threshold, :math:`E[L_{n+1}(\hat t)] \le \text{limit}`, and at least
+    :math:`\text{limit} - 2B/(n+1)` where losses have no large jumps.
 
     Args:
-        losses: (cases, thresholds) of the calibration cases.
-        thresholds: (thresholds,) rising.
-        limit: on the expected loss, in (0, 1) times the bound.
-        bound: largest loss possible.
+        losses: (cases, thresholds) losses of the calibration cases.
+        thresholds: (thresholds,) in increasing order.
+        limit: limit of the expected loss, in (0, 1) times the bound.
+        bound: largest possible loss.
 
     Returns:
-        The choice; the threshold is NaN, with a note, where even the lowest is not safe.
+        The result; the threshold is NaN, with a note, if even the lowest is not safe.
 
     Raises:
-        ValueError: for NaN, thresholds not rising, or losses that fall with them.
+        ValueError: for NaN, thresholds not increasing, or losses that decrease with them.
 
     References:
         Angelopoulos et al. (2024), Conformal risk control, ICLR.
@@ -88,17 +88,17 @@ def false_negative_losses(
     .. math:: L_i(t) = 1 - \frac{|\{v : p_{iv} \ge t\} \cap M_i|}{|M_i|}
 
     Args:
-        probs: of each case, an array of voxel probabilities of the structure.
-        masks: of each case, the true mask in the same shape.
-        thresholds: (thresholds,) rising.
+        probs: one array of voxel probabilities of the structure per case.
+        masks: one true mask of the same shape per case.
+        thresholds: (thresholds,) in increasing order.
 
     Returns:
         `(losses, kept)`: losses (cases with the structure, thresholds) and the numbers of these
-        cases. A case without the structure misses nothing by definition and is left out, so the
-        guarantee of `control_risk` is about cases that have it.
+        cases. A case without the structure has no miss by definition and is excluded, so the
+        guarantee of `control_risk` applies to cases that have it.
 
     Raises:
-        ValueError: for shapes that differ or probabilities outside [0, 1].
+        ValueError: for mismatched shapes or probabilities outside [0, 1].
 
     Examples:
         >>> losses, _ = false_negative_losses([[0.9, 0.4]], [[1, 1]], [0.3, 0.5, 0.95])
@@ -124,9 +124,9 @@ def false_negative_losses(
 
 
 class RiskPValue(NamedTuple):
-    """p-values that the expected loss is above the limit.
+    """p-values of the hypothesis that the expected loss is above the limit.
 
-    p_value: the least of the tight Hoeffding and the Bentkus bound; relative_entropy: the tight
+    p_value: the minimum of the tight Hoeffding and the Bentkus bound; relative_entropy: the tight
     Hoeffding bound; hoeffding: the plain one, for comparison; binomial: Bentkus's probability
     without its factor e.
     """
@@ -138,7 +138,7 @@ class RiskPValue(NamedTuple):
 
 
 def hoeffding_bentkus(risk: float, n: int, limit: float) -> RiskPValue:
-    r"""Return a p-value of "the expected loss is above `limit`", for losses in [0, 1].
+    r"""Return a p-value of the hypothesis "expected loss above `limit`", for losses in [0, 1].
 
     .. math:: p = \min\left(e^{-n\,h(\min(\hat R, \alpha), \alpha)},\;
         e\,P(\text{Bin}(n, \alpha) \le \lceil n \hat R \rceil)\right)
@@ -146,7 +146,7 @@ def hoeffding_bentkus(risk: float, n: int, limit: float) -> RiskPValue:
     **Guarantee**: valid in finite samples for independent losses, :math:`P(p \le u) \le u`.
 
     Args:
-        risk: mean loss of the cases.
+        risk: mean loss over the cases.
         n: number of cases.
         limit: :math:`\alpha`, in (0, 1).
 
@@ -177,10 +177,10 @@ def hoeffding_bentkus(risk: float, n: int, limit: float) -> RiskPValue:
 def learn_then_test(
     losses: ArrayLike, thresholds: ArrayLike, *, limit: float = 0.1, error: float = 0.1
 ) -> RiskControl:
-    r"""Choose the largest threshold certified, with confidence, to keep the expected loss.
+    r"""Choose the largest threshold whose expected loss is certified to stay below the limit.
 
-    Thresholds are tested from the lowest up, and testing stops at the first not rejected (fixed
-    sequence), so no correction is needed and losses need not be monotone.
+    Thresholds are tested in increasing order and testing stops at the first one not rejected
+    (fixed sequence), so no correction is needed and losses need not be monotone.
 
     **Guarantee**: for independent cases with losses in [0, 1], with probability at least
     `1 - error` over calibration sets every threshold up to the chosen one has
@@ -188,15 +188,15 @@ def learn_then_test(
 
     Args:
         losses: (cases, thresholds) in [0, 1].
-        thresholds: (thresholds,) from the safest on.
-        limit: on the expected loss.
-        error: probability with which the promise may fail.
+        thresholds: (thresholds,) in order, the safest first.
+        limit: limit of the expected loss.
+        error: probability with which the guarantee may fail.
 
     Returns:
-        The choice; the threshold is NaN, with a note, where none is certified.
+        The result; the threshold is NaN, with a note, if none is certified.
 
     Raises:
-        ValueError: for NaN, other shapes, losses outside [0, 1].
+        ValueError: for NaN, mismatched shapes or losses outside [0, 1].
 
     Examples:
         >>> learn_then_test(np.tile([0.0, 0.5], (99, 1)), [0.1, 0.2], limit=0.1).threshold

@@ -1,4 +1,4 @@
-"""Conformal prediction sets for classes: LAC, APS, RAPS, marginal or per group."""
+"""Conformal prediction sets for classification: LAC, APS, RAPS, marginal or per group."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ def class_scores(
     penalty: float = 0.01,
     free: int = 1,
 ) -> Floats:
-    r"""Return how strange each class would be as the truth of each case.
+    r"""Return the nonconformity score of each class for each case.
 
-    `lac`: :math:`1 - p_y`. `aps`: the probability of all classes up to and including `y`, from the
-    likeliest on. `raps`: that and :math:`\lambda \max(\text{rank} - k, 0)`, which keeps sets small.
+    `lac`: :math:`1 - p_y`. `aps`: total probability of all classes down to and including `y`, from
+    the most likely. `raps`: APS plus :math:`\lambda \max(\text{rank} - k, 0)`, which keeps sets
+    small.
 
     Args:
         probs: (cases, classes), or (cases,) of the positive class.
         score: `lac` (also called THR), `aps` or `raps`.
-        uniform: (cases,) draws from [0, 1): the class itself then counts by that share, which makes
+        uniform: (cases,) draws from [0, 1): the class itself is weighted by its draw, which makes
             APS and RAPS exact instead of conservative.
         penalty: :math:`\lambda` of RAPS.
-        free: :math:`k` of RAPS, ranks without a penalty.
+        free: :math:`k` of RAPS, number of ranks without a penalty.
 
     Returns:
         (cases, classes).
@@ -70,7 +71,7 @@ def class_scores(
 
 
 class SetRule(NamedTuple):
-    """A calibrated rule for prediction sets: data alone, so it can be saved.
+    """A calibrated rule for prediction sets. It holds plain data, so it can be saved.
 
     thresholds: by group, or by class, or one under `None`; score, penalty, free: as in
     `class_scores`; by: `all`, `group` or `class`; level; n: calibration cases; randomised; notes.
@@ -102,25 +103,26 @@ def fit_sets(
     r"""Calibrate prediction sets on cases the model was not trained on.
 
     **Guarantee**, for any model and any sample size: if calibration and new cases are exchangeable,
-    :math:`P(y \in C(x)) \ge \text{level}` on average over calibration sets (`coverage_law` says how
-    far one set may be off). With `groups` it holds within each group (site, scanner, sex), with
+    :math:`P(y \in C(x)) \ge \text{level}` on average over calibration sets (`coverage_law` gives
+    the spread between sets). With `groups` it holds within each group (site, scanner, sex), with
     `per_class` within each true class; both need enough calibration cases of each, about
-    `1 / (1 - level)`. Nothing holds under a shift: see `conformal_threshold` for known weights.
+    `1 / (1 - level)`. There is no guarantee under distribution shift, except with known weights:
+    see `conformal_threshold`.
 
     Args:
-        labels: (cases,) class numbers of the calibration cases.
+        labels: (cases,) class indices of the calibration cases.
         probs: (cases, classes), or (cases,) of the positive class.
-        level: coverage.
+        level: target coverage.
         score: `lac` (smallest sets on average, may be empty), `aps` or `raps` (adapt to the case).
-        groups: (cases,) of any labels (Mondrian).
-        per_class: one threshold a class (label-conditional).
+        groups: (cases,) group labels (Mondrian).
+        per_class: one threshold per class (label-conditional).
         penalty: as in `class_scores`.
         free: as in `class_scores`.
         seed: randomise APS and RAPS, which is exact; without it they are conservative.
 
     Returns:
-        The rule, for `predict_sets`. A class or group too small for the level gets the threshold
-        infinity (always in the set), named in `notes`.
+        The rule, for `predict_sets`. A class or group too small for the level gets an infinite
+        threshold (always in the set) and is named in `notes`.
 
     Raises:
         ValueError: for an empty calibration set, logits, a level outside (0, 1), both `groups` and
@@ -174,16 +176,16 @@ def predict_sets(
     """Return which classes are in each case's prediction set.
 
     Args:
-        rule: of `fit_sets`.
+        rule: result of `fit_sets`.
         probs: (cases, classes), or (cases,) of the positive class.
         groups: (cases,), for a rule by group.
-        seed: of a randomised rule's draws.
+        seed: seed of a randomised rule's draws.
 
     Returns:
-        (cases, classes) booleans. An empty set says: no class fits.
+        (cases, classes) booleans. An empty set means that no class conforms.
 
     Raises:
-        ValueError: for a group that calibration had none of, or groups missing.
+        ValueError: for a group absent from calibration, or missing groups.
     """
     p = probabilities(probs)
     uniform = np.random.default_rng(seed).random(len(p)) if rule.randomised else None
@@ -218,14 +220,14 @@ def set_p_values(
     score: str = "lac",
     per_class: bool = False,
 ) -> Floats:
-    """Return each class's conformal p-value for new cases: the set at a level is `p > 1 - level`.
+    """Return each class's conformal p-value for new cases; the set at a level is `p > 1 - level`.
 
     Args:
-        labels: (cases,) of the calibration cases.
-        probs: (cases, classes) of the calibration cases.
+        labels: (cases,) labels of the calibration cases.
+        probs: (cases, classes) probabilities of the calibration cases.
         new_probs: (new, classes).
         score: as in `class_scores`.
-        per_class: compare with calibration cases of the class in question (label-conditional).
+        per_class: compare only with calibration cases of the same class (label-conditional).
 
     Returns:
         (new, classes).
@@ -252,7 +254,7 @@ def set_p_values(
 
 
 class SetSummary(NamedTuple):
-    """How sets did: share that holds the truth, mean size, counts of empty and single sets.
+    """Coverage, mean size and counts of empty and single-class prediction sets.
 
     by_class, by_size: coverage of each true class, and of each set size that occurs.
     """
@@ -269,11 +271,11 @@ def summarise_sets(labels: ArrayLike, sets: ArrayLike) -> SetSummary:
     """Return coverage and size of prediction sets.
 
     Args:
-        labels: (cases,) class numbers.
+        labels: (cases,) class indices.
         sets: (cases, classes) booleans.
 
     Returns:
-        The summary. Give `coverage * cases` to `jaxmed.stats.proportion` for an interval.
+        The summary. Pass `coverage * cases` to `jaxmed.stats.proportion` for an interval.
 
     Examples:
         >>> summarise_sets([0, 1], [[True, False], [True, False]]).coverage

@@ -1,1 +1,1 @@
-"""Posteriors over a network's parameters, and the likelihoods and priors they are made of."""
+"""Posteriors over a network's parameters, with their likelihoods and priors."""

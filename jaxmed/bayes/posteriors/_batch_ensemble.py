@@ -1,4 +1,4 @@
-"""Ensembles that share their weights: BatchEnsemble."""
+"""BatchEnsemble: ensembles with shared weights."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from jaxmed.core import Key, Network, PyTree, stream, unflatten_paths
 
 
 def batch_ensemble(network: Network, n: int) -> Network:
-    r"""A network of ``n`` members that share each kernel up to a factor of rank one.
+    r"""Turn a network into ``n`` members that share each kernel up to a rank-one factor.
 
     .. math:: W_i = W \circ (s_i r_i^T)
 
-    Any network is made one: kernels (leaves of rank 2 or more) are shared, with vectors of signs
-    over their inputs and outputs a member; biases, scales and running statistics are a member's
-    own. In training the batch is dealt out to the members in turn, so an ordinary learner trains
-    them; in evaluation each endpoint is the members' mean.
+    Works for any network: kernels (leaves of rank 2 or more) are shared, with one sign vector over
+    inputs and one over outputs per member; biases, scales and running statistics are per member.
+    In training the batch is distributed over the members in turn, so an ordinary learner trains
+    them; in evaluation each endpoint is the mean over members.
 
     Args:
         network: any network.
-        n: members; must divide the batch in training.
+        n: number of members; must divide the batch in training.
 
     Returns:
-        The network. Give its parameters to :func:`batch_ensemble_posterior`.
+        The network. Pass its parameters to :func:`batch_ensemble_posterior`.
 
     Raises:
         ValueError: if ``n`` is below 1, or does not divide a training batch (when traced).
@@ -56,7 +56,7 @@ def batch_ensemble(network: Network, n: int) -> Network:
             size = jax.tree.leaves(inputs)[0].shape[0]
             if size % n:
                 raise ValueError(f"a batch of {size} cannot be dealt out to {n} members")
-            # Row b goes to member b mod n, and comes back to its place.
+            # Row b goes to member b mod n, and is returned to its place.
             dealt = jax.tree.map(lambda x: x.reshape(-1, n, *x.shape[1:]).swapaxes(0, 1), inputs)
         found, states = [], []
         for i in range(n):
@@ -67,7 +67,7 @@ def batch_ensemble(network: Network, n: int) -> Network:
             found.append(endpoints)
             states.append(new)
         if train:
-            # Back to the order in which they came.
+            # Restore the original order.
             endpoints = jax.tree.map(_dealt_back, *found)
             return endpoints, jax.tree.map(lambda *x: jnp.stack(x), *states)
         return jax.tree.map(lambda *x: jnp.mean(jnp.stack(x), axis=0), *found), state
@@ -76,15 +76,15 @@ def batch_ensemble(network: Network, n: int) -> Network:
 
 
 def batch_ensemble_posterior(network: Network, params: PyTree, state: PyTree) -> Posterior:
-    """The posterior whose samples are the members of a :func:`batch_ensemble`.
+    """Return the posterior whose samples are the members of a :func:`batch_ensemble`.
 
     Args:
-        network: the network that was made a batch ensemble, not the ensemble.
+        network: the network that was turned into a batch ensemble, not the ensemble itself.
         params: the ensemble's parameters.
         state: the ensemble's state.
 
     Returns:
-        A posterior of ``n`` samples, each a whole set of the network's parameters.
+        A posterior of ``n`` samples, each a full set of the network's parameters.
     """
     n = int(jax.tree.leaves((params["inputs"], params["own"]))[0].shape[0])
 

@@ -1,4 +1,4 @@
-"""Curvature of some parameters in a basis where it is diagonal, and its powers."""
+"""Curvature blocks in their eigenbasis, and powers of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from jaxmed.core import Array
 class Block(NamedTuple):
     """Curvature of the parameters at `paths`, without the prior.
 
-    ``values`` on the diagonal of ``basis``: ``()`` the parameters' own (diagonal); one square
-    matrix of eigenvectors (full); one matrix ``W`` with fewer rows than columns, orthogonal and of
-    squared lengths ``values``, where the curvature is ``W^T W`` (full, of fewer examples than
-    parameters); or two matrices (Kronecker: of rows and columns of the kernel as a matrix).
+    ``values`` are the diagonal in ``basis``, which is ``()`` for the parameters themselves
+    (diagonal); one square matrix of eigenvectors (full); one matrix ``W`` with fewer rows than
+    columns, its rows orthogonal with squared lengths ``values``, where the curvature is ``W^T W``
+    (full, with fewer examples than parameters); or two matrices (Kronecker: for rows and columns
+    of the kernel as a matrix).
     """
 
     values: Array
@@ -25,20 +26,20 @@ class Block(NamedTuple):
 
     @property
     def thin(self) -> bool:
-        """Whether the curvature is of lower rank than it has parameters, and kept so."""
+        """Whether the curvature is stored in low-rank form."""
         return len(self.basis) == 1 and self.basis[0].shape[0] < self.basis[0].shape[1]
 
     @property
     def size(self) -> int:
-        """How many parameters."""
+        """Number of parameters."""
         return self.basis[0].shape[1] if self.thin else self.values.size
 
 
 def solve(block: Block, vector: Array, precision: Array | float, power: float) -> Array:
-    """``(curvature + precision)^power`` times a vector of the block's flat parameters."""
+    """Compute ``(curvature + precision)^power`` times a vector of the block's flat parameters."""
     if block.thin:
         w, v = block.basis[0], block.values
-        # ((v + t)^p - t^p) / v without the loss of digits where v is small.
+        # ((v + t)^p - t^p) / v without loss of digits where v is small.
         change = precision**power * jnp.expm1(power * jnp.log1p(v / precision)) / v
         return precision**power * vector + w.T @ (change * (w @ vector))
     d = (block.values + precision) ** power
@@ -53,9 +54,9 @@ def solve(block: Block, vector: Array, precision: Array | float, power: float) -
 
 
 def covariances(block: Block, rows: Array, precisions: Array) -> Array:
-    """``R (curvature + precision)^-1 R^T`` of rows ``(n, parameters)``, for each precision.
+    """Compute ``R (curvature + precision)^-1 R^T`` of rows ``(n, parameters)`` for each precision.
 
-    The rows are turned into the basis once, where every precision is a division.
+    The rows are rotated into the eigenbasis once, where each precision is a division.
     """
     if block.thin or len(block.basis) == 1:
         w = block.basis[0]

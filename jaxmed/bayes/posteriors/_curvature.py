@@ -16,8 +16,8 @@ from jaxmed.bayes.posteriors._likelihood import Likelihood
 from jaxmed.bayes.posteriors._model import place
 from jaxmed.core import Array, Batch, Network, PyTree
 
-_MOST = 500_000_000  # Numbers a matrix may hold: 2 GB.
-_PROBES = 8  # Random mixtures of a map's rows, an example.
+_MOST = 500_000_000  # Maximum number of matrix entries: 2 GB.
+_PROBES = 8  # Random mixtures of a map's rows per example.
 
 
 def curvature(
@@ -29,7 +29,7 @@ def curvature(
     leaves: Mapping[str, Any],
     structure: str,
 ) -> tuple[list[Block], float, int]:
-    """Curvature blocks, log likelihood, and number of examples, summed over batches."""
+    """Compute curvature blocks, log likelihood and number of examples, summed over batches."""
     parts = real_rows(batches, likelihood)
     examples = sum(len(part[likelihood.inputs]) for part in parts)
     total = jax.jit(lambda params, batch: likelihood.total(network, params, state, batch))
@@ -58,7 +58,7 @@ def curvature(
 
 
 def real_rows(batches: Iterable[Batch], likelihood: Likelihood) -> list[dict[str, Array]]:
-    """Batches without their padding, of which a batch may be all.
+    """Yield batches without their padding rows; a batch may consist of padding only.
 
     Raises:
         ValueError: if no example is left.
@@ -76,10 +76,10 @@ def real_rows(batches: Iterable[Batch], likelihood: Likelihood) -> list[dict[str
 def example_rows(
     network: Network, params: PyTree, state: PyTree, likelihood: Likelihood
 ) -> Callable:
-    """``(leaves, input, key) -> S^T J`` of one example: gradient trees, stacked.
+    """Return ``(leaves, input, key) -> S^T J`` for one example: stacked gradient trees.
 
-    Of a map with many voxels, random signs mix the rows into a few whose outer products have the
-    same mean.
+    For a map with many voxels, random signs mix the rows into a few whose outer products have the
+    same expectation.
     """
 
     def rows(leaves, x, key):
@@ -102,13 +102,13 @@ def example_rows(
 
 
 def _flat(tree: Mapping[str, Array]) -> Array:
-    """Stacked trees as a matrix, the leaves in the order of their names."""
+    """Flatten stacked trees to a matrix, the leaves in order of their names."""
     parts = [leaf.reshape(leaf.shape[0], -1) for _, leaf in sorted(tree.items())]
     return jnp.concatenate(parts, axis=-1)
 
 
 def _summed(one: Callable, inputs: Array) -> Any:
-    """Sum of ``one`` over examples, one at a time, so that memory holds one example's gradients."""
+    """Sum ``one`` over examples, one at a time, so that memory holds one example's gradients."""
     keys = jax.random.split(jax.random.key(0), len(inputs))
     shape = jax.eval_shape(one, inputs[0], keys[0])
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
@@ -140,9 +140,9 @@ def _full(network, params, state, likelihood, leaves, example):
 
 
 def _thin(rows: Callable, leaves: Mapping[str, Any], inputs: list[Array]) -> Block:
-    """The full matrix ``R^T R`` by the rows of ``R``, where these are fewer than the parameters.
+    """Represent ``R^T R`` by the rows of ``R`` if these are fewer than the parameters.
 
-    With ``R = U S V^T``, the block holds ``U^T R``: nothing is divided by a small eigenvalue.
+    With ``R = U S V^T``, the block holds ``U^T R``, which avoids division by small eigenvalues.
     """
 
     @jax.jit
@@ -153,7 +153,7 @@ def _thin(rows: Callable, leaves: Mapping[str, Any], inputs: list[Array]) -> Blo
     every = jnp.concatenate(
         [r.reshape(-1, r.shape[-1]) for r in (found(leaves, x) for x in inputs)]
     )
-    # In float64: the eigenvalues of use, those near the prior's precision, may be a millionth of
+    # In float64: the relevant eigenvalues, those near the prior precision, may be a millionth of
     # the largest.
     gram = np.zeros((len(every), len(every)))
     for start in range(0, every.shape[1], 8192):
@@ -183,7 +183,7 @@ def _diagonal(network, params, state, likelihood, leaves, example):
 
 
 def _kronecker(network, params, state, likelihood, leaves, example):
-    """K-FAC for dense layers; other kernels by the moments of their examples' gradients."""
+    """Use K-FAC for dense layers, and second moments of per-example gradients for other kernels."""
     rows = example_rows(network, params, state, likelihood)
     kernels = {p for p, leaf in leaves.items() if np.ndim(leaf) >= 2}
     seen = jax.eval_shape(
@@ -206,7 +206,7 @@ def _kronecker(network, params, state, likelihood, leaves, example):
                     continue
                 m = g.reshape(g.shape[0], -1, g.shape[-1])
                 if path in dense:
-                    # m is the outer product of the layer's input and its output's gradient.
+                    # m is the outer product of the layer's input and the gradient of its output.
                     a = seen[path.rpartition("/")[0]]
                     norm = jnp.maximum((a**2).sum(), 1e-30)
                     delta = jnp.einsum("i,kij->kj", a, m) / norm
@@ -236,7 +236,7 @@ def _kronecker(network, params, state, likelihood, leaves, example):
 
 
 def _dense_inputs(network: Network, params: PyTree, state: PyTree, x: Array) -> dict[str, Array]:
-    """What each Linen Dense layer that is used once, on one row, was given."""
+    """Record the input of each Linen Dense layer that is applied once, to one row."""
     seen: dict[str, Array] = {}
     twice: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""Monte Carlo dropout: dropout stays on in prediction, and nothing else of training does."""
+"""Monte Carlo dropout: dropout stays active in prediction, all else is in evaluation mode."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from jaxmed.core import Network, PyTree, stream
 def mc_dropout(
     network: Network, params: PyTree, state: PyTree, inputs: Any, *, default: int = 30
 ) -> Posterior:
-    """The posterior whose samples are dropout masks.
+    """Return the posterior whose samples are dropout masks.
 
-    Of a Linen network each ``nn.Dropout`` draws while all else is in evaluation: BatchNorm uses its
-    running statistics, and they do not change. A network of another kind is run in training mode,
-    which is the same thing only without BatchNorm and its like; with it, this is refused.
+    In a Linen network each ``nn.Dropout`` draws while everything else is in evaluation mode:
+    BatchNorm uses its running statistics, which do not change. Any other network is run in training
+    mode, which is equivalent only without BatchNorm and similar layers; with them it is refused.
 
     Args:
         network: a network with dropout layers of a rate above 0.
         params: trained parameters.
-        state: its state.
-        inputs: an example batch, to see whether there is dropout at all.
-        default: number of samples where none is asked for.
+        state: state of the network.
+        inputs: an example batch, used to check that there is dropout at all.
+        default: default number of samples.
 
     Returns:
-        A posterior. Its ``sample`` returns the same parameters every time: what is random is which
-        of them a pass uses.
+        A posterior. Its ``sample`` returns the same parameters every time: the randomness is in
+        which of them a forward pass uses.
 
     Raises:
         ValueError: if predictions do not depend on the key (no dropout, or a rate of 0), or for
-            running statistics in a network that is not of Linen modules.
+            running statistics in a network that is not a Linen module.
 
     References:
         Gal and Ghahramani (2016), Dropout as a Bayesian approximation, ICML.
@@ -72,7 +72,7 @@ def mc_dropout(
 
 
 def _dropping(key):
-    """Dropout layers draw from streams named by their path (and by how often they were called)."""
+    """Make dropout layers draw from streams named by their path and call count."""
     calls: dict[str, int] = {}
 
     def drop(call, args, kwargs, context):

@@ -1,4 +1,4 @@
-"""Outputs of a linearised network in closed form: their normal, draws, probabilities, scores."""
+"""Outputs of a linearised network in closed form: moments, draws, probabilities, scores."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def output_moments(
     leaves: Mapping[str, Array],
     blocks: Sequence[Block],
 ) -> Moments:
-    """The normal of a linearised network's outputs, for several prior precisions at once.
+    """Return a function for the output moments of a linearised network at several prior precisions.
 
     Returns:
         ``(inputs, precisions) -> (mean (batch, outputs), covariance (precisions, batch, outputs,
-        outputs))``. Jacobians are taken once, whatever the number of precisions.
+        outputs))``. Jacobians are computed once for all precisions.
     """
     names = [block.paths for block in blocks]
 
@@ -70,10 +70,10 @@ def held_out_scores(
     *,
     draws: int = 200,
 ) -> np.ndarray:
-    """Mean log predictive probability of held-out examples at each prior precision.
+    """Compute the mean log predictive probability of held-out examples at each prior precision.
 
-    By draws of the outputs that are the same for all precisions, so that their order does not hang
-    on the draws.
+    The same output draws are used for all precisions, so that their ranking does not depend on
+    the draws.
     """
 
     @jax.jit
@@ -95,13 +95,13 @@ def held_out_scores(
 
 
 def function_samples(key: Key, mean: Array, covariance: Array, n: int) -> Array:
-    """Draw outputs from the normal of each example by itself, as :attr:`Laplace.function` gives it.
+    """Draw outputs independently per example from the moments given by :attr:`Laplace.function`.
 
-    Of the same law at each example as draws of the linearised network, and for a large network far
-    cheaper; but draw `i` is not the same network at all examples.
+    At each example the distribution is that of the linearised network's draws, and for a large
+    network this is much cheaper; but draw `i` is not the same network at all examples.
 
     Args:
-        key: a key.
+        key: random key.
         mean: ``(batch, outputs)``.
         covariance: ``(batch, outputs, outputs)``.
         n: number of draws.
@@ -120,16 +120,16 @@ def function_samples(key: Key, mean: Array, covariance: Array, n: int) -> Array:
 
 
 def probit_probabilities(mean: Any, covariance: Any) -> np.ndarray:
-    r"""Class probabilities of normal logits by MacKay's approximation.
+    r"""Compute class probabilities of normal logits by MacKay's approximation.
 
     .. math:: \text{softmax}\left(\mu / \sqrt{1 + \tfrac{\pi}{8} \text{diag}\,\Sigma}\right)
 
     Args:
-        mean: ``(batch, classes)``; one column is a logit of "yes".
+        mean: ``(batch, classes)``; one column is the logit of the positive class.
         covariance: ``(batch, classes, classes)``.
 
     Returns:
-        ``(batch, classes)``, or ``(batch,)`` of "yes" for one column.
+        ``(batch, classes)``, or ``(batch,)`` of the positive class for one column.
 
     >>> probit_probabilities([[2.0]], [[[0.0]]]).round(3)
     array([0.881])
@@ -140,12 +140,12 @@ def probit_probabilities(mean: Any, covariance: Any) -> np.ndarray:
 
 
 def logistic_normal_mean(mean: Any, variance: Any, *, points: int = 80) -> np.ndarray:
-    """The mean of ``sigmoid(f)`` for normal ``f``, by Gauss and Hermite's quadrature.
+    """Compute the mean of ``sigmoid(f)`` for normal ``f`` by Gauss-Hermite quadrature.
 
     Args:
-        mean: ``(...,)`` of the logit.
-        variance: ``(...,)`` of the logit.
-        points: of the quadrature.
+        mean: ``(...,)`` mean of the logit.
+        variance: ``(...,)`` variance of the logit.
+        points: number of quadrature points.
 
     >>> logistic_normal_mean([0.0, 2.0], [1.0, 0.0]).round(3)
     array([0.5  , 0.881])

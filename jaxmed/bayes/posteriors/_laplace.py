@@ -1,4 +1,4 @@
-"""Laplace's approximation: a normal around the trained parameters."""
+"""Laplace approximation: a normal distribution around the trained parameters."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from jaxmed.core import Array, Batch, Endpoints, Network, PyTree, stream
 
 
 class Laplace(NamedTuple):
-    """A Laplace approximation; the first two fields are a posterior's.
+    """A Laplace approximation; the first two fields are those of a posterior.
 
     Attributes:
-        sample: as :class:`Posterior`.
-        predictive: as :class:`Posterior`; linearised unless asked otherwise.
+        sample: as in :class:`Posterior`.
+        predictive: as in :class:`Posterior`; linearised by default.
         function: ``(inputs) -> (mean (batch, outputs), covariance (batch, outputs, outputs))`` of
             the linearised network's outputs, in closed form.
-        log_evidence: Laplace's log marginal likelihood at ``prior_precision``.
+        log_evidence: Laplace approximation of the log marginal likelihood at ``prior_precision``.
         evidence_at: the same as a function of the precision.
         at: ``(prior_precision) -> Laplace``, the same curvature under another prior.
-        prior_precision: the one used.
-        effective_parameters: how many directions the data determine, between 0 and ``parameters``.
+        prior_precision: prior precision used.
+        effective_parameters: effective number of parameters determined by the data, between 0 and
+            ``parameters``.
         parameters: number of random parameters.
-        log_likelihood: of the data at the mode.
-        examples: how many.
+        log_likelihood: log likelihood of the data at the mode.
+        examples: number of examples.
         blocks: the curvature.
-        validation: mean log predictive probability of the validation examples at each precision
-            that was tried, where that chose it.
+        validation: mean log predictive probability of the validation examples at each candidate
+            precision, if it was chosen by validation.
         notes: warnings.
     """
 
@@ -58,7 +59,7 @@ class Laplace(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-# What `prior_precision="validation"` chooses of.
+# Candidates of `prior_precision="validation"`.
 PRECISIONS = tuple(np.logspace(-4, 6, 41).tolist())
 
 
@@ -76,45 +77,45 @@ def laplace(
     linearise: bool = True,
     default: int = 30,
 ) -> Laplace:
-    r"""Approximate the posterior by a normal at the trained parameters.
+    r"""Approximate the posterior by a normal distribution at the trained parameters.
 
     .. math:: q = N\left(\theta_*, (G + \tau I)^{-1}\right), \qquad
         G = \sum_n J_n^T \Lambda_n J_n
 
-    with the generalised Gauss-Newton matrix `G` of the likelihood alone, and predictions of the
-    linearised network :math:`f(x; \theta_*) + J(x)(\theta - \theta_*)`: the network itself under
-    these draws would predict badly, for `G` is the curvature of the linearised one.
+    with the generalised Gauss-Newton matrix `G` of the likelihood alone, and predictions by the
+    linearised network :math:`f(x; \theta_*) + J(x)(\theta - \theta_*)`: the network itself would
+    predict poorly with these draws, since `G` is the curvature of the linearised one.
 
     Args:
         network: any network, Linen or NNX or functions.
-        params: trained parameters: the mode, with weight decay :math:`\tau` over the number of
-            examples on their mean loss.
-        state: its state; BatchNorm is used in evaluation.
-        batches: the training batches of one epoch, or one batch with all.
+        params: trained parameters: the mode of the mean loss with weight decay :math:`\tau` divided
+            by the number of examples.
+        state: state of the network; BatchNorm is used in evaluation mode.
+        batches: the training batches of one epoch, or one batch with all examples.
         likelihood: :func:`categorical`, :func:`bernoulli` or :func:`normal`.
-        structure: ``full``, for a few thousand parameters or, of a larger network, a few hundred
-            examples: where it has fewer rows ``J`` than parameters, these are kept in its place;
-            ``kron``: Kronecker factors a kernel, a full block a bias, K-FAC's for Linen's dense
-            layers and, for convolutions and all other networks, factors by the second moments of
-            each example's gradient, which keep the trace; ``diag``.
-        subset: a regular expression for the parameters that are random; ``last_layer`` finds the
-            last layer; all by default.
-        prior_precision: :math:`\tau`; or ``evidence``: where the marginal likelihood is highest; or
-            ``validation``: of 41 from 1e-4 to 1e6, that at which the linearised network's mixture
-            predicts ``validation`` best. Of a whole network trained with normalisation and
-            augmentation, whose weights no prior of one scale describes, the marginal likelihood may
-            choose so weak a prior that predictions are far too unsure. The curvature is computed
-            once, whichever is chosen; :attr:`Laplace.at` takes others later.
-        validation: batches, or one, that the network was not trained on; for ``validation``.
-        linearise: whether predictions are of the linearised network.
-        default: number of samples where none is asked for.
+        structure: ``full``, for a few thousand parameters or, in a larger network, a few hundred
+            examples: if ``J`` has fewer rows than parameters, the rows are stored instead of the
+            matrix; ``kron``: Kronecker factors per kernel and a full block per bias, using K-FAC
+            for Linen's dense layers and, for convolutions and all other networks, factors from the
+            second moments of per-example gradients, which preserve the trace; ``diag``.
+        subset: a regular expression for the random parameters; ``last_layer`` finds the last
+            layer; all by default.
+        prior_precision: :math:`\tau`; or ``evidence``: the maximum of the marginal likelihood; or
+            ``validation``: the one of 41 values from 1e-4 to 1e6 at which the linearised network's
+            mixture predicts ``validation`` best. For a whole network trained with normalisation and
+            augmentation, whose weights are not described by a prior of one scale, the marginal
+            likelihood may choose a prior so weak that predictions are far too uncertain. The
+            curvature is computed once in any case; :attr:`Laplace.at` takes other precisions later.
+        validation: batches, or one batch, not used for training; for ``validation``.
+        linearise: whether to predict with the linearised network.
+        default: default number of samples.
 
     Returns:
         The approximation.
 
     Raises:
         ValueError: for no examples, an unknown structure, a log likelihood that is not finite, a
-            ``full`` matrix of over 2 GB, or validation examples that are missing or not asked for.
+            ``full`` matrix of over 2 GB, or validation examples that are missing or not needed.
 
     References:
         MacKay (1992), Neural Computation 4:448. Ritter, Botev, Barber (2018), ICLR (Kronecker).
@@ -150,7 +151,7 @@ def laplace(
         new = select(mode, subset)
         for j, ((block_values, basis), names) in enumerate(zip(content["blocks"], paths)):
             z = jax.random.normal(stream(key, "block", j), (sizes[j],), block_values.dtype)
-            # A symmetric root keeps this the draw that `solve` defines, whatever the basis' signs.
+            # A symmetric root makes the draw independent of the signs of the basis, as in `solve`.
             step = solve(Block(block_values, basis, names), z, tau, -0.5)
             moved = _cut(step, {name: leaves[name] for name in names})
             new |= {name: new[name] + moved[name] for name in names}
@@ -211,7 +212,7 @@ def laplace(
 
 
 def _epoch(batches: Any) -> list[Batch]:
-    """The batches of one epoch; one batch is one."""
+    """Return the batches of one epoch; a single batch counts as an epoch."""
     if isinstance(batches, Mapping):
         return [batches]
     endless = hasattr(batches, "iterate")

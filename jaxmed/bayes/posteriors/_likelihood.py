@@ -1,4 +1,4 @@
-"""Likelihoods: what a network's outputs say about the targets."""
+"""Likelihoods of targets given a network's outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxmed.core import Array, Batch, Network, PyTree
 
 
 class Likelihood(NamedTuple):
-    """A distribution of targets given a network's outputs, and where in a batch these are.
+    """A distribution of targets given a network's outputs, and their names in a batch.
 
     Attributes:
         name: ``categorical``, ``bernoulli`` or ``normal``.
@@ -21,9 +21,9 @@ class Likelihood(NamedTuple):
         factor: ``(outputs) -> (*outputs.shape, k)``, a square root ``S`` of the curvature:
             ``S S^T`` is minus the Hessian of the log likelihood in the outputs (Fisher
             information).
-        inputs: the batch's array the network is given.
-        target: the batch's array of targets.
-        output: the network's endpoint.
+        inputs: name of the batch array passed to the network.
+        target: name of the batch array of targets.
+        output: name of the network's endpoint.
     """
 
     name: str
@@ -34,15 +34,15 @@ class Likelihood(NamedTuple):
     output: str
 
     def log_prob(self, outputs: Array, targets: Array) -> Array:
-        """Log likelihood of each example, ``(batch,)``, summed over voxels and outputs."""
+        """Compute the log likelihood per example, ``(batch,)``, summed over voxels and outputs."""
         values = self.distribution(outputs).log_prob(self.aligned(targets, outputs))
         return values.reshape(values.shape[0], -1).sum(axis=1)
 
     def aligned(self, targets: Array, outputs: Array) -> Array:
-        """Targets in the shape that :attr:`distribution` of the outputs has.
+        """Reshape targets to the shape of the outputs' :attr:`distribution`.
 
         Raises:
-            ValueError: if they do not fit.
+            ValueError: if the shapes do not match.
         """
         wanted = self.distribution(outputs).batch_shape
         if targets.ndim == len(wanted) - 1 and wanted[-1] == 1:
@@ -55,10 +55,10 @@ class Likelihood(NamedTuple):
         return targets
 
     def examples(self, batch: Batch) -> dict[str, np.ndarray]:
-        """Inputs and targets of a batch without its padding, on the host.
+        """Return inputs and targets of a batch without its padding, on the host.
 
         Raises:
-            KeyError: if the batch lacks one.
+            KeyError: if the batch lacks either of them.
         """
         names = (self.inputs, self.target)
         missing = [name for name in names if name not in batch]
@@ -69,14 +69,14 @@ class Likelihood(NamedTuple):
         return {name: np.asarray(batch[name])[kept] for name in names}
 
     def outputs_of(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
-        """The endpoint for a batch, in evaluation."""
+        """Return the endpoint for a batch, in evaluation mode."""
         endpoints = network.apply(params, state, batch[self.inputs])[0]
         if self.output not in endpoints:
             raise KeyError(f"the network has no {self.output!r}; it has {sorted(endpoints)}")
         return endpoints[self.output]
 
     def total(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
-        """Log likelihood of a batch; rows of weight 0 do not count."""
+        """Compute the log likelihood of a batch; rows of weight 0 do not count."""
         values = self.log_prob(self.outputs_of(network, params, state, batch), batch[self.target])
         weight = batch.get("weight")
         return values.sum() if weight is None else jnp.where(weight > 0, values * weight, 0).sum()
@@ -85,12 +85,12 @@ class Likelihood(NamedTuple):
 def categorical(
     *, inputs: str = "image", target: str = "label", output: str = "logits"
 ) -> Likelihood:
-    """Classes by softmax: one label an example, or one a voxel (``target="mask"``).
+    """Softmax likelihood of classes: one label per example, or per voxel (``target="mask"``).
 
     Args:
         inputs: the batch's array the network is given.
-        target: the batch's class numbers.
-        output: the endpoint of logits, ``(..., classes)``.
+        target: name of the batch array of class indices.
+        output: name of the endpoint of logits, ``(..., classes)``.
     """
 
     def distribution(outputs):
@@ -109,12 +109,12 @@ def categorical(
 def bernoulli(
     *, inputs: str = "image", target: str = "label", output: str = "logits"
 ) -> Likelihood:
-    """Yes or no by a logit each: two classes by one output, or several labels.
+    """Bernoulli likelihood with one logit per label: binary or multi-label.
 
     Args:
         inputs: the batch's array the network is given.
-        target: 0/1, ``(batch,)`` for one output, or of the outputs' shape.
-        output: the endpoint of logits.
+        target: name of the 0/1 targets, ``(batch,)`` for one output, or of the outputs' shape.
+        output: name of the endpoint of logits.
     """
 
     def distribution(outputs):
@@ -137,27 +137,27 @@ def normal(
     target: str = "label",
     output: str = "logits",
 ) -> Likelihood:
-    """Numbers with normal noise, of known size or of a size the network says.
+    """Normal likelihood of numbers, with known noise or noise predicted by the network.
 
     Args:
         scale: standard deviation of the noise, in the target's unit. ``None``: the endpoint is
-            ``(..., 2)``, the mean and the logarithm of the standard deviation. A head makes noise
-            that depends on the input (heteroscedastic), a parameter without input one number that
-            is inferred with the weights.
+            ``(..., 2)``, the mean and the logarithm of the standard deviation. A head gives noise
+            that depends on the input (heteroscedastic); a parameter without input gives one number
+            that is inferred with the weights.
         rounding: the step that targets were rounded to, in their unit (a score of 1, 2, 3: 1); 0
             for none. The likelihood is then the probability of ``y - step / 2`` to
-            ``y + step / 2``, over the step: a density still, to be compared with others, but one
-            that noise cannot make infinite by collapsing onto a target. Curvature is that of a
-            normal whose variance is greater by ``step^2 / 12`` (Sheppard), which holds where the
+            ``y + step / 2``, divided by the step: still a density comparable with others, but one
+            that cannot become infinite by noise collapsing onto a target. Its curvature is that of
+            a normal with variance increased by ``step^2 / 12`` (Sheppard), which holds if the
             noise is not below half a step.
         inputs: the batch's array the network is given.
-        target: numbers, ``(batch,)`` for one output, or of the outputs' shape; with ``None`` of
-            that shape without its last axis.
-        output: the endpoint of means.
+        target: name of the targets, ``(batch,)`` for one output, or of the outputs' shape; with
+            ``scale=None``, of that shape without its last axis.
+        output: name of the endpoint of means.
 
     Raises:
-        ValueError: if the scale is not positive, or ``None`` and there are not two outputs; if
-            the rounding is negative.
+        ValueError: if the scale is not positive, or ``None`` with a number of outputs other than
+            two; if the rounding is negative.
 
     References:
         Nix and Weigend (1994), Estimating the mean and variance of the target probability
@@ -198,7 +198,7 @@ def normal(
             root = eye / (scale**2 + more) ** 0.5
             return jnp.broadcast_to(root, (*outputs.shape, outputs.shape[-1]))
         variance = jnp.exp(2 * outputs[..., 1])
-        # Of the Fisher information, diag(1, 2 variance) / variance without rounding.
+        # Square root of the Fisher information, diag(1, 2 variance) / variance without rounding.
         root = jnp.stack([jnp.ones_like(variance), (2 / (variance + more)) ** 0.5 * variance], -1)
         return (root / jnp.sqrt(variance + more)[..., None])[..., None] * eye
 

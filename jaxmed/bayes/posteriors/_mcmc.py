@@ -1,4 +1,4 @@
-"""Markov chains over a network's parameters: NUTS and HMC, by NumPyro."""
+"""Markov chain Monte Carlo over a network's parameters: NUTS and HMC by NumPyro."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from jaxmed.core import Array, Batch, Endpoints, Key, Network, PyTree
 
 
 class Chains(NamedTuple):
-    """Draws of Markov chains; the first two fields are a posterior's.
+    """Draws of Markov chains; the first two fields are those of a posterior.
 
     Attributes:
-        sample: as :class:`Posterior`; all draws by default, chain after chain.
-        predictive: as :class:`Posterior`.
+        sample: as in :class:`Posterior`; all draws by default, chain by chain.
+        predictive: as in :class:`Posterior`.
         draws: the random leaves by path, ``(chains * draws, ...)``.
-        chains: their number.
-        rhat: worst split R-hat, in function space (the outputs at some inputs) and of the log joint
-            density. Weights are not identified (neurons can be exchanged), functions are.
-        ess: least effective sample size, bulk or tail, of the same.
-        divergences: transitions whose numerical error was too large.
+        chains: number of chains.
+        rhat: largest split R-hat of the outputs at some inputs (function space) and of the log
+            joint density. Weights are not identified (neurons can be permuted), functions are.
+        ess: smallest effective sample size, bulk or tail, of the same.
+        divergences: number of divergent transitions.
         acceptance: mean acceptance probability.
         log_joint: ``(chains, draws)``, up to a constant.
-        notes: warnings: divergences, chains that have not met, few effective draws.
+        notes: warnings: divergences, chains that have not mixed, few effective draws.
     """
 
     sample: Callable[..., PyTree]
@@ -67,36 +67,36 @@ def nuts(
     trajectory_length: float | None = None,
     watch: int = 16,
 ) -> Chains:
-    """Draw from the posterior by the No-U-Turn sampler: the judge of all approximations.
+    """Draw from the posterior by the No-U-Turn sampler, the reference for all approximations.
 
-    For the last layer of any network, or the whole of a small one. The network is evaluated without
-    dropout and with its state as it is.
+    Suited to the last layer of any network, or all of a small one. The network is evaluated without
+    dropout and with fixed state.
 
     Args:
-        key: of the chains.
+        key: random key of the chains.
         network: any network.
-        params: parameters: the structure, and the values of those not in ``subset``.
-        state: its state.
-        batch: all the data at once.
+        params: parameters, giving the structure and the values of those not in ``subset``.
+        state: state of the network.
+        batch: the whole data set as one batch.
         likelihood: :func:`categorical`, :func:`bernoulli` or :func:`normal`.
-        prior: as :func:`priors_of` takes it.
-        subset: a regular expression for the paths that are random, ``last_layer``, or all.
-        warmup: adaptation, in steps a chain.
-        draws: kept steps a chain, before thinning.
-        chains: run as one program.
-        thin: keep every so many draws.
-        start: where chains begin: ``prior`` (far apart, so that R-hat means something) or
-            ``params``, jittered by 0.1.
-        target_accept: of the step size's adaptation.
-        max_tree_depth: of a step: at most ``2 ** max_tree_depth`` gradients.
-        trajectory_length: of plain HMC, instead of NUTS.
-        watch: number of inputs at which the outputs are watched for convergence.
+        prior: prior, see :func:`priors_of`.
+        subset: a regular expression for the random paths, ``last_layer``, or all.
+        warmup: adaptation steps per chain.
+        draws: steps kept per chain, before thinning.
+        chains: number of chains, run as one program.
+        thin: thinning interval of the draws.
+        start: initial values of the chains: ``prior`` (overdispersed, so that R-hat is meaningful)
+            or ``params``, jittered by 0.1.
+        target_accept: target acceptance probability of the step size adaptation.
+        max_tree_depth: maximum tree depth: at most ``2 ** max_tree_depth`` gradients per step.
+        trajectory_length: trajectory length of plain HMC, used instead of NUTS.
+        watch: number of inputs at which outputs are monitored for convergence.
 
     Returns:
         The chains.
 
     Raises:
-        ValueError: if the log density is not finite where a chain begins, or for an unknown start.
+        ValueError: if the log density is not finite at a chain's start, or for an unknown start.
 
     References:
         Hoffman and Gelman (2014), JMLR 15:1593. Phan, Pradhan, Jankowiak (2019), arXiv 1912.11554.
@@ -145,7 +145,7 @@ def nuts(
                 key, batch, extra_fields=("potential_energy", "diverging", "accept_prob"), **options
             )
         except (RuntimeError, ValueError) as error:
-            # NumPyro's words for a density that is not finite.
+            # NumPyro's error message for a density that is not finite.
             if not re.search("valid initial parameters|got invalid", str(error)):
                 raise
             raise ValueError(
@@ -176,13 +176,13 @@ def nuts(
 
 
 def subset_posterior(network: Network, params: PyTree, state: PyTree, draws: dict[str, Any]) -> Any:
-    """The posterior that is a set of draws of some leaves, the rest fixed.
+    """Return the posterior given by draws of some leaves, with the rest fixed.
 
     Args:
         network: any network.
-        params: parameters: the structure, and the values of what is not in ``draws``.
-        state: its state.
-        draws: by path, ``(draws, ...)``: of :func:`nuts`, or of any sampler of
+        params: parameters, giving the structure and the values of leaves not in ``draws``.
+        state: state of the network.
+        draws: draws by path, ``(draws, ...)``, from :func:`nuts` or any sampler applied to
             :func:`network_model`.
 
     Returns:
@@ -200,7 +200,7 @@ def subset_posterior(network: Network, params: PyTree, state: PyTree, draws: dic
 
 
 def _convergence(values: np.ndarray, log_joint: np.ndarray) -> tuple[float, float]:
-    """Worst R-hat and least effective size over outputs ``(chains, draws, outputs)``."""
+    """Compute the largest R-hat and smallest ESS over outputs ``(chains, draws, outputs)``."""
     if log_joint.shape[1] < 8:
         return float("nan"), float("nan")
     columns = [log_joint, *np.moveaxis(values, -1, 0)[:64]]

@@ -18,16 +18,16 @@ Prior = Any
 
 
 def priors_of(prior: Prior, params: PyTree) -> dict[str, Any]:
-    """The prior of each leaf, by path, expanded to its shape.
+    """Return the prior of each leaf, by path, expanded to its shape.
 
     Args:
-        prior: a number, the precision of independent normals around 0; a NumPyro distribution; a
-            dict from regular expressions, the first found in a leaf's path counts, to either; or a
-            function ``(path, leaf) -> distribution``.
-        params: the network's parameters.
+        prior: a number, the precision of independent zero-mean normals; a NumPyro distribution; a
+            dict from regular expressions to either, of which the first found in a leaf's path
+            applies; or a function ``(path, leaf) -> distribution``.
+        params: parameters of the network.
 
     Returns:
-        From path to a NumPyro distribution of the leaf's shape.
+        A dict from path to a NumPyro distribution of the leaf's shape.
 
     Raises:
         ValueError: for a precision that is not positive, a leaf that no pattern matches, or a
@@ -71,13 +71,13 @@ def priors_of(prior: Prior, params: PyTree) -> dict[str, Any]:
 
 
 def log_prior(priors: Mapping[str, Any], params: PyTree) -> Array:
-    """Log density of parameters under what :func:`priors_of` returned."""
+    """Compute the log density of parameters under the result of :func:`priors_of`."""
     leaves = flatten_paths(params)
     return sum(law.log_prob(leaves[path]).sum() for path, law in priors.items())
 
 
 def place(template: PyTree, leaves: Mapping[str, Any]) -> PyTree:
-    """``template`` with the leaves of some paths replaced."""
+    """Return ``template`` with the leaves of some paths replaced."""
 
     def one(path, leaf):
         return leaves.get(jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
@@ -86,7 +86,7 @@ def place(template: PyTree, leaves: Mapping[str, Any]) -> PyTree:
 
 
 def select(params: PyTree, subset: str | None) -> dict[str, Any]:
-    """The leaves whose path a pattern is found in, by path; all for ``None``.
+    """Select the leaves whose path matches a pattern, by path; all for ``None``.
 
     Raises:
         ValueError: if there are none.
@@ -99,22 +99,22 @@ def select(params: PyTree, subset: str | None) -> dict[str, Any]:
 
 
 def last_layer(network: Network, params: PyTree, state: PyTree, inputs: Any) -> str:
-    """A pattern for the last layer's parameters: those in which the logits are linear.
+    """Find the last layer: return a pattern for the parameters in which the logits are linear.
 
-    The parameters of each layer are moved far along a random direction; in the last layer alone,
-    behind which there is no nonlinearity, the logits move by equal steps.
+    The parameters of each layer are moved far along a random direction; only in the last layer,
+    which no nonlinearity follows, do the logits change by equal steps.
 
     Args:
         network: any network with an endpoint ``logits``.
-        params: its parameters.
-        state: its state.
+        params: parameters of the network.
+        state: state of the network.
         inputs: a few inputs.
 
     Returns:
         A regular expression for ``subset=``.
 
     Raises:
-        ValueError: if no layer, or more than one, is linear to the end: name it yourself.
+        ValueError: if the logits are linear in no layer or in several; pass ``subset`` explicitly.
     """
     leaves = flatten_paths(params)
     groups = sorted({path.rpartition("/")[0] for path in leaves})
@@ -153,25 +153,25 @@ def network_model(
     prior: Prior = 1.0,
     subset: str | None = None,
 ) -> Callable[..., None]:
-    """A network whose parameters are random: a NumPyro model, for anything NumPyro does.
+    """Turn a network into a NumPyro model with random parameters.
 
-    What ``numpyro.contrib.module.random_flax_module`` is to a Flax module, this is to any
+    The equivalent of ``numpyro.contrib.module.random_flax_module`` for any
     :class:`~jaxmed.core.Network`. Sites are named by path (``head/linear/kernel``), so guides,
-    reparameterisations and handlers can name them; the network is evaluated without dropout and
-    with its state fixed.
+    reparameterisations and handlers can refer to them; the network is evaluated without dropout
+    and with fixed state.
 
     Args:
         network: any network.
-        params: parameters: their structure, and the values of those not in ``subset``.
-        state: its state.
+        params: parameters, giving the structure and the values of those not in ``subset``.
+        state: state of the network.
         likelihood: :func:`categorical`, :func:`bernoulli` or :func:`normal`.
-        prior: as :func:`priors_of` takes it.
-        subset: a regular expression for the paths that are random; all by default.
+        prior: prior, see :func:`priors_of`.
+        subset: a regular expression for the random paths; all by default.
 
     Returns:
-        ``model(batch, total=None)``. ``total`` is the number of examples in all where ``batch`` is
-        a part of them: its likelihood is scaled up. Targets are observed where the batch has them,
-        and drawn (site ``target``) where not.
+        ``model(batch, total=None)``. If ``batch`` is a subset of the data, ``total`` is the total
+        number of examples, to which its likelihood is scaled. Targets are observed if the batch has
+        them, and drawn (site ``target``) otherwise.
 
     >>> from jaxmed.core import from_linen
     >>> import flax.linen as nn

@@ -1,4 +1,4 @@
-"""Packed ensembles: narrow members that together cost what one network does."""
+"""Packed ensembles: narrow members with the total cost of one network."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from jaxmed.paradigms import ensemble
 
 
 class PackedEnsemble(NamedTuple):
-    """What trains a packed ensemble, and what predicts with it.
+    """The member network, learner and posterior of a packed ensemble.
 
     Attributes:
-        network: a member.
-        width: its width.
-        n: members.
+        network: network of one member.
+        width: width of a member.
+        n: number of members.
         learner: ``(objective, optimizer, *, inputs="image") -> Learner`` of all members.
         posterior: ``(learner_state) -> Posterior`` whose samples are the members.
     """
@@ -35,23 +35,23 @@ class PackedEnsemble(NamedTuple):
 def packed_ensemble(
     make: Callable[[int], Network], width: int, n: int, *, alpha: float = 2.0, **options: Any
 ) -> PackedEnsemble:
-    r"""An ensemble of ``n`` members of width :math:`\lceil \alpha\,\text{width} / n \rceil`.
+    r"""Create an ensemble of ``n`` members of width :math:`\lceil \alpha\,\text{width} / n \rceil`.
 
-    A layer of the members has :math:`\alpha^2 / n` times the weights of the single network's layer
-    (first and last layers :math:`\alpha` times): with ``n = 4`` and ``alpha = 2`` a whole ensemble
-    for one network's weights and multiplications. On an accelerator all members run as one network
-    of grouped convolutions; they share no weight, and are trained at once from starts of their own.
-    The paper's further grouping within a member is left to ``make``.
+    A layer of all members has :math:`\alpha^2 / n` times the weights of the single network's layer
+    (first and last layers :math:`\alpha` times): with ``n = 4`` and ``alpha = 2``, the ensemble has
+    the weights and multiplications of one network. On an accelerator all members run as one network
+    of grouped convolutions; they share no weights and are trained jointly from independent
+    initialisations. The paper's further grouping within a member is left to ``make``.
 
     Args:
         make: ``(width) -> Network``.
-        width: of the single network that the ensemble stands for.
-        n: members.
-        alpha: how many times the single network's width the members have together.
-        options: of :func:`jaxmed.ensemble`, such as ``strategy``.
+        width: width of the single network that the ensemble replaces.
+        n: number of members.
+        alpha: total width of the members as a multiple of the single network's.
+        options: options of :func:`jaxmed.ensemble`, such as ``strategy``.
 
     Returns:
-        What trains it and predicts with it.
+        The member network, learner and posterior.
 
     Raises:
         ValueError: if a number is not positive.

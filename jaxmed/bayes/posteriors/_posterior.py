@@ -1,4 +1,4 @@
-"""The contract: what a posterior over a network's parameters is."""
+"""Posterior over a network's parameters: the interface and its basic constructors."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Posterior(NamedTuple):
         sample: ``(key, n=None) -> params``, each leaf with a leading axis of ``n`` samples.
         predictive: ``(key, inputs, n=None, *, outputs=("logits",), chunk=None) -> endpoints``,
             those named, each with a leading axis of samples. One compiled program; ``chunk``
-            samples are computed at a time, so memory grows with ``n`` by the answer alone.
-        draw_once: whether a draw costs more than predictions with it. ``predictive`` then takes
-            ``size`` too, inputs computed at a time, for one draw of each sample serves them all.
+            samples are computed at a time, so only the result grows with ``n`` in memory.
+        draw_once: whether a draw costs more than predictions with it. ``predictive`` then also
+            takes ``size``, the number of inputs computed at a time with the same draws.
 
-    The same key gives the same parameters to both, so that predictions on two images (both phases
-    of a heart) come from the same draws. ``n=None`` is the posterior's own number: all members of
-    an ensemble, 30 draws otherwise.
+    The same key gives both functions the same parameters, so that predictions on two images (both
+    phases of a heart) come from the same draws. ``n=None`` is the posterior's default: all members
+    of an ensemble, 30 draws otherwise.
 
-    Every method of this room returns the two functions first, some with diagnostics behind them;
-    whatever takes a posterior takes any tuple or object with these two names, made here or not.
-    One that has no ``draw_once`` is taken to draw cheaply.
+    Every method of this subpackage returns the two functions first, some followed by diagnostics;
+    functions that take a posterior accept any tuple or object with these two names. Draws are
+    assumed to be cheap if it has no ``draw_once``.
     """
 
     sample: Callable[..., PyTree]
@@ -51,24 +51,24 @@ def make_posterior(
     predict: Callable[..., Endpoints] | None = None,
     draw_once: bool = False,
 ) -> Posterior:
-    """Make a posterior of a function that draws one sample.
+    """Create a posterior from a function that draws one sample.
 
     Args:
-        network: the network that samples are parameters of.
-        content: arrays that drawing needs (means, factors, members): kept on the device once.
+        network: the network whose parameters are sampled.
+        content: arrays needed for drawing (means, factors, members), stored once on the device.
         draw: ``(content, key, i) -> (params, state)``, the i-th sample of the network's parameters
             and its state. Traced.
-        size: how many samples there are, of a finite set; ``None`` for a distribution.
-        default: number of samples where none is asked for, of a distribution.
-        predict: ``(content, (params, state), inputs, key) -> endpoints``, where a sample's
-            prediction is not the network's in evaluation (dropout, a linearised network).
-        draw_once: for draws that cost more than predictions (statistics made anew); see
-            :class:`Posterior`. Else a batch at a time is faster: what does not depend on the draw
-            is computed once.
+        size: number of samples of a finite set; ``None`` for a distribution.
+        default: default number of samples of a distribution.
+        predict: ``(content, (params, state), inputs, key) -> endpoints``, if a sample's prediction
+            is not that of the network in evaluation mode (dropout, a linearised network).
+        draw_once: for draws that cost more than predictions (recomputed statistics); see
+            :class:`Posterior`. Otherwise drawing per batch is faster, since computations that do
+            not depend on the draw are shared.
 
     Returns:
         The posterior. From a finite set, ``n`` below its size draws without replacement, ``n``
-        above with it.
+        above with replacement.
 
     Raises:
         ValueError: if ``size`` or ``default`` is below 1.
@@ -147,7 +147,7 @@ def make_posterior(
 
 
 def _by_parts(function: Callable[[PyTree], PyTree], inputs: PyTree, size: int) -> PyTree:
-    """A function of a batch, `size` rows at a time; the last ones are filled with the first row."""
+    """Apply a function to a batch `size` rows at a time, padding the end with the first row."""
     rows = jax.tree.leaves(inputs)[0].shape[0]
     parts = -(-rows // size)
 
@@ -160,12 +160,12 @@ def _by_parts(function: Callable[[PyTree], PyTree], inputs: PyTree, size: int) -
 
 
 def point(network: Network, params: PyTree, state: PyTree) -> Posterior:
-    """The posterior that is one point: the parameters that training found (MAP).
+    """Return the point posterior at the trained parameters (MAP).
 
     Args:
         network: any network.
-        params: its parameters.
-        state: its state.
+        params: parameters of the network.
+        state: state of the network.
 
     Returns:
         A posterior of one sample.
@@ -175,11 +175,11 @@ def point(network: Network, params: PyTree, state: PyTree) -> Posterior:
 
 
 def members(network: Network, params: PyTree, state: PyTree) -> Posterior:
-    """The posterior that is a finite set of parameters: an ensemble, snapshots, a chain's draws.
+    """Return the posterior of a finite set of parameters: an ensemble, snapshots, a chain's draws.
 
     Args:
         network: any network.
-        params: each leaf with a leading axis of members. Of an ensemble trained by
+        params: each leaf with a leading axis of members. For an ensemble trained by
             :func:`jaxmed.ensemble` these are ``learner_state.params["net"]``.
         state: likewise, ``learner_state.state["net"]``.
 
@@ -212,19 +212,19 @@ def predict_samples(
     size: int = 64,
     chunk: int | None = None,
 ) -> np.ndarray:
-    """Sampled predictions for many inputs, in batches, on the host.
+    """Predict samples for many inputs, in batches, on the host.
 
-    The last batch is padded, so that one program is compiled; all batches see the same draws, made
-    anew for each unless the posterior says ``draw_once``.
+    The last batch is padded, so that one program is compiled; all batches use the same draws,
+    recomputed for each unless the posterior has ``draw_once``.
 
     Args:
         posterior: any posterior.
-        key: of the draws.
+        key: random key of the draws.
         inputs: array ``(cases, ...)``.
         n: number of samples.
-        output: the endpoint wanted.
-        size: cases of a batch.
-        chunk: samples computed at a time.
+        output: name of the endpoint.
+        size: number of cases per batch.
+        chunk: number of samples computed at a time.
 
     Returns:
         ``(samples, cases, ...)``.
@@ -254,10 +254,10 @@ def predict_samples(
 
 
 def softmax_samples(logits: Any) -> np.ndarray:
-    """Class probabilities of sampled logits, in float64 on the host.
+    """Compute class probabilities of sampled logits, in float64 on the host.
 
     Args:
-        logits: ``(samples, ..., classes)``; a single class is one logit of "yes", made two classes.
+        logits: ``(samples, ..., classes)``; a single logit of the positive class gives two classes.
 
     Returns:
         ``(samples, ..., classes)``, for :func:`decompose`, calibration and conformal sets.

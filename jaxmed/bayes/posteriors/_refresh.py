@@ -1,4 +1,4 @@
-"""Running statistics made anew: those of the data under new parameters, whatever the momentum."""
+"""Recomputation of running statistics under new parameters, whatever the momentum."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def refreshed_statistics(update: Update, state: PyTree, inputs: PyTree) -> PyTre
     r"""Replace running averages in a state by the mean over batches of what is averaged.
 
     A pass moves a running average as :math:`s \to m s + (1 - m) b` with the batch's statistic b.
-    Passes alone would leave a share of the old statistics, made under other parameters: .82 after
-    twenty batches at a momentum of .99. So m is read off two passes that differ in s, b is solved
-    for, and averaged over all batches. Of a pair named `mean` and `var` the variance is that
-    of all the data: the spread of the batches' means belongs to it.
+    Passes alone would keep a share of the old statistics, computed under other parameters: .82
+    after twenty batches at a momentum of .99. Therefore m is determined from two passes that differ
+    in s, and b is solved for and averaged over all batches. For a pair named `mean` and `var`, the
+    variance is that of all the data and includes the spread of the batches' means.
 
     Args:
         update: `(state, batch, index) -> state`, one pass in training mode.
-        state: where the passes start from. What is not a running average (whole numbers, what no
-            pass changes) stays as the last pass leaves it.
+        state: initial state of the passes. What is not a running average (integers, or values no
+            pass changes) is kept as the last pass leaves it.
         inputs: batches, stacked along the first axis.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A normal law seen through rounding, with logarithm and gradient that hold far in the tails."""
+"""Normal distribution observed through rounding, accurate far in the tails."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _LOG_ROOT = 0.5 * math.log(2 * math.pi)
 
 
 class RoundedNormal(distributions.Distribution):
-    r"""Normal numbers that are known up to a step: scores, grades, counts on a coarse scale.
+    r"""Normal distribution of values rounded to a step: scores, grades, counts on a coarse scale.
 
     .. math:: p(y) = \frac{1}{h} \left[ \Phi\left(\frac{y + h/2 - \mu}{\sigma}\right)
         - \Phi\left(\frac{y - h/2 - \mu}{\sigma}\right) \right]
 
-    The probability that the number rounds to `y`, divided by the step: a density in the unit of
-    `y` (that of the normal plus a uniform of width `h`), which is never above `1 / h`, however
+    This is the probability that the value rounds to `y`, divided by the step: a density in the
+    unit of `y` (that of the normal plus a uniform of width `h`) that never exceeds `1 / h`, however
     small the noise.
 
     Args:
-        loc: mean of the number before it is rounded.
-        scale: its standard deviation, positive.
-        step: the distance of two neighbouring values.
+        loc: mean of the value before rounding.
+        scale: standard deviation of the value before rounding, positive.
+        step: distance between neighbouring values.
     """
 
     arg_constraints = {  # noqa: RUF012 NumPyro's declaration of a distribution
@@ -61,43 +61,43 @@ class RoundedNormal(distributions.Distribution):
 
     @property
     def mean(self) -> Array:
-        """Of the density."""
+        """Mean of the density."""
         return self.loc
 
     @property
     def variance(self) -> Array:
-        """Of the density: the normal's and the uniform's."""
+        """Variance of the density: that of the normal plus that of the uniform."""
         return self.scale**2 + self.step**2 / 12
 
 
 @jax.custom_jvp
 def log_interval(middle: Array, half: Array) -> Array:
-    r"""Log probability of an interval under the standard normal.
+    r"""Compute the log probability of an interval under the standard normal.
 
     .. math:: \log\left[\Phi(m + h) - \Phi(m - h)\right]
 
     Args:
-        middle: of the interval, any number.
-        half: half its width, positive.
+        middle: midpoint of the interval, any number.
+        half: half width of the interval, positive.
     """
     return _interval(middle, half)[0]
 
 
 @log_interval.defjvp
 def _log_interval_jvp(primals, tangents):
-    # The densities at the two ends over the probability. Each alone may be too small to represent.
+    # Densities at the two ends divided by the probability. Each alone may underflow.
     (middle, half), (d_middle, d_half) = primals, tangents
     value, near = _interval(middle, half)
-    exponent = -2 * half * jnp.abs(middle)  # of the far end's density over the near end's
+    exponent = -2 * half * jnp.abs(middle)  # logarithm of the far end's density over the near end's
     along = jnp.sign(middle) * near * jnp.expm1(exponent)
     return value, along * d_middle + near * (1 + jnp.exp(exponent)) * d_half
 
 
 def _interval(middle: Array, half: Array) -> tuple[Array, Array]:
-    """Log probability, and the density at the end nearer to 0 over the probability."""
+    """Return the log probability, and the density at the end nearer to 0 over the probability."""
     x = jnp.abs(middle)
     low, high = x - half, x + half
-    # Narrow, and the density changes little over it: quadrature, for the formulae below cancel.
+    # Narrow, with little change of density: quadrature, since the formulae below cancel.
     narrow = (half <= 0.5) & (x * half <= 1)
     tilt = jnp.where(narrow, x * half, 0.0)[..., None]
     small = jnp.where(narrow, half, 0.5)
@@ -106,10 +106,10 @@ def _interval(middle: Array, half: Array) -> tuple[Array, Array]:
     mass = small * (weights * density).sum(-1)
     log_narrow = jnp.log(mass) - 0.5 * x**2 - _LOG_ROOT
     near_narrow = jnp.exp(tilt[..., 0] - 0.5 * small**2) / mass
-    # Wide and over 0: what is left over is small.
+    # Wide and containing 0: the complement is small.
     log_wide = jnp.log1p(-(special.ndtr(-high) + special.ndtr(jnp.minimum(low, 0.0))))
     near_wide = jnp.exp(-0.5 * low**2 - _LOG_ROOT - log_wide)
-    # In a tail: the density at the near end is taken out, so that nothing underflows.
+    # In a tail: the density at the near end is factored out, so that nothing underflows.
     rest = _mills(jnp.maximum(low, 0.0)) - _mills(high) * jnp.exp(-2 * x * half)
     rest = jnp.where(narrow | (low < 0), 1.0, rest)
     log_tail = jnp.log(rest) - 0.5 * low**2 - _LOG_ROOT
@@ -118,7 +118,7 @@ def _interval(middle: Array, half: Array) -> tuple[Array, Array]:
 
 
 def _mills(x: Array) -> Array:
-    """Mills's ratio, `(1 - Phi(x)) / phi(x)`, for x of 0 or more."""
+    """Compute the Mills ratio, `(1 - Phi(x)) / phi(x)`, for non-negative x."""
     near = jnp.minimum(x, 5.0)
     direct = math.sqrt(math.pi / 2) * special.erfc(near / math.sqrt(2)) * jnp.exp(0.5 * near**2)
     far = jnp.maximum(x, 5.0)

@@ -1,4 +1,4 @@
-"""Stochastic-gradient Markov chains: SGLD and SGHMC, with cyclical steps."""
+"""Stochastic-gradient MCMC: SGLD and SGHMC, with cyclical step sizes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from jaxmed.core import Batch, Endpoints, Key, Network, PyTree, stream
 
 
 class StochasticChain(NamedTuple):
-    """Draws of a stochastic-gradient chain; the first two fields are a posterior's.
+    """Draws of a stochastic-gradient chain; the first two fields are those of a posterior.
 
     Attributes:
-        sample: as :class:`Posterior`; all draws by default.
-        predictive: as :class:`Posterior`.
+        sample: as in :class:`Posterior`; all draws by default.
+        predictive: as in :class:`Posterior`.
         draws: the random leaves by path, ``(draws, ...)``.
         energy: minus the log joint density, estimated at each draw.
         notes: warnings.
@@ -54,41 +54,41 @@ def sgmcmc(
     friction: float = 0.1,
     temperature: float = 1.0,
 ) -> StochasticChain:
-    r"""Draw from the posterior with gradients of batches.
+    r"""Draw from the posterior using mini-batch gradients.
 
     With the energy :math:`U = -\tfrac Nn \sum \log p(y \mid \theta) - \log p(\theta)`, SGLD is
     :math:`\theta \leftarrow \theta - \tfrac\epsilon2 \nabla U + \sqrt{\epsilon T}\, \xi` and SGHMC
     :math:`v \leftarrow (1 - \alpha) v - \epsilon \nabla U + \sqrt{2 \alpha \epsilon T}\, \xi,\;
-    \theta \leftarrow \theta + v`. There is no accept step: the stationary law is off by an amount
-    that vanishes with the step size (and with the batches' noise). Each step is a compiled program
+    \theta \leftarrow \theta + v`. There is no accept step: the stationary distribution has a bias
+    that vanishes with the step size (and with the gradient noise). Each step is a compiled program
     called from the host.
 
     Args:
-        key: of the noise.
+        key: random key of the noise.
         network: any network.
-        params: where the chain begins.
-        state: its state; the network is evaluated without dropout.
-        batches: as :func:`jaxmed.data.batches` makes them, or a function from the step to a batch.
+        params: initial parameters of the chain.
+        state: state of the network, which is evaluated without dropout.
+        batches: as returned by :func:`jaxmed.data.batches`, or a function from step to batch.
         likelihood: :func:`categorical`, :func:`bernoulli` or :func:`normal`.
-        total: examples in all.
-        step_size: :math:`\epsilon`, of the first step of a cycle.
-        steps: in all.
+        total: total number of examples.
+        step_size: :math:`\epsilon` at the first step of a cycle.
+        steps: total number of steps.
         method: ``sgld`` or ``sghmc``.
-        prior: as :func:`priors_of` takes it.
-        subset: a regular expression for the paths that are random, ``last_layer``, or all.
-        burn: steps left out at the start (without cycles).
+        prior: prior, see :func:`priors_of`.
+        subset: a regular expression for the random paths, ``last_layer``, or all.
+        burn: number of initial steps discarded (without cycles).
         every: steps between two draws.
-        cycles: number of cosine cycles of the step size; a constant step without.
-        explore: share of each cycle, from its start, that only looks for a mode: no noise, no draw.
+        cycles: number of cosine cycles of the step size; None for a constant step size.
+        explore: initial share of each cycle spent searching for a mode: no noise, no draws.
         friction: :math:`\alpha` of SGHMC.
-        temperature: T; below 1 a cold posterior, which is no longer the model's.
+        temperature: T; below 1 a cold posterior, which is no longer that of the model.
 
     Returns:
         The chain.
 
     Raises:
-        ValueError: for unknown names, no draws, or an energy that is not finite (a smaller step
-            helps).
+        ValueError: for unknown names, no draws, or an energy that is not finite (reduce the step
+            size).
 
     References:
         Welling and Teh (2011), ICML. Chen, Fox, Guestrin (2014), ICML. Zhang et al. (2020),
@@ -112,7 +112,9 @@ def sgmcmc(
     @jax.jit
     def step(leaves, velocity, batch, key, t, rate, noise):
         value, gradient = jax.value_and_grad(energy)(leaves, batch)
-        own = stream(key, "step", t)  # in here: keys made by the host cost more than a small step
+        own = stream(
+            key, "step", t
+        )  # derived inside the step: keys made by the host cost more than a small step
         xi = {
             p: jax.random.normal(stream(own, p), x.shape, x.dtype)
             for p, x in sorted(leaves.items())

@@ -1,4 +1,4 @@
-"""Posteriors out of one training run: snapshots, SWA and SWAG; mixtures of several."""
+"""Posteriors from training runs: snapshots, SWA and SWAG; mixtures of several."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from jaxmed.core import Array, Endpoints, Key, Learner, LearnerState, Network, P
 
 
 def ensemble_posterior(network: Network, state: LearnerState) -> Posterior:
-    """The posterior of an ensemble that :func:`jaxmed.ensemble` trained.
+    """Return the posterior of an ensemble trained by :func:`jaxmed.ensemble`.
 
     Args:
-        network: the members' network.
-        state: the ensemble's state.
+        network: network of the members.
+        state: state of the ensemble's learner.
 
     Returns:
-        A posterior of as many samples as members, each with its own state.
+        A posterior with one sample per member, each with its own state.
 
     References:
         Lakshminarayanan, Pritzel, Blundell (2017), NeurIPS. Wilson and Izmailov (2020), NeurIPS.
@@ -33,20 +33,21 @@ def ensemble_posterior(network: Network, state: LearnerState) -> Posterior:
 def trajectory(
     learner: Learner, state: LearnerState, batches: Any, *, steps: int, every: int
 ) -> tuple[LearnerState, PyTree, PyTree]:
-    """Train on, and keep the parameters every so many steps.
+    """Continue training and collect snapshots of the parameters at regular intervals.
 
     Each step is a compiled program called from the host, not a compiled loop of steps.
 
     Args:
-        learner: any learner with a network of its own (not an ensemble).
-        state: where to go on from; it is not changed.
-        batches: as :func:`jaxmed.data.batches` makes them, or a function from the step to a batch.
-        steps: how many.
-        every: steps between two snapshots; the last ends on the last step if it divides ``steps``.
+        learner: any learner of a single network (not an ensemble).
+        state: state to continue from; it is not changed.
+        batches: as returned by :func:`jaxmed.data.batches`, or a function from step to batch.
+        steps: number of steps.
+        every: steps between two snapshots; the last one is at the last step if it divides
+            ``steps``.
 
     Returns:
-        The last state; parameters and network states of the snapshots, stacked. Give these to
-        :func:`members` (snapshot ensemble) or :func:`swag`.
+        The last state, and the stacked parameters and network states of the snapshots. Pass these
+        to :func:`members` (snapshot ensemble) or :func:`swag`.
 
     Raises:
         ValueError: if ``steps`` holds no snapshot.
@@ -73,13 +74,13 @@ def trajectory(
 
 
 def cyclical_rate(rate: float, period: int) -> Callable[[Array], Array]:
-    r"""A learning rate that falls along a cosine and starts again every ``period`` steps.
+    r"""Create a cosine learning rate schedule that restarts every ``period`` steps.
 
     .. math:: \tfrac{r}{2} \left(1 + \cos \frac{\pi (t \bmod T)}{T}\right)
 
     Args:
-        rate: at the start of each cycle.
-        period: steps of a cycle.
+        rate: learning rate at the start of each cycle.
+        period: steps per cycle.
 
     Returns:
         An Optax schedule.
@@ -98,8 +99,8 @@ class SwagMoments(NamedTuple):
     """First and second moments of a run's parameters.
 
     Attributes:
-        mean: (parameters,), which is SWA's solution.
-        diagonal: (parameters,) mean square less squared mean.
+        mean: (parameters,), the SWA solution.
+        diagonal: (parameters,) mean square minus squared mean.
         deviations: (rank, parameters) from the running mean, of the last snapshots.
     """
 
@@ -108,18 +109,18 @@ class SwagMoments(NamedTuple):
     deviations: Array
 
     def covariance(self) -> Array:
-        """(parameters, parameters): half diagonal, half of low rank."""
+        """Covariance (parameters, parameters): half diagonal, half low-rank."""
         k = len(self.deviations)
         low = self.deviations.T @ self.deviations / (2 * max(k - 1, 1))
         return jnp.diag(0.5 * self.diagonal) + low
 
 
 def swag_moments(draws: Any, *, rank: int | None = None) -> SwagMoments:
-    """Moments of snapshots, by Maddox et al.'s algorithm 1.
+    """Compute moments of snapshots by algorithm 1 of Maddox et al.
 
     Args:
         draws: (snapshots, parameters).
-        rank: how many of the last deviations are kept; all by default.
+        rank: number of the last deviations kept; all by default.
 
     Raises:
         ValueError: for fewer than two snapshots, or a snapshot that is not finite.
@@ -147,20 +148,20 @@ def swag(
     refresh: Any = None,
     default: int = 30,
 ) -> Posterior:
-    r"""The normal with the moments of a run's snapshots.
+    r"""Return the normal posterior with the moments of a run's snapshots (SWAG).
 
     .. math:: N\left(\bar\theta, \tfrac12 \left(\text{diag} + D D^T / (K - 1)\right)\right)
 
     Args:
         network: any network.
-        params: stacked snapshots, as :func:`trajectory` returns them, of a run at a constant,
+        params: stacked snapshots, as returned by :func:`trajectory`, from a run at a constant,
             rather high learning rate.
-        states: stacked states; their mean is used unless there is ``refresh``.
-        rank: deviations kept.
-        scale: of the covariance; 0 is SWA, the mean alone.
-        refresh: training inputs (batches, batch, ...), an array or a tree of them: running
-            statistics of BatchNorm are made anew for each sample out of these, as the method asks
-            for, whatever the layer's momentum. Costs as many passes, and one.
+        states: stacked states; their mean is used unless ``refresh`` is given.
+        rank: number of deviations kept.
+        scale: scale of the covariance; 0 gives SWA, the mean alone.
+        refresh: training inputs (batches, batch, ...), an array or a tree of them, from which
+            BatchNorm's running statistics are recomputed for each sample, as the method requires,
+            whatever the layer's momentum. Costs one pass per batch, and one more.
         default: number of samples where none is asked for.
 
     Returns:
@@ -209,17 +210,17 @@ def _mean_state(leaf: Any) -> Array:
 
 
 def mixture(posteriors: Sequence[Any], *, default: int = 30) -> Posterior:
-    """Equal parts of several posteriors of one network: MultiSWAG, several chains, several runs.
+    """Return the equal mixture of several posteriors of a network: MultiSWAG, chains, runs.
 
     Args:
-        posteriors: any posteriors with the same parameters' structure.
-        default: number of samples where none is asked for; shared out among the parts.
+        posteriors: any posteriors with the same parameter structure.
+        default: default number of samples, divided among the components.
 
     Returns:
         A posterior.
 
     Raises:
-        ValueError: for none, or fewer samples than parts.
+        ValueError: for no posteriors, or fewer samples than components.
     """
     parts = list(posteriors)
     if not parts:

@@ -1,4 +1,4 @@
-"""Variational posteriors: the best normal of a family, by stochastic gradients."""
+"""Variational posteriors: normal approximations fitted by stochastic gradients."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from jaxmed.core import Batch, Endpoints, Key, Network, PyTree, stream
 
 
 class Variational(NamedTuple):
-    """A variational posterior; the first two fields are a posterior's.
+    """A variational posterior; the first two fields are those of a posterior.
 
     Attributes:
-        sample: as :class:`Posterior`.
-        predictive: as :class:`Posterior`.
-        losses: minus the evidence lower bound, estimated at each step.
-        parameters: the guide's, by NumPyro's names.
+        sample: as in :class:`Posterior`.
+        predictive: as in :class:`Posterior`.
+        losses: negative evidence lower bound, estimated at each step.
+        parameters: parameters of the guide, by NumPyro's names.
         notes: warnings.
     """
 
@@ -64,31 +64,32 @@ def variational(
 ) -> Variational:
     """Fit a normal to the posterior by maximising the evidence lower bound.
 
-    NumPyro's guides over :func:`network_model`, each step a compiled program called from the host:
-    ``SVI.run`` puts the steps in one loop, in which XLA's convolutions are slow on a CPU.
+    Uses NumPyro's guides over :func:`network_model`. Each step is a compiled program called from
+    the host: ``SVI.run`` compiles the steps into one loop, in which XLA's convolutions are slow on
+    CPU.
 
     Args:
-        key: of the draws.
+        key: random key of the draws.
         network: any network.
-        params: where the means begin, best at trained parameters.
-        state: its state; the network is evaluated without dropout.
-        batches: as :func:`jaxmed.data.batches` makes them, or a function from the step to a batch.
+        params: initial means, ideally trained parameters.
+        state: state of the network, which is evaluated without dropout.
+        batches: as returned by :func:`jaxmed.data.batches`, or a function from step to batch.
         likelihood: :func:`categorical`, :func:`bernoulli` or :func:`normal`.
-        total: examples in all.
-        steps: how many.
-        guide: ``normal`` (mean field), ``lowrank`` (covariance of low rank plus diagonal), or a
+        total: total number of examples.
+        steps: number of steps.
+        guide: ``normal`` (mean field), ``lowrank`` (low-rank plus diagonal covariance), or a
             function from the NumPyro model to any guide.
-        estimator: of the gradients. ``shared``: one draw of the weights a batch. ``flipout``: each
-            example's draw has signs of its own. ``local``: the layers' outputs are drawn instead of
-            their weights. The last two cut the variance where there are many examples a batch; for
-            ``normal`` over Linen networks, other leaves than layers' kernels are shared.
-        prior: as :func:`priors_of` takes it; normal for ``flipout`` and ``local``.
-        subset: a regular expression for the paths that are random, ``last_layer``, or all.
-        learning_rate: of Adam, a number or an Optax schedule.
-        scale: standard deviations at the start.
-        rank: of ``lowrank``.
-        particles: draws a step, for ``shared``.
-        default: number of samples where none is asked for.
+        estimator: gradient estimator. ``shared``: one draw of the weights per batch. ``flipout``:
+            each example's draw has its own signs. ``local``: the layers' outputs are drawn instead
+            of their weights. The last two reduce the variance for many examples per batch; they
+            need ``normal`` and a Linen network, and share leaves other than layers' kernels.
+        prior: prior, see :func:`priors_of`; normal for ``flipout`` and ``local``.
+        subset: a regular expression for the random paths, ``last_layer``, or all.
+        learning_rate: learning rate of Adam, a number or an Optax schedule.
+        scale: initial standard deviation.
+        rank: rank of ``lowrank``.
+        particles: draws per step, for ``shared``.
+        default: default number of samples.
 
     Returns:
         The posterior.
@@ -210,7 +211,7 @@ def _layered(key, problem, take, estimator, learning_rate, scale):
         sd = {p: jnp.exp(s) for p, s in q["log_scale"].items()}
         layers: set[str] = set()
         look = _layer_noise(estimator, q["mean"], sd, key, layers)
-        # Which leaves are layers' is known once the network has run: a first, abstract pass.
+        # Which leaves belong to layers is known only after a first, abstract pass.
         with nn.intercept_methods(look):
             jax.eval_shape(
                 lambda v: network.apply(place(params, v), state, batch[likelihood.inputs])[0],
@@ -246,7 +247,7 @@ def _layered(key, problem, take, estimator, learning_rate, scale):
 
 
 def _layer_noise(estimator: str, means: dict, sds: dict, key: Key, layers: set[str]) -> Callable:
-    """An interceptor that gives each example of a linear layer noise of its own."""
+    """Return an interceptor that gives each example of a linear layer its own noise."""
     inside = [False]
 
     def look(call, args, kwargs, context):

@@ -1,1 +1,1 @@
-"""Inference for studies: closed forms, evidence, hierarchical models, checks of samplers."""
+"""Bayesian inference for studies: closed forms, evidence, hierarchical models, sampler checks."""

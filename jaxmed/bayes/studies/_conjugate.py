@@ -1,4 +1,4 @@
-"""Posteriors in closed form: what every approximation here is held against."""
+"""Closed-form posteriors, the reference for the approximations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NormalPosterior(NamedTuple):
     loo: Floats
 
     def predict(self, design: ArrayLike) -> tuple[Floats, Floats]:
-        """Mean and variance of the function at new rows (add the noise variance for targets)."""
+        """Return the function's mean and variance at new rows, without the noise variance."""
         x = finite(design, "design", ndim=2)
         return x @ self.mean, np.einsum("ij,jk,ik->i", x, self.covariance, x)
 
@@ -99,7 +99,7 @@ class NormalInverseGamma(NamedTuple):
         return self.b / (self.a - 1)
 
     def predict(self, design: ArrayLike) -> tuple[Floats, Floats, float]:
-        """Location, scale and degrees of freedom of the targets' t distribution at new rows."""
+        """Return location, scale and df of the targets' t distribution at new rows."""
         x = finite(design, "design", ndim=2)
         spread = 1 + np.einsum("ij,jk,ik->i", x, self.scale, x)
         return x @ self.mean, np.sqrt(self.b / self.a * spread), 2 * self.a
@@ -120,7 +120,7 @@ def linear_posterior_unknown_noise(
         targets: (cases,).
         prior_precision: :math:`\lambda`.
         a: shape of the inverse gamma prior of :math:`\sigma^2`.
-        b: its scale.
+        b: scale of the inverse gamma prior.
 
     Returns:
         The posterior.
@@ -176,10 +176,10 @@ def rate_posterior(
     """Return the posterior of a proportion: a sensitivity, a specificity, an error rate.
 
     Args:
-        successes: of `n`.
-        n: trials.
-        prior: of the beta; (1, 1) is uniform, (0.5, 0.5) Jeffreys's.
-        level: of the intervals.
+        successes: number of successes.
+        n: number of trials.
+        prior: beta prior (a, b); (1, 1) is uniform, (0.5, 0.5) is Jeffreys'.
+        level: probability of the intervals.
 
     Returns:
         The posterior.
@@ -211,7 +211,7 @@ def _shortest(q: object, level: float) -> tuple[float, float]:
     def width(low: float) -> float:
         return float(q.ppf(min(low + level, 1.0)) - q.ppf(low))
 
-    # The width is unimodal in the lower tail, but may have its least at an end.
+    # The width is unimodal in the lower tail, but its minimum may be at an end.
     grid = np.linspace(0, 1 - level, 65)
     at = int(np.argmin([width(t) for t in grid]))
     found = optimize.minimize_scalar(
@@ -230,8 +230,8 @@ def probability_greater(first: RatePosterior, second: RatePosterior) -> float:
     """Return the posterior probability that the first proportion is the greater one.
 
     Args:
-        first: of `rate_posterior`.
-        second: of `rate_posterior`, independent of the first.
+        first: result of `rate_posterior`.
+        second: result of `rate_posterior`, independent of the first.
 
     Examples:
         >>> round(probability_greater(rate_posterior(56, 70), rate_posterior(48, 80)), 4)

@@ -1,4 +1,4 @@
-"""Information criteria of networks: leave-one-out from draws, and what AIC and BIC can say."""
+"""Information criteria of networks: pointwise likelihoods for LOO and WAIC; AIC and BIC."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def pointwise_log_likelihood(
     *,
     size: int = 64,
 ) -> np.ndarray:
-    """Log likelihood of each case at each draw, for ``jaxmed.stats.psis_loo`` and ``waic``.
+    """Compute the log likelihood of each case at each draw, for ``stats.psis_loo`` and ``waic``.
 
     Args:
         posterior: any posterior.
-        key: of the draws.
+        key: random key of the draws.
         batch: the cases the posterior was fitted to; rows of weight 0 are left out.
-        likelihood: the one it was fitted with.
+        likelihood: the likelihood it was fitted with.
         n: number of draws.
-        size: cases computed at a time.
+        size: number of cases computed at a time.
 
     Returns:
         ``(draws, cases)``.
@@ -51,11 +51,11 @@ def pointwise_log_likelihood(
 
 
 class NetworkCriteria(NamedTuple):
-    """What information criteria say of a network.
+    """Information criteria of a network.
 
-    effective: with the effective number of parameters that Laplace's approximation finds; counted:
-    with all parameters, which means nothing for most networks; effective_parameters, parameters;
-    notes: why.
+    effective: with the effective number of parameters from the Laplace approximation; counted:
+    with all parameters, which is meaningless for most networks; effective_parameters, parameters;
+    notes: reasons.
     """
 
     effective: stats.InformationCriteria
@@ -66,14 +66,14 @@ class NetworkCriteria(NamedTuple):
 
 
 def network_criteria(fit: Laplace) -> NetworkCriteria:
-    """AIC and BIC of a network, with the number of parameters that the data determine.
+    """Compute AIC and BIC of a network with its effective number of parameters.
 
     Args:
-        fit: of :func:`laplace`, over all parameters.
+        fit: result of :func:`laplace` over all parameters.
 
     Returns:
         The criteria. AIC and BIC assume a regular model with fewer parameters than cases; the notes
-        say where that fails, and `counted` is left out there. To compare networks take
+        say where that fails, and `counted` is then left out. To compare networks use
         ``fit.log_evidence`` or PSIS-LOO of :func:`pointwise_log_likelihood`.
 
     References:

@@ -1,4 +1,4 @@
-"""Bayesian statistics of studies: models compared over data sets, sites pooled in part."""
+"""Hierarchical models: comparison over data sets, and partial pooling over sites."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class HierarchicalComparison(NamedTuple):
     """Posterior of the difference of two models over data sets.
 
     first_better, equivalent, second_better: probabilities that on a new data set the mean
-    difference lies above, inside, below the region of practical equivalence; data_sets: the same of
-    each data set studied, (data sets, 3); shrunken: (data sets,) posterior means;
-    mean, lower, upper: of the average difference; level; draws: of it; rhat, ess, divergences: of
-    the chains; notes.
+    difference lies above, inside, below the region of practical equivalence; data_sets: the same
+    for each observed data set, (data sets, 3); shrunken: (data sets,) posterior means;
+    mean, lower, upper: of the average difference; level; draws: its draws; rhat, ess, divergences:
+    of the chains; notes.
     """
 
     first_better: float
@@ -58,19 +58,19 @@ def hierarchical_comparison(
     .. math:: x_{ij} \sim N(\delta_i, \sigma_i^2) \text{ with correlation } \rho, \quad
         \delta_i \sim t_\nu(\delta_0, \sigma_0)
 
-    Folds of one data set share training cases, so their results are correlated; data sets differ,
-    and each one's difference is shrunk to the others'.
+    Folds of one data set share training cases, so their results are correlated; the differences
+    of the data sets are shrunk towards each other.
 
     Args:
-        differences: of each data set, (folds,): metric of the first model less the second's.
+        differences: per data set, (folds,): metric of the first model minus that of the second.
         rope: half width of the region of practical equivalence, in the metric's unit.
-        correlation: :math:`\rho` of two folds, test over all cases (Nadeau and Bengio); 1 over the
-            number of folds by default; may differ by data set.
-        level: of the interval.
+        correlation: :math:`\rho` between two folds, the ratio of test to all cases (Nadeau and
+            Bengio); by default 1 / (number of folds); may differ by data set.
+        level: confidence level of the interval.
         draws: kept draws a chain.
         warmup: adaptation steps a chain.
         chains: number of chains.
-        seed: of the chains.
+        seed: seed of the chains.
 
     Returns:
         The posterior.
@@ -97,7 +97,7 @@ def hierarchical_comparison(
     rho = finite(given, "correlation")
     if rho.min() < 0 or rho.max() >= 1:
         raise ValueError("correlation must lie in [0, 1)")
-    # In units of the mean spread: priors are then the paper's whatever the metric's unit.
+    # In units of the mean spread, so that the paper's priors apply whatever the metric's unit.
     unit = float(np.mean([x.std(ddof=1) for x in rows]))
     if not unit > 0:
         raise ValueError("the differences do not vary within any data set")
@@ -150,10 +150,10 @@ def hierarchical_comparison(
 
 
 class Pooled(NamedTuple):
-    """A quantity over sites, each shrunk towards the others by as much as it is uncertain.
+    """A quantity over sites, each shrunk towards the others according to its uncertainty.
 
     mean, lower, upper: of the average site; sites: (sites, 3) posterior mean and limits of each;
-    raw: (sites,) as observed; new_site: limits of a site not studied; between_sd: on the model's
+    raw: (sites,) as observed; new_site: limits of an unobserved site; between_sd: on the model's
     scale (`scale`); level; scale; rhat, ess, divergences; notes.
     """
 
@@ -191,18 +191,18 @@ def pooled_rates(
     Args:
         successes: (sites,).
         n: (sites,) cases of each.
-        level: of the intervals.
+        level: confidence level of the intervals.
         between: :math:`b`, the scale of the spread between sites, on the logit scale.
         draws: kept draws a chain.
         warmup: adaptation steps a chain.
         chains: number of chains.
-        seed: of the chains.
+        seed: seed of the chains.
 
     Returns:
         The posterior.
 
     Raises:
-        ValueError: for fewer than two sites, or counts that are not.
+        ValueError: for fewer than two sites or invalid counts.
 
     References:
         Gelman et al. (2013), Bayesian Data Analysis, chapter 5.
@@ -241,15 +241,15 @@ def pooled_estimates(
     Args:
         values: (sites,) estimates, or estimates of `jaxmed.stats` that have an error.
         errors: (sites,) standard errors on the values' own scale.
-        scale: on which sites are normal: `identity`, or `logit` for AUC and Dice (errors are
-            carried over by the delta method).
-        level: of the intervals.
+        scale: scale on which sites are normal: `identity`, or `logit` for AUC and Dice (errors are
+            transformed by the delta method).
+        level: confidence level of the intervals.
         between: scale of the spread's prior on that scale; by default the standard deviation of the
             values, or the mean error if that is larger.
         draws: kept draws a chain.
         warmup: adaptation steps a chain.
         chains: number of chains.
-        seed: of the chains.
+        seed: seed of the chains.
 
     Returns:
         The posterior.
@@ -329,7 +329,7 @@ def _chains(
     chains: int,
     watch: tuple[str, ...],
 ) -> tuple[dict[str, Floats], tuple[float, float, int, tuple[str, ...]]]:
-    """Run NUTS; draws by name, and (rhat, ess, divergences, notes)."""
+    """Run NUTS; return draws by name, and (rhat, ess, divergences, notes)."""
     from numpyro.infer import MCMC, NUTS
 
     from jaxmed.bayes.posteriors._mcmc import _notes

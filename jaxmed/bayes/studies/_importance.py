@@ -1,4 +1,4 @@
-"""Exact posteriors of few dimensions by importance sampling; evidence and Bayes factors."""
+"""Importance sampling of low-dimensional posteriors; evidence and Bayes factors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ImportanceSample(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def expectation(self, function: Callable[[Floats], ArrayLike]) -> Floats:
-        """Posterior mean of a function of the draws (draws, dimensions) to (draws, ...)."""
+        """Return the posterior mean of a function, (draws, dimensions) to (draws, ...)."""
         return np.tensordot(self.weights, np.asarray(function(self.draws), float), axes=1)
 
 
@@ -44,20 +44,20 @@ def importance(
     df: float = 8.0,
     seed: int = 0,
 ) -> ImportanceSample:
-    r"""Draw from a posterior with a normal approximation as the proposal.
+    r"""Draw from a posterior by importance sampling from a Laplace approximation.
 
-    A multivariate t with the mode and covariance of a Laplace approximation proposes; its heavier
-    tails keep the weights bounded. Good to some ten dimensions: the shape of the weights' tail
-    (`pareto_k`) says whether it was.
+    The proposal is a multivariate t with the mode and covariance of a Laplace approximation, whose
+    heavier tails keep the weights bounded. Suited to about ten dimensions at most; the shape of
+    the weights' tail (`pareto_k`) is the diagnostic.
 
     Args:
-        log_joint: (draws, dimensions) to (draws,): log likelihood plus log prior density, the prior
-            with its constant (else the evidence means nothing).
+        log_joint: (draws, dimensions) to (draws,): log likelihood plus log prior density, including
+            the prior's constant (otherwise the evidence is meaningless).
         mode: (dimensions,).
         covariance: (dimensions, dimensions).
         draws: number of draws.
-        df: of the t.
-        seed: of the draws.
+        df: degrees of freedom of the t.
+        seed: seed of the draws.
 
     Returns:
         The sample.
@@ -104,8 +104,8 @@ def importance(
 class BayesFactor(NamedTuple):
     """Evidence for the first model over the second.
 
-    factor: ratio of marginal likelihoods; log; probability: of the first at even odds before;
-    words: Kass and Raftery's; notes.
+    factor: ratio of marginal likelihoods; log; probability: of the first model at even prior odds;
+    words: Kass and Raftery's category; notes.
     """
 
     factor: float
@@ -118,13 +118,13 @@ class BayesFactor(NamedTuple):
 def bayes_factor(first: float, second: float, *, se: float = 0.0) -> BayesFactor:
     """Return the Bayes factor of two log evidences.
 
-    Defined for proper priors alone, and only as good as these: a vaguer prior costs evidence,
-    whatever the data say. Of networks, take Laplace's evidence (`laplace(...).log_evidence`)
-    for what it is, an approximation at one mode.
+    Defined for proper priors only, and sensitive to them: a vaguer prior lowers the evidence,
+    whatever the data. For networks, the Laplace evidence (`laplace(...).log_evidence`) is an
+    approximation at one mode.
 
     Args:
-        first: log marginal likelihood of the first model, of the same data.
-        second: of the second.
+        first: log marginal likelihood of the first model.
+        second: log marginal likelihood of the second model on the same data.
         se: standard error of the difference; above 1 a note says so.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Simulation-based calibration: is a sampler right?"""
+"""Simulation-based calibration of samplers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from scipy import stats as law
 from jaxmed.core import Key, stream
 from jaxmed.stats.checks import Floats
 
-# Simulations between two emptyings of JAX's caches. A sampler compiles anew for each data set, some
-# 400 memory maps a time, and Linux grants a process 65,530.
+# Number of simulations after which JAX's caches are cleared. A sampler compiles for each data set,
+# with some 400 memory maps each time, and Linux allows a process 65,530.
 _KEPT = 40
 
 
@@ -39,24 +39,24 @@ def simulation_ranks(
     runs: int = 200,
     bins: int = 20,
 ) -> SimulationRanks:
-    """Check a posterior by simulation: truths drawn from the prior rank uniformly among its draws.
+    """Check a posterior by simulation: truths from the prior must rank uniformly among its draws.
 
-    JAX's compilation caches are emptied now and then: what was compiled before compiles again.
+    JAX's compilation caches are cleared periodically, so earlier programs are recompiled.
 
     Args:
-        key: of everything.
+        key: random key.
         simulate: ``(key) -> (truth (quantities,), data)``: parameters from the prior, data from the
             model given these, and the quantities to be ranked.
         infer: ``(key, data) -> (draws, quantities)``, nearly independent draws: thin a chain.
         runs: number of simulations.
-        bins: of the chi-square test; some 10 runs a bin are needed.
+        bins: number of bins of the chi-square test; about 10 runs per bin are needed.
 
     Returns:
-        The ranks and the test. A rank histogram like a smile means a posterior too narrow, a hill
-        too wide, a slope biased.
+        The ranks and the test. A U-shaped rank histogram means a posterior that is too narrow, a
+        hill one that is too wide, a slope a biased one.
 
     Raises:
-        ValueError: if draws have another number of quantities than the truth, or are not finite.
+        ValueError: if draws and truth differ in the number of quantities, or are not finite.
 
     References:
         Talts et al. (2018), Validating Bayesian inference algorithms with simulation-based

@@ -1,1 +1,1 @@
-"""What uncertainty is of, and its use: decomposition, calibration, selection, strangers."""
+"""Uncertainty: decomposition, calibration, selective prediction, out-of-distribution scores."""

@@ -1,7 +1,7 @@
-"""Calibration maps as fit and apply pairs: fitted on held-out cases, saved as data, used anywhere.
+"""Calibration maps, fitted on held-out cases and stored as plain data.
 
-`jaxmed.stats` measures calibration (`ece`, `reliability`, `calibration_slope`, ...); here is what
-changes it.
+`jaxmed.stats` measures calibration (`ece`, `reliability`, `calibration_slope`, ...); these maps
+improve it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _BINARY = ("platt", "isotonic", "beta")
 class Calibrator(NamedTuple):
     """A fitted calibration map.
 
-    method; classes; parameters: arrays by name; of binary maps one a class (`x0`, `y0`, ...),
-    fitted against the rest and scaled to sum 1; logits: whether it takes logits; before, after:
+    method; classes; parameters: arrays by name, for binary maps one per class (`x0`, `y0`, ...),
+    fitted one-vs-rest and scaled to sum 1; logits: whether it takes logits; before, after:
     log loss of the calibration cases, in nats; notes.
     """
 
@@ -58,15 +58,15 @@ def fit_calibrator(
     isotonic      rising, piecewise linear between pooled blocks        as many as needed
     ============  ====================================================  ==================
 
-    The last three are for two classes; with more, each class is calibrated against the rest and
-    rows are scaled to sum 1. Only `temperature` never changes which class is the likeliest.
+    The last three are for two classes; with more, each class is calibrated one-vs-rest and rows
+    are scaled to sum 1. Only `temperature` never changes the most likely class.
 
     Args:
-        labels: (...,) class numbers: cases, or all voxels of segmentation cases.
+        labels: (...,) class indices of cases, or of all voxels of segmentation cases.
         scores: (..., classes) probabilities, or (cases,) of the positive class; or logits.
         method: as above.
         logits: whether `scores` are logits, which keeps what float32 probabilities lose near 1.
-        penalty: of Dirichlet's off-diagonal weights and biases (ODIR), times their mean square.
+        penalty: factor of the mean square of Dirichlet's off-diagonal weights and biases (ODIR).
 
     Returns:
         The map, for `calibrate`.
@@ -118,7 +118,7 @@ def calibrate(calibrator: Calibrator, scores: ArrayLike) -> Floats:
     """Apply a fitted calibration map.
 
     Args:
-        calibrator: of `fit_calibrator`.
+        calibrator: result of `fit_calibrator`.
         scores: (..., classes), or (cases,) of the positive class; logits if it was fitted to them.
 
     Returns:
@@ -217,7 +217,7 @@ def _logistic(design: Floats, target: Floats, lower: list[float | None]) -> Floa
 
 
 def _platt(y: Floats, p: Floats) -> dict[str, Floats]:
-    # Platt's targets keep the fit finite where the classes are apart.
+    # Platt's targets keep the fit finite for separable classes.
     up, down = y.sum(), (1 - y).sum()
     target = np.where(y == 1, (up + 1) / (up + 2), 1 / (down + 2))
     design = np.stack([special.logit(p), np.ones_like(p)], axis=1)
@@ -235,7 +235,7 @@ def _isotonic(y: Floats, p: Floats) -> dict[str, Floats]:
     x, inverse, count = np.unique(p, return_inverse=True, return_counts=True)
     share = np.bincount(inverse, y) / count
     level = optimize.isotonic_regression(share, weights=count).x
-    # The ends of each block are enough: between blocks the map is linear.
+    # The ends of each block suffice: between blocks the map is linear.
     ends = np.ones(x.size, bool)
     ends[1:-1] = (level[1:-1] != level[:-2]) | (level[1:-1] != level[2:])
     return {"x": x[ends], "y": level[ends]}

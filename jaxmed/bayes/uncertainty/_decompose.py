@@ -1,4 +1,4 @@
-"""Uncertainty in parts: what is noise in the data, and what more data would remove."""
+"""Decomposition of predictive uncertainty into aleatoric and epistemic parts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def decompose(sample_probs: ArrayLike, *, clip: float = 1e-12) -> Decomposition:
 
     Args:
         sample_probs: (samples, ..., classes): cases, or every voxel of cases.
-        clip: a probability below it counts as it in the logarithm.
+        clip: lower bound of probabilities in the logarithm.
 
     Returns:
         Arrays (...), and the mean (..., classes). Their sum is exact. With a single sample the
@@ -60,7 +60,9 @@ def decompose(sample_probs: ArrayLike, *, clip: float = 1e-12) -> Decomposition:
     mean = p.mean(axis=0)
     total = np.abs(-(mean * np.log(np.clip(mean, clip, 1.0))).sum(axis=-1))
     inside = np.zeros_like(total)
-    for one in p:  # a sample at a time: the entropies of all voxels of all samples need not fit
+    for one in (
+        p
+    ):  # one sample at a time: the entropies of all voxels of all samples may not fit in memory
         inside += np.abs(-(one * np.log(np.clip(one, clip, 1.0))).sum(axis=-1))
     inside /= len(p)
     return Decomposition(mean, total, inside, total - inside)
@@ -96,7 +98,7 @@ def decompose_normal(means: ArrayLike, scales: ArrayLike | float) -> Decompositi
 class StructureUncertainty(NamedTuple):
     """Uncertainty of each predicted structure.
 
-    label: (structures,) class; voxels: how many are predicted; total, aleatoric, epistemic: means
+    label: (structures,) class; voxels: number predicted; total, aleatoric, epistemic: means
     over them (NaN for none); volume, volume_sd: mean and standard deviation over samples of the
     structure's size, in voxels times `voxel_volume`; volume_cv: their ratio; pairwise_dice: mean
     Dice between the samples' masks, low where samples disagree on the shape.
@@ -120,11 +122,11 @@ def structure_uncertainty(
 
     Args:
         sample_probs: (samples, *spatial, classes) of one case.
-        voxel_volume: of one voxel, such as mm3.
+        voxel_volume: volume of one voxel, e.g. in mm3.
         background: whether class 0 is a structure.
 
     Returns:
-        One row a structure. Means over a whole image mostly measure how large the background is;
+        One row per structure. Means over a whole image mostly measure the size of the background;
         these do not.
 
     Raises:
@@ -180,7 +182,7 @@ def _pairwise_dice(masks: np.ndarray) -> float:
 
 
 class Propagated(NamedTuple):
-    """A derived quantity with the uncertainty of what it is derived from.
+    """A derived quantity with its propagated uncertainty.
 
     mean, sd, lower, upper: (...,) of the quantity; level; draws: (samples, ...).
     """
@@ -196,18 +198,17 @@ class Propagated(NamedTuple):
 def propagate(
     quantity: Callable[..., ArrayLike], *samples: ArrayLike, level: float = 0.95
 ) -> Propagated:
-    """Carry samples through to a derived quantity: a volume, an ejection fraction, a growth rate.
+    """Propagate samples to a derived quantity: a volume, an ejection fraction, a growth rate.
 
     Args:
-        quantity: of one sample (of each argument) to a number or an array.
-        *samples: arrays with a leading axis of samples, drawn jointly: the i-th of each go
+        quantity: function of one sample (of each argument), returning a number or an array.
+        *samples: arrays with a leading axis of samples, drawn jointly: the i-th of each belong
             together, as both phases of an ejection fraction must come from one draw of parameters.
-        level: of the equal-tailed interval.
+        level: probability of the equal-tailed interval.
 
     Returns:
-        The quantity's mean, standard deviation and interval. The interval is of the parameters'
-        posterior; it has no coverage guarantee of its own, for which see `fit_intervals` with
-        `scale=sd`.
+        The quantity's mean, standard deviation and interval. The interval reflects the parameter
+        posterior and has no coverage guarantee; for one see `fit_intervals` with `scale=sd`.
 
     Raises:
         ValueError: if a draw of the quantity is NaN or infinite, or the numbers of samples differ.

@@ -1,4 +1,4 @@
-"""Out-of-distribution scores, higher for stranger cases, and how well one tells them apart."""
+"""Out-of-distribution scores, higher for outlying cases, and their evaluation."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def max_logit_score(logits: ArrayLike) -> Floats:
 
 
 class FeatureFit(NamedTuple):
-    """Features of the training set, as `mahalanobis_score` and `knn_score` need them.
+    """Features of the training set for `mahalanobis_score` and `knn_score`.
 
     means: (classes, features); precision: (features, features), of the shared covariance;
     rows: (cases, features) scaled to length 1; notes.
@@ -71,12 +71,12 @@ class FeatureFit(NamedTuple):
 def fit_features(
     features: ArrayLike, labels: ArrayLike | None = None, *, shrinkage: float = 1e-6
 ) -> FeatureFit:
-    """Fit what feature distances are measured from.
+    """Fit the reference for feature-distance scores.
 
     Args:
         features: (cases, features) of training cases, such as the network's pooled `features`.
-        labels: (cases,) classes; without them one mean for all.
-        shrinkage: share of the mean variance that is added to the covariance's diagonal.
+        labels: (cases,) classes; without them one mean is used for all.
+        shrinkage: share of the mean variance added to the covariance's diagonal.
 
     Returns:
         The fit.
@@ -104,7 +104,7 @@ def mahalanobis_score(fit: FeatureFit, features: ArrayLike) -> Floats:
     r"""Return the squared distance to the nearest class mean, :math:`\min_c d^T \Sigma^{-1} d`.
 
     Args:
-        fit: of `fit_features`.
+        fit: result of `fit_features`.
         features: (cases, features).
 
     References:
@@ -126,9 +126,9 @@ def knn_score(fit: FeatureFit, features: ArrayLike, *, k: int = 10) -> Floats:
     """Return the distance to the k-th nearest training case, of features scaled to length 1.
 
     Args:
-        fit: of `fit_features`.
+        fit: result of `fit_features`.
         features: (cases, features).
-        k: which neighbour.
+        k: index of the neighbour.
 
     References:
         Sun et al. (2022), Out-of-distribution detection with deep nearest neighbors, ICML.
@@ -142,7 +142,7 @@ def knn_score(fit: FeatureFit, features: ArrayLike, *, k: int = 10) -> Floats:
 
 
 def disagreement_score(sample_probs: ArrayLike) -> Floats:
-    """Return the share of samples that name another class than the mean does.
+    """Return the share of samples that predict a different class than their mean.
 
     Args:
         sample_probs: (samples, ..., classes).
@@ -156,10 +156,10 @@ def disagreement_score(sample_probs: ArrayLike) -> Floats:
 
 
 class OodScores(NamedTuple):
-    """How well a score tells stranger cases from those the model knows.
+    """Performance of an out-of-distribution score.
 
-    auroc; aupr_out, aupr_in: average precision with strange, and with known cases as positive;
-    fpr95: share of known cases flagged where 95% of the strange ones are.
+    auroc; aupr_out, aupr_in: average precision with out-of-distribution, and with in-distribution
+    cases as positive; fpr95: share of in-distribution cases flagged where 95% of the others are.
     """
 
     auroc: float
@@ -173,11 +173,11 @@ def ood_scores(strange: ArrayLike, scores: ArrayLike, *, sensitivity: float = 0.
 
     Args:
         strange: (cases,) 1 for out of distribution.
-        scores: (cases,) higher is stranger.
-        sensitivity: at which `fpr95` is read off.
+        scores: (cases,) higher is more out of distribution.
+        sensitivity: sensitivity at which `fpr95` is evaluated.
 
     Returns:
-        The scores; `jaxmed.stats.auc` gives the AUROC an interval.
+        The scores; `jaxmed.stats.auc` gives an interval for the AUROC.
 
     Raises:
         ValueError: for NaN or cases of one kind only.
@@ -195,7 +195,7 @@ def ood_scores(strange: ArrayLike, scores: ArrayLike, *, sensitivity: float = 0.
     if y.all() or not y.any():
         raise ValueError("all cases are of one kind: both are needed")
     inside, outside = np.sort(s[~y]), np.sort(s[y])
-    # The largest threshold that still flags the wanted share of the strange cases.
+    # The largest threshold that still flags the requested share of out-of-distribution cases.
     needed = int(np.ceil(sensitivity * outside.size - 1e-9))
     threshold = outside[outside.size - needed]
     flagged = inside.size - np.searchsorted(inside, threshold, side="left")

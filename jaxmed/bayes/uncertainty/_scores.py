@@ -16,10 +16,10 @@ def normal_log_score(
 
     Args:
         targets: (...,).
-        mean: of the prediction, broadcastable.
-        sd: of the prediction, positive.
+        mean: mean of the prediction, broadcastable.
+        sd: standard deviation of the prediction, positive.
         rounding: the step that targets were rounded to, in their unit; 0 for none. The density is
-            then the probability of the interval about the target, over the step.
+            then the probability of the interval around the target, divided by the step.
 
     Raises:
         ValueError: for NaN, a standard deviation that is not positive, or a negative step.
@@ -37,7 +37,7 @@ def normal_log_score(
         raise ValueError(f"rounding must be a step of 0 or more, got {rounding!r}")
     if rounding == 0:
         return 0.5 * np.log(2 * np.pi * s**2) + 0.5 * ((y - m) / s) ** 2
-    # In the lower tail, where a difference of logarithms of the normal's law keeps its digits.
+    # In the lower tail, where a difference of log normal probabilities keeps its digits.
     middle, half = -np.abs((y - m) / s), 0.5 * rounding / s
     high, low = special.log_ndtr(middle + half), special.log_ndtr(middle - half)
     return np.log(rounding) - high - np.log(-np.expm1(low - high))
@@ -57,7 +57,7 @@ def mixture_log_score(
     Args:
         targets: (...,).
         means: (samples, ...).
-        sds: of the noise, broadcastable to `means`.
+        sds: standard deviations of the noise, broadcastable to `means`.
         rounding: as in `normal_log_score`.
 
     Examples:
@@ -75,8 +75,8 @@ def crps_normal(targets: ArrayLike, mean: ArrayLike, sd: ArrayLike) -> Floats:
 
     Args:
         targets: (...,).
-        mean: of the prediction.
-        sd: of the prediction, positive.
+        mean: mean of the prediction.
+        sd: standard deviation of the prediction, positive.
 
     References:
         Gneiting and Raftery (2007), JASA 102:359.
@@ -101,7 +101,7 @@ def crps_samples(targets: ArrayLike, samples: ArrayLike, *, fair: bool = False) 
     Args:
         targets: (...,).
         samples: (samples, ...) of predictions (with their noise).
-        fair: divide the second sum by S(S - 1): unbiased for the law the sample is drawn from.
+        fair: divide the second sum by S(S - 1): unbiased for the sampled distribution.
 
     Examples:
         >>> crps_samples([0.0], [[-1.0], [1.0]])
@@ -110,7 +110,7 @@ def crps_samples(targets: ArrayLike, samples: ArrayLike, *, fair: bool = False) 
     x = np.sort(finite(samples, "samples", ndim=None), axis=0)
     y = finite(targets, "targets", ndim=None)
     n = len(x)
-    # Sum over pairs of sorted values: each counts with its rank.
+    # Sum over pairs of sorted values, each weighted by its rank.
     rank = (2 * np.arange(1, n + 1) - n - 1).reshape((n,) + (1,) * (x.ndim - 1))
     pairs = 2 * (rank * x).sum(axis=0)
     divide = n * (n - 1) if fair else n * n

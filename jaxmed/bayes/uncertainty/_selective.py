@@ -1,4 +1,4 @@
-"""Selective prediction: answer the sure cases, refer the others; what that costs and saves."""
+"""Selective prediction: risk-coverage curves, their areas, and cost-based referral."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxmed.stats.checks import Floats, finite, same_length
 
 
 class RiskCoverage(NamedTuple):
-    """The curve of the error among the answered against the share answered.
+    """Risk-coverage curve: error among the answered cases against the share answered.
 
     coverage, risk: (cases,), from the surest case on; threshold: (cases,) confidence at each.
     """
@@ -22,14 +22,14 @@ class RiskCoverage(NamedTuple):
     threshold: Floats
 
     def risk_at(self, coverage: float) -> float:
-        """Risk when the surest `ceil(coverage * cases)` cases are answered."""
+        """Return the risk when the most confident `ceil(coverage * cases)` cases are answered."""
         k = int(np.ceil(coverage * self.risk.size - 1e-9))
         if not 1 <= k <= self.risk.size:
             raise ValueError(f"a coverage of {coverage} answers no case of {self.risk.size}")
         return float(self.risk[k - 1])
 
     def coverage_at(self, risk: float) -> float:
-        """Largest coverage at which the risk is at most `risk`; 0 where there is none."""
+        """Return the largest coverage at which the risk is at most `risk`; 0 if there is none."""
         below = np.flatnonzero(self.risk <= risk + 1e-12)
         return float(self.coverage[below[-1]]) if below.size else 0.0
 
@@ -85,7 +85,7 @@ class SelectiveScores(NamedTuple):
 
 
 def selective_scores(losses: ArrayLike, confidence: ArrayLike) -> SelectiveScores:
-    r"""Return how well a confidence tells right from wrong cases.
+    r"""Return scores of how well a confidence separates correct from wrong cases.
 
     .. math:: \text{AURC} = \frac1n \sum_k \frac1k \sum_{i \le k} \ell_{(i)}, \qquad
         \text{AUGRC} = \frac1n \sum_k \frac1n \sum_{i \le k} \ell_{(i)}
@@ -130,7 +130,7 @@ def _auroc(scores: Floats, positive: Bools) -> float:
 
 
 class Referral(NamedTuple):
-    """Which cases to refer, and what each way costs per case.
+    """Cases to refer, and the cost per case of each policy.
 
     refer: (cases,) booleans; rate: share referred; cost: expected per case; cost_answer_all and
     cost_refer_all: of the two plain policies; threshold: refer where the expected cost of an answer
@@ -148,7 +148,7 @@ class Referral(NamedTuple):
 def refer(
     probs: ArrayLike, *, cost_refer: float, costs: ArrayLike | None = None, answer: bool = True
 ) -> Referral:
-    r"""Refer a case to a reader where that is cheaper than the model's best answer.
+    r"""Refer a case to a reader if that is cheaper than the model's best answer.
 
     The best answer's expected cost is :math:`\min_a \sum_y p_y C_{ya}`; the case is referred where
     this is above `cost_refer`. With 0/1 costs that is Chow's rule: refer where
@@ -156,10 +156,10 @@ def refer(
 
     Args:
         probs: (cases, classes), or (cases,) of the positive class.
-        cost_refer: of one referral, in the unit of `costs`.
-        costs: (classes, answers): cost of giving an answer to a case of a true class; 0/1 errors by
-            default. A missed cancer may cost 50 where a false alarm costs 1.
-        answer: whether a tie is answered.
+        cost_refer: cost of one referral, in the unit of `costs`.
+        costs: (classes, answers): cost of each answer for each true class; 0/1 errors by default.
+            A missed cancer may cost 50 where a false alarm costs 1.
+        answer: whether ties are answered.
 
     Returns:
         The decision, with costs expected under `probs`.

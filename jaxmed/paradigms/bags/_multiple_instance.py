@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxmed import networks
 from jaxmed.core import Array, Network, PyTree, from_linen, pick, stream
+from jaxmed.core._made import made_by
 
 BAG = ("image", "bag_mask")
 """The arrays of a batch that a network on ragged bags is given: ``learner(..., inputs=BAG)``."""
@@ -108,7 +109,10 @@ def multiple_instance(
         state = {"trunk": trunk_state, "pooling": pool_state}
         return {"instance_features": found["features"], **pooled}, state
 
-    return Network(init, apply)
+    return made_by(
+        Network(init, apply), "multiple_instance",
+        trunk=trunk, pooling=pooling, classes=classes, reads=reads, **options,
+    )  # fmt: skip
 
 
 def _pooling(pooling: str | nn.Module | Network, classes: int | None, options: dict) -> Network:

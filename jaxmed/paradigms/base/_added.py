@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from jaxmed.core import Objective, stream, within
+from jaxmed.core import Objective, merge_named, stream, within
 
 
 def added(objective: Objective, term: Objective) -> Objective:
     """The sum of an objective and a term that knows nothing of it.
 
     The term's own parameters and state, dicts, stand beside the name ``objective``, under which
-    the objective's are; of metrics of one name the term's is kept.
+    the objective's are. Of metrics and predictors of one name the term's keeps it, and the
+    objective's becomes ``objective/name``.
     """
     inner = within(objective, "objective")
 
@@ -28,10 +29,16 @@ def added(objective: Objective, term: Objective) -> Objective:
     def loss(network, params, state, batch, key):
         value, (state, metrics) = inner.loss(network, params, state, batch, key)
         extra, (mine, more) = term.loss(network, own(params), own(state), batch, key)
-        return value + extra, (joined(state, mine), {**metrics, **more})
+        return value + extra, (joined(state, mine), merge_named(metrics, more))
 
-    def after(params, state):
-        state = inner.after(params, state)
-        return joined(state, term.after(own(params), own(state)))
+    def post_step(params, state):
+        state = inner.post_step(params, state)
+        return joined(state, term.post_step(own(params), own(state)))
 
-    return Objective(init, loss, after)
+    def predictors(params, state):
+        return merge_named(
+            inner.predictors(params, state), term.predictors(own(params), own(state))
+        )
+
+    loss.__qualname__ = getattr(term.loss, "__qualname__", loss.__qualname__)  # What print shows.
+    return Objective(init, loss, post_step, predictors)

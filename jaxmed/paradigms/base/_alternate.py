@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from jaxmed.core import Key, Learner, LearnerState, stream
+from jaxmed.core import Key, Learner, LearnerState, Predicting, Variables, stream
 
 
 def alternate(
@@ -71,9 +71,34 @@ def alternate(
         return _join(state.step + 1, states), {**metrics, "loss": loss}
 
     def predict(state: LearnerState, inputs):
-        return players[predicts].predict(_part(state, predicts, repeats.get(predicts, 1)), inputs)
+        return players[predicts].predict(part(state), inputs)
 
-    return Learner(init, step, predict)
+    # What predicts is the part of one player, and what the learner of that player says of it.
+    inside = players[predicts].predicting
+
+    def part(state: LearnerState) -> LearnerState:
+        return _part(state, predicts, repeats.get(predicts, 1))
+
+    def with_variables(state: LearnerState, new: Variables) -> LearnerState:
+        own = inside.set(part(state), new)
+        return LearnerState(
+            state.step,
+            *(
+                {**getattr(state, field), predicts: getattr(own, field)}
+                for field in LearnerState._fields[1:]
+            ),
+        )
+
+    return Learner(
+        init,
+        step,
+        predict,
+        Predicting(
+            get=lambda state: inside.get(part(state)),
+            set=with_variables,
+            others=lambda state: inside.others(part(state)),
+        ),
+    )
 
 
 def _join(step, states: Mapping[str, LearnerState]) -> LearnerState:

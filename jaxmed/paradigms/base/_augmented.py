@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from jaxmed.core import Array, Key, Objective, stream
-
-Augmentation = Callable[[Key, dict[str, Array]], dict[str, Array]]
-"""``(key, batch) -> batch``, as in :mod:`jaxmed.augment`."""
+from jaxmed.core import Objective, View, stream
 
 
-def augmented(objective: Objective, augmentation: Augmentation) -> Objective:
+def augmented(objective: Objective, augmentation: View) -> Objective:
     """The objective on augmented batches, each step augmented afresh inside the compiled program.
 
     Args:

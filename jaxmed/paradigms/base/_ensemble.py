@@ -87,12 +87,14 @@ def ensemble(
     batch_axis = 0 if own_batches else None
 
     def init(key: Key, batch) -> LearnerState:
-        states = [
-            learner.init(member_key(key, i), _take(batch, i) if own_batches else batch)
-            for i in range(n)
-        ]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-        return stacked._replace(step=states[0].step)
+        # A loop in the program: it is traced and compiled once, whatever the number of members,
+        # and each member's numbers are those that it would draw alone.
+        keys = jnp.stack([member_key(key, i) for i in range(n)])
+        if own_batches:
+            members = jax.lax.map(lambda pair: learner.init(*pair), (keys, batch))
+        else:
+            members = jax.lax.map(lambda own: learner.init(own, batch), keys)
+        return members._replace(step=members.step[0])
 
     def step(state: LearnerState, batch):
         members = _spread(state, n)
@@ -103,7 +105,8 @@ def ensemble(
     def predict(state: LearnerState, inputs):
         return over_members(learner.predict, _spread(state, n), inputs, None)
 
-    return Learner(init, step, predict)
+    # It looks at names alone, so what holds for one member holds for their stack.
+    return Learner(init, step, predict, learner.predicting)
 
 
 def member_key(key: Key, i: int) -> Key:

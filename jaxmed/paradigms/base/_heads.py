@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import flax.linen as nn
 
-from jaxmed.core import Network, from_linen, stream
-from jaxmed.paradigms.base._supervised import named
+from jaxmed.core import Network, as_network, pick, stream
+from jaxmed.core._made import made_by
 
 
 class Head(NamedTuple):
@@ -54,9 +54,7 @@ def with_heads(trunk: Network, heads: Mapping[str, Head | Network | nn.Module]) 
         params, state = trunk.init(stream(key, "trunk"), inputs)
         endpoints, _ = trunk.apply(params, state, inputs)
         made = {
-            name: head.network.init(
-                stream(key, "head", name), named(endpoints, head.reads, "trunk")
-            )
+            name: head.network.init(stream(key, "head", name), pick(endpoints, head.reads, "trunk"))
             for name, head in heads.items()
         }
         return (
@@ -79,7 +77,7 @@ def with_heads(trunk: Network, heads: Mapping[str, Head | Network | nn.Module]) 
             outputs, head_states[name] = head.network.apply(
                 params["heads"][name],
                 state["heads"][name],
-                named(read, head.reads, "trunk"),
+                pick(read, head.reads, "trunk"),
                 key=head_key,
                 train=train,
             )
@@ -87,14 +85,10 @@ def with_heads(trunk: Network, heads: Mapping[str, Head | Network | nn.Module]) 
                 endpoints[name if endpoint == "logits" else f"{name}/{endpoint}"] = value
         return endpoints, {"trunk": trunk_state, "heads": head_states}
 
-    return Network(init, apply)
+    return made_by(Network(init, apply), "with_heads", trunk=trunk, heads=heads)
 
 
 def _as_head(head: Head | Network | nn.Module) -> Head:
     # Network and Head are both tuples: ask for the more particular first.
     head = head if isinstance(head, Head) else Head(head)
-    return (
-        head._replace(network=from_linen(head.network))
-        if isinstance(head.network, nn.Module)
-        else head
-    )
+    return head._replace(network=as_network(head.network))

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Batch, Key, Objective, share_passes, stream
-from jaxmed.paradigms.base._supervised import named
+from jaxmed.core import Array, Batch, Key, Objective, pick, share_passes, stream
 
 
 def mixup(objective: Objective, *, alpha: float = 0.2, inputs: str = "image") -> Objective:
@@ -97,7 +96,7 @@ def _mixed(objective: Objective, mix: Mix, alpha: float, inputs: str, name: str)
 
     def loss(network, params, state, batch, key):
         own = stream(key, name)
-        size = named(batch, inputs, "batch").shape[0]
+        size = pick(batch, inputs, "batch").shape[0]
         partner = partners(stream(own, "partner"), size, batch.get("weight"))
         share = jax.random.beta(stream(own, "share"), alpha, alpha)
         changed, share = mix(own, share, batch, partner)
@@ -131,5 +130,5 @@ def _targets(batch: Batch, inputs: str) -> set[str]:
         for name, array in batch.items()
         if name != inputs
         and not name.startswith(("weight", "unlabelled"))
-        and jnp.shape(array)[:1] == (size,)
+        and getattr(array, "shape", ())[:1] == (size,)
     }

@@ -1,8 +1,9 @@
-"""Numbers that may change with the step, which an objective then keeps in its state."""
+"""Numbers that may change with the step, and the objective's own count of steps for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -12,16 +13,22 @@ Scheduled = float | Callable[[Array], Array | float]
 """A number, or a function of the step to one, such as an Optax schedule."""
 
 
-def clock(*numbers: Scheduled) -> dict[str, Array]:
-    """What an objective's own state needs for them: the ``step``, if any changes with it."""
-    return {"step": jnp.zeros((), jnp.int32)} if any(map(callable, numbers)) else {}
+def counter() -> dict[str, Array]:
+    """The own state of an objective that counts its steps: ``{"step": 0}``."""
+    return {"step": jnp.zeros((), jnp.int32)}
 
 
-def at(number: Scheduled, own: Mapping[str, PyTree]) -> Array | float:
-    """The number now, by the objective's own state."""
+def counter_for(*numbers: Scheduled) -> dict[str, Array]:
+    """A counter where any of the numbers changes with the step, else nothing."""
+    return counter() if any(map(callable, numbers)) else {}
+
+
+def value_at(number: Scheduled, own: Mapping[str, PyTree]) -> Array | float:
+    """The number at the step that the objective's own state counts."""
     return number(own["step"]) if callable(number) else number
 
 
-def ticked(own: dict[str, PyTree]) -> dict[str, PyTree]:
-    """The own state one step on, where it has a step."""
-    return {**own, "step": own["step"] + 1} if "step" in own else own
+def advance(state: PyTree, **changes: Any) -> PyTree:
+    """The whole state with changes to the objective's own, and its step counted if it counts."""
+    own = {**state["obj"], **changes}
+    return {**state, "obj": {**own, "step": own["step"] + 1} if "step" in own else own}

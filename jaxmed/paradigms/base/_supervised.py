@@ -56,15 +56,15 @@ def supervised(
 
     def evaluate(network, params, state, batch, key):
         endpoints, net = network.apply(
-            params["net"], state["net"], named(batch, inputs, "batch"), key=key, train=True
+            params["net"], state["net"], pick(batch, inputs, "batch"), key=key, train=True
         )
-        outputs = named(endpoints, output, "network")
-        targets = named(batch, target, "batch")
+        outputs = pick(endpoints, output, "network")
+        targets = pick(batch, target, "batch")
         weight = batch.get("weight")
         if known is None:
             values = loss(outputs, targets)
         else:
-            where = told(known, targets, batch)
+            where = known_mask(known, targets, batch)
             values = loss(outputs, targets, where=where)
             counts = where.reshape(where.shape[0], -1).any(axis=1).astype(values.dtype)
             weight = counts if weight is None else weight * counts
@@ -73,13 +73,10 @@ def supervised(
     return stateless(evaluate)
 
 
-named = pick
-
-
-def told(known: Known, targets: Array, batch: Batch) -> Array:
+def known_mask(known: Known, targets: Array, batch: Batch) -> Array:
     """Whether each target is known, of the targets' shape or of their first axes.
 
     Raises:
         KeyError: if ``known`` names no array of the batch.
     """
-    return known(targets) if callable(known) else named(batch, known, "batch")
+    return known(targets) if callable(known) else pick(batch, known, "batch")

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Batch, Key, stream
-from jaxmed.paradigms.base._supervised import named
-
-View = Callable[[Key, dict[str, Array]], dict[str, Array]]
-"""``(key, batch) -> batch``, as in :mod:`jaxmed.augment`."""
+from jaxmed.core import Array, Batch, Key, View, pick, stream
 
 
-def seen(view: View | None, key: Key, images: Array) -> Array:
+def apply_view(view: View | None, key: Key, images: Array) -> Array:
     """The images as a view shows them; ``None`` shows them as they are."""
     return images if view is None else view(key, {"image": images})["image"]
 
 
-def together(*arrays: Array) -> Array:
+def interleave(*arrays: Array) -> Array:
     """Several batches as one, their rows interleaved: ``a0 b0 a1 b1 ...``.
 
     Interleaved, not concatenated: each device of a sharded batch keeps its own examples.
@@ -36,16 +30,16 @@ def together(*arrays: Array) -> Array:
 def two_views(view: View, second_view: View | None, key: Key, images: Array) -> tuple[Array, Array]:
     """Two draws of a view, or one of each of two."""
     views = (view, second_view or view)
-    return tuple(seen(one, stream(key, "view", i), images) for i, one in enumerate(views))
+    return tuple(apply_view(one, stream(key, "view", i), images) for i, one in enumerate(views))
 
 
-def apart(array: Array, n: int) -> tuple[Array, ...]:
-    """The batches that :func:`together` made one."""
+def deinterleave(array: Array, n: int) -> tuple[Array, ...]:
+    """The batches that :func:`interleave` made one."""
     split = array.reshape(-1, n, *array.shape[1:])
     return tuple(split[:, i] for i in range(n))
 
 
-def counts(batch: Batch, inputs: str) -> Array | None:
+def row_weights(batch: Batch, inputs: str) -> Array | None:
     """The weights of the rows of ``inputs``: ``weight`` for images, ``weight_{inputs}`` else."""
     return batch.get("weight" if inputs == "image" else f"weight_{inputs}")
 
@@ -73,16 +67,16 @@ def same_geometry(outputs: Array, name: str, *views: View | None) -> None:
 
 
 def vectors(endpoints, output: str) -> Array:
-    """An endpoint of one vector an example.
+    """An endpoint of one vector per example.
 
     Raises:
         KeyError: if the network has no such endpoint.
         ValueError: if it is not ``(batch, features)``.
     """
-    outputs = named(endpoints, output, "network")
+    outputs = pick(endpoints, output, "network")
     if getattr(outputs, "ndim", None) != 2:
         shape = getattr(outputs, "shape", type(outputs).__name__)
-        raise ValueError(f"{output!r} must be (batch, features), one vector an example: {shape}")
+        raise ValueError(f"{output!r} must be (batch, features), one vector per example: {shape}")
     return outputs.astype(jnp.float32)
 
 
@@ -93,7 +87,7 @@ def one_map(endpoints, output: str, level: int) -> Array:
         KeyError: if the network has no such endpoint.
         ValueError: if the tuple has no such level.
     """
-    outputs = named(endpoints, output, "network")
+    outputs = pick(endpoints, output, "network")
     if isinstance(outputs, tuple | list):
         if not -len(outputs) <= level < len(outputs):
             raise ValueError(f"{output!r} has {len(outputs)} levels, so none at {level}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jaxmed.core import Objective, share_passes, stream, within
-from jaxmed.paradigms.base._schedules import Scheduled, at, clock, ticked
+from jaxmed.core import Objective, merge_named, share_passes, stream, within
+from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
 
 
 def weighted(
@@ -55,21 +55,28 @@ def weighted(
         }
         own_params = {name: own[name][0] for name in names}
         own_state = {name: own[name][1] for name in names}
-        return own_params, {**own_state, **clock(*weights.values())}
+        return own_params, {**own_state, **counter_for(*weights.values())}
 
     def loss(network, params, state, batch, key):
         network = share_passes(network)
         total, metrics = 0.0, {}
         for name in names:
             value, (state, measured) = parts[name].loss(network, params, state, batch, key)
-            total = total + at(weights.get(name, 1.0), state["obj"]) * value
-            metrics[f"{name}/loss"] = value
+            total = total + value_at(weights.get(name, 1.0), state["obj"]) * value
+            measured = merge_named(measured, {"loss": value})
             metrics |= {f"{name}/{metric}": number for metric, number in measured.items()}
         return total, (state, metrics)
 
-    def after(params, state):
+    def post_step(params, state):
         for name in names:
-            state = parts[name].after(params, state)
-        return {**state, "obj": ticked(state["obj"])} if ramps else state
+            state = parts[name].post_step(params, state)
+        return advance(state) if ramps else state
 
-    return Objective(init, loss, after)
+    def predictors(params, state):
+        return {
+            f"{name}/{predictor}": variables
+            for name in names
+            for predictor, variables in parts[name].predictors(params, state).items()
+        }
+
+    return Objective(init, loss, post_step, predictors)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Network, PyTree, pick
+from jaxmed.core._made import made_by
 
 EPISODE = ("support", "support_label", "query")
 """The arrays of a batch of episodes that a few-shot network is given."""
@@ -75,7 +76,9 @@ def prototypical(
             logits = -scale * jnp.square(gap).sum(-1)
         return {"logits": jnp.where(there[:, None], logits, -1e9), "prototypes": prototypes}
 
-    return _comparing(trunk, ways, reads, compare)
+    network = _comparing(trunk, ways, reads, compare)
+    options = {"reads": reads, "distance": distance, "scale": scale}
+    return made_by(network, "prototypical", trunk=trunk, ways=ways, **options)
 
 
 def matching(trunk: Network, ways: int, *, reads: str = "features", scale: float = 10.0) -> Network:
@@ -115,7 +118,8 @@ def matching(trunk: Network, ways: int, *, reads: str = "features", scale: float
         logits = jax.nn.logsumexp(jnp.where(chosen, log_attention, -1e9), axis=2)
         return {"logits": logits, "attention": jnp.exp(log_attention[..., 0])}
 
-    return _comparing(trunk, ways, reads, compare)
+    network = _comparing(trunk, ways, reads, compare)
+    return made_by(network, "matching", trunk=trunk, ways=ways, reads=reads, scale=scale)
 
 
 def _comparing(trunk: Network, ways: int, reads: str, compare) -> Network:
@@ -125,17 +129,17 @@ def _comparing(trunk: Network, ways: int, reads: str, compare) -> Network:
 
     def init(key, inputs):
         support, _, query = split_episode(inputs)
-        return trunk.init(key, together(support, query))
+        return trunk.init(key, episode_images(support, query))
 
     def apply(params, state, inputs, *, key=None, train=False):
         support, labels, query = split_episode(inputs)
         endpoints, state = trunk.apply(
-            params, state, together(support, query), key=key, train=train
+            params, state, episode_images(support, query), key=key, train=train
         )
         found = pick(endpoints, reads, "trunk")
         if found.ndim != 2:
             raise ValueError(
-                "what is compared is one vector an image, but "
+                "what is compared is one vector per image, but "
                 f"{reads!r} has the shape {found.shape}"
             )
         found = found.astype(jnp.float32).reshape(len(support), -1, found.shape[-1])
@@ -161,7 +165,7 @@ def split_episode(inputs: Mapping[str, Array], target: str = "support_label"):
     return support, labels, query
 
 
-def together(support: Array, query: Array) -> Array:
+def episode_images(support: Array, query: Array) -> Array:
     """The images of all episodes in a row, each episode's support before its query."""
     both = jnp.concatenate([support, query], axis=1)
     return both.reshape(-1, *both.shape[2:])

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Network, PyTree, pick, stream, weighted_mean
+from jaxmed.core._made import made_by
 from jaxmed.paradigms.base._supervised import Loss
 from jaxmed.paradigms.few_shot._episodic import split_episode
 from jaxmed.paradigms.transfer._pretrained import divide, join
@@ -115,7 +116,11 @@ def maml(
         endpoints, states = _each(one, episodes, strategy)
         return endpoints, jax.tree.map(_common, states, state)
 
-    return Network(init, apply)
+    return made_by(
+        Network(init, apply), "maml",
+        network=network, loss=loss, steps=steps, rate=rate, only=only, first_order=first_order,
+        output=output, strategy=strategy,
+    )  # fmt: skip
 
 
 def _each(function, episodes: PyTree, strategy: Strategy) -> PyTree:

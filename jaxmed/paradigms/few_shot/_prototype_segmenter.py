@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Network, pick
-from jaxmed.paradigms.few_shot._episodic import split_episode, together, unit
+from jaxmed.core._made import made_by
+from jaxmed.paradigms.few_shot._episodic import episode_images, split_episode, unit
 
 MASKED_EPISODE = ("support", "support_mask", "query")
 """The arrays of a batch of episodes that a few-shot segmenter is given."""
@@ -69,12 +70,12 @@ def prototype_segmenter(
 
     def init(key, inputs):
         support, _, query = split_episode(inputs, "support_mask")
-        return trunk.init(key, together(support, query))
+        return trunk.init(key, episode_images(support, query))
 
     def apply(params, state, inputs, *, key=None, train=False):
         support, masks, query = split_episode(inputs, "support_mask")
         endpoints, state = trunk.apply(
-            params, state, together(support, query), key=key, train=train
+            params, state, episode_images(support, query), key=key, train=train
         )
         maps = pick(endpoints, reads, "trunk")
         maps = maps[level] if isinstance(maps, tuple | list) else maps
@@ -94,7 +95,10 @@ def prototype_segmenter(
         back = _compared(mine, *_prototypes(theirs, guessed), scale)
         return {"logits": _resized(logits, full), "support_logits": _resized(back, full)}, state
 
-    return Network(init, apply)
+    return made_by(
+        Network(init, apply), "prototype_segmenter",
+        trunk=trunk, classes=classes, reads=reads, level=level, scale=scale,
+    )  # fmt: skip
 
 
 def _prototypes(maps: Array, shares: Array) -> tuple[Array, Array]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxmed.core import Network, pick, stream
-from jaxmed.paradigms.multi_task._towers import as_network
+from jaxmed.core import Network, as_network, pick, stream
+from jaxmed.core._made import made_by
 
 
 def cross_stitch(
@@ -99,4 +99,4 @@ def cross_stitch(
 
         return run(visit, lambda level, _: params["stitch"][str(level)], inputs), states
 
-    return Network(init, apply)
+    return made_by(Network(init, apply), "cross_stitch", stages=parts, own=own)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, within
+from jaxmed.core import Objective, merge_named, within
 from jaxmed.paradigms.base._weighted import weighted
 from jaxmed.paradigms.multi_task._task_gradients import each_task, gram_matrix, with_gradient
 
@@ -77,8 +77,9 @@ def gradnorm(
         combined = jax.tree.map(lambda *g: sum(w * x for w, x in zip(fixed, g)), *gradients)
         value = with_gradient((fixed * losses).sum(), params, combined)
         value = value + strength * (uneven - jax.lax.stop_gradient(uneven))
-        for i, name in enumerate(names):
-            metrics |= {f"{name}/weight": fixed[i], f"{name}/gradient_norm": norms[i]}
-        return value, ({**state, "obj": {**state["obj"], "first": first}}, metrics)
+        own = {f"{name}/weight": fixed[i] for i, name in enumerate(names)}
+        own |= {f"{name}/gradient_norm": norms[i] for i, name in enumerate(names)}
+        state = {**state, "obj": {**state["obj"], "first": first}}
+        return value, (state, merge_named(metrics, own))
 
-    return Objective(init, loss, tasks.after)
+    return tasks._replace(init=init, loss=loss)

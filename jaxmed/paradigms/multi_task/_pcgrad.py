@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, stream
+from jaxmed.core import Objective, merge_named, stream
 from jaxmed.paradigms.base._weighted import weighted
 from jaxmed.paradigms.multi_task._task_gradients import (
     each_task,
@@ -73,7 +73,7 @@ def pcgrad(objectives: Mapping[str, Objective], *, shared: str = "^trunk/") -> O
 
         combined = jax.tree.map_with_path(combine, *gradients)
         pairs = max(n * (n - 1), 1)
-        metrics["conflicts"] = (gram < 0).sum() / pairs
+        metrics = merge_named(metrics, {"conflicts": (gram < 0).sum() / pairs})
         return with_gradient(losses.sum(), params, combined), (state, metrics)
 
     return tasks._replace(loss=loss)

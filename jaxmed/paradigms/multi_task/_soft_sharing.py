@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, flatten_paths
+from jaxmed.core import Objective, flatten_paths, merge_named
 
 
 def soft_sharing(
@@ -57,6 +57,6 @@ def soft_sharing(
                 f"{sorted({path.split('/')[0] for path in leaves})}"
             )
         distance = sum(jnp.square(x - y).sum() for x, y in pairs)
-        return value + weight * distance, (state, {**metrics, "distance": distance})
+        return value + weight * distance, (state, merge_named(metrics, {"distance": distance}))
 
     return objective._replace(loss=loss)

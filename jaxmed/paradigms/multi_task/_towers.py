@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import flax.linen as nn
 
-from jaxmed.core import Network, from_linen, stream
+from jaxmed.core import Network, as_network, stream
+from jaxmed.core._made import made_by
 
 
 def towers(networks: Mapping[str, Network | nn.Module]) -> Network:
@@ -49,9 +50,4 @@ def towers(networks: Mapping[str, Network | nn.Module]) -> Network:
             }
         return endpoints, states
 
-    return Network(init, apply)
-
-
-def as_network(network: Network | nn.Module) -> Network:
-    """A Linen module as a network."""
-    return from_linen(network) if isinstance(network, nn.Module) else network
+    return made_by(Network(init, apply), "towers", networks=parts)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, within
+from jaxmed.core import Objective, merge_named, within
 from jaxmed.paradigms.base._weighted import weighted
 
 
@@ -57,12 +57,12 @@ def uncertainty_weighted(
 
     def loss(network, params, state, batch, key):
         _, (state, metrics) = tasks.loss(network, params, state, batch, key)
-        total = 0.0
+        total, own = 0.0, {}
         for name in names:
             value, s = metrics[f"{name}/loss"], params["obj"]["log_variance"][name]
             factor = jnp.exp(-s) * (0.5 if name in regression else 1.0)
             total = total + factor * value + jnp.where(value == 0, 0.0, s / 2)
-            metrics[f"{name}/weight"] = factor
-        return total, (state, metrics)
+            own[f"{name}/weight"] = factor
+        return total, (state, merge_named(metrics, own))
 
-    return Objective(init, loss, tasks.after)
+    return tasks._replace(init=init, loss=loss)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Objective, stream, weighted_mean
+from jaxmed.core import Array, Objective, pick, stream, weighted_mean
 from jaxmed.losses import mse
 from jaxmed.networks import Decoder
 from jaxmed.paradigms.base._consistency import per_example
-from jaxmed.paradigms.base._supervised import Loss, named
-from jaxmed.paradigms.base._views import View, counts, one_map, same_geometry, seen
+from jaxmed.paradigms.base._supervised import Loss
+from jaxmed.paradigms.base._views import View, apply_view, one_map, row_weights, same_geometry
 from jaxmed.paradigms.self_supervised._embedding import Embedding, Head, embedding
 from jaxmed.paradigms.self_supervised._masks import boxes
 
@@ -37,7 +37,7 @@ def autoencoder(
         decoder: what makes an image of the code, a parameter of the objective; by default
             ``networks.Decoder`` to the image's shape.
         loss: ``(outputs, targets) -> (batch,)``, as in :mod:`jaxmed.losses`.
-        output: the endpoint that is the code: a map, a tuple of maps, or one vector an example.
+        output: the endpoint that is the code: a map, a tuple of maps, or one vector per example.
         level: which of a tuple; the coarsest by default. The finest of a U-Net has seen the image
             through its skips, and learns to copy.
         inputs: the batch's images.
@@ -58,12 +58,12 @@ def autoencoder(
         raise ValueError(f"sparsity must not be negative, got {sparsity}")
 
     def init(key, network, params, state, batch):
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
         return decoding(decoder, images, output, level).init(key, network, params, state, images)
 
     def evaluate(network, params, state, batch, key):
-        key, images = stream(key, "autoencoder"), named(batch, inputs, "batch")
-        shown, weight = seen(view, stream(key, "view"), images), counts(batch, inputs)
+        key, images = stream(key, "autoencoder"), pick(batch, inputs, "batch")
+        shown, weight = apply_view(view, stream(key, "view"), images), row_weights(batch, inputs)
         decode = decoding(decoder, images, output, level)
         outputs, state = decode.apply(network, params, state, shown, stream(key, "network"))
         same_geometry(outputs["decoder"], "decoder", view)
@@ -71,7 +71,7 @@ def autoencoder(
         code = weighted_mean(per_example(jnp.abs(outputs["endpoint"])), weight)
         return error + sparsity * code, (state, {"reconstruction": error, "code": code})
 
-    return Objective(init, evaluate, lambda params, state: state)
+    return Objective(init, evaluate)
 
 
 def inpainting(
@@ -94,7 +94,7 @@ def inpainting(
         size: least and most edge of a box, as a share of the axis.
         decoder: as in :func:`~jaxmed.paradigms.autoencoder`.
         loss: ``(outputs, targets, *, where) -> (batch,)``, as in :mod:`jaxmed.losses`.
-        output: the endpoint decoded: a map, a tuple of maps, or one vector an example.
+        output: the endpoint decoded: a map, a tuple of maps, or one vector per example.
         level: which of a tuple, finest first. To train a U-Net whole, 0.
         inputs: the batch's images, ``(batch, *spatial, channels)``.
 
@@ -113,11 +113,11 @@ def inpainting(
         raise ValueError(f"inpainting wants holes of shares of an axis, got {holes} of {size}")
 
     def init(key, network, params, state, batch):
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
         return decoding(decoder, images, output, level).init(key, network, params, state, images)
 
     def evaluate(network, params, state, batch, key):
-        key, images = stream(key, "inpainting"), named(batch, inputs, "batch")
+        key, images = stream(key, "inpainting"), pick(batch, inputs, "batch")
         spatial = images.shape[1:-1]
         hidden = boxes(stream(key, "holes"), len(images), spatial, size, holes)
         mean = images.mean(tuple(range(1, images.ndim - 1)), keepdims=True)
@@ -126,11 +126,12 @@ def inpainting(
         outputs, state = decode.apply(network, params, state, shown, stream(key, "network"))
         where = jnp.broadcast_to(hidden, images.shape)
         values = loss(like(outputs["decoder"], images), images, where=where)
-        value, weight = weighted_mean(values, counts(batch, inputs)), counts(batch, inputs)
+        weight = row_weights(batch, inputs)
+        value = weighted_mean(values, weight)
         share = weighted_mean(per_example(hidden.astype(jnp.float32)), weight)
         return value, (state, {"reconstruction": value, "hidden": share})
 
-    return Objective(init, evaluate, lambda params, state: state)
+    return Objective(init, evaluate)
 
 
 def decoding(decoder: Head | None, images: Array, output: str, level: int) -> Embedding:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import jax
 
-from jaxmed.core import Objective, stream, weighted_mean
+from jaxmed.core import Objective, Variables, pick, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
-from jaxmed.paradigms.base._momentum import check_teaching, followed, follower
-from jaxmed.paradigms.base._schedules import Scheduled, at, clock, ticked
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, apart, counts, together, two_views
+from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_update
+from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._views import View, deinterleave, interleave, row_weights, two_views
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding, unit
 
 
@@ -51,39 +50,43 @@ def byol(
     References:
         Grill et al. (2020), Bootstrap your own latent, NeurIPS.
     """
-    check_teaching(decay)
+    check_ema_decay(decay)
     online = embedding({"projector": projector, "predictor": predictor}, output)
     target = embedding({"projector": projector}, output)
 
     def init(key, network, params, state, batch):
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
         own_params, own_state = online.init(key, network, params, state, images)
-        teacher = follower(
+        teacher = ema_copy(
             {"net": params, "obj": {"projector": own_params["projector"]}},
             {"net": state, "obj": {"projector": own_state["projector"]}},
         )
-        return own_params, {**own_state, "teacher": teacher, **clock(decay)}
+        return own_params, {**own_state, "teacher": teacher, **counter_for(decay)}
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "byol"), named(batch, inputs, "batch")
+        key, images = stream(key, "byol"), pick(batch, inputs, "batch")
         teacher = state["obj"]["teacher"]
-        pair = together(*two_views(view, second_view, key, images))
+        pair = interleave(*two_views(view, second_view, key, images))
         mine, state = online.apply(network, params, state, pair, stream(key, "network"))
         its, taught = target.apply(
             network, teacher["params"], teacher["state"], pair, stream(key, "teacher")
         )
         values = _crossed(mine["predictor"], its["projector"])
-        value = weighted_mean(values, counts(batch, inputs))
+        value = weighted_mean(values, row_weights(batch, inputs))
         own = {**state["obj"], "teacher": {**teacher, "state": taught}}
         return value, ({**state, "obj": own}, {"distance": value})
 
-    def after(params, state):
+    def post_step(params, state):
         own = state["obj"]
         follow = {"net": params["net"], "obj": {"projector": params["obj"]["projector"]}}
-        teacher = followed(own["teacher"], follow, at(decay, own))
-        return {**state, "obj": ticked({**own, "teacher": teacher})}
+        teacher = ema_update(own["teacher"], follow, value_at(decay, own))
+        return advance(state, teacher=teacher)
 
-    return Objective(init, loss, after)
+    def predictors(params, state):
+        teacher = state["obj"]["teacher"]
+        return {"teacher": Variables(teacher["params"]["net"], teacher["state"]["net"])}
+
+    return Objective(init, loss, post_step, predictors)
 
 
 def simsiam(
@@ -112,7 +115,7 @@ def simsiam(
         The objective, with the metric ``distance``.
 
     Raises:
-        ValueError: when traced, if the endpoint has not one vector an example.
+        ValueError: when traced, if the endpoint has not one vector per example.
 
     References:
         Chen and He (2021), Exploring simple Siamese representation learning, CVPR.
@@ -120,21 +123,21 @@ def simsiam(
     embed = embedding({"projector": projector, "predictor": predictor}, output)
 
     def init(key, network, params, state, batch):
-        return embed.init(key, network, params, state, named(batch, inputs, "batch"))
+        return embed.init(key, network, params, state, pick(batch, inputs, "batch"))
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "simsiam"), named(batch, inputs, "batch")
-        pair = together(*two_views(view, second_view, key, images))
+        key, images = stream(key, "simsiam"), pick(batch, inputs, "batch")
+        pair = interleave(*two_views(view, second_view, key, images))
         z, state = embed.apply(network, params, state, pair, stream(key, "network"))
         values = _crossed(z["predictor"], z["projector"])
-        value = weighted_mean(values, counts(batch, inputs))
+        value = weighted_mean(values, row_weights(batch, inputs))
         return value, (state, {"distance": value})
 
-    return Objective(init, loss, lambda params, state: state)
+    return Objective(init, loss)
 
 
 def _crossed(predicted, projected):
     """Squared distances of unit vectors, each view's prediction to the other's projection."""
-    (p1, p2), (z1, z2) = apart(unit(predicted), 2), apart(unit(projected), 2)
+    (p1, p2), (z1, z2) = deinterleave(unit(predicted), 2), deinterleave(unit(projected), 2)
     z1, z2 = jax.lax.stop_gradient((z1, z2))
     return (2 - 2 * (p1 * z2).sum(-1)) + (2 - 2 * (p2 * z1).sum(-1))

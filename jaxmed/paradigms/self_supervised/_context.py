@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmed.core import Array, Key, Objective, stream
+from jaxmed.core import Array, Key, Objective, pick, stream
 from jaxmed.networks import ProjectionHead
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, counts, seen, vectors
+from jaxmed.paradigms.base._views import View, apply_view, row_weights, vectors
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding
 from jaxmed.paradigms.self_supervised._rotation import answered
 
@@ -46,7 +45,7 @@ def relative_position(
 
     Raises:
         ValueError: if ``margin`` is outside [0, 1); when traced, if an axis has fewer than three
-            voxels, or the endpoint has not one vector an example.
+            voxels, or the endpoint has not one vector per example.
 
     References:
         Doersch, Gupta and Efros (2015), Unsupervised visual representation learning by context
@@ -137,18 +136,18 @@ def _puzzle(task, sizes, margin, view, head, output: str, inputs: str, name: str
         return shown.reshape(-1, *shown.shape[2:])
 
     def init(key, network, params, state, batch):
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
         shown, _ = task(key, images)
         return embed(images).init(key, network, params, state, flat(shown))
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, name), named(batch, inputs, "batch")
+        key, images = stream(key, name), pick(batch, inputs, "batch")
         shown, answer = task(key, images)
-        shown = seen(view, stream(key, "view"), flat(shown))
+        shown = apply_view(view, stream(key, "view"), flat(shown))
         outputs, state = embed(images).apply(network, params, state, shown, stream(key, "network"))
-        return answered(outputs["head"], answer, counts(batch, inputs), state)
+        return answered(outputs["head"], answer, row_weights(batch, inputs), state)
 
-    return Objective(init, loss, lambda params, state: state)
+    return Objective(init, loss)
 
 
 def tiles(key: Key, images: Array, grid: int, margin: float) -> Array:

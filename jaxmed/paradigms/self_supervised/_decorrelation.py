@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Metrics, Objective, stream
+from jaxmed.core import Array, Metrics, Objective, pick, stream
 from jaxmed.networks import ProjectionHead
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, apart, counts, together, two_views
+from jaxmed.paradigms.base._views import View, deinterleave, interleave, row_weights, two_views
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding
 
 
@@ -46,7 +45,7 @@ def vicreg(
         The objective, with the metrics ``invariance``, ``variance`` and ``covariance``.
 
     Raises:
-        ValueError: when traced, if the endpoint has not one vector an example.
+        ValueError: when traced, if the endpoint has not one vector per example.
 
     References:
         Bardes, Ponce and LeCun (2022), VICReg: variance-invariance-covariance regularization, ICLR.
@@ -99,7 +98,7 @@ def barlow_twins(
         The objective, with the metrics ``on_diagonal`` and ``off_diagonal``.
 
     Raises:
-        ValueError: when traced, if the endpoint has not one vector an example.
+        ValueError: when traced, if the endpoint has not one vector per example.
 
     References:
         Zbontar et al. (2021), Barlow Twins: self-supervised learning via redundancy reduction,
@@ -129,15 +128,15 @@ def _two_batches(view, second_view, projector, output: str, inputs: str, value: 
     embed = embedding({"projector": projector}, output)
 
     def init(key, network, params, state, batch):
-        return embed.init(key, network, params, state, named(batch, inputs, "batch"))
+        return embed.init(key, network, params, state, pick(batch, inputs, "batch"))
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "decorrelation"), named(batch, inputs, "batch")
-        pair = together(*two_views(view, second_view, key, images))
+        key, images = stream(key, "decorrelation"), pick(batch, inputs, "batch")
+        pair = interleave(*two_views(view, second_view, key, images))
         z, state = embed.apply(network, params, state, pair, stream(key, "network"))
-        weight = counts(batch, inputs)
+        weight = row_weights(batch, inputs)
         weight = jnp.ones(len(images)) if weight is None else weight.astype(jnp.float32)
-        first, second = apart(z["projector"], 2)
+        first, second = deinterleave(z["projector"], 2)
         # A padding row may hold anything: select, for 0 * nan is nan.
         real = weight[:, None] > 0
         total, metrics = value(
@@ -145,4 +144,4 @@ def _two_batches(view, second_view, projector, output: str, inputs: str, value: 
         )
         return total, (state, metrics)
 
-    return Objective(init, loss, lambda params, state: state)
+    return Objective(init, loss)

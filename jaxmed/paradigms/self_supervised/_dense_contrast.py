@@ -5,12 +5,18 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, stream, weighted_mean
+from jaxmed.core import Objective, as_network, pick, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, counts, one_map, same_geometry, together, two_views
+from jaxmed.paradigms.base._views import (
+    View,
+    interleave,
+    one_map,
+    row_weights,
+    same_geometry,
+    two_views,
+)
 from jaxmed.paradigms.self_supervised._contrast import contrast
-from jaxmed.paradigms.self_supervised._embedding import Head, as_network
+from jaxmed.paradigms.self_supervised._embedding import Head
 
 
 def dense_contrast(
@@ -71,14 +77,14 @@ def dense_contrast(
         return features.reshape(len(features), -1, features.shape[-1])
 
     def init(key, network, params, state, batch):
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
         shape = jax.eval_shape(lambda images: flat(network.apply(params, state, images)[0]), images)
         own_params, own_state = head.init(stream(key, "projector"), jnp.zeros((1, shape.shape[-1])))
         return {"projector": own_params}, {"projector": own_state}
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "dense_contrast"), named(batch, inputs, "batch")
-        pair = together(*two_views(view, second_view, key, images))
+        key, images = stream(key, "dense_contrast"), pick(batch, inputs, "batch")
+        pair = interleave(*two_views(view, second_view, key, images))
         endpoints, net = network.apply(
             params["net"], state["net"], pair, key=stream(key, "network"), train=True
         )
@@ -99,8 +105,8 @@ def dense_contrast(
         same = where[:, :, None] == where[:, None, :]
         all_count = jnp.ones(2 * samples, bool)
         values = jax.vmap(lambda z, same: contrast(z, same, all_count, temperature))(z, same)
-        value = weighted_mean(values.mean(1), counts(batch, inputs))
+        value = weighted_mean(values.mean(1), row_weights(batch, inputs))
         state = {"net": net, "obj": {"projector": own}}
         return value, (state, {"contrast": value})
 
-    return Objective(init, loss, lambda params, state: state)
+    return Objective(init, loss)

@@ -6,11 +6,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Endpoints, Objective, stream, weighted_mean
-from jaxmed.paradigms.base._momentum import check_decay, check_teaching, followed, follower
-from jaxmed.paradigms.base._schedules import Scheduled, at, clock, ticked
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, apart, counts, seen, together, two_views
+from jaxmed.core import Array, Endpoints, Objective, Variables, pick, stream, weighted_mean
+from jaxmed.paradigms.base._ema import (
+    batch_average,
+    check_decay,
+    check_ema_decay,
+    ema_copy,
+    ema_update,
+)
+from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._views import (
+    View,
+    apply_view,
+    deinterleave,
+    interleave,
+    row_weights,
+    two_views,
+)
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding, unit
 
 
@@ -85,7 +97,7 @@ def dino(
 
     Raises:
         ValueError: if a number is out of its range, or ``crops`` are asked for without ``crop``;
-            when traced, if the endpoint has not one vector an example.
+            when traced, if the endpoint has not one vector per example.
 
     References:
         Caron et al. (2021), Emerging properties in self-supervised vision transformers, ICCV.
@@ -95,51 +107,50 @@ def dino(
             raise ValueError(f"temperatures are positive, got {temperature}, {teacher_temperature}")
     if crops < 0 or (crops > 0) != (crop is not None):
         raise ValueError(f"crop says what crops={crops} of them are: give both or neither")
-    check_teaching(decay)
+    check_ema_decay(decay)
     check_decay(centre_decay)
     embed = embedding({"head": head}, output)
 
     def init(key, network, params, state, batch):
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
         own_params, own_state = embed.init(key, network, params, state, images)
         whole = {"net": params, "obj": own_params}, {"net": state, "obj": own_state}
         answers, _ = jax.eval_shape(lambda: embed.apply(network, *whole, images, key))
         centre = jnp.zeros(answers["head"].shape[-1])
-        own = {"teacher": follower(*whole), "centre": centre, **clock(decay, teacher_temperature)}
+        counted = counter_for(decay, teacher_temperature)
+        own = {"teacher": ema_copy(*whole), "centre": centre, **counted}
         return own_params, {**own_state, **own}
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "dino"), named(batch, inputs, "batch")
+        key, images = stream(key, "dino"), pick(batch, inputs, "batch")
         teacher, centre = state["obj"]["teacher"], state["obj"]["centre"]
-        pair = together(*two_views(view, second_view, key, images))
+        pair = interleave(*two_views(view, second_view, key, images))
         answers, taught = embed.apply(
             network, teacher["params"], teacher["state"], pair, stream(key, "teacher")
         )
         answers = jax.lax.stop_gradient(answers["head"])
-        sharpness = at(teacher_temperature, state["obj"])
-        wanted = apart(jax.nn.softmax((answers - centre) / sharpness, axis=-1), 2)
+        sharpness = value_at(teacher_temperature, state["obj"])
+        wanted = deinterleave(jax.nn.softmax((answers - centre) / sharpness, axis=-1), 2)
         given, state = embed.apply(network, params, state, pair, stream(key, "network"))
-        given = list(apart(given["head"], 2))
+        given = list(deinterleave(given["head"], 2))
         if crops:
-            small = together(*[seen(crop, stream(key, "crop", i), images) for i in range(crops)])
+            keys = [stream(key, "crop", i) for i in range(crops)]
+            small = interleave(*[apply_view(crop, own, images) for own in keys])
             of_crops, state = embed.apply(network, params, state, small, stream(key, "crops"))
-            given += apart(of_crops["head"], crops)
+            given += deinterleave(of_crops["head"], crops)
         values = [
             -(target * jax.nn.log_softmax(answer / temperature, axis=-1)).sum(-1)
             for v, target in enumerate(wanted)
             for w, answer in enumerate(given)
             if v != w
         ]
-        weight = counts(batch, inputs)
+        weight = row_weights(batch, inputs)
         value = weighted_mean(sum(values) / len(values), weight)
-        one = sum(apart(answers, 2)) / 2
-        real = jnp.ones(len(one)) if weight is None else weight
-        now = jnp.where(real[:, None] > 0, real[:, None] * one, 0).sum(0)
-        now = jnp.where(real.sum() > 0, now / jnp.maximum(real.sum(), 1), centre)
+        one = sum(deinterleave(answers, 2)) / 2
         own = {
             **state["obj"],
             "teacher": {**teacher, "state": taught},
-            "centre": centre_decay * centre + (1 - centre_decay) * now,
+            "centre": batch_average(centre, one, weight, centre_decay),
         }
         entropies = [-(p * jnp.log(jnp.maximum(p, 1e-30))).sum(-1) for p in wanted]
         metrics = {
@@ -148,9 +159,13 @@ def dino(
         }
         return value, ({**state, "obj": own}, metrics)
 
-    def after(params, state):
+    def post_step(params, state):
         own = state["obj"]
-        teacher = followed(own["teacher"], params, at(decay, own))
-        return {**state, "obj": ticked({**own, "teacher": teacher})}
+        teacher = ema_update(own["teacher"], params, value_at(decay, own))
+        return advance(state, teacher=teacher)
 
-    return Objective(init, loss, after)
+    def predictors(params, state):
+        teacher = state["obj"]["teacher"]
+        return {"teacher": Variables(teacher["params"]["net"], teacher["state"]["net"])}
+
+    return Objective(init, loss, post_step, predictors)

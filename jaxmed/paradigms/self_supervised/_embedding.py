@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Key, Network, PyTree, from_linen, stream
+from jaxmed.core import Array, Key, Network, PyTree, as_network, stream
 from jaxmed.paradigms.base._views import vectors
 
 Head = Network | nn.Module
@@ -61,11 +61,6 @@ def embedding(heads: dict[str, Head], output: str, *, read=vectors) -> Embedding
         return outputs, {"net": net, "obj": own}
 
     return Embedding(init, apply)
-
-
-def as_network(head: Head) -> Network:
-    """A head as a network."""
-    return from_linen(head) if isinstance(head, nn.Module) else head
 
 
 def unit(x: Array) -> Array:

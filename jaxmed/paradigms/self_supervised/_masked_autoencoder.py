@@ -6,10 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Objective, stream, weighted_mean
+from jaxmed.core import Array, Objective, pick, stream, weighted_mean
 from jaxmed.networks import TokenDecoder
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import counts, one_map
+from jaxmed.paradigms.base._views import one_map, row_weights
 from jaxmed.paradigms.self_supervised._autoencoder import decoding, like
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding
 from jaxmed.paradigms.self_supervised._masks import paint, patch_grid, patchify, shuffled_patches
@@ -87,11 +86,11 @@ def masked_autoencoder(
         return jnp.where(paint(restore >= shown, grid, edges), token, images)
 
     def init(key, network, params, state, batch):
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
         edges, _, patches, shown = shapes(images)
         if drop:
             whole = jax.eval_shape(lambda: network.apply(params, state, images)[0])
-            tokens = named(whole, output, "network").shape
+            tokens = pick(whole, output, "network").shape
             if tokens[:2] != patches.shape[:2]:
                 raise ValueError(
                     f"patches of {edges} voxels are {patches.shape[1]}, the network's {output!r} "
@@ -105,7 +104,7 @@ def masked_autoencoder(
         return {**own_params, **({} if drop else {"token": token})}, own_state
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "masked_autoencoder"), named(batch, inputs, "batch")
+        key, images = stream(key, "masked_autoencoder"), pick(batch, inputs, "batch")
         edges, _, patches, shown = shapes(images)
         order = shuffled_patches(stream(key, "order"), *patches.shape[:2], shown)
         seen = view(params["obj"].get("token"), images, *order)
@@ -120,7 +119,7 @@ def masked_autoencoder(
             target = nn.standardize(target, axis=-1, epsilon=1e-6)
         error = jnp.square(guess - target).mean(-1)
         values = jnp.where(order[1] >= shown, error, 0).sum(1) / (patches.shape[1] - shown)
-        value = weighted_mean(values, counts(batch, inputs))
+        value = weighted_mean(values, row_weights(batch, inputs))
         return value, (state, {"reconstruction": value})
 
-    return Objective(init, loss, lambda params, state: state)
+    return Objective(init, loss)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, stream, weighted_mean
+from jaxmed.core import Objective, Variables, pick, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
-from jaxmed.paradigms.base._momentum import check_teaching, followed, follower
-from jaxmed.paradigms.base._schedules import Scheduled, at, clock, ticked
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, counts, two_views
+from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_update
+from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._views import View, row_weights, two_views
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding, unit
 
 
@@ -52,7 +51,7 @@ def moco(
 
     Raises:
         ValueError: if a number is out of its range; when traced, if the endpoint has not one
-            vector an example.
+            vector per example.
 
     References:
         He et al. (2020), Momentum contrast for unsupervised visual representation learning, CVPR.
@@ -62,20 +61,20 @@ def moco(
         raise ValueError(f"temperature must be positive, got {temperature}")
     if queue < 1:
         raise ValueError(f"queue must hold at least one projection, got {queue}")
-    check_teaching(decay)
+    check_ema_decay(decay)
     embed = embedding({"projector": projector}, output)
 
     def init(key, network, params, state, batch):
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
         own_params, own_state = embed.init(key, network, params, state, images)
         whole = {"net": params, "obj": own_params}, {"net": state, "obj": own_state}
         z, _ = jax.eval_shape(lambda: embed.apply(network, *whole, images, key))
         start = jax.random.normal(stream(key, "queue"), (queue, z["projector"].shape[-1]))
-        own = {"teacher": follower(*whole), "queue": unit(start), **clock(decay)}
+        own = {"teacher": ema_copy(*whole), "queue": unit(start), **counter_for(decay)}
         return own_params, {**own_state, **own}
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "moco"), named(batch, inputs, "batch")
+        key, images = stream(key, "moco"), pick(batch, inputs, "batch")
         own, teacher = state["obj"], state["obj"]["teacher"]
         first, other = two_views(view, second_view, key, images)
         q, state = embed.apply(network, params, state, first, stream(key, "network"))
@@ -86,7 +85,7 @@ def moco(
         positive = (q * k).sum(-1, keepdims=True)
         cosines = jnp.concatenate([positive, q @ own["queue"].T], axis=1)
         values = -jax.nn.log_softmax(cosines / temperature)[:, 0]
-        weight = counts(batch, inputs)
+        weight = row_weights(batch, inputs)
         value = weighted_mean(values, weight)
         # Padding goes behind all else, so that the oldest leave for real rows alone.
         padding = jnp.zeros(len(k)) if weight is None else (weight == 0).astype(jnp.float32)
@@ -98,9 +97,13 @@ def moco(
         }
         return value, ({"net": state["net"], "obj": own}, {"contrast": value})
 
-    def after(params, state):
+    def post_step(params, state):
         own = state["obj"]
-        teacher = followed(own["teacher"], params, at(decay, own))
-        return {**state, "obj": ticked({**own, "teacher": teacher})}
+        teacher = ema_update(own["teacher"], params, value_at(decay, own))
+        return advance(state, teacher=teacher)
 
-    return Objective(init, loss, after)
+    def predictors(params, state):
+        teacher = state["obj"]["teacher"]
+        return {"teacher": Variables(teacher["params"]["net"], teacher["state"]["net"])}
+
+    return Objective(init, loss, post_step, predictors)

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmed.core import Objective, stream, weighted_mean
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, counts, seen
+from jaxmed.core import Objective, pick, stream, weighted_mean
+from jaxmed.paradigms.base._views import View, apply_view, row_weights
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding
 
 
@@ -33,7 +32,8 @@ def rotation(
         planes: pairs of spatial axes of equal length, as :func:`jnp.rot90` counts from 0; all
             pairs by default. A volume with long voxels has one that means something: ``[(1, 2)]``.
         view: of each image, before it is turned.
-        head: what gives a logit a class; one linear layer by default, a parameter of the objective.
+        head: what gives one logit per class; one linear layer by default, a parameter of the
+            objective.
         output: the endpoint, ``(batch, features)``.
         inputs: the batch's images, ``(batch, *spatial, channels)``.
 
@@ -42,7 +42,7 @@ def rotation(
 
     Raises:
         ValueError: when traced, if the axes of a plane are not equally long, or the endpoint has
-            not one vector an example.
+            not one vector per example.
 
     References:
         Gidaris, Singh and Komodakis (2018), Unsupervised representation learning by predicting
@@ -69,12 +69,12 @@ def rotation(
         return embedding({"head": nn.Dense(classes) if head is None else head}, output)
 
     def init(key, network, params, state, batch):
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
         return embed(len(turns(images))).init(key, network, params, state, images)
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "rotation"), named(batch, inputs, "batch")
-        images, classes = seen(view, stream(key, "view"), images), turns(images)
+        key, images = stream(key, "rotation"), pick(batch, inputs, "batch")
+        images, classes = apply_view(view, stream(key, "view"), images), turns(images)
         answer = jax.random.randint(stream(key, "turn"), (len(images),), 0, len(classes))
         turned = images
         for i, (k, (a, b)) in enumerate(classes):
@@ -83,9 +83,9 @@ def rotation(
         outputs, state = embed(len(classes)).apply(
             network, params, state, turned, stream(key, "network")
         )
-        return answered(outputs["head"], answer, counts(batch, inputs), state)
+        return answered(outputs["head"], answer, row_weights(batch, inputs), state)
 
-    return Objective(init, loss, lambda params, state: state)
+    return Objective(init, loss)
 
 
 def answered(logits, answer, weight, state):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, stream, weighted_mean
+from jaxmed.core import Objective, pick, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
-from jaxmed.paradigms.base._supervised import Known, named, told
-from jaxmed.paradigms.base._views import View, counts, together, two_views
+from jaxmed.paradigms.base._supervised import Known, known_mask
+from jaxmed.paradigms.base._views import View, interleave, row_weights, two_views
 from jaxmed.paradigms.self_supervised._contrast import contrast
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding
 
@@ -42,7 +42,7 @@ def simclr(
 
     Raises:
         ValueError: if ``temperature`` is not positive; when traced, if the endpoint has not one
-            vector an example.
+            vector per example.
 
     References:
         Chen et al. (2020), A simple framework for contrastive learning of visual representations,
@@ -101,24 +101,24 @@ def _contrasted(view, second_view, projector, temperature, output, inputs, targe
     embed = embedding({"projector": projector}, output)
 
     def init(key, network, params, state, batch):
-        return embed.init(key, network, params, state, named(batch, inputs, "batch"))
+        return embed.init(key, network, params, state, pick(batch, inputs, "batch"))
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "contrast"), named(batch, inputs, "batch")
-        pair = together(*two_views(view, second_view, key, images))
+        key, images = stream(key, "contrast"), pick(batch, inputs, "batch")
+        pair = interleave(*two_views(view, second_view, key, images))
         z, state = embed.apply(network, params, state, pair, stream(key, "network"))
         example = jnp.arange(len(images))
         same = example[:, None] == example
         if target is not None:
-            classes = named(batch, target, "batch")
+            classes = pick(batch, target, "batch")
             if classes.shape != example.shape:
-                raise ValueError(f"{target!r} must be one class an example, got {classes.shape}")
+                raise ValueError(f"{target!r} must be one class per example, got {classes.shape}")
             alike = classes[:, None] == classes
             if known is not None:
-                sure = told(known, classes, batch).astype(bool)
+                sure = known_mask(known, classes, batch).astype(bool)
                 alike = alike & sure[:, None] & sure
             same = same | alike
-        weight = counts(batch, inputs)
+        weight = row_weights(batch, inputs)
         weight = jnp.ones(len(images)) if weight is None else weight
 
         def twice(x):
@@ -128,4 +128,4 @@ def _contrasted(view, second_view, projector, temperature, output, inputs, targe
         value = weighted_mean(values, twice(weight))
         return value, (state, {"contrast": value})
 
-    return Objective(init, loss, lambda params, state: state)
+    return Objective(init, loss)

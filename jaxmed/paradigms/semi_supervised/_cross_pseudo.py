@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 import optax
 
-from jaxmed.core import Objective, stream, weighted_mean
+from jaxmed.core import Objective, Variables, merge_named, pick, stream, weighted_mean
 from jaxmed.paradigms.base._consistency import check_ramp, per_example, ramp
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, counts, same_geometry, seen
+from jaxmed.paradigms.base._schedules import advance, counter
+from jaxmed.paradigms.base._views import View, apply_view, row_weights, same_geometry
 
 
 def cross_pseudo(
@@ -55,14 +55,14 @@ def cross_pseudo(
     def init(key, network, params, state, batch):
         own_params, own_state = objective.init(key, network, params, state, batch)
         key = stream(key, "twin")
-        twin, twin_state = network.init(stream(key, "network"), named(batch, inputs, "batch"))
+        twin, twin_state = network.init(stream(key, "network"), pick(batch, inputs, "batch"))
         its_params, its_state = objective.init(key, network, twin, twin_state, batch)
         return (
             {"objective": own_params, "twin": {"net": twin, "obj": its_params}},
             {
                 "objective": own_state,
                 "twin": {"net": twin_state, "obj": its_state},
-                "step": jnp.zeros((), jnp.int32),
+                **counter(),
             },
         )
 
@@ -78,15 +78,15 @@ def cross_pseudo(
 
     def loss(network, params, state, batch, key):
         (mine, other), (state_mine, state_other) = both(params), both(state)
-        images, keys = named(batch, inputs, "batch"), (key, stream(key, "twin"))
+        images, keys = pick(batch, inputs, "batch"), (key, stream(key, "twin"))
         value, (state_mine, metrics) = objective.loss(network, mine, state_mine, batch, keys[0])
         twin, (state_other, _) = objective.loss(network, other, state_other, batch, keys[1])
 
         def logits(params, state, view, key):
             key = stream(key, "cross_pseudo")
-            shown = seen(view, stream(key, "view"), images)
+            shown = apply_view(view, stream(key, "view"), images)
             endpoints, net = network.apply(params["net"], state["net"], shown, key=key, train=True)
-            outputs = named(endpoints, output, "network").astype(jnp.float32)
+            outputs = pick(endpoints, output, "network").astype(jnp.float32)
             same_geometry(outputs, output, view, twin_view)
             return outputs, {**state, "net": net}
 
@@ -95,14 +95,25 @@ def cross_pseudo(
         distance = optax.softmax_cross_entropy_with_integer_labels(
             first, second.argmax(-1)
         ) + optax.softmax_cross_entropy_with_integer_labels(second, first.argmax(-1))
-        cross = weighted_mean(per_example(distance), counts(batch, inputs))
+        cross = weighted_mean(per_example(distance), row_weights(batch, inputs))
         ramped = weight * ramp(state["obj"]["step"], ramp_steps)
-        metrics = {**metrics, "cross": cross, "cross_weight": ramped, "twin_loss": twin}
+        own = {"cross": cross, "cross_weight": ramped, "twin_loss": twin}
+        metrics = merge_named(metrics, own)
         return value + twin + ramped * cross, (joined(state, state_mine, state_other), metrics)
 
-    def after(params, state):
+    def post_step(params, state):
         trees = zip(both(params), both(state), strict=True)
-        state = joined(state, *[objective.after(*pair) for pair in trees])
-        return {**state, "obj": {**state["obj"], "step": state["obj"]["step"] + 1}}
+        return advance(joined(state, *[objective.post_step(*pair) for pair in trees]))
 
-    return Objective(init, loss, after)
+    def predictors(params, state):
+        (mine, other), (state_mine, state_other) = both(params), both(state)
+        theirs = {
+            **objective.predictors(mine, state_mine),
+            **{
+                f"twin/{name}": variables
+                for name, variables in objective.predictors(other, state_other).items()
+            },
+        }
+        return merge_named(theirs, {"twin": Variables(other["net"], state_other["net"])})
+
+    return Objective(init, loss, post_step, predictors)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, stateless, stream, weighted_mean
+from jaxmed.core import Objective, pick, stateless, stream, weighted_mean
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import entropy, per_example
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, counts, seen
+from jaxmed.paradigms.base._views import View, apply_view, row_weights
 
 
 def entropy_minimisation(
@@ -36,16 +35,16 @@ def entropy_minimisation(
     """
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "entropy"), named(batch, inputs, "batch")
+        key, images = stream(key, "entropy"), pick(batch, inputs, "batch")
         endpoints, net = network.apply(
             params["net"],
             state["net"],
-            seen(view, stream(key, "view"), images),
+            apply_view(view, stream(key, "view"), images),
             key=stream(key, "network"),
             train=True,
         )
-        logits = named(endpoints, output, "network").astype(jnp.float32)
-        value = weighted_mean(per_example(entropy(logits)), counts(batch, inputs))
+        logits = pick(endpoints, output, "network").astype(jnp.float32)
+        value = weighted_mean(per_example(entropy(logits)), row_weights(batch, inputs))
         return weight * value, ({**state, "net": net}, {"entropy": value})
 
     return added(objective, stateless(loss))

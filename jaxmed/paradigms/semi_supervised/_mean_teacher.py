@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
-from jaxmed.core import Learner, Objective, stream, weighted_mean
+from jaxmed.core import (
+    Endpoints,
+    Learner,
+    LearnerState,
+    Network,
+    Objective,
+    PyTree,
+    Variables,
+    pick,
+    stream,
+    weighted_mean,
+)
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import (
     Activation,
@@ -15,10 +25,9 @@ from jaxmed.paradigms.base._consistency import (
     ramp,
     squared_distance,
 )
-from jaxmed.paradigms.base._momentum import check_teaching, followed, follower, teaching
-from jaxmed.paradigms.base._schedules import Scheduled
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, counts, same_geometry, seen
+from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_decay, ema_update
+from jaxmed.paradigms.base._schedules import Scheduled, advance, counter
+from jaxmed.paradigms.base._views import View, apply_view, row_weights, same_geometry
 
 
 def mean_teacher(
@@ -66,27 +75,27 @@ def mean_teacher(
     References:
         Tarvainen and Valpola (2017), Mean teachers are better role models, NeurIPS.
     """
-    check_teaching(decay)
+    check_ema_decay(decay)
     check_ramp(ramp_steps)
     check_activation(activation)
 
     def init(key, network, params, state, batch):
-        return {}, {"teacher": follower(params, state), "step": jnp.zeros((), jnp.int32)}
+        return {}, {"teacher": ema_copy(params, state), **counter()}
 
     def loss(network, params, state, batch, key):
         teacher = state["obj"]["teacher"]
         key = stream(key, "mean_teacher")
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
 
         def predicted(net_params, net_state, view, role):
             endpoints, net_state = network.apply(
                 net_params,
                 net_state,
-                seen(view, stream(key, role, "view"), images),
+                apply_view(view, stream(key, role, "view"), images),
                 key=stream(key, role),
                 train=True,
             )
-            outputs = named(endpoints, output, "network")
+            outputs = pick(endpoints, output, "network")
             same_geometry(outputs, output, student_view, teacher_view)
             return predictions(outputs, activation), net_state
 
@@ -95,33 +104,64 @@ def mean_teacher(
             teacher["params"], teacher["state"], teacher_view, "teacher"
         )
         distance = squared_distance(student, jax.lax.stop_gradient(taught))
-        consistency = weighted_mean(distance, counts(batch, inputs))
+        consistency = weighted_mean(distance, row_weights(batch, inputs))
         ramped = weight * ramp(state["obj"]["step"], ramp_steps)
         own = {**state["obj"], "teacher": {**teacher, "state": teacher_state}}
         metrics = {"consistency": consistency, "consistency_weight": ramped}
         return ramped * consistency, ({"net": net, "obj": own}, metrics)
 
-    def after(params, state):
+    def post_step(params, state):
         own = state["obj"]
-        teacher = followed(own["teacher"], params["net"], teaching(decay, own["step"]))
-        return {**state, "obj": {**own, "teacher": teacher, "step": own["step"] + 1}}
+        teacher = ema_update(own["teacher"], params["net"], ema_decay(decay, own["step"]))
+        return advance(state, teacher=teacher)
 
-    return added(objective, Objective(init, loss, after))
+    def predictors(params, state):
+        return {"teacher": Variables(**state["obj"]["teacher"])}
+
+    return added(objective, Objective(init, loss, post_step, predictors))
 
 
-def predict_with_teacher(learner: Learner, network) -> Learner:
-    """The learner whose ``predict`` uses the mean teacher instead of the student.
+def predict_with_teacher(
+    learner: Learner, network: Network | None = None, *, teacher: str = "teacher"
+) -> Learner:
+    """The learner whose ``predict`` uses an averaged teacher instead of the student.
+
+    The teacher is found however deep other paradigms have put it, in a single learner, in every
+    member of an ensemble, or in the player that predicts.
 
     Args:
-        learner: one whose objective is :func:`mean_teacher`.
-        network: its network.
+        learner: one whose objective keeps a teacher: :func:`mean_teacher`,
+            :func:`uncertainty_aware_teacher`, :func:`byol`, :func:`moco`, :func:`dino`, under any
+            other paradigms.
+        network: no longer needed; the learner knows its network.
+        teacher: the name of the teacher, or its last part. Of stacked teachers the outermost is
+            ``"teacher"``, the one below it ``"objective/teacher"``; in :func:`weighted` a part's
+            is ``"part/teacher"``. A cross-taught ``"twin"`` may be named too.
 
     Returns:
         The learner; ``init`` and ``step`` are the same.
-    """
 
-    def predict(state, inputs):
-        teacher = state.state["obj"]["teacher"]
-        return network.apply(teacher["params"], teacher["state"], inputs)[0]
+    Raises:
+        ValueError: at ``predict``, if the learner keeps no teacher of that name, or several; names
+            those that it keeps.
+    """
+    del network
+    predicting = learner.predicting
+
+    def taught(state: LearnerState) -> Variables:
+        found = predicting.others(state)
+        if teacher in found:
+            return found[teacher]
+        inside = [name for name in found if name.endswith(f"/{teacher}")]
+        if len(inside) != 1:
+            raise ValueError(
+                f"the learner keeps {'several' if inside else 'no'} predictors called {teacher!r}; "
+                f"name one of {sorted(found)} by teacher=. A paradigm of one's own that makes a "
+                f"new Objective hands on those that it wraps: inner._replace(init=..., loss=...)"
+            )
+        return found[inside[0]]
+
+    def predict(state: LearnerState, inputs: PyTree) -> Endpoints:
+        return learner.predict(predicting.set(state, taught(state)), inputs)
 
     return learner._replace(predict=predict)

@@ -6,11 +6,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmed.core import Objective, stream, weighted_mean
+from jaxmed.core import Objective, pick, stream, weighted_mean
 from jaxmed.paradigms.base._consistency import check_ramp, ramp
 from jaxmed.paradigms.base._mixing import partners
-from jaxmed.paradigms.base._supervised import Known, named, told
-from jaxmed.paradigms.base._views import View, apart, counts, same_geometry, seen, together
+from jaxmed.paradigms.base._schedules import advance, counter
+from jaxmed.paradigms.base._supervised import Known, known_mask
+from jaxmed.paradigms.base._views import (
+    View,
+    apply_view,
+    deinterleave,
+    interleave,
+    row_weights,
+    same_geometry,
+)
 
 
 def mixmatch(
@@ -47,7 +55,7 @@ def mixmatch(
         weight: of the unlabelled part, once ramped up. The paper's 75 wants a ramp.
         ramp_steps: steps over which the weight rises as ``exp(-5 (1 - t)^2)``.
         output: the endpoint, logits over classes on the last axis.
-        target: the batch's integer classes, one an example or a voxel.
+        target: the batch's integer classes, one per example or per voxel.
         image: the batch's labelled images.
         inputs: the batch's unlabelled images, of the same shape but for their number.
         known: which labels are known, if not all are, as :func:`~jaxmed.paradigms.supervised` takes
@@ -71,25 +79,25 @@ def mixmatch(
     check_ramp(ramp_steps)
 
     def init(key, network, params, state, batch):
-        return {}, {"step": jnp.zeros((), jnp.int32)}
+        return {}, counter()
 
     def loss(network, params, state, batch, key):
         key = stream(key, "mixmatch")
-        labelled = {image: named(batch, image, "batch"), target: named(batch, target, "batch")}
+        labelled = {image: pick(batch, image, "batch"), target: pick(batch, target, "batch")}
         labelled = view(stream(key, "labelled"), labelled)
         x, n = labelled[image], len(labelled[image])
-        images = named(batch, inputs, "batch")
-        u = together(*[seen(view, stream(key, "view", i), images) for i in range(views)])
+        images = pick(batch, inputs, "batch")
+        u = interleave(*[apply_view(view, stream(key, "view", i), images) for i in range(views)])
 
         def logits(images, role):
             endpoints, net = network.apply(
                 params["net"], state["net"], images, key=stream(key, role), train=True
             )
-            return named(endpoints, output, "network").astype(jnp.float32), net
+            return pick(endpoints, output, "network").astype(jnp.float32), net
 
         outputs, _ = logits(u, "guess")
         same_geometry(outputs, output, view)
-        mean = sum(apart(jax.nn.softmax(outputs, axis=-1), views)) / views
+        mean = sum(deinterleave(jax.nn.softmax(outputs, axis=-1), views)) / views
         sharp = jax.lax.stop_gradient(jnp.power(jnp.maximum(mean, 1e-12), 1 / temperature))
         sharp = jnp.repeat(sharp / sharp.sum(-1, keepdims=True), views, axis=0)
         given = jax.nn.one_hot(labelled[target], outputs.shape[-1])
@@ -99,12 +107,12 @@ def mixmatch(
                 f"{outputs.shape}"
             )
         every = jnp.concatenate([x, u])
-        rows = [batch.get("weight"), counts(batch, inputs)]
+        rows = [batch.get("weight"), row_weights(batch, inputs)]
         rows = [jnp.ones(m) if w is None else w for w, m in zip(rows, (n, len(images)))]
         rows = jnp.concatenate([rows[0], jnp.repeat(rows[1], views)])
         sure = jnp.ones((len(every), *sharp.shape[1:-1]), bool)
         if known is not None:
-            where = told(known, labelled[target], batch).astype(bool)
+            where = known_mask(known, labelled[target], batch).astype(bool)
             sure = sure.at[:n].set(jnp.broadcast_to(_rowwise(where, sure), sure[:n].shape))
         # As elsewhere: what is in no class and not said to be unknown stops the training.
         classed = (given.sum(-1) > 0) | ~sure[:n] | ~_rowwise(rows[:n] > 0, sure)
@@ -128,10 +136,7 @@ def mixmatch(
         metrics = {"labelled_loss": given, "guessed_loss": guessed, "guessed_weight": ramped}
         return given + ramped * guessed, ({**state, "net": net}, metrics)
 
-    def after(params, state):
-        return {**state, "obj": {"step": state["obj"]["step"] + 1}}
-
-    return Objective(init, loss, after)
+    return Objective(init, loss, lambda params, state: advance(state))
 
 
 def _rowwise(values, array):

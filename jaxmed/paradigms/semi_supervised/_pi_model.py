@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
-
-from jaxmed.core import Objective, stream, weighted_mean
+from jaxmed.core import Objective, pick, stream, weighted_mean
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import (
     Activation,
@@ -14,8 +12,15 @@ from jaxmed.paradigms.base._consistency import (
     ramp,
     squared_distance,
 )
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, apart, counts, same_geometry, seen, together
+from jaxmed.paradigms.base._schedules import advance, counter
+from jaxmed.paradigms.base._views import (
+    View,
+    apply_view,
+    deinterleave,
+    interleave,
+    row_weights,
+    same_geometry,
+)
 
 
 def pi_model(
@@ -59,23 +64,21 @@ def pi_model(
     check_activation(activation)
 
     def init(key, network, params, state, batch):
-        return {}, {"step": jnp.zeros((), jnp.int32)}
+        return {}, counter()
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "pi_model"), named(batch, inputs, "batch")
-        pair = together(*[seen(view, stream(key, "view", i), images) for i in range(2)])
+        key, images = stream(key, "pi_model"), pick(batch, inputs, "batch")
+        pair = interleave(*[apply_view(view, stream(key, "view", i), images) for i in range(2)])
         endpoints, net = network.apply(
             params["net"], state["net"], pair, key=stream(key, "network"), train=True
         )
-        outputs = named(endpoints, output, "network")
+        outputs = pick(endpoints, output, "network")
         same_geometry(outputs, output, view)
-        distance = squared_distance(*apart(predictions(outputs, activation), 2))
-        consistency = weighted_mean(distance, counts(batch, inputs))
+        distance = squared_distance(*deinterleave(predictions(outputs, activation), 2))
+        consistency = weighted_mean(distance, row_weights(batch, inputs))
         ramped = weight * ramp(state["obj"]["step"], ramp_steps)
         metrics = {"consistency": consistency, "consistency_weight": ramped}
         return ramped * consistency, ({**state, "net": net}, metrics)
 
-    def after(params, state):
-        return {**state, "obj": {"step": state["obj"]["step"] + 1}}
-
-    return added(objective, Objective(init, loss, after))
+    term = Objective(init, loss, lambda params, state: advance(state))
+    return added(objective, term)

@@ -9,12 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxmed.core import Array, Objective, stream, weighted_mean
+from jaxmed.core import Objective, pick, stream, weighted_mean
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import per_example
-from jaxmed.paradigms.base._momentum import check_decay, young
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, apart, counts, same_geometry, seen, together
+from jaxmed.paradigms.base._ema import batch_average, check_decay, warmup_decay
+from jaxmed.paradigms.base._schedules import advance, counter
+from jaxmed.paradigms.base._views import (
+    View,
+    apply_view,
+    deinterleave,
+    interleave,
+    row_weights,
+    same_geometry,
+)
 
 
 def pseudo_label(
@@ -88,36 +95,36 @@ def pseudo_label(
         share = share / share.sum()
 
     def init(key, network, params, state, batch):
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
         shape = jax.eval_shape(lambda: network.apply(params, state, images)[0])[output].shape
         if align is not None and shape[-1:] != share.shape:
             raise ValueError(f"align has {len(share)} classes, {output!r} has the shape {shape}")
         own = {"learned": jnp.zeros(shape[-1:])} if flexible else {}
         own |= {"predicted": jnp.asarray(share)} if align is not None else {}
-        return {}, own | ({"step": jnp.zeros((), jnp.int32)} if own else {})
+        return {}, own | (counter() if own else {})
 
     def loss(network, params, state, batch, key):
         key = stream(key, "pseudo_label")
-        images, count = named(batch, inputs, "batch"), counts(batch, inputs)
+        images, count = pick(batch, inputs, "batch"), row_weights(batch, inputs)
         views = [
-            seen(weak, stream(key, "weak"), images),
-            seen(strong, stream(key, "strong"), images),
+            apply_view(weak, stream(key, "weak"), images),
+            apply_view(strong, stream(key, "strong"), images),
         ]
         endpoints, net = network.apply(
             params["net"],
             state["net"],
-            together(*views),
+            interleave(*views),
             key=stream(key, "network"),
             train=True,
         )
-        logits = named(endpoints, output, "network").astype(jnp.float32)
+        logits = pick(endpoints, output, "network").astype(jnp.float32)
         same_geometry(logits, output, weak, strong)
-        taught, learning = apart(logits, 2)
+        taught, learning = deinterleave(logits, 2)
         target = jax.nn.softmax(jax.lax.stop_gradient(taught) / temperature, axis=-1)
         own = dict(state["obj"])
-        keep = young(decay, own["step"]) if own else 0.0
+        keep = warmup_decay(decay, own["step"]) if own else 0.0
         if align is not None:
-            own["predicted"] = _moving(own["predicted"], target, count, keep)
+            own["predicted"] = batch_average(own["predicted"], target, count, keep)
             target = target * (share / jnp.maximum(own["predicted"], 1e-6))
             target = target / target.sum(-1, keepdims=True)
         guess, sure = target.argmax(-1), target.max(-1)
@@ -127,7 +134,7 @@ def pseudo_label(
             beta = learned / jnp.maximum(learned.max(), 1 - learned.sum())
             needed = (threshold * beta / (2 - beta))[guess]
             reached = jax.nn.one_hot(guess, target.shape[-1]) * (sure >= threshold)[..., None]
-            own["learned"] = _moving(learned, reached, count, keep)
+            own["learned"] = batch_average(learned, reached, count, keep)
         confident = (sure >= needed).astype(jnp.float32)
         distance = confident * optax.softmax_cross_entropy_with_integer_labels(learning, guess)
         pseudo = weighted_mean(per_example(distance), count)
@@ -135,18 +142,5 @@ def pseudo_label(
         metrics = {"pseudo_loss": pseudo, "pseudo_used": used}
         return weight * pseudo, ({"net": net, "obj": own}, metrics)
 
-    def after(params, state):
-        own = state["obj"]
-        return {**state, "obj": {**own, "step": own["step"] + 1}} if own else state
-
-    return added(objective, Objective(init, loss, after))
-
-
-def _moving(old: Array, values: Array, count: Array | None, decay: float | Array) -> Array:
-    """The moving average of ``values (batch, ..., classes)``; as it was if no example counts."""
-    values = values.reshape(values.shape[0], -1, values.shape[-1]).mean(1)
-    if count is None:
-        count = jnp.ones(values.shape[0])
-    total = count.sum()
-    now = jnp.where(count[:, None] > 0, values * count[:, None], 0).sum(0) / jnp.maximum(total, 1)
-    return jnp.where(total > 0, decay * old + (1 - decay) * now, old)
+    term = Objective(init, loss, lambda params, state: advance(state))
+    return added(objective, term)

@@ -7,13 +7,19 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, stream
+from jaxmed.core import Objective, Variables, pick, stream
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import check_ramp, ramp
-from jaxmed.paradigms.base._momentum import check_teaching, followed, follower, teaching
-from jaxmed.paradigms.base._schedules import Scheduled
-from jaxmed.paradigms.base._supervised import named
-from jaxmed.paradigms.base._views import View, apart, counts, same_geometry, seen, together
+from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_decay, ema_update
+from jaxmed.paradigms.base._schedules import Scheduled, advance, counter
+from jaxmed.paradigms.base._views import (
+    View,
+    apply_view,
+    deinterleave,
+    interleave,
+    row_weights,
+    same_geometry,
+)
 
 
 def uncertainty_aware_teacher(
@@ -67,34 +73,35 @@ def uncertainty_aware_teacher(
     """
     if passes < 2:
         raise ValueError(f"passes must be at least 2 to tell how sure a teacher is, got {passes}")
-    check_teaching(decay)
+    check_ema_decay(decay)
     check_ramp(ramp_steps)
 
     def init(key, network, params, state, batch):
-        return {}, {"teacher": follower(params, state), "step": jnp.zeros((), jnp.int32)}
+        return {}, {"teacher": ema_copy(params, state), **counter()}
 
     def loss(network, params, state, batch, key):
         own, teacher = state["obj"], state["obj"]["teacher"]
         key = stream(key, "uncertainty_aware")
-        images = named(batch, inputs, "batch")
+        images = pick(batch, inputs, "batch")
 
         def predicted(net_params, net_state, shown, role):
             endpoints, net_state = network.apply(
                 net_params, net_state, shown, key=stream(key, role), train=True
             )
-            logits = named(endpoints, output, "network").astype(jnp.float32)
+            logits = pick(endpoints, output, "network").astype(jnp.float32)
             same_geometry(logits, output, student_view, teacher_view)
             return jax.nn.softmax(logits, axis=-1), net_state
 
-        shown = seen(student_view, stream(key, "student", "view"), images)
+        shown = apply_view(student_view, stream(key, "student", "view"), images)
         student, net = predicted(params["net"], state["net"], shown, "student")
-        shown = seen(teacher_view, stream(key, "teacher", "view"), together(*[images] * passes))
+        repeated = interleave(*[images] * passes)
+        shown = apply_view(teacher_view, stream(key, "teacher", "view"), repeated)
         several, teacher_state = predicted(teacher["params"], teacher["state"], shown, "teacher")
-        mean = jax.lax.stop_gradient(sum(apart(several, passes)) / passes)
+        mean = jax.lax.stop_gradient(sum(deinterleave(several, passes)) / passes)
         uncertainty = -(mean * jnp.log(jnp.maximum(mean, 1e-12))).sum(-1)
         ramped = ramp(own["step"], ramp_steps)
         certain = uncertainty < (0.75 + 0.25 * ramped) * math.log(mean.shape[-1])
-        count = counts(batch, inputs)
+        count = row_weights(batch, inputs)
         if count is None:
             count = jnp.ones(len(images))
         count = jnp.broadcast_to(count.reshape(-1, *[1] * (certain.ndim - 1)), certain.shape)
@@ -109,9 +116,12 @@ def uncertainty_aware_teacher(
         own = {**own, "teacher": {**teacher, "state": teacher_state}}
         return weight * ramped * consistency, ({"net": net, "obj": own}, metrics)
 
-    def after(params, state):
+    def post_step(params, state):
         own = state["obj"]
-        teacher = followed(own["teacher"], params["net"], teaching(decay, own["step"]))
-        return {**state, "obj": {**own, "teacher": teacher, "step": own["step"] + 1}}
+        teacher = ema_update(own["teacher"], params["net"], ema_decay(decay, own["step"]))
+        return advance(state, teacher=teacher)
 
-    return added(objective, Objective(init, loss, after))
+    def predictors(params, state):
+        return {"teacher": Variables(**state["obj"]["teacher"])}
+
+    return added(objective, Objective(init, loss, post_step, predictors))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Network, flatten_paths, stream
+from jaxmed.core._made import made_by
 from jaxmed.paradigms.transfer._layers import layers_changed
 from jaxmed.paradigms.transfer._pretrained import divide, join
 
@@ -107,4 +108,7 @@ def adapters(
         endpoints, after = run(whole, state["network"], inputs, key=key, train=train)
         return endpoints, {**state, "network": after}
 
-    return Network(init, apply)
+    return made_by(
+        Network(init, apply), "adapters",
+        network=network, width=width, only=only, learns=learns, activation=activation,
+    )  # fmt: skip

@@ -7,7 +7,7 @@ import re
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, flatten_paths, within
+from jaxmed.core import Objective, flatten_paths, merge_named, within
 
 
 def l2_sp(
@@ -63,6 +63,6 @@ def l2_sp(
                 other += jnp.square(leaf).sum()
         distance = jnp.sqrt(jax.lax.stop_gradient(moved))
         value = value + weight / 2 * moved + rest / 2 * other
-        return value, (state, {**metrics, "distance": distance})
+        return value, (state, merge_named(metrics, {"distance": distance}))
 
-    return Objective(init, loss, inner.after)
+    return inner._replace(init=init, loss=loss)

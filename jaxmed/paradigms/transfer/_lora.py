@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Network, PyTree, flatten_paths, stream
+from jaxmed.core._made import made_by
 from jaxmed.paradigms.transfer._pretrained import divide, join
 
 
@@ -76,7 +77,10 @@ def lora(
         endpoints, after = network.apply(whole, state["network"], inputs, key=own, train=train)
         return endpoints, {**state, "network": after}
 
-    return Network(init, apply)
+    return made_by(
+        Network(init, apply), "lora",
+        network=network, rank=rank, only=only, learns=learns, alpha=alpha,
+    )  # fmt: skip
 
 
 def merge_lora(params: PyTree, state: PyTree, *, scale: float = 1.0) -> PyTree:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import jax
 
 from jaxmed.core import Network, PyTree, flatten_paths, transplant
+from jaxmed.core._made import made_by
 
 
 def pretrained(
@@ -94,7 +95,7 @@ def frozen(network: Network, only: str = "", *, evaluate: bool = False) -> Netwo
         endpoints, after = network.apply(whole, state["network"], inputs, key=key, train=train)
         return endpoints, {**state, "network": after}
 
-    return Network(init, apply)
+    return made_by(Network(init, apply), "frozen", network=network, only=only, evaluate=evaluate)
 
 
 def divide(tree: PyTree, pattern: str) -> tuple[dict, dict]:

@@ -1,4 +1,4 @@
-"""Calibration: reliability bins, calibration errors by definition, slope and intercept."""
+"""Reliability bins, calibration errors, calibration slope and intercept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from jaxmed.quantities import midrank
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.calibration._logistic import LogisticFit, fit_logistic, glm_covariance
 from jaxmed.stats.checks import (
@@ -43,18 +43,18 @@ class Reliability(NamedTuple):
 
 
 def _targets(labels: ArrayLike, probs: ArrayLike, of: str) -> tuple[Floats, Floats]:
-    """Return what is predicted (0/1) and with which confidence."""
+    """Return the predicted events (0/1) and their confidences."""
     if _is_multi(probs):
         y, p = class_probabilities(labels, probs)
         if of != "top":
             raise ValueError(f"of={of!r} is for two classes; here use 'top' or 'class'")
-        top = p.argmax(axis=1)
+        top = quantities.largest(p)
         return (top == y).astype(np.float64), p[np.arange(len(y)), top]
     positive, p = probabilities(labels, probs)
     if of == "positive":
         return positive.astype(np.float64), p
     if of == "top":
-        right = np.where(p >= 0.5, positive, ~positive)
+        right = np.where(quantities.at_least(p, 0.5), positive, ~positive)
         return right.astype(np.float64), np.maximum(p, 1 - p)
     raise unknown("of", of, ("positive", "top", "class"))
 
@@ -69,12 +69,13 @@ def bin_codes(p: Floats, n_bins: int, binning: str, closed: str) -> NDArray[np.i
         full, more = divmod(p.size, n_bins)
         sizes = np.full(n_bins, full)
         sizes[:more] += 1
-        return np.searchsorted(np.cumsum(sizes), midrank(p) - 0.5, "right").astype(np.intp)
+        middle = quantities.midrank(p) - 0.5
+        return np.searchsorted(np.cumsum(sizes), middle, "right").astype(np.intp)
     if binning != "width":
         raise unknown("binning", binning, ("width", "mass"))
-    edges = np.linspace(0.0, 1.0, n_bins + 1)
     if closed == "right":  # (k/K, (k+1)/K], with 0 in the first
-        return np.clip(np.searchsorted(edges, p, "left") - 1, 0, n_bins - 1)
+        return quantities.width_bins(p, n_bins)
+    edges = np.linspace(0.0, 1.0, n_bins + 1)
     if closed == "left":  # [k/K, (k+1)/K), with 1 in the last
         return np.clip(np.searchsorted(edges, p, "right") - 1, 0, n_bins - 1)
     raise unknown("closed", closed, ("right", "left"))
@@ -99,7 +100,7 @@ def reliability(
         binning: `width`, or `mass` (as many cases in each, equal probabilities kept together).
         closed: which end of a bin belongs to it, `right` (Guo 2017) or `left`.
         of: `positive` class, or `top` label; `auto` is positive for two classes.
-        level: of the limits.
+        level: confidence level of the limits.
 
     Returns:
         The bins that hold a case.
@@ -133,17 +134,6 @@ def reliability(
     )
 
 
-def _error(gap: Floats, share: Floats, norm: str) -> Floats:
-    """Join the bins' gaps (..., bins) by their shares."""
-    if norm == "l1":
-        return (np.abs(gap) * share).sum(axis=-1)
-    if norm == "l2":
-        return np.sqrt((gap**2 * share).sum(axis=-1))
-    if norm == "max":
-        return np.where(share > 0, np.abs(gap), 0.0).max(axis=-1)
-    raise unknown("norm", norm, ("l1", "l2", "max"))
-
-
 def _binned_error(
     pairs: list[tuple[Floats, Floats, NDArray[np.intp]]],
     n_bins: int,
@@ -162,9 +152,7 @@ def _binned_error(
             member[np.arange(hit.size), codes] = 1.0
             share = weights @ member / sizes
             gap = weights @ (member * (hit - p)[:, None]) / sizes
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean_gap = np.where(share > 0, gap / share, 0.0)
-        total = total + _error(mean_gap, share, norm)
+        total = total + quantities.calibration_error(gap, share, norm)
     return np.asarray(total) / len(pairs)
 
 
@@ -184,12 +172,12 @@ def ece(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    r"""Estimate the expected calibration error, by a definition that is named in the result.
+    r"""Estimate the expected calibration error; the result names the definition used.
 
     .. math:: \sum_b \frac{n_b}{n}\,\bigl|\bar y_b - \bar p_b\bigr|
 
-    The estimate is too high by construction (a perfect model has no zero), the more so with
-    many bins and few cases, and percentile limits share that: read it beside the diagram.
+    The estimate is biased upwards (it is not zero for a perfect model), more so with many bins and
+    few cases, and percentile limits share the bias: read it together with the diagram.
 
     Args:
         labels: (cases,) 0/1 or class numbers.
@@ -204,9 +192,9 @@ def ece(
         method: `bootstrap` (percentile; bins stay as they are).
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        n_resamples: of the bootstrap; 0 gives no interval.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap; 0 gives no interval.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate, its definition in `method`.
@@ -314,14 +302,14 @@ def calibration_slope(
 ) -> Estimate:
     r"""Estimate the calibration slope b of logit P(y = 1) = a + b logit p.
 
-    1 is right; below 1 the probabilities are too extreme. `details["intercept"]` has a.
+    1 is ideal; below 1 the probabilities are too extreme. `details["intercept"]` has a.
 
     Args:
         labels: (cases,) 0 or 1.
         probs: (cases,) of the positive class; 0 and 1 are cut at logits of +-30.
         level: confidence level.
         errors: `information` at the maximum, or `glm` (R's, which differ in the fifth digit).
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate, with Wald limits.
@@ -356,9 +344,9 @@ def calibration_intercept(
     errors: str = "information",
     unit: str = "case",
 ) -> Estimate:
-    """Estimate calibration-in-the-large: a in logit P(y = 1) = a + logit p. 0 is right.
+    """Estimate calibration-in-the-large: a in logit P(y = 1) = a + logit p. 0 is ideal.
 
-    Arguments as in `calibration_slope`; below 0 the probabilities are too high on the whole.
+    Arguments as in `calibration_slope`; below 0 the probabilities are too high on average.
     `details["observed_expected"]` has the ratio of observed to expected positives.
 
     Examples:
@@ -378,5 +366,5 @@ def calibration_intercept(
 
 
 def recalibrate(probs: ArrayLike, slope: float, intercept: float) -> Floats:
-    """Return probabilities moved by a slope and intercept on the logit scale."""
+    """Return probabilities transformed by a slope and intercept on the logit scale."""
     return special.expit(intercept + slope * logits_of(np.asarray(probs, dtype=np.float64)))

@@ -1,4 +1,4 @@
-"""Bootstrap tests between two models on the same cases, of any metric."""
+"""Bootstrap tests of any metric between two models on the same cases."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def bootstrap_test(
             `(labels, scores, weights (b, n)) -> (b,)`.
         labels: (cases, ...) truth.
         first: (cases, ...) scores or predictions of one model.
-        second: the same of the other.
+        second: the same for the other model.
         method: `normal` (difference over its bootstrap error against the normal), or
             `percentile` (twice the smaller share of resamples on one side of 0, at least
             1 / (resamples + 1)).
-        level: of the percentile interval of the difference first - second.
+        level: confidence level of the percentile interval of the difference first - second.
         n_resamples: number of resamples.
         stratified: draw inside each label.
         groups: (cases,) patient of each row: whole patients are drawn.
         scheme: as in `bootstrap`.
-        weighted: what the metric takes.
+        weighted: whether the metric takes weights.
         seed: same seed, same result.
-        unit: what is drawn.
-        name: what is compared.
+        unit: name of the drawn unit.
+        name: name of the compared quantity.
 
     Returns:
         The test.

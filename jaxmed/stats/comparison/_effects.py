@@ -47,7 +47,7 @@ def cohen_d(
         second: (cases2,) values.
         hedges: correct the small-sample bias (Hedges' g).
         level: confidence level; the interval inverts the noncentral t.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -95,7 +95,7 @@ def cliffs_delta(
         first: (cases1,) values.
         second: (cases2,) values.
         level: confidence level; limits are those of the AUC, 2 A - 1.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -126,7 +126,7 @@ def cliffs_delta(
 def concordance(
     time: ArrayLike, event: ArrayLike, risk: ArrayLike, *, level: float = 0.95, unit: str = "case"
 ) -> Estimate:
-    r"""Estimate Harrell's concordance of a risk with times to an event, some censored.
+    r"""Estimate Harrell's concordance index of a risk score with censored event times.
 
     A pair counts if the shorter time ended in an event; it is concordant if that case had the
     higher risk, and half so for equal risks.
@@ -136,7 +136,7 @@ def concordance(
         event: (cases,) 1 if the event was seen, 0 if censored.
         risk: (cases,) higher for earlier events.
         level: confidence level; the error is the jackknife's, the limits are on the logit scale.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -162,7 +162,7 @@ def concordance(
     step = max(1, 4_000_000 // n)
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
-        # An event at the time of a censoring came first.
+        # An event at a censoring time is taken to precede it.
         usable = seen[rows, None] & (
             (t[rows, None] < t[None, :]) | ((t[rows, None] == t[None, :]) & ~seen[None, :])
         )

@@ -15,7 +15,7 @@ def cochran_q_test(outcomes: ArrayLike, *, unit: str = "case") -> TestResult:
 
     Args:
         outcomes: (cases, models) of 0/1, such as whether each was right.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test, chi-square.
@@ -75,7 +75,7 @@ def stuart_maxwell_test(table: ArrayLike, *, unit: str = "case") -> TestResult:
 
     Args:
         table: (classes, classes) counts of the same cases.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test, chi-square with classes - 1 degrees of freedom; classes never used are left out.
@@ -122,10 +122,10 @@ def bowker_test(table: ArrayLike, *, unit: str = "case") -> TestResult:
 
     Args:
         table: (classes, classes) counts of the same cases.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
-        The test, chi-square, with a degree of freedom for each pair of classes.
+        The test, chi-square, with one degree of freedom per pair of classes.
 
     Raises:
         ValueError: for a table that is not square.
@@ -163,7 +163,7 @@ def chi_square_test(table: ArrayLike, *, unit: str = "case") -> TestResult:
 
     Args:
         table: (rows, columns) counts.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test; `effect` is Cramer's V.

@@ -80,14 +80,14 @@ def proportion_difference(
 
     Args:
         x1: successes of the first group.
-        n1: its size.
+        n1: size of the first group.
         x2: successes of the second group.
-        n2: its size.
+        n2: size of the second group.
         method: `newcombe` (Wilson limits, squared and added), `newcombe-cc`, `wald`,
             `agresti-caffo`, `miettinen-nurminen` or `mee` (score tests inverted, with and
             without the factor n / (n - 1)).
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate, cut at -1 and 1.
@@ -183,12 +183,12 @@ def proportion_ratio(
 
     Args:
         x1: successes of the first group.
-        n1: its size.
+        n1: size of the first group.
         x2: successes of the second group.
-        n2: its size.
+        n2: size of the second group.
         method: `koopman` (score) or `katz-log`.
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate; infinite where the second proportion is 0, undefined where both are,

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from jaxmed.quantities import placements
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import Floats, check_level, group_codes, quantile, spelled, unknown
+from jaxmed.stats.checks import ORDER, Floats, check_level, group_codes, quantile, spelled, unknown
 from jaxmed.stats.diagnostic._auc import logit_limits
 
 _AVERAGES = ("macro", "weighted", "hand-till")
@@ -39,7 +39,7 @@ def multiclass_auc(
 
     One-vs-rest: :math:`\frac1c \sum_k A(k\ \text{v rest})`. Hand and Till:
     :math:`\frac{2}{c(c-1)} \sum_{i<j} \frac{A(i|j) + A(j|i)}{2}`, free of the prevalences.
-    The error joins DeLong's components of all areas, which share their cases.
+    The standard error combines DeLong's components of all areas, which share their cases.
 
     Args:
         labels: (cases,) class numbers from 0; or (cases, tasks) of 0/1, where the mean over the
@@ -49,8 +49,8 @@ def multiclass_auc(
         method: `logit-delong` or `delong` (Wald).
         level: confidence level.
         groups: (cases,) patient of each row.
-        direction: of one ordinal score: `higher` classes have higher scores, or `lower`.
-        unit: what is counted.
+        direction: direction of one ordinal score: `higher` classes have higher scores, or `lower`.
+        unit: name of the counted unit.
 
     Returns:
         The estimate, each area in `details["areas"]`. Classes without a case are left out, with
@@ -124,9 +124,11 @@ Parts = tuple[list[tuple[float, Floats]], np.ndarray, list[str]]
 
 
 def _tasks(y: np.ndarray, x: Floats, notes: list[str]) -> Parts:
-    """Areas of multi-label tasks, each on all cases."""
+    """Compute the areas of multi-label tasks, each on all cases."""
     if y.shape != x.shape:
-        raise ValueError(f"labels are {y.shape} and scores {x.shape}: multi-label needs the same")
+        raise ValueError(
+            f"labels are {y.shape} and scores {x.shape}: multi-label needs the same; {ORDER}"
+        )
     if not np.isin(y, (0, 1)).all():
         raise ValueError("multi-label labels must be 0 or 1")
     good = [t for t in range(y.shape[1]) if 0 < y[:, t].sum() < len(y)]
@@ -141,7 +143,7 @@ def _tasks(y: np.ndarray, x: Floats, notes: list[str]) -> Parts:
 
 def _classes(y: np.ndarray, columns: int | None, notes: list[str]) -> np.ndarray:
     if not np.issubdtype(y.dtype, np.number) or (y != np.round(y)).any():
-        raise ValueError("labels must be whole class numbers")
+        raise ValueError(f"labels must be whole class numbers; {ORDER}")
     seen = np.unique(y).astype(int)
     if seen.size < 2:
         raise ValueError(f"all labels are of class {seen[0]}: AUC needs at least two classes")
@@ -156,7 +158,7 @@ def _classes(y: np.ndarray, columns: int | None, notes: list[str]) -> np.ndarray
 
 def _one_vs_rest(y: np.ndarray, x: Floats, kind: str, notes: list[str]) -> Parts:
     if x.ndim != 2:
-        raise ValueError(f"scores must be (cases, classes), but their shape is {x.shape}")
+        raise ValueError(f"scores must be (cases, classes), but their shape is {x.shape}; {ORDER}")
     seen = _classes(y, x.shape[1], notes)
     parts = [_pair_influence(y == c, x[:, c]) for c in seen]
     share = np.array([np.mean(y == c) for c in seen])

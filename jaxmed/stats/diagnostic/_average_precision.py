@@ -34,7 +34,7 @@ def average_precision(
 ) -> Estimate:
     """Estimate average precision with an interval.
 
-    Its value rests on the prevalence: the chance level is the share of positives, in `details`.
+    Its value depends on the prevalence: the chance level is the share of positives, in `details`.
 
     Args:
         labels: (cases,) 0 or 1.
@@ -42,9 +42,9 @@ def average_precision(
         method: `logit` (Boyd), `bootstrap` (percentile) or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row; the bootstrap is then used and draws patients.
-        unit: what is counted.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.

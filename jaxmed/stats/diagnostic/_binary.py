@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
     binary_labels,
@@ -30,14 +31,14 @@ class Counts(NamedTuple):
 def decisions(
     labels: ArrayLike, predictions: ArrayLike, threshold: float | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return truth and decision as booleans; scores are positive from the threshold upwards."""
+    """Return truth and decision as booleans; a score at or above the threshold is positive."""
     if threshold is not None:
         truth, scores = binary_scores(labels, predictions)
-        return truth, scores >= threshold
+        return truth, quantities.at_least(scores, threshold)
     truth = binary_labels(labels)
     array = np.asarray(predictions)
     if array.ndim == 2 and array.shape[1] == 2:
-        array = array.argmax(axis=1)
+        array = quantities.largest(array)
     try:
         guess = binary_labels(array, "predictions")
     except ValueError as error:
@@ -141,7 +142,7 @@ def sensitivity(
         method: interval, as in `proportion`.
         level: confidence level.
         groups: (cases,) patient of each row: the interval then counts patients.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate; undefined with a note where no case is positive.

@@ -4,47 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import check_level, spelled
-from jaxmed.stats.diagnostic._multiclass import _balanced, _taken
+from jaxmed.stats.diagnostic._multiclass import _taken
 from jaxmed.stats.diagnostic._proportion import proportion_limits
 from jaxmed.stats.diagnostic._table import confusion, table_estimate
 
 
-def _f_macro(table: Any, beta: float = 1.0) -> Any:
-    """F of each class, averaged over classes seen in truth or prediction."""
-    right = np.einsum("...ii->...i", table)
-    rows, columns = table.sum(axis=-1), table.sum(axis=-2)
-    bottom = beta**2 * rows + columns
-    seen = np.real(bottom) > 0
-    each = np.where(seen, (1 + beta**2) * right / np.where(seen, bottom, 1), 0)
-    return each.sum(axis=-1) / seen.sum(axis=-1)
-
-
-def _f_weighted(table: Any, beta: float = 1.0) -> Any:
-    right = np.einsum("...ii->...i", table)
-    rows, columns = table.sum(axis=-1), table.sum(axis=-2)
-    bottom = beta**2 * rows + columns
-    seen = np.real(bottom) > 0
-    each = np.where(seen, (1 + beta**2) * right / np.where(seen, bottom, 1), 0)
-    return (each * rows).sum(axis=-1) / rows.sum(axis=-1)
+def _f_weighted(table: Any, beta: float) -> Any:
+    rows = table.sum(axis=-1)
+    return (quantities.f_scores(table, 0.0, beta=beta) * rows).sum(axis=-1) / rows.sum(axis=-1)
 
 
 def _precision_macro(table: Any) -> Any:
-    """Precision of each class, averaged over classes seen in truth or prediction."""
-    rows, columns = table.sum(axis=-1), table.sum(axis=-2)
-    right = np.einsum("...ii->...i", table)
-    called = np.real(columns) > 0  # a class that is there and never called has precision 0
-    seen = called | (np.real(rows) > 0)
-    each = np.where(called, right / np.where(called, columns, 1), 0)
-    return each.sum(axis=-1) / seen.sum(axis=-1)
+    return quantities.macro(quantities.precisions(table), table)
 
 
-def _accuracy(table: Any) -> Any:
-    return np.einsum("...ii->...", table) / table.sum(axis=(-2, -1))
+def _recall_macro(table: Any) -> Any:
+    return quantities.macro(quantities.recalls(table), table)
 
 
 def f1(
@@ -68,8 +48,8 @@ def f1(
     Args:
         labels: (cases,) class numbers.
         predictions: as in `accuracy`.
-        average: `binary` (of class 1), `macro`, `micro`, `weighted`; `auto` is binary for two
-            classes, else macro.
+        average: `binary` (of class 1), `macro` (over the classes that occur in the labels or among
+            the predictions), `micro`, `weighted`; `auto` is binary for two classes, else macro.
         beta: weight of recall.
         threshold: a score of this or more is positive.
         method: `wilson` (binary F1 is 2J / (1 + J) of the Jaccard index J, a proportion),
@@ -77,12 +57,12 @@ def f1(
             binary F1, else `transformed-delta`.
         level: confidence level.
         groups: (cases,) patient of each row; the bootstrap then draws patients.
-        unit: what is counted.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
-        The estimate; undefined with a note where class 1 is neither present nor called.
+        The estimate; undefined with a note if class 1 is neither present nor predicted.
 
     References:
         Takahashi et al. (2022), Applied Intelligence 52:4961.
@@ -122,7 +102,7 @@ def f1(
             )
         ends = [2 * j / (1 + j) for j in proportion_limits(tp, union, level=level)]
         return Estimate(
-            2 * tp / (tp + union),
+            float(quantities.f_scores(table)[1]),
             ends[0],
             ends[1],
             level,
@@ -133,12 +113,12 @@ def f1(
         )
 
     def statistic(t: Any) -> Any:
-        if average == "binary":
-            tp, fn, fp = t[..., 1, 1], t[..., 1, 0], t[..., 0, 1]
-            return (1 + beta**2) * tp / ((1 + beta**2) * tp + beta**2 * fn + fp)
         if average == "micro":
-            return _accuracy(t)
-        return _f_macro(t, beta) if average == "macro" else _f_weighted(t, beta)
+            return quantities.accuracy(t)
+        if average == "weighted":
+            return _f_weighted(t, beta)
+        each = quantities.f_scores(t, beta=beta)
+        return each[..., 1] if average == "binary" else quantities.macro(each, t)
 
     return table_estimate(
         labels,
@@ -167,8 +147,8 @@ def macro_precision(
 ) -> Estimate:
     """Estimate the mean of the classes' precisions.
 
-    The classes are those seen in truth or prediction; one that has cases and is never called
-    counts as 0, one that has neither does not count. Arguments as in `f1`.
+    Classes count that occur in the labels or among the predictions; one never called counts as 0.
+    Arguments as in `f1`.
 
     Examples:
         >>> macro_precision([0, 1, 1, 1], [0, 0, 1, 1]).value
@@ -199,7 +179,10 @@ def macro_recall(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate the mean of the classes' recalls by the delta method (see `balanced_accuracy`).
+    """Estimate the mean of the classes' recalls.
+
+    Classes count that occur in the labels or among the predictions; one that is only predicted
+    counts as 0. `balanced_accuracy` leaves that one out. Arguments as in `f1`.
 
     Examples:
         >>> macro_recall([0, 1, 1, 1], [0, 0, 1, 0]).value > 0.6
@@ -208,7 +191,7 @@ def macro_recall(
     return table_estimate(
         labels,
         predictions,
-        _balanced,
+        _recall_macro,
         name="macro recall",
         method=method,
         level=level,

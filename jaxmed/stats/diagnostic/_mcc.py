@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.diagnostic._multiclass import _taken
 from jaxmed.stats.diagnostic._table import table_estimate
-
-
-def _mcc(table: Any) -> Any:
-    total = table.sum(axis=(-2, -1))
-    right = np.einsum("...ii->...", table)
-    rows, columns = table.sum(axis=-1), table.sum(axis=-2)
-    cross = (rows * columns).sum(axis=-1)
-    spread = (total**2 - (rows**2).sum(axis=-1)) * (total**2 - (columns**2).sum(axis=-1))
-    return (right * total - cross) / np.sqrt(spread)
 
 
 def mcc(
@@ -44,9 +33,9 @@ def mcc(
         method: `transformed-delta` (stays inside -1 and 1), `delta`, `bootstrap` or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row; the bootstrap then draws patients.
-        unit: what is counted.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate; undefined with a note where truth or prediction is of one class.
@@ -62,7 +51,7 @@ def mcc(
     return table_estimate(
         labels,
         predictions,
-        _mcc,
+        quantities.mcc,
         name="MCC",
         method=method,
         level=level,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import check_level, spelled
 from jaxmed.stats.diagnostic._binary import decisions
@@ -34,7 +33,7 @@ def accuracy(
     groups: ArrayLike | None = None,
     unit: str | None = None,
 ) -> Estimate:
-    """Estimate the share of right decisions.
+    """Estimate the accuracy, the share of correct decisions.
 
     Args:
         labels: (cases,) class numbers.
@@ -44,7 +43,7 @@ def accuracy(
         method: interval, as in `proportion`.
         level: confidence level.
         groups: (cases,) patient of each row: the interval then counts patients.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -86,11 +85,11 @@ def top_k_accuracy(
     Args:
         labels: (cases,) class numbers.
         scores: (cases, classes).
-        k: how many classes are named, from 1 to classes. Of tied scores the earlier class
+        k: number of top classes, from 1 to classes. Among tied scores the earlier class
             wins, as in `accuracy`.
         method: interval, as in `proportion`.
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.
@@ -108,13 +107,6 @@ def top_k_accuracy(
     return proportion(
         int(hit.sum()), hit.size, method=method, level=level, unit=unit, name=f"top-{k} accuracy"
     )
-
-
-def _balanced(table: Any) -> Any:
-    rows = table.sum(axis=-1)
-    seen = np.real(rows) > 0  # classes without a case do not count
-    right = np.einsum("...ii->...i", table)
-    return np.where(seen, right / np.where(seen, rows, 1), 0).sum(axis=-1) / seen.sum(axis=-1)
 
 
 def balanced_accuracy(
@@ -139,9 +131,9 @@ def balanced_accuracy(
             `bootstrap` or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row; the bootstrap then draws patients.
-        unit: what is counted.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.
@@ -167,7 +159,7 @@ def balanced_accuracy(
         e = table_estimate(
             labels,
             predictions,
-            _balanced,
+            quantities.balanced_accuracy,
             name="balanced accuracy",
             method=chosen,
             level=level,
@@ -177,12 +169,12 @@ def balanced_accuracy(
             seed=seed,
         )
         return _with_notes(e, notes)
-    recalls = [table[c, c] / rows[c] for c in seen]
+    recalls = quantities.recalls(table)[seen]
     parts = [
         (r, *proportion_limits(table[c, c], rows[c], level=level))
         for r, c in zip(recalls, seen, strict=True)
     ]
-    value = float(np.mean(recalls))
+    value = float(quantities.balanced_accuracy(table))
     low, high = square_and_add(value, parts, [1 / seen.size] * seen.size)
     error = np.sqrt(sum(r * (1 - r) / rows[c] for r, c in zip(recalls, seen, strict=True)))
     return Estimate(

@@ -112,12 +112,12 @@ def ppv(
         labels: (cases,) 0 or 1.
         predictions: (cases,) 0 or 1, or scores together with `threshold`.
         threshold: a score of this or more is positive.
-        prevalence: of the population meant; without it the sample's own, which is right only
-            where cases were not chosen by their label.
+        prevalence: prevalence of the population meant; without it the sample's own, which is right
+            only where cases were not chosen by their label.
         method: interval of the sample's value, as in `proportion`.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.

@@ -64,7 +64,7 @@ def likelihood_ratio(
         sign: `positive` or `negative`.
         threshold: a score of this or more is positive.
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate; infinite where its denominator is 0, with a note.
@@ -116,7 +116,7 @@ def diagnostic_odds_ratio(
         predictions: (cases,) 0 or 1, or scores together with `threshold`.
         threshold: a score of this or more is positive.
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate; with a zero cell half a case is added for the interval (Haldane).
@@ -154,7 +154,7 @@ def youden(
     level: float = 0.95,
     unit: str = "case",
 ) -> Estimate:
-    """Estimate Youden's index, sensitivity + specificity - 1, at a fixed decision.
+    """Estimate Youden's index, sensitivity + specificity - 1, of a binary decision.
 
     Args:
         labels: (cases,) 0 or 1.
@@ -162,10 +162,10 @@ def youden(
             the same data makes the value too high and the interval too narrow.
         threshold: a score of this or more is positive.
         method: `square-and-add` (of the rates' intervals, good at the ends), `wald`, or `sum`
-            (the rates' limits added, as epiR does: wider than its level says).
+            (the rates' limits added, as in epiR: conservative).
         rates: interval of the two rates, as in `proportion`.
         level: confidence level.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate.

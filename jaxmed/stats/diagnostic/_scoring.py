@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import Floats, probabilities, same_length
+from jaxmed.stats.checks import ORDER, Floats, probabilities, same_length
 from jaxmed.stats.means._summary import mean
 
 
@@ -18,7 +19,9 @@ def class_probabilities(labels: ArrayLike, probs: ArrayLike) -> tuple[np.ndarray
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if p.ndim != 2:
-        raise ValueError(f"probabilities must be (cases, classes), but their shape is {p.shape}")
+        raise ValueError(
+            f"probabilities must be (cases, classes), but their shape is {p.shape}; {ORDER}"
+        )
     same_length(labels=y, probs=p)
     if np.isnan(p).any():
         raise ValueError(f"probabilities hold {int(np.isnan(p).sum())} NaN value(s)")
@@ -31,7 +34,7 @@ def class_probabilities(labels: ArrayLike, probs: ArrayLike) -> tuple[np.ndarray
         raise ValueError(f"each row of probabilities must sum to 1, but one is {off:.3g} off")
     whole = y.astype(np.intp)
     if (whole != y).any() or whole.min() < 0 or whole.max() >= p.shape[1]:
-        raise ValueError(f"labels must be class numbers 0..{p.shape[1] - 1}")
+        raise ValueError(f"labels must be class numbers 0..{p.shape[1] - 1}; {ORDER}")
     return whole, p
 
 
@@ -46,23 +49,22 @@ def brier_values(labels: ArrayLike, probs: ArrayLike) -> Floats:
         y, p = class_probabilities(labels, probs)
         hot = np.zeros_like(p)
         hot[np.arange(len(y)), y] = 1
-        return ((p - hot) ** 2).sum(axis=1)
+        return quantities.brier_values(hot, p).sum(axis=1)
     positive, p = probabilities(labels, probs)
-    return (p - positive) ** 2
+    return quantities.brier_values(positive, p)
 
 
 def log_loss_values(labels: ArrayLike, probs: ArrayLike, *, clip: float = 1e-12) -> Floats:
-    """Return each case's negative log-likelihood, probabilities clipped to [clip, 1 - clip]."""
+    """Return each case's negative log-likelihood, probabilities below `clip` raised to it."""
     if not 0 <= clip < 0.5:
         raise ValueError(f"clip must lie in [0, 0.5), but is {clip}")
     if _is_multi(probs):
         y, p = class_probabilities(labels, probs)
-        chosen = np.clip(p[np.arange(len(y)), y], clip, 1.0)
+        chosen = p[np.arange(len(y)), y]
     else:
         positive, p = probabilities(labels, probs)
-        chosen = np.clip(np.where(positive, p, 1 - p), clip, 1.0)
-    with np.errstate(divide="ignore"):
-        return -np.log(chosen)
+        chosen = np.where(positive, p, 1 - p)
+    return quantities.log_loss_values(chosen, clip)
 
 
 def brier(
@@ -87,11 +89,11 @@ def brier(
         method: `t`, `normal`, `percentile`, `basic` or `bca`, as in `mean`.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        seed: seed of the bootstrap.
 
     Returns:
-        The estimate; `details["skill"]` compares with always saying the prevalence.
+        The estimate; `details["skill"]` compares with always predicting the prevalence.
 
     Raises:
         ValueError: for probabilities outside [0, 1] or rows that do not sum to 1.
@@ -136,12 +138,12 @@ def log_loss(
     Args:
         labels: (cases,) 0/1 or class numbers.
         probs: (cases,) of the positive class, (cases, 2) or (cases, classes).
-        clip: a probability of the truth below this is raised to it; the note counts them.
+        clip: lower bound of the true class's probability; a note counts the clipped cases.
         method: as in `mean`.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.
@@ -181,5 +183,5 @@ def log_loss(
 
 
 def logits_of(probs: Floats, *, bound: float = 30.0) -> Floats:
-    """Return logits of probabilities, cut at +- `bound` so that 0 and 1 stay finite."""
+    """Return logits of probabilities, clipped at +- `bound` so that 0 and 1 stay finite."""
     return np.clip(special.logit(probs), -bound, bound)

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
+    ORDER,
     Floats,
     check_level,
     group_codes,
@@ -29,19 +31,19 @@ TableStatistic = Callable[[Any], Any]
 def class_codes(
     labels: ArrayLike, predictions: ArrayLike, classes: int | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    """Return truth and prediction as codes 0..k-1; (n, k) scores are taken at their maximum."""
+    """Return truth and prediction as codes 0..k-1; (n, k) scores are taken at their largest."""
     truth, guess = np.asarray(labels), np.asarray(predictions)
     if truth.ndim == 2 and truth.shape[1] == 1:
         truth = truth[:, 0]
     if guess.ndim == 2 and guess.shape[1] == 1:
         guess = guess[:, 0]
     if truth.ndim != 1:
-        raise ValueError(f"labels must be (cases,), but their shape is {truth.shape}")
+        raise ValueError(f"labels must be (cases,), but their shape is {truth.shape}; {ORDER}")
     if guess.ndim == 2:
         if np.isnan(guess.astype(np.float64)).any():
             raise ValueError("predictions hold NaN")
         classes = classes or guess.shape[1]
-        guess = guess.argmax(axis=1)
+        guess = quantities.largest(guess)
     if guess.ndim != 1:
         raise ValueError(
             f"predictions must be (cases,) or (cases, classes), but their shape is {guess.shape}"
@@ -54,7 +56,8 @@ def class_codes(
             raise ValueError(f"{name} must be class numbers, but are of type {array.dtype}")
         whole = array.astype(np.intp, copy=True) if np.isfinite(array).all() else None
         if whole is None or (whole != array).any():
-            hint = "; for scores of two classes give threshold=" if name == "predictions" else ""
+            scores = "for scores of two classes give threshold="
+            hint = f"; {scores if name == 'predictions' else ORDER}"
             raise ValueError(f"{name} must be whole class numbers{hint}")
         if whole.min() < 0:
             raise ValueError(f"{name} hold the class {whole.min()}: classes count from 0")
@@ -73,7 +76,7 @@ def confusion(
     Args:
         labels: (cases,) class numbers from 0.
         predictions: (cases,) class numbers, or (cases, classes) scores.
-        classes: number of classes, where some may be absent.
+        classes: number of classes, needed if some may be absent.
 
     Returns:
         (classes, classes) counts.
@@ -87,7 +90,7 @@ def confusion(
                [0, 2]])
     """
     truth, guess, k = class_codes(labels, predictions, classes)
-    return np.bincount(truth * k + guess, minlength=k * k).reshape(k, k)
+    return quantities.tabulate(truth, guess, k)
 
 
 def delta_se(statistic: TableStatistic, table: ArrayLike) -> float:
@@ -112,7 +115,7 @@ def delta_se(statistic: TableStatistic, table: ArrayLike) -> float:
 def square_and_add(
     value: float, parts: list[tuple[float, float, float]], weights: list[float]
 ) -> tuple[float, float]:
-    """Join the intervals of independent parts into one of their weighted sum.
+    """Combine the intervals of independent parts into one of their weighted sum.
 
     Each part is (estimate, lower, upper). Zou and Donner (2008), Stat Med 27:1693.
     """
@@ -149,22 +152,22 @@ def table_estimate(
 ) -> Estimate:
     """Estimate a statistic of the confusion table.
 
-    With groups, and an analytic method, the bootstrap over groups is used in its place.
+    With groups, the bootstrap over groups replaces an analytic method.
 
     Args:
         labels: (cases,) truth.
         predictions: (cases,) or (cases, classes).
-        statistic: of tables (..., k, k), for real and complex entries.
-        name: of the statistic.
+        statistic: function of tables (..., k, k), for real and complex entries.
+        name: name of the statistic.
         method: `delta` (Wald), `transformed-delta` (on the logit, or Fisher's z where the bounds
             are -1 and 1), `bootstrap` (percentile) or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row.
-        unit: what is counted.
+        unit: name of the counted unit.
         classes: number of classes.
         bounds: the range of the statistic.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate.
@@ -178,7 +181,7 @@ def table_estimate(
         raise unknown("method", method, ("delta", "transformed-delta", "bootstrap", "bca"))
     truth, guess, k = class_codes(labels, predictions, classes)
     codes, g = group_codes(groups, truth.size)
-    table = np.bincount(truth * k + guess, minlength=k * k).reshape(k, k).astype(np.float64)
+    table = quantities.tabulate(truth, guess, k).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(statistic(table))
     notes: list[str] = []
@@ -256,7 +259,7 @@ def table_estimate(
 
 
 def _table_acceleration(statistic: TableStatistic, table: Floats, by_group: Floats | None) -> float:
-    """Jackknife acceleration: cases of one cell share one leave-one-out value."""
+    """Compute the jackknife acceleration; cases of one cell share a leave-one-out value."""
     if by_group is not None:
         left = table.ravel() - by_group
         with np.errstate(invalid="ignore", divide="ignore"):

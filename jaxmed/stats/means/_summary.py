@@ -47,16 +47,16 @@ def mean(
     Args:
         values: (cases,) numbers, such as each case's Dice.
         method: `t`, `normal`, `percentile`, `basic` or `bca`. For skewed values such as Dice
-            near 1 all cover too little at small n: of a nominal .95, `t` .92, `bca` .90 and
-            `percentile` .88 at n = 10; all are within .015 of it at n = 50.
+            near 1 all undercover at small n: at a nominal .95 and n = 10, `t` covers .92, `bca`
+            .90 and `percentile` .88; all are within .015 of .95 at n = 50.
         level: confidence level.
         groups: (cases,) patient of each row: the error is then that of a ratio estimator over
             patients, and the bootstrap draws patients.
         missing: what to do with NaN and infinities: `raise` or `drop` (counted in a note).
-        unit: what is counted.
-        name: what is averaged.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        name: name of the averaged quantity.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate; with a single unit the interval is infinite, with a note.
@@ -163,10 +163,10 @@ def median(
         level: confidence level.
         groups: (cases,) patient of each row; the percentile bootstrap then draws patients.
         missing: what to do with NaN: `raise` or `drop`.
-        unit: what is counted.
-        name: what it is the median of.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        name: name of the quantity.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate; below 6 values no order statistics reach .95 and the limits are infinite.

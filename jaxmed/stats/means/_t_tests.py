@@ -1,4 +1,4 @@
-"""t tests of paired differences, and the ones that hold for cross-validation."""
+"""t tests of paired differences, and corrected tests for cross-validation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def paired_t_test(
 
     .. math:: t = \bar d / (s_d / \sqrt n)
 
-    Not for the folds or seeds of cross-validation, which share training data: see
+    Not valid for the folds or seeds of cross-validation, which share training data: see
     `corrected_t_test`.
 
     Args:
@@ -47,10 +47,10 @@ def paired_t_test(
         alternative: `two-sided`, `greater`, `less`, `superiority`, `non-inferiority`,
             `equivalence`; the last three need `margin`.
         margin: in the unit of the values.
-        level: of the interval of the difference.
+        level: confidence level of the interval of the difference.
         groups: (cases,) patient of each row: patients' sums are then the units.
-        unit: what is counted.
-        name: what is compared.
+        unit: name of the counted unit.
+        name: name of the compared quantity.
 
     Returns:
         The test; Cohen's d_z with its noncentral interval is in `details`.
@@ -77,7 +77,7 @@ def paired_t_test(
         se = float(np.sqrt(k / (k - 1) * np.sum(excess**2)) / d.size)
         sd = se * np.sqrt(k)
         notes = (f"{d.size} rows in {k} groups",)
-    # All differences alike up to rounding: no error to compare with.
+    # All differences are equal up to rounding: there is no variance to compare with.
     if se <= 1e-14 * max(np.abs(d).max(), 1e-300):
         se = 0.0
         notes += ("all differences are equal: the test has no error to compare with",)
@@ -122,11 +122,11 @@ def corrected_t_test(
     Args:
         first: (folds,) the metric of one model on each test fold; or the differences.
         second: (folds,) of the other.
-        ratio: size of a test fold over that of its training set: 1/(k - 1) in k-fold.
+        ratio: size of a test fold divided by that of its training set: 1/(k - 1) in k-fold.
         alternative: `two-sided`, `greater` or `less`.
-        level: of the interval.
-        unit: what the values are of.
-        name: what is compared.
+        level: confidence level of the interval.
+        unit: name of the unit the values belong to.
+        name: name of the compared quantity.
 
     Returns:
         The test, with J - 1 degrees of freedom.
@@ -176,7 +176,7 @@ def five_by_two_test(
     Args:
         differences: (5, 2) difference of the metric on each fold.
         method: `F` (Alpaydin, all ten differences) or `t` (Dietterich, the first alone).
-        level: of the interval for `t`.
+        level: confidence level of the interval for `t`.
 
     Returns:
         The test; `effect` is the mean difference for `F`, the first difference for `t`, which is
@@ -235,7 +235,7 @@ def five_by_two_test(
 
 
 class BayesComparison(NamedTuple):
-    """Posterior chances that one is better, that they are practically equal, that the other is."""
+    """Posterior probabilities that one model is better, equivalent, or worse."""
 
     first_better: float
     equivalent: float
@@ -256,7 +256,7 @@ def bayes_correlated_t(
         ratio: test size over training size.
 
     Returns:
-        Three chances that sum to 1.
+        Three probabilities that sum to 1.
 
     Raises:
         ValueError: for a negative rope, fewer than two folds, or NaN.

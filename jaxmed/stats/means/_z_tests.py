@@ -1,4 +1,4 @@
-"""One normal (or t) test of an effect for every alternative, shared by the comparisons."""
+"""Normal or t test of an effect for every alternative, shared by the comparisons."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def effect_test(
 
     Args:
         effect: estimated difference.
-        se: its standard error; at 0 the test decides at once.
+        se: standard error; at 0 the test decides at once.
         alternative: `two-sided`, `greater`, `less`; `superiority` (effect > margin),
             `non-inferiority` (effect > -margin), `equivalence` (both one-sided tests within
             the margin).
         margin: positive, in the effect's unit.
-        level: of the interval: two-sided, but 2 level - 1 for equivalence (TOST).
+        level: confidence level of the interval: two-sided, but 2 level - 1 for equivalence (TOST).
         df: degrees of freedom for t; None for the normal.
 
     Raises:

@@ -39,12 +39,12 @@ def icc(
         ratings: (subjects, raters), none missing.
         form: `ICC1`, `ICC2`, `ICC3`, `ICC1k`, `ICC2k` or `ICC3k`.
         level: confidence level.
-        method: of the limits. `f`: exact for ICC1 and ICC3, but for ICC2, whose raters are a
+        method: method of the limits. `f`: exact for ICC1 and ICC3, but for ICC2, whose raters are a
             sample, McGraw and Wong's approximation covers .72 to .90 of a nominal .95 with two or
             three raters and 100 subjects. `generalized`, for ICC2: quantiles of the mean squares
             over chi-square draws, which cover .94 to .97 with 2 to 20 raters. `auto` is
             `generalized` for ICC2 with fewer than 20 raters, else `f`.
-        unit: what a row is.
+        unit: name of the unit of a row.
 
     Returns:
         The estimate, with the F statistic and its degrees of freedom in `details`.
@@ -111,7 +111,7 @@ def icc(
         limits = "generalized" if kind == "ICC2" and k < FEW_RATERS else "f"
     notes: tuple[str, ...] = ()
     if np.isinf(f):
-        # Raters agree to the last digit: nothing says how much they may differ.
+        # Raters agree exactly: there is no information on how much they may differ.
         low = high = value
         notes = ("raters leave no error: the interval is a point",)
     elif limits == "generalized":
@@ -176,11 +176,11 @@ def fleiss_kappa(
     Args:
         ratings: (subjects, raters) class numbers.
         level: confidence level.
-        method: of the limits: `log` or `wald`, with the error whatever the agreement, which covers
-            .93 to .97 from 60 subjects (of 20 about .90), `wald` less near 1; `null`, with Fleiss'
-            error under no agreement, as other packages print it: an error for a test of no
+        method: method of the limits: `log` or `wald`, with the error whatever the agreement, which
+            covers .93 to .97 from 60 subjects (of 20 about .90), `wald` less near 1; `null`, with
+            Fleiss' error under no agreement, as other packages print it: an error for a test of no
             agreement (.76 at a kappa of .6), not for an interval.
-        unit: what a row is.
+        unit: name of the unit of a row.
 
     Returns:
         The estimate; `details["null_se"]` has the error under no agreement.
@@ -266,7 +266,7 @@ def concordance_correlation(
         first: (cases,) one measurement.
         second: (cases,) the other.
         level: confidence level; limits by Fisher's z.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The estimate; `details` has the scale shift (second over first), the location shift
@@ -342,8 +342,8 @@ def bland_altman(
     Args:
         first: (cases,) one measurement.
         second: (cases,) the other.
-        level: of the intervals of bias and limits.
-        unit: what is counted.
+        level: confidence level of the intervals of bias and limits.
+        unit: name of the counted unit.
 
     Returns:
         Bias, lower and upper limit with intervals (Student's t).

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import quantile, spelled, unknown
+from jaxmed.stats.checks import quantile, spelled
 from jaxmed.stats.diagnostic._multiclass import _taken
 from jaxmed.stats.diagnostic._proportion import proportion_limits
 from jaxmed.stats.diagnostic._table import class_codes, confusion, table_estimate
 
-# Cases on which two raters differ, below which limits are made on the log scale.
+# Number of differing cases below which limits are computed on the log scale.
 FEW_DIFFERENCES = 15
 
 
@@ -36,9 +37,9 @@ def kappa(
     .. math:: \kappa = 1 - \frac{\sum w_{ij} p_{ij}}{\sum w_{ij} p_{i\cdot} p_{\cdot j}}
 
     The delta method gives the large-sample error of Fleiss, Cohen and Everitt. Its limits value
-    +- z se cover .27 to .86 of a nominal .95 where kappa is near 1 and few cases differ; with fewer
-    than 15 of these, `auto` takes `log`: the same error on the scale of log(1 - kappa), and with no
-    differing case Wilson's limit of their share. That covers .91 to .98.
+    +- z se cover .27 to .86 of a nominal .95 if kappa is near 1 and few cases differ; with fewer
+    than 15 differing cases, `auto` uses `log`: the same error on the scale of log(1 - kappa), or
+    Wilson's limit of their share if no case differs. This covers .91 to .98.
 
     Args:
         first: (cases,) class numbers of one rater, or the truth.
@@ -48,9 +49,9 @@ def kappa(
         method: `auto`, `log`, `delta`, `transformed-delta`, `bootstrap` or `bca`.
         level: confidence level.
         groups: (cases,) patient of each row; the bootstrap then draws patients.
-        unit: what is counted.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        unit: name of the counted unit.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The estimate; undefined with a note where both raters use one class only.
@@ -64,21 +65,10 @@ def kappa(
     """
     first, second = _taken(first, second, threshold)
     k = class_codes(first, second)[2]
-    distance = np.abs(np.subtract.outer(np.arange(k), np.arange(k))).astype(np.float64)
-    if weights is None or weights == "unweighted":
-        cost = (distance > 0).astype(np.float64)
-    elif weights == "linear":
-        cost = distance
-    elif weights == "quadratic":
-        cost = distance**2
-    else:
-        raise unknown("weights", weights, ("linear", "quadratic", "unweighted"))
+    cost = quantities.costs(k, weights)
 
     def statistic(table: Any) -> Any:
-        total = table.sum(axis=(-2, -1))
-        rows, columns = table.sum(axis=-1), table.sum(axis=-2)
-        chance = np.einsum("...i,ij,...j->...", rows, cost, columns) / total
-        return 1 - (table * cost).sum(axis=(-2, -1)) / chance
+        return quantities.kappa(table, cost)
 
     name = "kappa" if weights in (None, "unweighted") else f"{weights} kappa"
     table = confusion(first, second)
@@ -116,14 +106,14 @@ def kappa(
 def log_limits(
     value: float, se: float, q: float, *, differ: int, n: int, chance: float, level: float
 ) -> tuple[float, float]:
-    """Return limits of an agreement beyond chance, made on the scale of log(1 - kappa).
+    """Return limits of a chance-corrected agreement, computed on the scale of log(1 - kappa).
 
     Args:
         value: kappa.
-        se: its error.
+        se: standard error.
         q: quantile of the level.
-        differ: cases on which raters differ; at 0 the error is 0, and the limits are those of
-            Wilson for their share.
+        differ: number of cases on which raters differ; at 0 the error is 0, and Wilson's limits
+            for their share are used.
         n: cases.
         chance: share of differing cases expected by chance.
         level: confidence level.

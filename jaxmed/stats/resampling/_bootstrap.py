@@ -173,7 +173,7 @@ def bootstrap(
 
     Args:
         statistic: `(*arrays) -> number` of the data's rows, in any order; or with
-            `weighted=True`, `(*arrays, weights (b, n)) -> (b,)`, which runs at array speed.
+            `weighted=True`, `(*arrays, weights (b, n)) -> (b,)`, which is vectorised.
         *data: arrays with the same number of rows.
         method: `percentile`, `basic`, `normal`, `bca` or `studentised`.
         level: confidence level.
@@ -183,11 +183,11 @@ def bootstrap(
         scheme: `ordinary`, `bayesian`, `hierarchical` (groups, then rows) or `subsample`
             (without replacement; the spread is rescaled to the full sample).
         fraction: share kept by `subsample`.
-        weighted: what the statistic takes.
+        weighted: whether the statistic takes weights.
         standard_error: `(*arrays) -> number`, for `studentised`.
         seed: same seed, same interval.
-        unit: what is drawn.
-        name: of the statistic.
+        unit: name of the drawn unit.
+        name: name of the statistic.
 
     Returns:
         The estimate, with `details["bias"]` and how many resamples were undefined.
@@ -217,7 +217,7 @@ def bootstrap(
         if standard_error is None or weighted or scheme != "ordinary":
             raise ValueError("studentised needs standard_error= and a plain statistic")
 
-        def both(*rows: np.ndarray) -> complex:  # one pass: the value and its error together
+        def both(*rows: np.ndarray) -> complex:  # one pass for the value and its error
             return complex(statistic(*rows), standard_error(*rows))
 
         return _studentised(both, arrays, level, n_resamples, strata, groups, seed, unit, name)

@@ -1,4 +1,4 @@
-"""The jackknife: leave one unit out, and join what remains."""
+"""The jackknife, leaving out one unit at a time."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def jackknife(
 
     .. math:: s^2 = \frac{k-1}{k} \sum_i (\theta_{(i)} - \bar\theta)^2
 
-    Not for quantiles: the jackknife of a median is inconsistent.
+    Not valid for quantiles: the jackknife of a median is inconsistent.
 
     Args:
         statistic: as in `bootstrap`.
         *data: arrays with the same number of rows.
         level: confidence level.
         groups: (rows,) units left out whole.
-        weighted: what the statistic takes.
-        unit: what is left out.
-        name: of the statistic.
+        weighted: whether the statistic takes weights.
+        unit: name of the unit left out.
+        name: name of the statistic.
 
     Returns:
         The estimate (not corrected for bias, which is in `details`).

@@ -25,8 +25,8 @@ def bbc_cv(
 ) -> Estimate:
     """Estimate the performance of the best of several configurations, corrected for the choice.
 
-    The best of many looks better than it is. Out-of-fold predictions of all configurations are
-    resampled: on each resample the best is chosen, and scored on the cases left out.
+    The best of many is optimistic. Out-of-fold predictions of all configurations are resampled: on
+    each resample the best is chosen and scored on the cases left out.
 
     Args:
         metric: `(labels, predictions) -> number`, higher is better.
@@ -34,9 +34,9 @@ def bbc_cv(
         predictions: (configurations, cases, ...) out-of-fold predictions of each.
         level: confidence level.
         groups: (cases,) patient of each row: whole patients are drawn.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
-        unit: what is drawn.
+        n_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
+        unit: name of the drawn unit.
 
     Returns:
         The corrected estimate; `details` has the naive value of the best and the bias.

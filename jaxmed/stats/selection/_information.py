@@ -78,17 +78,17 @@ def likelihood_ratio_test(
     """Compare two nested models by twice the gain in log-likelihood.
 
     Args:
-        log_likelihood_small: of the smaller model.
-        log_likelihood_large: of the larger.
-        parameters: how many more the larger has.
+        log_likelihood_small: log likelihood of the smaller model.
+        log_likelihood_large: log likelihood of the larger.
+        parameters: number of additional parameters of the larger model.
         n: cases, for the record.
-        unit: what is counted.
+        unit: name of the counted unit.
 
     Returns:
         The test, chi-square.
 
     Raises:
-        ValueError: where the larger model fits worse, or adds no parameter.
+        ValueError: if the larger model fits worse, or adds no parameter.
 
     References:
         Wilks (1938), Ann Math Stat 9:60.

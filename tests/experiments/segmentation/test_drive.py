@@ -81,7 +81,7 @@ def test_a_frozen_encoder_leaves_the_decoder_to_learn(drive, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_writes_what_it_measured_and_is_compared_with_its_baseline(tmp_path):
+def test_a_run_writes_what_it_measured_and_is_compared_with_its_baseline(drive, tmp_path):
     cases = {"training": (21, 22, 23, 24), "test": (1, 2, 3)}
     data = write_folder(tmp_path / "DRIVE", cases, (64, 72))
     tiny = ["--seeds", "2", "--steps", "2", "--batch", "2", "--patch", "32"]
@@ -99,3 +99,12 @@ def test_a_run_writes_what_it_measured_and_is_compared_with_its_baseline(tmp_pat
         assert (out / "report.html").is_file()
     # The same seeds, the same data: no difference at all.
     assert metrics["dice/difference"]["value"] == metrics["auc/difference"]["value"] == 0
+    # The model is the last seed's, and does to a photograph what the run did.
+    photo, mask = data / "test" / "images" / "01_test.tif", tmp_path / "mask.png"
+    assert main(["predict", str(tmp_path / "first"), str(photo), "-o", str(mask), "--debug"]) == 0
+    source = drive.read(drive.Config(data=data), "test")
+    found = np.asarray(Image.open(mask)) * source[0]["field"]
+    truth = source[0]["mask"] * source[0]["field"]
+    dice = 2 * (found & truth).sum() / max(found.sum() + truth.sum(), 1)
+    last = np.load(tmp_path / "first" / "scores.npz")["dice"][-1, 0]
+    assert dice == pytest.approx(last, abs=2e-3)

@@ -1,0 +1,151 @@
+"""A trained network that answers for a whole image: a classifier or a regressor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmed.core import Array, Network, PyTree, from_linen, pick
+from jaxmed.data import Scan, resample_spacing
+from jaxmed.inference._intensities import normalised
+
+Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression"]
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """What is done to an image before and after a network that answers for the whole of it.
+
+    Attributes:
+        task: ``"binary"``, ``"multi-class"`` or ``"ordinal"``: one class of several;
+            ``"multi-label"``: each label by itself; ``"regression"``: numbers.
+        outputs: names of the classes, the labels or the numbers, in the order of the logits.
+        channels: names of the image's channels.
+        shape: spatial shape of what the network is given; other images are resampled to it.
+        net: the network. Its ``logits`` are (batch, outputs); of two classes one logit, of the
+            second, is enough.
+        normalisation: of each image's channels, as :func:`jaxmed.data.normalise` names it; or
+            ``"linear"``, the same map for every image.
+        linear: gain and offset of the ``"linear"`` normalisation: pictures in [0, 1] come to
+            [-1, 1] by ``(2, -1)``.
+        target: gain and offset of a regression: the numbers are ``gain * logits + offset``, for a
+            network trained on scaled ones.
+    """
+
+    task: Task
+    outputs: tuple[str, ...]
+    channels: tuple[str, ...]
+    shape: tuple[int, ...]
+    net: Network | nn.Module
+    normalisation: Literal["zscore", "unit", "percentile", "linear"] = "zscore"
+    linear: tuple[float, float] = (1.0, 0.0)
+    target: tuple[float, float] = (1.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise ValueError(f"task is one of {', '.join(get_args(Task))}, got {self.task!r}")
+        least = 1 if self.task in ("multi-label", "regression") else 2
+        if len(self.outputs) < least or (self.task == "binary" and len(self.outputs) > 2):
+            raise ValueError(f"outputs of a {self.task} task cannot be {self.outputs}")
+
+    def network(self) -> Network:
+        """The network, without weights."""
+        return from_linen(self.net) if isinstance(self.net, nn.Module) else self.net
+
+
+class ImageModel(NamedTuple):
+    """A network that answers for whole images; made by :func:`image_model`.
+
+    Attributes:
+        recipe: what is done before and after.
+        params: the network's parameters.
+        state: the network's state.
+        apply: ``(params, state, images) -> (batch, outputs)``, probabilities, or the numbers of a
+            regression; compiled at the first call.
+    """
+
+    recipe: ImageRecipe
+    params: PyTree
+    state: PyTree
+    apply: Callable[[PyTree, PyTree, Array], Array]
+
+    def predict(self, images: Array) -> Array:
+        """Map prepared images ``(batch, *shape, channels)`` to ``(batch, outputs)``."""
+        return self.apply(self.params, self.state, images)
+
+
+def image_model(recipe: ImageRecipe, params: PyTree, state: PyTree) -> ImageModel:
+    """Join a recipe and weights.
+
+    Args:
+        recipe: the recipe.
+        params: of ``recipe.network()``.
+        state: likewise.
+
+    Returns:
+        The classifier or regressor.
+
+    Example:
+        >>> from jaxmed.networks import mlp
+        >>> recipe = ImageRecipe("regression", ("age",), ("T1",), (4, 4), mlp(1), target=(10, 50))
+        >>> params, state = recipe.network().init(jax.random.key(0), jnp.ones((1, 4, 4, 1)))
+        >>> image_model(recipe, params, state).predict(jnp.ones((3, 4, 4, 1))).shape
+        (3, 1)
+    """
+    network = recipe.network()
+    gain, offset = recipe.target
+
+    @jax.jit
+    def apply(params: PyTree, state: PyTree, images: Array) -> Array:
+        logits = pick(network.apply(params, state, images)[0], "logits", "network")
+        logits = logits if logits.ndim > 1 else logits[:, None]
+        wanted = len(recipe.outputs)
+        if recipe.task == "binary" and logits.shape[1:] == (1,):
+            logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
+        if logits.shape[1:] != (wanted,):
+            raise ValueError(
+                f"the network has logits of shape {logits.shape[1:]} an image, the recipe names "
+                f"{wanted} outputs {recipe.outputs}"
+            )
+        if recipe.task == "regression":
+            return gain * logits + offset
+        return jax.nn.sigmoid(logits) if recipe.task == "multi-label" else jax.nn.softmax(logits)
+
+    return ImageModel(recipe, params, state, apply)
+
+
+def prepare_image(recipe: ImageRecipe, scan: Scan) -> np.ndarray:
+    """Bring an image to the shape and the intensities that the network is trained on.
+
+    Args:
+        recipe: the recipe.
+        scan: an image; a volume turned to the patient's axes (``read_image(path,
+            canonical=True)``).
+
+    Returns:
+        (*shape, channels) float32.
+
+    Raises:
+        ValueError: the image has another rank or other channels than the recipe.
+    """
+    rank = len(recipe.shape)
+    if len(scan.affine) - 1 != rank or scan.array.ndim != rank + 1:
+        raise ValueError(
+            f"the network takes images of {rank} spatial axes, this one has the shape "
+            f"{scan.space.shape}"
+        )
+    if scan.array.shape[-1] != len(recipe.channels):
+        raise ValueError(
+            f"the network was trained on {len(recipe.channels)} channel(s) "
+            f"({', '.join(recipe.channels)}), the image has {scan.array.shape[-1]}"
+        )
+    if scan.space.shape != recipe.shape:
+        edges = zip(scan.spacing, scan.space.shape, recipe.shape, strict=True)
+        scan = resample_spacing(scan, [gap * old / new for gap, old, new in edges])
+    return normalised(scan.array, recipe.normalisation, recipe.linear)

@@ -1,0 +1,25 @@
+"""Intensities as a recipe has them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxmed.data import normalise
+
+
+def normalised(
+    image: np.ndarray,
+    method: str,
+    linear: tuple[float, float],
+    *,
+    where: np.ndarray | None = None,
+) -> np.ndarray:
+    """An image (*spatial, channels) by :func:`jaxmed.data.normalise`, or by one map for all.
+
+    >>> normalised(np.array([[0.0], [1.0]]), "linear", (2.0, -1.0)).ravel().tolist()
+    [-1.0, 1.0]
+    """
+    if method == "linear":
+        gain, offset = (np.float32(number) for number in linear)
+        return np.asarray(image, np.float32) * gain + offset
+    return normalise(image, method, where=where)

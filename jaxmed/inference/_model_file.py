@@ -1,0 +1,193 @@
+"""Trained models on disk: a description that JSON holds, and the weights beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxmed.core import PyTree
+from jaxmed.inference._describe import DescriptionError, build, describe
+from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model
+from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
+from jaxmed.networks import UNetPlan
+from jaxmed.train import restore, save
+
+_FILE, _WEIGHTS = "model.json", "model"
+_FORMAT = "jaxmed model 2"
+_FORMAT_1 = "jaxmed segmenter 1"
+
+
+class ModelError(ValueError):
+    """A folder that holds no model, or a model that cannot be saved; the message says why."""
+
+
+class SegmenterError(ModelError):
+    """A folder that holds no segmenter; the message says what it is instead."""
+
+
+# What a traceback shows are the names a user can import.
+ModelError.__module__ = SegmenterError.__module__ = "jaxmed.inference"
+
+
+def save_model(folder: str | os.PathLike, model: Segmenter | ImageModel) -> Path:
+    """Save a segmenter, a classifier or a regressor; `jaxmed predict FOLDER` then applies it.
+
+    ``folder/model.json`` says what is done to an image and which network it is given to
+    (:func:`describe`), ``folder/model`` holds the weights. Nothing is written unless all of it can
+    be; ``model.json`` comes last and by one rename, so that a folder that has it is whole.
+
+    Args:
+        folder: made where it is missing.
+        model: of a network that can be described.
+
+    Returns:
+        The path of ``model.json``.
+
+    Raises:
+        ModelError: the network cannot be described, or the weights are not the network's; says
+            what to do.
+    """
+    folder = Path(folder)
+    path = folder / _FILE
+    try:
+        table = {"format": _FORMAT, "recipe": describe(model.recipe)}
+        text = json.dumps(table, indent=2, allow_nan=False)
+    except DescriptionError as error:
+        raise ModelError(f"the model cannot be saved: {error}") from error
+    _check_weights(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    save(folder / _WEIGHTS, 0, {"params": model.params, "state": model.state}, {}, keep=1)
+    partial = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def load_model(folder: str | os.PathLike) -> Segmenter | ImageModel:
+    """Load what :func:`save_model` saved, or an earlier version's ``save_segmenter``.
+
+    Raises:
+        ModelError: the folder is not that of a finished run with a model; says what it is.
+        CheckpointError: the weights are missing or damaged.
+    """
+    folder = Path(folder)
+    path = folder / _FILE
+    if not path.is_file():
+        raise ModelError(_what_it_is(folder))
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        written = table["format"]
+        if written == _FORMAT:
+            recipe = build(table["recipe"])
+        elif written == _FORMAT_1:
+            recipe = _recipe_1(table)
+        else:
+            raise ValueError(f"it has the format {written!r}, this version reads {_FORMAT!r}")
+        if not isinstance(recipe, Recipe | ImageRecipe):
+            raise ValueError(f"a {type(recipe).__name__} is no recipe")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{path} does not describe a model of jaxmed: {error}") from error
+    params, state = _shapes(recipe)
+    kept = restore(folder / _WEIGHTS, {"params": params, "state": state}).state
+    make = segmenter if isinstance(recipe, Recipe) else image_model
+    return make(recipe, kept["params"], kept["state"])
+
+
+def save_segmenter(folder: str | os.PathLike, model: Segmenter) -> Path:
+    """Save a segmenter, as :func:`save_model` does.
+
+    Returns:
+        The path of ``model.json``, which is written last.
+
+    Raises:
+        ModelError: as :func:`save_model`.
+    """
+    return save_model(folder, model)
+
+
+def load_segmenter(folder: str | os.PathLike) -> Segmenter:
+    """Load a segmenter that :func:`save_model` saved, in this or an earlier version.
+
+    Raises:
+        SegmenterError: the folder is not that of a finished segmentation run; says what it is.
+        CheckpointError: the weights are missing or damaged.
+    """
+    try:
+        model = load_model(folder)
+    except ModelError as error:
+        raise SegmenterError(str(error)) from error
+    if not isinstance(model, Segmenter):
+        raise SegmenterError(
+            f"{folder} holds a model for {model.recipe.task}, not a segmenter: use load_model"
+        )
+    return model
+
+
+def _shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
+    """Shapes of the parameters and the state of a recipe's network."""
+    spatial = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
+    image = jax.ShapeDtypeStruct((1, *spatial, len(recipe.channels)), jnp.float32)
+    return jax.eval_shape(recipe.network().init, jax.random.key(0), image)
+
+
+def _check_weights(model: Segmenter | ImageModel) -> None:
+    """Refuse weights of another network than the recipe's."""
+    wanted = _outline(_shapes(model.recipe))
+    given = _outline((model.params, model.state))
+    for path in sorted({*wanted, *given}):
+        if wanted.get(path) != given.get(path):
+            raise ModelError(
+                f"the model cannot be saved: its weights are not those of the recipe's network, "
+                f"which has {wanted.get(path, 'nothing')} at {path!r}, where they have "
+                f"{given.get(path, 'nothing')}"
+            )
+
+
+def _outline(trees: tuple[PyTree, PyTree]) -> dict[str, str]:
+    leaves, _ = jax.tree.flatten_with_path(dict(zip(("params", "state"), trees, strict=True)))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            f"{jax.dtypes.result_type(leaf)}{list(jnp.shape(leaf))}"
+        )
+        for path, leaf in leaves
+    }
+
+
+def _recipe_1(table: dict[str, Any]) -> Recipe:
+    """The recipe of the first format: fields as they are, tuples as lists, of a U-Net alone."""
+    plan = UNetPlan(**{name: _tuples(value) for name, value in table["plan"].items()})
+    names = {f.name for f in fields(Recipe)} - {"plan"}
+    rest = {
+        name: value if isinstance(value, dict) else _tuples(value)
+        for name, value in table.items()
+        if name in names
+    }
+    return Recipe(plan=plan, **rest)
+
+
+def _tuples(value: Any) -> Any:
+    """What JSON keeps as lists, as the tuples they were."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _what_it_is(folder: Path) -> str:
+    if not folder.exists():
+        return f"there is no folder {folder}"
+    if not folder.is_dir():
+        return f"{folder} is a file; give the folder of a run"
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        name = config.get("experiment", "?")
+    except (OSError, ValueError, AttributeError):
+        return f"{folder} is not the folder of a run: it has neither {_FILE} nor a config.json"
+    return (
+        f"{folder} holds a run of {name!r} without a model ({_FILE}): either it has not finished "
+        "(the same command goes on), or the experiment saves none"
+    )

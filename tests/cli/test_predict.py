@@ -1,0 +1,174 @@
+"""`jaxmed predict`: a table of scores, masks of pictures and arrays, bad inputs among good ones."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+
+import jax.numpy as jnp
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxmed as jm
+from jaxmed import networks
+from jaxmed.cli import main
+from jaxmed.inference import ImageRecipe, Recipe, image_model, save_model, segmenter
+
+SHAPE = (6, 5)
+# Fixed weights, so that what is to be said follows by hand: the logit of `b` is the mean intensity.
+MEAN = {"head": {"kernel": jnp.full((30, 2), jnp.array([0.0, 1 / 30])), "bias": jnp.zeros(2)}}
+CLASSES = ImageRecipe(
+    "binary", ("a", "b"), ("grey",), SHAPE, networks.mlp(2, hidden=()), "linear", (2.0, -1.0)
+)
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    save_model(tmp_path / "run", image_model(CLASSES, MEAN, {}))
+    return str(tmp_path / "run")
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Two pictures, a broken one and a colour one in a folder."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, level in (("dark", 0), ("light", 255)):
+        Image.fromarray(np.full(SHAPE, level, np.uint8)).save(folder / f"{name}.png")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_classifier_writes_a_row_an_image(classifier, images, tmp_path, capsys):
+    table = tmp_path / "out" / "scores.csv"
+    np.savez(tmp_path / "more.npz", np.full((2, *SHAPE), 51, np.uint8))
+    command = ["predict", classifier, str(images), str(tmp_path / "more.npz"), "-o", str(table)]
+    assert main(command) == 0
+    found = rows(table)
+    assert [row["case"] for row in found] == ["dark", "light", "more_0", "more_1"]
+    expected = [1 / (1 + np.exp(-x)) for x in (-1, 1, -0.6, -0.6)]
+    assert [float(row["score"]) for row in found] == pytest.approx(expected, abs=1e-6)
+    assert [row["predicted"] for row in found] == ["a", "b", "a", "a"]
+    assert "4 image(s)" in capsys.readouterr().out
+
+
+def test_a_bad_input_is_told_and_the_rest_goes_on(classifier, images, tmp_path, capsys):
+    (images / "broken.png").write_bytes((images / "dark.png").read_bytes()[:40])
+    Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(images / "colour.png")
+    command = ["predict", classifier, str(images), str(tmp_path / "absent.png")]
+    table = tmp_path / "scores.csv"
+    assert main([*command, "-o", str(table)]) == 1
+    assert [row["case"] for row in rows(table)] == ["dark", "light"]
+    told = capsys.readouterr().err
+    for name in ("broken.png", "colour.png", "absent.png"):
+        assert sum(name in line for line in told.splitlines()) == 1
+    assert "the image has 3" in told
+    assert "3 of 5 images could not be predicted" in told
+    table.unlink()
+    assert main(["predict", classifier, str(images / "broken.png"), "-o", str(table)]) == 2
+    assert not table.exists()
+
+
+def test_other_tasks_have_their_own_columns(tmp_path):
+    np.savez(tmp_path / "x.npz", image=np.full(SHAPE, 1.0))
+    for task, columns in (
+        ("multi-class", ["case", "score_a", "score_b", "predicted"]),
+        ("multi-label", ["case", "score_a", "score_b"]),
+        ("regression", ["case", "a", "b"]),
+    ):
+        recipe = dataclasses.replace(CLASSES, task=task, target=(10.0, 50.0))
+        save_model(tmp_path / task, image_model(recipe, MEAN, {}))
+        table = tmp_path / f"{task}.csv"
+        assert (
+            main(["predict", str(tmp_path / task), str(tmp_path / "x.npz"), "-o", str(table)]) == 0
+        )
+        (row,) = rows(table)
+        assert list(row) == columns
+    assert (float(row["a"]), float(row["b"])) == pytest.approx((50, 60))  # 50 + 10 x the logit
+
+
+@pytest.fixture
+def bright(tmp_path):
+    """A segmenter whose logit of `bright` is the intensity, -1 to 1."""
+    net = jm.from_linen(networks.Conv(2, 1))
+    recipe = Recipe(
+        ("background", "bright"), ("grey",), (1.0, 1.0), (8, 8), net=net, normalisation="linear",
+        linear=(2.0, -1.0),
+    )  # fmt: skip
+    weights = {"kernel": jnp.array([[[[0.0, 1.0]]]]), "bias": jnp.zeros(2)}
+    save_model(tmp_path / "run", segmenter(recipe, weights, {}))
+    return str(tmp_path / "run")
+
+
+def test_pictures_and_arrays_get_masks_of_their_kind(bright, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    arrays = rng.integers(0, 256, (3, 11, 9), np.uint8)
+    Image.fromarray(arrays[0]).save(tmp_path / "photo.png")
+    np.savez(tmp_path / "stack.npz", train=arrays, other=arrays)
+    out = tmp_path / "masks"
+    packed = f"{tmp_path / 'stack.npz'}:train"
+    command = ["predict", bright, str(tmp_path / "photo.png"), packed, "-o", str(out)]
+    assert main([*command, "--debug"]) == 0
+    photo = np.asarray(Image.open(out / "photo_mask.png"))
+    np.testing.assert_array_equal(photo, arrays[0] > 127)
+    with np.load(out / "stack_mask.npz") as file:
+        np.testing.assert_array_equal(file["mask"], arrays > 127)
+    assert "pixels" in capsys.readouterr().out
+    assert main(["predict", bright, str(tmp_path / "stack.npz"), "-o", str(out)]) == 2
+    assert "has the arrays train, other: name one as" in capsys.readouterr().err
+    assert main(["predict", bright, f"{tmp_path / 'stack.npz'}:test", "-o", str(out)]) == 2
+    assert "no array 'test'; it has train, other" in capsys.readouterr().err
+
+
+def test_masks_of_arrays_are_all_written_or_none(bright, tmp_path, capsys):
+    arrays = np.zeros((2, 8, 8), np.float32)
+    arrays[1, 0, 0] = np.nan
+    np.savez(tmp_path / "x.npz", image=arrays)
+    assert main(["predict", bright, str(tmp_path / "x.npz"), "-o", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "x_1 of" in told
+    assert "NaN" in told
+    assert not (tmp_path / "out" / "x_mask.npz").exists()
+
+
+def test_some_scans_of_several_are_segmented(tmp_path, capsys):
+    net = jm.from_linen(networks.Conv(2, 1))
+    recipe = Recipe(
+        ("background", "bright"), ("T1",), (1.0,) * 3, (4, 4, 4), net=net, normalisation="linear"
+    )
+    weights = {"kernel": jnp.array([0.0, 1.0]).reshape(1, 1, 1, 1, 2), "bias": jnp.zeros(2)}
+    save_model(tmp_path / "run", segmenter(recipe, weights, {}))
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    image = np.where(np.arange(60).reshape(3, 4, 5) % 2, 2.0, -2.0)
+    nib.Nifti1Image(image, np.diag([-1.0, 1, 1, 1])).to_filename(folder / "b.nii.gz")
+    (folder / "a.nii.gz").write_text("no scan")
+    masks = tmp_path / "masks"
+    assert main(["predict", str(tmp_path / "run"), str(folder), "-o", str(masks)]) == 1
+    assert [path.name for path in masks.iterdir()] == ["b_mask.nii.gz"]
+    np.testing.assert_array_equal(nib.load(masks / "b_mask.nii.gz").dataobj, image > 0)
+    assert "a.nii.gz" in capsys.readouterr().err
+
+
+def test_mistakes_in_what_is_asked(classifier, bright, images, tmp_path, capsys):
+    (tmp_path / "none").mkdir()
+    for run, arguments, told in (
+        (bright, [str(tmp_path / "none")], "none has no image"),
+        (bright, [str(images / "dark.png"), "-o", str(images / "dark.png")], "would overwrite it"),
+        (bright, [str(images), "-o", str(tmp_path / "one.png")], "name a folder"),
+    ):
+        assert main(["predict", run, *arguments]) == 2
+        assert told in capsys.readouterr().err
+    save_model(tmp_path / "run", image_model(CLASSES, MEAN, {}))
+    assert main(["predict", classifier, str(images), "-o", str(tmp_path / "a.txt")]) == 2
+    assert "written as .csv" in capsys.readouterr().err
+    twice = [str(images / "dark.png")] * 2
+    assert main(["predict", classifier, *twice, "-o", str(tmp_path / "a.csv")]) == 2
+    assert "is named twice" in capsys.readouterr().err
