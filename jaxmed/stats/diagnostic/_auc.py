@@ -159,7 +159,7 @@ def auc(
     DeLong's variance rests on the misplaced cases. Where the rarer class has fewer than five of
     them (its size times 1 - AUC), the logit interval alone covers as little as .70 of a nominal
     .95; `logit-delong` then gives the outer of its limits and Newcombe's score limits (method 5),
-    at an area of 0 or 1 Newcombe's alone, and says so in a note. So it covers .92 to .99 over
+    at an area of 0 or 1 Newcombe's alone, and says so in a note. So it covers .93 to .99 over
     the situations of the coverage table, rare positives among them; `logit-delong-plain` is
     without this safeguard. `newcombe` covers .94 to .99 where the classes' scores spread alike
     and as little as .86 where they do not. `delong` (Wald) passes 1 and covers .68 to .91 with ten
