@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import platform
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -19,11 +22,21 @@ if "--xla_backend_optimization_level" not in _flags:
 os.environ["XLA_FLAGS"] = _flags.strip()
 
 
+def _processor() -> str:
+    """A name of this machine's kind of processor: its instruction sets, where Linux lists them."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("flags", "Features")):
+                return hashlib.sha256(line.encode()).hexdigest()[:12]
+    return platform.processor() or platform.machine()
+
+
 def _keep_programs() -> None:
     """Keep compiled programs between runs, for the workers and the processes that tests start.
 
-    JAX finds a program again by its text, its compiler with all flags, and the devices. One that
-    was compiled a month ago goes, so that the folder does not grow for ever. A folder that the
+    JAX finds a program again by its text, its compiler with all flags, and the devices, but not
+    by the instruction sets of a CPU, so each kind of processor has a folder of its own. A program
+    compiled a month ago goes, so that the folder does not grow for ever. A folder that the
     environment names is used as it is.
     """
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -32,7 +45,7 @@ def _keep_programs() -> None:
         return
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = home / "jaxmed" / "test-programs"
+        folder = home / "jaxmed" / f"test-programs-{_processor()}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         month = time.time() - 30 * 24 * 3600
         for file in folder.iterdir():

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmed as jm
+from jaxmed import quantities
 from jaxmed.core import LearnerState, Network
 from jaxmed.data import (
     NUCLEI,
@@ -38,8 +39,17 @@ from jaxmed.data import (
     folds,
 )
 from jaxmed.paradigms import BAG
-from jaxmed.report import Results, Scores, Split, stage
-from jaxmed.stats import Estimate, multiclass_auc, over_runs
+from jaxmed.report import (
+    ClassificationResults,
+    DataSummary,
+    Results,
+    RunRecord,
+    Scores,
+    Split,
+    TrainingLog,
+    stage,
+)
+from jaxmed.stats import Estimate, over_runs
 
 from .._common.compared import notes_of
 from .._common.draws import Draws, replicates
@@ -145,7 +155,7 @@ def run(config: Config, out: Path) -> Results:
         store(out, config, ("dataset", "pooling"), {"scores": scores, "attention": attention})
         if config.dataset == "colon" and config_path(config).is_dir():
             pictures = heat_maps(config_path(config), bags, scores[0], attention)
-    return Results(
+    return ClassificationResults(
         title=f"{config.dataset}, {config.pooling} pooling",
         task="binary",
         classes=tuple(bags.source.classes),
@@ -159,10 +169,12 @@ def run(config: Config, out: Path) -> Results:
             "the cross-validations; the figures, and predictions.csv, show the mean of their "
             "probabilities."
         ),
-        splits=(Split("bags", len(labels), None, _counts(bags.source.classes, labels)),),
-        flow=(f"dealt by class into {config.folds} folds, {config.repeats} times",),
-        history=result.history,
-        seconds=seconds,
+        data=DataSummary(
+            splits=(Split("bags", len(labels), None, _counts(bags.source.classes, labels)),),
+            flow=(f"dealt by class into {config.folds} folds, {config.repeats} times",),
+        ),
+        training=TrainingLog(history=result.history),
+        run=RunRecord(seconds=seconds),
         pictures=pictures,
         notes=notes_of(metrics),
     )
@@ -270,12 +282,12 @@ def measure(
     labels: np.ndarray, scores: np.ndarray, held: list[Any], config: Config
 ) -> dict[str, Estimate]:
     """Accuracy and AUC over the repeats, and the spread of the folds' accuracies."""
-    right = scores.argmax(-1) == labels
+    right = quantities.largest(scores) == labels
     by_fold = [right[i // config.folds, fold.test].mean() for i, fold in enumerate(held)]
     accuracy = over_runs(
-        lambda y, s: float((s.argmax(-1) == y).mean()), labels, scores, name="accuracy"
+        lambda y, s: float((quantities.largest(s) == y).mean()), labels, scores, name="accuracy"
     )
-    auc = over_runs(lambda y, s: multiclass_auc(y, s).value, labels, scores, name="auc")
+    auc = over_runs(quantities.macro_auc, labels, scores, name="auc")
     mean, spread = float(np.mean(by_fold)), float(np.std(by_fold, ddof=1))
     error = spread / len(by_fold) ** 0.5
     folds_mean = Estimate(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
+from jaxmed import quantities
 from jaxmed.protocols import knn_probe, linear_probe
 from jaxmed.stats import Estimate, over_runs
 
@@ -16,24 +16,13 @@ from ._labels import Task
 from ._train import Trained
 
 
-def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The mean one-against-rest AUC, as MedMNIST has it; quick enough for a jackknife."""
-    areas = []
-    for k in range(scores.shape[1]):
-        positive = labels == k
-        n = int(positive.sum())
-        if 0 < n < len(labels):
-            ranks = rankdata(scores[:, k])
-            areas.append((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(labels) - n)))
-    return float(np.mean(areas))
-
-
 def accuracy(labels: np.ndarray, scores: np.ndarray) -> float:
     """Share of cases whose most probable class is theirs."""
-    return float((scores.argmax(1) == labels).mean())
+    table = quantities.tabulate(labels, quantities.largest(scores), scores.shape[1])
+    return float(quantities.accuracy(table))
 
 
-METRICS: Mapping[str, Callable[..., float]] = {"auc": auc, "accuracy": accuracy}
+METRICS: Mapping[str, Callable[..., float]] = {"auc": quantities.macro_auc, "accuracy": accuracy}
 
 
 def measure(
@@ -48,7 +37,9 @@ def measure(
     for probe, rule in PROBES.items():
         if result.features:
             votes = np.stack([rule(task, result.features, seed) for seed in range(len(scores))])
-            found[f"{probe}/auc"] = over_runs(auc, truth, votes, name=f"{probe}/auc")
+            found[f"{probe}/auc"] = over_runs(
+                quantities.macro_auc, truth, votes, name=f"{probe}/auc"
+            )
     return found, notes_of(found)
 
 

@@ -30,7 +30,15 @@ import numpy as np
 import jaxmed as jm
 from jaxmed.augment import blur, brightness, chain, contrast, cutout, gamma, noise
 from jaxmed.data import map_source, subset
-from jaxmed.report import Results, Split, stage
+from jaxmed.report import (
+    DataSummary,
+    Results,
+    RunRecord,
+    SegmentationResults,
+    Split,
+    TrainingLog,
+    stage,
+)
 from jaxmed.stats import Estimate
 
 from .._common.compared import compared, mean, notes_of, with_baseline
@@ -134,9 +142,8 @@ def run(config: Config, out: Path) -> Results:
     metrics = measure(dice, baseline, scans.source.classes[1:])
     row = ROWS[config.row]
     labelled = len(labelled_scans(config, scans, config.row, 0))
-    return Results(
+    return SegmentationResults(
         title=f"{config.row}, {labelled} labelled scans",
-        task="segmentation",
         classes=scans.source.classes[1:],
         metrics=metrics,
         headline=tuple(n for n in ("dice", "dice/difference") if n in metrics),
@@ -147,15 +154,16 @@ def run(config: Config, out: Path) -> Results:
             "supervised learning with the same network, steps, masks and first parameters. "
             "Pictures are of the first seed."
         ),
-        splits=(
-            Split("labelled", labelled),
-            Split("train", len(scans.train)),
-            Split("held out", len(scans.held_out)),
+        data=DataSummary(
+            splits=(
+                Split("labelled", labelled),
+                Split("train", len(scans.train)),
+                Split("held out", len(scans.held_out)),
+            ),
+            flow=(*scans.flow(config), f"{labelled} masks of the others kept, for each seed anew"),
         ),
-        flow=(*scans.flow(config), f"{labelled} masks of the others kept, for each seed anew"),
-        history=history,
-        best_step=config.steps,
-        seconds=seconds,
+        training=TrainingLog(history=history, best_step=config.steps),
+        run=RunRecord(seconds=seconds),
         pictures=pictures(scans.held_out, masks, dice[0]),
         notes=notes_of(metrics),
     )

@@ -31,7 +31,15 @@ from jaxmed.data import ArraySource, in_memory, map_source, medmnist
 from jaxmed.networks import ClassificationHead
 from jaxmed.paradigms import EPISODE
 from jaxmed.protocols import episode, linear_probe
-from jaxmed.report import Results, Split, stage
+from jaxmed.report import (
+    ClassificationResults,
+    DataSummary,
+    Results,
+    RunRecord,
+    Split,
+    TrainingLog,
+    stage,
+)
 from jaxmed.stats import Estimate
 
 from .._common.compared import compared, mean, notes_of, with_baseline
@@ -117,9 +125,11 @@ def run(config: Config, out: Path) -> Results:
         if config.baseline:
             baseline = stored(config.baseline, config, SHARED)["accuracy"]
         metrics = measure(right, baseline)
-    return Results(
-        title=f"{config.method}: {config.source} to {config.target}, {ways} ways, "
-        f"{config.shots} shots",
+    return ClassificationResults(
+        title=(
+            f"{config.method}: {config.source} to {config.target}, {ways} ways, "
+            f"{config.shots} shots"
+        ),
         task="multi-class",
         classes=tuple(str(k) for k in range(ways)),
         metrics=metrics,
@@ -129,9 +139,9 @@ def run(config: Config, out: Path) -> Results:
             f"{config.queries} images of each class to be classified; {config.seeds} seeds, "
             f"trained on {len(learned)} images of {config.source}."
         ),
-        splits=(Split("source", len(learned)), Split("target", len(tested))),
-        history=history,
-        seconds=seconds,
+        data=DataSummary(splits=(Split("source", len(learned)), Split("target", len(tested)))),
+        training=TrainingLog(history=history),
+        run=RunRecord(seconds=seconds),
         notes=notes_of(metrics),
     )
 

@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Literal
 
 from jaxmed.data import subset
-from jaxmed.report import Results, Scores, split_sizes, stage
+from jaxmed.report import (
+    ClassificationResults,
+    DataSummary,
+    Results,
+    RunRecord,
+    Scores,
+    TrainingLog,
+    split_sizes,
+    stage,
+)
 
 from .._common.kept import store, stored
 from ._labels import read
@@ -109,7 +118,7 @@ def run(config: Config, out: Path) -> Results:
         metrics, notes = measure(task, result, baseline)
     kept, test = len(task.labelled[0]), task.parts["test"]
     labelled = subset(task.parts["train"], task.labelled[0])
-    return Results(
+    return ClassificationResults(
         title=f"{config.row} on {config.dataset}, {kept} labels",
         task=task.kind,
         classes=task.classes,
@@ -123,14 +132,15 @@ def run(config: Config, out: Path) -> Results:
             "with the same network, steps, labels and first parameters. The figures, and "
             "predictions.csv, show the mean of the seeds' probabilities, which is an ensemble."
         ),
-        splits=split_sizes({"labelled": labelled, **task.parts}, classes=task.classes),
-        flow=(
-            f"{sum(map(len, task.parts.values()))} images of {config.dataset}, official split",
-            f"{kept} training labels kept, drawn by class for each seed; all images are there",
+        data=DataSummary(
+            splits=split_sizes({"labelled": labelled, **task.parts}, classes=task.classes),
+            flow=(
+                f"{sum(map(len, task.parts.values()))} images of {config.dataset}, official split",
+                f"{kept} training labels kept, drawn by class for each seed; all images are there",
+            ),
         ),
-        history=result.history,
-        best_step=config.steps,
-        seconds=seconds,
+        training=TrainingLog(history=result.history, best_step=config.steps),
+        run=RunRecord(seconds=seconds),
         notes=(*test.notes, *notes),
     )
 

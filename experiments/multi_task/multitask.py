@@ -25,12 +25,21 @@ import jax
 import numpy as np
 
 import jaxmed as jm
+from jaxmed import quantities
 from jaxmed.core import LearnerState, Network, Objective
 from jaxmed.data import ArraySource, folds, in_memory, lgg_mri
 from jaxmed.networks import ClassificationHead, SegmentationHead, plan_unet
 from jaxmed.paradigms import Head, gradnorm, pcgrad, towers, uncertainty_weighted
-from jaxmed.report import Results, Split, stage
-from jaxmed.stats import Estimate, multiclass_auc
+from jaxmed.report import (
+    DataSummary,
+    Results,
+    RunRecord,
+    SegmentationResults,
+    Split,
+    TrainingLog,
+    stage,
+)
+from jaxmed.stats import Estimate
 
 from .._common.compared import compared, notes_of, with_baseline
 from .._common.draws import Draws, replicates
@@ -114,9 +123,8 @@ def run(config: Config, out: Path) -> Results:
         baseline = stored(config.baseline, config, SHARED) if config.baseline else None
         metrics = measure(scores, truth, baseline)
     counts = {f"{task} {k}": int((truth[task] == k).sum()) for task in PATIENTS for k in (0, 1)}
-    return Results(
+    return SegmentationResults(
         title=f"Gliomas, {config.method}",
-        task="segmentation",
         classes=("tumour",),
         metrics=metrics,
         headline=tuple(metrics)[:3],
@@ -125,9 +133,9 @@ def run(config: Config, out: Path) -> Results:
             f"{len(names)} patients with {len(source)} slices. Intervals speak for other seeds and "
             "other patients. A difference is less the single-task networks of as many steps."
         ),
-        splits=(Split("patients", len(names), None, counts),),
-        history=result.history,
-        seconds=seconds,
+        data=DataSummary(splits=(Split("patients", len(names), None, counts),)),
+        training=TrainingLog(history=result.history),
+        run=RunRecord(seconds=seconds),
         notes=notes_of(metrics),
     )
 
@@ -218,12 +226,12 @@ def predict(
         learner, jm.paradigms.member(state, i), {"image": source.take(rows)["image"]}, size=32,
         outputs=("mask", *PATIENTS),
     )  # fmt: skip
-    true, said = source.arrays["mask"][rows] == 1, found["mask"].argmax(-1) == 1
+    true, said = source.arrays["mask"][rows] == 1, quantities.largest(found["mask"]) == 1
     scores: dict[str, list[float]] = {name: [] for name in ("dice", *PATIENTS)}
     for p in test:
         mine = patient[rows] == p
-        both = true[mine].sum() + said[mine].sum()
-        overlap = 2 * (true[mine] & said[mine]).sum() / both if true[mine].any() else np.nan
+        t, q = true[mine], said[mine]
+        overlap = quantities.dice((t & q).sum(), q.sum(), t.sum()) if t.any() else np.nan
         scores["dice"].append(float(overlap))
         for task in PATIENTS:
             scores[task].append(float(jax.nn.softmax(found[task][mine], -1)[:, 1].mean()))
@@ -244,7 +252,7 @@ def measure(
             label, metric = "dice", lambda y, s: float(s.mean())
         else:
             labels, kept, label = truth[name], truth[name] >= 0, f"{name}/auc"
-            metric = lambda y, s: multiclass_auc(y, np.stack([1 - s, s], 1)).value  # noqa: E731
+            metric = lambda y, s: quantities.auc(y == 1, s)  # noqa: E731
         mine = scores[name][:, kept]
         other = None if baseline is None else baseline[name][:, kept]
         found |= compared(metric, labels[kept], mine, other, label)

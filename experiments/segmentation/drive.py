@@ -26,11 +26,22 @@ import jax
 import numpy as np
 
 import jaxmed as jm
+from jaxmed import quantities
 from jaxmed.augment import brightness, chain, contrast, flip, rot90
 from jaxmed.data import in_memory, map_source
 from jaxmed.networks import PyramidHead
 from jaxmed.paradigms import Head
-from jaxmed.report import Results, Split, mask_picture, stage
+from jaxmed.quantities import at_least
+from jaxmed.report import (
+    DataSummary,
+    Results,
+    RunRecord,
+    SegmentationResults,
+    Split,
+    TrainingLog,
+    mask_picture,
+    stage,
+)
 from jaxmed.stats import Estimate
 
 from .._common.compared import compared, mean, notes_of, with_baseline
@@ -98,9 +109,8 @@ def run(config: Config, out: Path) -> Results:
     metrics = measure(arrays, baseline)
     order = np.argsort(arrays["dice"][-1])
     ranks = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
-    return Results(
+    return SegmentationResults(
         title=f"Vessels in DRIVE, {config.start}",
-        task="segmentation",
         classes=("vessel",),
         metrics=metrics,
         headline=tuple(metrics)[:2],
@@ -110,19 +120,22 @@ def run(config: Config, out: Path) -> Results:
             f"The {len(test)} test images are measured inside the field of view; intervals speak "
             "for other seeds and images. The pictures are of the last seed."
         ),
-        splits=(Split("train", len(train)), Split("test", len(test))),
-        history=history,
-        seconds=seconds,
+        data=DataSummary(splits=(Split("train", len(train)), Split("test", len(test)))),
+        training=TrainingLog(history=history),
+        run=RunRecord(seconds=seconds),
         pictures=tuple(
             mask_picture(
-                test.case_ids[i], test[i]["image"], test[i]["mask"] * test[i]["field"],
-                (said[i] > 0.5) * test[i]["field"], rank=rank,
+                test.case_ids[i],
+                test[i]["image"],
+                test[i]["mask"] * test[i]["field"],
+                at_least(said[i], 0.5) * test[i]["field"],
+                rank=rank,
                 caption=f"Dice {arrays['dice'][-1][i]:.3f}",
             )
             for rank, i in ranks.items()
         ),
         notes=notes_of(metrics),
-    )  # fmt: skip
+    )
 
 
 def read(config: Config, part: str) -> Any:
@@ -196,14 +209,14 @@ def recipe(config: Config) -> jm.inference.Recipe:
 def dice(example: dict[str, Any], p: np.ndarray) -> float:
     """Of the pixels in the field of view."""
     field = example["field"] == 1
-    true, said = example["mask"][field] == 1, p[field] > 0.5
-    return float(2 * (true & said).sum() / max(true.sum() + said.sum(), 1))
+    true, said = example["mask"][field] == 1, at_least(p[field], 0.5)
+    return float(quantities.dice((true & said).sum(), said.sum(), true.sum(), empty=0.0))
 
 
 def auc(example: dict[str, Any], p: np.ndarray) -> float:
     """Of the pixels in the field of view."""
     field = example["field"] == 1
-    return float(jm.stats.auc(example["mask"][field], p[field]).value)
+    return float(quantities.auc(example["mask"][field] == 1, p[field]))
 
 
 def measure(

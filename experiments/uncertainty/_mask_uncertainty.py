@@ -25,10 +25,10 @@ def look(p: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     """Numbers of one scan, from samples of its probabilities (samples, *spatial, classes)."""
     classes = p.shape[-1]
     mean = p.mean(axis=0)
-    each = -np.log(np.clip(np.take_along_axis(mean, truth[..., None], -1)[..., 0], 1e-12, 1))
-    square = ((mean - np.eye(classes)[truth]) ** 2).sum(axis=-1)
+    each = jm.quantities.log_loss_values(np.take_along_axis(mean, truth[..., None], -1)[..., 0])
+    square = jm.quantities.brier_values(np.eye(classes)[truth], mean).sum(axis=-1)
     near = ndimage.distance_transform_edt(truth == 0) <= NEAR
-    called = mean.argmax(axis=-1)
+    called = jm.quantities.largest(mean)
     structures = bayes.structure_uncertainty(p)
     volume = bayes.propagate(lambda one: volumes(one.argmax(axis=-1), classes), p, level=LEVEL)
     return {
@@ -61,7 +61,8 @@ def ece(bins: np.ndarray) -> float:
     """Expected calibration error of the chosen class, 15 bins of one width."""
     coarse = np.searchsorted(np.arange(1, ECE_BINS) / ECE_BINS, EDGES[:-1] + 1e-9, side="right")
     voxels, wrong, sure = (np.bincount(coarse, w, ECE_BINS) for w in bins.T)
-    return float(np.abs(voxels - wrong - sure).sum() / voxels.sum())
+    gap, share = (x / voxels.sum() for x in (voxels - wrong - sure, voxels))
+    return float(jm.quantities.calibration_error(gap, share))
 
 
 def aurc(bins: np.ndarray) -> float:

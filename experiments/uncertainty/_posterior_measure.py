@@ -70,14 +70,14 @@ def measure(samples: dict[str, np.ndarray], y: np.ndarray) -> dict[str, Any]:
 def scores(samples: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Of the mean prediction."""
     p = samples.mean(axis=0)
-    wrong = (p.argmax(1) != y).astype(float)
+    wrong = (jm.quantities.largest(p) != y).astype(float)
     selective = bayes.selective_scores(wrong, p.max(1))
     binary = p[:, 1] if p.shape[1] == 2 else p
     found = {
         "accuracy": 1 - wrong.mean(),
-        "auc": jm.stats.multiclass_auc(y, p).value,
+        "auc": jm.quantities.macro_auc(y, p),
         "nll": jm.stats.log_loss(y, binary).value,
-        "brier": ((p - np.eye(p.shape[1])[y]) ** 2).sum(1).mean(),
+        "brier": jm.quantities.brier_values(np.eye(p.shape[1])[y], p).sum(1).mean(),
         "ece": jm.stats.ece(y, p, of="top", n_bins=15, n_resamples=0).value,
         "aurc": selective.aurc,
         "error_auroc": selective.error_auroc,

@@ -26,7 +26,15 @@ from scipy import special
 from scipy import stats as law
 
 from jaxmed import bayes
-from jaxmed.report import Results, Split, environment, stage
+from jaxmed.report import (
+    ClassificationResults,
+    DataSummary,
+    Results,
+    RunRecord,
+    Split,
+    environment,
+    stage,
+)
 from jaxmed.stats import proportion
 
 LEVEL, CASES = 0.9, 99  # 0.9 of 99 + 1 is a whole number
@@ -84,20 +92,22 @@ def run(config: Config, out: Path) -> Results:
     broken = [f"{r['method']} {r['group']}".strip() for r in rows if not r["within"]]
     if config.record is not None:
         config.record.write_text(json.dumps(record(config, rows), indent=1) + "\n")
-    return Results(
+    return ClassificationResults(
         title=f"Conformal methods over {config.splits} splits",
         task="multi-class",
         classes=(),
         metrics=metrics,
         headline=("LAC sets", "split intervals"),
-        splits=(Split("calibration", CASES, None, {}), Split("test", config.splits, None, {})),
+        data=DataSummary(
+            splits=(Split("calibration", CASES, None, {}), Split("test", config.splits, None, {}))
+        ),
         description=(
             f"Whether each method held for one new case, over {config.splits} splits of its own. "
             f"The promise is {LEVEL:g}, but for jackknife+ and the methods by cross-validation, "
             f"which promise a little under {2 * LEVEL - 1:g}, or just that. Notes name the counts "
             f"outside the binomial's {CONFIDENCE:.0%} interval at what was promised."
         ),
-        seconds=seconds,
+        run=RunRecord(seconds=seconds),
         notes=tuple(f"{name}: outside its interval" for name in broken),
     )
 

@@ -31,7 +31,14 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import bayes
-from jaxmed.report import Results, Split, stage
+from jaxmed.report import (
+    DataSummary,
+    Results,
+    RunRecord,
+    Split,
+    results_of,
+    stage,
+)
 from jaxmed.stats import Estimate, chain_diagnostics
 
 from .._common.compared import with_baseline
@@ -128,18 +135,20 @@ def run(config: Config, out: Path) -> Results:
         for metric in CHAINS:
             metrics[metric] = _number(metric, float(reference[metric]), len(case.test))
     first = next(iter(metrics))
-    return Results(
+    return results_of(
+        "regression" if case.noise is not None else "binary",
         title=f"{case.name}: approximations judged by NUTS",
-        task="regression" if case.noise is not None else "binary",
         classes=(),
         metrics=metrics,
         headline=tuple(name for name in (first, "rhat", "ess") if name in metrics),
-        splits=(
-            Split("train", len(case.train["label"]), None, {}),
-            Split("test", len(case.test), None, {}),
+        data=DataSummary(
+            splits=(
+                Split("train", len(case.train["label"]), None, {}),
+                Split("test", len(case.test), None, {}),
+            )
         ),
         description=__doc__.split("\n\n")[2].replace("\n", " "),
-        seconds=seconds,
+        run=RunRecord(seconds=seconds),
         notes=tuple(str(note) for note in reference["notes"]),
     )
 

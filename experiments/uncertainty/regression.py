@@ -44,7 +44,15 @@ import optax
 
 import jaxmed as jm
 from jaxmed import bayes
-from jaxmed.report import Results, Split, stage, to_json
+from jaxmed.report import (
+    DataSummary,
+    RegressionResults,
+    Results,
+    RunRecord,
+    Split,
+    stage,
+    to_json,
+)
 from jaxmed.stats import Estimate
 
 from ._unit_layers import Noisy
@@ -135,14 +143,16 @@ def run(config: Config, out: Path) -> Results:
     found = [rows[split] for split in range(len(table.test))]
     metrics = {metric: over_splits(metric, [row[metric] for row in found]) for metric in NUMBERS}
     notes = tuple(f"split {row['split']}: {note}" for row in found for note in row["notes"])
-    return Results(
+    return RegressionResults(
         title=f"{name}: {config.method}, {len(found)} splits",
-        task="regression",
         classes=(),
         metrics=metrics,
         headline=("log_likelihood", "rmse"),
-        splits=(
-            Split("train", found[0]["rows"], None, {}), Split("test", found[0]["test"], None, {})
+        data=DataSummary(
+            splits=(
+                Split("train", found[0]["rows"], None, {}),
+                Split("test", found[0]["test"], None, {}),
+            )
         ),
         description=(
             f"{config.method} over a network of {config.hidden} hidden units that says mean and "
@@ -151,9 +161,9 @@ def run(config: Config, out: Path) -> Results:
             "of the mean over the splits, whose training rows overlap: they are too narrow for new "
             "data."
         ),
-        seconds=seconds,
+        run=RunRecord(seconds=seconds),
         notes=notes,
-    )  # fmt: skip
+    )
 
 
 def read(config: Config) -> Table:
@@ -237,7 +247,7 @@ def measure(
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
     return {
         "log_likelihood": float(-bayes.mixture_log_score(y, means, sds, rounding=rounding).mean()),
-        "rmse": float(np.sqrt(np.mean((means.mean(0) - y) ** 2))),
+        "rmse": float(jm.quantities.rmse(y, means.mean(0))),
         "crps": float(bayes.crps_samples(y, draws).mean()),
         "coverage": float(((low <= y) & (y <= high)).mean()),
     }

@@ -37,7 +37,17 @@ from scipy import ndimage
 import jaxmed as jm
 from jaxmed import bayes
 from jaxmed.data import crop_or_pad, subset
-from jaxmed.report import Results, Split, UncertainCase, Uncertainty, best_median_worst, stage
+from jaxmed.report import (
+    DataSummary,
+    Results,
+    RunRecord,
+    SegmentationResults,
+    Split,
+    UncertainCase,
+    Uncertainty,
+    best_median_worst,
+    stage,
+)
 from jaxmed.stats import Estimate
 
 from .._common.compared import notes_of, with_baseline
@@ -146,9 +156,8 @@ def run(config: Config, out: Path) -> Results:
             "run", "mean and range over runs", details={"runs": ratios.tolist()}, name=name,
         )  # fmt: skip
     source = parts.scans.source
-    return Results(
+    return SegmentationResults(
         title=f"Uncertain masks of the hippocampus: {config.method}",
-        task="segmentation",
         classes=source.classes[1:],
         metrics=metrics,
         headline=("dice", "nll", "ece", "low_dice_auroc"),
@@ -157,16 +166,18 @@ def run(config: Config, out: Path) -> Results:
             f"seed(s), on {len(parts.test)} scans. Intervals speak for new scans, and for new "
             "seeds where there are several. Maps are of the first seed."
         ),
-        splits=(
-            Split("train", len(parts.train)),
-            Split("calibration", len(parts.calibration)),
-            Split("held out", len(parts.test)),
+        data=DataSummary(
+            splits=(
+                Split("train", len(parts.train)),
+                Split("calibration", len(parts.calibration)),
+                Split("held out", len(parts.test)),
+            ),
+            flow=(
+                *parts.scans.flow(config),
+                f"{len(parts.calibration)} scans of the others kept for calibration",
+            ),
         ),
-        flow=(
-            *parts.scans.flow(config),
-            f"{len(parts.calibration)} scans of the others kept for calibration",
-        ),
-        seconds=spent,
+        run=RunRecord(seconds=spent),
         uncertainty=Uncertainty(maps=maps, method=config.method),
         notes=notes_of(metrics),
     )

@@ -131,9 +131,6 @@ def opened(results: Any, ledger: Path | None, why: str) -> Any:
         return results
     from jaxmed import protocols
 
-    compared = results.comparison
-    held = results.scores or results.overlap
-    if held is None and compared is not None:
-        held = next(iter({**compared.scores, **compared.overlaps}.values()))
+    held = next(iter(results.predictions().values()))
     looks = protocols.open_test(ledger, held.cases, getattr(held, "labels", None), why=why)
     return results.replace(openings=looks.count, notes=(*results.notes, *looks.notes))

@@ -84,6 +84,22 @@ def auc(positive: NDArray[np.bool_], scores: Floats) -> float:
     return float((wins + wins_or_ties) / (2 * high.size * low.size))
 
 
+def macro_auc(labels: NDArray[np.integer], scores: Floats) -> float:
+    """Return the mean AUC of each class against the rest, over the classes that have cases.
+
+    Args:
+        labels: (cases,) classes.
+        scores: (cases, classes).
+
+    Examples:
+        >>> macro_auc(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]))
+        0.5
+    """
+    hot = np.asarray(labels)[:, None] == np.arange(scores.shape[1])
+    both = [k for k in range(scores.shape[1]) if 0 < hot[:, k].sum() < len(hot)]
+    return float(np.mean([auc(hot[:, k], scores[:, k]) for k in both])) if both else float("nan")
+
+
 def weighted_auc(positive: NDArray[np.bool_], scores: Floats, weights: Floats) -> Floats:
     """Return the AUC under each row of weights (b, n); NaN where a class has no weight.
 

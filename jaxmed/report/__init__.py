@@ -1,8 +1,8 @@
-"""Reports: what was found, with intervals, as one page for readers and files for machines.
+"""Reports: results with intervals as an HTML page and machine-readable files.
 
-`classification` and `segmentation` measure anyone's predictions and return `Results`; `write` puts
-`metrics.json`, `predictions.csv` and a self-contained `report.html` into a folder. Every figure of
-the page is also a function here that returns a Matplotlib figure, free of windows and global state.
+`classification` and `segmentation` evaluate any model's predictions and return `Results`; `write`
+saves `metrics.json`, `predictions.csv` and a self-contained `report.html` to a folder. Every figure
+of the page is also available as a function that returns a Matplotlib figure without global state.
 """
 
 from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
@@ -48,18 +48,28 @@ from jaxmed.report.results._by_group import bands, with_subgroups
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._comparison import compare, compare_segmentations, warn_of_repeats
 from jaxmed.report.results._environment import command_line, environment
-from jaxmed.report.results._results import (
-    TASKS,
+from jaxmed.report.results._parts import (
     Comparison,
     Contrast,
+    DataSummary,
     Overlap,
     Picture,
-    Results,
+    RunRecord,
     Scores,
     Split,
     SubgroupTable,
+    TrainingLog,
     UncertainCase,
     Uncertainty,
+)
+from jaxmed.report.results._results import (
+    TASKS,
+    ClassificationResults,
+    ComparisonResults,
+    RegressionResults,
+    Results,
+    SegmentationResults,
+    results_of,
 )
 from jaxmed.report.results._segmentation import (
     MaskPair,
@@ -75,18 +85,25 @@ __all__ = [
     "FIELDS",
     "NOT_REPORTED",
     "TASKS",
+    "ClassificationResults",
     "Comparison",
+    "ComparisonResults",
     "Contrast",
+    "DataSummary",
     "Item",
     "MaskPair",
     "ModelTables",
     "Overlap",
     "Picture",
+    "RegressionResults",
     "Results",
+    "RunRecord",
     "ScoreTable",
     "Scores",
+    "SegmentationResults",
     "Split",
     "SubgroupTable",
+    "TrainingLog",
     "UncertainCase",
     "Uncertainty",
     "Written",
@@ -131,6 +148,7 @@ __all__ = [
     "read_models",
     "read_scores",
     "reliability_figure",
+    "results_of",
     "risk_coverage_figure",
     "roc_figure",
     "segmentation",

@@ -9,6 +9,7 @@ from typing import Literal
 import optax
 
 from jaxmed.core import path_mask
+from jaxmed.train._accumulate import accumulated
 
 Name = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
 Schedule = Literal["constant", "cosine", "warmup_cosine", "poly", "multistep"]
@@ -120,8 +121,9 @@ def optimizer(
         decay_only: a regular expression; only parameters whose path matches it decay. By default
             kernels: no bias, no scale of a normalization.
         clip: the greatest global norm of the gradient.
-        accumulate: how many steps' gradients are averaged for one update. The schedule's steps are
-            still :func:`fit`'s.
+        accumulate: how many steps' gradients are averaged for one update, each by the weight of
+            its batch's examples, so that padding rows do not count. The schedule's steps are still
+            :func:`fit`'s.
 
     Returns:
         The Optax transformation.
@@ -154,9 +156,7 @@ def optimizer(
     if clip is not None:
         parts.insert(0, optax.clip_by_global_norm(clip))
     whole = optax.with_extra_args_support(optax.chain(*parts))
-    if accumulate > 1:
-        return optax.MultiSteps(whole, accumulate).gradient_transformation()
-    return whole
+    return accumulated(whole, accumulate) if accumulate > 1 else whole
 
 
 _schedule = schedule

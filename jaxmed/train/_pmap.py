@@ -77,22 +77,27 @@ def pmap_step(
         metrics = {name: metric * share for name, metric in metrics.items()}
         return value * share, (state, metrics)
 
-    mean = optax.stateless(lambda updates, params: jax.lax.pmean(updates, _AXIS))
-    local: Learner = learner(
-        network, objective._replace(loss=loss), optax.chain(mean, optimizer), inputs=inputs
-    )
+    inner = optax.with_extra_args_support(optimizer)
+
+    def update(updates, state, params=None, *, value, grad, value_fn, weight):
+        """The optimizer's update by the gradient, loss and weight of all devices."""
+        del grad
+        updates, value, weight = jax.lax.pmean((updates, value, weight), _AXIS)
+        return inner.update(
+            updates, state, params, value=value, grad=updates, value_fn=value_fn, weight=weight
+        )
+
+    shared = optax.GradientTransformationExtraArgs(inner.init, update)
+    local: Learner = learner(network, objective._replace(loss=loss), shared, inputs=inputs)
 
     def step(state: LearnerState, batch: Batch) -> tuple[LearnerState, Metrics]:
-        # The mean's own state is empty: it is put in and taken out for the step alone.
-        state = state._replace(opt_state=(optax.EmptyState(), state.opt_state))
         new, metrics = local.step(state, batch)
         del metrics["gradient_norm"]  # Of a device's own part, which says little.
         mean_state = jax.tree.map(
             lambda x: jax.lax.pmean(x, _AXIS) if jnp.issubdtype(x.dtype, jnp.inexact) else x,
             new.state,
         )
-        new = new._replace(state=mean_state, opt_state=new.opt_state[1])
-        return new, jax.lax.pmean(metrics, _AXIS)
+        return new._replace(state=mean_state), jax.lax.pmean(metrics, _AXIS)
 
     mapped = jax.pmap(step, axis_name=_AXIS, devices=devices)
 

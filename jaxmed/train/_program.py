@@ -41,7 +41,7 @@ class Program(NamedTuple):
     Attributes:
         init: ``(key, batch) -> state``.
         begin: ``state -> carry``, in buffers of its own that a step may overwrite.
-        step: ``(carry, batch) -> (carry, report)``. The carry given is donated.
+        step: ``(carry, batch) -> (carry, report)``, jitted. The carry given is donated.
         scan: ``(carry, arrays, rows, weights) -> (carry, reports)``: as many steps as ``rows``
             has rows, each on ``arrays`` at ``rows[i]``. The carry given is donated.
         copy: ``state -> state`` in new buffers.
@@ -49,7 +49,7 @@ class Program(NamedTuple):
 
     init: Callable[[Key, Batch], LearnerState]
     begin: Callable[[LearnerState], Carry]
-    step: Callable[[Carry, Batch], tuple[Carry, Report]]
+    step: Any
     scan: Callable[[Carry, Batch, Array, Array], tuple[Carry, Report]]
     copy: Callable[[LearnerState], LearnerState]
     shardings: Any

@@ -130,5 +130,5 @@ def _targets(batch: Batch, inputs: str) -> set[str]:
         for name, array in batch.items()
         if name != inputs
         and not name.startswith(("weight", "unlabelled"))
-        and jnp.shape(array)[:1] == (size,)
+        and getattr(array, "shape", ())[:1] == (size,)
     }

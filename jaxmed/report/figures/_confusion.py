@@ -1,4 +1,4 @@
-"""The confusion matrix: as counts, and as a figure."""
+"""The confusion matrix, as counts and as a figure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from jaxmed import quantities
 from jaxmed.report.figures._style import INK, new_figure, style
 
-# Not of the palette, so that cells keep their colour on a dark page and white stays legible.
+# Not from the palette, so that cells keep their colour on a dark page and white stays legible.
 _CELL, _LIGHT = "#1f6fb4", "#ffffff"
 
 
@@ -25,7 +26,7 @@ def confusion_matrix(
         [[1, 0], [1, 1]]
     """
     y, p = np.asarray(labels, int), np.asarray(predictions, int)
-    return np.bincount(y * classes + p, minlength=classes**2).reshape(classes, classes)
+    return quantities.tabulate(y, p, classes)
 
 
 def confusion_figure(

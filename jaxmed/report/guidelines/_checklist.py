@@ -1,4 +1,4 @@
-"""What reporting guidelines ask, answered by the run where software can, else NOT REPORTED."""
+"""Checklist of reporting guidelines, answered from the run as far as possible."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmed.report.results._results import Results
+from jaxmed.report.results._parts import Scores
+from jaxmed.report.results._results import ComparisonResults, Results, threshold_of
 
 NOT_REPORTED = "NOT REPORTED"
 
@@ -62,13 +63,13 @@ class Item(NamedTuple):
     """A row of the checklist.
 
     Attributes:
-        topic: what is asked.
-        answer: what the report says, or `NOT_REPORTED` with what to fill.
+        topic: the subject of the item.
+        answer: the report's answer, or `NOT_REPORTED` with the field to fill.
         known: whether it is answered.
         section: section of the page that shows it, if one does.
         claim: items of CLAIM 2024.
         tripod: items of TRIPOD+AI.
-        reloaded: what of Metrics Reloaded.
+        reloaded: items of Metrics Reloaded.
     """
 
     topic: str
@@ -94,11 +95,10 @@ def checklist(results: Results) -> list[Item]:
     """Answer CLAIM 2024, TRIPOD+AI and Metrics Reloaded as far as the results can.
 
     Args:
-        results: any results; what `results.study` holds is taken as it is.
+        results: any results; entries of `results.study` are used unchanged.
 
     Returns:
-        A row for each point. Points that nothing answers say `NOT REPORTED`, and the field of
-        `study` to fill.
+        One row per item. Unanswered items say `NOT REPORTED`, and the field of `study` to fill.
 
     References:
         Tejani et al. (2024), Radiol Artif Intell 6:e240300 (CLAIM 2024). Collins et al. (2024),
@@ -129,10 +129,10 @@ def checklist(results: Results) -> list[Item]:
 
 
 def check_study(study: Mapping[str, Any]) -> dict[str, str]:
-    """Check what the authors say of their study.
+    """Check the authors' statements about their study.
 
     Raises:
-        ValueError: a field that is not one of `FIELDS`.
+        ValueError: if a field is not one of `FIELDS`.
     """
     unknown = sorted(set(study) - set(FIELDS))
     if unknown:
@@ -141,12 +141,12 @@ def check_study(study: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _flow(r: Results) -> str:
-    return "; ".join(r.flow)
+    return "; ".join(r.data.flow)
 
 
 def _sizes(r: Results) -> str:
     parts = []
-    for split in r.splits:
+    for split in r.data.splits:
         patients = f" of {split.groups} patients" if split.groups is not None else ""
         parts.append(f"{split.name}: {split.cases} cases{patients}")
     if not parts:
@@ -156,25 +156,23 @@ def _sizes(r: Results) -> str:
 
 
 def _tested(r: Results) -> tuple[int, int | None]:
-    held = r.scores or r.overlap
-    if held is None and r.comparison is not None:
-        held = next(iter({**r.comparison.scores, **r.comparison.overlaps}.values()), None)
+    held = next(iter(r.predictions().values()), None)
     if held is None:
         return 0, None
     return len(held.cases), None if held.groups is None else len(set(held.groups))
 
 
 def _balance(r: Results) -> str:
-    if any(split.counts for split in r.splits):
+    if any(split.counts for split in r.data.splits):
         return "; ".join(
             f"{split.name}: " + ", ".join(f"{name} {n}" for name, n in split.counts.items())
-            for split in r.splits
+            for split in r.data.splits
             if split.counts
         )
-    held = r.scores or (r.comparison and next(iter(r.comparison.scores.values()), None))
+    held = next(iter(r.predictions().values()), None)
     if r.task in ("regression", "segmentation"):
         return f"does not apply to {r.task}"
-    if not held:
+    if not isinstance(held, Scores):
         return ""
     y = np.asarray(held.labels)
     found = y.sum(0) if y.ndim == 2 else np.bincount(y.astype(int), minlength=len(r.classes))
@@ -191,10 +189,9 @@ def _unit(r: Results) -> str:
 
 
 def _metrics(r: Results) -> str:
-    names = [*r.metrics] or list(
-        dict.fromkeys(m for found in (r.comparison.models if r.comparison else {}).values()
-                      for m in found)
-    )  # fmt: skip
+    names = [*r.metrics]
+    if not names and isinstance(r, ComparisonResults):
+        names = list(dict.fromkeys(m for found in r.comparison.models.values() for m in found))
     if not names:
         return ""
     shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
@@ -202,9 +199,9 @@ def _metrics(r: Results) -> str:
 
 
 def _compared(r: Results) -> str:
-    c = r.comparison
-    if c is None or len(c.models) == 1:
+    if not isinstance(r, ComparisonResults) or len(r.comparison.models) == 1:
         return "one model: nothing is compared"
+    c = r.comparison
     methods = dict.fromkeys(x.test.method.split(" (")[0] for x in c.contrasts)
     return (
         f"{len(c.models)} models, {len(c.contrasts)} paired tests ({'; '.join(methods)}), p-values "
@@ -215,12 +212,12 @@ def _compared(r: Results) -> str:
 def _calibrated(r: Results) -> str:
     if r.task not in ("binary", "multi-class", "ordinal"):
         return f"does not apply to {r.task}" * (r.task != "multi-label")
-    if r.comparison is not None and r.comparison.scores:
+    if not r.predictions():
+        return ""
+    if isinstance(r, ComparisonResults):
         if r.task == "binary":
             return "reliability curves and Brier score of each model, compared"
         return "log loss of each model, compared"
-    if r.scores is None:
-        return ""
     named = [m for m in ("brier", "log_loss", "ece", "calibration_slope") if m in r.metrics]
     return "reliability diagram" + (f"; {', '.join(named)}" if named else "")
 
@@ -228,8 +225,8 @@ def _calibrated(r: Results) -> str:
 def _decided(r: Results) -> str:
     if r.task != "binary":
         return "does not apply: acting or not is a choice of two"
-    held = r.scores is not None or (r.comparison is not None and r.comparison.scores)
-    return "net benefit over all thresholds, against acting on all and on none" if held else ""
+    told = "net benefit over all thresholds, against acting on all and on none"
+    return told if r.predictions() else ""
 
 
 def _grouped(r: Results) -> str:
@@ -240,14 +237,14 @@ def _grouped(r: Results) -> str:
 def _failed(r: Results) -> str:
     n, _ = _tested(r)
     worst = [p for p in r.pictures if p.rank == "worst"]
-    what = "trainings" if "trainings" in r.config else "cases"
-    n = r.config.get("trainings", n)
-    told = f"{len(r.failures)} of {n} {what} failed" if n else ""
+    what = "trainings" if "trainings" in r.run.config else "cases"
+    n = r.run.config.get("trainings", n)
+    told = f"{len(r.data.failures)} of {n} {what} failed" if n else ""
     return told + ("; the worst cases are shown" if worst else "")
 
 
 def _where(r: Results) -> str:
-    e = r.environment
+    e = r.run.environment
     machine = ", ".join(e.get("devices") or ()) or e.get("cpu", "")
     packages = e.get("packages", {})
     software = ", ".join(f"{name} {v}" for name, v in packages.items() if name != "jaxlib")
@@ -255,23 +252,24 @@ def _where(r: Results) -> str:
 
 
 def _seeds(r: Results) -> str:
-    many = r.config.get("seeds")
-    told = f"seed {r.seed}" if r.seed is not None else ""
+    many = r.run.config.get("seeds")
+    told = f"seed {r.run.seed}" if r.run.seed is not None else ""
     if isinstance(many, int):
-        told = f"{many} seeds" + (f" from {r.seed} on" if r.seed is not None else "")
+        told = f"{many} seeds" + (f" from {r.run.seed} on" if r.run.seed is not None else "")
     elif many:
         told = f"seeds {', '.join(map(str, many))}"
     return told and f"{told}; bootstraps are seeded too"
 
 
 def _opened(r: Results) -> str:
-    if r.openings is None:
+    if r.data.openings is None:
         return ""
-    return "once" if r.openings == 1 else f"{r.openings} times: see the notes"
+    return "once" if r.data.openings == 1 else f"{r.data.openings} times: see the notes"
 
 
 def _threshold(r: Results) -> str:
-    return "" if r.threshold is None else f"fixed at {r.threshold:g} before the evaluation"
+    at = threshold_of(r)
+    return "" if at is None else f"fixed at {at:g} before the evaluation"
 
 
 _ASKED = (
@@ -287,7 +285,7 @@ _ASKED = (
     _Ask("Demographics", "demographics", "36", "20b, 20c"),
     _Ask("Health inequalities", "inequalities", "", "3c, 14"),
     _Ask("Partitions and their unit; leak check", "partition", "19, 20", "12a",
-         "dependence of cases", lambda r: r.partition, "data"),
+         "dependence of cases", lambda r: r.data.partition, "data"),
     _Ask("Unit of analysis", "partition", "20, 29", "12e", "dependence of cases", _unit,
          "results"),
     _Ask("Times the test set was opened", "openings", "32", "12a", "", _opened, "results"),
@@ -301,7 +299,8 @@ _ASKED = (
     _Ask("Variability of raters", "rater_variability", "18", "8b", "quality of the reference"),
     _Ask("Model", "model", "22, 24", "12c, 22"),
     _Ask("Training", "training", "25", "12c",
-         told=lambda r: "learning curves are shown" if r.history else "", section="training"),
+         told=lambda r: "learning curves are shown" if r.training.history else "",
+         section="training"),
     _Ask("Selection of the model, ensembling", "selection", "26, 27", "12c"),
     _Ask("Tuning trials", "tuning_trials", "26", "12c"),
     _Ask("Unequal classes", "imbalance", "25", "13", "class imbalance"),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import numpy as np
 
-from jaxmed.report.results._results import Results
+from jaxmed._csv import csv_text
+from jaxmed.report.results._parts import Overlap, Scores
+from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
 from jaxmed.stats import Estimate
 
 
 def metrics_csv(results: Results) -> str:
-    """One row an estimate: of each model, in all cases and in each subgroup."""
+    """Write one row per estimate: of each model, in all cases and in each subgroup."""
     header = [
         "model", "column", "subgroup", "metric", "value", "lower", "upper", "level", "n", "unit",
         "method", "notes",
@@ -25,7 +25,7 @@ def metrics_csv(results: Results) -> str:
         return [model, column, subgroup, metric, *end]
 
     rows = [row("", "", "", name, e) for name, e in results.metrics.items()]
-    if results.comparison is not None:
+    if isinstance(results, ComparisonResults):
         for model, metrics in results.comparison.models.items():
             rows += [row(model, "", "", name, e) for name, e in metrics.items()]
     for table in results.subgroups:
@@ -33,14 +33,14 @@ def metrics_csv(results: Results) -> str:
             row(table.model, table.column, name, table.metric, e)
             for name, e in table.found.estimates.items()
         ]
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def comparison_csv(results: Results) -> str:
-    """One row a test: both models' values, the effect with its limits, p as it is and corrected."""
-    found = results.comparison
-    if found is None:
+    """Write one row per test: both values, the effect with limits, raw and adjusted p-values."""
+    if not isinstance(results, ComparisonResults):
         return ""
+    found = results.comparison
     header = [
         "metric", "first", "second", "first_value", "second_value", "effect", "lower", "upper",
         "level", "statistic", "p", "p_adjusted", "adjustment", "family", "n", "unit", "method",
@@ -64,24 +64,24 @@ def comparison_csv(results: Results) -> str:
                 test.n, test.unit, test.method, "; ".join(test.notes),
             ]
         )  # fmt: skip
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def predictions_csv(results: Results) -> str:
-    """One row a case, as `jaxmed evaluate` reads it.
+    """Write one row per case, in the format read by `jaxmed evaluate`.
 
     Classifiers: `case, group, label, score_NAME, ...`; several labels: `label_NAME` too;
     segmentation: `case, group, MEASURE_NAME, ..., mask`.
     """
-    if results.scores is not None:
-        return _csv(*_score_rows(results))
-    if results.overlap is not None:
-        return _csv(*_overlap_rows(results))
+    if isinstance(results, ComparisonResults):
+        return ""
+    for found in results.predictions().values():
+        rows = _score_rows if isinstance(found, Scores) else _overlap_rows
+        return csv_text(*rows(results, found))
     return ""
 
 
-def _score_rows(results: Results) -> tuple[list[str], list[list[Any]]]:
-    found = results.scores
+def _score_rows(results: Results, found: Scores) -> tuple[list[str], list[list[Any]]]:
     y, s = np.asarray(found.labels), np.asarray(found.scores)
     many = y.ndim == 2
     header = ["case"] + ["group"] * (found.groups is not None)
@@ -96,8 +96,9 @@ def _score_rows(results: Results) -> tuple[list[str], list[list[Any]]]:
     return header, rows
 
 
-def _overlap_rows(results: Results) -> tuple[list[str], list[list[Any]]]:
-    found = results.overlap
+def _overlap_rows(
+    results: SegmentationResults, found: Overlap
+) -> tuple[list[str], list[list[Any]]]:
     header = ["case"] + ["group"] * (found.groups is not None)
     header += [f"{measure}_{c}" for measure in found.values for c in results.classes]
     header += ["mask"] * bool(results.masks)
@@ -112,11 +113,3 @@ def _overlap_rows(results: Results) -> tuple[list[str], list[list[Any]]]:
         row += [results.masks.get(case, "")] * bool(results.masks)
         rows.append(row)
     return header, rows
-
-
-def _csv(header: list[str], rows: list[list[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue()

@@ -13,7 +13,8 @@ import jinja2
 
 import jaxmed
 from jaxmed.report.guidelines._checklist import checklist
-from jaxmed.report.page._exhibits import case_exhibits, figure_groups, galleries
+from jaxmed.report.page._exhibits import figure_groups
+from jaxmed.report.page._pictures import case_exhibits, galleries
 from jaxmed.report.page._record import metrics_record, to_json
 from jaxmed.report.page._tables import (
     case_table,
@@ -24,7 +25,7 @@ from jaxmed.report.page._tables import (
     pretty,
     subgroup_tables,
 )
-from jaxmed.report.results._results import Results
+from jaxmed.report.results._results import ComparisonResults, Results
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -39,7 +40,7 @@ _TASK_NAMES = {
 
 
 def html(results: Results) -> str:
-    """Return the report as one HTML page that loads nothing from elsewhere.
+    """Return the report as one self-contained HTML page.
 
     Args:
         results: result of `classification` or `segmentation`, or any `Results`.
@@ -54,7 +55,8 @@ def html(results: Results) -> str:
     sections = [("results", "Results")]
     if contrasts:
         sections.append(("comparison", "Comparison"))
-    if results.splits or results.flow or results.partition or results.failures:
+    data = results.data
+    if data.splits or data.flow or data.partition or data.failures:
         sections.append(("data", "Data"))
     sections += [(group["id"], group["name"]) for group in groups]
     if class_rows:
@@ -81,7 +83,7 @@ def html(results: Results) -> str:
         items=items,
         answered=sum(item.known for item in items),
         shown={id_ for id_, _ in sections},
-        splits=[_split(split) for split in results.splits],
+        splits=[_split(split) for split in data.splits],
         figure_groups=groups,
         class_rows=class_rows,
         case_columns=columns,
@@ -107,9 +109,9 @@ def _template() -> jinja2.Template:
 
 
 def _comparison_note(results: Results) -> str:
-    found = results.comparison
-    if found is None:
+    if not isinstance(results, ComparisonResults):
         return ""
+    found = results.comparison
     scope = "all tests of this table" if found.family == "all" else "the tests of each metric"
     return (
         f"Differences are first minus second, with {100 * found.level:g}% intervals that are not "
@@ -120,25 +122,25 @@ def _comparison_note(results: Results) -> str:
 
 def _facts(results: Results) -> list[tuple[str, str]]:
     facts = []
-    if results.seed is not None:
-        facts.append(("Seed", str(results.seed)))
-    if results.seconds:
-        facts.append(("Time", duration(total_seconds(results.seconds))))
-    if results.environment.get("commit"):
-        facts.append(("Commit", str(results.environment["commit"])))
-    devices = results.environment.get("devices")
+    if results.run.seed is not None:
+        facts.append(("Seed", str(results.run.seed)))
+    if results.run.seconds:
+        facts.append(("Time", duration(total_seconds(results.run.seconds))))
+    if results.run.environment.get("commit"):
+        facts.append(("Commit", str(results.run.environment["commit"])))
+    devices = results.run.environment.get("devices")
     if devices:
         facts.append(("Device", ", ".join(devices)))
     return facts
 
 
 def total_seconds(seconds: Mapping[str, float]) -> float:
-    """The wall-clock time of all stages."""
+    """Return the wall-clock time of all stages."""
     return float(seconds.get("total", sum(seconds.values())))
 
 
 def duration(seconds: float) -> str:
-    """Write a time for a reader.
+    """Format a duration.
 
     Examples:
         >>> duration(8.25), duration(754), duration(7201)
@@ -191,17 +193,17 @@ def _legend(results: Results) -> list[dict[str, Any]]:
 
 def _tables(results: Results) -> list[dict[str, Any]]:
     tables = []
-    if results.config:
-        tables.append({"name": "Settings", "rows": [*_flat(results.config)]})
-    if results.environment:
-        packages = results.environment.get("packages", {})
-        machine = {k: v for k, v in results.environment.items() if k != "packages" and v}
+    if results.run.config:
+        tables.append({"name": "Settings", "rows": [*_flat(results.run.config)]})
+    if results.run.environment:
+        packages = results.run.environment.get("packages", {})
+        machine = {k: v for k, v in results.run.environment.items() if k != "packages" and v}
         rows = [(pretty(key), _text(value)) for key, value in machine.items()]
         tables.append({"name": "Hardware and system", "rows": rows})
         if packages:
             tables.append({"name": "Software", "rows": [*packages.items()]})
-    if results.seconds:
-        rows = [(pretty(key), duration(value)) for key, value in results.seconds.items()]
+    if results.run.seconds:
+        rows = [(pretty(key), duration(value)) for key, value in results.run.seconds.items()]
         tables.append({"name": "Time", "rows": rows})
     return tables
 

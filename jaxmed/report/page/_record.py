@@ -1,4 +1,4 @@
-"""The report for machines: `metrics.json`."""
+"""The machine-readable record `metrics.json`."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from pathlib import Path
 from typing import Any
 
 from jaxmed.report.guidelines._checklist import checklist
-from jaxmed.report.results._results import Results
+from jaxmed.report.results._results import ComparisonResults, Results
 
 _FIELDS = ("value", "lower", "upper", "level", "n", "unit", "method", "notes")
 
 
 def metrics_record(results: Results) -> dict[str, Any]:
-    """What `metrics.json` holds: metrics with their intervals, and all that made them."""
+    """Return the content of `metrics.json`: metrics with intervals, and their provenance."""
     metrics = {}
     for name, estimate in results.metrics.items():
         record = estimate.to_dict()
         metrics[name] = {field: record[field] for field in _FIELDS}
-    seconds = dict(results.seconds)
+    seconds = dict(results.run.seconds)
     return {
         "title": results.title,
         "task": results.task,
         "classes": list(results.classes),
         "metrics": metrics,
-        "config": dict(results.config),
-        "environment": dict(results.environment),
+        "config": dict(results.run.config),
+        "environment": dict(results.run.environment),
         "seconds": round(seconds.pop("total", sum(seconds.values())), 3) if seconds else None,
         "seconds_by_stage": {k: round(v, 3) for k, v in seconds.items() if k != "total"},
-        "seed": results.seed,
-        "command": results.command,
-        "splits": [split._asdict() for split in results.splits],
-        "partition": results.partition,
-        "failures": list(results.failures),
-        "openings": results.openings,
+        "seed": results.run.seed,
+        "command": results.run.command,
+        "splits": [split._asdict() for split in results.data.splits],
+        "partition": results.data.partition,
+        "failures": list(results.data.failures),
+        "openings": results.data.openings,
         "notes": list(results.notes),
         **_compared(results),
         **_grouped(results),
@@ -45,9 +45,9 @@ def metrics_record(results: Results) -> dict[str, Any]:
 
 
 def _compared(results: Results) -> dict[str, Any]:
-    found = results.comparison
-    if found is None:
+    if not isinstance(results, ComparisonResults):
         return {}
+    found = results.comparison
     return {
         "models": {
             model: {name: estimate.to_dict() for name, estimate in metrics.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmed.report.results._results import Results
+from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
 
 _NAMES = {
     "auc": "AUC",
@@ -36,7 +36,7 @@ _NAMES = {
 
 
 def pretty(name: str) -> str:
-    """A metric's name for a reader.
+    """Return the display name of a metric.
 
     Examples:
         >>> pretty("dice/Anterior"), pretty("balanced_accuracy")
@@ -48,7 +48,7 @@ def pretty(name: str) -> str:
 
 
 def metric_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Rows `name, estimate, interval, level, n, method, notes`, as text."""
+    """Return rows `name, estimate, interval, level, n, method, notes` as text."""
     rows = []
     for name, estimate in metrics.items():
         row = {**estimate.to_row(), "name": pretty(name)}
@@ -59,8 +59,8 @@ def metric_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def model_table(results: Results) -> list[dict[str, Any]]:
-    """Rows of metrics by model; empty without a comparison."""
-    if results.comparison is None:
+    """Return rows of metrics by model; empty without a comparison."""
+    if not isinstance(results, ComparisonResults):
         return []
     models = results.comparison.models
     metrics = dict.fromkeys(name for found in models.values() for name in found)
@@ -74,8 +74,8 @@ def model_table(results: Results) -> list[dict[str, Any]]:
 
 
 def contrast_table(results: Results) -> list[dict[str, Any]]:
-    """Rows of paired tests; empty without a comparison."""
-    if results.comparison is None:
+    """Return rows of paired tests; empty without a comparison."""
+    if not isinstance(results, ComparisonResults):
         return []
     rows = []
     for contrast in results.comparison.contrasts:
@@ -93,7 +93,7 @@ def contrast_table(results: Results) -> list[dict[str, Any]]:
 
 
 def subgroup_tables(results: Results) -> list[dict[str, Any]]:
-    """A table a column and metric: `{title, rows, gap}`."""
+    """Return one table per column and metric: `{title, rows, gap}`."""
     tables = []
     for table in results.subgroups:
         rows = []
@@ -128,8 +128,8 @@ def _p(value: float) -> str:
 
 
 def class_table(results: Results) -> list[dict[str, Any]]:
-    """Rows of measures by structure; empty without per-case measures."""
-    if results.overlap is None:
+    """Return rows of measures by structure; empty without per-case measures."""
+    if not isinstance(results, SegmentationResults) or results.overlap is None:
         return []
     rows = []
     several = len(results.classes) > 1
@@ -163,8 +163,10 @@ def class_table(results: Results) -> list[dict[str, Any]]:
 
 
 def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
-    """Column names and rows of Dice by case, worst first."""
-    if results.overlap is None or "dice" not in results.overlap.values:
+    """Return column names and rows of Dice by case, worst first."""
+    if not isinstance(results, SegmentationResults) or results.overlap is None:
+        return [], []
+    if "dice" not in results.overlap.values:
         return [], []
     dice = np.asarray(results.overlap.values["dice"], float)
     known = np.isfinite(dice)

@@ -1,4 +1,4 @@
-"""A finished run on disk: `metrics.json`, tables, `report.html`."""
+"""Writing of a report to disk: `metrics.json`, tables, `report.html`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import NamedTuple
 from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record, to_json, write_text
-from jaxmed.report.results._results import Results
+from jaxmed.report.results._results import ComparisonResults, Results
 
 
 class Written(NamedTuple):
-    """Where the parts of a report are.
+    """Paths of a report's files.
 
     Attributes:
         metrics: `metrics.json`.
-        predictions: `predictions.csv`, or None where there are none to list.
+        predictions: `predictions.csv`, or None without predictions.
         report: `report.html`.
         comparison: `comparison.csv`, or None without a comparison.
         table: `metrics.csv`, every estimate in one table.
@@ -34,11 +34,11 @@ def write(results: Results, out: str | os.PathLike) -> Written:
     """Write a report into a folder.
 
     Args:
-        results: what was found.
-        out: the folder, made where it is missing.
+        results: the results.
+        out: the folder, created if missing.
 
     Returns:
-        The paths. Files are replaced whole: an interrupted call leaves the old ones.
+        The paths. Files are replaced atomically: an interrupted call leaves the old ones.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write(results: Results, out: str | os.PathLike) -> Written:
     if table:
         write_text(paths[1], table)
     compared = None
-    if results.comparison is not None:
+    if isinstance(results, ComparisonResults):
         compared = folder / "comparison.csv"
         write_text(compared, comparison_csv(results))
     estimates = folder / "metrics.csv"
@@ -58,8 +58,8 @@ def write(results: Results, out: str | os.PathLike) -> Written:
 
 
 def summary(results: Results) -> str:
-    """The headline metrics, and the tests of a comparison, as lines of text."""
-    if results.comparison is not None:
+    """Return the headline metrics and the tests of a comparison as lines of text."""
+    if isinstance(results, ComparisonResults):
         found = results.comparison
         return "\n".join(
             [

@@ -1,16 +1,18 @@
-"""Metrics by site, sex, age, ...: intervals, gaps, corrected tests."""
+"""Metrics by subgroup (site, sex, age, ...): intervals, gaps, adjusted tests."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxmed import stats
-from jaxmed.report.results._results import Overlap, Results, Scores, SubgroupTable
+from jaxmed import quantities, stats
+from jaxmed.report.results._parts import Overlap, Scores, SubgroupTable
+from jaxmed.report.results._results import Results, threshold_of
+from jaxmed.report.results._segmentation import row_means
 from jaxmed.stats import Estimate
 
 Array = NDArray[Any]
@@ -29,23 +31,23 @@ def with_subgroups(
     n_resamples: int = 500,
     resampling_seed: int = 0,
 ) -> Results:
-    """Measure a model in each subgroup, and test each subgroup against all others.
+    """Evaluate a model in each subgroup, and test each subgroup against all others.
 
     Args:
-        results: result of `classification`, `segmentation` or `compare`, whose models are told one
-            by one.
-        columns: what to group by, to (cases,) values. Numbers with more than eight values, such
-            as ages, are cut into thirds.
+        results: result of `classification`, `segmentation` or `compare`, whose models are evaluated
+            separately.
+        columns: name of the grouping variable to (cases,) values. Numbers with more than eight
+            values, such as ages, are cut into thirds.
         adjustment: adjustment of the p-values over the subgroups of one column and metric.
         minimum: smaller subgroups are left out, with a note.
         n_resamples: number of bootstrap resamples behind tests and gaps.
         resampling_seed: seed of the bootstrap.
 
     Returns:
-        The results with `subgroups`; what cannot be told is a note.
+        The results with `subgroups`; what cannot be estimated becomes a note.
 
     Raises:
-        ValueError: results without predictions, or a column of another length.
+        ValueError: if the results have no predictions, or a column has a different length.
 
     Examples:
         >>> from jaxmed.report import classification
@@ -56,8 +58,11 @@ def with_subgroups(
         [('sex', 'accuracy')]
     """
     tables, notes = [], []
-    for model, scores, overlap in _models(results):
-        measured, groups = _measured(results, scores, overlap)
+    predicted = results.predictions()
+    if not predicted:
+        raise ValueError("subgroups need predictions, but these results hold none")
+    for model, held in predicted.items():
+        measured, groups = _measured(results, held), held.groups
         n = len(next(iter(measured.values()))[1])
         for column, values in columns.items():
             if len(values) != n:
@@ -80,7 +85,7 @@ def with_subgroups(
 
 
 def bands(values: Sequence[Any]) -> Array:
-    """Values as names of subgroups; many numbers are cut into thirds.
+    """Convert values to subgroup names; many distinct numbers are cut into thirds.
 
     Examples:
         >>> sorted(set(bands([20, 30, 40, 50, 60, 70, 80, 90, 95]).tolist()))
@@ -98,55 +103,35 @@ def bands(values: Sequence[Any]) -> Array:
     return np.array(names)[np.searchsorted(edges[1:-1], numbers, side="right")]
 
 
-def _models(results: Results) -> Iterator[tuple[str, Scores | None, Overlap | None]]:
-    """What was predicted, by whom; one model has no name."""
-    found = results.comparison
-    if found is None:
-        yield "", results.scores, results.overlap
-        return
-    for model in found.models:
-        yield model, found.scores.get(model), found.overlaps.get(model)
-
-
-def _measured(
-    results: Results, scores: Scores | None, overlap: Overlap | None
-) -> tuple[dict[str, Measured], Any]:
-    """The metrics to be told by subgroup, each with the data it takes; and the patients."""
-    if overlap is not None:
-        name, table = next(iter(overlap.values.items()))
-        table = np.asarray(table, float)
-        known = np.isfinite(table)
-        values = np.where(known, table, 0).sum(1) / np.maximum(known.sum(1), 1)
-        values = np.where(known.any(1), values, np.nan)
-        return {name: (_mean, values, values)}, overlap.groups
-    if scores is None:
-        raise ValueError("subgroups need predictions, but these results hold none")
-    y, s = np.asarray(scores.labels), np.asarray(scores.scores)
-    found: dict[str, Measured]
+def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:
+    """The metrics to be told by subgroup, each with the data it takes."""
+    if isinstance(held, Overlap):
+        name, table = next(iter(held.values.items()))
+        values = row_means(np.asarray(table, float))
+        return {name: (_mean, values, values)}
+    y, s = np.asarray(held.labels), np.asarray(held.scores)
     if results.task == "regression":
         error = abs(y - s)
-        found = {"mae": (_mean, error, error)}
-    elif results.task == "binary":
-        threshold = 0.5 if results.threshold is None else results.threshold
-        called = (s[:, 1] >= threshold).astype(int)
-        found = {
+        return {"mae": (_mean, error, error)}
+    if results.task == "binary":
+        threshold = threshold_of(results)
+        called = quantities.at_least(s[:, 1], 0.5 if threshold is None else threshold).astype(int)
+        return {
             "auc": (stats.auc, y, s[:, 1]),
             "accuracy": (stats.accuracy, y, called),
             "sensitivity": (stats.sensitivity, y, called),
             "specificity": (stats.specificity, y, called),
         }
-    elif results.task == "multi-label":
-        found = {"auc": (stats.multiclass_auc, y, s)}
-    else:
-        found = {
-            "auc": (stats.multiclass_auc, y, s),
-            "accuracy": (stats.accuracy, y, s.argmax(1)),
-        }
-    return found, scores.groups
+    if results.task == "multi-label":
+        return {"auc": (stats.multiclass_auc, y, s)}
+    return {
+        "auc": (stats.multiclass_auc, y, s),
+        "accuracy": (stats.accuracy, y, quantities.largest(s)),
+    }
 
 
 def _mean(_: Array, values: Array, *, level: float = 0.95, groups: Any = None) -> Estimate:
-    """Mean of what is defined."""
+    """Average the defined values."""
     keep = np.isfinite(values)
     if keep.sum() < 2:
         raise ValueError("fewer than two cases in which the metric is defined")

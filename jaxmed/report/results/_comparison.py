@@ -1,11 +1,11 @@
-"""Several models on the same cases: their estimates, and a test of every pair."""
+"""Comparison of several models on the same cases: estimates, and a test of every pair."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,17 +13,19 @@ from numpy.typing import ArrayLike, NDArray
 from jaxmed import stats
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._contrasts import Test, Way, contrasts_of
-from jaxmed.report.results._results import Comparison, Contrast, Overlap, Results
-from jaxmed.report.results._segmentation import from_overlap
+from jaxmed.report.results._parts import Comparison, Contrast, Overlap, Scores
+from jaxmed.report.results._results import ComparisonResults, Results, placed, threshold_of
+from jaxmed.report.results._segmentation import from_overlap, row_means
 from jaxmed.stats import TestResult
 
 Array = NDArray[Any]
 
 FAMILIES = ("all", "metric")
+Held = TypeVar("Held", Scores, Overlap)
 
 
 class Correction(NamedTuple):
-    """How p-values are corrected: the method, and which tests make one family."""
+    """Multiplicity correction of p-values: method and family of tests."""
 
     method: str = "holm"
     family: str = "all"
@@ -46,13 +48,13 @@ def compare(
     resampling_seed: int = 0,
     title: str = "Comparison",
     **about: Any,
-) -> Results:
+) -> ComparisonResults:
     """Compare models that predicted the same cases, by every metric proper to the task.
 
-    AUC by DeLong's test, rates by McNemar's (mid-p), predictive values by the weighted score test,
-    per-case values by sign-flip permutation, all else by the paired bootstrap. With `groups` the
-    patient is the unit: Obuchowski's forms of DeLong's and McNemar's test, whole patients flipped
-    or drawn.
+    AUCs are compared by DeLong's test, rates by McNemar's (mid-p), predictive values by the
+    weighted score test, per-case values by sign-flip permutation, all else by the paired bootstrap.
+    With `groups` the patient is the unit: Obuchowski's forms of DeLong's and McNemar's test, and
+    whole patients flipped or drawn.
 
     Args:
         labels: as in `classification`.
@@ -61,10 +63,10 @@ def compare(
         classes: names of the classes.
         cases: names of the cases.
         groups: (cases,) patients.
-        metrics: which to test; by default all. Name those that the study is about beforehand:
-            each further one makes the correction harder.
+        metrics: metrics to test; by default all. Specify the study's endpoints in advance: each
+            further one makes the correction more severe.
         adjustment: adjustment of the p-values, as in `stats.adjust_p_values`; Holm's by default.
-        family: what is corrected together: `all` tests, or those of one `metric`.
+        family: tests corrected together: `all`, or those of one `metric`.
         level: confidence level of all intervals. Those of differences are not corrected.
         threshold: threshold of a positive call.
         n_resamples: number of resamples of the bootstrap.
@@ -105,9 +107,10 @@ def compare(
                 f"model {name} is a {found.task} model of {found.classes}, but the first one is "
                 f"{first.task} of {first.classes}"
             )
-    y = np.asarray(first.scores.labels)
+    scored = _held(made, Scores)
+    y = np.asarray(scored[next(iter(made))].labels)
     way = _way(len(y), groups, level, n_resamples, resampling_seed)
-    outputs = {name: np.asarray(found.scores.scores) for name, found in made.items()}
+    outputs = {name: np.asarray(held.scores) for name, held in scored.items()}
     tests = contrasts_of(first.task, way, y, first.classes, threshold)
     return _assembled(
         made, outputs, tests, metrics, Correction(adjustment, family), way, title, about
@@ -126,14 +129,14 @@ def compare_segmentations(
     resampling_seed: int = 0,
     title: str = "Comparison",
     **about: Any,
-) -> Results:
-    """Compare the masks of several models on the same cases, by sign flips of each case's values.
+) -> ComparisonResults:
+    """Compare several models' masks on the same cases by sign flips of per-case values.
 
     Args:
         overlaps: model to its agreement case by case, as `segmentation` leaves it in
-            `Results.overlap`; the cases in the same order.
+            its `overlap`; the cases in the same order.
         classes: names of the classes, without the background.
-        metrics: which to test, such as `dice`; by default all.
+        metrics: metrics to test, such as `dice`; by default all.
         adjustment: as in `compare`.
         family: as in `compare`.
         level: as in `compare`.
@@ -166,17 +169,17 @@ def compare_segmentations(
 
 
 def warn_of_repeats(results: Results, patients: Sequence[Any] | None) -> Results:
-    """Say beside each number that its rows share patients, where it was made without `groups=`.
+    """Note on each number that its rows share patients, if it was computed without `groups=`.
 
     Args:
         results: result of `compare`, `classification` or `segmentation`.
-        patients: (cases,) patients, or None: the results are returned as they are.
+        patients: (cases,) patients, or None, which returns the results unchanged.
     """
     if patients is None:
         return results
     metrics = {name: stats.warn_repeats(e, patients) for name, e in results.metrics.items()}
     results = results.replace(metrics=metrics)
-    if results.comparison is None:
+    if not isinstance(results, ComparisonResults):
         return results
     found = results.comparison
     models = {
@@ -202,16 +205,14 @@ def _way(n: int, groups: Any, level: float, n_resamples: int, seed: int) -> Way:
 
 
 def _columns(overlap: Overlap, classes: Sequence[str]) -> dict[str, Array]:
-    """Per-case values by the name that their mean has among the metrics."""
+    """Return per-case values by the name of their mean among the metrics."""
     found = {}
     for name, table in overlap.values.items():
         table = np.asarray(table, float)
         if len(classes) == 1:
             found[name] = table[:, 0]
             continue
-        known = np.isfinite(table)
-        total = np.where(known, table, 0).sum(1)
-        found[name] = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+        found[name] = row_means(table)
         found |= {f"{name}/{c}": column for c, column in zip(classes, table.T)}
     return found
 
@@ -229,10 +230,10 @@ def _assembled(
     way: Way,
     title: str,
     about: dict[str, Any],
-) -> Results:
+) -> ComparisonResults:
     if correction.family not in FAMILIES:
         raise ValueError(f"family is one of {', '.join(FAMILIES)}, got {correction.family!r}")
-    # An unknown method is told before the work.
+    # Reject an unknown method before the work.
     stats.adjust_p_values([0.5], method=correction.method)
     table = dict(tests)
     unknown = [name for name in metrics if name not in table]
@@ -256,9 +257,9 @@ def _assembled(
         for name, results in made.items()
         for note in results.notes
     }
-    return Results(
+    return ComparisonResults(
         title=title,
-        task=first.task,
+        task=first.task,  # pyright: ignore[reportArgumentType]
         classes=first.classes,
         metrics={},
         comparison=Comparison(
@@ -267,12 +268,20 @@ def _assembled(
             adjustment=correction.method,
             family=correction.family,
             level=way.level,
-            scores={name: results.scores for name, results in made.items() if results.scores},
-            overlaps={name: results.overlap for name, results in made.items() if results.overlap},
+            scores=_held(made, Scores),
+            overlaps=_held(made, Overlap),
         ),
+        level=way.level,
+        threshold=threshold_of(first),
         notes=(*about.pop("notes", ()), *told, *notes),
-        **about,
+        **placed(about),
     )
+
+
+def _held(made: Mapping[str, Results], kind: type[Held]) -> dict[str, Held]:
+    """What each model predicted, of one kind."""
+    held = {name: next(iter(results.predictions().values())) for name, results in made.items()}
+    return {name: found for name, found in held.items() if isinstance(found, kind)}
 
 
 def _corrected(

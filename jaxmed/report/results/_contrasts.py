@@ -1,4 +1,4 @@
-"""How two models are compared by each metric: the test proper to it, with the effect's interval."""
+"""Pairwise comparison of models: the test of each metric, with the effect's interval."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxmed import stats
+from jaxmed import quantities, stats
 from jaxmed.stats import Draws, Replicates, TestResult
 
 Array = NDArray[Any]
@@ -18,7 +18,7 @@ Test = Callable[[Array, Array], TestResult]
 
 
 class Way(NamedTuple):
-    """How tests are made: level, patient of each case, the resamples that all of them share."""
+    """Test settings: level, patient of each case, shared resamples."""
 
     level: float
     groups: Array | None
@@ -26,7 +26,7 @@ class Way(NamedTuple):
     seed: int
 
     def called(self, first: Array, second: Array) -> TestResult:
-        """Two proportions on the same cases: McNemar's mid-p, or Obuchowski's for patients."""
+        """Compare two proportions: McNemar's mid-p test, or Obuchowski's with patients."""
         if self.groups is None or len(np.unique(self.groups)) == len(first):
             return stats.mcnemar_test(first, second, level=self.level)
         found = stats.clustered_mcnemar_test(first, second, self.groups)
@@ -34,7 +34,7 @@ class Way(NamedTuple):
         return dataclasses.replace(found, interval=spread.interval, level=self.level)
 
     def values(self, first: Array, second: Array) -> TestResult:
-        """Two means of values of the same cases: sign flips; the limits are the bootstrap's."""
+        """Compare two means on the same cases by sign flips, with bootstrap limits."""
         keep = np.isfinite(first) & np.isfinite(second)
         groups = None if self.groups is None else self.groups[keep]
         difference = first[keep] - second[keep]
@@ -51,14 +51,14 @@ class Way(NamedTuple):
         )  # fmt: skip
 
     def resampled(self, metric: Callable[[Array, Array], Array]) -> Test:
-        """Any metric by the paired bootstrap; `metric(outputs, weights (b, n)) -> (b,)`.
+        """Compare any metric by the paired bootstrap; `metric(outputs, weights (b, n)) -> (b,)`.
 
-        Each model is measured on the resamples once, whatever the number of its pairs.
+        Each model is evaluated on the resamples once, whatever the number of pairs.
         """
         measured: dict[int, tuple[Array, Replicates]] = {}
 
         def of(outputs: Array) -> Replicates:
-            # The array is kept with its replicates, so that its identity stays its own.
+            # The array is kept with its replicates, so that its id is not reused.
             if id(outputs) not in measured:
                 measured[id(outputs)] = outputs, stats.replicates_on(self.draws, metric, outputs)
             return measured[id(outputs)][1]
@@ -68,7 +68,7 @@ class Way(NamedTuple):
         )
 
     def _mean(self, difference: Array, groups: Array | None) -> TestResult:
-        """The interval of a mean difference, by the paired bootstrap over patients or cases."""
+        """Compute the interval of a mean difference by the paired bootstrap."""
         draws = self.draws
         if len(difference) != draws.n:
             draws = stats.draw_resamples(
@@ -86,10 +86,10 @@ def _weighted_mean(values: Array, weights: Array) -> Array:
 def contrasts_of(
     task: str, way: Way, y: Array, names: Sequence[str], threshold: float
 ) -> Iterator[tuple[str, Test]]:
-    """The tests of a task by the metric's name; each takes two models' scores.
+    """Return the tests of a task by metric name; each takes two models' scores.
 
-    Expected calibration error has none: it is biased upwards by an amount that depends on the
-    model. The Brier score and the log loss, which are proper, compare calibration too.
+    Expected calibration error has none, because its upward bias depends on the model. The Brier
+    score and the log loss, which are proper, also compare calibration.
     """
     return _TASKS[task](way, y, names, threshold)
 
@@ -102,7 +102,7 @@ def _delong(way: Way, y: Array, column: int) -> Test:
 
 def _binary(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iterator:
     def called(scores: Array) -> Array:
-        return (scores[:, 1] >= threshold).astype(int)
+        return quantities.at_least(scores[:, 1], threshold).astype(int)
 
     def on(rows: Array, target: int) -> Test:
         def test(a: Array, b: Array) -> TestResult:
@@ -127,15 +127,20 @@ def _binary(way: Way, y: Array, names: Sequence[str], threshold: float) -> Itera
         yield name, _predictive(way, y, called, name, target)
     yield (
         "average_precision",
-        way.resampled(lambda s, w: stats.weighted_average_precision(y == 1, s[:, 1], w)),
+        way.resampled(lambda s, w: quantities.weighted_average_precision(y == 1, s[:, 1], w)),
     )
-    yield "brier", lambda a, b: way.values((a[:, 1] - y) ** 2, (b[:, 1] - y) ** 2)
+    yield (
+        "brier",
+        lambda a, b: way.values(
+            quantities.brier_values(y, a[:, 1]), quantities.brier_values(y, b[:, 1])
+        ),
+    )
 
 
 def _predictive(
     way: Way, y: Array, called: Callable[[Array], Array], name: str, target: int
 ) -> Test:
-    """Kosinski's weighted score test; its limits, and all with patients, by the bootstrap."""
+    """Run Kosinski's weighted score test with bootstrap limits; with patients, bootstrap only."""
     right = (y == target).astype(float)
 
     def value(scores: Array, weights: Array) -> Array:
@@ -157,11 +162,11 @@ def _predictive(
 
 
 def _macro(truth: Array) -> Callable[[Array, Array], Array]:
-    """Mean over columns of the AUC of each, under weights; columns of one class are left out."""
+    """Average the weighted AUCs of the columns; columns of one class are left out."""
     both = [k for k in range(truth.shape[1]) if 0 < truth[:, k].sum() < len(truth)]
 
     def area(scores: Array, weights: Array) -> Array:
-        parts = [stats.weighted_auc(truth[:, k] == 1, scores[:, k], weights) for k in both]
+        parts = [quantities.weighted_auc(truth[:, k] == 1, scores[:, k], weights) for k in both]
         return np.mean(parts, axis=0)
 
     return area
@@ -169,20 +174,21 @@ def _macro(truth: Array) -> Callable[[Array, Array], Array]:
 
 def _multi_class(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iterator:
     hot = (y[:, None] == np.arange(len(names))).astype(int)
-    present = hot[:, hot.any(0)].astype(float)
 
     def balanced(scores: Array, weights: Array) -> Array:
-        hit = (scores.argmax(1) == y).astype(float)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return ((weights @ (hit[:, None] * present)) / (weights @ present)).mean(1)
+        called = quantities.largest(scores)
+        return quantities.balanced_accuracy(quantities.tabulate(y, called, len(names), weights))
 
     def lost(scores: Array) -> Array:
-        return -np.log(np.clip(scores[np.arange(len(y)), y], 1e-12, 1))
+        return quantities.log_loss_values(scores[np.arange(len(y)), y])
+
+    def right(scores: Array) -> Array:
+        return (quantities.largest(scores) == y).astype(int)
 
     yield "auc", way.resampled(_macro(hot))
     yield (
         "accuracy",
-        lambda a, b: way.called((a.argmax(1) == y).astype(int), (b.argmax(1) == y).astype(int)),
+        lambda a, b: way.called(right(a), right(b)),
     )
     yield "balanced_accuracy", way.resampled(balanced)
     yield "log_loss", lambda a, b: way.values(lost(a), lost(b))
@@ -193,20 +199,19 @@ def _multi_class(way: Way, y: Array, names: Sequence[str], threshold: float) -> 
 
 def _ordinal(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iterator:
     k = len(names)
-    cost = (np.arange(k)[:, None] - np.arange(k)) ** 2.0
+    cost = quantities.costs(k, "quadratic")
 
     def kappa(scores: Array, weights: Array) -> Array:
-        codes = y * k + scores.argmax(1)
-        table = (weights @ np.eye(k * k)[codes]).reshape(-1, k, k)
-        table /= table.sum((1, 2), keepdims=True)
-        chance = table.sum(2)[:, :, None] * table.sum(1)[:, None, :]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return 1 - (table * cost).sum((1, 2)) / (chance * cost).sum((1, 2))
+        called = quantities.largest(scores)
+        return quantities.kappa(quantities.tabulate(y, called, k, weights), cost)
+
+    def grades(scores: Array) -> Array:
+        return abs(quantities.largest(scores) - y).astype(float)
 
     yield "quadratic_kappa", way.resampled(kappa)
     yield (
         "mae_grades",
-        lambda a, b: way.values(abs(a.argmax(1) - y).astype(float), abs(b.argmax(1) - y)),
+        lambda a, b: way.values(grades(a), grades(b)),
     )
     yield from _multi_class(way, y, names, threshold)
 
@@ -216,7 +221,8 @@ def _multi_label(way: Way, y: Array, names: Sequence[str], threshold: float) -> 
     yield (
         "accuracy",
         lambda a, b: way.values(
-            ((a >= threshold) == y).mean(1), ((b >= threshold) == y).mean(1)
+            (quantities.at_least(a, threshold) == y).mean(1),
+            (quantities.at_least(b, threshold) == y).mean(1),
         ),
     )  # fmt: skip
     for i, name in enumerate(names):
@@ -225,19 +231,13 @@ def _multi_label(way: Way, y: Array, names: Sequence[str], threshold: float) -> 
 
 
 def _regression(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iterator:
-    def r2(values: Array, weights: Array) -> Array:
-        total = weights.sum(1)
-        spread = weights @ y**2 - (weights @ y) ** 2 / total
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return 1 - (weights @ (y - values) ** 2) / spread
-
     yield "mae", lambda a, b: way.values(abs(a - y), abs(b - y))
     yield (
         "rmse",
-        way.resampled(lambda s, w: np.sqrt((w @ (s - y) ** 2) / w.sum(1))),
+        way.resampled(lambda s, w: quantities.rmse(y, s, w)),
     )
     yield "bias", lambda a, b: way.values(a - y, b - y)
-    yield "r2", way.resampled(r2)
+    yield "r2", way.resampled(lambda s, w: quantities.r2(y, s, w))
 
 
 _TASKS = {

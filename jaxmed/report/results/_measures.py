@@ -1,4 +1,4 @@
-"""Which metrics a task is measured by, each from `jaxmed.stats`."""
+"""Which metrics a task is measured by, each from `jaxmed.stats` or `jaxmed.quantities`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxmed import stats
+from jaxmed import quantities, stats
 from jaxmed.stats import Estimate
 
 Array = NDArray[Any]
@@ -24,18 +24,18 @@ HEADLINE = {
 
 
 class Rule(NamedTuple):
-    """How intervals are made: their level, the patient of each case, the bootstrap's seed."""
+    """Interval settings: level, patient of each case, seed of the bootstrap."""
 
     level: float
     groups: Array | None
     seed: int
 
     def of(self, metric: Callable[..., Estimate], *data: Array, **options: Any) -> Callable:
-        """A metric of `jaxmed.stats` on these data, to be called later."""
+        """Bind a metric of `jaxmed.stats` to these data, to be called later."""
         return lambda: metric(*data, level=self.level, groups=self.groups, **options)
 
     def resampled(self, statistic: Callable[..., float], *data: Array) -> Callable:
-        """A bootstrap estimate: BCa where the jackknife it needs is cheap."""
+        """Bind a bootstrap estimate: BCa if the jackknife it needs is cheap."""
         n = len(data[0])
         return self.of(
             stats.bootstrap, statistic, *data,
@@ -49,12 +49,12 @@ class Rule(NamedTuple):
 def measures(
     task: str, rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float
 ) -> Named:
-    """The metrics of a task by name, each as a function that measures when called.
+    """Return the metrics of a task by name, each as a function that computes it when called.
 
     Args:
         task: a key of `HEADLINE`.
         rule: of the intervals.
-        y: labels, as `jaxmed.report.classification` checked them.
+        y: labels, checked by `jaxmed.report.classification`.
         s: scores, likewise.
         names: names of the classes.
         threshold: threshold of a positive call.
@@ -64,7 +64,7 @@ def measures(
 
 def _binary(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
     p = s[:, 1]
-    called = (p >= threshold).astype(int)
+    called = quantities.at_least(p, threshold).astype(int)
     yield "auc", rule.of(stats.auc, y, p)
     yield "accuracy", rule.of(stats.accuracy, y, called)
     yield "sensitivity", rule.of(stats.sensitivity, y, called)
@@ -77,13 +77,13 @@ def _binary(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: flo
     yield "average_precision", rule.of(stats.average_precision, y, p, seed=rule.seed)
     yield "brier", rule.of(stats.brier, y, p, seed=rule.seed)
     yield "ece", rule.of(stats.ece, y, p, seed=rule.seed)
-    if rule.groups is None:  # the errors of the logistic model count rows as independent
+    if rule.groups is None:  # the standard errors of the logistic model assume independent rows
         yield "calibration_slope", lambda: stats.calibration_slope(y, p, level=rule.level)
         yield "calibration_intercept", lambda: stats.calibration_intercept(y, p, level=rule.level)
 
 
 def _multi_class(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
-    top = s.argmax(1)
+    top = quantities.largest(s)
     yield "auc", rule.of(stats.multiclass_auc, y, s)
     yield "accuracy", rule.of(stats.accuracy, y, top)
     yield "balanced_accuracy", rule.of(stats.balanced_accuracy, y, top, seed=rule.seed)
@@ -94,27 +94,30 @@ def _multi_class(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold
 
 
 def _ordinal(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
-    top = s.argmax(1)
+    top = quantities.largest(s)
     yield (
         "quadratic_kappa",
         rule.of(stats.kappa, y, top, weights="quadratic", seed=rule.seed),
     )
-    yield "mae_grades", rule.resampled(_absolute, y, top)
+    yield "mae_grades", rule.resampled(quantities.mae, y, top)
     yield from _multi_class(rule, y, s, names, threshold)
 
 
 def _multi_label(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
     yield "auc", rule.of(stats.multiclass_auc, y, s)
-    yield "accuracy", rule.resampled(lambda a, b: float((a == b).mean()), y, s >= threshold)
+    yield (
+        "accuracy",
+        rule.resampled(lambda a, b: float((a == b).mean()), y, quantities.at_least(s, threshold)),
+    )
     for i, name in enumerate(names):
         yield f"auc/{name}", rule.of(stats.auc, y[:, i], s[:, i])
 
 
 def _regression(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
-    yield "mae", rule.resampled(_absolute, y, s)
-    yield "rmse", rule.resampled(lambda a, b: float(np.sqrt(((a - b) ** 2).mean())), y, s)
-    yield "bias", rule.resampled(lambda a, b: float((b - a).mean()), y, s)
-    yield "r2", rule.resampled(_r_squared, y, s)
+    yield "mae", rule.resampled(quantities.mae, y, s)
+    yield "rmse", rule.resampled(quantities.rmse, y, s)
+    yield "bias", rule.resampled(quantities.bias, y, s)
+    yield "r2", rule.resampled(quantities.r2, y, s)
 
 
 _TASKS = {
@@ -124,12 +127,3 @@ _TASKS = {
     "multi-label": _multi_label,
     "regression": _regression,
 }
-
-
-def _absolute(y: Array, s: Array) -> float:
-    return float(np.abs(y - s).mean())
-
-
-def _r_squared(y: Array, s: Array) -> float:
-    spread = ((y - y.mean()) ** 2).sum()
-    return float(1 - ((y - s) ** 2).sum() / spread) if spread else float("nan")

@@ -1,256 +1,238 @@
-"""What a run hands to a report: one frozen record, whatever made the predictions."""
+"""What a run hands to a report: a small common record, and one type for each kind of task."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
+from jaxmed.report.results._older import FlatResults, moved
+from jaxmed.report.results._parts import (
+    Comparison,
+    DataSummary,
+    Overlap,
+    Picture,
+    RunRecord,
+    Scores,
+    SubgroupTable,
+    TrainingLog,
+    Uncertainty,
+)
 
-from jaxmed.stats import Estimate, Subgroups, TestResult
-
+ClassificationTask = Literal["binary", "multi-class", "ordinal", "multi-label"]
+Task = Literal[ClassificationTask, "regression", "segmentation"]
 TASKS = ("binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation")
 
-
-class Split(NamedTuple):
-    """The size of one part of the data.
-
-    Attributes:
-        name: `train`, `validation`, `test`, ...
-        cases: number of examples.
-        groups: number of patients, or None where the data names none.
-        counts: examples of each class (or with each label), by class name.
-    """
-
-    name: str
-    cases: int
-    groups: int | None = None
-    counts: Mapping[str, int] = {}
+# The records within results, and the fields that are also taken by their own names.
+PARTS: dict[str, type[DataSummary | TrainingLog | RunRecord]] = {
+    "data": DataSummary,
+    "training": TrainingLog,
+    "run": RunRecord,
+}
+PART_OF = {field: part for part, kind in PARTS.items() for field in kind._fields}
 
 
-class Scores(NamedTuple):
-    """Predictions of a classifier or a regression, one row a case.
-
-    Attributes:
-        labels: (cases,) class, or (cases, tasks) 0/1 for multi-label, or (cases,) numbers.
-        scores: (cases, classes) probabilities, (cases, tasks), or (cases,) numbers.
-        cases: names of the cases.
-        groups: patient of each case, or None.
-    """
-
-    labels: NDArray[Any]
-    scores: NDArray[Any]
-    cases: Sequence[str]
-    groups: Sequence[Any] | None = None
-
-
-class Overlap(NamedTuple):
-    """Agreement of predicted and true masks, case by case.
-
-    Attributes:
-        cases: names of the cases.
-        values: metric name to (cases, classes) array; NaN where a metric is undefined (the
-            structure is in neither mask).
-        groups: patient of each case, or None.
-    """
-
-    cases: Sequence[str]
-    values: Mapping[str, NDArray[np.floating]]
-    groups: Sequence[Any] | None = None
-
-
-class Contrast(NamedTuple):
-    """Two models compared by one metric.
-
-    Attributes:
-        metric: name of the metric.
-        first: one model.
-        second: the other.
-        test: of first - second, its p-value as it is.
-        adjusted: the p-value corrected for the number of tests.
-    """
-
-    metric: str
-    first: str
-    second: str
-    test: TestResult
-    adjusted: float
-
-
-class Comparison(NamedTuple):
-    """Several models on the same cases; made by `compare` and `compare_segmentations`.
-
-    Attributes:
-        models: model to its metrics by name.
-        contrasts: every pair by every metric tested.
-        adjustment: how p-values were corrected.
-        family: what was corrected together: `all` tests, or those of one `metric`.
-        level: confidence level of all intervals.
-        scores: model to its predictions, for classification and regression.
-        overlaps: model to its agreement case by case, for segmentation.
-    """
-
-    models: Mapping[str, Mapping[str, Estimate]]
-    contrasts: Sequence[Contrast]
-    adjustment: str
-    family: str
-    level: float
-    scores: Mapping[str, Scores] = {}
-    overlaps: Mapping[str, Overlap] = {}
-
-
-class SubgroupTable(NamedTuple):
-    """A metric by subgroup.
-
-    Attributes:
-        column: what the cases were grouped by: `site`, `sex`, ...
-        metric: name of the metric.
-        found: estimates, adjusted tests and the gap.
-        model: whose, in a comparison.
-    """
-
-    column: str
-    metric: str
-    found: Subgroups
-    model: str = ""
-
-
-class Picture(NamedTuple):
-    """One case to look at.
-
-    Attributes:
-        case: name of the case.
-        rank: why it is shown: `best`, `median`, `worst`, ...
-        image: (height, width) or (height, width, 3).
-        truth: mask (height, width) of classes, or the name of the true class.
-        prediction: likewise.
-        caption: what a reader should know, e.g. the case's Dice.
-        aspect: height of a pixel over its width, from the voxel spacing.
-    """
-
-    case: str
-    rank: str
-    image: NDArray[Any]
-    truth: NDArray[np.integer] | str | None = None
-    prediction: NDArray[np.integer] | str | None = None
-    caption: str = ""
-    aspect: float = 1.0
-
-
-class UncertainCase(NamedTuple):
-    """One segmented case whose uncertainty is drawn.
-
-    Attributes:
-        case: name of the case.
-        image: (height, width) or (height, width, channels).
-        samples: (samples, height, width, classes) probabilities of a posterior.
-        truth: (height, width) classes, or None.
-        caption: what a reader should know.
-        aspect: height of a pixel over its width.
-    """
-
-    case: str
-    image: NDArray[Any]
-    samples: NDArray[Any]
-    truth: NDArray[np.integer] | None = None
-    caption: str = ""
-    aspect: float = 1.0
-
-
-class Uncertainty(NamedTuple):
-    """What a posterior and a conformal rule add to predictions.
-
-    Attributes:
-        samples: (samples, cases, classes) probabilities, the cases those of `Results.scores`.
-        sets: (cases, classes) booleans, prediction sets of these cases.
-        level: the coverage the sets were made for.
-        maps: segmented cases to draw.
-        method: the posterior's name.
-    """
-
-    samples: NDArray[Any] | None = None
-    sets: NDArray[np.bool_] | None = None
-    level: float | None = None
-    maps: Sequence[UncertainCase] = ()
-    method: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Results:
-    """All that a report tells. Build it with `classification` or `segmentation`, or by hand.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Results(metaclass=FlatResults):
+    """What every report tells, whatever the task; each task has its own type.
 
     Args:
         title: what was studied.
-        task: one of `TASKS`.
-        classes: class names; for segmentation without the background.
+        classes: class names; of a segmentation without the background.
         metrics: name to `jaxmed.stats.Estimate`.
         headline: the metrics shown first.
-        scores: predictions, for classification and regression.
-        overlap: per-case agreement, for segmentation.
-        splits: sizes of the parts of the data.
-        flow: how the data came to these parts, one sentence a step.
-        history: rows of the training log.
-        best_step: the step whose model was kept, marked in the learning curves.
-        pictures: cases to look at.
-        config: the run's settings.
-        environment: result of `environment()`.
-        command: the command that made the run.
-        seed: random seed.
-        seconds: wall-clock time, by stage; `total` is the sum unless given.
-        notes: warnings that belong beside the numbers (checksums, exclusions, ...).
         description: a paragraph on the study.
-        masks: where predicted masks were written, by case.
-        comparison: several models on the same cases; `metrics` may then be empty.
-        subgroups: metrics by site, sex, ...
+        notes: warnings that belong beside the numbers (checksums, exclusions, ...).
         level: confidence level of the intervals.
-        threshold: threshold of a positive call.
-        partition: how the parts of the data were made disjoint, and whether it was checked.
-        failures: cases that could not be predicted, and why; they are counted in the report.
-        openings: how often the test set has been opened, if that was recorded.
+        data: sizes and origin of the data.
+        training: the training log.
+        run: settings, machine, command, time.
+        pictures: cases to look at.
+        subgroups: metrics by site, sex, ...
         study: what only its authors know, by the field's name: see `report.FIELDS`. Each that is
             missing is printed as NOT REPORTED.
-        uncertainty: samples of a posterior, prediction sets, cases with their uncertainty.
+
+    Raises:
+        ValueError: a headline that names no metric, or a task that the type does not know.
     """
 
     title: str
-    task: str
     classes: tuple[str, ...]
     metrics: Mapping[str, Any]
     headline: tuple[str, ...] = ()
-    scores: Scores | None = None
-    overlap: Overlap | None = None
-    splits: tuple[Split, ...] = ()
-    flow: tuple[str, ...] = ()
-    history: Sequence[Mapping[str, Any]] = ()
-    best_step: int | None = None
-    pictures: tuple[Picture, ...] = ()
-    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    command: str = ""
-    seed: int | None = None
-    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    notes: tuple[str, ...] = ()
     description: str = ""
-    masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    comparison: Comparison | None = None
-    subgroups: tuple[SubgroupTable, ...] = ()
+    notes: tuple[str, ...] = ()
     level: float = 0.95
-    threshold: float | None = None
-    partition: str = ""
-    failures: tuple[str, ...] = ()
-    openings: int | None = None
+    data: DataSummary = dataclasses.field(default_factory=DataSummary)
+    training: TrainingLog = dataclasses.field(default_factory=TrainingLog)
+    run: RunRecord = dataclasses.field(default_factory=RunRecord)
+    pictures: tuple[Picture, ...] = ()
+    subgroups: tuple[SubgroupTable, ...] = ()
     study: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    uncertainty: Uncertainty | None = None
+
+    task: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ValueError(f"task is one of {', '.join(TASKS)}, got {self.task!r}")
+        if self.task not in self.tasks:
+            raise ValueError(f"task is one of {', '.join(self.tasks)}, got {self.task!r}")
         unknown = [name for name in self.headline if name not in self.metrics]
         if unknown:
             raise ValueError(f"headline names no metric: {unknown}; there are {[*self.metrics]}")
 
-    def replace(self, **fields: Any) -> Results:
-        """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **fields)
+    def replace(self, **fields: Any) -> Self:
+        """Return a copy with some fields changed, those of `data`, `training` and `run` too.
+
+        Examples:
+            >>> from jaxmed.report import classification
+            >>> classification([0, 1], [0.2, 0.9]).replace(seed=3).run.seed
+            3
+        """
+        return dataclasses.replace(self, **placed(fields, vars(self)))
+
+    def predictions(self) -> Mapping[str, Scores | Overlap]:
+        """What was predicted, by model; a single model has no name."""
+        return {}
+
+    def __repr__(self) -> str:
+        shown = "; ".join(f"{name} {self.metrics[name].value:.3g}" for name in self.headline)
+        cases = next((len(held.cases) for held in self.predictions().values()), None)
+        told = [self.task, *([f"{cases} cases"] if cases is not None else []), shown]
+        return f"{type(self).__name__} {self.title!r} ({', '.join(text for text in told if text)})"
+
+    __str__ = __repr__
+    __getattr__ = moved
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class ClassificationResults(Results):
+    """Predicted classes, ordered grades, or several labels a case; made by `classification`.
+
+    Args:
+        task: `binary`, `multi-class`, `ordinal` or `multi-label`.
+        scores: predictions, one row per case.
+        threshold: threshold of a positive call.
+        uncertainty: samples of a posterior, prediction sets.
+    """
+
+    task: ClassificationTask  # pyright: ignore[reportIncompatibleVariableOverride]
+    scores: Scores | None = None
+    threshold: float | None = None
+    uncertainty: Uncertainty | None = None
+
+    tasks: ClassVar = ("binary", "multi-class", "ordinal", "multi-label")
+
+    def predictions(self) -> Mapping[str, Scores | Overlap]:
+        """See `Results.predictions`."""
+        return {} if self.scores is None else {"": self.scores}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class RegressionResults(Results):
+    """Predicted numbers; made by `classification` with `task="regression"`.
+
+    Args:
+        scores: predictions, one row per case.
+    """
+
+    scores: Scores | None = None
+
+    task: ClassVar = "regression"
+    tasks: ClassVar = ("regression",)
+
+    def predictions(self) -> Mapping[str, Scores | Overlap]:
+        """See `Results.predictions`."""
+        return {} if self.scores is None else {"": self.scores}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class SegmentationResults(Results):
+    """Predicted masks; made by `segmentation`.
+
+    Args:
+        overlap: agreement case by case.
+        masks: where predicted masks were written, by case.
+        uncertainty: cases with their uncertainty.
+    """
+
+    overlap: Overlap | None = None
+    masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    uncertainty: Uncertainty | None = None
+
+    task: ClassVar = "segmentation"
+    tasks: ClassVar = ("segmentation",)
+
+    def predictions(self) -> Mapping[str, Scores | Overlap]:
+        """See `Results.predictions`."""
+        return {} if self.overlap is None else {"": self.overlap}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class ComparisonResults(Results):
+    """Several models, or the arms of a study, on the same cases; made by `compare` and its like.
+
+    Args:
+        task: of the models.
+        comparison: their metrics and the tests of their pairs; `metrics` may then be empty.
+        threshold: threshold of a positive call.
+    """
+
+    task: Task  # pyright: ignore[reportIncompatibleVariableOverride]
+    comparison: Comparison
+    threshold: float | None = None
+
+    tasks: ClassVar = TASKS
+
+    def predictions(self) -> Mapping[str, Scores | Overlap]:
+        """See `Results.predictions`."""
+        return {**self.comparison.scores, **self.comparison.overlaps}
+
+    def __repr__(self) -> str:
+        tests = f"{len(self.comparison.contrasts)} tests"
+        models = ", ".join(self.comparison.models)
+        return f"{type(self).__name__} {self.title!r} ({self.task}: {models}; {tests})"
+
+    __str__ = __repr__
+
+
+def threshold_of(results: Results) -> float | None:
+    """Return the threshold of a positive call, None where the task has none."""
+    told = isinstance(results, ClassificationResults | ComparisonResults)
+    return results.threshold if told else None
+
+
+def placed(fields: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return fields with those of `data`, `training` and `run` put into these.
+
+    Args:
+        fields: of results, by name.
+        now: the records that are there, whose other fields stay.
+    """
+    whole = {name: value for name, value in fields.items() if name not in PART_OF}
+    for name, value in fields.items():
+        if name in PART_OF:
+            part = PART_OF[name]
+            held = whole.get(part, (now or {}).get(part, PARTS[part]()))
+            whole[part] = held._replace(**{name: value})
+    return whole
+
+
+def results_of(task: str, **fields: Any) -> Results:
+    """Return results of the type proper to a task, from fields by name, `comparison` included.
+
+    Raises:
+        ValueError: a task that is none of `TASKS`.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task is one of {', '.join(TASKS)}, got {task!r}")
+    fields = placed(fields)
+    if fields.get("comparison") is not None:
+        fields = {
+            name: value for name, value in fields.items() if name not in ("scores", "overlap")
+        }
+        return ComparisonResults(task=task, **fields)  # pyright: ignore[reportArgumentType]
+    if task == "segmentation":
+        return SegmentationResults(**fields)
+    if task == "regression":
+        return RegressionResults(**fields)
+    return ClassificationResults(task=task, **fields)  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""From pairs of masks to results: agreement case by case, means with intervals."""
+"""From pairs of masks to results: per-case agreement, means with intervals."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jaxmed import quantities
 from jaxmed.metrics import hausdorff
-from jaxmed.report.results._results import Overlap, Results
+from jaxmed.report.results._parts import Overlap
+from jaxmed.report.results._results import SegmentationResults, placed
 from jaxmed.stats import Estimate, bootstrap
 
 MEASURES = ("dice", "iou", "volume_error", "hd95")
 
 
 class MaskPair(NamedTuple):
-    """The true and the predicted mask of one case: whole numbers, 0 for the background.
+    """The true and predicted mask of one case: integers, 0 for the background.
 
     `spacing` is the size of a voxel along each axis in mm; distances need it.
     """
@@ -34,7 +36,7 @@ def agreement(
     *,
     spacing: Sequence[float] | None = None,
 ) -> dict[str, NDArray[Any]]:
-    r"""Measure one predicted mask, class by class, background left out.
+    r"""Evaluate one predicted mask class by class, excluding the background.
 
     With T and P the voxels of a class: Dice :math:`2|T\cap P|/(|T|+|P|)`, IoU
     :math:`|T\cap P|/|T\cup P|`, volume error :math:`(|P|-|T|)/|T|`. A class in neither mask is
@@ -66,17 +68,13 @@ def agreement(
             raise ValueError(
                 f"the {name} holds classes {mask.min()}..{mask.max()}, beyond 0..{classes}"
             )
-    k = classes + 1
-    table = np.bincount(t.ravel().astype(int) * k + p.ravel().astype(int), minlength=k * k)
-    table = table.reshape(k, k).astype(float)
-    both = np.diag(table)[1:]
-    true, found = table.sum(1)[1:], table.sum(0)[1:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = {
-            "dice": 2 * both / (true + found),
-            "iou": both / (true + found - both),
-            "volume_error": np.where(true > 0, (found - true) / true, np.nan),
-        }
+    table = quantities.tabulate(t.ravel(), p.ravel().astype(int), classes + 1)
+    hit, true, found = np.diag(table)[1:], table.sum(1)[1:], table.sum(0)[1:]
+    values = {
+        "dice": quantities.dice(hit, found, true),
+        "iou": quantities.iou(hit, found, true),
+        "volume_error": quantities.volume_error(found, true),
+    }
     if spacing is not None:
         values["hd95"] = np.array(
             [
@@ -96,18 +94,19 @@ def segmentation(
     resampling_seed: int = 0,
     title: str = "Segmentation",
     **about: Any,
-) -> Results:
-    """Measure predicted masks, whatever model made them.
+) -> SegmentationResults:
+    """Evaluate predicted masks of any model.
 
     Args:
         pairs: `(case, truth, prediction)` one by one, or `MaskPair`, whose spacing gives
             distances in mm; masks may differ in shape between cases.
         classes: names of the classes 1, 2, ..., without the background.
-        groups: (cases,) patients, where several cases are of one.
+        groups: (cases,) patients, if a patient has several cases.
         level: confidence level of all intervals.
         resampling_seed: seed of the bootstrap.
         title: title of the report.
-        **about: further fields of `Results`.
+        **about: further fields of the results; those of their parts (`splits`, `history`, `seed`,
+            ...) by their own names.
 
     Returns:
         The results: `dice` is the mean over cases of the mean over classes, `dice/NAME` the mean
@@ -134,7 +133,7 @@ def overlap(
     classes: Sequence[str],
     groups: Sequence[Any] | None = None,
 ) -> Overlap:
-    """Measure pairs of masks case by case; see `segmentation`."""
+    """Evaluate pairs of masks case by case; see `segmentation`."""
     names, rows = [], []
     for pair in pairs:
         case, truth, prediction, spacing = MaskPair(*pair)
@@ -160,12 +159,12 @@ def from_overlap(
     resampling_seed: int = 0,
     title: str = "Segmentation",
     **about: Any,
-) -> Results:
-    """Make results of per-case measures (see `segmentation`)."""
+) -> SegmentationResults:
+    """Build results from per-case measures (see `segmentation`)."""
     metrics: dict[str, Estimate] = {}
     notes: list[str] = []
     for name, table in overlap.values.items():
-        columns = {name: _row_means(table)} if len(classes) > 1 else {}
+        columns = {name: row_means(table)} if len(classes) > 1 else {}
         labels = [f"{name}/{c}" for c in classes] if len(classes) > 1 else [name]
         columns |= dict(zip(labels, table.T))
         for label, column in columns.items():
@@ -177,23 +176,22 @@ def from_overlap(
         m for m in metrics if not m.startswith("dice")
     ]
     metrics = {name: metrics[name] for name in order}
-    return Results(
+    return SegmentationResults(
         title=title,
-        task="segmentation",
         classes=tuple(classes),
         metrics=metrics,
         headline=tuple(m for m in metrics if m.startswith("dice"))[:4],
         overlap=overlap,
         level=level,
         notes=(*about.pop("notes", ()), *notes),
-        **about,
+        **placed(about),
     )
 
 
-def _row_means(table: NDArray[Any]) -> NDArray[Any]:
-    known = np.isfinite(table)
-    total = np.where(known, table, 0).sum(1)
-    return np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+def row_means(table: NDArray[Any]) -> NDArray[Any]:
+    """Mean over the structures of each case that are defined and finite; NaN without any."""
+    known = np.where(np.isfinite(table), table, np.nan)
+    return np.array([quantities.mean_defined(row) for row in known])
 
 
 def _mean(

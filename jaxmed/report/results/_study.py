@@ -1,4 +1,4 @@
-"""A cross-validated study as results: arms with both variances, pairs by the corrected test."""
+"""Results of a cross-validated study: arms with both variances, pairs by the corrected test."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxmed import protocols, stats
+from jaxmed import protocols, quantities, stats
 from jaxmed.protocols import Study
 from jaxmed.report.results._classification import classification
-from jaxmed.report.results._results import Comparison, Contrast, Results
+from jaxmed.report.results._parts import Comparison, Contrast, Scores
+from jaxmed.report.results._results import ComparisonResults, placed, threshold_of
 from jaxmed.stats import Estimate
 
 Metric = Callable[[Any, Any], Any]
@@ -31,25 +32,26 @@ def from_study(
     resampling_seed: int = 0,
     title: str = "Study",
     **about: Any,
-) -> Results:
+) -> ComparisonResults:
     """Make results of a study: its arms, and every pair of them tested over the folds.
 
-    Each metric is of all cases at once, joined from the folds of a run; its interval takes the
-    variance of cases and that of trainings, which a note tells apart. Pairs are compared fold by
-    fold with the t-test corrected for overlapping training parts. Curves are of the first run.
+    Each metric is computed on all cases at once, joined from the folds of a run; its interval
+    combines the variances of cases and of trainings, which a note reports separately. Pairs are
+    compared fold by fold by the t-test corrected for overlapping training sets. Curves show the
+    first run.
 
     Args:
         study: of splits that test each case once in each repetition, with scores as outputs.
         task: as in `classification`.
         classes: names of the classes.
-        metrics: name to `(labels, outputs) -> number`; by default those proper to the task.
+        metrics: name to `(labels, outputs) -> number`; by default those of the task.
         adjustment: adjustment of the p-values, over all pairs and metrics together.
         level: confidence level of all intervals.
         threshold: threshold of a positive call.
         n_resamples: number of resamples of the bootstrap of cases.
         resampling_seed: seed of the bootstrap.
         title: title of the report.
-        **about: further fields of `Results`.
+        **about: further fields of the results.
 
     Returns:
         Results with a `comparison`; failures, seeds and tuning trials are in the report.
@@ -83,9 +85,9 @@ def from_study(
         if tests
         else ()
     )
-    return Results(
+    return ComparisonResults(
         title=title,
-        task=first.task,
+        task=first.task,  # pyright: ignore[reportArgumentType]
         classes=first.classes,
         metrics={},
         comparison=Comparison(
@@ -97,23 +99,15 @@ def from_study(
             adjustment=adjustment,
             family="all",
             level=level,
-            scores={arm: results.scores for arm, results in made.items() if results.scores},
+            scores={
+                arm: held
+                for arm, results in made.items()
+                for held in results.predictions().values()
+                if isinstance(held, Scores)
+            },
         ),
         level=level,
-        threshold=first.threshold,
-        seed=study.seeds[0] if len(study.seeds) == 1 else None,
-        seconds={"train": study.seconds},
-        failures=tuple(
-            f"{f.arm}, repetition {f.repeat}, fold {f.fold}, seed {f.seed}: {f.why}"
-            for f in study.failures
-        ),
-        partition=_partition(study),
-        config={
-            "arms": list(study.arms),
-            "seeds": list(study.seeds),
-            "trainings": len(study.outputs) + len(study.failures),
-            **study.settings,
-        },
+        threshold=threshold_of(first),
         study={"tuning_trials": _trials(study), "selection": _selection(study)}
         | dict(about.pop("study", {})),
         notes=(
@@ -121,12 +115,31 @@ def from_study(
             *runs.notes,
             f"curves are of the first run: repetition {runs.runs[0][0]}, seed {runs.runs[0][1]}",
         ),
-        **about,
+        **placed(_made(study) | about),
     )
 
 
+def _made(study: Study) -> dict[str, Any]:
+    """What the parts of the results say of a study: failures, parts, settings, seeds, time."""
+    return {
+        "failures": tuple(
+            f"{f.arm}, repetition {f.repeat}, fold {f.fold}, seed {f.seed}: {f.why}"
+            for f in study.failures
+        ),
+        "partition": _partition(study),
+        "config": {
+            "arms": list(study.arms),
+            "seeds": list(study.seeds),
+            "trainings": len(study.outputs) + len(study.failures),
+            **study.settings,
+        },
+        "seed": study.seeds[0] if len(study.seeds) == 1 else None,
+        "seconds": {"train": study.seconds},
+    }
+
+
 def _told(estimate: Estimate) -> Estimate:
-    """The estimate with its two standard deviations in a note."""
+    """Return the estimate with its two standard deviations in a note."""
     parts = estimate.details
     note = f"standard deviation by cases {parts['sampling_sd']:.3g}"
     if np.isfinite(parts["seed_sd"]):
@@ -158,32 +171,35 @@ def _selection(study: Study) -> str:
 
 
 def _binary(threshold: float) -> dict[str, Metric]:
+    def called(y: Any, p: Any) -> Any:
+        return quantities.tabulate(y, quantities.at_least(p[:, 1], threshold), 2)
+
     return {
-        "auc": lambda y, p: stats.weighted_auc(y == 1, p[:, 1], np.ones((1, len(y))))[0],
-        "accuracy": lambda y, p: np.mean((p[:, 1] >= threshold) == y),
-        "brier": lambda y, p: np.mean((p[:, 1] - y) ** 2),
+        "auc": lambda y, p: quantities.auc(y == 1, p[:, 1]),
+        "accuracy": lambda y, p: quantities.accuracy(called(y, p)),
+        "brier": lambda y, p: quantities.brier_values(y, p[:, 1]).mean(),
     }
 
 
 def _multi_class(threshold: float) -> dict[str, Metric]:
     return {
         "auc": stats.multiclass_auc,
-        "accuracy": lambda y, p: np.mean(p.argmax(1) == y),
-        "log_loss": lambda y, p: -np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1)).mean(),
+        "accuracy": lambda y, p: np.mean(quantities.largest(p) == y),
+        "log_loss": lambda y, p: quantities.log_loss_values(p[np.arange(len(y)), y]).mean(),
     }
 
 
 def _multi_label(threshold: float) -> dict[str, Metric]:
     return {
         "auc": stats.multiclass_auc,
-        "accuracy": lambda y, p: np.mean((p >= threshold) == y),
+        "accuracy": lambda y, p: np.mean(quantities.at_least(p, threshold) == y),
     }
 
 
 def _regression(threshold: float) -> dict[str, Metric]:
     return {
-        "mae": lambda y, p: np.abs(p.reshape(len(y)) - y).mean(),
-        "rmse": lambda y, p: np.sqrt(((p.reshape(len(y)) - y) ** 2).mean()),
+        "mae": lambda y, p: quantities.mae(y, p.reshape(len(y))),
+        "rmse": lambda y, p: quantities.rmse(y, p.reshape(len(y))),
     }
 
 

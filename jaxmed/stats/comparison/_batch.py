@@ -1,4 +1,4 @@
-"""Many studies at once: DeLong's test on arrays of simulated or resampled studies."""
+"""DeLong's test vectorised over simulated or resampled studies."""
 
 from __future__ import annotations
 
@@ -57,6 +57,27 @@ def batch_placements(positive: NDArray[np.bool_], scores: Floats) -> tuple[Float
     return up, down, up.mean(axis=1)
 
 
+def untied_placements(positives: int, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the placements of all cases, (studies, cases), of scores from a continuous law.
+
+    Args:
+        positives: how many of the cases are positive, those that come first.
+        scores: (studies, cases); ties are broken anyhow.
+    """
+    n = scores.shape[1]
+    order = np.argsort(scores, axis=1)
+    is_positive = order < positives
+    positives_below = np.cumsum(is_positive, axis=1, dtype=np.int32)
+    value = np.where(
+        is_positive,
+        (np.arange(1, n + 1) - positives_below) / np.float32(n - positives),
+        1 - positives_below / np.float32(positives),
+    ).astype(np.float32)
+    places = np.empty((len(scores), n), np.float32)
+    np.put_along_axis(places, order, value, axis=1)
+    return places
+
+
 def delong_batch(
     labels: ArrayLike, first: ArrayLike, second: ArrayLike, *, chunk: int = 500_000
 ) -> DelongBatch:
@@ -66,7 +87,7 @@ def delong_batch(
         labels: (cases,) 0 or 1.
         first: (studies, cases) scores of one model.
         second: (studies, cases) scores of the other.
-        chunk: entries worked on at a time.
+        chunk: number of entries processed at a time.
 
     Returns:
         The areas, errors, z and p-values; z is 0 where the difference has no variance.
@@ -118,7 +139,7 @@ def simulated_auc_power(
     alpha: float = 0.05,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the power of a paired DeLong test by simulating the study planned.
+    """Return the power of a paired DeLong test by simulating the planned study.
 
     Scores are binormal of equal spread, with one correlation in both classes.
 

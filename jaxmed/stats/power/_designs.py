@@ -1,4 +1,4 @@
-"""Studies to simulate: two AUCs, two rates, two means; paired or not, several rows a patient."""
+"""Study designs to simulate: two AUCs, two rates, two means, with several rows per patient."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import optimize, special
 
-from jaxmed.stats.comparison._batch import batch_placements
+from jaxmed.stats.checks import Floats
+from jaxmed.stats.power._on_host import (
+    Latent,
+    auc_p_values,
+    clustered_sums,
+    mean_p_values,
+    rate_p_values,
+)
 from jaxmed.stats.power._simulate import PlannedStudy
 
 if TYPE_CHECKING:
     import jax
 
-# Up to so many pairs of a positive and a negative row, each is compared; beyond, rows are sorted.
+# Up to this number of positive-negative row pairs, all are compared; beyond, rows are sorted.
 _PAIRS = 40_000
 
 
@@ -41,7 +48,7 @@ def planned_aucs(
         prevalence: share of positive patients, rounded to whole patients.
         rows: number of rows per patient.
         icc: correlation of a model's scores of two rows of a patient.
-        paired: both models read the same patients, or n others each.
+        paired: whether both models read the same patients, or n different ones each.
         margin: above 0, the test is one-sided for non-inferiority of the first.
 
     Returns:
@@ -81,31 +88,17 @@ def planned_aucs(
         area = [up.mean() for up, _ in wins]
         if paired:
             gap = [(wins[0][i] - wins[1][i]) - (area[0] - area[1]) for i in (0, 1)]
-            variance = _sums(gap[0]) + _sums(gap[1])
+            variance = clustered_sums(gap[0]) + clustered_sums(gap[1])
         else:
-            variance = sum(_sums(part - area[k]) for k in (0, 1) for part in wins[k])
+            variance = sum(clustered_sums(part - area[k]) for k in (0, 1) for part in wins[k])
         z = (area[0] - area[1] + margin) / jnp.sqrt(jnp.maximum(variance, 1e-12))
         return jax.scipy.special.ndtr(-z) if margin else 2 * jax.scipy.special.ndtr(-abs(z))
 
-    def host_p_values(data: tuple[Any, Any]) -> Any:
-        on, off = data  # (studies, 2, patients, rows)
-        positive = np.repeat([True, False], [on[0, 0].size, off[0, 0].size])
-        parts, area = [], []
-        for k in (0, 1):
-            flat = [x[:, k].reshape(len(x), -1) for x in data]
-            up, down, found = batch_placements(positive, np.concatenate(flat, axis=1))
-            parts.append((up.reshape(on[:, k].shape), down.reshape(off[:, k].shape)))
-            area.append(found)
-        gap = area[0] - area[1]
-        if paired:
-            centre = gap[:, None, None]
-            variance = sum(_sums(parts[0][i] - parts[1][i] - centre) for i in (0, 1))
-        else:
-            variance = sum(
-                _sums(part - area[k][:, None, None]) for k in (0, 1) for part in parts[k]
-            )
-        z = (gap + margin) / np.sqrt(np.maximum(variance, 1e-12))
-        return special.ndtr(-z) if margin else 2 * special.ndtr(-np.abs(z))
+    def on_host(rng: np.random.Generator, n: int, studies: int) -> Floats:
+        share = correlation if paired else 0.0
+        positives = _whole(prevalence * n, n)
+        law = Latent(n, rows, share, icc)
+        return auc_p_values(law, rng, studies, shift, positives, paired=paired, margin=margin)
 
     aim = f"non-inferiority within {margin:g} of" if margin else "a difference between AUCs of"
     return PlannedStudy(
@@ -114,7 +107,7 @@ def planned_aucs(
         _unit(rows, paired),
         f"{aim} {first:g} and {second:g}",
         math.ceil(3 / min(prevalence, 1 - prevalence)),
-        host_p_values,
+        on_host,
     )
 
 
@@ -129,8 +122,8 @@ def planned_rates(
 ) -> PlannedStudy:
     """Two models' rates of being right on the same rows: McNemar's mid-p, or its clustered form.
 
-    Right and wrong come from a normal variable cut in two, correlated between the models and
-    among the rows of a patient. For sensitivity count positive patients, for accuracy all.
+    Correctness is a thresholded normal variable, correlated between the models and among the rows
+    of a patient. For sensitivity, n counts positive patients, for accuracy all.
 
     Args:
         first: rate of one model.
@@ -192,8 +185,14 @@ def planned_rates(
         square = (n - 1) / n * gap.sum() ** 2 / jnp.maximum((gap**2).sum(), 1e-12)
         return 2 * js.ndtr(-jnp.sqrt(square))
 
+    def on_host(rng: np.random.Generator, n: int, studies: int) -> Floats:
+        return rate_p_values(Latent(n, rows, correlation, icc), rng, studies, cut, margin=margin)
+
     aim = f"non-inferiority within {margin:g} of" if margin else "a difference between rates of"
-    return PlannedStudy(draw, p_value, _unit(rows, True), f"{aim} {first:g} and {second:g}", 4)
+    told = f"{aim} {first:g} and {second:g}"
+    # A case with a single row has McNemar's exact test, and few draws: that stays on the device.
+    host = on_host if rows > 1 else None
+    return PlannedStudy(draw, p_value, _unit(rows, True), told, 4, host)
 
 
 def planned_means(
@@ -265,9 +264,20 @@ def planned_means(
             return jnp.where(t > 0, two_sided / 2, 1 - two_sided / 2)
         return two_sided
 
+    def differences(latent: np.ndarray) -> np.ndarray:
+        if mean is None:
+            return effect + sd * latent[0]
+        values = [special.expit(np.float32(centre[k]) + np.float32(spread[k]) * latent[k])
+                  for k in (0, 1)]  # fmt: skip
+        return values[0] - values[1]
+
+    def on_host(rng: np.random.Generator, n: int, studies: int) -> Floats:
+        law = Latent(n, rows, 0.0 if mean is None else correlation, icc)
+        return mean_p_values(law, rng, studies, differences, margin=margin)
+
     aim = f"non-inferiority within {margin:g} of means" if margin else "a difference of means"
     told = f"{aim} of {effect:g} (sd {sd:g}" + (f", around {mean:g})" if mean else ")")
-    return PlannedStudy(draw, p_value, _unit(rows, True), told, 4)
+    return PlannedStudy(draw, p_value, _unit(rows, True), told, 4, on_host if rows > 1 else None)
 
 
 def _latent(key: jax.Array, n: int, rows: int, correlation: float, icc: float) -> Any:
@@ -305,12 +315,6 @@ def _placements(on: Any, off: Any) -> tuple[Any, Any]:
         at = place[a.size :]
         down = 1 - (at + 1 - beaten[at]).astype(jnp.float32) / a.size
     return up.reshape(on.shape), down.reshape(off.shape)
-
-
-def _sums(gap: Any) -> Any:
-    """Variance of a mean of rows that come by patient: (..., patients, rows), centred."""
-    *_, patients, rows = gap.shape
-    return patients / (patients - 1) * (gap.sum(-1) ** 2).sum(-1) / (patients * rows) ** 2
 
 
 def _logit_normal(mean: float, sd: float) -> tuple[float, float]:

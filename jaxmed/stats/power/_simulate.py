@@ -1,4 +1,4 @@
-"""Power by simulation of the study planned: thousands of studies in one compiled program."""
+"""Power by simulation of a planned study: thousands of studies in one compiled program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PlannedStudy(NamedTuple):
-    """A study to be simulated: how its data come about, and how it will be tested.
+    """A study to simulate: its data-generating process and its test.
 
     Attributes:
         draw: `(key, n) -> data`, a pure JAX function of a key and a whole number of units.
@@ -27,8 +27,8 @@ class PlannedStudy(NamedTuple):
         unit: name of the unit counted by n.
         told: what is to be found, for the protocol's sentence.
         smallest: n below which the study makes no sense.
-        host_p_values: the same test on NumPy arrays of many studies, (studies, ...) to (studies,),
-            used in place of `p_value` on a CPU: where the test sorts, which XLA does slowly there.
+        on_host: the same study in NumPy, `(rng, n, studies) -> (studies,) p-values`, used on a CPU
+            where there is one: for tests that sort, which XLA does slowly there.
     """
 
     draw: Callable[[jax.Array, int], Any]
@@ -36,7 +36,7 @@ class PlannedStudy(NamedTuple):
     unit: str = "cases"
     told: str = "the effect"
     smallest: int = 8
-    host_p_values: Callable[[Any], Any] | None = None
+    on_host: Callable[[np.random.Generator, int, int], Any] | None = None
 
 
 def simulate_power(
@@ -49,10 +49,11 @@ def simulate_power(
     seed: int = 0,
     batch: int | None = None,
 ) -> Estimate:
-    """Simulate a planned study many times, and count how often its test rejects.
+    """Estimate the power of a planned study by simulation.
 
     All studies are one compiled program: drawn, tested and counted on the device, in batches that
-    bound the memory. On a CPU, a study with `host_p_values` is drawn there and tested by NumPy.
+    bound the memory. On a CPU, a study that has a form `on_host` is simulated by NumPy: other draws
+    of the same law.
 
     Args:
         study: how data come about and are tested: `planned_aucs`, `planned_rates`,
@@ -63,7 +64,7 @@ def simulate_power(
         level: confidence level of the interval, which is Wilson's and holds the Monte-Carlo error
             alone.
         seed: same seed, same answer.
-        batch: studies at a time; by default as many as make about a million scores.
+        batch: number of studies at a time; by default about a million scores' worth.
 
     Returns:
         The power; `n` counts simulated studies.
@@ -87,8 +88,8 @@ def simulate_power(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie in (0, 1), but is {alpha}")
     width = batch or int(np.clip(1_000_000 // n, 1, studies))
-    if study.host_p_values is not None and _on_cpu():
-        found = _tested_by_the_host(study, int(n), int(studies), width, seed)
+    if study.on_host is not None and _on_cpu():
+        found = np.asarray(study.on_host(np.random.default_rng(seed), int(n), int(studies)))
     else:
         found = np.asarray(_program(study.draw, study.p_value, int(n), int(studies), width)(seed))
     if not np.isfinite(found).all():
@@ -122,7 +123,7 @@ def simulate_size(
     largest: int = 100_000,
     rounds: int = 12,
 ) -> tuple[int, Estimate]:
-    r"""Search the size at which a planned study reaches a power, by simulation.
+    r"""Search by simulation the size at which a planned study reaches a given power.
 
     The probit of the power is close to linear in :math:`\sqrt n`: a line through the sizes tried
     gives the next one, until it moves by less than one in a hundred.
@@ -135,7 +136,7 @@ def simulate_size(
         seed: as in `simulate_power`.
         start: first size tried.
         largest: size beyond which the search stops.
-        rounds: sizes tried at most.
+        rounds: maximum number of sizes tried.
 
     Returns:
         The size, and the power simulated there.
@@ -195,38 +196,11 @@ def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def _tested_by_the_host(
-    study: PlannedStudy, n: int, studies: int, batch: int, seed: int
-) -> np.ndarray:
-    """(studies,) p-values of the same draws as the compiled simulation makes."""
-    import jax
-
-    draw = _drawn(study.draw, n, studies)
-    parts = []
-    for start in range(0, studies, batch):
-        rows = np.arange(start, start + batch) % studies  # the last batch is filled up
-        data = jax.tree.map(np.asarray, draw(seed, rows))
-        parts.append(np.asarray(study.host_p_values(data))[: studies - start])
-    return np.concatenate(parts)
-
-
-@functools.lru_cache(maxsize=32)
-def _drawn(draw: Callable, n: int, studies: int) -> Callable[[int, np.ndarray], Any]:
-    """The compiled draws: a seed and numbers of studies to their data, stacked."""
-    import jax
-
-    def run(seed: jax.Array, rows: jax.Array) -> Any:
-        keys = jax.random.split(jax.random.key(seed), studies)
-        return jax.vmap(lambda key: draw(key, n))(keys[rows])
-
-    return jax.jit(run)
-
-
 @functools.lru_cache(maxsize=32)
 def _program(
     draw: Callable, p_value: Callable, n: int, studies: int, batch: int
 ) -> Callable[[int], Any]:
-    """The compiled simulation: a seed to (studies,) p-values."""
+    """Return the compiled simulation: from a seed to (studies,) p-values."""
     import jax
 
     def one(key: jax.Array) -> jax.Array:

@@ -118,3 +118,33 @@ def test_a_study_of_ones_own():
 def test_plans_that_cannot_be_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        stats.planned_aucs(0.85, 0.75, rows=2, icc=0.4),
+        stats.planned_aucs(0.85, 0.8, paired=False, margin=0.05, prevalence=0.3),
+        stats.planned_rates(0.85, 0.75, rows=2, icc=0.3),
+        stats.planned_rates(0.8, 0.8, rows=2, margin=0.1),
+        stats.planned_means(0.03, sd=0.1, mean=0.85, rows=2, icc=0.3),
+        stats.planned_means(0.0, sd=0.1, rows=2, margin=0.02),
+    ],
+)
+def test_the_host_simulates_the_same_law(study):
+    assert study.on_host is not None
+    on_host = study.on_host(np.random.default_rng(0), 40, 3000) <= 0.05
+    assert on_host.shape == (3000,)
+    compiled = stats.simulate_power(study._replace(on_host=None), 40, studies=3000)
+    p = compiled.value
+    assert on_host.mean() == pytest.approx(p, abs=4 * np.sqrt(2 * p * (1 - p) / 3000))
+
+
+def test_placements_of_a_continuous_law_are_the_pairwise_shares():
+    from jaxmed.stats.comparison._batch import untied_placements
+
+    x = np.random.default_rng(0).normal(size=(3, 11)).astype(np.float32)
+    found = untied_placements(4, x)
+    for row, places in zip(x, found, strict=True):
+        wins = row[:4, None] > row[None, 4:]
+        np.testing.assert_allclose(places, [*wins.mean(1), *wins.mean(0)], rtol=1e-6)
