@@ -105,9 +105,7 @@ def _summary(value: Any) -> dict[str, Any] | None:
     return {"array": shape, "sums": sums}
 
 
-def program_digest(
-    learner: Learner, compiled: Program, batch: Batch, key: Key
-) -> dict[str, Any]:
+def program_digest(learner: Learner, compiled: Program, batch: Batch, key: Key) -> dict[str, Any]:
     """A digest of the program of a learner's step, and the numbers that stand in it.
 
     The program is hashed from its inputs to its outputs, so that neither the order in which
