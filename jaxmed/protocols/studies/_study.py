@@ -1,4 +1,4 @@
-"""study: every arm on every fold from every seed."""
+"""`study`: trains every arm on every fold with every seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Summary = str | Callable[[Any, Mapping[str, np.ndarray]], Any]
 
 
 class Failure(NamedTuple):
-    """A training without predictions: where, and why."""
+    """A training without predictions, and the reason."""
 
     arm: str
     repeat: int
@@ -35,7 +35,7 @@ class Failure(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What a tuned arm chose in one training part, and each candidate's inner scores."""
+    """The choice of a tuned arm in one training part, and the candidates' inner scores."""
 
     arm: str
     repeat: int
@@ -47,20 +47,20 @@ class Choice(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What `study` returns.
+    """Result of `study`.
 
     Attributes:
         arms: names.
         splits: as given.
         seeds: as given.
-        outputs: `(arm, split's number, seed)` to (test cases, ...) predictions; failed ones lack.
+        outputs: `(arm, split index, seed)` to (test cases, ...) predictions, without failed ones.
         labels: (cases, ...) truth.
         cases: (cases,) names.
         groups: (cases,) patients, or None.
         failures: trainings without predictions.
         choices: candidate settings of tuned arms.
-        trials: arm to the number of configurations that were tried; 1 for a plain arm.
-        settings: steps or epochs, rows of a batch, strategy.
+        trials: arm to the number of configurations tried; 1 for a plain arm.
+        settings: steps or epochs, batch size, strategy.
         seconds: duration of training and prediction, those of resumed records included.
     """
 
@@ -79,7 +79,7 @@ class Study:
 
 
 class _Job(NamedTuple):
-    """One training of the study: the split's number, the inner fold's (-1: none), the seed."""
+    """One training of the study: indices of split and inner fold (-1: none), and the seed."""
 
     at: int
     inner: int
@@ -107,43 +107,44 @@ def study(
     width: int = 8,
     progress: bool = True,
 ) -> Study:
-    """Train every arm on every split from every seed, and predict the test parts.
+    """Train every arm on every split with every seed, and predict the test parts.
 
-    Each training is what `train.fit` gives for it alone; arms share the key and the order of
-    batches of a split and a seed, so that they differ in nothing but themselves. One compiled
-    learner serves all trainings of an arm.
+    Each training has the same result as `train.fit` on its own; arms share the key and the batch
+    order of a split and a seed, so that they differ in nothing else. One compiled learner serves
+    all trainings of an arm.
 
     Args:
-        arms: name to learner, or to `tuned` candidates, which are chosen among by inner folds.
+        arms: name to learner, or to `tuned` candidates, selected by inner folds.
         data: a source, or a dict of arrays, of all cases.
         splits: result of `k_fold` and its like.
         seeds: number of seeds, counted from 0, or the seeds themselves.
         epochs: passes over each training part; this or `steps`.
         steps: steps of each training.
-        size: rows of a batch.
+        size: batch size.
         inputs: the array that the network takes.
         label: the array of the truth.
-        outputs: the endpoint predicted.
-        summary: what is kept of an endpoint for each case: `softmax`, `sigmoid` or `none` of it,
+        outputs: the predicted endpoint.
+        summary: transformation of the stored endpoint: `softmax`, `sigmoid` or `none`,
             or `(endpoint (cases, ...), examples) -> (cases, ...)`, such as the Dice of each case.
-        groups: (cases,) patients; by default the source's. A split that parts a patient is refused.
-        out: a folder for a record of each training that ended; the same call goes on from there.
-            Seeds, splits and arms may be added. A learner that changed is told by the shapes of
-            its parameters alone: for another learning rate give another name or folder.
-        resume: whether to go on; if not, earlier records are deleted.
-        strategy: `sequential` or `vmap`, see the design page; `auto` goes by the platform.
-        width: trainings in one program, for `vmap`.
-        progress: whether to show a bar.
+        groups: (cases,) patients; by default the source's. A split that divides a patient is an
+            error.
+        out: a folder for the records of completed trainings; the same call resumes from there.
+            Seeds, splits and arms may be added. A changed learner is detected by the shapes of its
+            parameters only: for another learning rate use another name or folder.
+        resume: whether to resume; if not, earlier records are deleted.
+        strategy: `sequential` or `vmap`, see the design page; `auto` depends on the platform.
+        width: trainings per program, for `vmap`.
+        progress: whether to show a progress bar.
 
     Returns:
         The predictions, failures and choices. A training whose loss is not finite is a failure,
         and the study goes on.
 
     Raises:
-        ValueError: no arm, both or none of epochs and steps, two splits of one repeat and fold, a
-            folder of another study.
-        DataError: a split that leaks a case or a patient, or a record that cannot be read.
-        KeyError: data without `inputs` or `label`.
+        ValueError: for no arm, both or none of epochs and steps, two splits with the same repeat
+            and fold, or a folder of another study.
+        DataError: if a split leaks a case or a patient, or a record cannot be read.
+        KeyError: if the data lack `inputs` or `label`.
     """
     source = as_source(data)
     if (epochs is None) == (steps is None):
@@ -169,7 +170,7 @@ def study(
     bar = tqdm(total=total, unit="training", disable=None if progress else True)
 
     def run(name: str, learner: Learner, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Any]]:
-        """The record of each job, trained where it is not on disk."""
+        """Return the record of each job, training those not on disk."""
         waiting = {}
         mark = "" if folder is None else _shapes(learner, source, size)
         for job in jobs:
@@ -267,7 +268,7 @@ def study(
 
 
 def summarised(summary: Summary, raw: Any, part: Any) -> np.ndarray:
-    """What is kept of an endpoint, one entry a case."""
+    """Return the stored summary of an endpoint, one entry per case."""
     if summary == "none":
         return np.asarray(raw)
     if summary == "softmax":
@@ -297,7 +298,7 @@ def _check_splits(splits: Sequence[Split], patients: Any, n: int) -> None:
 
 
 def _shapes(learner: Learner, source: Any, size: int) -> str:
-    """A digest of the shapes of a learner's state."""
+    """Compute a digest of the shapes of a learner's state."""
     batch = cut(source, size, shuffle=False)[0]
     state = jax.eval_shape(learner.init, jax.random.key(0), batch)
     return digest([(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(state)])
@@ -313,7 +314,7 @@ def _name(arm: str, job: _Job) -> str:
 
 
 def _replicate(name: str, job: _Job, epochs: int | None, steps: int | None, size: int) -> Replicate:
-    """The run of a job: arms share its key and its order of batches."""
+    """Return the replicate of a job: arms share its key and batch order."""
     at = (job.split.repeat, job.split.fold, job.inner + 1)
     key = stream(jax.random.key(job.seed), "study", *at)
     order = int(np.random.SeedSequence([job.seed, *at]).generate_state(1)[0])
@@ -324,7 +325,7 @@ def _replicate(name: str, job: _Job, epochs: int | None, steps: int | None, size
 def _inner(
     arm: Tuned, outer: Sequence[_Job], n: int, patients: Any, truth: np.ndarray
 ) -> list[_Job]:
-    """The inner trainings of each outer one; its split's own folds, or `arm.folds` new ones."""
+    """Return the inner trainings of each outer one: its split's folds, or `arm.folds` new ones."""
     classes = truth if truth.ndim == 1 and truth.dtype.kind in "biu" else None
     jobs = []
     for job in outer:
@@ -341,7 +342,7 @@ def _inner(
 
 
 def _score(metric: Callable[..., Any], truth: np.ndarray, record: Mapping[str, Any]) -> float:
-    """The metric of a record; NaN for a failed training or where it is not defined."""
+    """Compute the metric of a record; NaN for a failed training or if undefined."""
     if record["error"]:
         return float("nan")
     try:
