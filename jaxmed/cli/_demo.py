@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxmed.cli._experiment import load
 from jaxmed.cli._runner import run_experiment
@@ -28,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def meaning(metrics: dict) -> str:
+def meaning(metrics: Mapping[str, Any]) -> str:
     """What the Dice of the real scan means, in words."""
     grey, white = (metrics[f"real_dice/{tissue} matter"].value for tissue in ("grey", "white"))
     return (
