@@ -1,10 +1,9 @@
 """Distances between the surfaces of two masks: Hausdorff, average distances, surface Dice.
 
-Tools differ by definition (HD95 of one ellipsoid runs from 3.00 to 3.31 mm in five of them), so
-each function names its own. The surface is the mask's voxels that its erosion by one voxel (face
-neighbours) takes away, at voxel centres; voxels on the image's border count as surface.
-
-Empty masks: both empty is undefined, NaN; one empty is infinitely far (surface Dice 0).
+Tools differ in their definitions (HD95 of one ellipsoid ranges from 3.00 to 3.31 mm in five of
+them), so each function states its own. The surface consists of the voxels, at their centres, that
+erosion of the mask by one voxel (face neighbours) removes; voxels on the image's border count as
+surface. Empty masks: NaN if both are empty, infinite distance (surface Dice 0) if one is.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def surface_voxels(mask: ArrayLike) -> NDArray[np.intp]:
     inside = _mask(mask, "mask")
     if not inside.any():
         return np.empty((0, inside.ndim), dtype=np.intp)
-    # Only the box around the mask is eroded; its rim is surface as the image's border would be.
+    # Only the bounding box of the mask is eroded; mask voxels on its rim are surface anyway.
     box = ndimage.find_objects(inside.astype(np.uint8))[0]
     part = inside[box]
     near = ndimage.generate_binary_structure(part.ndim, 1)
@@ -84,7 +83,7 @@ def surface_distances(
         spacing: size of a voxel along each axis (mm); 1 if absent.
 
     Returns:
-        The distances both ways; infinite where the other mask is empty.
+        The distances in both directions; infinite if the other mask is empty.
 
     Raises:
         ValueError: for different shapes, labels beyond 0/1 or a bad spacing.
@@ -228,12 +227,12 @@ def surface_dice(
 ) -> float:
     """Return the surface Dice (normalised surface distance) at a tolerance.
 
-    The share of the voxels of both surfaces that lie within the tolerance of the other.
+    This is the share of voxels of both surfaces that lie within the tolerance of the other surface.
 
     Args:
         prediction: (*spatial) mask of 0 and 1.
         target: (*spatial) mask of 0 and 1.
-        tolerance: distance that is still acceptable, in the unit of `spacing`.
+        tolerance: acceptable distance, in the unit of `spacing`.
         spacing: size of a voxel along each axis (mm).
 
     Returns:

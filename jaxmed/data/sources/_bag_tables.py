@@ -16,7 +16,7 @@ CLASSES = ("negative", "positive")
 
 
 def bag_table(path: str | os.PathLike) -> ListSource:
-    r"""Read a table of bags: one row an instance, one label a bag.
+    r"""Read a table of bags: one row per instance, one label per bag.
 
     Two forms are known, told by the file's ending:
 

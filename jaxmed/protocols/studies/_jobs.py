@@ -1,4 +1,4 @@
-"""The trainings of a study: which there are, and each made, or read where it was made before."""
+"""Trainings of a study: their enumeration, execution and resumption."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jaxmed.train import predict
 
 
 class Job(NamedTuple):
-    """One training of the study: the split's number, the inner fold's (-1: none), the seed."""
+    """One training of the study: indices of split and inner fold (-1: none), and the seed."""
 
     at: int
     inner: int
@@ -34,14 +34,14 @@ class Job(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-    """Makes the record of each job of a learner; what is in the folder is not made again.
+    """Makes the records of a learner's jobs, except those already in the folder.
 
     Attributes:
         source: all cases.
-        plan: of each training.
-        reading: what is read and kept.
-        folder: of the records, or None.
-        bar: of progress, a step a training.
+        plan: options of each training.
+        reading: names of arrays and the stored summary.
+        folder: folder of the records, or None.
+        bar: progress bar, one step per training.
     """
 
     source: Any
@@ -53,10 +53,10 @@ class Maker:
     def records(
         self, name: str, learner: Learner, jobs: Sequence[Job]
     ) -> Iterator[tuple[Job, Mapping[str, Any]]]:
-        """Give each job and its record, those on disk first.
+        """Yield each job and its record, those on disk first.
 
         Raises:
-            ValueError: a record of another split, or of a learner of other shapes.
+            ValueError: if a record is of another split or of a learner with other shapes.
         """
         waiting: dict[str, Job] = {}
         mark = "" if self.folder is None else _shapes(learner, self.source, self.plan.size)
@@ -93,7 +93,7 @@ class Maker:
             yield job, record
 
     def _kept(self, name: str, job: Job, mark: str) -> Mapping[str, Any] | None:
-        """The record on disk, if there is one and it is of this job."""
+        """Return the record on disk, or None; check that it is of this job."""
         if self.folder is None:
             return None
         kept = read_record(self.folder, name)
@@ -118,18 +118,18 @@ class Maker:
 
 
 def trainings(arm: Learner | Tuned, outer: int) -> int:
-    """How many trainings an arm needs for so many outer ones."""
+    """Return the number of trainings of an arm for a number of outer ones."""
     return outer * (1 + arm.folds * len(arm.candidates)) if isinstance(arm, Tuned) else outer
 
 
 def job_name(arm: str, job: Job) -> str:
-    """The name of a job's record."""
+    """Return the name of a job's record."""
     inner = "" if job.inner < 0 else f"-i{job.inner}"
     return f"{arm}-r{job.split.repeat}-f{job.split.fold}{inner}-s{job.seed}"
 
 
 def replicate(name: str, job: Job, plan: TrainingPlan) -> Replicate:
-    """The run of a job: arms share its key and its order of batches."""
+    """Return the replicate of a job: arms share its key and batch order."""
     at = (job.split.repeat, job.split.fold, job.inner + 1)
     key = stream(jax.random.key(job.seed), "study", *at)
     order = int(np.random.SeedSequence([job.seed, *at]).generate_state(1)[0])
@@ -141,7 +141,7 @@ def replicate(name: str, job: Job, plan: TrainingPlan) -> Replicate:
 def inner_jobs(
     arm: Tuned, outer: Sequence[Job], n: int, patients: Any, truth: np.ndarray
 ) -> list[Job]:
-    """The inner trainings of each outer one; its split's own folds, or `arm.folds` new ones."""
+    """Return the inner trainings of each outer one: its split's folds, or `arm.folds` new ones."""
     classes = truth if truth.ndim == 1 and truth.dtype.kind in "biu" else None
     jobs = []
     for job in outer:
@@ -158,7 +158,7 @@ def inner_jobs(
 
 
 def score(metric: Callable[..., Any], truth: np.ndarray, record: Mapping[str, Any]) -> float:
-    """The metric of a record; NaN for a failed training or where it is not defined."""
+    """Compute the metric of a record; NaN for a failed training or if undefined."""
     if record["error"]:
         return float("nan")
     try:
@@ -169,7 +169,7 @@ def score(metric: Callable[..., Any], truth: np.ndarray, record: Mapping[str, An
 
 
 def _shapes(learner: Learner, source: Any, size: int) -> str:
-    """A digest of the shapes of a learner's state."""
+    """Compute a digest of the shapes of a learner's state."""
     batch = cut(source, size, shuffle=False)[0]
     state = jax.eval_shape(learner.init, jax.random.key(0), batch)
     return digest([(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(state)])

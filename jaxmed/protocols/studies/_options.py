@@ -1,4 +1,4 @@
-"""What a study is asked beside its arms and splits: how to train, what to read and keep."""
+"""Options of a study beside arms, splits and seeds: training, and reading of the data."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Summary = str | Callable[[Any, Mapping[str, np.ndarray]], Any]
 
 
 class TrainingPlan(NamedTuple):
-    """How each training of a study runs.
+    """Duration and batch size of each training of a study, and how trainings run together.
 
     Attributes:
         epochs: passes over each training part; this or `steps`.
-        steps: of each training.
-        size: rows of a batch.
-        strategy: `sequential` or `vmap`, see the design page; `auto` goes by the platform.
-        width: trainings in one program, for `vmap`.
+        steps: steps of each training.
+        size: batch size.
+        strategy: `sequential` or `vmap`, see the design page; `auto` depends on the platform.
+        width: trainings per program, for `vmap`.
     """
 
     epochs: int | None = None
@@ -33,15 +33,16 @@ class TrainingPlan(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a study reads of the data, and what it keeps of a prediction.
+    """Names of the arrays that a study reads, and what it stores of a prediction.
 
     Attributes:
         inputs: the array that the network takes.
         label: the array of the truth.
-        outputs: the endpoint predicted.
-        summary: what is kept of an endpoint for each case: `softmax`, `sigmoid` or `none` of it,
+        outputs: the predicted endpoint.
+        summary: transformation of the stored endpoint: `softmax`, `sigmoid` or `none`,
             or `(endpoint (cases, ...), examples) -> (cases, ...)`, such as the Dice of each case.
-        groups: (cases,) patients; by default the source's. A split that parts a patient is refused.
+        groups: (cases,) patients; by default the source's. A split that divides a patient is an
+            error.
     """
 
     inputs: str = "image"
@@ -69,11 +70,11 @@ class Flat(TypedDict, total=False):
 def merged(
     training: TrainingPlan | None, reading: Reading | None, flat: Mapping[str, Any]
 ) -> tuple[TrainingPlan, Reading]:
-    """Put what was given by name into the plan and the reading.
+    """Insert options given by name into the plan and the reading.
 
     Raises:
-        TypeError: a name that neither has.
-        ValueError: both or none of epochs and steps.
+        TypeError: for a name that neither has.
+        ValueError: for both or none of epochs and steps.
     """
     unknown = [name for name in flat if name not in Flat.__annotations__]
     if unknown:
@@ -93,7 +94,7 @@ def merged(
 
 
 def summarised(summary: Summary, raw: Any, part: Any) -> np.ndarray:
-    """What is kept of an endpoint, one entry a case."""
+    """Return the stored summary of an endpoint, one entry per case."""
     if summary == "none":
         return np.asarray(raw)
     if summary == "softmax":

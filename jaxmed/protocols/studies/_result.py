@@ -1,4 +1,4 @@
-"""What a study returns: predictions, failures, choices."""
+"""Result of a study: predictions, failures, choices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxmed.protocols.studies._splits import Split
 
 
 class Failure(NamedTuple):
-    """A training without predictions: where, and why."""
+    """A training without predictions, and the reason."""
 
     arm: str
     repeat: int
@@ -22,7 +22,7 @@ class Failure(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What a tuned arm chose in one training part, and each candidate's inner scores."""
+    """The choice of a tuned arm in one training part, and the candidates' inner scores."""
 
     arm: str
     repeat: int
@@ -34,20 +34,20 @@ class Choice(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Study:
-    """What `study` returns.
+    """Result of `study`.
 
     Attributes:
         arms: names.
         splits: as given.
         seeds: as given.
-        outputs: `(arm, split's number, seed)` to (test cases, ...) predictions; failed ones lack.
+        outputs: `(arm, split index, seed)` to (test cases, ...) predictions, without failed ones.
         labels: (cases, ...) truth.
         cases: (cases,) names.
         groups: (cases,) patients, or None.
         failures: trainings without predictions.
         choices: candidate settings of tuned arms.
-        trials: arm to the number of configurations that were tried; 1 for a plain arm.
-        settings: steps or epochs, rows of a batch, strategy.
+        trials: arm to the number of configurations tried; 1 for a plain arm.
+        settings: steps or epochs, batch size, strategy.
         seconds: duration of training and prediction, those of resumed records included.
     """
 

@@ -1,4 +1,4 @@
-"""study: every arm on every fold from every seed."""
+"""`study`: trains every arm on every fold with every seed."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def study(
     progress: bool = True,
     **options: Unpack[Flat],
 ) -> Study:
-    """Train every arm on every split from every seed, and predict the test parts.
+    """Train every arm on every split with every seed, and predict the test parts.
 
-    Each training is what `train.fit` gives for it alone; arms share the key and the order of
-    batches of a split and a seed, so that they differ in nothing but themselves. One compiled
-    learner serves all trainings of an arm.
+    Each training has the same result as `train.fit` on its own; arms share the key and the batch
+    order of a split and a seed, so that they differ in nothing else. One compiled learner serves
+    all trainings of an arm.
 
     Args:
-        arms: name to learner, or to `tuned` candidates, which are chosen among by inner folds.
+        arms: name to learner, or to `tuned` candidates, selected by inner folds.
         data: a source, or a dict of arrays, of all cases.
         splits: of `k_fold` and its like.
         seeds: how many, from 0, or which.
-        training: how each training runs.
-        reading: what of the data is read, and what of a prediction is kept.
-        out: a folder for a record of each training that ended; the same call goes on from there.
-            Seeds, splits and arms may be added. A learner that changed is told by the shapes of
-            its parameters alone: for another learning rate give another name or folder.
-        resume: whether to go on; if not, earlier records are deleted.
-        progress: whether to show a bar.
+        training: duration and batch size of each training, and how trainings run together.
+        reading: names of the arrays, and what is stored of a prediction.
+        out: a folder for the records of completed trainings; the same call resumes from there.
+            Seeds, splits and arms may be added. A changed learner is detected by the shapes of its
+            parameters only: for another learning rate use another name or folder.
+        resume: whether to resume; if not, earlier records are deleted.
+        progress: whether to show a progress bar.
         **options: fields of `training` and `reading` by their own names, such as `epochs=`,
             `steps=`, `size=` and `groups=`.
 
@@ -58,11 +58,11 @@ def study(
         and the study goes on.
 
     Raises:
-        ValueError: no arm, both or none of epochs and steps, two splits of one repeat and fold, a
-            folder of another study.
-        TypeError: an option that is none.
-        DataError: a split that leaks a case or a patient, or a record that cannot be read.
-        KeyError: data without `inputs` or `label`.
+        ValueError: for no arm, both or none of epochs and steps, two splits with the same repeat
+            and fold, or a folder of another study.
+        TypeError: for an unknown option.
+        DataError: if a split leaks a case or a patient, or a record cannot be read.
+        KeyError: if the data lack `inputs` or `label`.
     """
     source = as_source(data)
     training, reading = merged(training, reading, options)

@@ -21,19 +21,19 @@ def uncertainty_map_figure(
     classes: Sequence[str] = (),
     aspect: float = 1.0,
 ) -> Figure:
-    """Draw an image, its segmentation, and where and why the segmentation is unsure.
+    """Draw an image, its segmentation, and maps of the segmentation's uncertainty.
 
     Args:
         image: (height, width) or (height, width, channels).
         sample_probs: (samples, height, width, classes) of a posterior.
-        truth: (height, width) classes, outlined in white where given.
+        truth: (height, width) classes, outlined in white if given.
         classes: names, the background first.
         aspect: height of a pixel over its width.
 
     Returns:
         Four panels: the image with the predicted outlines, the total entropy, its aleatoric part
-        (what more data would not remove) and the mutual information (what it would), the three
-        maps on one scale in nats.
+        (irreducible by more data) and the mutual information (reducible); the three maps share
+        one scale in nats.
 
     Raises:
         ValueError: for shapes that do not fit, or logits.
@@ -88,15 +88,15 @@ def _outline(axes: Any, mask: np.ndarray, colour: str, dash: str = "-") -> None:
 
 
 def set_size_figure(labels: ArrayLike, sets: ArrayLike, *, level: float | None = None) -> Figure:
-    """Draw how large prediction sets are, and how often those of each size hold the truth.
+    """Draw the sizes of prediction sets, and the coverage by size.
 
     Args:
         labels: (cases,) true classes.
-        sets: (cases, classes) booleans, as `jaxmed.bayes.predict_sets` gives them.
-        level: the coverage asked for, drawn as a line.
+        sets: (cases, classes) booleans, as returned by `jaxmed.bayes.predict_sets`.
+        level: target coverage, drawn as a line.
 
     Returns:
-        Bars by size, split into sets with and without the truth; above each the coverage.
+        Bars by size, split into sets with and without the truth, with the coverage above each.
     """
     from jaxmed import bayes  # the network half of the room imports JAX
 
@@ -163,7 +163,7 @@ def risk_coverage_figure(
         ]
     )
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    # The first few cases are one error or none: their band says nothing.
+    # The first few cases contain one error or none: their band is uninformative.
     shown = curve.coverage >= min(0.05, 5 / loss.size)
     with style():
         figure, (axes,) = new_figure(4.6, 3.6)
@@ -184,7 +184,7 @@ def risk_coverage_figure(
 
 
 def entropy_figure(sample_probs: ArrayLike, wrong: ArrayLike) -> Figure:
-    """Draw the aleatoric against the epistemic part of each case, errors marked.
+    """Draw the aleatoric against the epistemic part of each case, with errors marked.
 
     Args:
         sample_probs: (samples, cases, classes) of a posterior.

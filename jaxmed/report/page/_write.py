@@ -1,4 +1,4 @@
-"""A finished run on disk: `metrics.json`, tables, `report.html`."""
+"""Writing of a report to disk: `metrics.json`, tables, `report.html`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SHOWN = 4  # Metrics of each model of a comparison that a terminal shows.
 
 
 class Written(NamedTuple):
-    """Where the parts of a report are.
+    """Paths of a report's files.
 
     Attributes:
         metrics: `metrics.json`.
-        predictions: `predictions.csv`, or None where there are none to list.
+        predictions: `predictions.csv`, or None without predictions.
         report: `report.html`.
         comparison: `comparison.csv`, or None without a comparison.
         table: `metrics.csv`, every estimate in one table.
@@ -36,11 +36,11 @@ def write(results: Results, out: str | os.PathLike) -> Written:
     """Write a report into a folder.
 
     Args:
-        results: what was found.
-        out: the folder, made where it is missing.
+        results: the results.
+        out: the folder, created if missing.
 
     Returns:
-        The paths. Files are replaced whole: an interrupted call leaves the old ones.
+        The paths. Files are replaced atomically: an interrupted call leaves the old ones.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def write(results: Results, out: str | os.PathLike) -> Written:
 
 
 def summary(results: Results) -> str:
-    """The headline metrics, or a comparison's models and tests, as lines of text."""
+    """Return the headline metrics, or a comparison's models and tests, as lines of text."""
     if isinstance(results, ComparisonResults):
         found = results.comparison
         models = [

@@ -62,9 +62,9 @@ class RunRecord(NamedTuple):
 
     Attributes:
         config: the run's settings.
-        environment: what `environment()` returned.
+        environment: result of `environment()`.
         command: the command that made the run.
-        seed: its seed.
+        seed: random seed.
         seconds: wall-clock time, by stage; `total` is the sum unless given.
     """
 
@@ -76,7 +76,7 @@ class RunRecord(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Predictions of a classifier or a regression, one row a case.
+    """Predictions of a classifier or a regression, one row per case.
 
     Attributes:
         labels: (cases,) class, or (cases, tasks) 0/1 for multi-label, or (cases,) numbers.
@@ -110,7 +110,7 @@ class Contrast(NamedTuple):
     """Two models compared by one metric.
 
     Attributes:
-        metric: its name.
+        metric: name of the metric.
         first: one model.
         second: the other.
         test: of first - second, its p-value as it is.
@@ -132,7 +132,7 @@ class Comparison(NamedTuple):
         contrasts: every pair by every metric tested.
         adjustment: how p-values were corrected.
         family: what was corrected together: `all` tests, or those of one `metric`.
-        level: of all intervals.
+        level: confidence level of all intervals.
         scores: model to its predictions, for classification and regression.
         overlaps: model to its agreement case by case, for segmentation.
     """
@@ -151,7 +151,7 @@ class SubgroupTable(NamedTuple):
 
     Attributes:
         column: what the cases were grouped by: `site`, `sex`, ...
-        metric: its name.
+        metric: name of the metric.
         found: estimates, adjusted tests and the gap.
         model: whose, in a comparison.
     """
@@ -166,7 +166,7 @@ class Picture(NamedTuple):
     """One case to look at.
 
     Attributes:
-        case: its name.
+        case: name of the case.
         rank: why it is shown: `best`, `median`, `worst`, ...
         image: (height, width) or (height, width, 3).
         truth: mask (height, width) of classes, or the name of the true class.
@@ -188,7 +188,7 @@ class UncertainCase(NamedTuple):
     """One segmented case whose uncertainty is drawn.
 
     Attributes:
-        case: its name.
+        case: name of the case.
         image: (height, width) or (height, width, channels).
         samples: (samples, height, width, classes) probabilities of a posterior.
         truth: (height, width) classes, or None.

@@ -43,7 +43,7 @@ class Results(metaclass=FlatResults):
         headline: the metrics shown first.
         description: a paragraph on the study.
         notes: warnings that belong beside the numbers (checksums, exclusions, ...).
-        level: of the intervals.
+        level: confidence level of the intervals.
         data: sizes and origin of the data.
         training: the training log.
         run: settings, machine, command, time.
@@ -110,8 +110,8 @@ class ClassificationResults(Results):
 
     Args:
         task: `binary`, `multi-class`, `ordinal` or `multi-label`.
-        scores: predictions, one row a case.
-        threshold: of a positive call.
+        scores: predictions, one row per case.
+        threshold: threshold of a positive call.
         uncertainty: samples of a posterior, prediction sets.
     """
 
@@ -132,7 +132,7 @@ class RegressionResults(Results):
     """Predicted numbers; made by `classification` with `task="regression"`.
 
     Args:
-        scores: predictions, one row a case.
+        scores: predictions, one row per case.
     """
 
     scores: Scores | None = None
@@ -174,7 +174,7 @@ class ComparisonResults(Results):
     Args:
         task: of the models.
         comparison: their metrics and the tests of their pairs; `metrics` may then be empty.
-        threshold: of a positive call.
+        threshold: threshold of a positive call.
     """
 
     task: Task  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -1,4 +1,4 @@
-"""Studies to simulate: two AUCs, two rates, two means; paired or not, several rows a patient."""
+"""Study designs to simulate: two AUCs, two rates, two means, with several rows per patient."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jaxmed.stats.power._simulate import PlannedStudy
 if TYPE_CHECKING:
     import jax
 
-# Up to so many pairs of a positive and a negative row, each is compared; beyond, rows are sorted.
+# Up to this number of positive-negative row pairs, all are compared; beyond, rows are sorted.
 _PAIRS = 40_000
 
 
@@ -48,7 +48,7 @@ def planned_aucs(
         prevalence: share of positive patients, rounded to whole patients.
         rows: number of rows per patient.
         icc: correlation of a model's scores of two rows of a patient.
-        paired: both models read the same patients, or n others each.
+        paired: whether both models read the same patients, or n different ones each.
         margin: above 0, the test is one-sided for non-inferiority of the first.
 
     Returns:
@@ -122,8 +122,8 @@ def planned_rates(
 ) -> PlannedStudy:
     """Two models' rates of being right on the same rows: McNemar's mid-p, or its clustered form.
 
-    Right and wrong come from a normal variable cut in two, correlated between the models and
-    among the rows of a patient. For sensitivity count positive patients, for accuracy all.
+    Correctness is a thresholded normal variable, correlated between the models and among the rows
+    of a patient. For sensitivity, n counts positive patients, for accuracy all.
 
     Args:
         first: rate of one model.
