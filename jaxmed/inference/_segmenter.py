@@ -16,7 +16,7 @@ from jaxmed.networks import UNetPlan, unet
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done to a scan before and after the network, and which network it is.
+    """Pre- and postprocessing of a scan, and the architecture of the network.
 
     The network is the U-Net of a ``plan``, or any other, ``net``.
 
@@ -24,8 +24,8 @@ class Recipe:
         classes: names of the classes, the background first.
         channels: names of the image's channels.
         spacing: voxel edge lengths, in millimetres, to which scans are brought.
-        patch: spatial shape of what the network is given at once.
-        plan: of the U-Net.
+        patch: spatial shape of the network's input.
+        plan: plan of the U-Net.
         options: further options of :func:`jaxmed.networks.unet`.
         normalisation: normalisation of each scan's channels, as :func:`jaxmed.data.normalise` names
             it; or ``"linear"``, the same map for every scan.
@@ -64,7 +64,7 @@ class Recipe:
             raise ValueError("options are of the plan's U-Net; net has its own")
 
     def network(self) -> Network:
-        """The network, without weights."""
+        """Build the network, without weights."""
         if self.plan is not None:
             return from_linen(unet(len(self.classes), plan=self.plan, **self.options))
         return from_linen(self.net) if isinstance(self.net, nn.Module) else self.net
@@ -92,7 +92,7 @@ class Segmenter(NamedTuple):
 
 
 def segmenter(recipe: Recipe, params: PyTree, state: PyTree) -> Segmenter:
-    """Join a recipe and weights.
+    """Combine a recipe and weights.
 
     Args:
         recipe: the recipe.

@@ -1,7 +1,7 @@
-"""Checks that one's own networks, objectives and learners keep the laws of the library.
+"""Checks that user-defined networks, objectives and learners obey the library's laws.
 
 In the spirit of scikit-learn's ``check_estimator``: each function raises ``AssertionError`` with
-the name of the law that is broken, and returns the names of those that were checked.
+the name of the violated law, and returns the names of the laws checked.
 """
 
 from jaxmed.testing._learner import check_learner

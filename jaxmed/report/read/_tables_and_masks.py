@@ -321,7 +321,7 @@ def _classes(path: Path, labels: list[str], classes: Sequence[str]) -> np.ndarra
 def _same_names(
     path: Path, found: Mapping[str, Path], reference: Path, truth: Mapping[str, Path]
 ) -> None:
-    """Say so where all predictions differ from their references by a suffix alone."""
+    """Hint that all predictions differ from their references only by a suffix."""
     if not set(found) & set(truth):
         tails = {name.removeprefix(t) for name in found for t in truth if name.startswith(t)}
         hint = f" (without {tails.pop()!r} they would)" if len(tails) == 1 else ""
@@ -333,7 +333,7 @@ def _same_names(
 
 
 def _same_numbers(path: Path, found: np.ndarray, reference: Path, truth: np.ndarray) -> None:
-    """Refuse 255 for what the reference calls 1: it would count as another class."""
+    """Raise if 255 stands for the reference's 1: it would count as another class."""
     for (one, a), (other, b) in itertools.permutations([(path, found), (reference, truth)]):
         if a.max() == 255 and b.max() == 1 and not np.any((a > 0) & (a < 255)):
             raise DataError.of(

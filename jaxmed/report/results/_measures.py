@@ -1,4 +1,4 @@
-"""Which metrics a task is measured by, each from `jaxmed.stats` or `jaxmed.quantities`."""
+"""Metrics of each task, from `jaxmed.stats` or `jaxmed.quantities`."""
 
 from __future__ import annotations
 

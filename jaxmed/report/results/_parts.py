@@ -1,4 +1,4 @@
-"""The parts that results are made of: sizes, predictions, comparisons, pictures, the run."""
+"""Components of results: sizes, predictions, comparisons, pictures, the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Split(NamedTuple):
 
 
 class DataSummary(NamedTuple):
-    """The data: how many, how they came to be these, how they were parted.
+    """Description of the data: sizes, selection, partition.
 
     Attributes:
         splits: sizes of the parts.
@@ -46,7 +46,7 @@ class DataSummary(NamedTuple):
 
 
 class TrainingLog(NamedTuple):
-    """How the training went.
+    """Log of the training.
 
     Attributes:
         history: rows of the training log.
@@ -58,7 +58,7 @@ class TrainingLog(NamedTuple):
 
 
 class RunRecord(NamedTuple):
-    """What made the results, so that they can be made again.
+    """Provenance of the results, for reproduction.
 
     Attributes:
         config: the run's settings.
@@ -205,7 +205,7 @@ class UncertainCase(NamedTuple):
 
 
 class Uncertainty(NamedTuple):
-    """What a posterior and a conformal rule add to predictions.
+    """Uncertainty of predictions by a posterior and a conformal rule.
 
     Attributes:
         samples: (samples, cases, classes) probabilities, the cases those of the scores.
