@@ -116,7 +116,7 @@ def study(
     Args:
         arms: name to learner, or to `tuned` candidates, selected by inner folds.
         data: a source, or a dict of arrays, of all cases.
-        splits: result of `k_fold` and its like.
+        splits: result of `k_fold` or a similar function.
         seeds: number of seeds, counted from 0, or the seeds themselves.
         epochs: passes over each training part; this or `steps`.
         steps: steps of each training.

@@ -18,7 +18,7 @@ _CURVES = 8
 
 
 def class_exhibits(results: ClassificationResults) -> Exhibits:
-    """Draw ROC, precision-recall, confusion, reliability, and, for two classes, the decision curve."""
+    """Draw ROC, precision-recall, confusion, reliability and (two classes) decision curves."""
     if results.scores is None:
         return []
     y, s = np.asarray(results.scores.labels), np.asarray(results.scores.scores)
