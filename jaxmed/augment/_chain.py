@@ -23,7 +23,9 @@ class Draw(NamedTuple):
     """Randomness of one step for one example: 16 uniform numbers in [0, 1), and a key for more.
 
     All steps get theirs from one batched call: a generator for each would double the time to
-    compile. By convention ``uniform[0]`` decides whether a step is applied at all.
+    compile. By custom ``uniform[0]`` decides whether a step is applied at all. ``key`` is not the
+    key that ``uniform`` was drawn from, so what is drawn from it is independent of those numbers;
+    a step that needs it for several draws derives a stream of its own for each.
     """
 
     uniform: Array
@@ -121,10 +123,13 @@ class Augmentation:
         def read(name: str, array: Array) -> Array:
             method = "linear" if name in images else "nearest"
             channels = array if array.ndim > rank + 1 else array[..., None]
+            if method == "linear":
+                channels = widened(channels)
             out = jax.vmap(
                 lambda image, at: ops.resample(image, at, method=method, mode=self.outside)
             )(channels, points)
-            return out.reshape(-1, *shapes[-1], *array.shape[rank + 1 :]).astype(array.dtype)
+            out = out.reshape(-1, *shapes[-1], *array.shape[rank + 1 :])
+            return rounded_to(out, array.dtype)
 
         return batch | {name: read(name, array) for name, array in moved.items()}
 
@@ -132,7 +137,31 @@ class Augmentation:
 def _shade(step: Intensity, draws: Draw, images: Array, field: str) -> Array:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f"{step.name} wants a floating {field}, got {images.dtype}")
-    return jax.vmap(lambda draw, x: step.apply(draw, x).astype(x.dtype))(draws, images)
+    shaded = jax.vmap(step.apply)(draws, widened(images))
+    return rounded_to(shaded, images.dtype)
+
+
+def widened(x: Array) -> Array:
+    """Half precision as float32: the square of a common intensity is beyond float16."""
+    half = jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits < 32
+    return x.astype(jnp.float32) if half else x
+
+
+def rounded_to(x: Array, dtype: jnp.dtype) -> Array:
+    """Cast to the type of an image: whole numbers by rounding, and all within the type's range."""
+    if x.dtype == dtype:
+        return x
+    if jnp.issubdtype(dtype, jnp.bool_):
+        return x >= 0.5
+    if jnp.issubdtype(dtype, jnp.integer):
+        limits = jnp.iinfo(dtype)
+        x = jnp.round(x)
+    else:
+        limits = jnp.finfo(dtype)
+    # Both limits in the type of x, in which the largest int32 is rounded up: one step below it.
+    low, high = (np.asarray(float(v), x.dtype) for v in (limits.min, limits.max))
+    high = high if float(high) <= float(limits.max) else np.nextafter(high, np.asarray(0, x.dtype))
+    return jnp.clip(x, low, high).astype(dtype)
 
 
 def _names(steps: Sequence[Spatial | Intensity | View]) -> list[str]:
@@ -153,10 +182,12 @@ def _draws(self: Augmentation, key: Key, batch: dict[str, Array]) -> dict[str, D
         return {}
     codes = np.array([zlib.crc32(name.encode()) for name in streams], np.uint32)
     rows = np.arange(len(batch[images[0]]))
-    keys = jax.vmap(lambda c, r: stream(key, "augment", c, r))(
-        np.repeat(codes, len(rows)), np.tile(rows, len(codes))
+    each = np.repeat(codes, len(rows)), np.tile(rows, len(codes))
+    uniform = jax.vmap(lambda c, r: jax.random.uniform(stream(key, "augment", c, r), (_UNIFORMS,)))(
+        *each
     )
-    uniform = jax.vmap(lambda k: jax.random.uniform(k, (_UNIFORMS,)))(keys)
+    # Keys of their own: one key, one draw.
+    keys = jax.vmap(lambda c, r: stream(key, "augment further", c, r))(*each)
     keys = keys.reshape(len(codes), len(rows))
     uniform = uniform.reshape(len(codes), len(rows), _UNIFORMS)
     return {name: Draw(uniform[i], keys[i]) for i, name in enumerate(streams)}

@@ -24,7 +24,6 @@ from jaxmed.augment._chain import (
 from jaxmed.core import Array, stream
 
 Range = tuple[float, float]
-_TINY = 1e-7
 
 
 def _step(
@@ -37,13 +36,19 @@ def _step(
 
     def channel(draw: Draw, c: Array, x: Array) -> Array:
         key = stream(draw.key, c)
-        own = Draw(jax.random.uniform(key, draw.uniform.shape), key)
+        uniform = jax.random.uniform(stream(key, "uniform"), draw.uniform.shape)
+        own = Draw(uniform, stream(key, "further"))
         return one(own, x[..., None])[..., 0]
 
     def each(draw: Draw, image: Array) -> Array:
         return jax.vmap(channel, (None, 0, -1), -1)(draw, jnp.arange(image.shape[-1]), image)
 
     return Augmentation((Intensity(name, each if per_channel else one),))
+
+
+def _positive(scale: Array) -> Array:
+    """A divisor: 1 for the image that is the same everywhere, however small the unit of others."""
+    return jnp.where(scale > 0, scale, 1)
 
 
 def _range(name: str, given: Range, least: float) -> Range:
@@ -141,10 +146,10 @@ def gamma(
     def apply(draw: Draw, x: Array) -> Array:
         power = jnp.exp(between(draw.uniform[1], math.log(low), math.log(high)))
         shape, x = x.shape, (-x if invert else x).reshape(-1)
-        least, span = x.min(), jnp.maximum(jnp.ptp(x), _TINY)
+        least, span = x.min(), _positive(jnp.ptp(x))
         y = jnp.clip((x - least) / span, 0, 1) ** power * span + least
         if retain:
-            y = (y - y.mean()) / jnp.maximum(y.std(), _TINY) * x.std() + x.mean()
+            y = (y - y.mean()) / _positive(y.std()) * x.std() + x.mean()
         return (-y if invert else y).reshape(shape)
 
     return _step(name, apply, p, per_channel=per_channel)

@@ -1,11 +1,12 @@
-"""Checks that user-defined networks, objectives and learners obey the library's laws.
+"""Checks that networks, objectives, learners and augmentations keep the laws of the library.
 
 In the spirit of scikit-learn's ``check_estimator``: each function raises ``AssertionError`` with
 the name of the violated law, and returns the names of the laws checked.
 """
 
+from jaxmed.testing._augment import check_augment
 from jaxmed.testing._learner import check_learner
 from jaxmed.testing._network import check_network
 from jaxmed.testing._objective import check_objective
 
-__all__ = ["check_learner", "check_network", "check_objective"]
+__all__ = ["check_augment", "check_learner", "check_network", "check_objective"]

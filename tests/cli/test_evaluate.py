@@ -73,8 +73,8 @@ def test_classes_may_be_named(tmp_path):
         (["label", "p"], [[0, 0.1]], "no column 'score'"),
         (["label", "score"], [], "no rows"),
         (["label", "score"], [[0, "high"]], "row 2: score is 'high', not a number"),
-        (["label", "score"], [[0, "nan"]], "row 2: score is 'nan'"),
-        (["label", "score"], [[0, 0.1, 3]], "row 2 has not as many cells"),
+        (["label", "score"], [[0, "nan"]], "row 2: score is missing ('nan')"),
+        (["label", "score"], [[0, 0.1, 3]], "row 2 has 3 cells, the header 2"),
     ],
 )
 def test_a_bad_table_is_refused_in_one_line(header, rows, message, tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import os
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmed import stats
+from jaxmed._csv import csv_text
 from jaxmed.protocols.studies._study import Study
 from jaxmed.stats import Estimate, TestResult
 
@@ -99,10 +99,8 @@ def write_study(study: Study, path: str | os.PathLike) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = study_table(study)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+    text = csv_text(list(columns), zip(*columns.values(), strict=True))
+    path.write_text(text, encoding="utf-8", newline="")
     return path
 
 

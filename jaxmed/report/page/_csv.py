@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import numpy as np
 
+from jaxmed._csv import csv_text
 from jaxmed.report.results._parts import Overlap, Scores
 from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
 from jaxmed.stats import Estimate
@@ -34,7 +33,7 @@ def metrics_csv(results: Results) -> str:
             row(table.model, table.column, name, table.metric, e)
             for name, e in table.found.estimates.items()
         ]
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def comparison_csv(results: Results) -> str:
@@ -65,7 +64,7 @@ def comparison_csv(results: Results) -> str:
                 test.n, test.unit, test.method, "; ".join(test.notes),
             ]
         )  # fmt: skip
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def predictions_csv(results: Results) -> str:
@@ -78,7 +77,7 @@ def predictions_csv(results: Results) -> str:
         return ""
     for found in results.predictions().values():
         rows = _score_rows if isinstance(found, Scores) else _overlap_rows
-        return _csv(*rows(results, found))
+        return csv_text(*rows(results, found))
     return ""
 
 
@@ -114,11 +113,3 @@ def _overlap_rows(
         row += [results.masks.get(case, "")] * bool(results.masks)
         rows.append(row)
     return header, rows
-
-
-def _csv(header: list[str], rows: list[list[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue()
