@@ -23,9 +23,9 @@ class Draw(NamedTuple):
     """Randomness of one step for one example: 16 uniform numbers in [0, 1), and a key for more.
 
     All steps get theirs from one batched call: a generator for each would double the time to
-    compile. By custom ``uniform[0]`` decides whether a step is applied at all. ``key`` is not the
-    key that ``uniform`` was drawn from, so what is drawn from it is independent of those numbers;
-    a step that needs it for several draws derives a stream of its own for each.
+    compile. By convention ``uniform[0]`` decides whether a step is applied at all. ``key`` is not
+    the key that ``uniform`` was drawn from, so draws from it are independent of those numbers; a
+    step that needs several draws derives a stream for each.
     """
 
     uniform: Array

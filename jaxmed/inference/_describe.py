@@ -1,4 +1,4 @@
-"""A network as data: which public constructor made it, with which options."""
+"""Serialisable descriptions of networks: the public constructor and its options."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FORMAT = "jaxmed network 1"
 
 
 class DescriptionError(ValueError):
-    """What cannot be written down as data, or data that describes nothing; says which part."""
+    """Raised for an object that cannot be described, or an invalid description; names the part."""
 
 
 # What a traceback shows is the name a user can import.
@@ -35,12 +35,12 @@ DescriptionError.__module__ = "jaxmed.inference"
 
 
 def describe(value: Network | nn.Module | Any) -> dict[str, Any]:
-    """Describe a network as data that JSON can hold; :func:`build` makes it again.
+    """Describe a network as JSON-compatible data, from which :func:`build` recreates it.
 
-    A constructor is named by its public name (``jaxmed.networks.UNet``), its options follow: plain
-    values, tuples, dtypes, plans, other modules and networks, functions that are public by name
-    (``jaxmed.networks.torch_uniform``, ``jax.nn.gelu``), and ``functools.partial`` of what is
-    public. All options are written, defaults too: a later default changes no stored network.
+    The description has the constructor's public name (``jaxmed.networks.UNet``) and its options:
+    plain values, tuples, dtypes, plans, other modules and networks, functions with a public name
+    (``jaxmed.networks.torch_uniform``, ``jax.nn.gelu``), and ``functools.partial`` of public
+    functions. Defaults are written too, so that a changed default does not affect stored networks.
 
     Args:
         value: a Linen module, a network made by :func:`~jaxmed.core.from_linen` or by the functions
@@ -50,8 +50,8 @@ def describe(value: Network | nn.Module | Any) -> dict[str, Any]:
         The description. It holds no parameters.
 
     Raises:
-        DescriptionError: an option that is no data (a lambda, a closure, an array), or a module
-            or network of the user's own; names the option.
+        DescriptionError: if an option cannot be serialised (a lambda, a closure, an array), or is a
+            user-defined module or network; names the option.
 
     Example:
         >>> from jaxmed import networks
@@ -68,17 +68,17 @@ def describe(value: Network | nn.Module | Any) -> dict[str, Any]:
 
 
 def build(description: Mapping[str, Any]) -> Any:
-    """Make again what :func:`describe` described.
+    """Recreate an object from the description made by :func:`describe`.
 
     Args:
-        description: as :func:`describe` returns it, or as JSON keeps that.
+        description: result of :func:`describe`, also after a round trip through JSON.
 
     Returns:
         The module, network or plan.
 
     Raises:
-        DescriptionError: another format, a name that is not public, or options that this version
-            of the constructor does not take.
+        DescriptionError: for an unknown format, a name that is not public, or options that this
+            version of the constructor does not accept.
     """
     table = dict(description)
     written = table.pop("format", None)
@@ -88,7 +88,7 @@ def build(description: Mapping[str, Any]) -> Any:
 
 
 def _described(value: Any, at: str) -> Any:
-    """A value as JSON; ``at`` says where it stands."""
+    """Convert a value to JSON; ``at`` is its location, for error messages."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float | np.floating):
@@ -144,7 +144,7 @@ def _module(module: nn.Module, at: str) -> dict[str, Any]:
         if not field.init or field.name == "parent":
             continue
         value = getattr(module, field.name)
-        # A default that is no data, such as an initialiser of Flax made by a call, is left out.
+        # A default that cannot be serialised, such as a Flax initialiser, is omitted.
         given = value is not field.default
         if field.name == "name" and value is None:
             continue
@@ -164,7 +164,7 @@ def _call(kind: type, options: Mapping[str, Any], at: str) -> dict[str, Any]:
 
 
 def _dtype(value: Any) -> str | None:
-    """The name of a dtype, however it was written; None for anything else."""
+    """Return the name of a dtype in any notation; None for anything else."""
     kinds = isinstance(value, type) and issubclass(value, np.generic)
     if isinstance(value, np.dtype) or kinds or isinstance(value, type(jnp.float32)):
         return jnp.dtype(value).name
@@ -172,7 +172,7 @@ def _dtype(value: Any) -> str | None:
 
 
 def _name_of(value: Any, at: str) -> str:
-    """Public name of a class or function."""
+    """Return the public name of a class or function."""
     name = getattr(value, "__name__", None)
     for place in _PUBLIC if isinstance(name, str) else ():
         module = importlib.import_module(place)
@@ -243,7 +243,7 @@ def _called(name: str, options: dict[str, Any]) -> Any:
 
 
 def _constructs(value: Any) -> bool:
-    """Whether a public name may be called: a module, plain data, or what returns a network."""
+    """Whether a public name may be called: a module, plain data, or a network function."""
     if isinstance(value, type):
         plain = issubclass(value, tuple) and hasattr(value, "_fields")
         return issubclass(value, nn.Module) or plain or dataclasses.is_dataclass(value)

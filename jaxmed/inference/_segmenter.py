@@ -1,4 +1,4 @@
-"""A trained segmentation network with all that is needed to apply it."""
+"""A trained segmentation network with its pre- and postprocessing."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from jaxmed.networks import UNetPlan, unet
 class Recipe:
     """Pre- and postprocessing of a scan, and the architecture of the network.
 
-    The network is the U-Net of a ``plan``, or any other, ``net``.
+    The network is the U-Net of a ``plan``, or any other network ``net``.
 
     Attributes:
         classes: names of the classes, the background first.
         channels: names of the image's channels.
-        spacing: voxel edge lengths, in millimetres, to which scans are brought.
+        spacing: voxel edge lengths, in millimetres, to which scans are resampled.
         patch: spatial shape of the network's input.
         plan: plan of the U-Net.
         options: further options of :func:`jaxmed.networks.unet`.
         normalisation: normalisation of each scan's channels, as :func:`jaxmed.data.normalise` names
             it; or ``"linear"``, the same map for every scan.
-        over: whether its statistics are of all voxels, or of the ``"nonzero"`` ones, to which the
-            scan is then cut too: for images whose surroundings were set to zero.
+        over: voxels used for its statistics: all, or the ``"nonzero"`` ones, to which the scan is
+            then also cropped, for images whose surroundings were set to zero.
         mirror: spatial axes over whose mirror images predictions are averaged.
         overlap: overlap of neighbouring patches.
         net: a network whose ``logits`` are per voxel, in place of a plan.
-        linear: gain and offset of the ``"linear"`` normalisation: pictures in [0, 1] come to
-            [-1, 1] by ``(2, -1)``.
+        linear: gain and offset of the ``"linear"`` normalisation: ``(2, -1)`` maps [0, 1] to
+            [-1, 1].
     """
 
     classes: tuple[str, ...]
@@ -74,7 +74,7 @@ class Segmenter(NamedTuple):
     """A network that segments scans; made by :func:`segmenter`.
 
     Attributes:
-        recipe: what is done before and after.
+        recipe: pre- and postprocessing.
         params: the network's parameters.
         state: the network's state.
         apply: ``(params, state, images) -> (batch, *patch, classes)``, probabilities, compiled at

@@ -1,4 +1,4 @@
-"""Checks that networks, objectives, learners and augmentations keep the laws of the library.
+"""Checks that networks, objectives, learners and augmentations obey the laws of the library.
 
 In the spirit of scikit-learn's ``check_estimator``: each function raises ``AssertionError`` with
 the name of the violated law, and returns the names of the laws checked.

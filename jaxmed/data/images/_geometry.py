@@ -27,7 +27,7 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
         array: (*spatial,) whole numbers for a mask, or (*spatial, channels) floats.
         affine: From its voxel indices to millimetres.
         space: The new grid.
-        order: Of the spline for images; 1 is linear.
+        order: Spline order for images; 1 is linear.
 
     Returns:
         The array on ``space``, of the same dtype; an image of whole numbers is rounded.
@@ -103,7 +103,7 @@ def resample_spacing(
     Args:
         scan: An image, or a mask (resampled by majority).
         spacing: New voxel edge lengths, in millimetres.
-        order: Of the spline for images.
+        order: Spline order for images.
         antialias: Whether an image is blurred first along the axes that get coarser.
 
     Returns:

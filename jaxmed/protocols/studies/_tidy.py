@@ -55,7 +55,7 @@ def study_table(study: Study) -> dict[str, list[Any]]:
         study: result of `study`.
 
     Returns:
-        Columns Columns `arm, repeat, fold, seed, case, group, label, output` (or `output_0, ...`).
+        Columns `arm, repeat, fold, seed, case, group, label, output` (or `output_0, ...`).
     """
     columns: dict[str, list[Any]] = {
         name: [] for name in ("arm", "repeat", "fold", "seed", "case", "group", "label")

@@ -261,7 +261,7 @@ def cases_without_mask(
 
 
 def _unique_cases(table: Table, case: str) -> None:
-    """Refuse a case that comes twice: it would count as two."""
+    """Raise for a duplicate case, which would count twice."""
     if case not in table.rows[0]:
         return
     first: dict[str, int] = {}
@@ -360,7 +360,7 @@ def _zero_or_one(table: Table, tasks: Sequence[str], labels: np.ndarray) -> None
 
 
 def _sum_to_one(table: Table, columns: Sequence[str], scores: np.ndarray) -> np.ndarray:
-    """Undo the rounding of probabilities to the digits that the table shows."""
+    """Normalise probabilities that miss a sum of 1 by the rounding of their digits."""
     total = scores.sum(axis=1)
     if scores.min() < 0 or scores.max() > 1 or np.abs(total - 1).max() <= 1e-9:
         return scores
