@@ -92,7 +92,7 @@ def accelerator_peak(run: Run, held: int) -> int | None:
     """Measure peak bytes of a side on the accelerator.
 
     Args:
-        run: of the side; ours says what its compiled program needs.
+        run: run of the side; ours reports what its compiled program needs.
         held: bytes that torch's side has kept since it was made.
     """
     if run.memory is not None:

@@ -21,7 +21,7 @@ def gather(
     """Build one record of several runs that differ only in seed or fold.
 
     Args:
-        folders: of finished runs, each with a `metrics.json`.
+        folders: folders of finished runs, each with a `metrics.json`.
         metrics: the names to keep, in the order of the table's columns.
         published: by metric, the published value.
         source: source of the published values.

@@ -28,8 +28,8 @@ def instance_map(
         scores: (instances,) scores.
         centres: (instances, axes), each patch's centre in voxels, in the order of ``shape``.
         shape: shape of the image in voxels, one to three axes.
-        patch: its width in voxels, one number or one an axis. Around a centre c lie the voxels
-            from ``round(c) - (patch - 1) // 2`` on; voxels outside the image are ignored.
+        patch: width of a patch in voxels, one number or one per axis. Around a centre c lie the
+            voxels from ``round(c) - (patch - 1) // 2`` on; voxels outside the image are ignored.
         mask: (instances,), 0 for padding, which is not drawn.
         fill: value where there is no patch.
 

@@ -53,7 +53,7 @@ def measures(
 
     Args:
         task: a key of `HEADLINE`.
-        rule: of the intervals.
+        rule: settings of the intervals.
         y: labels, checked by `jaxmed.report.classification`.
         s: scores, likewise.
         names: names of the classes.

@@ -37,7 +37,7 @@ class Results(metaclass=FlatResults):
     """Results common to all tasks; each task has its own subclass.
 
     Args:
-        title: what was studied.
+        title: title of the report.
         classes: class names; of a segmentation without the background.
         metrics: name to `jaxmed.stats.Estimate`.
         headline: the metrics shown first.
@@ -151,7 +151,7 @@ class SegmentationResults(Results):
 
     Args:
         overlap: agreement case by case.
-        masks: where predicted masks were written, by case.
+        masks: paths of the predicted masks, by case.
         uncertainty: cases with their uncertainty.
     """
 
@@ -172,7 +172,7 @@ class ComparisonResults(Results):
     """Results of several models, or arms of a study, on the same cases; made by `compare`.
 
     Args:
-        task: of the models.
+        task: task of the models.
         comparison: their metrics and the tests of their pairs; `metrics` may then be empty.
         threshold: threshold of a positive call.
     """
@@ -205,7 +205,7 @@ def placed(fields: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> d
     """Return fields with those of `data`, `training` and `run` put into these.
 
     Args:
-        fields: of results, by name.
+        fields: fields of results, by name.
         now: the records that are there, whose other fields stay.
     """
     whole = {name: value for name, value in fields.items() if name not in PART_OF}

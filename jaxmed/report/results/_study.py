@@ -41,7 +41,7 @@ def from_study(
     first run.
 
     Args:
-        study: of splits that test each case once in each repetition, with scores as outputs.
+        study: a study whose splits test each case once per repetition, with scores as outputs.
         task: as in `classification`.
         classes: names of the classes.
         metrics: name to `(labels, outputs) -> number`; by default those of the task.
