@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from jaxmed.data import normalise
@@ -9,7 +11,7 @@ from jaxmed.data import normalise
 
 def normalised(
     image: np.ndarray,
-    method: str,
+    method: Literal["zscore", "unit", "percentile", "linear"],
     linear: tuple[float, float],
     *,
     where: np.ndarray | None = None,

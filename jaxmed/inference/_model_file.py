@@ -96,8 +96,9 @@ def load_model(folder: str | os.PathLike) -> Segmenter | ImageModel:
         raise ModelError(f"{path} does not describe a model of jaxmed: {error}") from error
     params, state = _shapes(recipe)
     kept = restore(folder / _WEIGHTS, {"params": params, "state": state}).state
-    make = segmenter if isinstance(recipe, Recipe) else image_model
-    return make(recipe, kept["params"], kept["state"])
+    if isinstance(recipe, Recipe):
+        return segmenter(recipe, kept["params"], kept["state"])
+    return image_model(recipe, kept["params"], kept["state"])
 
 
 def save_segmenter(folder: str | os.PathLike, model: Segmenter) -> Path:
@@ -164,7 +165,7 @@ def _recipe_1(table: dict[str, Any]) -> Recipe:
     """Read a recipe of the first format: fields as they are, tuples as lists, U-Nets only."""
     plan = UNetPlan(**{name: _tuples(value) for name, value in table["plan"].items()})
     names = {f.name for f in fields(Recipe)} - {"plan"}
-    rest = {
+    rest: dict[str, Any] = {
         name: value if isinstance(value, dict) else _tuples(value)
         for name, value in table.items()
         if name in names

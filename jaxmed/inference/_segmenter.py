@@ -64,8 +64,8 @@ class Recipe:
             raise ValueError("options are of the plan's U-Net; net has its own")
 
     def network(self) -> Network:
-        """Build the network, without weights."""
-        if self.plan is not None:
+        """The network, without weights."""
+        if self.net is None:
             return from_linen(unet(len(self.classes), plan=self.plan, **self.options))
         return from_linen(self.net) if isinstance(self.net, nn.Module) else self.net
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmed import stats
 from jaxmed._csv import csv_text
-from jaxmed.protocols.studies._study import Study
+from jaxmed.protocols.studies._result import Study
 from jaxmed.stats import Estimate, TestResult
 
 Metric = Callable[[np.ndarray, np.ndarray], Any]

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.report.figures._gallery import to_display
 from jaxmed.report.figures._style import GRID, INK, MUTED, colour_of, new_figure, style
 
@@ -49,7 +50,7 @@ def uncertainty_map_figure(
             f"not {p.shape}"
         )
     parts = bayes.decompose(p)
-    called = parts.mean.argmax(axis=-1)
+    called = quantities.largest(parts.mean)
     top = max(float(parts.total.max()), 1e-6)
     with style():
         figure, axes = new_figure(9.6, 2.9, columns=4)

@@ -64,12 +64,15 @@ def _binary(results: ClassificationResults, y: Any, s: Any, groups: Any) -> Exhi
         positive = results.classes[1]
         figures.append(
             exhibit(
-                roc_figure(y, p, captions=[f"AUC {area}"], groups=groups),
+                roc_figure(
+                    y, p, captions=[f"AUC {area}"], groups=groups, level=results.level,
+                    threshold=0.5 if results.threshold is None else results.threshold,
+                ),
                 "roc",
                 f"ROC for {positive}, with the area and its interval. The dotted line is chance.",
                 f"ROC curve, AUC {area}.",
             )
-        )
+        )  # fmt: skip
         figures.append(
             exhibit(
                 precision_recall_figure(y, p, captions=[f"AP {precision}"], groups=groups),
