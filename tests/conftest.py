@@ -2,18 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import platform
+import time
+from importlib.metadata import version
 from pathlib import Path
 
-# Before JAX starts: tests spend their time in compiling small programs that run once. The slow
-# ones run for longer than they compile: `make test-slow` sets a level first.
-os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 " + os.environ.get("XLA_FLAGS", "")
-).strip()
+# Before JAX starts: tests spend their time in compiling small programs that run once, so nothing is
+# optimised, and where XLA may still build loops without MLIR it does, in half the time. The slow
+# ones run for longer than they compile: `make test-slow` sets a level first, and its programs are
+# those that users run.
+_flags = os.environ.get("XLA_FLAGS", "")
+if "--xla_backend_optimization_level" not in _flags:
+    _flags += " --xla_backend_optimization_level=0"
+    if version("jaxlib").startswith("0.10."):  # later ones end at a flag that they do not know
+        _flags += " --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = _flags.strip()
 
-import jax
-import pytest
-from hypothesis import settings
+
+def _processor() -> str:
+    """A name of this machine's kind of processor: its instruction sets, where Linux lists them."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("flags", "Features")):
+                return hashlib.sha256(line.encode()).hexdigest()[:12]
+    return platform.processor() or platform.machine()
+
+
+def _keep_programs() -> None:
+    """Keep compiled programs between runs, for the workers and the processes that tests start.
+
+    JAX finds a program again by its text, its compiler with all flags, and the devices, but not
+    by the instruction sets of a CPU, so each kind of processor has a folder of its own. A program
+    compiled a month ago goes, so that the folder does not grow for ever. A folder that the
+    environment names is used as it is.
+    """
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = home / "jaxmed" / f"test-programs-{_processor()}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        month = time.time() - 30 * 24 * 3600
+        for file in folder.iterdir():
+            if file.stat().st_mtime < month:
+                file.unlink(missing_ok=True)
+    except (OSError, RuntimeError):
+        return  # no home folder, or none that may be written: every program is compiled anew
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+
+
+_keep_programs()
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 # The first example of a property compiles; how long that takes says nothing.
 settings.register_profile("jaxmed", deadline=None)

@@ -97,12 +97,14 @@ def run(config: Config, out: Path) -> Results:
         logits = jm.train.predict(learner, state, parts[part], size=config.batch)
         return _sigmoid(logits) if several else _softmax(logits)
 
-    def evaluate(state: Any) -> dict[str, float]:
-        labels, p = jm.data.column(parts["val"], "label"), predict(state, "val")
-        return {"val/auc": jm.stats.multiclass_auc(labels, p), "val/loss": mean_loss(labels, p)}
-
+    look = jm.train.evaluator(
+        learner,
+        parts["val"],
+        {"val/auc": jm.metrics.auc(), "val/loss": jm.metrics.log_loss()},
+        size=config.batch,
+    )
     result = jm.fit(
-        learner, batches, seed=config.seed, epochs=config.epochs, evaluate=evaluate,
+        learner, batches, seed=config.seed, epochs=config.epochs, evaluate=look,
         monitor="val/auc", out=out,
         devices=jm.train.Placement(compile_epochs=config.compile_epochs),
     )  # fmt: skip
@@ -139,14 +141,6 @@ def run(config: Config, out: Path) -> Results:
         model = jm.inference.image_model(recipe, best.params["net"], best.state["net"])
         jm.inference.save_model(out, model)
     return results.replace(pictures=pictures)
-
-
-def mean_loss(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Cross-entropy: of the class, or the mean over labels."""
-    p = np.clip(scores, 1e-7, 1 - 1e-7)
-    if labels.ndim == 1:
-        return float(-np.log(p[np.arange(len(p)), labels]).mean())
-    return float(-np.where(labels == 1, np.log(p), np.log(1 - p)).mean())
 
 
 def _read(config: Config, part: str) -> Any:

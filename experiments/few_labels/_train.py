@@ -14,7 +14,6 @@ from jaxmed.core import LearnerState, PyTree, flatten_paths, unflatten_paths
 from jaxmed.networks import ClassificationHead
 from jaxmed.paradigms import member_key
 from jaxmed.report import stage
-from jaxmed.stats import multiclass_auc
 
 from .._common.draws import draws
 from .._common.lite0 import lite0
@@ -77,17 +76,15 @@ def train(config: Any, row: Row, task: Task, out: Path, seconds: dict[str, float
         images = {"image": task.parts[part].arrays["image"]}
         return _softmax(jm.train.predict(learner, state, images, axis=1))
 
-    def evaluate(state: LearnerState) -> dict[str, float]:
-        truth = task.parts["val"].arrays["label"]
-        areas = [multiclass_auc(truth, one).value for one in predict(state, "val")]
-        return {"val/auc": float(np.mean(areas))}
-
+    look = jm.train.evaluator(
+        learner, task.parts["val"], {"val/auc": jm.metrics.auc()}, members=True
+    )
     key, state = jax.random.key(config.seed), None
     if pretrained is not None:
         state = _begin(single, network, pretrained, key, batches[0], config.seeds)
     with stage(seconds, f"training {out.name}" if out.name == "supervised" else "training"):
         result = jm.fit(
-            learner, batches, key=key, state=state, steps=config.steps, evaluate=evaluate,
+            learner, batches, key=key, state=state, steps=config.steps, evaluate=look,
             monitor="val/auc", out=out if config.checkpoints else None,
             devices=jm.train.Placement(compile_epochs=True),
         )  # fmt: skip

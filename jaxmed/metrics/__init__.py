@@ -1,22 +1,22 @@
 """Metrics: point values for monitoring and evaluation, exact under any batching.
 
-A metric is `Metric(from_batch, merge, compute)`: accumulators of batches merge, and rows with
-`weight=0` (padding) or labels with `where=False` (missing) have no effect. `evaluate(metric,
-outputs, targets)` is the value on one batch; `collection({...})` computes several in one pass.
+A metric is `Metric(from_batch, merge, compute)`: accumulators of batches can be merged, and rows
+with `weight=0` (padding) or labels with `where=False` (missing) have no effect. `evaluate(metric,
+outputs, targets)` returns the value on one batch; `collection({...})` computes several in one pass.
 
-The task is read from the shapes. Integer labels `(batch,)` for outputs `(batch, classes)`: one of
-several classes (two: the second is the positive one). 0/1 labels of the outputs' shape `(batch,)`
-or `(batch, tasks)`: yes/no questions. Spatial axes in between are voxels, each a label. Outputs
-are logits unless `activation=None` says that they are probabilities. A probability at the
-threshold is positive; of several outputs the largest is predicted, the first of equal ones.
+The task is inferred from the shapes. Integer labels `(batch,)` with outputs `(batch, classes)` are
+multi-class (with two classes the second is positive). 0/1 labels of the outputs' shape `(batch,)`
+or `(batch, tasks)` are binary or multi-label. Spatial axes in between are voxels, one label each.
+Outputs are logits unless `activation=None` declares them probabilities. A probability at the
+threshold is positive; among several outputs the largest is predicted, the first of equal ones.
 
-Outside jit the arithmetic is NumPy's in float64 and a fault (label outside the classes, NaN
-output, wrong shape) raises at once. `from_batch` and `merge` also run inside jit, on sharded
-arrays too, in float32; there faults are counted and raised by `compute`.
+Outside jit the arithmetic is NumPy's in float64 and invalid input (label outside the classes, NaN
+output, wrong shape) raises at once. `from_batch` and `merge` also run inside jit, including on
+sharded arrays, in float32; there invalid labels are counted and `compute` raises.
 
-Undefined values are NaN and are left out of means over classes, tasks and cases; each docstring
-says what is undefined. The values are those of `jaxmed.stats`, which adds intervals and tests and
-takes its arguments as scikit-learn does, labels first; both call `jaxmed.quantities`.
+Undefined values are NaN and are excluded from means over classes, tasks and cases; each docstring
+states when a value is undefined. The values equal those of `jaxmed.stats`, which adds intervals and
+tests and takes labels first, as scikit-learn does; both call `jaxmed.quantities`.
 
 - labels: `accuracy`, `balanced_accuracy`, `precision`, `recall`, `specificity`, `f1`, `mcc`,
   `quadratic_kappa`, `confusion_matrix`

@@ -1,4 +1,4 @@
-"""Per-case voxel counts, the accumulator that the metrics of masks share."""
+"""Per-case voxel counts, the accumulator shared by the mask metrics."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Cases(NamedTuple):
 
 @cache
 def counter(classes: int | None, probabilities: bool) -> Callable[..., Cases]:
-    """`from_batch` of the per-case counts; one function per pair of options, so it is shared."""
+    """Return `from_batch` of the per-case counts, cached per pair of options."""
 
     def from_batch(
         outputs: jax.typing.ArrayLike,
@@ -77,7 +77,7 @@ def _is_map(x: Any, y: Any, classes: int | None) -> bool:
 def _label_maps(
     x: Any, y: Any, classes: int | None, probabilities: bool, xp: Any
 ) -> tuple[Any, Any, int, Any]:
-    """Prediction and truth: labels `(batch, voxels)` or bits with a class axis; and the faults."""
+    """Return prediction and truth, as label maps or per-class bits, and invalid counts."""
     if y.ndim < 2:
         raise ValueError(f"dice: targets have shape {y.shape}; they must be (batch, *spatial)")
     batch = y.shape[0]
@@ -108,7 +108,7 @@ def _label_maps(
 
 
 def _count(predicted: Any, true: Any, known: Any, count: int, xp: Any) -> tuple[Any, Any, Any]:
-    """Voxels hit, predicted and true, `(batch, classes)`, exact integers."""
+    """Count voxels hit, predicted and true, `(batch, classes)`, as exact integers."""
     kind = np.int64 if xp is np else jnp.int32
     if predicted.ndim == 3:
         if known is not None:
@@ -133,19 +133,19 @@ def _count(predicted: Any, true: Any, known: Any, count: int, xp: Any) -> tuple[
 
 
 def _inside(predicted: np.ndarray, true: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
-    """Known voxels with labels that index the table (padding rows may hold anything)."""
+    """Return known voxels with valid labels (padding rows may hold anything)."""
     return known & (true >= 0) & (true < count) & (predicted >= 0) & (predicted < count)
 
 
 def merge(a: Cases, b: Cases) -> Cases:
-    """The cases of both, in order."""
+    """Concatenate the cases of both, in order."""
     xp = namespace(*a, *b)
     rows = (xp.concatenate([xp.asarray(x), xp.asarray(y)]) for x, y in zip(a[:4], b[:4]))
     return Cases(*rows, a.invalid + b.invalid, xp.maximum(a.regions, b.regions))
 
 
 def seen(cases: Cases, name: str) -> Cases:
-    """The cases that are no padding, as float64 counts; faults counted inside jit raise."""
+    """Return the non-padding cases as float64 counts; raise for invalid labels found in jit."""
     refuse_invalid(cases.invalid, name=name)
     weight = np.asarray(cases.weight, np.float64)
     keep = weight > 0

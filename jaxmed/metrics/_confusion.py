@@ -1,4 +1,4 @@
-"""The confusion matrix, the accumulator of all metrics of predicted labels, and some of them."""
+"""The confusion matrix, the accumulator of all label metrics, and metrics based on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jaxmed.quantities import mean_defined
 class Confusion(NamedTuple):
     """Weighted counts `(tasks, classes, classes)`, truth by row, prediction by column.
 
-    One task of K classes (2: binary), or several yes/no tasks of 2. Inside jit the counts are
+    One task of K classes (2: binary), or several binary tasks. Inside jit the counts are
     float32, exact up to 2**24 each in one batch; they merge in float64.
     """
 
@@ -29,7 +29,7 @@ class Confusion(NamedTuple):
 
 @cache
 def counter(threshold: float | None, probabilities: bool) -> Callable[..., Confusion]:
-    """`from_batch` of the confusion matrix; one function per pair of options, so it is shared."""
+    """Return `from_batch` of the confusion matrix, cached per pair of options."""
     reached = 0.5 if threshold is None else threshold
     cut = quantities.logit(reached)  # also checks it
     cut = reached if probabilities else cut
@@ -70,7 +70,7 @@ def counter(threshold: float | None, probabilities: bool) -> Callable[..., Confu
 def label_metric(
     name: str, threshold: float | None, activation: str | None, value: Callable[[np.ndarray], Any]
 ) -> Metric:
-    """A metric from counts `(tasks, classes, classes)` in float64."""
+    """Create a metric from counts `(tasks, classes, classes)` in float64."""
     if activation not in ("auto", None):
         raise ValueError(f"activation={activation!r}; it must be 'auto' or None (probabilities)")
 
@@ -84,16 +84,16 @@ def label_metric(
 
 
 def confusion_matrix(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
-    """The confusion matrix: weighted counts, truth by row and prediction by column.
+    """Confusion matrix: weighted counts, truth by row and prediction by column.
 
     Args:
-        threshold: a label is predicted positive where its probability is at least this; without
-            one from 1/2 on. Of several outputs a label the largest is predicted, the first of
-            equal ones; of two the second where its probability is at least a threshold given.
+        threshold: a label is predicted positive if its probability is at least this; 1/2 by
+            default. With several outputs per label the largest is predicted, the first of equal
+            ones; with two, the second if its probability is at least a given threshold.
         activation: "auto" (the outputs are logits) or None (they are probabilities).
 
     Returns:
-        A metric with value `(classes, classes)`, for several yes/no tasks `(tasks, 2, 2)`.
+        A metric with value `(classes, classes)`, for several binary tasks `(tasks, 2, 2)`.
 
     Raises:
         ValueError: the threshold is not in (0, 1).
@@ -110,10 +110,10 @@ def confusion_matrix(*, threshold: float | None = None, activation: str | None =
 
 
 def accuracy(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
-    """Accuracy: the share of labels predicted right.
+    """Accuracy: the share of correctly predicted labels.
 
-    Of several yes/no tasks: the mean over tasks of each one's accuracy (MedMNIST's rule, and not
-    the share of rows that are right in all of them). NaN without any label.
+    For several binary tasks, the mean over tasks of their accuracies (MedMNIST's rule, not the
+    share of rows that are correct in all of them). NaN without any label.
 
     Args:
         threshold: see `confusion_matrix`.
@@ -141,7 +141,7 @@ def accuracy(*, threshold: float | None = None, activation: str | None = "auto")
 def balanced_accuracy(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
     """Balanced accuracy: the mean recall over the classes that occur in the truth.
 
-    Of several yes/no tasks: the mean over tasks. NaN without any label.
+    For several binary tasks, the mean over tasks. NaN without any label.
 
     Args:
         threshold: see `confusion_matrix`.
@@ -167,12 +167,12 @@ def balanced_accuracy(*, threshold: float | None = None, activation: str | None 
 
 
 def mcc(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
-    r"""Matthews correlation coefficient, also of several classes.
+    r"""Matthews correlation coefficient for two or more classes.
 
-    With :math:`s` labels, :math:`c` of them right, :math:`t_k` true and :math:`p_k` predicted in
-    class k: :math:`(c s - \sum_k t_k p_k) / \sqrt{(s^2 - \sum_k p_k^2)(s^2 - \sum_k t_k^2)}`. 0 / 0
-    where the truth or the prediction is of one class: NaN, and left out of the mean over several
-    yes/no tasks (scikit-learn says 0).
+    With :math:`s` labels, :math:`c` of them correct, :math:`t_k` true and :math:`p_k` predicted in
+    class k: :math:`(c s - \sum_k t_k p_k) / \sqrt{(s^2 - \sum_k p_k^2)(s^2 - \sum_k t_k^2)}`. It is
+    NaN (0 / 0) if truth or prediction has only one class, and excluded from the mean over several
+    binary tasks (scikit-learn returns 0).
 
     Args:
         threshold: see `confusion_matrix`.
@@ -199,7 +199,7 @@ def quadratic_kappa(*, threshold: float | None = None, activation: str | None = 
     r"""Cohen's kappa with quadratic weights, for ordered classes 0..K-1.
 
     :math:`1 - \sum_{ij} (i - j)^2 O_{ij} / \sum_{ij} (i - j)^2 E_{ij}` with observed counts O and
-    those expected under independence, E. NaN if truth and prediction are one and the same
+    those expected under independence, E. NaN if truth and prediction are the same
     constant. For `losses.ordinal`, pass `losses.ordinal_probabilities(outputs)` and
     `activation=None`.
 
@@ -208,7 +208,7 @@ def quadratic_kappa(*, threshold: float | None = None, activation: str | None = 
         activation: "auto" (logits) or None (probabilities).
 
     Returns:
-        A metric with a float value of at most 1; the mean over several yes/no tasks.
+        A metric with a float value of at most 1; the mean over several binary tasks.
 
     Raises:
         ValueError: the threshold is not in (0, 1).

@@ -1,7 +1,7 @@
-"""How the classification metrics read a batch: which task it is, and what is known of it.
+"""Reading of a batch by the classification metrics: task inference and missing labels.
 
-Inside `jit` the arithmetic is JAX's, in float32; outside it is NumPy's, in float64, and faults
-raise at once.
+Inside `jit` the arithmetic is JAX's, in float32; outside it is NumPy's, in float64, and invalid
+input raises at once.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Examples(NamedTuple):
 
     Attributes:
         outputs: `(n, classes)` of a multi-class task of 3 or more, else `(n, tasks)`: one score
-            for the positive class of each yes/no task (one task: binary).
+            for the positive class of each binary task (one task: binary).
         labels: int `(n,)` of a multi-class task, else 0/1 `(n, tasks)`. 0 where unknown.
-        weight: of the labels' shape; 0 where unknown.
+        weight: weights of the labels' shape; 0 where unknown.
         invalid: the number of known labels that are outside the classes or have NaN outputs.
         xp: numpy or jax.numpy.
-        second: of two scores a label, whether the second is the largest, `(n, 1)`; None otherwise.
+        second: for two scores per label, whether the second is the largest, `(n, 1)`; else None.
     """
 
     outputs: Any
@@ -42,24 +42,24 @@ class Examples(NamedTuple):
 
     @property
     def multiclass(self) -> bool:
-        """Whether labels are one of three or more classes."""
+        """Whether the task has three or more classes."""
         return self.labels.ndim == 1
 
 
 def namespace(*arrays: Any) -> ModuleType:
-    """jax.numpy inside jit, numpy outside."""
+    """Return jax.numpy inside jit, numpy outside."""
     return jnp if any(isinstance(a, jax.core.Tracer) for a in arrays) else np
 
 
 def floats(x: Any, xp: ModuleType) -> Any:
-    """As float64 on the host, float32 inside jit."""
+    """Convert to float64 on the host, float32 inside jit."""
     return np.asarray(x).astype(np.float64) if xp is np else jnp.asarray(x).astype(jnp.float32)
 
 
 def label_weights(
     weight: Any, where: Any, shape: Sequence[int], xp: ModuleType, *, name: str
 ) -> Any:
-    """`weight * where` for labels of `shape`, each aligned at the batch axis; None is 1."""
+    """Compute `weight * where` for labels of `shape`, each aligned at the batch axis; None is 1."""
     total = xp.ones(tuple(shape), np.float64 if xp is np else jnp.float32)
     for given, title in ((weight, "weight"), (where, "where")):
         if given is None:
@@ -85,11 +85,11 @@ def label_weights(
 def read(
     outputs: Any, targets: Any, weight: Any, where: Any, *, name: str, probabilities: bool
 ) -> Examples:
-    """Finds the task from the shapes, flattens, and drops what is not known.
+    """Infer the task from the shapes, flatten, and drop unknown labels.
 
     Args:
         outputs: `(batch, *spatial, classes)` for integer labels `(batch, *spatial)`; of the
-            labels' shape for yes/no tasks, the last axis being the tasks; `(batch,)` or
+            labels' shape for binary tasks, the last axis being the tasks; `(batch,)` or
             `(batch, 1)` for one.
         targets: integer labels, or 0/1.
         weight: `(batch,)`.

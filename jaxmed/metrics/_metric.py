@@ -1,4 +1,4 @@
-"""What a metric is, and how several are computed in one pass."""
+"""The metric type, its evaluation, and collections computed in one pass."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 
 class Metric(NamedTuple):
-    """A metric as three functions: accumulators of batches merge to that of the whole.
+    """A metric as three functions on mergeable accumulators.
 
     `compute(merge(from_batch(a), from_batch(b)))` is the metric of the examples of a and b
-    together, for any batching, and rows of weight 0 have no effect.
+    combined, for any batching, and rows of weight 0 have no effect.
 
     Attributes:
         from_batch: `(outputs, targets, *, weight=None, where=None) -> accumulator`.
@@ -27,7 +27,7 @@ class Metric(NamedTuple):
 
 
 class UndefinedMetricWarning(UserWarning):
-    """A metric is undefined for the data at hand and its value, or a class's, is NaN."""
+    """Issued when a metric is undefined on the data and its value, or that of a class, is NaN."""
 
 
 def evaluate(
@@ -38,20 +38,20 @@ def evaluate(
     weight: jax.typing.ArrayLike | None = None,
     where: jax.typing.ArrayLike | None = None,
 ) -> Any:
-    """The value of a metric on one batch: `compute(from_batch(...))`.
+    """Evaluate a metric on one batch: `compute(from_batch(...))`.
 
     Args:
         metric: the metric.
-        outputs: as its `from_batch` takes them.
-        targets: as its `from_batch` takes them.
+        outputs: as for its `from_batch`.
+        targets: as for its `from_batch`.
         weight: `(batch,)`, 0 for padding.
         where: True where the label is known, aligned at the batch axis.
 
     Returns:
-        What `metric.compute` returns.
+        The result of `metric.compute`.
 
     Raises:
-        ValueError: the batch does not fit the metric.
+        ValueError: the batch does not match the metric.
 
     Example:
         >>> from jaxmed import metrics
@@ -62,16 +62,16 @@ def evaluate(
 
 
 def collection(metrics: Mapping[str, Metric]) -> Metric:
-    """Several metrics as one, whose value is a dict; shared accumulators are computed once.
+    """Combine several metrics into one whose value is a dict.
 
-    Metrics that share `from_batch` (all those from one confusion matrix, say) share the pass over
+    Metrics that share `from_batch` (e.g. all those from one confusion matrix) share the pass over
     the batch and the accumulator.
 
     Args:
         metrics: name -> metric, all on the same outputs and targets.
 
     Returns:
-        A metric whose `compute` gives `{name: value}` in the given order.
+        A metric whose `compute` returns `{name: value}` in the given order.
 
     Raises:
         ValueError: no metrics.
@@ -112,7 +112,7 @@ def collection(metrics: Mapping[str, Metric]) -> Metric:
 
 
 def add(a: Any, b: Any) -> Any:
-    """The merge of accumulators that are sums: in float64 on the host, as they are inside jit."""
+    """Merge accumulators that are sums: in float64 on the host, unchanged inside jit."""
 
     def one(x: Any, y: Any) -> Any:
         if isinstance(x, jax.core.Tracer) or isinstance(y, jax.core.Tracer):
@@ -123,7 +123,7 @@ def add(a: Any, b: Any) -> Any:
 
 
 def refuse_invalid(count: Any, *, name: str) -> None:
-    """Faults that were counted inside jit, where nothing can be raised, are raised here."""
+    """Raise for invalid labels that were counted inside jit, where nothing can be raised."""
     if float(count) > 0:
         raise ValueError(
             f"{name}: {int(count)} known labels lie outside the classes or have NaN outputs or an "

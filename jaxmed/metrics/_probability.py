@@ -17,7 +17,7 @@ from jaxmed.quantities import divide, mean_defined
 
 
 class Sums(NamedTuple):
-    """Weighted sums of values, and the weights: `(tasks, ...)` each, one task if multi-class."""
+    """Weighted sums of values and of weights: `(tasks, ...)` each, one task if multi-class."""
 
     values: Any
     weight: Any
@@ -28,7 +28,7 @@ def brier(*, activation: str | None = "auto") -> Metric:
     r"""Brier score: the mean squared error of the probabilities.
 
     Binary: :math:`(p - y)^2`, in [0, 1]. Three classes or more: :math:`\sum_k (p_k - t_k)^2`, in
-    [0, 2] (as in scikit-learn). Several yes/no tasks: the mean of theirs. NaN without any label.
+    [0, 2] (as in scikit-learn). Several binary tasks: their mean. NaN without any label.
 
     Args:
         activation: "auto" (the outputs are logits) or None (they are probabilities).
@@ -54,8 +54,8 @@ def brier(*, activation: str | None = "auto") -> Metric:
 def log_loss(*, activation: str | None = "auto") -> Metric:
     r"""Log loss: the mean of :math:`-\log p` of the true label, in nats.
 
-    From logits it is exact; a probability of the true label below 1e-12 is raised to it. Several
-    yes/no tasks: the mean of theirs. NaN without any label.
+    It is exact from logits; a probability of the true label below 1e-12 is clipped to it. Several
+    binary tasks: their mean. NaN without any label.
 
     Args:
         activation: "auto" (the outputs are logits) or None (they are probabilities).
@@ -83,11 +83,11 @@ def ece(
     :math:`\sum_b \frac{W_b}{W} |\bar p_b - \bar y_b|` over equal-width bins
     :math:`(b/B, (b+1)/B]` (0 belongs to the first), with the mean probability and the observed
     frequency in each. Binary: of the positive class. Three classes or more: of the predicted class
-    ("top label"). Several yes/no tasks: the mean of theirs. NaN without any label.
+    ("top label"). Several binary tasks: their mean. NaN without any label.
 
     Args:
         bins: B.
-        top_label: None: as above; True: the predicted class also for yes/no tasks, with
+        top_label: None: as above; True: the predicted class also for binary tasks, with
             confidence max(p, 1 - p).
         activation: "auto" (the outputs are logits) or None (they are probabilities).
 
@@ -136,7 +136,7 @@ def _mean(name: str) -> Callable[[Sums], float]:
 
 
 def _log_probabilities(batch: Examples, raw: bool) -> tuple[Any, Any]:
-    """Log p of every class `(n, classes)`, or log p and log (1 - p) of every task `(n, tasks)`."""
+    """Return log p per class `(n, classes)`, or log p and log (1 - p) per task `(n, tasks)`."""
     x, xp = batch.outputs, batch.xp
     if raw:
         return quantities.floored(x), quantities.floored(1 - x)

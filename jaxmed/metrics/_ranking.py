@@ -1,7 +1,7 @@
-"""Metrics of the order of scores: AUC-ROC and average precision.
+"""Ranking metrics: AUC-ROC and average precision.
 
-They need all scores at once, so their accumulators hold them; `compute` sorts on the host, where
-that is several times faster than XLA's sort on CPU.
+They need all scores at once, so their accumulators store them; `compute` sorts on the host, which
+is several times faster than XLA's sort on CPU.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Scores(NamedTuple):
 
 
 def auc(*, average: str | None = "macro", activation: str | None = "auto") -> Metric:
-    r"""Area under the ROC curve: the chance that a positive scores above a negative.
+    r"""Area under the ROC curve: the probability that a positive scores above a negative.
 
     :math:`P(s^+ > s^-) + \tfrac12 P(s^+ = s^-)`, exact with ties and weights. Two classes or one
-    output: the AUC of the positive class. More classes: one against the rest. Several yes/no
-    tasks: one each. A class or task without positives or without negatives is NaN, is left out of
-    the mean with an `UndefinedMetricWarning`, and makes the value NaN if none is left.
+    output: the AUC of the positive class. More classes: one-vs-rest. Several binary
+    tasks: one each. A class or task without positives or without negatives is NaN and excluded from
+    the mean with an `UndefinedMetricWarning`; the value is NaN if none is left.
 
     Args:
         average: "macro": the mean over classes or tasks; "weighted": by their positives;
@@ -66,8 +66,8 @@ def average_precision(*, average: str | None = "macro", activation: str | None =
     r"""Average precision: the area under the precision-recall curve as a sum of steps.
 
     :math:`\sum_n (R_n - R_{n-1}) P_n` over the distinct thresholds, exact with ties and weights.
-    The rules for classes, tasks and those without positives or negatives are those of `auc`; a task
-    without negatives is defined here (1).
+    Classes, tasks and those without positives are treated as in `auc`; a task without negatives is
+    defined here (1).
 
     Args:
         average: "macro", "weighted" (by positives), "micro" or None (an array).
@@ -88,14 +88,14 @@ def average_precision(*, average: str | None = "macro", activation: str | None =
 
 
 def _auc(positive: np.ndarray, scores: np.ndarray, weight: np.ndarray) -> float:
-    """The AUC of one task; NaN without positives or negatives."""
+    """Compute the AUC of one task; NaN without positives or negatives."""
     if positive.all() or not positive.any():
         return float("nan")
     return float(quantities.weighted_auc(positive, scores, weight[None])[0])
 
 
 def _average_precision(positive: np.ndarray, scores: np.ndarray, weight: np.ndarray) -> float:
-    """The average precision of one task; NaN without positives."""
+    """Compute the average precision of one task; NaN without positives."""
     if not positive.any():
         return float("nan")
     return float(quantities.weighted_average_precision(positive, scores, weight[None])[0])
@@ -124,7 +124,7 @@ def _keeper(raw: bool) -> Callable[..., Scores]:
 
 
 def _class_logits(x: Any, xp: Any) -> Any:
-    """Log p / (1 - p) of each softmax probability: its order, without saturating at 1."""
+    """Compute log p / (1 - p) of each softmax probability, which does not saturate at 1."""
     columns = []
     for k in range(x.shape[-1]):
         rest = xp.delete(x, k, axis=-1)

@@ -1,4 +1,4 @@
-"""Rates of one class against the others: precision, recall, specificity, F1."""
+"""One-vs-rest rates: precision, recall, specificity, F1."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def precision(
             mean over classes (tasks) that occur in the truth or the predictions; "weighted": by
             their number in the truth; "micro": of the pooled counts; None: an array with one
             value per class (task), NaN for one that does not occur at all.
-        zero_division: the value of 0 / 0; by default NaN for the one ratio that "binary" or
-            "micro" asks for, and 0 for a class (task) that occurs among others.
+        zero_division: the value of 0 / 0; by default NaN for the single ratio of "binary" or
+            "micro", and 0 for a class (task) that occurs among others.
         threshold: see `confusion_matrix`.
         activation: "auto" (logits) or None (probabilities).
 

@@ -1,4 +1,4 @@
-"""Metrics of continuous predictions: squared and absolute error, explained variance."""
+"""Regression metrics: squared and absolute error, coefficient of determination."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Moments(NamedTuple):
 
 
 def mse() -> Metric:
-    """Mean squared error, in squared target units; the mean over several targets.
+    """Mean squared error, in squared target units, averaged over several targets.
 
-    Outputs and targets have one shape `(batch, ...)` (a last axis of 1 may be left out), the last
-    axis of two or more being the targets. NaN without any target.
+    Outputs and targets have the same shape `(batch, ...)` (a last axis of 1 may be left out); with
+    two or more axes the last one indexes the targets. NaN without any target.
 
     Returns:
         A metric with a float value of at least 0.
@@ -43,7 +43,7 @@ def mse() -> Metric:
 
 
 def mae() -> Metric:
-    """Mean absolute error, in target units; the mean over several targets (see `mse`).
+    """Mean absolute error, in target units, averaged over several targets (see `mse`).
 
     Returns:
         A metric with a float value of at least 0.
@@ -61,8 +61,8 @@ def mae() -> Metric:
 def r2() -> Metric:
     r"""Coefficient of determination: :math:`1 - \sum (y - x)^2 / \sum (y - \bar y)^2`.
 
-    The mean over several targets (see `mse`). A constant target is undefined: NaN, and left out
-    of that mean.
+    Averaged over several targets (see `mse`). It is undefined for a constant target: NaN, excluded
+    from that mean.
 
     Returns:
         A metric with a float value of at most 1.
@@ -85,7 +85,7 @@ def _checked(a: Moments) -> Moments:
 
 
 def _deviations(a: Moments) -> np.ndarray:
-    """Squared deviations; rounding error of a constant target counts as 0."""
+    """Compute squared deviations; rounding error of a constant target counts as 0."""
     spread = np.asarray(a.spread, np.float64)
     scale = np.asarray(a.weight, np.float64) * np.asarray(a.mean, np.float64) ** 2
     return np.where(spread <= 1e-24 * scale, 0.0, spread)
@@ -130,7 +130,7 @@ def _from_batch(
 
 
 def _merge(a: Moments, b: Moments) -> Moments:
-    """Chan's update: no difference of large sums of squares, so batching does not cost digits."""
+    """Merge by Chan's update, without differences of large sums of squares."""
     if namespace(*a, *b) is np:
         a, b = (Moments(*(np.asarray(v, np.float64) for v in m)) for m in (a, b))
         xp: Any = np

@@ -1,4 +1,4 @@
-"""Metrics of masks: Dice, IoU, volume error. They share one accumulator of per-case counts."""
+"""Mask metrics: Dice, IoU, volume error, sharing one accumulator of per-case counts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def dice(
 ) -> Metric:
     r"""Dice coefficient :math:`2 |P \cap T| / (|P| + |T|)` of each class in each case.
 
-    The value is the mean over classes of the mean over cases. A class that is in neither truth nor
-    prediction of a case has no Dice there: `empty` is its value, NaN by default and then left out
-    of the mean over cases (the rule of nnU-Net and of the Medical Segmentation Decathlon); some
-    challenges use 1. In only one of the two it scores 0.
+    The value is the mean over classes of the mean over cases. For a class that is in neither truth
+    nor prediction of a case Dice is undefined and takes the value `empty`, by default NaN, which is
+    excluded from the mean over cases (as in nnU-Net and the Medical Segmentation Decathlon); some
+    challenges use 1. A class in only one of the two scores 0.
 
     Outputs are logits `(batch, *spatial, classes)` for integer masks `(batch, *spatial)`: the
     largest wins, the first of equal ones. For 0/1 masks of the outputs' shape each class is a
-    region of its own, predicted where its probability is at least 1/2. With `classes` the outputs
-    may be integer label maps of the masks' shape. `where` leaves voxels out. Counts inside jit are
-    exact up to 2**31 voxels a case.
+    separate region, predicted where its probability is at least 1/2. With `classes` the outputs
+    may be integer label maps of the masks' shape. `where` excludes voxels. Counts inside jit are
+    exact up to 2**31 voxels per case.
 
     Args:
         classes: needed only for outputs that are label maps.
@@ -114,10 +114,10 @@ def volume_error(
     voxel_volume: float = 1.0,
     activation: str | None = "auto",
 ) -> Metric:
-    r"""Volume error :math:`|V_P - V_T| / V_T` of each class in each case, the mean over both.
+    r"""Volume error :math:`|V_P - V_T| / V_T` of each class in each case, averaged over both.
 
-    A relative error needs a true volume: without a true voxel of the class it is NaN and left out
-    of the mean over cases, whatever was predicted (Dice is 0 there). The absolute error
+    A relative error needs a true volume: without a true voxel of the class it is NaN and excluded
+    from the mean over cases, whatever the prediction (Dice is 0 there). The absolute error
     (`relative=False`) is always defined. Outputs are those of `dice`.
 
     Args:
@@ -125,8 +125,8 @@ def volume_error(
         average: "macro", or None for one value per class.
         include_background: keep class 0; None: only for 0/1 masks.
         relative: divide by the true volume.
-        signed: keep the sign; above 0 is too large.
-        voxel_volume: volume of a voxel, for `relative=False` (mm3, say).
+        signed: keep the sign; positive means too large.
+        voxel_volume: volume of a voxel, for `relative=False` (e.g. in mm3).
         activation: "auto" (the outputs are logits) or None (they are probabilities).
 
     Returns:
@@ -160,7 +160,7 @@ def case_table(
     empty: float = float("nan"),
     voxel_volume: float | Sequence[float] = 1.0,
 ) -> list[dict[str, Any]]:
-    """One row per case and class from the accumulator of `dice`, `iou` or `volume_error`.
+    """Tabulate the accumulator of `dice`, `iou` or `volume_error`, one row per case and class.
 
     Args:
         cases: the (merged) accumulator. Rows of weight 0 (padding) are left out.

@@ -1,15 +1,15 @@
-"""Protocols: loops that choose data, around a Learner that trains.
+"""Protocols: loops that select data around a Learner that trains.
 
-`k_fold`, `repeated`, `monte_carlo`, `leave_one_out`, `leave_one_site_out` and `nested` part the
-cases of a study, by patient and in strata. `study` trains every arm on every split from every seed,
-goes on where it was interrupted, and returns predictions for any test: `runs_of` joins the folds,
-`fold_scores` and `compare_arms` look at them one by one, `components` tells the variance of seeds
-from that of cases. `tuned` is an arm that chooses its model inside each training part. `open_test`
-keeps a ledger of each look at a test set.
+`k_fold`, `repeated`, `monte_carlo`, `leave_one_out`, `leave_one_site_out` and `nested` split the
+cases of a study by patient, with stratification. `study` trains every arm on every split with every
+seed, resumes after an interruption, and returns predictions for any test: `runs_of` joins the
+folds, `fold_scores` and `compare_arms` evaluate them separately, `components` separates the
+variance of seeds from that of cases. `tuned` is an arm that selects its model inside each training
+part. `open_test` keeps a ledger of uses of a test set.
 
 `episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
-`linear_probe` and `knn_probe` measure frozen features. `pseudo_label_rounds` trains on its own
-surest predictions, round by round.
+`linear_probe` and `knn_probe` evaluate frozen features. `pseudo_label_rounds` trains on its own
+most confident predictions, round by round.
 """
 
 from jaxmed.protocols.episodes._batches import EpisodeBatches, episode_batches
@@ -17,6 +17,8 @@ from jaxmed.protocols.episodes._draw import Episode, episode
 from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
 from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
+from jaxmed.protocols.studies._options import Reading, TrainingPlan
+from jaxmed.protocols.studies._result import Choice, Failure, Study
 from jaxmed.protocols.studies._splits import (
     Split,
     k_fold,
@@ -27,7 +29,7 @@ from jaxmed.protocols.studies._splits import (
     repeated,
     with_inner,
 )
-from jaxmed.protocols.studies._study import Choice, Failure, Study, study
+from jaxmed.protocols.studies._study import study
 from jaxmed.protocols.studies._tidy import (
     ArmTest,
     Runs,
@@ -49,10 +51,12 @@ __all__ = [
     "LinearProbe",
     "Opening",
     "Openings",
+    "Reading",
     "Round",
     "Runs",
     "Split",
     "Study",
+    "TrainingPlan",
     "Tuned",
     "compare_arms",
     "components",

@@ -1,8 +1,8 @@
-"""Reports: what was found, with intervals, as one page for readers and files for machines.
+"""Reports: results with intervals as an HTML page and machine-readable files.
 
-`classification` and `segmentation` measure anyone's predictions and return `Results`; `write` puts
-`metrics.json`, `predictions.csv` and a self-contained `report.html` into a folder. Every figure of
-the page is also a function here that returns a Matplotlib figure, free of windows and global state.
+`classification` and `segmentation` evaluate any model's predictions and return `Results`; `write`
+saves `metrics.json`, `predictions.csv` and a self-contained `report.html` to a folder. Every figure
+of the page is also available as a function that returns a Matplotlib figure without global state.
 """
 
 from jaxmed._json import to_json

@@ -1,19 +1,17 @@
-"""Statistics: every number with its interval, every comparison with its test.
+"""Statistics: estimates with confidence intervals and tests for comparisons.
 
-Pure functions on arrays, of any model's predictions; needs NumPy and SciPy only. A metric is
-called alike throughout, ``stats.auc(labels, scores, method=..., level=0.95, groups=None)``, and
-gives an ``Estimate`` (value, limits, n, unit, method, notes); a comparison gives a ``TestResult``.
-Both print, and turn into a dict or a table row. ``groups`` names the patient of each row, so that
-the interval counts patients where rows are images or lesions. Scores are better for positives
-where they are higher, and a score at the threshold is positive.
+Pure functions on arrays of any model's predictions; only NumPy and SciPy are needed. All metrics
+share one signature, ``stats.auc(labels, scores, method=..., level=0.95, groups=None)``, and
+return an ``Estimate`` (value, limits, n, unit, method, notes); comparisons return a ``TestResult``.
+Both can be printed or converted to a dict or a table row. ``groups`` gives the patient of each row,
+so that intervals count patients when rows are images or lesions. Higher scores indicate positives,
+and a score at the threshold is positive.
 
-Nothing returns NaN in silence: input that has no answer raises ``ValueError`` with the rule, and
-a limit value (an AUC of 1, a zero cell) comes with a note.
+NaN is never returned silently: input without an answer raises ``ValueError`` stating the rule, and
+a boundary value (an AUC of 1, a zero cell) comes with a note.
 """
 
-from __future__ import annotations
-
-from jaxmed._deprecated import deprecated_names
+from jaxmed._deprecated import deprecated_names as _deprecated_names
 from jaxmed.quantities import midrank, weighted_auc, weighted_average_precision
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats.calibration._recalibration import (
@@ -381,7 +379,7 @@ __all__ = [
     "youden",
 ]
 
-__getattr__ = deprecated_names(
+__getattr__ = _deprecated_names(
     __name__,
     {"adjust": "adjust_p_values", "combine": "combine_p_values", "draw": "draw_resamples"},
 )

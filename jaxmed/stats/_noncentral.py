@@ -1,9 +1,9 @@
-r"""Noncentral F and t where SciPy's give NaN or stop short: sums over a window of Poisson weights.
+r"""Noncentral F and t distributions, also where SciPy returns NaN.
 
 SciPy's `ncfdtr` is NaN for large noncentralities and `nctdtr` in far tails. A NaN compares false
-with everything, so a search over sample sizes that meets one takes a wrong turn in silence. Both
-laws are mixtures of incomplete beta functions with weights of a Poisson law of mean
-:math:`\lambda / 2`; only the terms around that mean count, and these are summed as they are.
+with everything, so a search over sample sizes would silently go wrong. Both distributions are
+mixtures of incomplete beta functions with Poisson weights of mean :math:`\lambda / 2`; only the
+terms around that mean matter, and these are summed directly.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from scipy import special
 
 from jaxmed.stats.checks import Floats
 
-# The Poisson law beyond this many standard deviations weighs less than 1e-30.
+# The Poisson weights beyond this many standard deviations sum to less than 1e-30.
 _WINDOW = 12.0
-# Beyond these the mixed law is told from its limit by less than 1e-5.
+# Beyond these the mixture differs from its limit by less than 1e-5.
 _LARGEST_RATE, _LARGEST_DF = 1e9, 1e9
 
 
 def _window(rate: float) -> tuple[Floats, Floats]:
-    """Return the counts around a Poisson mean, and their chances (which sum to 1)."""
+    """Return the counts around a Poisson mean and their probabilities, which sum to 1."""
     reach = _WINDOW * (math.sqrt(rate) + _WINDOW)
     counts = np.arange(max(0.0, math.floor(rate - reach)), math.ceil(rate + reach) + 1)
     logs = special.xlogy(counts, rate) - special.gammaln(counts + 1) - rate
@@ -31,7 +31,7 @@ def _window(rate: float) -> tuple[Floats, Floats]:
 
 
 def noncentral_f_sf(f: float, df1: float, df2: float, noncentrality: float) -> float:
-    r"""Return the chance that a noncentral F exceeds f.
+    r"""Return the probability that a noncentral F exceeds f.
 
     .. math:: \sum_j \mathrm{Pois}(j; \lambda/2)\, I_{1-x}(\nu_2/2,\, \nu_1/2 + j), \quad
               x = \frac{\nu_1 f}{\nu_1 f + \nu_2}
@@ -63,7 +63,7 @@ def noncentral_f_sf(f: float, df1: float, df2: float, noncentrality: float) -> f
     if math.isinf(f):
         return 0.0
     if noncentrality > _LARGEST_RATE:
-        # The numerator hardly varies beside its mean: what is left is the denominator's law.
+        # The numerator varies little relative to its mean: only the denominator matters.
         if df2 > _LARGEST_DF:
             return float(df1 + noncentrality > df1 * f)
         return float(special.chdtr(df2, df2 * (df1 + noncentrality) / (df1 * f)))
@@ -77,7 +77,7 @@ def noncentral_f_sf(f: float, df1: float, df2: float, noncentrality: float) -> f
 
 
 def noncentral_t_cdf(t: float, df: float, noncentrality: float) -> float:
-    r"""Return the chance that a noncentral t is at most t.
+    r"""Return the probability that a noncentral t is at most t.
 
     .. math:: \Phi(-\delta) + \tfrac12 \sum_j \bigl[ p_j I_x(j + \tfrac12, \tfrac\nu2)
               + \tfrac{\delta}{\sqrt2} q_j I_x(j + 1, \tfrac\nu2) \bigr], \quad
@@ -114,7 +114,7 @@ def noncentral_t_cdf(t: float, df: float, noncentrality: float) -> float:
         return float(special.ndtr(t - noncentrality))
     rate = noncentrality**2 / 2
     if rate > _LARGEST_RATE:
-        # |delta| hardly varies beside its size: what is left is the denominator's law.
+        # The numerator varies little relative to |delta|: only the denominator matters.
         if noncentrality < 0 or t == 0:
             return float(noncentrality < 0)
         return float(special.chdtrc(df, df * (noncentrality / t) ** 2))
@@ -129,5 +129,5 @@ def noncentral_t_cdf(t: float, df: float, noncentrality: float) -> float:
 
 
 def noncentral_t_sf(t: float, df: float, noncentrality: float) -> float:
-    """Return the chance that a noncentral t exceeds t (see `noncentral_t_cdf`)."""
+    """Return the probability that a noncentral t exceeds t (see `noncentral_t_cdf`)."""
     return 1.0 - noncentral_t_cdf(t, df, noncentrality)

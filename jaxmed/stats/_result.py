@@ -1,4 +1,4 @@
-"""What every function of the room returns: an estimate or a test, printable and tabular."""
+"""Result types of the subpackage: estimates and test results, printable and tabular."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _p_text(p_value: float) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A value with its interval, and what one needs to judge it.
+    """A value with its confidence interval, sample size, method and notes.
 
     Args:
         value: the point estimate.
@@ -39,8 +39,8 @@ class Estimate:
         level: confidence level of the interval, in (0, 1).
         n: number of independent units the interval rests on.
         unit: name of one of these: `case`, `patient`, `lesion`, `reader`, ...
-        method: how the interval was made, by its name in the literature.
-        notes: warnings and limits that belong beside the number.
+        method: method of the interval, by its name in the literature.
+        notes: warnings and limitations to report with the number.
         se: standard error on the scale of `value`, where the method has one.
         details: further numbers (numerator, variance, per-class values, ...).
         name: name of the estimated quantity, used when printed.
@@ -97,20 +97,20 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class TestResult:
-    """A statistic, its p-value and the effect it is about.
+    """A test statistic with its p-value and effect.
 
     Args:
         statistic: the test statistic.
-        p_value: probability of one as extreme under the null hypothesis.
+        p_value: probability of a statistic as extreme under the null hypothesis.
         effect: the size of the difference, in the metric's own unit (or None).
-        interval: limits of the effect, or None where the test has none.
+        interval: limits of the effect, or None if the test has none.
         n: number of independent units.
         unit: name of one of these.
         method: the test's name in the literature, with its variant.
         notes: warnings and limits.
         level: confidence level of `interval`.
         alternative: `two-sided`, `greater`, `less`, `non-inferiority`, `equivalence`.
-        df: degrees of freedom (a number, or two for F), where the test has them.
+        df: degrees of freedom (a number, or two for F), if the test has them.
         details: further numbers.
         name: name of the compared quantity, used when printed.
 

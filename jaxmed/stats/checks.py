@@ -1,4 +1,4 @@
-"""Checks of input, for this room and those above it.
+"""Input checks, for this subpackage and those that import it.
 
 Each failure names the argument, its value and the rule.
 """
@@ -30,14 +30,14 @@ def check_level(level: float, name: str = "level") -> float:
 
 
 def spelled(method: str) -> str:
-    """Return a method's name in the room's spelling: lower case with hyphens."""
+    """Normalise the spelling of a method's name: lower case with hyphens."""
     if not isinstance(method, str):
         raise TypeError(f"method must be a name, but is {method!r}")
     return method.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def unknown(what: str, got: object, known: Any) -> ValueError:
-    """Build the error for a name that is not among those known."""
+    """Build the error for an unknown name."""
     return ValueError(f"{what} {got!r} is not known; choose one of {', '.join(sorted(known))}")
 
 

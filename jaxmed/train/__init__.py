@@ -1,10 +1,11 @@
 """Training: fit, optimizers, devices, checkpoints, logs, predictions over a source.
 
 :func:`fit` runs any Learner over batches, resumes where it was killed, and keeps the best state.
-:func:`predict` applies one to a whole source. :func:`optimizer` and :func:`schedule` build what
-``learner`` takes, by name; :func:`parameter_average` makes a learner predict with averaged
-parameters; :func:`freeze`, :func:`layerwise` and :func:`gradual_unfreezing` treat parts of a
-network differently. :func:`data_mesh` gives the devices to share batches among.
+:func:`evaluator` measures a state for it, and :func:`predict` applies one to a whole source.
+:func:`optimizer` and :func:`schedule` build what ``learner`` takes, by name;
+:func:`parameter_average` makes a learner predict with averaged parameters; :func:`freeze`,
+:func:`layerwise` and :func:`gradual_unfreezing` treat parts of a network differently.
+:func:`data_mesh` gives the devices to share batches among.
 """
 
 from jaxmed.train._average import parameter_average
@@ -19,6 +20,7 @@ from jaxmed.train._checkpoint import (
 )
 from jaxmed.train._compilation import enable_compilation_cache
 from jaxmed.train._devices import data_mesh, place_batch, state_shardings
+from jaxmed.train._evaluator import evaluator
 from jaxmed.train._fit import FitResult, fit
 from jaxmed.train._loggers import Logger, jsonl, tensorboard
 from jaxmed.train._nonfinite import NonFiniteLossError
@@ -43,6 +45,7 @@ __all__ = [
     "data_mesh",
     "decayed",
     "enable_compilation_cache",
+    "evaluator",
     "fit",
     "freeze",
     "gradual_unfreezing",

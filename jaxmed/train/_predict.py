@@ -61,7 +61,7 @@ def predict(
     >>> predict(run, state, data, size=2)[:, 0].tolist()
     [0.0, 2.0, 4.0, 6.0, 8.0]
     """
-    mesh = _mesh_of(state)
+    mesh = mesh_of(state)
     if hasattr(source, "iterate"):
         batches, total = source, len(source.source)
     else:
@@ -79,7 +79,7 @@ def predict(
     def collect() -> None:
         real, endpoints = pending.popleft()
         rows.append(real)
-        parts.append(jax.tree.map(lambda x: _host(x).take(range(len(real)), axis), endpoints))
+        parts.append(jax.tree.map(lambda x: host(x).take(range(len(real)), axis), endpoints))
 
     feed = batches.iterate(0)
     for step in range(len(batches)):
@@ -122,13 +122,14 @@ def _check_axis(endpoints: PyTree, axis: int, rows: int) -> None:
             )
 
 
-def _host(x: jax.Array) -> np.ndarray:
+def host(x: jax.Array) -> np.ndarray:
+    """Return an array, one of several processes included."""
     if not x.is_fully_addressable:
         return np.asarray(multihost_utils.process_allgather(x, tiled=True))
     return np.asarray(x)
 
 
-def _mesh_of(state: LearnerState) -> Mesh | None:
+def mesh_of(state: LearnerState) -> Mesh | None:
     """The mesh on which a state lies, if it is one of several devices."""
     for leaf in jax.tree.leaves(state.params):
         sharding = getattr(leaf, "sharding", None)

@@ -190,6 +190,14 @@ def test_the_areas_and_averages_of_the_ranks_are_one():
     assert plain == pytest.approx(quantities.weighted_average_precision(y, x, one)[0], rel=1e-12)
 
 
+def test_the_mean_area_of_several_classes_is_one():
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 4, 60), rng.random((60, 4)).round(1)
+    for y in (labels, labels % 3):  # a class without a case is left out
+        want = stats.multiclass_auc(y, scores).value
+        assert quantities.macro_auc(y, scores) == pytest.approx(want, rel=1e-12)
+
+
 def test_quantities_and_statistics_load_no_jax():
     code = (
         "import sys; import jaxmed.quantities, jaxmed.stats; "

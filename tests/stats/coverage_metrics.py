@@ -153,6 +153,91 @@ def sizes_of_tests(*, studies: int = 400, seed: int = 0) -> dict[str, float]:
     return sizes
 
 
+def kappa_coverage(
+    n: int, kappa: float, prevalence: float, *, studies: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """Coverage of kappa's limits: two raters who, each with chance sqrt(kappa), see the truth."""
+    rng = np.random.default_rng(seed)
+    held = dict.fromkeys(("delta", "log", "auto"), 0)
+    for _ in range(studies):
+        a, b = _raters(rng, n, 2, kappa, prevalence).T
+        for method in held:
+            e = stats.kappa(a, b, method=method)
+            held[method] += e.lower <= kappa <= e.upper
+    return {name: count / studies for name, count in held.items()}
+
+
+def fleiss_coverage(
+    n: int, kappa: float, *, raters: int = 4, studies: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """Coverage of the limits of Fleiss' kappa, the rarer class at .3."""
+    rng = np.random.default_rng(seed)
+    held = dict.fromkeys(("null", "wald", "log"), 0)
+    for _ in range(studies):
+        x = _raters(rng, n, raters, kappa, 0.3)
+        for method in held:
+            e = stats.fleiss_kappa(x, method=method)
+            held[method] += e.lower <= kappa <= e.upper
+    return {name: count / studies for name, count in held.items()}
+
+
+def _raters(
+    rng: np.random.Generator, n: int, raters: int, kappa: float, prevalence: float
+) -> np.ndarray:
+    """(n, raters) of 0 and 1 of a known kappa."""
+    truth = rng.random(n) < prevalence
+    own = rng.random((n, raters)) < prevalence
+    seen = rng.random((n, raters)) < np.sqrt(kappa)
+    return np.where(seen, truth[:, None], own).astype(int)
+
+
+def icc_coverage(
+    n: int, raters: int, value: float, *, studies: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """Coverage of the limits of ICC2, raters' shifts making half of what is not the subjects'."""
+    rng = np.random.default_rng(seed)
+    held = dict.fromkeys(("f", "generalized"), 0)
+    shift = error = np.sqrt((1 - value) / 2)
+    for _ in range(studies):
+        x = np.sqrt(value) * rng.normal(size=(n, 1)) + shift * rng.normal(size=raters)
+        x = x + error * rng.normal(size=(n, raters))
+        for method in held:
+            e = stats.icc(x, method=method)
+            held[method] += e.lower <= value <= e.upper
+    return {name: count / studies for name, count in held.items()}
+
+
+def agreement_sections(table: Callable[[list[str], list[list[str]]], str]) -> list[str]:
+    """Agreement: kappa near 1, few subjects, few raters."""
+    text = ["## Cohen's kappa (1000 studies each; error .007)\n"]
+    text.append("`auto`, the default, is `log` where raters differ on fewer than 15 cases.\n")
+    rows = []
+    for n in (30, 60, 200):
+        for kappa, prevalence in ((0.6, 0.5), (0.6, 0.2), (0.9, 0.5), (0.97, 0.2)):
+            c = kappa_coverage(n, kappa, prevalence)
+            rows.append(
+                [str(n), f"{kappa:g}", f"{prevalence:g}", *(f"{v:.3f}" for v in c.values())]
+            )
+    text.append(table(["n", "kappa", "prevalence", *c], rows))
+    text.append("## Fleiss' kappa of four raters (1000 studies each; `log` is the default)\n")
+    rows = []
+    for n in (20, 60, 200):
+        for kappa in (0.3, 0.6, 0.97):
+            c = fleiss_coverage(n, kappa)
+            rows.append([str(n), f"{kappa:g}", *(f"{v:.3f}" for v in c.values())])
+    text.append(table(["n", "kappa", *c], rows))
+    text.append("## ICC2 of few raters (1000 studies each)\n")
+    text.append("`generalized` is the default below 20 raters, `f` is McGraw and Wong's.\n")
+    rows = []
+    for n in (10, 30, 100):
+        for raters in (2, 3, 5, 10):
+            for value in (0.5, 0.9):
+                c = icc_coverage(n, raters, value)
+                rows.append([str(n), str(raters), f"{value:g}", *(f"{v:.3f}" for v in c.values())])
+    text.append(table(["n", "raters", "ICC2", *c], rows))
+    return text
+
+
 def sections(table: Callable[[list[str], list[list[str]]], str]) -> list[str]:
     """The pages' further sections."""
     grid = [(40, 0.3), (40, 0.5), (200, 0.1), (200, 0.3)]
@@ -166,6 +251,7 @@ def sections(table: Callable[[list[str], list[list[str]]], str]) -> list[str]:
     ]
     grouped = clustered_coverage()
     text += [
+        *agreement_sections(table),
         "## Rows that share patients: 50 patients of 4 rows, correlated by .5 (400 studies)\n",
         table(
             ["estimate", "rows as independent", "by patient (`groups=`)"],

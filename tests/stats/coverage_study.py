@@ -15,7 +15,11 @@ from scipy import stats as sp
 
 from jaxmed import stats
 from jaxmed.stats.comparison._batch import batch_placements
-from jaxmed.stats.diagnostic._auc import hanley_mcneil_variance, newcombe_limits
+from jaxmed.stats.diagnostic._auc import (
+    FEW_MISPLACED,
+    hanley_mcneil_variance,
+    newcombe_limits,
+)
 
 PROPORTION_METHODS = ("wald", "wilson", "agresti-coull", "clopper-pearson", "jeffreys", "mid-p")
 
@@ -29,30 +33,36 @@ def proportion_coverage(method: str, n: int, p: float, level: float = 0.95) -> f
 
 
 def auc_coverage(
-    area: float, n1: int, n0: int, *, studies: int = 10_000, seed: int = 0
+    area: float, n1: int, n0: int, *, spread: float = 1.0, studies: int = 10_000, seed: int = 0
 ) -> dict[str, float]:
-    """Share of simulated binormal studies whose interval holds the area, by method."""
+    """Share of simulated binormal studies whose interval holds the area, by method.
+
+    The positives' scores spread `spread` times as widely as the negatives'.
+    """
     rng = np.random.default_rng(seed)
     labels = np.repeat([1, 0], [n1, n0]) == 1
-    shift = np.sqrt(2) * special.ndtri(area)
-    scores = rng.normal(size=(studies, n1 + n0)) + shift * labels
+    shift = np.sqrt(1 + spread**2) * special.ndtri(area)
+    scores = rng.normal(size=(studies, n1 + n0)) * np.where(labels, spread, 1) + shift * labels
     up, down, found = batch_placements(labels, scores)
     se = np.sqrt(up.var(axis=1, ddof=1) / n1 + down.var(axis=1, ddof=1) / n0)
     z = sp.norm.ppf(0.975)
     held = {"delong": np.abs(found - area) <= z * se}
     with np.errstate(divide="ignore", invalid="ignore"):
         logit = np.abs(special.logit(found) - special.logit(area)) <= z * se / (found * (1 - found))
-    # Areas are multiples of 1 / (n1 n0): each is inverted once. At 1 logit-delong is Newcombe's.
+    # Areas are multiples of 1 / (n1 n0): each is inverted once. At 1 the logit's are Newcombe's.
     score = {
         v: low <= area <= high
         for v in np.unique(found)
         for low, high in [newcombe_limits(v, n1, n0, z)]
     }
     newcombe = np.array([score[v] for v in found])
-    held["logit-delong"] = np.where((found < 1) & (se > 0), logit, newcombe)
+    plain = np.where((found < 1) & (se > 0), logit, newcombe)
+    few = min(n1, n0) * np.minimum(found, 1 - found) < FEW_MISPLACED
+    held["logit-delong-plain"] = plain
+    held["logit-delong"] = plain | (few & newcombe)
     held["newcombe"] = newcombe
-    spread = np.sqrt([max(hanley_mcneil_variance(v, n1, n0), 0) for v in found])
-    held["hanley-mcneil"] = np.abs(found - area) <= z * spread
+    error = np.sqrt([max(hanley_mcneil_variance(v, n1, n0), 0) for v in found])
+    held["hanley-mcneil"] = np.abs(found - area) <= z * error
     return {k: float(v.mean()) for k, v in held.items()}
 
 
@@ -118,6 +128,27 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
+def auc_section() -> str:
+    """Intervals of the AUC: balanced classes, rare positives, positives of another spread."""
+    rows = []
+    for n1, n0 in ((10, 10), (10, 50), (10, 300), (30, 30), (30, 1000), (50, 200)):
+        for area in (0.7, 0.9, 0.97):
+            for spread in (1.0, 2.0):
+                # Areas take 4000 studies where each inversion is of another value.
+                c = auc_coverage(area, n1, n0, spread=spread, studies=4000)
+                rows.append(
+                    [str(n1), str(n0), f"{area:g}", f"{spread:g}"]
+                    + [f"{v:.3f}" for v in c.values()]
+                )
+    return "\n".join(
+        [
+            "## AUC, binormal scores (4000 studies each; Monte-Carlo error .003)\n",
+            "Spread is that of the positives' scores over that of the negatives'.\n",
+            _table(["positives", "negatives", "AUC", "spread", *c], rows),
+        ]
+    )
+
+
 def main() -> None:
     text = [
         "# Coverage of intervals, size of tests\n",
@@ -132,13 +163,7 @@ def main() -> None:
                 + [f"{proportion_coverage(m, n, p):.3f}" for m in PROPORTION_METHODS]
             )
     text.append(_table(["n", "p", *PROPORTION_METHODS], rows))
-    text.append("## AUC, binormal scores (10,000 studies each; Monte-Carlo error .002)\n")
-    rows = []
-    for n1, n0 in ((10, 10), (10, 50), (30, 30), (50, 200)):
-        for area in (0.7, 0.9, 0.97):
-            c = auc_coverage(area, n1, n0)
-            rows.append([str(n1), str(n0), f"{area:g}"] + [f"{v:.3f}" for v in c.values()])
-    text.append(_table(["positives", "negatives", "AUC", *c], rows))
+    text.append(auc_section())
     text.append("## Mean of skewed per-case Dice, Beta(9, 1) (1000 studies each)\n")
     rows = []
     for n in (10, 20, 50):

@@ -15,7 +15,7 @@ PARAMS = {"layer": {"kernel": np.float32([1.0, -2.0]), "bias": np.float32([0.5])
 GRADIENTS = [
     {"layer": {"kernel": np.float32([0.1, 0.2]), "bias": np.float32([-0.3])}},
     {"layer": {"kernel": np.float32([-0.4, 0.1]), "bias": np.float32([0.2])}},
-    {"layer": {"kernel": np.float32([0.3, 0.3]), "bias": np.float32([0.4])}},
+    {"layer": {"kernel": np.float32([0.5, 0.3]), "bias": np.float32([0.4])}},
 ]
 
 
@@ -149,8 +149,8 @@ def test_average_by_hand(toy):
         state, _ = step(state, batches[t])
         rate = min(0.5, (1 + t) / (10 + t))
         average = rate * average + (1 - rate) * np.asarray(state.params["net"]["w"])
-    kept = state.state["parameter_average"]
-    np.testing.assert_allclose(kept.params["w"], average, rtol=1e-5)
+    kept = run.predicting.get(state).params
+    np.testing.assert_allclose(kept["w"], average, rtol=1e-5)
     inputs = toy.arrays()["image"]
     np.testing.assert_allclose(run.predict(state, inputs)["logits"], inputs @ average, atol=1e-5)
     fitted = train.fit(run, batches, steps=4)

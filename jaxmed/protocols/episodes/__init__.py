@@ -1,1 +1,1 @@
-"""Loops over small tasks and frozen features: episodes, probes, rounds of pseudo-labels."""
+"""Few-shot episodes, probes of frozen features, and rounds of pseudo-labelling."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jaxmed.data import Batches, Source, as_source, column, take
 from jaxmed.protocols.episodes._draw import episode
 
-# What of an example is classified or segmented, and what it is called in an episode.
+# Fields of an example that are classified or segmented, and their names in an episode.
 _FIELDS = {"image": "{}", "mask": "{}_mask"}
 
 
@@ -19,8 +19,8 @@ _FIELDS = {"image": "{}", "mask": "{}_mask"}
 class EpisodeBatches:
     """An endless sequence of batches of episodes; made by `episode_batches`.
 
-    ``b[step]`` is the batch of a global step, ``len(b)`` the steps of what is called an epoch,
-    ``b.iterate(start)`` all from a step on, read ahead in the background: what `fit` takes.
+    ``b[step]`` is the batch of a global step, ``len(b)`` the nominal steps per epoch, and
+    ``b.iterate(start)`` iterates from a step on, prefetching in the background, as `fit` expects.
     """
 
     source: Source
@@ -73,16 +73,16 @@ def episode_batches(
     steps: int = 100,
     label: str = "label",
 ) -> EpisodeBatches:
-    """Batches of episodes drawn from a labelled source.
+    """Create batches of episodes drawn from a labelled source.
 
-    Episode ``step * size + i`` of the seed is row i of the batch of a step, so that the position
-    in the data is the step, and methods are compared on the same episodes. For classes that a
-    method has not seen, give it a source of other classes.
+    Row i of the batch of a step is episode ``step * size + i`` of the seed, so that the position in
+    the data is the step, and methods are compared on the same episodes. To test on unseen classes,
+    pass a source with other classes.
 
     Args:
         source: examples with an ``image``, a class, and a ``mask`` for a segmenter.
-        size: episodes of a batch.
-        ways: classes of an episode.
+        size: episodes per batch.
+        ways: classes per episode.
         shots: labelled examples of each class.
         queries: examples of each class to be classified.
         seed: seed of all episodes.
@@ -92,7 +92,7 @@ def episode_batches(
     Returns:
         The batches: ``support`` ``(size, ways * shots, *image)``, ``support_label`` ``(size, ways *
         shots)`` in 0 to ``ways - 1``, ``query`` and ``query_label`` likewise, ``support_mask`` and
-        ``query_mask`` where there are masks, and ``weight`` ``(size,)``, all 1.
+        ``query_mask`` if there are masks, and ``weight`` ``(size,)``, all 1.
 
     Raises:
         ValueError: as `episode`, or if ``size`` or ``steps`` is not positive.
@@ -107,5 +107,7 @@ def episode_batches(
         raise ValueError(f"size and steps are at least 1, got {size} and {steps}")
     source = as_source(source)
     labels = column(source, label)
-    episode(labels, ways=ways, shots=shots, queries=queries)  # what cannot be drawn is said now
+    episode(
+        labels, ways=ways, shots=shots, queries=queries
+    )  # fail early if an episode cannot be drawn
     return EpisodeBatches(source, labels, size, ways, shots, queries, seed, steps)

@@ -1,4 +1,4 @@
-"""Episodes of few-shot learning: small tasks drawn from a labelled set."""
+"""Few-shot learning episodes: small tasks drawn from a labelled set."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Episode(NamedTuple):
     """One small task; made by `episode`.
 
     Attributes:
-        classes: (ways,) the classes of the data, in the order of the episode's own 0, 1, ...
+        classes: (ways,) classes of the data, in the order of the episode's labels 0, 1, ...
         support: (ways * shots,) positions of the labelled examples, class by class.
-        query: (ways * queries,) positions of those to be classified, class by class.
-        support_label: (ways * shots,) the episode's own classes.
+        query: (ways * queries,) positions of the examples to classify, class by class.
+        support_label: (ways * shots,) labels within the episode.
         query_label: (ways * queries,) likewise.
     """
 
@@ -29,18 +29,18 @@ class Episode(NamedTuple):
 def episode(
     labels: ArrayLike, *, ways: int, shots: int, queries: int, seed: int = 0, index: int = 0
 ) -> Episode:
-    """Draw one episode: classes, then examples of each, none twice.
+    """Draw one episode: classes, then examples of each, without replacement.
 
     A pure function of its arguments: episode 7 of a seed is the same whether or not others were
-    drawn before it, so that methods are compared on the same episodes and a run resumes.
+    drawn before it, so that methods are compared on the same episodes and runs can be resumed.
 
     Args:
         labels: (cases,) classes of the data.
-        ways: classes of the episode.
-        shots: labelled examples of each.
-        queries: examples of each to be classified.
+        ways: number of classes.
+        shots: labelled examples per class.
+        queries: examples to classify per class.
         seed: seed of all episodes.
-        index: which episode.
+        index: number of the episode.
 
     Returns:
         The episode.

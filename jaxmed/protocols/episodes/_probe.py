@@ -1,4 +1,4 @@
-"""Probes of a representation: what simple rules read from frozen features."""
+"""Probes of frozen features: linear and nearest-neighbour."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class LinearProbe(NamedTuple):
     Attributes:
         weights: (f, classes), on standardised features.
         bias: (classes,).
-        mean: (f,) of the features it was fitted to.
-        scale: (f,) deviations, 1 where a feature is constant.
+        mean: (f,) mean of the features it was fitted to.
+        scale: (f,) standard deviations, 1 for constant features.
         l2: the penalty used.
     """
 
@@ -32,7 +32,7 @@ class LinearProbe(NamedTuple):
     l2: float
 
     def predict(self, features: ArrayLike) -> Floats:
-        """Probabilities (cases, classes) of features (cases, f)."""
+        """Return probabilities (cases, classes) of features (cases, f)."""
         x = (np.asarray(features, np.float64) - self.mean) / self.scale
         return special.softmax(x @ self.weights + self.bias, axis=1)
 
@@ -50,25 +50,25 @@ def linear_probe(
 
     .. math:: \frac1n \sum_i -\log p_{y_i}(x_i) + \frac{\lambda}{2} \|W\|^2
 
-    by L-BFGS, on features scaled to mean 0 and deviation 1. Of several penalties the one with the
-    least cross-entropy in an inner stratified cross-validation of these cases is taken, the larger
-    of equals; no other case is looked at.
+    by L-BFGS, on features standardised to mean 0 and standard deviation 1. Among several penalties
+    the one with the lowest cross-entropy in an inner stratified cross-validation of these cases is
+    chosen, the larger one in ties; no other cases are used.
 
     Args:
         features: (cases, f).
         labels: (cases,) classes from 0.
         classes: number of classes; by default the largest label plus one.
         l2: the penalty, or several to choose from.
-        inner: folds of the choice, fewer where a class has fewer cases. Where one has a single
-            case there is nothing to choose by, and the largest penalty is taken.
+        inner: number of inner folds, fewer if a class has fewer cases. If a class has a single
+            case, the largest penalty is used.
         seed: seed of the folds.
 
     Returns:
         The probe.
 
     Raises:
-        ValueError: for shapes that do not fit, values that are not finite, labels outside the
-            classes or all of one class, a penalty that is not positive.
+        ValueError: for mismatched shapes, values that are not finite, labels outside the classes
+            or all of one class, or a penalty that is not positive.
 
     References:
         Alain and Bengio (2017), Understanding intermediate layers using linear classifier probes,
@@ -137,24 +137,24 @@ def knn_probe(
     temperature: float = 0.07,
     classes: int | None = None,
 ) -> Floats:
-    r"""Classify by the nearest neighbours in the direction of frozen features.
+    r"""Classify by the nearest neighbours of frozen features.
 
-    The k cases of greatest cosine similarity vote with weights :math:`e^{s_i / T}`.
+    The k cases of highest cosine similarity vote with weights :math:`e^{s_i / T}`.
 
     Args:
         features: (cases, f) with known labels.
         labels: (cases,) classes from 0.
         queries: (others, f).
-        k: neighbours; all cases where there are fewer.
-        temperature: T; the greater, the more equal the votes.
+        k: number of neighbours; all cases if there are fewer.
+        temperature: T; higher values make the votes more equal.
         classes: number of classes; by default the largest label plus one.
 
     Returns:
-        Shares of the votes (others, classes), which sum to one.
+        Vote shares (others, classes), which sum to one.
 
     Raises:
-        ValueError: for shapes that do not fit, values that are not finite, labels outside the
-            classes, `k` below 1 or a temperature that is not positive.
+        ValueError: for mismatched shapes, values that are not finite, labels outside the classes,
+            `k` below 1 or a temperature that is not positive.
 
     References:
         Wu et al. (2018), Unsupervised feature learning via non-parametric instance discrimination,
@@ -175,7 +175,7 @@ def knn_probe(
     k = min(k, len(x))
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     near = np.take_along_axis(similarity, nearest, axis=1)
-    # Less the greatest: the shares are the same, and nothing overflows.
+    # Subtracting the maximum leaves the shares unchanged and avoids overflow.
     votes = np.exp((near - near.max(1, keepdims=True)) / temperature)
     shares = (np.eye(classes)[y[nearest]] * votes[..., None]).sum(1)
     return shares / shares.sum(1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Pseudo-labelling in rounds: train, label the surest of the rest, train again."""
+"""Pseudo-labelling in rounds: train, label the most confident examples, retrain."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Round(NamedTuple):
     """One round of :func:`pseudo_label_rounds`.
 
     Attributes:
-        predict: what was trained.
-        rows: positions in ``unlabelled`` whose labels were taken from it for the next round, the
-            surest first; empty in the last round.
-        labels: those labels.
-        confidence: probabilities of the predicted labels.
+        predict: the trained predictor.
+        rows: positions in ``unlabelled`` of the pseudo-labelled images of the next round, the most
+            confident first; empty in the last round.
+        labels: the pseudo-labels.
+        confidence: probabilities of the pseudo-labels.
     """
 
     predict: Predict
@@ -41,28 +41,28 @@ def pseudo_label_rounds(
     image: str = "image",
     target: str = "label",
 ) -> list[Round]:
-    """Train on the labels; then, round by round, on them and on the surest predictions.
+    """Train on labelled images, then in rounds also on the most confident predictions.
 
-    Each round trains anew, predicts all unlabelled images, and hands the next one the surest share
-    of them with their predicted classes. Nothing is kept from round to round but those: an image
-    may change its class, or leave. The last round has taken the last share.
+    Each round trains from scratch, predicts all unlabelled images, and passes the most confident
+    share of them with their predicted classes to the next. Nothing else is kept between rounds: an
+    image may change its class, or be dropped. The last round uses the last share.
 
     Args:
-        train: from arrays by name, ``image``, ``target`` and ``weight`` (1 for given labels), to a
-            function from images to probabilities ``(n, classes)``. It owns the learner, the
-            number of steps and the seed.
-        labelled: arrays by name, with ``image`` and ``target``; others are left out.
+        train: function from arrays by name, ``image``, ``target`` and ``weight`` (1 for given
+            labels), to a function from images to probabilities ``(n, classes)``. It owns the
+            learner, the number of steps and the seed.
+        labelled: arrays by name, with ``image`` and ``target``; others are ignored.
         unlabelled: ``(n, *spatial, channels)`` images.
-        shares: of the unlabelled images, taken after each round, each in (0, 1].
-        threshold: least probability of a label that is taken, in [0, 1].
-        balanced: whether the share is taken of each predicted class, not of all together: the
-            surest are mostly of one class.
-        weight: of a predicted label against a given one, positive.
+        shares: shares of the unlabelled images used after each round, each in (0, 1].
+        threshold: minimum probability of a pseudo-label, in [0, 1].
+        balanced: whether to take the share within each predicted class instead of overall, where
+            the most confident predictions are mostly of one class.
+        weight: weight of a pseudo-label relative to a given label, positive.
         image: name of the labelled images.
         target: name of their integer classes, ``(m,)``.
 
     Returns:
-        ``len(shares) + 1`` rounds, the last one's ``predict`` the result.
+        ``len(shares) + 1`` rounds; ``predict`` of the last one is the final model.
 
     Raises:
         KeyError: if ``labelled`` lacks a name.

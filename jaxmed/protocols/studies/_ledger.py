@@ -1,4 +1,4 @@
-"""A ledger of test sets: when each was opened, and for what."""
+"""A ledger of test sets: when and for what each was used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxmed.data import DataError, Fault
 
 
 class Opening(NamedTuple):
-    """One look at a test set: when, for what, and which cases (their digest and number)."""
+    """One use of a test set: time, purpose, and digest and number of its cases."""
 
     when: str
     why: str
@@ -25,12 +25,12 @@ class Opening(NamedTuple):
 
 
 class Openings(NamedTuple):
-    """All looks at a test set so far, the present one last.
+    """All uses of a test set so far, the present one last.
 
     Attributes:
-        count: number of cases.
-        openings: each of them.
-        notes: a sentence for the report where there is more than one, else empty.
+        count: number of uses.
+        openings: the uses.
+        notes: a sentence for the report if there is more than one, else empty.
     """
 
     count: int
@@ -41,23 +41,23 @@ class Openings(NamedTuple):
 def open_test(
     ledger: str | os.PathLike, cases: Sequence[Any], labels: Any = None, *, why: str
 ) -> Openings:
-    """Record that a test set is opened, and tell how often it has been.
+    """Record the use of a test set, and report how often it has been used.
 
-    A test set is what it was only the first time: what is changed after a look at it has been
-    chosen on it. The ledger holds a line a look; a set is known by its cases and labels, in any
-    order, whatever its file is called. A set that shares cases with one opened before is told too.
+    A test set is unbiased only the first time: anything changed after looking at it has been
+    selected on it. The ledger holds one line per use; a set is identified by its cases and labels,
+    in any order, whatever its file name. A set that shares cases with an earlier one is reported.
 
     Args:
-        ledger: a file of JSON lines, made where it is missing; keep it with the data.
+        ledger: a file of JSON lines, created if missing; keep it with the data.
         cases: names of the cases.
-        labels: their truth, if the names may be those of other cases elsewhere.
-        why: what is measured: the model, the command.
+        labels: their labels, needed if other cases may have the same names.
+        why: the purpose: the model, the command.
 
     Returns:
-        The looks at this set, the present one last.
+        The uses of this set, the present one last.
 
     Raises:
-        DataError: a ledger that cannot be read, or a case that comes twice.
+        DataError: if the ledger cannot be read, or a case is duplicated.
 
     Examples:
         >>> import tempfile
@@ -102,7 +102,7 @@ def open_test(
 
 
 def _marks(names: Sequence[str], labels: Any) -> list[str]:
-    """A short digest of each case with its label, sorted."""
+    """Compute a short digest of each case with its label, sorted."""
     truth = [""] * len(names) if labels is None else [np.asarray(y).tolist() for y in labels]
     if len(truth) != len(names):
         raise ValueError(f"{len(truth)} labels for {len(names)} cases")

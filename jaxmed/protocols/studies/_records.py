@@ -1,4 +1,4 @@
-"""What a study leaves on disk: its identity, and a record for each training that ended."""
+"""Files of a study: its identity, and one record per completed training."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from jaxmed.data import DataError, Fault
 
 
 def open_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
-    """Take a new folder, or go on in one of the same study.
+    """Create a new folder, or resume in one of the same study.
 
     Raises:
-        ValueError: a folder of another study.
-        DataError: a `study.json` that cannot be read.
+        ValueError: if the folder belongs to another study.
+        DataError: if `study.json` cannot be read.
     """
     path = folder / "study.json"
     if path.exists() and resume:
@@ -44,10 +44,10 @@ def open_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> None
 
 
 def read_record(folder: Path, name: str) -> dict[str, Any] | None:
-    """The record of a training, if it ended.
+    """Return the record of a training, if it has ended.
 
     Raises:
-        DataError: a record that cannot be read.
+        DataError: if the record cannot be read.
     """
     path = _path(folder, name)
     if not path.exists():
@@ -62,7 +62,7 @@ def read_record(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def write_record(folder: Path, name: str, record: dict[str, Any]) -> None:
-    """Keep the record of a training that ended: whole, or not at all."""
+    """Write the record of a completed training atomically."""
     buffer = io.BytesIO()
     note = {key: value for key, value in record.items() if key != "outputs"}
     np.savez_compressed(buffer, outputs=record["outputs"], note=json.dumps(note))
@@ -73,13 +73,13 @@ def write_record(folder: Path, name: str, record: dict[str, Any]) -> None:
 
 def _path(folder: Path, name: str) -> Path:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
-    if plain != name:  # two names may be made plain alike
+    if plain != name:  # two names may be sanitised to the same one
         plain += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
     return folder / "replicates" / f"{plain}.npz"
 
 
 def digest(*values: Any) -> str:
-    """A short name for arrays and plain values, the same in every process."""
+    """Compute a short digest of arrays and plain values, the same in every process."""
     found = hashlib.sha256()
     for value in values:
         if isinstance(value, np.ndarray) and value.dtype.kind != "O":

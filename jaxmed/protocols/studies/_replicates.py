@@ -1,4 +1,4 @@
-"""Trainings of one learner that differ in their data and key, one by one or as one program."""
+"""Trainings of one learner on different data and keys, sequentially or as one program."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Strategy = Literal["auto", "sequential", "vmap"]
 
 
 class Replicate(NamedTuple):
-    """One training: on which cases, in which order, from which key, for how long.
+    """One training: cases, order of batches, key and number of steps.
 
     Attributes:
         name: unique in a study.
         train: positions of the cases.
         key: random key of the run.
-        order: seed of the order of batches.
+        order: seed of the batch order.
         steps: number of steps.
     """
 
@@ -37,7 +37,7 @@ class Replicate(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A batch's rows: positions in the whole data and in the training part, and weights."""
+    """Rows of a batch: positions in the whole data and in the training part, and weights."""
 
     whole: Any
     own: Any
@@ -45,7 +45,7 @@ class Rows(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A training that ended: its state, or why there is none."""
+    """A completed training: its state, or the reason why there is none."""
 
     replicate: Replicate
     state: LearnerState | None
@@ -61,24 +61,24 @@ def train_replicates(
     strategy: Strategy = "auto",
     width: int = 8,
 ) -> Iterator[Trained]:
-    """Train each replicate; what comes out is what `train.fit` gives for it alone.
+    """Train each replicate, with the same result as `train.fit` for it alone.
 
     Args:
         learner: any learner. It is compiled once, whatever the number of replicates.
         source: the whole data.
         replicates: the trainings.
-        size: rows of a batch.
+        size: batch size.
         strategy: `sequential`, one after the other with one compiled step; `vmap`, as one program
-            that makes the steps of `width` replicates at once on data kept on the device, equal up
-            to rounding. `auto` is `vmap` on GPU and TPU, where one small training leaves the device
-            idle, and `sequential` on CPU, where stacked convolutions are slow and nothing is idle.
-        width: replicates of one program; memory grows with it.
+            that steps `width` replicates at once on data kept on the device, equal up to rounding.
+            `auto` is `vmap` on GPU and TPU, which one small training leaves underused, and
+            `sequential` on CPU, where stacked convolutions are slow.
+        width: replicates per program; memory grows with it.
 
     Yields:
         Each training as it ends. One whose loss or parameters stop being finite has no state.
 
     Raises:
-        ValueError: an unknown strategy, or a width below 1.
+        ValueError: if the strategy is unknown, or the width is below 1.
     """
     if strategy == "auto":
         strategy = "sequential" if jax.default_backend() == "cpu" else "vmap"
@@ -120,7 +120,7 @@ def _together(
     init, run = _programs(learner)
 
     def rows_of(steps: range) -> tuple[Rows, np.ndarray]:
-        """Which rows make each batch, and who is still at work; (steps, group, ...)."""
+        """Return each batch's rows and the replicates still running; (steps, group, ...)."""
         found = [[feed.rows(step) for feed in feeds] for step in steps]
         own = np.array([[r for r, _ in row] for row in found], np.int32)
         whole = np.array(
@@ -136,7 +136,7 @@ def _together(
     state = init(keys, arrays, jax.tree.map(lambda x: x[0], rows))
     alive = jnp.ones(len(group), bool)
     ended = np.full(len(group), -1)
-    # One stretch is one compiled loop; all are as long, so that there is one program.
+    # One stretch is one compiled loop; all have the same length, so that there is one program.
     stretch = min(longest, 64)
     for start in range(0, longest, stretch):
         rows, active = rows_of(range(start, start + stretch))
@@ -154,7 +154,7 @@ def _together(
 
 @functools.lru_cache(maxsize=8)
 def _programs(learner: Learner) -> tuple[Callable, Callable]:
-    """The compiled start and stretch of a group of replicates."""
+    """Compile the start and the stretch of a group of replicates."""
 
     def batch_of(arrays: PyTree, rows: Rows) -> PyTree:
         batch = {name: array[rows.whole] for name, array in arrays.items()}
@@ -167,7 +167,7 @@ def _programs(learner: Learner) -> tuple[Callable, Callable]:
     def one(
         arrays: PyTree, state: LearnerState, alive: jax.Array, rows: Rows, active: jax.Array
     ) -> tuple[LearnerState, jax.Array]:
-        """A step that goes wrong changes nothing, and ends its replicate alone."""
+        """Make one step; a non-finite step changes nothing and ends only its replicate."""
         new, metrics = learner.step(state, batch_of(arrays, rows))
         good = jnp.isfinite(metrics["loss"]).all()
         for leaf in jax.tree.leaves(new.params):

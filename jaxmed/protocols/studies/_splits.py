@@ -1,4 +1,4 @@
-"""Ways to part the cases of a study: cross-validations in all their forms, by patient."""
+"""Splits of the cases of a study: cross-validation schemes, by patient."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Split(NamedTuple):
     Attributes:
         train: sorted positions to train on.
         test: sorted positions to test on.
-        repeat: which repetition of the whole scheme this belongs to, from 0.
-        fold: which of its folds, from 0.
-        name: what the test part is, where it has a name, such as a site.
-        inner: splits of the training part alone, on which to choose a model; by `nested`.
+        repeat: index of the repetition of the whole scheme, from 0.
+        fold: index of the fold within it, from 0.
+        name: name of the test part, if any, such as a site.
+        inner: splits of the training part alone, for model selection; by `nested`.
     """
 
     train: np.ndarray
@@ -35,14 +35,14 @@ class Split(NamedTuple):
 def k_fold(
     data: Any, k: int = 5, *, groups: Groups = None, stratify: Any = None, seed: int = 0
 ) -> list[Split]:
-    """Part the cases into k folds; every case is tested once.
+    """Split the cases into k folds; every case is tested once.
 
     Args:
-        data: a number of cases; an (n,) array of classes or (n, tasks) array of 0/1 labels, which
-            is stratified on; or a source.
+        data: a number of cases; an (n,) array of classes or (n, tasks) array of 0/1 labels, used
+            for stratification; or a source.
         k: number of folds, at least 2.
         groups: (n,) patient of each case, or the name of that column of a source: no patient is in
-            two folds. A source that knows its patients is parted by them without asking.
+            two folds. A source that knows its patients is always split by them.
         stratify: (n,) classes or (n, tasks) 0/1 labels, or the name of that column: every fold gets
             its share of each.
         seed: the same seed gives the same folds.
@@ -51,8 +51,8 @@ def k_fold(
         k splits.
 
     Raises:
-        DataError: fewer cases, or patients, than folds.
-        ValueError: k below 2, or lengths that disagree.
+        DataError: if there are fewer cases, or patients, than folds.
+        ValueError: if k is below 2, or lengths disagree.
 
     Examples:
         >>> [s.test.tolist() for s in k_fold([0, 0, 1, 1], 2, seed=1)]
@@ -66,16 +66,15 @@ def repeated(
     data: Any, k: int = 5, repeats: int = 10, *, groups: Groups = None, stratify: Any = None,
     seed: int = 0,
 ) -> list[Split]:  # fmt: skip
-    """k-fold cross-validation, repeated with other folds each time.
+    """Split by k-fold cross-validation, repeated with different folds.
 
-    Compare models on it by `stats.corrected_t_test`: the training parts overlap, and a plain
+    Compare models on it by `stats.corrected_t_test`: the training parts overlap, so a plain
     t-test over k x repeats values rejects far too often.
 
     Args:
         data: as in `k_fold`.
         k: as in `k_fold`.
-        repeats: number of repetitions; repetition r has the folds of `k_fold` with a seed of its
-            own.
+        repeats: number of repetitions, each with the folds of `k_fold` for its own seed.
         groups: as in `k_fold`.
         stratify: as in `k_fold`.
         seed: seed of all repetitions.
@@ -99,7 +98,7 @@ def monte_carlo(
     data: Any, times: int = 20, *, test: float = 0.2, groups: Groups = None, stratify: Any = None,
     seed: int = 0,
 ) -> list[Split]:  # fmt: skip
-    """Random parts of the same size, drawn again and again; a case may be tested often or never.
+    """Draw repeated random splits of the same size; a case may be tested several times or never.
 
     Args:
         data: as in `k_fold`.
@@ -110,10 +109,10 @@ def monte_carlo(
         seed: seed of all draws.
 
     Returns:
-        One split a draw; each is a repetition of its own.
+        One split per draw; each is a repetition of its own.
 
     Raises:
-        ValueError: a share that is not between 0 and 1.
+        ValueError: if the share is not between 0 and 1.
 
     Examples:
         >>> [len(s.test) for s in monte_carlo(20, 3, test=0.25)]
@@ -133,14 +132,14 @@ def monte_carlo(
 
 
 def leave_one_out(data: Any, *, groups: Groups = None) -> list[Split]:
-    """Each case, or each patient, tested by a model trained on all others.
+    """Split so that each case, or each patient, is tested by a model trained on all others.
 
     Args:
-        data: a number of cases, an array with one row a case, or a source.
+        data: a number of cases, an array with one row per case, or a source.
         groups: as in `k_fold`: one patient is left out at a time.
 
     Returns:
-        As many splits as there are cases or patients, in the order in which they come.
+        One split per case or patient, in order of appearance.
 
     Examples:
         >>> [s.test.tolist() for s in leave_one_out(3)]
@@ -155,18 +154,18 @@ def leave_one_out(data: Any, *, groups: Groups = None) -> list[Split]:
 def leave_one_site_out(
     data: Any, sites: str | Sequence[Any], *, groups: Groups = None
 ) -> list[Split]:
-    """Each site tested by a model trained on all others: how well a model travels.
+    """Split so that each site is tested by a model trained on all others.
 
     Args:
-        data: a number of cases, an array with one row a case, or a source.
+        data: a number of cases, an array with one row per case, or a source.
         sites: (n,) site of each case, or the name of that column of a source: hospitals, scanners.
         groups: as in `k_fold`; a patient seen at two sites is refused.
 
     Returns:
-        One split a site, in the order in which they come, named after it.
+        One split per site, in order of appearance, named after it.
 
     Raises:
-        DataError: fewer than two sites, or a patient at two sites.
+        DataError: for fewer than two sites, or a patient at two sites.
 
     Examples:
         >>> [(s.name, s.test.tolist()) for s in leave_one_site_out(3, ["here", "there", "here"])]
@@ -187,10 +186,10 @@ def nested(
     data: Any, outer: int = 5, inner: int = 4, *, groups: Groups = None, stratify: Any = None,
     seed: int = 0,
 ) -> list[Split]:  # fmt: skip
-    """k-fold cross-validation whose training parts are parted again, to choose a model on.
+    """Split by nested cross-validation: each training part is split again for model selection.
 
-    What is chosen (a learning rate, an architecture, a threshold) is chosen by the inner folds;
-    the outer test part is not looked at.
+    Selection (of a learning rate, an architecture, a threshold) uses the inner folds only, never
+    the outer test part.
 
     Args:
         data: as in `k_fold`.
@@ -201,7 +200,7 @@ def nested(
         seed: seed of all folds.
 
     Returns:
-        The outer splits, each with its `inner` ones; all positions are those of the whole data.
+        The outer splits, each with its `inner` ones; all positions refer to the whole data.
 
     Examples:
         >>> first = nested(6, 3, 2)[0]
@@ -219,11 +218,11 @@ def with_inner(
     one: Split, data: Any, k: int = 4, *, groups: Groups = None, stratify: Any = None,
     seed: int = 0,
 ) -> Split:  # fmt: skip
-    """Part the training part of any split again; see `nested`.
+    """Split the training part of any split again; see `nested`.
 
     Args:
-        one: a split by any function here.
-        data: what it was made of.
+        one: a split made by any function of this module.
+        data: the data it was made from.
         k: number of inner folds.
         groups: as in `k_fold`.
         stratify: as in `k_fold`.
@@ -262,7 +261,7 @@ def _left_out(n: int, units: Sequence[Any], *, named: bool) -> list[Split]:
 
 
 def _cases(data: Any, groups: Groups) -> tuple[int, Sequence[Any] | None]:
-    """The number of cases, and the patient of each if known."""
+    """Return the number of cases, and the patient of each if known."""
     if isinstance(data, int | np.integer):
         n = int(data)
     else:
@@ -277,7 +276,7 @@ def _cases(data: Any, groups: Groups) -> tuple[int, Sequence[Any] | None]:
 
 
 def _classes(data: Any, stratify: Any) -> np.ndarray | None:
-    """What to stratify on, as `data.folds` finds it."""
+    """Return the classes to stratify on, as in `data.folds`."""
     if isinstance(stratify, str):
         return np.asarray(column(data, stratify))
     if stratify is not None:
@@ -290,7 +289,7 @@ def _classes(data: Any, stratify: Any) -> np.ndarray | None:
 
 
 def _seed(seed: int, draw: int) -> int:
-    """A seed for each draw of a scheme; that of the first is the scheme's own."""
+    """Derive a seed for each draw of a scheme; the first uses the scheme's own."""
     if draw == 0:
         return seed
     return int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])

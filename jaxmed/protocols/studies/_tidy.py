@@ -1,8 +1,7 @@
-"""The predictions of a study as tables, and the tests made for cross-validation."""
+"""Predictions of a study as tables, and tests for cross-validation."""
 
 from __future__ import annotations
 
-import csv
 import itertools
 import os
 from collections.abc import Callable, Mapping
@@ -12,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmed import stats
-from jaxmed.protocols.studies._study import Study
+from jaxmed._csv import csv_text
+from jaxmed.protocols.studies._result import Study
 from jaxmed.stats import Estimate, TestResult
 
 Metric = Callable[[np.ndarray, np.ndarray], Any]
@@ -28,7 +28,7 @@ class Runs(NamedTuple):
         runs: (repeat, seed) of each run.
         cases: (cases,) names.
         groups: (cases,) patients, or None.
-        notes: what was left out.
+        notes: exclusions.
     """
 
     labels: np.ndarray
@@ -40,7 +40,7 @@ class Runs(NamedTuple):
 
 
 class ArmTest(NamedTuple):
-    """Two arms compared over the folds, and the p-value corrected for all pairs."""
+    """Test of two arms over the folds, with the p-value adjusted for all pairs."""
 
     first: str
     second: str
@@ -49,13 +49,13 @@ class ArmTest(NamedTuple):
 
 
 def study_table(study: Study) -> dict[str, list[Any]]:
-    """One row a case, arm, repetition, fold and seed: columns of one length.
+    """Tabulate a study: one row per case, arm, repetition, fold and seed.
 
     Args:
-        study: as `study` returned it.
+        study: result of `study`.
 
     Returns:
-        `arm, repeat, fold, seed, case, group, label, output` (or `output_0, ...`).
+        Columns `arm, repeat, fold, seed, case, group, label, output` (or `output_0, ...`).
     """
     columns: dict[str, list[Any]] = {
         name: [] for name in ("arm", "repeat", "fold", "seed", "case", "group", "label")
@@ -99,25 +99,23 @@ def write_study(study: Study, path: str | os.PathLike) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = study_table(study)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+    text = csv_text(list(columns), zip(*columns.values(), strict=True))
+    path.write_text(text, encoding="utf-8", newline="")
     return path
 
 
 def runs_of(study: Study) -> Runs:
-    """Join the folds: every case once for each repetition and seed.
+    """Join the folds, so that every case occurs once per repetition and seed.
 
     Args:
-        study: of splits that test each case once in each repetition.
+        study: a study whose splits test each case once per repetition.
 
     Returns:
         The predictions. A run in which any arm failed on a fold is left out for all arms.
 
     Raises:
-        ValueError: cases that are tested never or twice in a repetition (`monte_carlo`), or no
-            run without a failure.
+        ValueError: if a case is tested never or twice in a repetition (`monte_carlo`), or there is
+            no run without a failure.
     """
     repeats = sorted({one.repeat for one in study.splits})
     runs, notes = [], []
@@ -146,14 +144,14 @@ def runs_of(study: Study) -> Runs:
 
 
 def fold_scores(study: Study, metric: Metric) -> dict[str, np.ndarray]:
-    """A metric of each training on its test part.
+    """Compute a metric of each training on its test part.
 
     Args:
         study: as `study` returned it.
         metric: `(labels, outputs) -> number` or estimate.
 
     Returns:
-        Arm to (splits, seeds); NaN for failures and where the metric is not defined.
+        Arm to (splits, seeds); NaN for failures and undefined metrics.
     """
     found = {arm: np.full((len(study.splits), len(study.seeds)), np.nan) for arm in study.arms}
     for (arm, at, seed), outputs in study.outputs.items():
@@ -187,10 +185,10 @@ def compare_arms(
         name: name of the metric.
 
     Returns:
-        A test for each pair, first minus second.
+        One test per pair, first minus second.
 
     Raises:
-        ValueError: fewer than two arms, or fewer than two folds on which both arms have a score.
+        ValueError: for fewer than two arms, or fewer than two folds on which both have a score.
 
     References:
         Nadeau and Bengio (2003), Mach Learn 52:239. Bouckaert and Frank (2004), PAKDD.
@@ -224,14 +222,14 @@ def components(
     seed: int = 0,
     name: str = "",
 ) -> Mapping[str, Estimate]:
-    """Estimate a metric of each arm, the variance of cases and that of training apart.
+    """Estimate a metric of each arm, separating the variances of cases and training.
 
-    The folds are joined, so the metric is of all cases at once: for ranks (AUC) this takes scores
-    of different folds as comparable. A run differs from another in its seed, and in its folds
-    where these are repeated.
+    The folds are joined, so the metric is computed on all cases at once: for ranks (AUC) this
+    assumes that scores of different folds are comparable. Runs differ in their seed, and in their
+    folds if these are repeated.
 
     Args:
-        study: of splits that test each case once in each repetition.
+        study: a study whose splits test each case once per repetition.
         metric: `(labels, outputs) -> number` or estimate.
         level: confidence level of the intervals.
         n_resamples: number of resamples of the bootstrap of cases (patients where these are known).
@@ -239,7 +237,7 @@ def components(
         name: name of the metric.
 
     Returns:
-        Arm to estimate, as `stats.seed_components` makes it.
+        Arm to estimate, as returned by `stats.seed_components`.
 
     Raises:
         ValueError: as in `runs_of`.

@@ -1,4 +1,4 @@
-"""An arm that chooses among candidates, inside each training part."""
+"""An arm that selects among candidates inside each training part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxmed.stats import one_standard_error
 
 
 class Tuned(NamedTuple):
-    """Candidates of which one is chosen in each training part; made by `tuned`."""
+    """Candidates, one of which is selected in each training part; made by `tuned`."""
 
     candidates: Mapping[str, Learner]
     metric: Callable[..., Any]
@@ -29,16 +29,16 @@ def tuned(
     rule: str = "best",
     complexity: Mapping[str, float] | None = None,
 ) -> Tuned:
-    """An arm of a study that selects its model by inner folds of each training part alone.
+    """Create a study arm that selects its model by inner folds of each training part.
 
-    In each training part every candidate is trained on the inner folds; the chosen one is trained
-    again on the whole part and tested on the outer test part, which the choice has not seen.
+    In each training part every candidate is trained on the inner folds; the selected one is
+    retrained on the whole part and tested on the outer test part, which selection has not used.
 
     Args:
         candidates: name to learner: learning rates, networks, losses.
-        metric: `(labels, outputs) -> number` or estimate, higher is better; its mean over inner
-            folds chooses.
-        folds: number of inner folds, where the splits have none of their own (`nested`).
+        metric: `(labels, outputs) -> number` or estimate, higher is better; averaged over inner
+            folds.
+        folds: number of inner folds, if the splits have none (`nested`).
         rule: `best`, or `one-standard-error`: the simplest within one standard error of the best.
         complexity: candidate to a number, lower is simpler; for `one-standard-error`.
 
@@ -46,7 +46,8 @@ def tuned(
         The arm, for `study`.
 
     Raises:
-        ValueError: fewer than two candidates, an unknown rule, a candidate without a complexity.
+        ValueError: for fewer than two candidates, an unknown rule, or a candidate without a
+            complexity.
     """
     if len(candidates) < 2:
         raise ValueError(f"a choice needs at least 2 candidates, got {len(candidates)}")
@@ -60,10 +61,10 @@ def tuned(
 
 
 def choose(arm: Tuned, scores: Mapping[str, list[float]]) -> str:
-    """The candidate that inner scores choose; one with a failed fold is not chosen.
+    """Select the candidate by inner scores; one with a failed fold is never selected.
 
     Args:
-        arm: as `tuned` made it.
+        arm: result of `tuned`.
         scores: candidate to its metric on each inner fold, NaN where it failed.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The confusion matrix: as counts, and as a figure."""
+"""The confusion matrix, as counts and as a figure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from jaxmed import quantities
 from jaxmed.report.figures._style import INK, new_figure, style
 
-# Not of the palette, so that cells keep their colour on a dark page and white stays legible.
+# Not from the palette, so that cells keep their colour on a dark page and white stays legible.
 _CELL, _LIGHT = "#1f6fb4", "#ffffff"
 
 

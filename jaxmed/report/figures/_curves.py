@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed import stats
+from jaxmed import quantities, stats
 from jaxmed.report.figures._style import GRID, INK, MUTED, colour_of, dash_of, new_figure, style
 
 Floats = NDArray[np.float64]
@@ -26,14 +26,14 @@ def roc_figure(
     threshold: float | None = 0.5,
     seed: int = 0,
 ) -> Figure:
-    """Draw ROC curves: one with a bootstrap band, or one a class (one against the rest).
+    """Draw one ROC curve with a bootstrap band, or one curve per class (one-vs-rest).
 
     Args:
         labels: (cases,) 0/1; or (cases, classes) 0/1 for several curves.
-        scores: of the same shape.
+        scores: scores of the same shape as `labels`.
         classes: names of the curves.
         captions: text after each name in the legend, e.g. the area with its interval.
-        groups: (cases,) patients, which the bootstrap then draws.
+        groups: (cases,) patients, to be drawn by the bootstrap.
         level: confidence level of the pointwise band.
         threshold: operating point to mark on a single curve.
         seed: seed of the bootstrap.
@@ -76,7 +76,7 @@ def precision_recall_figure(
     level: float = 0.95,
     seed: int = 0,
 ) -> Figure:
-    """Draw precision against recall, with the prevalence as the line to beat.
+    """Draw precision against recall, with the prevalence as baseline.
 
     Args: as in `roc_figure`.
     """
@@ -123,11 +123,11 @@ def reliability_figure(
 
     Args:
         labels: (cases,) 0/1, or (cases,) classes with (cases, classes) probabilities, when the
-            predicted class's probability is set against how often it is right.
+            predicted class's probability is compared with its accuracy.
         probabilities: (cases,) or (cases, classes), in [0, 1].
         bins: bins of equal width; empty ones are left out.
         level: confidence level of the intervals.
-        caption: e.g. the expected calibration error, written into the drawing.
+        caption: text in the figure, e.g. the expected calibration error.
     """
     p = np.asarray(probabilities, float)
     one_class = p.ndim == 1
@@ -160,7 +160,7 @@ def reliability_figure(
 
 
 def _columns(labels: ArrayLike, scores: ArrayLike) -> list[tuple[Floats, Floats]]:
-    """Pairs of (labels, scores); columns that hold one class only have no curve."""
+    """Return pairs of (labels, scores); columns with only one class have no curve."""
     y, s = np.asarray(labels, float), np.asarray(scores, float)
     if y.shape != s.shape:
         raise ValueError(f"labels and scores must have one shape, got {y.shape} and {s.shape}")
@@ -175,10 +175,10 @@ def _legend(classes: Sequence[str], captions: Sequence[str], i: int) -> str | No
 
 
 def _operating_point(axes: Any, y: Floats, s: Floats, threshold: float) -> None:
-    called = s >= threshold
-    x = float(called[y == 0].mean())
-    sensitivity = float(called[y == 1].mean())
+    table = quantities.tabulate(y, quantities.at_least(s, threshold), 2)
+    rates = quantities.ratios(table)
+    sensitivity, specificity = float(rates["sensitivity"]), float(rates["specificity"])
     axes.plot(
-        x, sensitivity, "D", color=colour_of(1), markersize=6,
-        label=f"at threshold {threshold:g}: {sensitivity:.2f} / {1 - x:.2f} (sens./spec.)",
+        1 - specificity, sensitivity, "D", color=colour_of(1), markersize=6,
+        label=f"at threshold {threshold:g}: {sensitivity:.2f} / {specificity:.2f} (sens./spec.)",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Cases to look at: cutting a plane out of a volume, choosing cases, drawing them."""
+"""Example cases: cutting a plane out of a volume, choosing cases, drawing them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxmed.report.results._parts import Picture, Scores
 
 
 def best_median_worst(values: ArrayLike) -> dict[str, int]:
-    """Positions of the largest, the middle and the smallest value, NaN left out.
+    """Return the positions of the largest, median and smallest value, ignoring NaN.
 
     Examples:
         >>> best_median_worst([0.2, 0.9, 0.5])
@@ -27,7 +27,7 @@ def best_median_worst(values: ArrayLike) -> dict[str, int]:
     if not order:
         return {}
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
-    # Of fewer than three cases, each is shown once.
+    # With fewer than three cases, each is shown once.
     return {name: i for name, i in chosen.items() if list(chosen.values()).index(i) == list(
         chosen).index(name)}  # fmt: skip
 
@@ -42,15 +42,15 @@ def mask_picture(
     caption: str = "",
     spacing: Sequence[float] | None = None,
 ) -> Picture:
-    """Cut the plane that shows most of the structures out of a case.
+    """Cut the plane with the largest extent of the structures out of a case.
 
     Args:
         case: name of the case.
         image: (*spatial,) or (*spatial, channels), 2D or 3D as the masks are.
         truth: (*spatial,) whole numbers, or None.
         prediction: (*spatial,) whole numbers.
-        rank: why it is shown.
-        caption: e.g. the case's Dice.
+        rank: reason for showing the case.
+        caption: caption, e.g. the case's Dice.
         spacing: size of a voxel along each axis.
 
     Returns:
@@ -67,7 +67,7 @@ def mask_picture(
     spacing = tuple(spacing or (1.0,) * p.ndim)
     if p.ndim == 3:
         seen = (p if t is None or not t.any() else t) > 0
-        # The plane with the largest cut, across whichever axis.
+        # The plane with the largest cut, across any axis.
         areas = [seen.sum(tuple(a for a in range(3) if a != axis)) for axis in range(3)]
         cut = [area.max() * np.prod(np.delete(spacing, axis)) for axis, area in enumerate(areas)]
         axis = int(np.argmax(cut))
@@ -134,11 +134,11 @@ def to_display(image: ArrayLike) -> NDArray[np.floating]:
 def class_pictures(
     images: Any, scores: Scores, *, classes: Sequence[str], each: int = 4
 ) -> tuple[Picture, ...]:
-    """Choose the surest right, the least sure and the surest wrong cases of a classifier.
+    """Choose a classifier's most confident correct, least confident and most confident wrong cases.
 
     Args:
-        images: `images[i]` is the image of row i: (height, width, channels), or a volume, of which
-            the middle plane is taken.
+        images: `images[i]` is the image of row i: (height, width, channels), or a volume, whose
+            middle plane is shown.
         scores: the predictions, with (cases, classes) probabilities.
         classes: names of the classes.
         each: number of each kind.

@@ -1,4 +1,4 @@
-"""Where a network looks: a map of scores over an image."""
+"""Heat map of scores over an image."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def heat_map_figure(
     titles: Sequence[str] = ("image", "map"),
     limits: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw an image, and beside it the same under a map of scores.
+    """Draw an image, and next to it the image overlaid with a map of scores.
 
     Args:
-        image: (height, width) or (height, width, channels); of a volume, cut a plane first.
-        heat: (height, width), as :func:`jaxmed.inference.instance_map` makes it; NaN is left bare.
+        image: (height, width) or (height, width, channels); cut a plane out of a volume first.
+        heat: (height, width), as returned by :func:`jaxmed.inference.instance_map`; NaN is blank.
         centres: (instances, 2), row and column of each instance, marked on the image.
-        positive: (instances,), true for those that are what is looked for: they are drawn filled.
-        label: what the scores are, on the colour bar.
-        titles: over the two panels.
-        limits: the scores at the ends of the colours; those that occur by default.
+        positive: (instances,), true for positive instances, which are drawn filled.
+        label: label of the colour bar.
+        titles: titles of the two panels.
+        limits: scores at the ends of the colour scale; by default their range.
 
     Returns:
         A figure of two panels.
@@ -58,7 +58,7 @@ def heat_map_figure(
         grey = shown if shown.ndim == 2 else shown[..., :3].mean(-1)
         axes[0].imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes[1].imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        # Lighter is more, in print and to every eye; bare where there is no patch.
+        # Lighter means higher, also in print and for colour-blind readers; blank without a patch.
         painted = axes[1].imshow(
             np.ma.masked_invalid(h), cmap="inferno", vmin=low, vmax=high, alpha=0.75,
             interpolation="nearest",

@@ -1,4 +1,4 @@
-"""Learning curves: what was logged, against the step, as a figure."""
+"""Learning curves: logged measures against the step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from jaxmed.report.figures._style import INK, MUTED, colour_of, new_figure, style
 
-# Logged beside the measures, but no measures themselves.
+# Logged with the measures, but not measures themselves.
 _BESIDE = {"step", "epoch", "time", "seconds", "rate", "wall", "split", "steps_per_second"}
 
 
@@ -46,15 +46,15 @@ def learning_curves(
     show: Sequence[str] | None = None,
     best: int | None = None,
 ) -> Figure:
-    """Draw one panel a measure, training and validation in each.
+    """Draw one panel per measure, with training and validation in each.
 
     Args:
         history: rows of the training log, each with `step` and measures.
         show: measures to draw, in order; by default the loss and those that were validated.
-        best: step of the model that was kept, marked by a line.
+        best: step of the selected model, marked by a line.
 
     Raises:
-        ValueError: the history holds none of the measures.
+        ValueError: if the history contains none of the measures.
     """
     panels = measures(history)
     if show is None:
@@ -99,7 +99,7 @@ def _part(key: str, default: str) -> tuple[str, str]:
 
 
 def _smooth(steps: Sequence[float], values: Sequence[float]) -> tuple[Any, Any]:
-    """A running median over about a fortieth of the curve."""
+    """Smooth by a running median over about a fortieth of the curve."""
     width = max(len(values) // 40, 1)
     middles = range(width, len(values) - width)
     y = np.asarray(values, float)

@@ -1,4 +1,4 @@
-"""Intervals side by side: models, differences and subgroups, as figures."""
+"""Figures that compare models, differences and subgroups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxmed.report.figures._style import INK, MUTED, colour_of, dash_of, new_fig
 
 
 class Row(NamedTuple):
-    """A line of a forest plot: what it is, its value, its limits, its colour's number."""
+    """A line of a forest plot: name, value, limits, index of the colour."""
 
     name: str
     value: float
@@ -27,13 +27,13 @@ class Row(NamedTuple):
 def forest_figure(
     rows: Sequence[Row], *, title: str, label: str, zero: float | None = None
 ) -> Figure:
-    """Draw values with their intervals under each other.
+    """Draw a forest plot of values with their intervals.
 
     Args:
-        rows: one line each, from the top.
+        rows: the lines, from the top.
         title: title of the figure.
         label: label of the axis.
-        zero: where to draw the line of no difference.
+        zero: position of the line of no difference.
     """
     widest = max(len(row.name) for row in rows)
     with style():
@@ -57,7 +57,7 @@ def forest_figure(
 def models_roc_figure(
     labels: ArrayLike, scores: Mapping[str, ArrayLike], *, captions: Sequence[str] = ()
 ) -> Figure:
-    """Draw the ROC curves of several models of the same cases.
+    """Draw the ROC curves of several models on the same cases.
 
     Args:
         labels: (cases,) 0/1.
@@ -82,12 +82,12 @@ def models_roc_figure(
 def models_reliability_figure(
     labels: ArrayLike, scores: Mapping[str, ArrayLike], *, bins: int = 10, level: float = 0.95
 ) -> Figure:
-    """Draw observed against predicted of several models, each in bins of equal counts.
+    """Draw reliability curves of several models, each in bins of equal counts.
 
     Args:
         labels: (cases,) 0/1.
         scores: model to (cases,) probabilities.
-        bins: number of bins of equal counts; fewer where a model gives few different probabilities.
+        bins: number of bins of equal counts; fewer if a model gives few distinct probabilities.
         level: confidence level of the Wilson limits.
     """
     with style():
@@ -117,11 +117,11 @@ def decision_figure(
     level: float = 0.95,
     seed: int = 0,
 ) -> Figure:
-    """Draw decision curves: the net benefit of acting by a model, on all, and on none.
+    """Draw decision curves: net benefit of treating by a model, all, and none.
 
     Args:
         labels: (cases,) 0/1.
-        scores: (cases,) probabilities of one model, drawn with limits; or model to its
+        scores: (cases,) probabilities of one model, drawn with limits; or a dict from model to
             probabilities.
         groups: (cases,) patients.
         level: confidence level of the pointwise limits.

@@ -1,4 +1,4 @@
-"""Power, or the width of an interval, against the size of a study."""
+"""Figure of power, or the width of an interval, against the size of a study."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def power_figure(
         sizes: (sizes,) cases, patients, ...
         curves: name to (sizes,) powers, or half-widths; one curve has no legend.
         label: label of the sizes.
-        value: what the curves are.
-        target: power or half-width wanted: a horizontal line.
-        chosen: the size that reaches it: a vertical line.
-        limits: (lower, upper) of the first curve, where it was simulated.
+        value: name of the curves' quantity.
+        target: target power or half-width, drawn as a horizontal line.
+        chosen: the size that reaches it, drawn as a vertical line.
+        limits: (lower, upper) of the first curve, if it was simulated.
         title: title of the figure.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: curves of another length than the sizes.
+        ValueError: if curves and sizes differ in length.
 
     Examples:
         >>> from jaxmed import stats

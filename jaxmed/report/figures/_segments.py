@@ -1,4 +1,4 @@
-"""The spread of a per-case measure over cases, class by class, as a figure."""
+"""Figure of the distribution of a per-case measure, class by class."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def distribution_figure(
     name: str = "Dice",
     limits: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw every case as a point and their quartiles as a box, one row a class.
+    """Draw every case as a point and the quartiles as a box, one row per class.
 
     Args:
-        values: (cases, classes); NaN where undefined, which is left out.
+        values: (cases, classes); NaN if undefined, which is omitted.
         classes: names of the columns.
         name: name of the measure.
         limits: limits of its axis.

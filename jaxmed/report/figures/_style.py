@@ -1,4 +1,4 @@
-"""How every figure looks: colours that all readers can tell apart, and vector output for HTML."""
+"""Common style of all figures: colour-blind safe colours, and vector output for HTML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette, in an order in which neighbours differ in lightness too.
+# Okabe and Ito's palette, ordered so that neighbours also differ in lightness.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8c6d31")
 DASHES = ("-", "--", "-.", ":")
 INK, MUTED, GRID, PAPER = "#1b1f24", "#667080", "#dde2e8", "#fefefe"
@@ -56,26 +56,26 @@ _RC: dict[str, Any] = {
 
 
 def style() -> Any:
-    """A context in which figures are made and saved; the reader's own settings stay as they are."""
+    """Context for making and saving figures that leaves the user's settings unchanged."""
     return matplotlib.rc_context(_RC)
 
 
 def new_figure(
     width: float = 4.6, height: float = 3.4, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, Sequence[Axes]]:
-    """Make a figure that no window or global state knows of, and its axes in reading order."""
+    """Create a figure outside pyplot's global state, and its axes in reading order."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(axes.flat)
 
 
 def colour_of(index: int) -> str:
-    """Colour of the i-th class or curve."""
+    """Return the colour of the i-th class or curve."""
     return PALETTE[index % len(PALETTE)]
 
 
 def dash_of(index: int) -> str:
-    """Line style of the i-th curve, so that colour is never the only difference."""
+    """Return the line style of the i-th curve, so that colour is never the only difference."""
     return DASHES[(index // len(PALETTE) + index) % len(DASHES)]
 
 
@@ -85,7 +85,7 @@ def to_svg(figure: Figure, *, name: str, alt: str) -> str:
     Args:
         figure: any Matplotlib figure.
         name: unique in the page; all identifiers inside the element start with it.
-        alt: what a reader who cannot see it should know.
+        alt: alternative text.
     """
     buffer = io.StringIO()
     with style():

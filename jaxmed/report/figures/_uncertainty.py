@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.report.figures._gallery import to_display
 from jaxmed.report.figures._style import GRID, INK, MUTED, colour_of, new_figure, style
 
@@ -21,24 +22,24 @@ def uncertainty_map_figure(
     classes: Sequence[str] = (),
     aspect: float = 1.0,
 ) -> Figure:
-    """Draw an image, its segmentation, and where and why the segmentation is unsure.
+    """Draw an image, its segmentation, and maps of the segmentation's uncertainty.
 
     Args:
         image: (height, width) or (height, width, channels).
         sample_probs: (samples, height, width, classes) of a posterior.
-        truth: (height, width) classes, outlined in white where given.
+        truth: (height, width) classes, outlined in white if given.
         classes: names, the background first.
         aspect: height of a pixel over its width.
 
     Returns:
         Four panels: the image with the predicted outlines, the total entropy, its aleatoric part
-        (what more data would not remove) and the mutual information (what it would), the three
-        maps on one scale in nats.
+        (irreducible by more data) and the mutual information (reducible); the three maps share
+        one scale in nats.
 
     Raises:
         ValueError: for shapes that do not fit, or logits.
     """
-    from jaxmed import bayes  # the network half of the room imports JAX
+    from jaxmed import bayes  # the network half of the subpackage imports JAX
 
     p = np.asarray(sample_probs)
     shown = to_display(image)
@@ -49,7 +50,7 @@ def uncertainty_map_figure(
             f"not {p.shape}"
         )
     parts = bayes.decompose(p)
-    called = parts.mean.argmax(axis=-1)
+    called = quantities.largest(parts.mean)
     top = max(float(parts.total.max()), 1e-6)
     with style():
         figure, axes = new_figure(9.6, 2.9, columns=4)
@@ -88,17 +89,17 @@ def _outline(axes: Any, mask: np.ndarray, colour: str, dash: str = "-") -> None:
 
 
 def set_size_figure(labels: ArrayLike, sets: ArrayLike, *, level: float | None = None) -> Figure:
-    """Draw how large prediction sets are, and how often those of each size hold the truth.
+    """Draw the sizes of prediction sets, and the coverage by size.
 
     Args:
         labels: (cases,) true classes.
-        sets: (cases, classes) booleans, as `jaxmed.bayes.predict_sets` gives them.
-        level: the coverage asked for, drawn as a line.
+        sets: (cases, classes) booleans, as returned by `jaxmed.bayes.predict_sets`.
+        level: target coverage, drawn as a line.
 
     Returns:
-        Bars by size, split into sets with and without the truth; above each the coverage.
+        Bars by size, split into sets with and without the truth, with the coverage above each.
     """
-    from jaxmed import bayes  # the network half of the room imports JAX
+    from jaxmed import bayes  # the network half of the subpackage imports JAX
 
     member = np.asarray(sets, bool)
     found = bayes.summarise_sets(labels, member)
@@ -123,7 +124,7 @@ def set_size_figure(labels: ArrayLike, sets: ArrayLike, *, level: float | None =
             xlabel="Classes in the set", ylabel="Cases", xticks=sizes,
             title=f"Prediction sets: coverage {found.coverage:.1%}{asked}",
         )  # fmt: skip
-        axes.margins(y=0.25)  # room for the legend above the bars
+        axes.margins(y=0.25)  # space for the legend above the bars
         axes.legend(loc="upper center", ncols=2)
     return figure
 
@@ -150,7 +151,7 @@ def risk_coverage_figure(
     Returns:
         The curve with its band, the best possible order of the same losses, and a random order.
     """
-    from jaxmed import bayes  # the network half of the room imports JAX
+    from jaxmed import bayes  # the network half of the subpackage imports JAX
 
     loss, sure = np.asarray(losses, float), np.asarray(confidence, float)
     curve, scores = bayes.risk_coverage(loss, sure), bayes.selective_scores(loss, sure)
@@ -163,7 +164,7 @@ def risk_coverage_figure(
         ]
     )
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    # The first few cases are one error or none: their band says nothing.
+    # The first few cases contain one error or none: their band is uninformative.
     shown = curve.coverage >= min(0.05, 5 / loss.size)
     with style():
         figure, (axes,) = new_figure(4.6, 3.6)
@@ -184,13 +185,13 @@ def risk_coverage_figure(
 
 
 def entropy_figure(sample_probs: ArrayLike, wrong: ArrayLike) -> Figure:
-    """Draw the aleatoric against the epistemic part of each case, errors marked.
+    """Draw the aleatoric against the epistemic part of each case, with errors marked.
 
     Args:
         sample_probs: (samples, cases, classes) of a posterior.
         wrong: (cases,) whether the mean prediction's class is wrong.
     """
-    from jaxmed import bayes  # the network half of the room imports JAX
+    from jaxmed import bayes  # the network half of the subpackage imports JAX
 
     parts = bayes.decompose(sample_probs)
     error = np.asarray(wrong, bool)

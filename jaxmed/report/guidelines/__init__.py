@@ -1,1 +1,1 @@
-"""Reporting guidelines: what CLAIM, TRIPOD+AI and Metrics Reloaded ask."""
+"""Reporting guidelines: CLAIM, TRIPOD+AI and Metrics Reloaded."""

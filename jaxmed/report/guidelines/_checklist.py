@@ -1,4 +1,4 @@
-"""What reporting guidelines ask, answered by the run where software can, else NOT REPORTED."""
+"""Checklist of reporting guidelines, answered from the run as far as possible."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class Item(NamedTuple):
     """A row of the checklist.
 
     Attributes:
-        topic: what is asked.
-        answer: what the report says, or `NOT_REPORTED` with what to fill.
+        topic: the subject of the item.
+        answer: the report's answer, or `NOT_REPORTED` with the field to fill.
         known: whether it is answered.
         section: section of the page that shows it, if one does.
         claim: items of CLAIM 2024.
         tripod: items of TRIPOD+AI.
-        reloaded: what of Metrics Reloaded.
+        reloaded: items of Metrics Reloaded.
     """
 
     topic: str
@@ -95,11 +95,10 @@ def checklist(results: Results) -> list[Item]:
     """Answer CLAIM 2024, TRIPOD+AI and Metrics Reloaded as far as the results can.
 
     Args:
-        results: any results; what `results.study` holds is taken as it is.
+        results: any results; entries of `results.study` are used unchanged.
 
     Returns:
-        A row for each point. Points that nothing answers say `NOT REPORTED`, and the field of
-        `study` to fill.
+        One row per item. Unanswered items say `NOT REPORTED`, and the field of `study` to fill.
 
     References:
         Tejani et al. (2024), Radiol Artif Intell 6:e240300 (CLAIM 2024). Collins et al. (2024),
@@ -130,10 +129,10 @@ def checklist(results: Results) -> list[Item]:
 
 
 def check_study(study: Mapping[str, Any]) -> dict[str, str]:
-    """Check what the authors say of their study.
+    """Check the authors' statements about their study.
 
     Raises:
-        ValueError: a field that is not one of `FIELDS`.
+        ValueError: if a field is not one of `FIELDS`.
     """
     unknown = sorted(set(study) - set(FIELDS))
     if unknown:

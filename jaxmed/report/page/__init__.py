@@ -1,1 +1,1 @@
-"""What is written: the HTML page, tables, the record for machines."""
+"""Output files: the HTML page, tables, the machine-readable record."""

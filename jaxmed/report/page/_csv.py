@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import numpy as np
 
+from jaxmed._csv import csv_text
 from jaxmed.report.results._parts import Overlap, Scores
 from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
 from jaxmed.stats import Estimate
 
 
 def metrics_csv(results: Results) -> str:
-    """One row an estimate: of each model, in all cases and in each subgroup."""
+    """Write one row per estimate: of each model, in all cases and in each subgroup."""
     header = [
         "model", "column", "subgroup", "metric", "value", "lower", "upper", "level", "n", "unit",
         "method", "notes",
@@ -34,11 +33,11 @@ def metrics_csv(results: Results) -> str:
             row(table.model, table.column, name, table.metric, e)
             for name, e in table.found.estimates.items()
         ]
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def comparison_csv(results: Results) -> str:
-    """One row a test: both models' values, the effect with its limits, p as it is and corrected."""
+    """Write one row per test: both values, the effect with limits, raw and adjusted p-values."""
     if not isinstance(results, ComparisonResults):
         return ""
     found = results.comparison
@@ -65,11 +64,11 @@ def comparison_csv(results: Results) -> str:
                 test.n, test.unit, test.method, "; ".join(test.notes),
             ]
         )  # fmt: skip
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def predictions_csv(results: Results) -> str:
-    """One row a case, as `jaxmed evaluate` reads it.
+    """Write one row per case, in the format read by `jaxmed evaluate`.
 
     Classifiers: `case, group, label, score_NAME, ...`; several labels: `label_NAME` too;
     segmentation: `case, group, MEASURE_NAME, ..., mask`.
@@ -78,7 +77,7 @@ def predictions_csv(results: Results) -> str:
         return ""
     for found in results.predictions().values():
         rows = _score_rows if isinstance(found, Scores) else _overlap_rows
-        return _csv(*rows(results, found))
+        return csv_text(*rows(results, found))
     return ""
 
 
@@ -114,11 +113,3 @@ def _overlap_rows(
         row += [results.masks.get(case, "")] * bool(results.masks)
         rows.append(row)
     return header, rows
-
-
-def _csv(header: list[str], rows: list[list[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue()

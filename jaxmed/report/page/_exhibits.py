@@ -1,4 +1,4 @@
-"""Which figures a report shows, by the type of its results."""
+"""Choice of a report's figures, by the type of its results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
 
 
 def figure_groups(results: Results) -> list[dict[str, Any]]:
-    """Sections of figures: `{id, name, figures: [{svg, caption, wide}]}`."""
+    """Return sections of figures: `{id, name, figures: [{svg, caption, wide}]}`."""
     sections: tuple[Section, ...] = (("training", "Training", _training), *SECTIONS[type(results)])
     groups = [(id_, name, figures(results)) for id_, name, figures in sections]
     return [

@@ -41,7 +41,7 @@ _TASK_NAMES = {
 
 
 def html(results: Results) -> str:
-    """Return the report as one HTML page that loads nothing from elsewhere.
+    """Return the report as one self-contained HTML page.
 
     Args:
         results: result of `classification` or `segmentation`, or any `Results`.
@@ -136,12 +136,12 @@ def _facts(results: Results) -> list[tuple[str, str]]:
 
 
 def total_seconds(seconds: Mapping[str, float]) -> float:
-    """The wall-clock time of all stages."""
+    """Return the wall-clock time of all stages."""
     return float(seconds.get("total", sum(seconds.values())))
 
 
 def duration(seconds: float) -> str:
-    """Write a time for a reader.
+    """Format a duration.
 
     Examples:
         >>> duration(8.25), duration(754), duration(7201)

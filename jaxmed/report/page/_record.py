@@ -1,4 +1,4 @@
-"""The report for machines: `metrics.json`."""
+"""The machine-readable record `metrics.json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FIELDS = ("value", "lower", "upper", "level", "n", "unit", "method", "notes")
 
 
 def metrics_record(results: Results) -> dict[str, Any]:
-    """What `metrics.json` holds: metrics with their intervals, and all that made them."""
+    """Return the content of `metrics.json`: metrics with intervals, and their provenance."""
     metrics = {}
     for name, estimate in results.metrics.items():
         record = estimate.to_dict()

@@ -36,7 +36,7 @@ _NAMES = {
 
 
 def pretty(name: str) -> str:
-    """A metric's name for a reader.
+    """Return the display name of a metric.
 
     Examples:
         >>> pretty("dice/Anterior"), pretty("balanced_accuracy")
@@ -48,7 +48,7 @@ def pretty(name: str) -> str:
 
 
 def metric_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Rows `name, estimate, interval, level, n, method, notes`, as text."""
+    """Return rows `name, estimate, interval, level, n, method, notes` as text."""
     rows = []
     for name, estimate in metrics.items():
         row = {**estimate.to_row(), "name": pretty(name)}
@@ -59,7 +59,7 @@ def metric_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def model_table(results: Results) -> list[dict[str, Any]]:
-    """Rows of metrics by model; empty without a comparison."""
+    """Return rows of metrics by model; empty without a comparison."""
     if not isinstance(results, ComparisonResults):
         return []
     models = results.comparison.models
@@ -74,7 +74,7 @@ def model_table(results: Results) -> list[dict[str, Any]]:
 
 
 def contrast_table(results: Results) -> list[dict[str, Any]]:
-    """Rows of paired tests; empty without a comparison."""
+    """Return rows of paired tests; empty without a comparison."""
     if not isinstance(results, ComparisonResults):
         return []
     rows = []
@@ -93,7 +93,7 @@ def contrast_table(results: Results) -> list[dict[str, Any]]:
 
 
 def subgroup_tables(results: Results) -> list[dict[str, Any]]:
-    """A table a column and metric: `{title, rows, gap}`."""
+    """Return one table per column and metric: `{title, rows, gap}`."""
     tables = []
     for table in results.subgroups:
         rows = []
@@ -128,7 +128,7 @@ def _p(value: float) -> str:
 
 
 def class_table(results: Results) -> list[dict[str, Any]]:
-    """Rows of measures by structure; empty without per-case measures."""
+    """Return rows of measures by structure; empty without per-case measures."""
     if not isinstance(results, SegmentationResults) or results.overlap is None:
         return []
     rows = []
@@ -163,7 +163,7 @@ def class_table(results: Results) -> list[dict[str, Any]]:
 
 
 def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
-    """Column names and rows of Dice by case, worst first."""
+    """Return column names and rows of Dice by case, worst first."""
     if not isinstance(results, SegmentationResults) or results.overlap is None:
         return [], []
     if "dice" not in results.overlap.values:

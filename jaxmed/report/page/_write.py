@@ -1,4 +1,4 @@
-"""A finished run on disk: `metrics.json`, tables, `report.html`."""
+"""Writing of a report to disk: `metrics.json`, tables, `report.html`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record
 from jaxmed.report.results._results import ComparisonResults, Results
 
+_SHOWN = 4  # Metrics of each model of a comparison that a terminal shows.
+
 
 class Written(NamedTuple):
-    """Where the parts of a report are.
+    """Paths of a report's files.
 
     Attributes:
         metrics: `metrics.json`.
-        predictions: `predictions.csv`, or None where there are none to list.
+        predictions: `predictions.csv`, or None without predictions.
         report: `report.html`.
         comparison: `comparison.csv`, or None without a comparison.
         table: `metrics.csv`, every estimate in one table.
@@ -36,11 +38,11 @@ def write(results: Results, out: str | os.PathLike) -> Written:
     """Write a report into a folder.
 
     Args:
-        results: what was found.
-        out: the folder, made where it is missing.
+        results: the results.
+        out: the folder, created if missing.
 
     Returns:
-        The paths. Files are replaced whole: an interrupted call leaves the old ones.
+        The paths. Files are replaced atomically: an interrupted call leaves the old ones.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,15 +62,19 @@ def write(results: Results, out: str | os.PathLike) -> Written:
 
 
 def summary(results: Results) -> str:
-    """The headline metrics, and the tests of a comparison, as lines of text."""
+    """Return the headline metrics, or a comparison's models and tests, as lines of text."""
     if isinstance(results, ComparisonResults):
         found = results.comparison
-        return "\n".join(
-            [
-                f"{contrast.test}, {found.adjustment}-adjusted p = {contrast.adjusted:.3g}"
-                for contrast in found.contrasts
-            ]
-        )
+        models = [
+            f"{model}: {estimate}"
+            for model, metrics in found.models.items()
+            for estimate in [*metrics.values()][:_SHOWN]
+        ]
+        tests = [
+            f"{contrast.test}, {found.adjustment}-adjusted p = {contrast.adjusted:.3g}"
+            for contrast in found.contrasts
+        ]
+        return "\n".join([*models, *tests])
     return "\n".join(
         str(estimate) for name, estimate in results.metrics.items() if name in results.headline
     )

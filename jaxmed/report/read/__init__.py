@@ -1,1 +1,1 @@
-"""Reading anyone's predictions: tables of scores, folders of masks."""
+"""Reading of predictions: tables of scores, folders of masks."""

@@ -1,1 +1,1 @@
-"""Results: from predictions to metrics with intervals, one record a task."""
+"""Results: from predictions to metrics with intervals."""

@@ -1,4 +1,4 @@
-"""Metrics by site, sex, age, ...: intervals, gaps, corrected tests."""
+"""Metrics by subgroup (site, sex, age, ...): intervals, gaps, adjusted tests."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def with_subgroups(
     n_resamples: int = 500,
     resampling_seed: int = 0,
 ) -> Results:
-    """Measure a model in each subgroup, and test each subgroup against all others.
+    """Evaluate a model in each subgroup, and test each subgroup against all others.
 
     Args:
-        results: result of `classification`, `segmentation` or `compare`, whose models are told one
-            by one.
-        columns: what to group by, to (cases,) values. Numbers with more than eight values, such
-            as ages, are cut into thirds.
+        results: result of `classification`, `segmentation` or `compare`, whose models are evaluated
+            separately.
+        columns: name of the grouping variable to (cases,) values. Numbers with more than eight
+            values, such as ages, are cut into thirds.
         adjustment: adjustment of the p-values over the subgroups of one column and metric.
         minimum: smaller subgroups are left out, with a note.
         n_resamples: number of bootstrap resamples behind tests and gaps.
         resampling_seed: seed of the bootstrap.
 
     Returns:
-        The results with `subgroups`; what cannot be told is a note.
+        The results with `subgroups`; what cannot be estimated becomes a note.
 
     Raises:
-        ValueError: results without predictions, or a column of another length.
+        ValueError: if the results have no predictions, or a column has a different length.
 
     Examples:
         >>> from jaxmed.report import classification
@@ -85,7 +85,7 @@ def with_subgroups(
 
 
 def bands(values: Sequence[Any]) -> Array:
-    """Values as names of subgroups; many numbers are cut into thirds.
+    """Convert values to subgroup names; many distinct numbers are cut into thirds.
 
     Examples:
         >>> sorted(set(bands([20, 30, 40, 50, 60, 70, 80, 90, 95]).tolist()))
@@ -104,7 +104,7 @@ def bands(values: Sequence[Any]) -> Array:
 
 
 def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:
-    """The metrics to be told by subgroup, each with the data it takes."""
+    """Return the metrics to evaluate by subgroup, each with its data."""
     if isinstance(held, Overlap):
         name, table = next(iter(held.values.items()))
         values = row_means(np.asarray(table, float))
@@ -131,7 +131,7 @@ def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:
 
 
 def _mean(_: Array, values: Array, *, level: float = 0.95, groups: Any = None) -> Estimate:
-    """Mean of what is defined."""
+    """Average the defined values."""
     keep = np.isfinite(values)
     if keep.sum() < 2:
         raise ValueError("fewer than two cases in which the metric is defined")

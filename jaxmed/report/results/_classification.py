@@ -32,26 +32,26 @@ def classification(
     title: str = "Classification",
     **about: Any,
 ) -> Results:
-    """Measure predictions of classes or numbers, whatever model made them.
+    """Evaluate predictions of classes or numbers by any model.
 
-    AUC and accuracy are MedMNIST's: the mean one-against-rest AUC for several classes, the mean
+    AUC and accuracy are MedMNIST's: the mean one-vs-rest AUC for several classes, the mean
     over labels for several labels; accuracy of the most probable class, or at `threshold`.
 
     Args:
         labels: (cases,) classes 0, 1, ...; (cases, tasks) 0/1 for multi-label; numbers.
         scores: (cases, classes) probabilities; for two classes also (cases,), of class 1;
             (cases, tasks) for multi-label; (cases,) for regression.
-        task: one of `report.TASKS`; by default told from the shapes (never ordinal or
+        task: one of `report.TASKS`; by default inferred from the shapes (never ordinal or
             regression).
         classes: names; by default their numbers.
         cases: names; by default their numbers.
         groups: (cases,) patients, where cases of one patient are not independent.
         patients: (cases,) patients, where the cases are counted as independent all the same: each
             metric then says how many rows share a patient.
-        level: of all intervals.
-        threshold: of the positive call.
-        resampling_seed: of the bootstrap.
-        title: of the report.
+        level: confidence level of all intervals.
+        threshold: threshold of the positive call.
+        resampling_seed: seed of the bootstrap.
+        title: title of the report.
         **about: further fields of `Results`; those of its parts (`splits`, `history`, `seed`, ...)
             by their own names.
 
@@ -60,7 +60,7 @@ def classification(
         these data is left out of the metrics and named in the notes.
 
     Raises:
-        ValueError: shapes that do not fit, labels outside the classes, scores that are not
+        ValueError: for mismatched shapes, labels outside the classes or scores that are not
             finite.
 
     Examples:
@@ -74,8 +74,7 @@ def classification(
     n = len(y)
     names = tuple(classes) or _numbered(y, s, task)
     _check_classes(y, s, names, task)
-    if not np.isfinite(threshold):
-        raise ValueError(f"threshold must be a finite number, got {threshold}")
+    check_threshold(s, task, threshold)
     cases = tuple(cases) or tuple(str(i) for i in range(n))
     for name, values in (("cases", cases), ("groups", groups), ("patients", patients)):
         if values is not None and len(values) != n:
@@ -99,7 +98,7 @@ def classification(
 
 
 def _measured(named: Named) -> tuple[dict[str, Estimate], list[str]]:
-    """Run the makers; what is undefined becomes a note."""
+    """Compute the metrics; undefined ones become a note."""
     metrics, notes = {}, []
     for name, make in named:
         try:
@@ -136,7 +135,10 @@ def _checked(y: Array, s: Array, task: str) -> tuple[Array, Array]:
         return y.astype(float), s
     whole = y.astype(int)
     if (whole != y).any():
-        raise ValueError("labels must be whole numbers")
+        raise ValueError(
+            f"labels of a {task} task must be whole numbers; for numbers that are measured give "
+            "task='regression' (--task regression)"
+        )
     if task == "multi-label":
         if whole.shape != s.shape:
             raise ValueError(f"multi-label takes (cases, tasks) twice: {y.shape}, {s.shape}")
@@ -161,4 +163,32 @@ def _check_classes(y: Array, s: Array, names: Sequence[str], task: str) -> None:
         raise ValueError(f"{len(names)} class names for {s.shape[1]} columns of scores")
     limit = 2 if task in ("binary", "multi-label") else len(names)
     if y.min() < 0 or y.max() >= limit:
-        raise ValueError(f"labels must lie in 0..{limit - 1}, got {y.min()}..{y.max()}")
+        seen = np.unique(y)
+        hint = ""
+        if task == "binary" and seen.size <= 2:
+            hint = f": write 0 for {seen[0]} and 1 for {seen[-1]}"
+        elif task == "binary":
+            hint = "; for numbers that are measured give task='regression' (--task regression)"
+        elif task == "multi-class" and y.min() > 0:
+            hint = ": classes count from 0"
+        raise ValueError(f"labels must lie in 0..{limit - 1}, got {y.min()}..{y.max()}{hint}")
+
+
+def check_threshold(s: Array, task: str, threshold: float) -> None:
+    """Refuse a probability's threshold for scores that are none: each call would be wrong."""
+    if not np.isfinite(threshold):
+        raise ValueError(f"threshold must be a finite number, got {threshold}")
+    if task not in ("binary", "multi-label") or threshold != 0.5 or s.size == 0:
+        return
+    shown = s[:, -1] if task == "binary" else s
+    low, high = float(shown.min()), float(shown.max())
+    if low >= 0 and high <= 1:
+        return
+    if low >= 0 and high <= 100:
+        hint = "divide per cents by 100"
+    else:
+        hint = "send logits through a sigmoid"
+    raise ValueError(
+        f"scores range from {low:g} to {high:g}, but a threshold of 0.5 is for probabilities: "
+        f"{hint}, or give the threshold of a positive call"
+    )

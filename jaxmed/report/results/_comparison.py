@@ -1,4 +1,4 @@
-"""Several models on the same cases: their estimates, and a test of every pair."""
+"""Comparison of several models on the same cases: estimates, and a test of every pair."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Held = TypeVar("Held", Scores, Overlap)
 
 
 class Correction(NamedTuple):
-    """How p-values are corrected: the method, and which tests make one family."""
+    """Multiplicity correction of p-values: method and family of tests."""
 
     method: str = "holm"
     family: str = "all"
@@ -49,12 +49,12 @@ def compare(
     title: str = "Comparison",
     **about: Any,
 ) -> ComparisonResults:
-    """Compare models that predicted the same cases, by every metric proper to the task.
+    """Compare models on the same cases by every metric of the task.
 
-    AUC by DeLong's test, rates by McNemar's (mid-p), predictive values by the weighted score test,
-    per-case values by sign-flip permutation, all else by the paired bootstrap. With `groups` the
-    patient is the unit: Obuchowski's forms of DeLong's and McNemar's test, whole patients flipped
-    or drawn.
+    AUCs are compared by DeLong's test, rates by McNemar's (mid-p), predictive values by the
+    weighted score test, per-case values by sign-flip permutation, all else by the paired bootstrap.
+    With `groups` the patient is the unit: Obuchowski's forms of DeLong's and McNemar's test, and
+    whole patients flipped or drawn.
 
     Args:
         labels: as in `classification`.
@@ -63,10 +63,10 @@ def compare(
         classes: names of the classes.
         cases: names of the cases.
         groups: (cases,) patients.
-        metrics: which to test; by default all. Name those that the study is about beforehand:
-            each further one makes the correction harder.
+        metrics: metrics to test; by default all. Specify the study's endpoints in advance: each
+            further one makes the correction more severe.
         adjustment: adjustment of the p-values, as in `stats.adjust_p_values`; Holm's by default.
-        family: what is corrected together: `all` tests, or those of one `metric`.
+        family: tests corrected together: `all`, or those of one `metric`.
         level: confidence level of all intervals. Those of differences are not corrected.
         threshold: threshold of a positive call.
         n_resamples: number of resamples of the bootstrap.
@@ -130,13 +130,13 @@ def compare_segmentations(
     title: str = "Comparison",
     **about: Any,
 ) -> ComparisonResults:
-    """Compare the masks of several models on the same cases, by sign flips of each case's values.
+    """Compare several models' masks on the same cases by sign flips of per-case values.
 
     Args:
         overlaps: model to its agreement case by case, as `segmentation` leaves it in
             its `overlap`; the cases in the same order.
         classes: names of the classes, without the background.
-        metrics: which to test, such as `dice`; by default all.
+        metrics: metrics to test, such as `dice`; by default all.
         adjustment: as in `compare`.
         family: as in `compare`.
         level: as in `compare`.
@@ -169,11 +169,11 @@ def compare_segmentations(
 
 
 def warn_of_repeats(results: Results, patients: Sequence[Any] | None) -> Results:
-    """Say beside each number that its rows share patients, where it was made without `groups=`.
+    """Note on each number that its rows share patients, if it was computed without `groups=`.
 
     Args:
         results: result of `compare`, `classification` or `segmentation`.
-        patients: (cases,) patients, or None: the results are returned as they are.
+        patients: (cases,) patients, or None, which returns the results unchanged.
     """
     if patients is None:
         return results
@@ -205,7 +205,7 @@ def _way(n: int, groups: Any, level: float, n_resamples: int, seed: int) -> Way:
 
 
 def _columns(overlap: Overlap, classes: Sequence[str]) -> dict[str, Array]:
-    """Per-case values by the name that their mean has among the metrics."""
+    """Return per-case values by the name of their mean among the metrics."""
     found = {}
     for name, table in overlap.values.items():
         table = np.asarray(table, float)
@@ -233,7 +233,7 @@ def _assembled(
 ) -> ComparisonResults:
     if correction.family not in FAMILIES:
         raise ValueError(f"family is one of {', '.join(FAMILIES)}, got {correction.family!r}")
-    # An unknown method is told before the work.
+    # Reject an unknown method before the work.
     stats.adjust_p_values([0.5], method=correction.method)
     table = dict(tests)
     unknown = [name for name in metrics if name not in table]
@@ -279,7 +279,7 @@ def _assembled(
 
 
 def _held(made: Mapping[str, Results], kind: type[Held]) -> dict[str, Held]:
-    """What each model predicted, of one kind."""
+    """Return the predictions of each model, of one kind."""
     held = {name: next(iter(results.predictions().values())) for name, results in made.items()}
     return {name: found for name, found in held.items() if isinstance(found, kind)}
 

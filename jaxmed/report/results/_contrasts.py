@@ -1,4 +1,4 @@
-"""How two models are compared by each metric: the test proper to it, with the effect's interval."""
+"""Pairwise comparison of models: the test of each metric, with the effect's interval."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Test = Callable[[Array, Array], TestResult]
 
 
 class Way(NamedTuple):
-    """How tests are made: level, patient of each case, the resamples that all of them share."""
+    """Test settings: level, patient of each case, shared resamples."""
 
     level: float
     groups: Array | None
@@ -26,7 +26,7 @@ class Way(NamedTuple):
     seed: int
 
     def called(self, first: Array, second: Array) -> TestResult:
-        """Two proportions on the same cases: McNemar's mid-p, or Obuchowski's for patients."""
+        """Compare two proportions: McNemar's mid-p test, or Obuchowski's with patients."""
         if self.groups is None or len(np.unique(self.groups)) == len(first):
             return stats.mcnemar_test(first, second, level=self.level)
         found = stats.clustered_mcnemar_test(first, second, self.groups)
@@ -34,7 +34,7 @@ class Way(NamedTuple):
         return dataclasses.replace(found, interval=spread.interval, level=self.level)
 
     def values(self, first: Array, second: Array) -> TestResult:
-        """Two means of values of the same cases: sign flips; the limits are the bootstrap's."""
+        """Compare two means on the same cases by sign flips, with bootstrap limits."""
         keep = np.isfinite(first) & np.isfinite(second)
         groups = None if self.groups is None else self.groups[keep]
         difference = first[keep] - second[keep]
@@ -51,14 +51,14 @@ class Way(NamedTuple):
         )  # fmt: skip
 
     def resampled(self, metric: Callable[[Array, Array], Array]) -> Test:
-        """Any metric by the paired bootstrap; `metric(outputs, weights (b, n)) -> (b,)`.
+        """Compare any metric by the paired bootstrap; `metric(outputs, weights (b, n)) -> (b,)`.
 
-        Each model is measured on the resamples once, whatever the number of its pairs.
+        Each model is evaluated on the resamples once, whatever the number of pairs.
         """
         measured: dict[int, tuple[Array, Replicates]] = {}
 
         def of(outputs: Array) -> Replicates:
-            # The array is kept with its replicates, so that its identity stays its own.
+            # The array is kept with its replicates, so that its id is not reused.
             if id(outputs) not in measured:
                 measured[id(outputs)] = outputs, stats.replicates_on(self.draws, metric, outputs)
             return measured[id(outputs)][1]
@@ -68,7 +68,7 @@ class Way(NamedTuple):
         )
 
     def _mean(self, difference: Array, groups: Array | None) -> TestResult:
-        """The interval of a mean difference, by the paired bootstrap over patients or cases."""
+        """Compute the interval of a mean difference by the paired bootstrap."""
         draws = self.draws
         if len(difference) != draws.n:
             draws = stats.draw_resamples(
@@ -86,10 +86,10 @@ def _weighted_mean(values: Array, weights: Array) -> Array:
 def contrasts_of(
     task: str, way: Way, y: Array, names: Sequence[str], threshold: float
 ) -> Iterator[tuple[str, Test]]:
-    """The tests of a task by the metric's name; each takes two models' scores.
+    """Return the tests of a task by metric name; each takes two models' scores.
 
-    Expected calibration error has none: it is biased upwards by an amount that depends on the
-    model. The Brier score and the log loss, which are proper, compare calibration too.
+    Expected calibration error has none, because its upward bias depends on the model. The Brier
+    score and the log loss, which are proper, also compare calibration.
     """
     return _TASKS[task](way, y, names, threshold)
 
@@ -140,7 +140,7 @@ def _binary(way: Way, y: Array, names: Sequence[str], threshold: float) -> Itera
 def _predictive(
     way: Way, y: Array, called: Callable[[Array], Array], name: str, target: int
 ) -> Test:
-    """Kosinski's weighted score test; its limits, and all with patients, by the bootstrap."""
+    """Run Kosinski's weighted score test with bootstrap limits; with patients, bootstrap only."""
     right = (y == target).astype(float)
 
     def value(scores: Array, weights: Array) -> Array:
@@ -162,7 +162,7 @@ def _predictive(
 
 
 def _macro(truth: Array) -> Callable[[Array, Array], Array]:
-    """Mean over columns of the AUC of each, under weights; columns of one class are left out."""
+    """Average the weighted AUCs of the columns; columns of one class are left out."""
     both = [k for k in range(truth.shape[1]) if 0 < truth[:, k].sum() < len(truth)]
 
     def area(scores: Array, weights: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What a number depends on besides the code: software, hardware, settings."""
+"""Provenance of results: software, hardware, command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Describe software and hardware, as a report and `metrics.json` record them.
+    """Describe software and hardware, for the report and `metrics.json`.
 
     Returns:
         `python`, `platform`, `cpu`, `cores` (that this process may use), `memory_gb`, `packages`,
@@ -41,7 +41,7 @@ def environment() -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The command that started this process, as one would type it."""
+    """Return the command that started this process, as typed in a shell."""
     import shlex
 
     program, *rest = sys.argv
@@ -97,7 +97,7 @@ def _devices() -> list[str]:
 
 
 def _commit() -> str | None:
-    """The checkout's commit; None from an installed wheel or without git."""
+    """Return the checkout's commit; None from an installed wheel or without git."""
     root = Path(jaxmed.__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

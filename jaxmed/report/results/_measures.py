@@ -1,4 +1,4 @@
-"""Which metrics a task is measured by, each from `jaxmed.stats` or `jaxmed.quantities`."""
+"""Metrics of each task, from `jaxmed.stats` or `jaxmed.quantities`."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ HEADLINE = {
 
 
 class Rule(NamedTuple):
-    """How intervals are made: their level, the patient of each case, the bootstrap's seed."""
+    """Interval settings: level, patient of each case, seed of the bootstrap."""
 
     level: float
     groups: Array | None
     seed: int
 
     def of(self, metric: Callable[..., Estimate], *data: Array, **options: Any) -> Callable:
-        """A metric of `jaxmed.stats` on these data, to be called later."""
+        """Bind a metric of `jaxmed.stats` to these data, to be called later."""
         return lambda: metric(*data, level=self.level, groups=self.groups, **options)
 
     def resampled(self, statistic: Callable[..., float], *data: Array) -> Callable:
-        """A bootstrap estimate: BCa where the jackknife it needs is cheap."""
+        """Bind a bootstrap estimate: BCa if the jackknife it needs is cheap."""
         n = len(data[0])
         return self.of(
             stats.bootstrap, statistic, *data,
@@ -49,12 +49,12 @@ class Rule(NamedTuple):
 def measures(
     task: str, rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float
 ) -> Named:
-    """The metrics of a task by name, each as a function that measures when called.
+    """Return the metrics of a task by name, each as a function that computes it when called.
 
     Args:
         task: a key of `HEADLINE`.
-        rule: of the intervals.
-        y: labels, as `jaxmed.report.classification` checked them.
+        rule: settings of the intervals.
+        y: labels, checked by `jaxmed.report.classification`.
         s: scores, likewise.
         names: names of the classes.
         threshold: threshold of a positive call.
@@ -77,7 +77,7 @@ def _binary(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: flo
     yield "average_precision", rule.of(stats.average_precision, y, p, seed=rule.seed)
     yield "brier", rule.of(stats.brier, y, p, seed=rule.seed)
     yield "ece", rule.of(stats.ece, y, p, seed=rule.seed)
-    if rule.groups is None:  # the errors of the logistic model count rows as independent
+    if rule.groups is None:  # the standard errors of the logistic model assume independent rows
         yield "calibration_slope", lambda: stats.calibration_slope(y, p, level=rule.level)
         yield "calibration_intercept", lambda: stats.calibration_intercept(y, p, level=rule.level)
 

@@ -1,4 +1,4 @@
-"""The parts that results are made of: sizes, predictions, comparisons, pictures, the run."""
+"""Components of results: sizes, predictions, comparisons, pictures, the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Split(NamedTuple):
 
 
 class DataSummary(NamedTuple):
-    """The data: how many, how they came to be these, how they were parted.
+    """Description of the data: sizes, selection, partition.
 
     Attributes:
         splits: sizes of the parts.
@@ -46,7 +46,7 @@ class DataSummary(NamedTuple):
 
 
 class TrainingLog(NamedTuple):
-    """How the training went.
+    """Log of the training.
 
     Attributes:
         history: rows of the training log.
@@ -58,13 +58,13 @@ class TrainingLog(NamedTuple):
 
 
 class RunRecord(NamedTuple):
-    """What made the results, so that they can be made again.
+    """Provenance of the results, for reproduction.
 
     Attributes:
         config: the run's settings.
-        environment: what `environment()` returned.
+        environment: result of `environment()`.
         command: the command that made the run.
-        seed: its seed.
+        seed: random seed.
         seconds: wall-clock time, by stage; `total` is the sum unless given.
     """
 
@@ -76,7 +76,7 @@ class RunRecord(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Predictions of a classifier or a regression, one row a case.
+    """Predictions of a classifier or a regression, one row per case.
 
     Attributes:
         labels: (cases,) class, or (cases, tasks) 0/1 for multi-label, or (cases,) numbers.
@@ -110,10 +110,10 @@ class Contrast(NamedTuple):
     """Two models compared by one metric.
 
     Attributes:
-        metric: its name.
+        metric: name of the metric.
         first: one model.
         second: the other.
-        test: of first - second, its p-value as it is.
+        test: test of first - second, with the unadjusted p-value.
         adjusted: the p-value corrected for the number of tests.
     """
 
@@ -131,8 +131,8 @@ class Comparison(NamedTuple):
         models: model to its metrics by name.
         contrasts: every pair by every metric tested.
         adjustment: how p-values were corrected.
-        family: what was corrected together: `all` tests, or those of one `metric`.
-        level: of all intervals.
+        family: tests corrected together: `all`, or those of one `metric`.
+        level: confidence level of all intervals.
         scores: model to its predictions, for classification and regression.
         overlaps: model to its agreement case by case, for segmentation.
     """
@@ -150,8 +150,8 @@ class SubgroupTable(NamedTuple):
     """A metric by subgroup.
 
     Attributes:
-        column: what the cases were grouped by: `site`, `sex`, ...
-        metric: its name.
+        column: the grouping variable: `site`, `sex`, ...
+        metric: name of the metric.
         found: estimates, adjusted tests and the gap.
         model: whose, in a comparison.
     """
@@ -166,12 +166,12 @@ class Picture(NamedTuple):
     """One case to look at.
 
     Attributes:
-        case: its name.
+        case: name of the case.
         rank: why it is shown: `best`, `median`, `worst`, ...
         image: (height, width) or (height, width, 3).
         truth: mask (height, width) of classes, or the name of the true class.
         prediction: likewise.
-        caption: what a reader should know, e.g. the case's Dice.
+        caption: caption, e.g. the case's Dice.
         aspect: height of a pixel over its width, from the voxel spacing.
     """
 
@@ -188,11 +188,11 @@ class UncertainCase(NamedTuple):
     """One segmented case whose uncertainty is drawn.
 
     Attributes:
-        case: its name.
+        case: name of the case.
         image: (height, width) or (height, width, channels).
         samples: (samples, height, width, classes) probabilities of a posterior.
         truth: (height, width) classes, or None.
-        caption: what a reader should know.
+        caption: caption of the picture.
         aspect: height of a pixel over its width.
     """
 
@@ -205,7 +205,7 @@ class UncertainCase(NamedTuple):
 
 
 class Uncertainty(NamedTuple):
-    """What a posterior and a conformal rule add to predictions.
+    """Uncertainty of predictions by a posterior and a conformal rule.
 
     Attributes:
         samples: (samples, cases, classes) probabilities, the cases those of the scores.

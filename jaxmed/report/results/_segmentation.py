@@ -1,4 +1,4 @@
-"""From pairs of masks to results: agreement case by case, means with intervals."""
+"""From pairs of masks to results: per-case agreement, means with intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEASURES = ("dice", "iou", "volume_error", "hd95")
 
 
 class MaskPair(NamedTuple):
-    """The true and the predicted mask of one case: whole numbers, 0 for the background.
+    """The true and predicted mask of one case: integers, 0 for the background.
 
     `spacing` is the size of a voxel along each axis in mm; distances need it.
     """
@@ -36,7 +36,7 @@ def agreement(
     *,
     spacing: Sequence[float] | None = None,
 ) -> dict[str, NDArray[Any]]:
-    r"""Measure one predicted mask, class by class, background left out.
+    r"""Evaluate one predicted mask class by class, excluding the background.
 
     With T and P the voxels of a class: Dice :math:`2|T\cap P|/(|T|+|P|)`, IoU
     :math:`|T\cap P|/|T\cup P|`, volume error :math:`(|P|-|T|)/|T|`. A class in neither mask is
@@ -95,16 +95,16 @@ def segmentation(
     title: str = "Segmentation",
     **about: Any,
 ) -> SegmentationResults:
-    """Measure predicted masks, whatever model made them.
+    """Evaluate predicted masks of any model.
 
     Args:
         pairs: `(case, truth, prediction)` one by one, or `MaskPair`, whose spacing gives
             distances in mm; masks may differ in shape between cases.
         classes: names of the classes 1, 2, ..., without the background.
-        groups: (cases,) patients, where several cases are of one.
-        level: of all intervals.
-        resampling_seed: of the bootstrap.
-        title: of the report.
+        groups: (cases,) patients, if a patient has several cases.
+        level: confidence level of all intervals.
+        resampling_seed: seed of the bootstrap.
+        title: title of the report.
         **about: further fields of the results; those of their parts (`splits`, `history`, `seed`,
             ...) by their own names.
 
@@ -133,7 +133,7 @@ def overlap(
     classes: Sequence[str],
     groups: Sequence[Any] | None = None,
 ) -> Overlap:
-    """Measure pairs of masks case by case; see `segmentation`."""
+    """Evaluate pairs of masks case by case; see `segmentation`."""
     names, rows = [], []
     for pair in pairs:
         case, truth, prediction, spacing = MaskPair(*pair)
@@ -160,7 +160,7 @@ def from_overlap(
     title: str = "Segmentation",
     **about: Any,
 ) -> SegmentationResults:
-    """Make results of per-case measures (see `segmentation`)."""
+    """Build results from per-case measures (see `segmentation`)."""
     metrics: dict[str, Estimate] = {}
     notes: list[str] = []
     for name, table in overlap.values.items():
@@ -189,7 +189,7 @@ def from_overlap(
 
 
 def row_means(table: NDArray[Any]) -> NDArray[Any]:
-    """Mean over the structures of each case that are defined and finite; NaN without any."""
+    """Average the defined, finite values over the structures of each case; NaN without any."""
     known = np.where(np.isfinite(table), table, np.nan)
     return np.array([quantities.mean_defined(row) for row in known])
 

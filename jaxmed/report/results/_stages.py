@@ -1,4 +1,4 @@
-"""Small recorders for a run: the time of its stages, the sizes of its splits."""
+"""Recorders for a run: duration of its stages, sizes of its splits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxmed.report.results._parts import Split
 
 @contextlib.contextmanager
 def stage(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Add the time that the block takes to `seconds[name]`.
+    """Add the duration of the block to `seconds[name]`.
 
     Examples:
         >>> seconds = {}

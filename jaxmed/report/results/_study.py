@@ -1,4 +1,4 @@
-"""A cross-validated study as results: arms with both variances, pairs by the corrected test."""
+"""Results of a cross-validated study: arms with both variances, pairs by the corrected test."""
 
 from __future__ import annotations
 
@@ -33,23 +33,24 @@ def from_study(
     title: str = "Study",
     **about: Any,
 ) -> ComparisonResults:
-    """Make results of a study: its arms, and every pair of them tested over the folds.
+    """Build results of a study: its arms, and tests of every pair over the folds.
 
-    Each metric is of all cases at once, joined from the folds of a run; its interval takes the
-    variance of cases and that of trainings, which a note tells apart. Pairs are compared fold by
-    fold with the t-test corrected for overlapping training parts. Curves are of the first run.
+    Each metric is computed on all cases at once, joined from the folds of a run; its interval
+    combines the variances of cases and of trainings, which a note reports separately. Pairs are
+    compared fold by fold by the t-test corrected for overlapping training sets. Curves show the
+    first run.
 
     Args:
-        study: of splits that test each case once in each repetition, with scores as outputs.
+        study: a study whose splits test each case once per repetition, with scores as outputs.
         task: as in `classification`.
         classes: names of the classes.
-        metrics: name to `(labels, outputs) -> number`; by default those proper to the task.
-        adjustment: of the p-values, over all pairs and metrics together.
-        level: of all intervals.
-        threshold: of a positive call.
-        n_resamples: of the bootstrap of cases.
-        resampling_seed: of the bootstrap.
-        title: of the report.
+        metrics: name to `(labels, outputs) -> number`; by default those of the task.
+        adjustment: adjustment of the p-values, over all pairs and metrics together.
+        level: confidence level of all intervals.
+        threshold: threshold of a positive call.
+        n_resamples: number of resamples of the bootstrap of cases.
+        resampling_seed: seed of the bootstrap.
+        title: title of the report.
         **about: further fields of the results.
 
     Returns:
@@ -119,7 +120,7 @@ def from_study(
 
 
 def _made(study: Study) -> dict[str, Any]:
-    """What the parts of the results say of a study: failures, parts, settings, seeds, time."""
+    """Return the components of a study's results: failures, splits, settings, seeds, time."""
     return {
         "failures": tuple(
             f"{f.arm}, repetition {f.repeat}, fold {f.fold}, seed {f.seed}: {f.why}"
@@ -138,7 +139,7 @@ def _made(study: Study) -> dict[str, Any]:
 
 
 def _told(estimate: Estimate) -> Estimate:
-    """The estimate with its two standard deviations in a note."""
+    """Return the estimate with its two standard deviations in a note."""
     parts = estimate.details
     note = f"standard deviation by cases {parts['sampling_sd']:.3g}"
     if np.isfinite(parts["seed_sd"]):

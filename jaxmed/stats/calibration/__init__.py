@@ -1,1 +1,1 @@
-"""Are probabilities true: reliability, calibration tests, recalibration."""
+"""Calibration of probabilities: reliability, tests, recalibration."""

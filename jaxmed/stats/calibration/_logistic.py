@@ -1,4 +1,4 @@
-"""Maximum-likelihood logistic regression by Newton steps, with separation told apart."""
+"""Maximum-likelihood logistic regression by Newton steps, with detection of separation."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def fit_logistic(
     """Fit P(y = 1) = expit(design @ b + offset).
 
     Args:
-        design: (cases, features), with a column of ones where an intercept is meant.
+        design: (cases, features), with a column of ones for an intercept.
         outcome: (cases,) 0 or 1.
         offset: (cases,) added to the linear predictor.
-        steps: Newton steps at most; a step that lowers the likelihood is halved.
+        steps: maximum number of Newton steps; a step that lowers the likelihood is halved.
 
     Returns:
         The fit; `converged` is False under perfect separation, where the limit is infinite.
@@ -74,10 +74,10 @@ def fit_logistic(
 
 
 def glm_covariance(design: Floats, outcome: Floats, offset: Floats | float = 0.0) -> Floats:
-    """Return the covariance as R's glm reports it: from the working weights of its last step.
+    """Return the covariance as reported by R's glm, from the working weights of its last step.
 
-    R stops when the deviance changes by less than 1e-8 and does not take the weights anew, so
-    its errors differ from those at the maximum in the fifth digit.
+    R stops when the deviance changes by less than 1e-8 and does not update the weights, so its
+    standard errors differ from those at the maximum in the fifth digit.
     """
     x, y = np.asarray(design, np.float64), np.asarray(outcome, np.float64)
     mu = (y + 0.5) / 2

@@ -47,7 +47,7 @@ def fit_temperature(labels: ArrayLike, probs: ArrayLike, *, bound: float = 30.0)
 
 
 def isotonic(labels: ArrayLike, probs: ArrayLike) -> Floats:
-    """Return probabilities recalibrated by the best rising step function (pool adjacent violators).
+    """Return probabilities recalibrated by isotonic regression (pool adjacent violators).
 
     Args:
         labels: (cases,) 0 or 1.
@@ -176,7 +176,7 @@ def murphy(labels: ArrayLike, probs: ArrayLike, *, n_bins: int = 10) -> MurphyPa
 
 
 def lowess(x: Floats, y: Floats, *, fraction: float = 2 / 3, delta: float | None = None) -> Floats:
-    """Return Cleveland's locally weighted line at each x, without robustness steps.
+    """Return Cleveland's locally weighted regression at each x, without robustness steps.
 
     Args:
         x: (cases,).
@@ -250,7 +250,7 @@ class SmoothGap(NamedTuple):
 
 
 def smooth_calibration(labels: ArrayLike, probs: ArrayLike) -> SmoothGap:
-    """Return the integrated calibration index and its companions, by lowess.
+    """Return the integrated calibration index and related measures, by lowess.
 
     Args:
         labels: (cases,) 0 or 1.
@@ -329,7 +329,7 @@ def validation_indices(labels: ArrayLike, probs: ArrayLike) -> Validation:
     null = n * float(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
     ratio = 2 * (fit.log_likelihood - null)
     u_chi = 2 * (fit.log_likelihood - as_given)
-    ratio -= u_chi  # what the probabilities gain as they are given
+    ratio -= u_chi  # likelihood gain of the probabilities as given
     r2 = -np.expm1(-ratio / n) / -np.expm1(2 * null / n)
     d, u = (ratio - 1) / n, (u_chi - 2) / n
     return Validation(

@@ -1,4 +1,4 @@
-"""Calibration: reliability bins, calibration errors by definition, slope and intercept."""
+"""Reliability bins, calibration errors, calibration slope and intercept."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Reliability(NamedTuple):
 
 
 def _targets(labels: ArrayLike, probs: ArrayLike, of: str) -> tuple[Floats, Floats]:
-    """Return what is predicted (0/1) and with which confidence."""
+    """Return the predicted events (0/1) and their confidences."""
     if _is_multi(probs):
         y, p = class_probabilities(labels, probs)
         if of != "top":
@@ -98,12 +98,12 @@ def reliability(
         probs: (cases,), (cases, 2) or (cases, classes).
         n_bins: number of bins.
         binning: `width`, or `mass` (as many cases in each, equal probabilities kept together).
-        closed: which end of a bin belongs to it, `right` (Guo 2017) or `left`.
+        closed: the closed end of each bin, `right` (Guo 2017) or `left`.
         of: `positive` class, or `top` label; `auto` is positive for two classes.
         level: confidence level of the limits.
 
     Returns:
-        The bins that hold a case.
+        The non-empty bins.
 
     Raises:
         ValueError: as `ece`.
@@ -172,12 +172,12 @@ def ece(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    r"""Estimate the expected calibration error, by a definition that is named in the result.
+    r"""Estimate the expected calibration error; the result names the definition used.
 
     .. math:: \sum_b \frac{n_b}{n}\,\bigl|\bar y_b - \bar p_b\bigr|
 
-    The estimate is too high by construction (a perfect model has no zero), the more so with
-    many bins and few cases, and percentile limits share that: read it beside the diagram.
+    The estimate is biased upwards (it is not zero for a perfect model), more so with many bins and
+    few cases, and percentile limits share the bias: read it together with the diagram.
 
     Args:
         labels: (cases,) 0/1 or class numbers.
@@ -302,7 +302,7 @@ def calibration_slope(
 ) -> Estimate:
     r"""Estimate the calibration slope b of logit P(y = 1) = a + b logit p.
 
-    1 is right; below 1 the probabilities are too extreme. `details["intercept"]` has a.
+    1 is ideal; below 1 the probabilities are too extreme. `details["intercept"]` has a.
 
     Args:
         labels: (cases,) 0 or 1.
@@ -344,9 +344,9 @@ def calibration_intercept(
     errors: str = "information",
     unit: str = "case",
 ) -> Estimate:
-    """Estimate calibration-in-the-large: a in logit P(y = 1) = a + logit p. 0 is right.
+    """Estimate calibration-in-the-large: a in logit P(y = 1) = a + logit p. 0 is ideal.
 
-    Arguments as in `calibration_slope`; below 0 the probabilities are too high on the whole.
+    Arguments as in `calibration_slope`; below 0 the probabilities are too high on average.
     `details["observed_expected"]` has the ratio of observed to expected positives.
 
     Examples:
@@ -366,5 +366,5 @@ def calibration_intercept(
 
 
 def recalibrate(probs: ArrayLike, slope: float, intercept: float) -> Floats:
-    """Return probabilities moved by a slope and intercept on the logit scale."""
+    """Return probabilities transformed by a slope and intercept on the logit scale."""
     return special.expit(intercept + slope * logits_of(np.asarray(probs, dtype=np.float64)))

@@ -21,8 +21,8 @@ def spiegelhalter_test(labels: ArrayLike, probs: ArrayLike, *, unit: str = "case
         unit: name of the counted unit.
 
     Returns:
-        The test; `effect` is the Brier score less what calibration would give, and
-        `details["brier_se"]` the Brier score's error.
+        The test; `effect` is the Brier score minus its expectation under calibration, and
+        `details["brier_se"]` the standard error of the Brier score.
 
     Raises:
         ValueError: for probabilities outside [0, 1], or all 0, 1/2 or 1 (no variance).
@@ -62,7 +62,7 @@ def hosmer_lemeshow_test(
     df: int | None = None,
     unit: str = "case",
 ) -> TestResult:
-    r"""Test calibration over groups of rising probability.
+    r"""Test calibration over groups of increasing probability.
 
     .. math:: \sum_g \frac{(O_g - E_g)^2}{E_g (1 - E_g / n_g)}
 
@@ -71,7 +71,7 @@ def hosmer_lemeshow_test(
     Args:
         labels: (cases,) 0 or 1.
         probs: (cases,) of the positive class.
-        groups: by quantiles of the probability; equal cuts are joined.
+        groups: number of groups by quantiles of the probability; equal cuts are merged.
         df: degrees of freedom, at least 1; groups - 2 (fitted on these data) if absent. For
             probabilities made on other data give the number of groups.
         unit: name of the counted unit.
@@ -137,7 +137,7 @@ def cumulative_test(
     seed: int = 0,
     unit: str = "case",
 ) -> TestResult:
-    r"""Test calibration by the cumulative gaps of outcome and probability, without bins.
+    r"""Test calibration by cumulative differences of outcome and probability, without bins.
 
     With cases sorted by probability and :math:`G_i = \sum_{j \le i} (y_j - p_j)`, the statistic
     is :math:`\max |G|` (Kolmogorov-Smirnov) or :math:`\max G - \min G` (Kuiper, from 0) over

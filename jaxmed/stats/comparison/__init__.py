@@ -1,1 +1,1 @@
-"""Tests between models or groups: paired, unpaired, permuted, corrected for multiplicity."""
+"""Comparisons of models or groups: paired and unpaired tests, permutation, multiplicity."""

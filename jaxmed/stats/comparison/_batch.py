@@ -1,4 +1,4 @@
-"""Many studies at once: DeLong's test on arrays of simulated or resampled studies."""
+"""DeLong's test vectorised over simulated or resampled studies."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def untied_placements(positives: int, scores: NDArray[np.float32]) -> NDArray[np
     """Return the placements of all cases, (studies, cases), of scores from a continuous law.
 
     Args:
-        positives: how many of the cases are positive, those that come first.
+        positives: number of positive cases, which come first.
         scores: (studies, cases); ties are broken anyhow.
     """
     n = scores.shape[1]
@@ -87,7 +87,7 @@ def delong_batch(
         labels: (cases,) 0 or 1.
         first: (studies, cases) scores of one model.
         second: (studies, cases) scores of the other.
-        chunk: entries worked on at a time.
+        chunk: number of entries processed at a time.
 
     Returns:
         The areas, errors, z and p-values; z is 0 where the difference has no variance.
@@ -139,7 +139,7 @@ def simulated_auc_power(
     alpha: float = 0.05,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the power of a paired DeLong test by simulating the study planned.
+    """Return the power of a paired DeLong test by simulating the planned study.
 
     Scores are binormal of equal spread, with one correlation in both classes.
 

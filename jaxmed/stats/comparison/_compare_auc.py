@@ -28,7 +28,7 @@ def _separate_limits(
     sizes: tuple[tuple[int, int], tuple[int, int]],
     level: float,
 ) -> tuple[float, float]:
-    """Join Newcombe's limits of two AUCs into limits of their difference (square and add)."""
+    """Combine Newcombe's limits of two AUCs into limits of their difference (square and add)."""
     z = quantile(level)
     (low1, high1), (low2, high2) = (
         newcombe_limits(area, *size, z) for area, size in zip(areas, sizes, strict=True)
@@ -42,7 +42,7 @@ def _separate_limits(
 
 
 def _shown_level(alternative: str, level: float) -> float:
-    """The level of the interval shown: that of two one-sided tests for equivalence."""
+    """Return the level of the reported interval: that of two one-sided tests for equivalence."""
     return 2 * level - 1 if alternative == "equivalence" else level
 
 
@@ -103,7 +103,7 @@ def delong_test(
         label = "DeLong, paired, clustered (Obuchowski)"
     effect = a.auc - b.auc
     variance = v1 + v2 - 2 * cov
-    # Equal scores leave rounding of the order of the machine's precision, not a variance.
+    # Equal scores leave rounding errors of machine precision instead of a variance.
     se = float(np.sqrt(variance)) if variance > 1e-14 * max(v1 + v2, 1e-300) else 0.0
     notes: tuple[str, ...] = ()
     if min(n1, n0) == 1:
@@ -154,7 +154,7 @@ def delong_test_unpaired(
 ) -> TestResult:
     """Compare the AUCs of two independent groups of cases (subgroups, sites).
 
-    The statistic is compared with Student's t of Welch and Satterthwaite's degrees of freedom.
+    The reference distribution is Student's t with Welch-Satterthwaite degrees of freedom.
 
     Args:
         labels1: (cases1,) 0 or 1.

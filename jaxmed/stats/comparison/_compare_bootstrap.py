@@ -1,4 +1,4 @@
-"""Bootstrap tests between two models on the same cases, of any metric."""
+"""Bootstrap tests of any metric between two models on the same cases."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def bootstrap_test(
             `(labels, scores, weights (b, n)) -> (b,)`.
         labels: (cases, ...) truth.
         first: (cases, ...) scores or predictions of one model.
-        second: the same of the other.
+        second: the same for the other model.
         method: `normal` (difference over its bootstrap error against the normal), or
             `percentile` (twice the smaller share of resamples on one side of 0, at least
             1 / (resamples + 1)).

@@ -126,7 +126,7 @@ def cliffs_delta(
 def concordance(
     time: ArrayLike, event: ArrayLike, risk: ArrayLike, *, level: float = 0.95, unit: str = "case"
 ) -> Estimate:
-    r"""Estimate Harrell's concordance of a risk with times to an event, some censored.
+    r"""Estimate Harrell's concordance index of a risk score with censored event times.
 
     A pair counts if the shorter time ended in an event; it is concordant if that case had the
     higher risk, and half so for equal risks.
@@ -142,7 +142,7 @@ def concordance(
         The estimate.
 
     Raises:
-        ValueError: where no pair can be compared, for NaN or unequal lengths.
+        ValueError: if no pair can be compared, for NaN or unequal lengths.
 
     References:
         Harrell et al. (1982), JAMA 247:2543. Pencina and D'Agostino (2004), Stat Med 23:2109.
@@ -162,7 +162,7 @@ def concordance(
     step = max(1, 4_000_000 // n)
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
-        # An event at the time of a censoring came first.
+        # An event at a censoring time is taken to precede it.
         usable = seen[rows, None] & (
             (t[rows, None] < t[None, :]) | ((t[rows, None] == t[None, :]) & ~seen[None, :])
         )

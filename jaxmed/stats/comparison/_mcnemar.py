@@ -1,4 +1,4 @@
-"""McNemar's test: exact, mid-p, asymptotic, and for cases in groups."""
+"""McNemar's test: exact, mid-p, asymptotic, and for clustered cases."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mcnemar_test(
     Args:
         first: (cases,) 0/1, such as whether one model was right.
         second: (cases,) 0/1 of the other.
-        table: in their place, the counts (both, first only, second only, neither).
+        table: instead of outcomes, the counts (both, first only, second only, neither).
         method: `mid-p`, `exact`, `asymptotic` or `corrected` (for continuity, as in R).
         level: confidence level of the interval of the difference (Tango's score interval).
         unit: name of the counted unit.
@@ -117,7 +117,7 @@ def clustered_mcnemar_test(
     method: str = "obuchowski",
     unit: str = "patient",
 ) -> TestResult:
-    r"""Compare two proportions on the same rows, which come in groups (lesions of a patient).
+    r"""Compare two proportions on the same clustered rows (e.g. lesions of a patient).
 
     With :math:`d_k` the disagreements for the first minus those for the second in group k:
     `obuchowski` is :math:`\frac{K-1}{K} (\sum d_k)^2 / \sum d_k^2`, `durkalski` weighs each
@@ -163,7 +163,7 @@ def clustered_mcnemar_test(
         statistic = 0.0
         notes = ("the two agree on every row: nothing tells them apart",)
     elif not gap.any():
-        # Every variance is 0 with the difference: 0 / 0 of what is no evidence at all.
+        # All variances are 0 together with the difference: 0 / 0 means no evidence.
         statistic = 0.0
         notes = ("the disagreements cancel in every group: nothing tells the two apart",)
     elif name == "obuchowski":
@@ -197,10 +197,10 @@ def clustered_mcnemar_test(
 
 
 def _eliasziw_effect(cells: np.ndarray) -> float:
-    """Design effect of the disagreements from the intraclass correlation of the four cells."""
+    """Estimate the disagreements' design effect from the four cells' intraclass correlation."""
     sizes = cells.sum(axis=1)
     if (sizes == 1).all():
-        return 1.0  # no group to share anything in: McNemar's own
+        return 1.0  # no group with several rows: McNemar's statistic itself
     k, mean = sizes.size, sizes.mean()
     shares = cells.sum(axis=0) / cells.sum()
     usual = mean - np.sum((sizes - mean) ** 2) / (k * (k - 1) * mean)

@@ -108,7 +108,7 @@ def adjust_p_values(p_values: ArrayLike, *, method: str = "holm") -> Floats:
 
 
 def combine_p_values(p_values: ArrayLike, *, method: str = "fisher") -> float:
-    r"""Return one p-value for several of the same hypothesis.
+    r"""Combine several p-values of the same hypothesis into one.
 
     Args:
         p_values: (tests,).

@@ -28,7 +28,7 @@ def _cube(
 
 
 def _log_value(cube: Any, quantity: str, which: int) -> Any:
-    """Log of a quantity of one of the two decisions, for real and complex counts."""
+    """Compute the log of one decision's quantity, for real and complex counts."""
     t = cube.sum(axis=2 if which == 0 else 1)  # (truth, decision)
     if quantity == "sensitivity":
         return np.log(t[1, 1] / t[1].sum())
@@ -51,7 +51,7 @@ def relative_test(
     level: float = 0.95,
     unit: str = "case",
 ) -> TestResult:
-    r"""Compare a rate of two diagnostic decisions on the same cases by their ratio.
+    r"""Compare two diagnostic decisions on the same cases by the ratio of a rate.
 
     The log of the ratio has the delta-method error of the eight counts. For predictive values
     this is Moskowitz and Pepe's test, for likelihood ratios Gu and Pepe's regression.
@@ -129,14 +129,14 @@ def predictive_value_test(
         second: (cases,) 0/1 decisions of the other.
         quantity: `ppv` or `npv`.
         method: `score` (generalised, Leisenring) or `weighted-score` (Kosinski, which agrees
-            with Pearson's chi-square where no case is called by both).
+            with Pearson's chi-square if no case is called by both).
         unit: name of the counted unit.
 
     Returns:
         The test, chi-square with one degree of freedom; `effect` is first - second.
 
     Raises:
-        ValueError: where one of them calls no case, or for one class only.
+        ValueError: if one of them calls no case, or for one class only.
 
     References:
         Leisenring, Alonzo, Pepe (2000), Biometrics 56:345. Kosinski (2013), Stat Med 32:964.
@@ -152,7 +152,7 @@ def predictive_value_test(
     if name not in ("score", "weighted-score"):
         raise unknown("method", method, ("score", "weighted-score"))
     _, (d, a, b) = _cube(labels, first, second)
-    if target == "npv":  # the same question with truth and calls turned round
+    if target == "npv":  # the same test with truth and calls inverted
         d, a, b = ~d, ~a, ~b
     calls = np.stack([a, b], axis=1).astype(np.float64)
     counts = calls.sum(axis=0)

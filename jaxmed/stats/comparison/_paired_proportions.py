@@ -29,7 +29,7 @@ def _tango(b: float, c: float, n: float, z: float) -> tuple[float, float]:
     estimate = (b - c) / n
 
     def gap(delta: float) -> float:
-        # The chance of a case against, given the difference, by maximum likelihood.
+        # Maximum-likelihood probability of a discordant case against, given the difference.
         linear = (2 * n - b + c) * delta - b - c
         root = max(linear * linear + 8 * n * c * delta * (1 - delta), 0.0)
         q = (np.sqrt(root) - linear) / (4 * n)
@@ -109,7 +109,7 @@ def paired_difference(
     Args:
         first: (cases,) 0/1, such as whether one model was right.
         second: (cases,) 0/1 of the other.
-        table: in their place, the counts (both, first only, second only, neither).
+        table: instead of outcomes, the counts (both, first only, second only, neither).
         method: `tango` (score), `wald`, `agresti-min` (Wald with half a case added), or `exact`
             (agrees with the exact McNemar test).
         level: confidence level.

@@ -1,4 +1,4 @@
-"""Permutation tests: exact where small, by table look-up where large, blocked where paired."""
+"""Permutation tests: exact for few cases, random permutations by table look-up otherwise."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _all_sums(d: Floats) -> Floats:
 def sign_flip_sums(d: Floats, n_resamples: int, rng: np.random.Generator) -> Floats:
     """Return sums of (cases, columns) values under random signs of the rows: (resamples, columns).
 
-    A random byte holds the signs of eight rows, and names the entry of a table of their 256
-    possible sums: one look-up does the work of eight multiplications.
+    A random byte holds the signs of eight rows and indexes a table of their 256 possible sums:
+    one look-up replaces eight multiplications.
     """
     x = d[:, None] if d.ndim == 1 else d
     blocks = -(-x.shape[0] // 8)
@@ -60,8 +60,8 @@ def sign_flip_test(
 ) -> TestResult:
     """Compare two means of the same cases by flipping the signs of their differences.
 
-    Exact, over all patterns, up to 20 units; beyond that by random patterns, the data's own
-    counted among them. Ties are found with a tolerance, so that rounded inputs do no harm.
+    Exact, over all sign patterns, up to 20 units; beyond that by random patterns, including the
+    observed one. Ties are detected with a tolerance, so that rounding of inputs does no harm.
 
     Args:
         first: (cases,) values of one model, or the differences.
@@ -136,8 +136,8 @@ def permutation_test(
 ) -> TestResult:
     """Compare any metric of two models by exchanging their outputs case by case.
 
-    Scores of two models must be on one scale for the exchange to make sense (ranks, or
-    probabilities); else use `bootstrap_test` or `delong_test`.
+    The scores of both models must be on one scale (ranks, or probabilities) for the exchange to
+    be meaningful; otherwise use `bootstrap_test` or `delong_test`.
 
     Args:
         metric: `(labels, scores) -> number`.
@@ -197,8 +197,8 @@ def max_t_test(
 ) -> list[TestResult]:
     """Test many paired differences at once, adjusted by the largest t under sign flips.
 
-    It uses the correlation of the metrics, so it is sharper than Bonferroni where they agree
-    (Westfall and Young's single-step max-T).
+    Accounts for the correlation of the metrics, so it is more powerful than Bonferroni for
+    correlated metrics (Westfall and Young's single-step max-T).
 
     Args:
         differences: (cases, comparisons), each a paired difference; rows flip whole.
@@ -208,7 +208,7 @@ def max_t_test(
         names: names of the comparisons.
 
     Returns:
-        A test for each column; `p_value` is adjusted, `details` has the unadjusted one.
+        One test per column; `p_value` is adjusted, `details` has the unadjusted one.
 
     Raises:
         ValueError: for NaN or fewer than two rows.

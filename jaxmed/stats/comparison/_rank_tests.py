@@ -17,16 +17,16 @@ _LAST_DIGITS = 8 * float(np.finfo(np.float64).eps)
 
 
 def snap(values: Floats, scale: ArrayLike | None = None, tolerance: float = _LAST_DIGITS) -> Floats:
-    """Give equal values to those that differ by rounding alone, so that ties survive it.
+    """Make values that differ only by rounding equal, so that ties are preserved.
 
-    Neighbours in size are tied where they differ by at most `tolerance` of their own scale. The
-    scale of a value is its size, or that of what it was computed from; never that of the largest
-    value: one outlier must not tie all others.
+    Sorted neighbours are tied if they differ by at most `tolerance` times their own scale. The
+    scale of a value is its magnitude, or that of the values it was computed from; never that of the
+    largest value: one outlier must not tie all others.
 
     Args:
         values: (n,).
-        scale: (n,) size of what each was computed from.
-        tolerance: share of the scale; 0 leaves the values as they are.
+        scale: (n,) magnitude of the values each was computed from.
+        tolerance: fraction of the scale; 0 leaves the values unchanged.
     """
     if values.size < 2 or tolerance == 0:
         return values
@@ -46,7 +46,7 @@ def _snapped_differences(
     """Return the differences, 0 where rounding alone keeps them from it, and their ranked sizes."""
     d = _differences(first, second, minimum=1)
     if second is None:
-        # What was subtracted is not known: at least of the size that is usual among these.
+        # The subtracted values are unknown: assume at least the differences' usual magnitude.
         usual = np.abs(d)[d != 0]
         scale = np.maximum(np.abs(d), np.median(usual) if usual.size else 0.0)
     else:
@@ -70,10 +70,10 @@ def _signed_rank_tail(ranks: Floats, observed: float) -> float:
 
 
 def hodges_lehmann(values: Floats) -> float:
-    """Return the median of the means of all pairs of values, each with itself among them.
+    """Return the median of the means of all pairs of values, including each with itself.
 
-    By bisection on sorted values: the pairs below a candidate are counted in one pass, so that no
-    table of all pairs is needed, and the value found is one of them, exactly.
+    Uses bisection on sorted values: the pairs below a candidate are counted in one pass, so that
+    no table of all pairs is needed, and the result is exactly one of the pair means.
 
     Args:
         values: (n,).
@@ -91,9 +91,9 @@ def hodges_lehmann(values: Floats) -> float:
     starts, ends = np.searchsorted(x, x, "left"), np.searchsorted(x, x, "right")
 
     def at_most(limit: float) -> int:
-        """How many pairs i <= j have x_i + x_j at most the limit."""
+        """Count the pairs i <= j with x_i + x_j at most the limit."""
         high = np.searchsorted(x, limit - x, "right")
-        # x_i + x_j is rounded, limit - x_i too: the edge is settled by the sum itself.
+        # Both x_i + x_j and limit - x_i are rounded: the edge is decided by the sum itself.
         at = np.minimum(high, n - 1)
         high = np.where((high < n) & (x + x[at] <= limit), ends[at], high)
         at = np.maximum(high - 1, 0)
@@ -101,7 +101,7 @@ def hodges_lehmann(values: Floats) -> float:
         return int(np.maximum(high - np.arange(n), 0).sum())
 
     def ranked(rank: int) -> float:
-        """The sum of the given rank, from 1."""
+        """Return the sum of the given rank, from 1."""
         low, high = 2 * x[0], 2 * x[-1]
         if at_most(low) >= rank:
             return float(low)
@@ -142,9 +142,8 @@ def wilcoxon_test(
         name: name of the compared quantity.
 
     Returns:
-        The test; `effect` is the Hodges-Lehmann estimate (the median of all means of two
-        differences, whatever their number), `details` has the rank-biserial
-        correlation.
+        The test; `effect` is the Hodges-Lehmann estimate (the median of the means of all pairs of
+        differences), `details` has the rank-biserial correlation.
 
     Raises:
         ValueError: for NaN, unequal lengths or unknown names.

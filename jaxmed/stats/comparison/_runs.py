@@ -1,4 +1,4 @@
-"""A metric of several training runs: what to expect of a new run on new cases."""
+"""Mean of a metric over training runs, generalising to new runs and new cases."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def over_runs(
     level: float = 0.95,
     name: str = "",
 ) -> Estimate:
-    r"""Mean of a metric over training runs, with an interval over runs *and* cases.
+    r"""Estimate the mean of a metric over training runs, with an interval over runs *and* cases.
 
-    Runs that differ in their seed are to a metric what readers are to a reader study, and this is
-    Obuchowski and Rockette's analysis with random readers and random cases:
+    Runs that differ in their seed correspond to the readers of a reader study; this is Obuchowski
+    and Rockette's analysis with random readers and random cases:
 
     .. math:: s^2 = S_d^2 / r + \max(\overline{C}, 0), \qquad
         \nu = (r - 1) \left(\frac{S_d^2 + r \max(\overline{C}, 0)}{S_d^2}\right)^2
 
     where :math:`S_d^2` is the variance of the runs' values, and :math:`\overline{C}` the mean
     jackknife covariance, over the cases, of two different runs. With a baseline each value is the
-    difference of a run and the baseline's run of the same place: pairs that share a seed (the
-    labelled subset, the first parameters) and the cases. A single run has no spread to judge by:
-    its interval is over cases alone, and a note says so.
+    difference between a run and the baseline run of the same index: pairs that share a seed (the
+    labelled subset, the initial parameters) and the cases. A single run has no spread: its
+    interval is over cases alone, and a note says so.
 
     Args:
         metric: `(labels, scores) -> number`.
@@ -48,7 +48,7 @@ def over_runs(
         The estimate. `details` has each run's value, `df`, and `p_value` of a difference of 0.
 
     Raises:
-        ValueError: for fewer than two cases, or shapes that do not fit.
+        ValueError: for fewer than two cases or mismatched shapes.
 
     References:
         Obuchowski and Rockette (1995), Commun Stat Simul 24:285. Hillis (2014), Stat Med 33:330.
@@ -112,7 +112,7 @@ def over_runs(
 def _leave_one_out(
     metric: Callable[..., float], y: np.ndarray, scores: np.ndarray
 ) -> tuple[Floats, Floats]:
-    """The metric of each run, (runs,), and without each case, (runs, cases)."""
+    """Return the metric of each run, (runs,), and without each case, (runs, cases)."""
     values = np.array([float(metric(y, run)) for run in scores])
     left_out = np.empty(scores.shape[:2])
     keep = np.ones(len(y), bool)
@@ -124,7 +124,7 @@ def _leave_one_out(
 
 
 def _ends(values: Floats) -> tuple[float, float]:
-    """A rate cannot leave [0, 1]; what is outside is no rate."""
+    """Return the bounds of the metric: [0, 1] if all values lie inside."""
     inside = values.min() >= 0 and values.max() <= 1
     return (0.0, 1.0) if inside else (-np.inf, np.inf)
 

@@ -1,4 +1,4 @@
-"""What of a number's uncertainty comes from the cases, and what from the training's seed."""
+"""Variance components of a metric: test cases and training seeds."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def seed_components(
     unit: str | None = None,
     name: str = "",
 ) -> Estimate:
-    r"""Estimate a metric of a way to train, with the variances of cases and of seeds apart.
+    r"""Estimate a metric of a training configuration, separating the variances of cases and seeds.
 
-    Several trainings of one configuration predicted the same cases. With :math:`m_s` the metric
+    Several trainings of one configuration predict the same cases. With :math:`m_s` the metric
     of seed s, the estimate is their mean :math:`\bar m`. Its sampling variance :math:`v_c` is that
-    of the bootstrap of cases, the same draw for all seeds; the variance of seeds :math:`v_s` is
-    that of the :math:`m_s`. The interval takes both:
+    of the bootstrap of cases, with the same draw for all seeds; the variance of seeds :math:`v_s`
+    is that of the :math:`m_s`. The interval combines both:
 
     .. math:: \bar m \pm t_\nu \sqrt{v_c + v_s / S}
 
-    with Satterthwaite's degrees of freedom. It is one for the mean over trainings; a single
-    training yet to be made varies with :math:`v_c + v_s`.
+    with Satterthwaite's degrees of freedom. It is an interval for the mean over trainings; a
+    single future training varies with :math:`v_c + v_s`.
 
     Args:
-        metric: `(labels, outputs) -> number`, or an estimate, whose value is taken.
+        metric: `(labels, outputs) -> number`, or an estimate, whose value is used.
         labels: (cases, ...) truth.
         outputs: (seeds, cases, ...) predictions of each training.
         groups: (cases,) patient of each row: whole patients are drawn.

@@ -18,8 +18,8 @@ from jaxmed.stats.resampling._bootstrap import interval_from_replicates
 class Subgroups(NamedTuple):
     """A metric by subgroup.
 
-    estimates: of each subgroup; differences: each against all others, p-values adjusted;
-    gap: largest less smallest, with a bootstrap interval; notes: subgroups left out, and why.
+    estimates: one per subgroup; differences: each against all others, p-values adjusted;
+    gap: largest minus smallest, with a bootstrap interval; notes: subgroups left out, and why.
     """
 
     estimates: dict[Any, Estimate]
@@ -44,8 +44,8 @@ def subgroups(
 ) -> Subgroups:
     """Estimate a metric in each subgroup and test each against all others.
 
-    The gap of largest and smallest is above 0 by chance alone, the more so the more and smaller
-    the subgroups: judge it by its interval and by the tests.
+    The gap between largest and smallest is above 0 by chance alone, more so with more and smaller
+    subgroups: interpret it by its interval and the tests.
 
     Args:
         metric: a metric of this subpackage, such as `stats.auc`: `(labels, outputs, level=...) ->
@@ -122,13 +122,13 @@ def subgroups(
         if not se >= 0:
             notes.append(f"{key}: undefined on nearly all resamples, no test")
         if se == 0 and gap != 0:
-            # All alike inside each subgroup: the bootstrap sees no spread, a permutation does.
+            # No spread inside any subgroup: the bootstrap is degenerate, a permutation test is not.
             p = _permuted(metric, y, x, codes, rows[key], [rows[k] for k in keys if k != key], seed)
             notes.append(f"{key}: no spread within subgroups, p-value by permutation")
         p_values.append(p)
         interval = interval_from_replicates(gap, good, method="percentile", level=level)
         tests[key] = (z, float(gap), interval, se)
-    # Of two subgroups, each is the other's complement: one test, told from both sides.
+    # Two subgroups are each other's complement: one test, reported for both.
     adjusted = adjust_p_values(p_values, method=adjustment) if len(keys) > 2 else np.array(p_values)
     noun = unit or ("case" if codes is None else "patient")
     differences = {
@@ -210,7 +210,7 @@ def _permuted(
     seed: int,
     n_resamples: int = 999,
 ) -> float:
-    """Return the p-value of a subgroup's gap to all others, units dealt anew among the two."""
+    """Return the permutation p-value of a subgroup's gap to all others."""
     rest = np.concatenate(others)
     rows = np.concatenate([mine, rest])
     unit = np.arange(rows.size) if codes is None else np.unique(codes[rows], return_inverse=True)[1]

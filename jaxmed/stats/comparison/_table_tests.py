@@ -125,7 +125,7 @@ def bowker_test(table: ArrayLike, *, unit: str = "case") -> TestResult:
         unit: name of the counted unit.
 
     Returns:
-        The test, chi-square, with a degree of freedom for each pair of classes.
+        The test, chi-square, with one degree of freedom per pair of classes.
 
     Raises:
         ValueError: for a table that is not square.

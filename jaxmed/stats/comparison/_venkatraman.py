@@ -1,4 +1,4 @@
-"""Venkatraman's permutation test: are two whole ROC curves the same, not only their areas."""
+"""Venkatraman's permutation test of the equality of two ROC curves."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def venkatraman_test(
 ) -> TestResult:
     """Test whether two scores of the same cases have the same ROC curve.
 
-    At each rank as threshold the two scores' errors are counted; the statistic is the sum of the
-    absolute gaps. Under the null hypothesis the two ranks of a case may be exchanged. Ties are
-    ranked in the order of the data, and broken at random in the permutations.
+    The errors of both scores are counted at each rank as threshold; the statistic is the sum of
+    the absolute differences. Under the null hypothesis the two ranks of a case are exchangeable.
+    Ties are ranked in the order of the data, and broken at random in the permutations.
 
     Args:
         labels: (cases,) 0 or 1.

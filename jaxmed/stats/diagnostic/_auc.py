@@ -1,4 +1,4 @@
-"""The area under the ROC curve with its interval: DeLong, logit, Hanley-McNeil, bootstrap."""
+"""Area under the ROC curve with confidence intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jaxmed.stats.checks import (
 )
 from jaxmed.stats.diagnostic._binormal import binormal_variance, fit_binormal
 
-# Cases of the rarer class on the wrong side, below which DeLong's variance is not trusted alone.
+# Number of misplaced cases of the rarer class below which DeLong's variance alone is unreliable.
 FEW_MISPLACED = 5.0
 
 _METHODS = (
@@ -77,7 +77,7 @@ def newcombe_limits(area: float, n1: int, n0: int, z: float) -> tuple[float, flo
     def gap(t: float) -> float:
         return (area - t) ** 2 - z * z * newcombe_variance(t, n1, n0)
 
-    # At 0 and 1 the area itself is a root: the brackets stop just short of it.
+    # At 0 and 1 the area itself is a root, so the brackets exclude it.
     tiny = 1e-12
     low = high = area
     if area > 0:
@@ -90,7 +90,7 @@ def newcombe_limits(area: float, n1: int, n0: int, z: float) -> tuple[float, flo
 def clustered_variance(
     positive: NDArray[np.bool_], parts: Placements, codes: NDArray[np.intp], k: int
 ) -> float:
-    """Return Obuchowski's (1997) variance of the AUC of cases that come in groups."""
+    """Return Obuchowski's (1997) variance of the AUC of clustered cases."""
     return clustered_covariance(positive, parts, parts, codes, k)
 
 
@@ -125,17 +125,17 @@ def clustered_covariance(
 
 
 def logit_limits(value: float, se: float, z: float) -> tuple[float, float]:
-    """Return normal limits made on the logit scale by the delta method."""
+    """Return normal limits on the logit scale by the delta method."""
     half = z * se / (value * (1 - value))
     centre = special.logit(value)
     return float(special.expit(centre - half)), float(special.expit(centre + half))
 
 
 def _few_misplaced(area: float, n1: int, n0: int) -> bool:
-    """Whether DeLong's variance rests on so few misplaced cases that it is itself hardly known.
+    """Whether DeLong's variance depends on too few misplaced cases to be reliable.
 
-    The rarer class has n cases, of which about n (1 - area) lie on the wrong side. Under five,
-    their spread says little: the logit interval then covers as little as .70.
+    The rarer class has n cases, of which about n (1 - area) are misplaced. With fewer than five,
+    the variance is poorly estimated and the logit interval covers as little as .70.
     """
     return min(n1, n0) * min(area, 1 - area) < FEW_MISPLACED
 
@@ -156,14 +156,14 @@ def auc(
 
     .. math:: \hat A = \frac{1}{n_1 n_0} \sum_{i,j} [x_i > y_j] + \tfrac12 [x_i = y_j]
 
-    DeLong's variance rests on the misplaced cases. Where the rarer class has fewer than five of
+    DeLong's variance depends on the misplaced cases. If the rarer class has fewer than five of
     them (its size times 1 - AUC), the logit interval alone covers as little as .70 of a nominal
-    .95; `logit-delong` then gives the outer of its limits and Newcombe's score limits (method 5),
-    at an area of 0 or 1 Newcombe's alone, and says so in a note. So it covers .92 to .99 over
-    the situations of the coverage table, rare positives among them; `logit-delong-plain` is
-    without this safeguard. `newcombe` covers .94 to .99 where the classes' scores spread alike
-    and as little as .86 where they do not. `delong` (Wald) passes 1 and covers .68 to .91 with ten
-    cases a class, `hanley-mcneil` .68 to .90.
+    .95; `logit-delong` then uses the outer of its limits and Newcombe's score limits (method 5),
+    Newcombe's alone at an area of 0 or 1, and adds a note. It thus covers .93 to .99 over the
+    situations of the coverage table, including rare positives; `logit-delong-plain` lacks this
+    safeguard. `newcombe` covers .94 to .99 if the classes' scores have equal spread and as little
+    as .86 otherwise. `delong` (Wald) can exceed 1 and covers .68 to .91 with ten cases per class,
+    `hanley-mcneil` .68 to .90.
 
     Args:
         labels: (cases,) 0 or 1.
@@ -175,7 +175,7 @@ def auc(
             Obuchowski's clustered one, and the bootstrap draws patients.
         unit: name of the counted unit; `case`, or `patient` with groups.
         n_resamples: bootstrap resamples.
-        stratified: draw positives and negatives apart in the bootstrap.
+        stratified: draw positives and negatives separately in the bootstrap.
         seed: seed of the bootstrap.
 
     Returns:
@@ -275,7 +275,7 @@ def auc(
 def _effective_classes(
     positive: NDArray[np.bool_], codes: NDArray[np.intp] | None, n1: int, n0: int
 ) -> tuple[int, int]:
-    """Return class sizes, counted in groups where cases come in groups."""
+    """Return class sizes, counted in groups if cases are clustered."""
     if codes is None:
         return n1, n0
     return len(np.unique(codes[positive])), len(np.unique(codes[~positive]))

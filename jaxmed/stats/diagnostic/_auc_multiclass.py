@@ -39,7 +39,7 @@ def multiclass_auc(
 
     One-vs-rest: :math:`\frac1c \sum_k A(k\ \text{v rest})`. Hand and Till:
     :math:`\frac{2}{c(c-1)} \sum_{i<j} \frac{A(i|j) + A(j|i)}{2}`, free of the prevalences.
-    The error joins DeLong's components of all areas, which share their cases.
+    The standard error combines DeLong's components of all areas, which share their cases.
 
     Args:
         labels: (cases,) class numbers from 0; or (cases, tasks) of 0/1, where the mean over the
@@ -124,7 +124,7 @@ Parts = tuple[list[tuple[float, Floats]], np.ndarray, list[str]]
 
 
 def _tasks(y: np.ndarray, x: Floats, notes: list[str]) -> Parts:
-    """Areas of multi-label tasks, each on all cases."""
+    """Compute the areas of multi-label tasks, each on all cases."""
     if y.shape != x.shape:
         raise ValueError(
             f"labels are {y.shape} and scores {x.shape}: multi-label needs the same; {ORDER}"

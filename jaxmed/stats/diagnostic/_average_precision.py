@@ -34,7 +34,7 @@ def average_precision(
 ) -> Estimate:
     """Estimate average precision with an interval.
 
-    Its value rests on the prevalence: the chance level is the share of positives, in `details`.
+    Its value depends on the prevalence: the chance level is the share of positives, in `details`.
 
     Args:
         labels: (cases,) 0 or 1.

@@ -31,7 +31,7 @@ class Counts(NamedTuple):
 def decisions(
     labels: ArrayLike, predictions: ArrayLike, threshold: float | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return truth and decision as booleans; scores are positive from the threshold upwards."""
+    """Return truth and decision as booleans; a score at or above the threshold is positive."""
     if threshold is not None:
         truth, scores = binary_scores(labels, predictions)
         return truth, quantities.at_least(scores, threshold)

@@ -62,7 +62,7 @@ def fit_binormal(
 
 
 def _derivatives(curve: Binormal) -> tuple[float, float]:
-    """Derivatives of the area by a and b."""
+    """Return the derivatives of the area with respect to a and b."""
     spread = 1 + curve.b**2
     density = np.exp(-(curve.a**2) / (2 * spread)) / np.sqrt(2 * np.pi * spread)
     return float(density), float(-density * curve.a * curve.b / spread)
@@ -73,14 +73,14 @@ def binormal_variance(curve: Binormal, ratio: float, *, crossed: bool = True) ->
 
     .. math:: f^2 (1 + b^2/R + a^2/2) + g^2 b^2 (1 + R)/(2R) + f g a b
 
-    with f and g the derivatives of the area by a and b, and R the ratio. The last term is twice
-    the covariance of a and b; it is negative. pROC leaves it out, and plans half again as many
-    cases as a simulation of the same study needs.
+    with f and g the derivatives of the area with respect to a and b, and R the ratio. The last term
+    is twice the covariance of a and b; it is negative. pROC omits it, and plans half again as many
+    cases as a simulation of the same study requires.
 
     Args:
         curve: the binormal parameters.
         ratio: negatives for each positive.
-        crossed: with the covariance of a and b.
+        crossed: include the covariance of a and b.
 
     References:
         Obuchowski and McClish (1997), Stat Med 16:1529.

@@ -1,4 +1,4 @@
-"""The bootstrap of AUC at array speed: counts over ranks that were sorted once."""
+"""Vectorised bootstrap of the AUC: counts over ranks that are sorted once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxmed.stats.resampling._resample import chunk_sizes, resample_weights
 def _draw(stream: np.random.SFC64, n: int, size: int) -> NDArray[np.intp]:
     """Draw indices below n: 32 random bits times n, of which the upper bits are kept.
 
-    No index is off by more than n / 2^32 of its share: 2e-6 for ten thousand cases.
+    Each index's relative probability error is at most n / 2^32: 2e-6 for ten thousand cases.
     """
     words = stream.random_raw((size + 1) // 2).view(np.uint32)[:size]
     wide = np.multiply(words, np.uint64(n), dtype=np.uint64)
@@ -39,7 +39,7 @@ def stratified_auc_replicates(
     bits = np.random.SFC64(seed)
     total = np.zeros(n0 + 1, dtype=np.int64)
     values = np.empty(n_resamples)
-    # One thread: with calls this short a second waits for the interpreter, and doubles the time.
+    # One thread: with calls this short a second one waits for the interpreter and doubles the time.
     for i in range(n_resamples):
         counts = np.bincount(_draw(bits, n0, n0), minlength=n0)
         np.cumsum(counts, out=total[1:])
@@ -108,7 +108,7 @@ def bootstrap_auc_limits(
 
 
 def _acceleration(v10: Floats, v01: Floats, stratified: bool) -> float:
-    """Acceleration from the AUC's own influences: leaving one case out needs no re-sorting."""
+    """Compute the acceleration from the AUC's influence values, without re-sorting."""
     n1, n0 = v10.size, v01.size
     area = v10.mean()
     out1 = (n1 * area - v10) / max(n1 - 1, 1)

@@ -45,14 +45,14 @@ class Band(NamedTuple):
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
-    """Return the empirical ROC curve, a point for each distinct score.
+    """Return the empirical ROC curve, one point per distinct score.
 
     Args:
         labels: (cases,) 0 or 1.
         scores: (cases,) higher for positives.
 
     Returns:
-        The points, thresholds falling.
+        The points, in order of decreasing threshold.
 
     Raises:
         ValueError: for one class only, NaN or unequal lengths.
@@ -75,7 +75,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
 
 
 def pr_curve(labels: ArrayLike, scores: ArrayLike) -> PrCurve:
-    """Return the empirical precision-recall curve, a point for each distinct score.
+    """Return the empirical precision-recall curve, one point per distinct score.
 
     Arguments and errors as in `roc_curve`.
 
@@ -93,8 +93,8 @@ def pr_curve(labels: ArrayLike, scores: ArrayLike) -> PrCurve:
 
 
 def _tpr_at(fpr: Floats, tpr: Floats, grid: Floats) -> Floats:
-    """Return the sensitivity at each rate: the top of a vertical step, straight lines between."""
-    # Of points at one rate np.interp starts from the last; the nudge keeps rounding from the first.
+    """Return the sensitivity at each rate: the top of vertical steps, linear in between."""
+    # Among points at one rate np.interp uses the last; the nudge guards against rounding.
     return np.interp(grid + 1e-12, fpr, tpr)
 
 
@@ -111,14 +111,14 @@ def roc_band(
 ) -> Band:
     """Return sensitivity on a grid of false-positive rates with pointwise limits.
 
-    Limits hold at each point alone, not for the whole curve.
+    Limits are pointwise, not simultaneous for the whole curve.
 
     Args:
         labels: (cases,) 0 or 1.
         scores: (cases,) higher for positives.
         grid: false-positive rates; 101 even ones if absent.
         method: `bootstrap` (stratified, or by patient with groups) or `wilson` (of the
-            sensitivity at the empirical threshold, which leaves out that the threshold is
+            sensitivity at the empirical threshold, which ignores that the threshold is
             estimated and is too narrow where the curve is steep).
         level: confidence level of the limits.
         groups: (cases,) patient of each row.
@@ -186,8 +186,8 @@ def pr_band(
 ) -> Band:
     """Return precision on a grid of recalls with pointwise bootstrap limits.
 
-    The precision at a recall is that of the highest threshold that reaches it (no straight
-    lines between points, which are too favourable). Arguments as in `roc_band`.
+    The precision at a recall is that of the highest threshold that reaches it (linear
+    interpolation would be too optimistic). Arguments as in `roc_band`.
 
     Examples:
         >>> band = pr_band([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], grid=[0.5], n_resamples=50)

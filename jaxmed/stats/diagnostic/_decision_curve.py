@@ -1,4 +1,4 @@
-"""Net benefit and decision curves: is a model worth acting on, at a given threshold."""
+"""Net benefit: decision curves and cost curves."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jaxmed.stats.resampling._resample import resample_weights
 
 
 class DecisionCurve(NamedTuple):
-    """Net benefit at each threshold, of the model, of treating all, of treating none (0).
+    """Net benefit at each threshold of the model, of treating all, and of treating none (0).
 
-    lower and upper are pointwise bootstrap limits of the model's; NaN without resamples.
+    lower and upper are pointwise bootstrap limits for the model; NaN without resamples.
     """
 
     thresholds: Floats
@@ -36,11 +36,11 @@ def decision_curve(
     n_resamples: int = 500,
     seed: int = 0,
 ) -> DecisionCurve:
-    r"""Return the net benefit of acting where the probability reaches a threshold.
+    r"""Return the net benefit of treating cases whose probability reaches a threshold.
 
     .. math:: \frac{TP}{n} - \frac{FP}{n} \frac{t}{1 - t}
 
-    In a case-control sample state the population's prevalence.
+    For a case-control sample, give the population's prevalence.
 
     Args:
         labels: (cases,) 0 or 1.
@@ -69,7 +69,7 @@ def decision_curve(
     check_level(level)
     positive, p = probabilities(labels, probs)
     both_classes(positive)
-    # Hundredths as one writes them: `arange` lies a hair above some, and .29 would miss .29.
+    # Exact hundredths: `arange` lies slightly above some, and .29 would miss .29.
     t = np.arange(1, 100) / 100 if thresholds is None else np.asarray(thresholds, np.float64)
     if t.ndim != 1 or t.size == 0 or not (t.min() >= 0 and t.max() < 1):
         raise ValueError("thresholds must be (points,) in [0, 1)")
@@ -101,7 +101,7 @@ def decision_curve(
 
 
 class CostCurve(NamedTuple):
-    """Normalised expected cost by the share of cost that missed positives carry."""
+    """Normalised expected cost against the cost share of missed positives."""
 
     probability_cost: Floats
     cost: Floats
@@ -109,7 +109,7 @@ class CostCurve(NamedTuple):
 
 
 def cost_curve(labels: ArrayLike, scores: ArrayLike, *, points: int = 101) -> CostCurve:
-    r"""Return Drummond and Holte's cost curve: the least cost over all thresholds.
+    r"""Return Drummond and Holte's cost curve: the minimum cost over all thresholds.
 
     .. math:: \min_t\; FNR(t)\,c + FPR(t)\,(1 - c)
 

@@ -1,7 +1,7 @@
-"""AUC and DeLong's test as JAX functions: under jit and vmap, on accelerators.
+"""AUC and DeLong's test as JAX functions, for jit, vmap and accelerators.
 
-On a CPU the NumPy functions are faster (XLA sorts slowly there); on a GPU or TPU, and inside
-compiled simulations, these give the same numbers. JAX is imported when one is first called.
+They give the same numbers as the NumPy functions, which are faster on CPU (XLA sorts slowly
+there); use these on GPU or TPU and inside compiled simulations. JAX is imported on first call.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class DeviceDelong(NamedTuple):
 
 
 def _places(positive: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the share of the other class that each case beats, and the area; ties are exact."""
+    """Return the share of the other class that each case beats, and the area, with exact ties."""
     import jax.numpy as jnp
 
     n = scores.shape[0]
     order = jnp.argsort(scores)
     ordered = scores[order]
     flag = positive[order]
-    # Counts stay whole numbers in int32, so that float32 loses nothing before the division.
+    # Counts stay int32, so that float32 loses nothing before the division.
     counts = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(flag.astype(jnp.int32))])
     start = jnp.searchsorted(ordered, ordered, side="left")
     end = jnp.searchsorted(ordered, ordered, side="right")

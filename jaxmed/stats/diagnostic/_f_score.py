@@ -62,7 +62,7 @@ def f1(
         seed: seed of the bootstrap.
 
     Returns:
-        The estimate; undefined with a note where class 1 is neither present nor called.
+        The estimate; undefined with a note if class 1 is neither present nor predicted.
 
     References:
         Takahashi et al. (2022), Applied Intelligence 52:4961.

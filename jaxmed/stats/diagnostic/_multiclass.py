@@ -33,7 +33,7 @@ def accuracy(
     groups: ArrayLike | None = None,
     unit: str | None = None,
 ) -> Estimate:
-    """Estimate the share of right decisions.
+    """Estimate the accuracy, the share of correct decisions.
 
     Args:
         labels: (cases,) class numbers.
@@ -85,7 +85,7 @@ def top_k_accuracy(
     Args:
         labels: (cases,) class numbers.
         scores: (cases, classes).
-        k: how many classes are named, from 1 to classes. Of tied scores the earlier class
+        k: number of top classes, from 1 to classes. Among tied scores the earlier class
             wins, as in `accuracy`.
         method: interval, as in `proportion`.
         level: confidence level.

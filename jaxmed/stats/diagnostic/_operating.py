@@ -1,4 +1,4 @@
-"""Operating points and parts of the ROC curve: partial AUC, sensitivity at fixed specificity."""
+"""Operating points, partial AUC, and sensitivity at fixed specificity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxmed.stats.resampling._bootstrap import bootstrap
 
 
 class OperatingPoint(NamedTuple):
-    """A threshold with its rates on the data it was chosen on (they are optimistic there)."""
+    """A threshold with its (optimistic) rates on the data it was chosen on."""
 
     threshold: float
     sensitivity: float
@@ -30,8 +30,8 @@ def _fpr_at(fpr: Floats, tpr: Floats, grid: Floats) -> Floats:
 def _between(cuts: Floats) -> Floats:
     """Return a threshold between each observed score and the next lower one.
 
-    Midway, unless the two are neighbouring doubles or infinite, where midway may fall on the lower
-    one, which would then be positive too: the upper score itself parts them as well.
+    This is the midpoint, unless the two are neighbouring doubles or infinite, where the midpoint
+    may equal the lower one and make it positive too; then it is the upper score.
     """
     upper, lower = cuts[1:-1], cuts[2:]
     with np.errstate(invalid="ignore"):
@@ -49,10 +49,10 @@ def operating_points(
     prevalence: float = 0.5,
     at: float | None = None,
 ) -> list[OperatingPoint]:
-    r"""Choose thresholds by a rule; where several tie, all are returned.
+    r"""Choose thresholds by a rule; all tied thresholds are returned.
 
-    Thresholds lie midway between observed scores. Choose on validation data and report on test
-    data: on the data they were chosen on, rates are too good.
+    Thresholds lie midway between observed scores. Choose them on validation data and report on test
+    data: rates on the data used for the choice are optimistic.
 
     Args:
         labels: (cases,) 0 or 1.
@@ -60,13 +60,13 @@ def operating_points(
         rule: `youden` (largest Se + r Sp, with :math:`r = \frac{1 - \pi}{c\,\pi}`),
             `closest-topleft`, `sensitivity` (the most specific with at least `at`) or
             `specificity` (the most sensitive with at least `at`).
-        cost_ratio: c, cost of a missed positive over that of a false alarm, for `youden`.
+        cost_ratio: c, cost of a missed positive divided by that of a false alarm, for `youden`.
         prevalence: prevalence of the population meant, for `youden`; .5 with cost 1 is Youden's
             index.
         at: the rate of the last two rules.
 
     Returns:
-        The points, thresholds rising.
+        The points, in order of increasing threshold.
 
     Raises:
         ValueError: for unknown rules, one class only, or `at` missing.
@@ -102,6 +102,8 @@ def operating_points(
         raise unknown("rule", rule, ("youden", "closest-topleft", "sensitivity", "specificity"))
     if curve.thresholds.size > 1 and np.isposinf(curve.thresholds[1]):
         merit[0] = -np.inf  # a score of +inf is positive at every threshold
+        if not np.isfinite(merit).any():
+            raise ValueError(f"no threshold reaches a {chosen} of {at}: a negative scores +inf")
     best = np.flatnonzero(merit >= merit.max() - 1e-12)[::-1]
     return [
         OperatingPoint(float(middle[i]), float(sensitivity[i]), float(specificity[i]), chosen)
@@ -110,7 +112,7 @@ def operating_points(
 
 
 def _partial(curve: RocCurve, low: float, high: float, focus: str) -> float:
-    """Area over the part of one axis, by trapezes."""
+    """Integrate the curve over a part of one axis by the trapezoidal rule."""
     if focus == "specificity":
         a, b = 1 - high, 1 - low
         x0, x1, y0, y1 = curve.fpr[:-1], curve.fpr[1:], curve.tpr[:-1], curve.tpr[1:]
@@ -127,7 +129,7 @@ def _partial(curve: RocCurve, low: float, high: float, focus: str) -> float:
 def partial_auc_value(
     labels: ArrayLike, scores: ArrayLike, limits: tuple[float, float], focus: str, corrected: bool
 ) -> float:
-    """Return the partial area (see `partial_auc`); NaN where McClish's correction has no value."""
+    """Return the partial area (see `partial_auc`); NaN if McClish's correction is undefined."""
     low, high = min(limits), max(limits)
     if not 0 <= low < high <= 1:
         raise ValueError(f"limits must be two rates in [0, 1], but are {limits}")
@@ -162,7 +164,7 @@ def partial_auc(
         labels: (cases,) 0 or 1.
         scores: (cases,) higher for positives.
         limits: two rates of the axis in focus.
-        focus: `specificity` or `sensitivity`: the axis the limits are of.
+        focus: axis of the limits, `specificity` or `sensitivity`.
         corrected: apply McClish's correction (undefined below the diagonal).
         method: bootstrap interval: `percentile`, `basic`, `normal` or `bca`.
         level: confidence level.
@@ -238,7 +240,7 @@ def rate_at(
 ) -> Estimate:
     """Estimate the sensitivity at a fixed specificity, or the reverse, on the empirical curve.
 
-    Between points the curve is joined by straight lines.
+    The curve is interpolated linearly between points.
 
     Args:
         labels: (cases,) 0 or 1.

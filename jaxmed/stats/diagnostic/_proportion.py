@@ -24,7 +24,7 @@ def _wilson(x: float, n: float, z: float) -> Limits:
     p = x / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    # The limits at the ends are 0 and 1 exactly; the formula leaves rounding there.
+    # The limits at the ends are exactly 0 and 1, where the formula has rounding errors.
     return (0.0 if x == 0 else centre - half), (1.0 if x == n else centre + half)
 
 
@@ -88,7 +88,7 @@ def _arcsine(x: float, n: float, z: float) -> Limits:
 
 
 def _logit(x: float, n: float, z: float) -> Limits:
-    if x in (0, n):  # the logit is infinite: the exact limits stand in
+    if x in (0, n):  # the logit is infinite: use the exact limits
         return _clopper_pearson(x, n, z)
     centre, half = special.logit(x / n), z * np.sqrt(n / (x * (n - x)))
     return special.expit(centre - half), special.expit(centre + half)
@@ -161,7 +161,7 @@ def proportion(
     .. math:: \hat p = x / n
 
     `wald` covers far less than its level at small n and near 0 and 1 (.18 at n = 20, p = .99)
-    and is there for comparison only; `clopper-pearson` and `blaker` never cover less than the
+    and is provided for comparison only; `clopper-pearson` and `blaker` never cover less than the
     level; `wilson`, `agresti-coull`, `jeffreys` and `mid-p` are near it on average, though at
     single points `wilson` and `jeffreys` fall to about .89.
 
@@ -171,12 +171,12 @@ def proportion(
         method: `wilson`, `wilson-cc`, `wald`, `agresti-coull`, `clopper-pearson` (`exact`),
             `jeffreys`, `mid-p`, `likelihood-ratio`, `arcsine`, `logit` or `blaker`.
         level: confidence level. A one-sided bound puts all of 1 - level on its side.
-        side: `both`, `lower` (a lower bound alone) or `upper`.
+        side: `both`, `lower` (a lower bound only) or `upper`.
         unit: name of one trial.
         name: name of the proportion, for printing.
 
     Returns:
-        The estimate; a side without bound is 0 or 1.
+        The estimate; an unbounded side is 0 or 1.
 
     Raises:
         ValueError: if successes lie outside 0..n, n < 1, or a name is not known.
@@ -233,7 +233,7 @@ def clustered_proportion(
     unit: str = "patient",
     name: str = "proportion",
 ) -> Estimate:
-    r"""Estimate a proportion of rows that come in groups (lesions of a patient).
+    r"""Estimate a proportion of clustered rows (e.g. lesions of a patient).
 
     .. math::
         \operatorname{var}(\hat p) = \frac{K}{K-1}\,\frac{\sum_k (x_k - \hat p\, m_k)^2}{M^2}
@@ -275,7 +275,7 @@ def clustered_proportion(
     naive = p * (1 - p) / m
     effect = float(variance / naive) if naive > 0 else float("nan")
     notes: tuple[str, ...] = (f"{m} rows in {k} groups",)
-    if naive == 0 or variance == 0:  # all rows alike: nothing says how far rows agree
+    if naive == 0 or variance == 0:  # all rows equal: the intraclass correlation is unknown
         effective = float(k)
         notes += ("all rows or groups alike: the groups were counted as the sample",)
     else:

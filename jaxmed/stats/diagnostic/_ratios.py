@@ -154,7 +154,7 @@ def youden(
     level: float = 0.95,
     unit: str = "case",
 ) -> Estimate:
-    """Estimate Youden's index, sensitivity + specificity - 1, at a fixed decision.
+    """Estimate Youden's index, sensitivity + specificity - 1, of a binary decision.
 
     Args:
         labels: (cases,) 0 or 1.
@@ -162,7 +162,7 @@ def youden(
             the same data makes the value too high and the interval too narrow.
         threshold: a score of this or more is positive.
         method: `square-and-add` (of the rates' intervals, good at the ends), `wald`, or `sum`
-            (the rates' limits added, as epiR does: wider than its level says).
+            (the rates' limits added, as in epiR: conservative).
         rates: interval of the two rates, as in `proportion`.
         level: confidence level.
         unit: name of the counted unit.

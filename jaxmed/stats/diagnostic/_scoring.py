@@ -93,7 +93,7 @@ def brier(
         seed: seed of the bootstrap.
 
     Returns:
-        The estimate; `details["skill"]` compares with always saying the prevalence.
+        The estimate; `details["skill"]` compares with always predicting the prevalence.
 
     Raises:
         ValueError: for probabilities outside [0, 1] or rows that do not sum to 1.
@@ -138,7 +138,7 @@ def log_loss(
     Args:
         labels: (cases,) 0/1 or class numbers.
         probs: (cases,) of the positive class, (cases, 2) or (cases, classes).
-        clip: a probability of the truth below this is raised to it; the note counts them.
+        clip: lower bound of the true class's probability; a note counts the clipped cases.
         method: as in `mean`.
         level: confidence level.
         groups: (cases,) patient of each row.
@@ -183,5 +183,5 @@ def log_loss(
 
 
 def logits_of(probs: Floats, *, bound: float = 30.0) -> Floats:
-    """Return logits of probabilities, cut at +- `bound` so that 0 and 1 stay finite."""
+    """Return logits of probabilities, clipped at +- `bound` so that 0 and 1 stay finite."""
     return np.clip(special.logit(probs), -bound, bound)

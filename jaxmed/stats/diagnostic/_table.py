@@ -76,7 +76,7 @@ def confusion(
     Args:
         labels: (cases,) class numbers from 0.
         predictions: (cases,) class numbers, or (cases, classes) scores.
-        classes: number of classes, where some may be absent.
+        classes: number of classes, needed if some may be absent.
 
     Returns:
         (classes, classes) counts.
@@ -115,7 +115,7 @@ def delta_se(statistic: TableStatistic, table: ArrayLike) -> float:
 def square_and_add(
     value: float, parts: list[tuple[float, float, float]], weights: list[float]
 ) -> tuple[float, float]:
-    """Join the intervals of independent parts into one of their weighted sum.
+    """Combine the intervals of independent parts into one of their weighted sum.
 
     Each part is (estimate, lower, upper). Zou and Donner (2008), Stat Med 27:1693.
     """
@@ -152,7 +152,7 @@ def table_estimate(
 ) -> Estimate:
     """Estimate a statistic of the confusion table.
 
-    With groups, and an analytic method, the bootstrap over groups is used in its place.
+    With groups, the bootstrap over groups replaces an analytic method.
 
     Args:
         labels: (cases,) truth.
@@ -259,7 +259,7 @@ def table_estimate(
 
 
 def _table_acceleration(statistic: TableStatistic, table: Floats, by_group: Floats | None) -> float:
-    """Jackknife acceleration: cases of one cell share one leave-one-out value."""
+    """Compute the jackknife acceleration; cases of one cell share a leave-one-out value."""
     if by_group is not None:
         left = table.ravel() - by_group
         with np.errstate(invalid="ignore", divide="ignore"):

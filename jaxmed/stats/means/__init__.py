@@ -1,1 +1,1 @@
-"""Means and medians of per-case values, and the normal and t tests of them."""
+"""Means and medians of per-case values, with normal and t tests."""

@@ -1,4 +1,4 @@
-"""t tests of paired differences, and the ones that hold for cross-validation."""
+"""t tests of paired differences, and corrected tests for cross-validation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def paired_t_test(
 
     .. math:: t = \bar d / (s_d / \sqrt n)
 
-    Not for the folds or seeds of cross-validation, which share training data: see
+    Not valid for the folds or seeds of cross-validation, which share training data: see
     `corrected_t_test`.
 
     Args:
@@ -77,7 +77,7 @@ def paired_t_test(
         se = float(np.sqrt(k / (k - 1) * np.sum(excess**2)) / d.size)
         sd = se * np.sqrt(k)
         notes = (f"{d.size} rows in {k} groups",)
-    # All differences alike up to rounding: no error to compare with.
+    # All differences are equal up to rounding: there is no variance to compare with.
     if se <= 1e-14 * max(np.abs(d).max(), 1e-300):
         se = 0.0
         notes += ("all differences are equal: the test has no error to compare with",)
@@ -122,7 +122,7 @@ def corrected_t_test(
     Args:
         first: (folds,) the metric of one model on each test fold; or the differences.
         second: (folds,) of the other.
-        ratio: size of a test fold over that of its training set: 1/(k - 1) in k-fold.
+        ratio: size of a test fold divided by that of its training set: 1/(k - 1) in k-fold.
         alternative: `two-sided`, `greater` or `less`.
         level: confidence level of the interval.
         unit: name of the unit the values belong to.
@@ -235,7 +235,7 @@ def five_by_two_test(
 
 
 class BayesComparison(NamedTuple):
-    """Posterior chances that one is better, that they are practically equal, that the other is."""
+    """Posterior probabilities that one model is better, equivalent, or worse."""
 
     first_better: float
     equivalent: float
@@ -256,7 +256,7 @@ def bayes_correlated_t(
         ratio: test size over training size.
 
     Returns:
-        Three chances that sum to 1.
+        Three probabilities that sum to 1.
 
     Raises:
         ValueError: for a negative rope, fewer than two folds, or NaN.

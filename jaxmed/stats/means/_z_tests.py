@@ -1,4 +1,4 @@
-"""One normal (or t) test of an effect for every alternative, shared by the comparisons."""
+"""Normal or t test of an effect for every alternative, shared by the comparisons."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Power and sample size: in closed form, for a stated precision, by simulation."""
+"""Power and sample size: closed-form, for a given precision, by simulation."""

@@ -21,9 +21,9 @@ def size_for_kappa(
     marginals: Sequence[float] = (0.5, 0.5),
     level: float = 0.95,
 ) -> PrecisionPlan:
-    r"""Return the cases needed for an interval of Cohen's kappa of a half-width.
+    r"""Return the number of cases needed for an interval of Cohen's kappa of a given half-width.
 
-    The two raters use the classes equally often, and disagree by chance where they disagree.
+    The two raters are assumed to use the classes equally often and to disagree at random.
 
     Args:
         kappa: expected.
@@ -67,7 +67,7 @@ def size_for_kappa(
 def size_for_icc(
     icc: float, half_width: float, *, raters: int = 2, level: float = 0.95
 ) -> PrecisionPlan:
-    r"""Return the subjects needed for an interval of an intraclass correlation of a half-width.
+    r"""Return the number of subjects needed for an ICC interval of a given half-width.
 
     .. math:: n = \frac{8 z^2 (1 - \rho)^2 (1 + (k-1)\rho)^2}{k (k-1) w^2} + 1
 
@@ -102,11 +102,11 @@ def size_for_icc(
 
 
 def size_for_limits(half_width: float, *, level: float = 0.95) -> PrecisionPlan:
-    r"""Return the cases needed for the limits of agreement to a half-width.
+    r"""Return the number of cases needed for limits of agreement of a given half-width.
 
     Args:
-        half_width: of each limit's interval, in standard deviations of the differences; the
-            error of a limit is near :math:`s \sqrt{3/n}`.
+        half_width: half width of each limit's interval, in standard deviations of the differences;
+            the error of a limit is near :math:`s \sqrt{3/n}`.
         level: confidence level.
 
     Returns:
@@ -134,7 +134,7 @@ def size_for_limits(half_width: float, *, level: float = 0.95) -> PrecisionPlan:
 
 
 def power_curve(plan: Callable[[Any], Any], sizes: Sequence[float]) -> tuple[Floats, Floats]:
-    """Return the power of a plan at several sizes, for a picture.
+    """Return the power of a plan at several sizes, for plotting.
 
     Args:
         plan: function of a size, such as `lambda n: power_proportions(0.8, 0.9, n=n)`; its `power`

@@ -78,7 +78,7 @@ def power_auc(
     ratio: float = 1.0,
     alpha: float = 0.05,
 ) -> AucPower:
-    """Plan a study that shows an AUC to differ from chance (Obuchowski, Lieber and Wians).
+    """Plan a study to show that an AUC differs from chance (Obuchowski, Lieber and Wians).
 
     Args:
         auc: area expected.
@@ -119,13 +119,13 @@ def size_auc_bound(
     prevalence: float = 0.5,
     method: str = "score",
 ) -> AucPower:
-    """Return the cases with which a one-sided lower limit of the AUC passes auc - margin.
+    """Return the cases needed for a one-sided lower limit of the AUC above auc - margin.
 
     The limit of `stats.auc` is the lower one at level 1 - 2 alpha. `score` plans for it: the error
-    at the bound is Newcombe's, that at the area expected Hanley and McNeil's. In simulation of
-    binormal scores the plans have the power asked for, to +.08. `hanley-mcneil` is the
+    at the bound is Newcombe's, that at the expected area Hanley and McNeil's. In simulations of
+    binormal scores the plans have the requested power, to +.08. `hanley-mcneil` is the
     published formula with one error for both, which is too small at the bound: an AUC of .9
-    shown above .8 with 80% power needs 51 cases a class, but it gives 33, whose power is 67%.
+    shown above .8 with 80% power needs 51 cases per class, but it gives 33, whose power is 67%.
 
     Args:
         auc: area expected.
@@ -202,9 +202,9 @@ def power_two_aucs(
         r_negative: correlation among negatives.
         difference: difference of the areas; that of the curves if absent.
         alpha: two-sided size of the test.
-        method: `delta`, with the difference's own variance as DeLong's test has it; or
-            `obuchowski-mcclish`, as pROC plans: the first curve's variance under the null
-            hypothesis, and none of the covariance of a curve's parameters: too many cases.
+        method: `delta`, with the variance of the difference as in DeLong's test; or
+            `obuchowski-mcclish`, as in pROC: the first curve's variance under the null
+            hypothesis, without the covariance of a curve's parameters, which gives too many cases.
 
     Returns:
         The plan.
@@ -265,7 +265,7 @@ def power_two_aucs_pilot(
         power: wanted. The pilot's share of positives is kept.
         alpha: two-sided size of the test.
         method: `delong`, `binormal` or `binormal-proc` (variances of fitted binormal curves; the
-            last regresses and leaves out the covariance of the parameters as pROC does, see
+            last regresses and omits the covariance of the parameters as pROC does, see
             `fit_binormal` and `binormal_variance`).
 
     Returns:

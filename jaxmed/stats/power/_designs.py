@@ -1,4 +1,4 @@
-"""Studies to simulate: two AUCs, two rates, two means; paired or not, several rows a patient."""
+"""Study designs to simulate: two AUCs, two rates, two means, with several rows per patient."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jaxmed.stats.power._simulate import PlannedStudy
 if TYPE_CHECKING:
     import jax
 
-# Up to so many pairs of a positive and a negative row, each is compared; beyond, rows are sorted.
+# Up to this number of positive-negative row pairs, all are compared; beyond, rows are sorted.
 _PAIRS = 40_000
 
 
@@ -36,7 +36,7 @@ def planned_aucs(
     paired: bool = True,
     margin: float = 0.0,
 ) -> PlannedStudy:
-    """Two models' AUCs, compared by DeLong's test (Obuchowski's with several rows a patient).
+    """Plan a comparison of two AUCs by DeLong's test (Obuchowski's for several rows per patient).
 
     Scores are binormal of equal spread. A patient is positive or negative as a whole, and its rows
     (images, lesions) share part of what makes each model right or wrong.
@@ -48,7 +48,7 @@ def planned_aucs(
         prevalence: share of positive patients, rounded to whole patients.
         rows: number of rows per patient.
         icc: correlation of a model's scores of two rows of a patient.
-        paired: both models read the same patients, or n others each.
+        paired: whether both models read the same patients, or n different ones each.
         margin: above 0, the test is one-sided for non-inferiority of the first.
 
     Returns:
@@ -120,10 +120,10 @@ def planned_rates(
     icc: float = 0.0,
     margin: float = 0.0,
 ) -> PlannedStudy:
-    """Two models' rates of being right on the same rows: McNemar's mid-p, or its clustered form.
+    """Plan a comparison of two models' accuracies by McNemar's mid-p test, or its clustered form.
 
-    Right and wrong come from a normal variable cut in two, correlated between the models and
-    among the rows of a patient. For sensitivity count positive patients, for accuracy all.
+    Correctness is a thresholded normal variable, correlated between the models and among the rows
+    of a patient. For sensitivity, n counts positive patients, for accuracy all.
 
     Args:
         first: rate of one model.
@@ -205,7 +205,7 @@ def planned_means(
     icc: float = 0.0,
     margin: float = 0.0,
 ) -> PlannedStudy:
-    """Two models' means on the same cases, such as of Dice: the paired t-test on patients' means.
+    """Plan a comparison of two models' means, such as of Dice, by a paired t-test over patients.
 
     Args:
         effect: difference of the means, first minus second.

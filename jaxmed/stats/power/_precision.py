@@ -1,4 +1,4 @@
-"""Sample sizes for an interval of a stated width, or a bound of a stated height."""
+"""Sample sizes for an interval of a given width or a given one-sided bound."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def size_for_width(
     level: float = 0.95,
     prevalence: float | None = None,
 ) -> PrecisionPlan:
-    """Return the cases needed for a proportion's interval of a half-width.
+    """Return the number of cases needed for a proportion's interval of a given half-width.
 
     Args:
         p: proportion expected (of sensitivity: among positives).
@@ -81,7 +81,7 @@ def size_exact_bound(
 ) -> int:
     """Return the n from which an exact lower bound passes p - margin with a given power.
 
-    The power of an exact test saws up and down with n: this is the n from which on it stays.
+    The power of an exact test oscillates with n: this is the n from which it stays above `power`.
 
     Args:
         p: sensitivity (or specificity) expected.
@@ -107,7 +107,7 @@ def size_exact_bound(
     n = np.arange(2, largest + 1)
     critical = stats.binom.isf(alpha, n, null) + 1
     enough = stats.binom.sf(critical - 1, n, p) >= power
-    # Beyond the normal approximation's n by far, nothing fails any more.
+    # Far beyond the normal approximation's n, the power no longer drops.
     short = np.flatnonzero(~enough)
     if short.size == n.size or short[-1] == n.size - 1:
         raise ValueError(f"no n below {largest} reaches power {power}")

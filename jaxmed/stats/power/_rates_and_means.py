@@ -16,8 +16,8 @@ from jaxmed.stats.checks import spelled, unknown
 class Power(NamedTuple):
     """A planned study: its size, its power, and a sentence for the protocol.
 
-    n: exact solution, per group or pairs or in all as `unit` says; needed: `n` rounded up;
-    power: at `n`; sentence: what to write, with the assumptions.
+    n: exact solution, per group, in pairs or in total according to `unit`; needed: `n` rounded up;
+    power: at `n`; sentence: text for the protocol, with the assumptions.
     """
 
     n: float
@@ -34,7 +34,7 @@ def _rate(value: float, name: str) -> float:
 
 
 def _solve(power_at: Callable[[float], float], power: float, low: float = 2.0) -> float:
-    """Return the n at which a rising power curve reaches `power`."""
+    """Return the n at which an increasing power curve reaches `power`."""
     _rate(power, "power")
     high = max(2 * low, 8.0)
     while known_power(power_at(high), high) < power:
@@ -47,7 +47,7 @@ def _solve(power_at: Callable[[float], float], power: float, low: float = 2.0) -
 
 
 def known_power(power: float, n: float) -> float:
-    """Return a computed power, refusing NaN: a search would take it for too little or enough."""
+    """Return a computed power, refusing NaN, which would mislead a search."""
     if math.isnan(power):
         raise ValueError(f"the power at n = {n:g} could not be computed: check the assumptions")
     return power
@@ -63,7 +63,7 @@ def planned(
     sides: int,
     low: float = 2.0,
 ) -> Power:
-    """Build the answer: solve for n where power is given, for power where n is."""
+    """Build the plan: solve for n if power is given, for power if n is."""
     if (n is None) == (power is None):
         raise ValueError("give exactly one of n= and power=")
     if not 0 < alpha < 1:
@@ -212,8 +212,8 @@ def power_mcnemar(
     """Plan a paired comparison of two proportions by McNemar's test, two-sided.
 
     Args:
-        p_first: chance that a case is right with the first only.
-        p_second: chance that it is right with the second only.
+        p_first: probability that only the first is right on a case.
+        p_second: probability that only the second is right.
         n: pairs; or
         power: wanted.
         alpha: size of the test.

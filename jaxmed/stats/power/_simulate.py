@@ -1,4 +1,4 @@
-"""Power by simulation of the study planned: thousands of studies in one compiled program."""
+"""Power by simulation of a planned study: thousands of studies in one compiled program."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class PlannedStudy(NamedTuple):
-    """A study to be simulated: how its data come about, and how it will be tested.
+    """A study to simulate: its data-generating process and its test.
 
     Attributes:
         draw: `(key, n) -> data`, a pure JAX function of a key and a whole number of units.
         p_value: `(data) -> p`, a pure JAX function that returns a scalar.
         unit: name of the unit counted by n.
-        told: what is to be found, for the protocol's sentence.
+        told: the expected finding, for the protocol's sentence.
         smallest: n below which the study makes no sense.
         on_host: the same study in NumPy, `(rng, n, studies) -> (studies,) p-values`, used on a CPU
             where there is one: for tests that sort, which XLA does slowly there.
@@ -49,7 +49,7 @@ def simulate_power(
     seed: int = 0,
     batch: int | None = None,
 ) -> Estimate:
-    """Simulate a planned study many times, and count how often its test rejects.
+    """Estimate the power of a planned study by simulation.
 
     All studies are one compiled program: drawn, tested and counted on the device, in batches that
     bound the memory. On a CPU, a study that has a form `on_host` is simulated by NumPy: other draws
@@ -64,7 +64,7 @@ def simulate_power(
         level: confidence level of the interval, which is Wilson's and holds the Monte-Carlo error
             alone.
         seed: same seed, same answer.
-        batch: studies at a time; by default as many as make about a million scores.
+        batch: number of studies at a time; by default about a million scores' worth.
 
     Returns:
         The power; `n` counts simulated studies.
@@ -123,7 +123,7 @@ def simulate_size(
     largest: int = 100_000,
     rounds: int = 12,
 ) -> tuple[int, Estimate]:
-    r"""Search the size at which a planned study reaches a power, by simulation.
+    r"""Search by simulation the size at which a planned study reaches a given power.
 
     The probit of the power is close to linear in :math:`\sqrt n`: a line through the sizes tried
     gives the next one, until it moves by less than one in a hundred.
@@ -136,7 +136,7 @@ def simulate_size(
         seed: as in `simulate_power`.
         start: first size tried.
         largest: size beyond which the search stops.
-        rounds: sizes tried at most.
+        rounds: maximum number of sizes tried.
 
     Returns:
         The size, and the power simulated there.
@@ -200,7 +200,7 @@ def _on_cpu() -> bool:
 def _program(
     draw: Callable, p_value: Callable, n: int, studies: int, batch: int
 ) -> Callable[[int], Any]:
-    """The compiled simulation: a seed to (studies,) p-values."""
+    """Return the compiled simulation: from a seed to (studies,) p-values."""
     import jax
 
     def one(key: jax.Array) -> jax.Array:

@@ -1,1 +1,1 @@
-"""Several readers: multi-reader multi-case analysis, FROC, agreement of raters."""
+"""Reader studies: multi-reader multi-case analysis, FROC, agreement of raters."""

@@ -111,7 +111,7 @@ def icc(
         limits = "generalized" if kind == "ICC2" and k < FEW_RATERS else "f"
     notes: tuple[str, ...] = ()
     if np.isinf(f):
-        # Raters agree to the last digit: nothing says how much they may differ.
+        # Raters agree exactly: there is no information on how much they may differ.
         low = high = value
         notes = ("raters leave no error: the interval is a point",)
     elif limits == "generalized":

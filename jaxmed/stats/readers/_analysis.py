@@ -103,15 +103,15 @@ def reader_test(
 ) -> ReaderTest:
     r"""Compare the treatments of a reader study, averaged over its readers.
 
-    Random readers and cases (the default) speak for readers and cases like these; fixed readers
-    for these readers only, fixed cases for these cases only. With both random
+    Random readers and cases (the default) generalise to similar readers and cases; fixed readers
+    or fixed cases apply to the observed ones only. With both random
 
     .. math::
         F = \frac{MS_T}{MS_{TR} + \max\{r(\widehat{Cov}_2 - \widehat{Cov}_3), 0\}}
 
-    with Hillis' denominator degrees of freedom. With fixed readers nothing is cut at 0: the error
-    of a difference is the one its covariance gives. With jackknife covariances this is
-    Dorfman-Berbaum-Metz' analysis of pseudovalues as Hillis corrected it, to the digit.
+    with Hillis' denominator degrees of freedom. With fixed readers nothing is truncated at 0: the
+    error of a difference follows from its covariance. With jackknife covariances this is identical
+    to Dorfman-Berbaum-Metz' analysis of pseudovalues as corrected by Hillis.
 
     Args:
         study: result of `reader_study` or `froc_study`.
@@ -308,7 +308,7 @@ def dbm_anova(study: ReaderStudy) -> PseudovalueAnova:
 
 
 class ReaderPower(NamedTuple):
-    """Power of a planned reader study, and what it rests on."""
+    """Power of a planned reader study, with its assumptions."""
 
     power: float
     noncentrality: float
@@ -338,7 +338,7 @@ def reader_power(
         The power with random readers and cases.
 
     Raises:
-        ValueError: for another number of treatments, or fewer than 2 readers or cases.
+        ValueError: if there are not two treatments, or fewer than 2 readers or cases.
 
     References:
         Hillis, Obuchowski, Berbaum (2011), Acad Radiol 18:129.
@@ -377,7 +377,7 @@ def reader_sample_size(
     alpha: float = 0.05,
     largest: int = 100_000,
 ) -> ReaderPower:
-    """Return the smallest number of cases that reaches a power with a number of readers.
+    """Return the smallest number of cases that reaches a power with a given number of readers.
 
     Args:
         pilot: a study of two treatments.
@@ -391,7 +391,7 @@ def reader_sample_size(
         The power at the smallest number of cases.
 
     Raises:
-        ValueError: where no number of cases suffices: more readers are needed.
+        ValueError: if no number of cases suffices: more readers are needed.
     """
     if not 0 < power < 1:
         raise ValueError(f"power must lie in (0, 1), but is {power}")

@@ -56,14 +56,14 @@ def froc_study(
 ) -> ReaderStudy:
     r"""Read a study in which readers mark and rate lesions, for `reader_test`.
 
-    wAFROC is the chance that a lesion's rating exceeds the highest false mark of a case without
-    disease, lesions weighted inside their case and cases alike:
+    wAFROC is the probability that a lesion's rating exceeds the highest false mark of a case
+    without disease, with lesions weighted inside their case and all cases weighted equally:
 
     .. math::
         \frac{1}{K_1 K_2} \sum_{k_1} \sum_{k_2} \sum_l W_{k_2 l}\,
         \psi(FP_{k_1}, z_{k_2 l})
 
-    An unmarked lesion, and a case without a false mark, rate -inf; ties count half.
+    Unmarked lesions and cases without a false mark are rated -inf; ties count half.
 
     Args:
         cases: (cases,) names of all cases.
@@ -73,7 +73,7 @@ def froc_study(
         mark_treatment: (marks,) treatment.
         mark_lesion: (marks,) lesion hit, counted from 1 in its case; 0 for a false mark.
         mark_rating: (marks,) rating.
-        readers: names of all readers, where one may have no mark at all.
+        readers: names of all readers, needed if one may have no marks.
         treatments: names of all treatments.
         figure: `wAFROC`, `AFROC` (lesions alike), `wAFROC1`, `AFROC1` (false marks of all
             cases) or `HrAuc` (the case's highest rating as a ROC rating).

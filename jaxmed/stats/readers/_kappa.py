@@ -15,7 +15,7 @@ from jaxmed.stats.diagnostic._multiclass import _taken
 from jaxmed.stats.diagnostic._proportion import proportion_limits
 from jaxmed.stats.diagnostic._table import class_codes, confusion, table_estimate
 
-# Cases on which two raters differ, below which limits are made on the log scale.
+# Number of differing cases below which limits are computed on the log scale.
 FEW_DIFFERENCES = 15
 
 
@@ -37,9 +37,9 @@ def kappa(
     .. math:: \kappa = 1 - \frac{\sum w_{ij} p_{ij}}{\sum w_{ij} p_{i\cdot} p_{\cdot j}}
 
     The delta method gives the large-sample error of Fleiss, Cohen and Everitt. Its limits value
-    +- z se cover .27 to .86 of a nominal .95 where kappa is near 1 and few cases differ; with fewer
-    than 15 of these, `auto` takes `log`: the same error on the scale of log(1 - kappa), and with no
-    differing case Wilson's limit of their share. That covers .91 to .98.
+    +- z se cover .27 to .86 of a nominal .95 if kappa is near 1 and few cases differ; with fewer
+    than 15 differing cases, `auto` uses `log`: the same error on the scale of log(1 - kappa), or
+    Wilson's limit of their share if no case differs. This covers .91 to .98.
 
     Args:
         first: (cases,) class numbers of one rater, or the truth.
@@ -106,14 +106,14 @@ def kappa(
 def log_limits(
     value: float, se: float, q: float, *, differ: int, n: int, chance: float, level: float
 ) -> tuple[float, float]:
-    """Return limits of an agreement beyond chance, made on the scale of log(1 - kappa).
+    """Return limits of a chance-corrected agreement, computed on the scale of log(1 - kappa).
 
     Args:
         value: kappa.
         se: standard error.
         q: quantile of the level.
-        differ: cases on which raters differ; at 0 the error is 0, and the limits are those of
-            Wilson for their share.
+        differ: number of cases on which raters differ; at 0 the error is 0, and Wilson's limits
+            for their share are used.
         n: cases.
         chance: share of differing cases expected by chance.
         level: confidence level.

@@ -20,12 +20,12 @@ def _kernels(positive: np.ndarray, ratings: Floats) -> Floats:
 def one_shot_variance(kernels: Floats, *, unbiased: bool = True) -> tuple[float, float]:
     """Return the variance of the mean of kernels (readers, positives, negatives), and its df.
 
-    The mean of products of two kernels depends on what they share: the positive, the negative,
-    the reader. The variance is a weighted sum of these eight means.
+    The mean of products of two kernels depends on whether they share the positive, the negative
+    and the reader. The variance is a weighted sum of these eight means.
 
     Args:
         kernels: (readers, positives, negatives), or differences of two treatments' kernels.
-        unbiased: means over different indices (U-statistics); else over all (V-statistics,
+        unbiased: take means over different indices (U-statistics) or over all (V-statistics,
             never negative).
 
     Returns:
@@ -89,11 +89,11 @@ def one_shot_test(
         second: (readers, cases) ratings under the other; without it the AUC is compared with .5.
         method: `unbiased` (U-statistics) or `v-statistics` (never negative).
         level: confidence level of the interval.
-        truncate: cut the degrees of freedom to a whole number, as iMRMC does.
+        truncate: truncate the degrees of freedom to an integer, as iMRMC does.
 
     Returns:
         The test by Student's t; `effect` is the AUC or the difference. `details` has the normal
-        interval and p-value too.
+        interval and p-value as well.
 
     Raises:
         ValueError: for other shapes, NaN, or a negative variance (take `v-statistics`).

@@ -19,7 +19,7 @@ class ReaderStudy(NamedTuple):
 
     theta: (treatments, readers); covariance: (treatments, readers, treatments, readers);
     pseudovalues: (treatments, readers, cases) jackknife pseudovalues, or None;
-    treatments, readers: their names; cases: how many; metric, method: what and how.
+    treatments, readers: names; cases: their number; metric; method: of the covariance.
     """
 
     theta: Floats
@@ -152,7 +152,7 @@ def _unbiased(
     rows = up[:, on[0]] @ up[:, on[0]].T * n0**2  # sums over one positive, squared
     columns = down[:, off[0]] @ down[:, off[0]].T * n1**2
     total = np.outer(area, area) * (n1 * n0) ** 2
-    # What is left when neither case is shared estimates the square of the mean.
+    # The pairs that share neither case estimate the square of the mean.
     apart = (total - rows - columns + same) / (n1 * (n1 - 1) * n0 * (n0 - 1))
     return np.outer(area, area) - apart
 
@@ -212,10 +212,10 @@ def reader_study(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> ReaderStudy:
-    """Read a multi-reader multi-case study: a row for each rating.
+    """Build a multi-reader multi-case study from one row per rating.
 
-    Cases may be nested in readers or treatments, and readers may lack cases: give a case that is
-    another one another name. Figures that share no case have covariance 0.
+    Cases may be nested in readers or treatments, and readers may lack cases; distinct cases need
+    distinct names. Figures that share no case have covariance 0.
 
     Args:
         truth: (ratings,) 0 or 1, of the case.
@@ -261,7 +261,7 @@ def reader_study(
         raise ValueError(f"rating holds {int(np.isnan(x).sum())} NaN value(s)")
     arrays = [np.asarray(a) for a in (reader, treatment, case)]
     same_length(truth=positive, rating=x, reader=arrays[0], treatment=arrays[1], case=arrays[2])
-    if metric in ("sensitivity", "specificity"):  # only cases of its class have a part in a rate
+    if metric in ("sensitivity", "specificity"):  # only cases of its class contribute to a rate
         of = positive == (metric == "sensitivity")
         positive, x, arrays = positive[of], x[of], [a[of] for a in arrays]
         if x.size == 0:
@@ -299,7 +299,7 @@ def reader_study(
     else:
         cov = _placement_covariance(cells, n, name == "unbiased")
     shape = (treatments.size, readers.size)
-    crossed = bool(used.all())  # pseudovalues are for every case under every reader
+    crossed = bool(used.all())  # pseudovalues are needed for every case under every reader
     pseudo = n * values[:, None] - (n - 1) * left_out
     return ReaderStudy(
         values.reshape(shape),

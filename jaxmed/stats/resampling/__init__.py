@@ -1,1 +1,1 @@
-"""Bootstrap, jackknife and the resamples they share."""
+"""Bootstrap, jackknife and shared resamples."""

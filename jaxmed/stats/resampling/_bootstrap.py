@@ -173,7 +173,7 @@ def bootstrap(
 
     Args:
         statistic: `(*arrays) -> number` of the data's rows, in any order; or with
-            `weighted=True`, `(*arrays, weights (b, n)) -> (b,)`, which runs at array speed.
+            `weighted=True`, `(*arrays, weights (b, n)) -> (b,)`, which is vectorised.
         *data: arrays with the same number of rows.
         method: `percentile`, `basic`, `normal`, `bca` or `studentised`.
         level: confidence level.
@@ -217,7 +217,7 @@ def bootstrap(
         if standard_error is None or weighted or scheme != "ordinary":
             raise ValueError("studentised needs standard_error= and a plain statistic")
 
-        def both(*rows: np.ndarray) -> complex:  # one pass: the value and its error together
+        def both(*rows: np.ndarray) -> complex:  # one pass for the value and its error
             return complex(statistic(*rows), standard_error(*rows))
 
         return _studentised(both, arrays, level, n_resamples, strata, groups, seed, unit, name)

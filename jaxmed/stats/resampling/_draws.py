@@ -18,7 +18,9 @@ from jaxmed.stats.resampling._bootstrap import Replicates, interval_from_replica
 from jaxmed.stats.resampling._resample import multinomial_counts
 
 _CHUNK = 250_000  # Entries of a chunk, as float32 a megabyte: it stays in a core's cache.
-_KEPT = 200_000_000  # Counts kept in memory, a byte each; beyond, they are drawn anew each time.
+_KEPT = (
+    200_000_000  # Counts kept in memory, one byte each; beyond this, they are redrawn each time.
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Draws:
         n_resamples: number of resamples.
         seed: they are drawn from.
         unit: name of the unit.
-        codes: (n,) unit of each row, or None where each is its own.
+        codes: (n,) unit of each row, or None if each row is its own unit.
     """
 
     n: int
@@ -60,7 +62,7 @@ def draw_resamples(
     seed: int = 0,
     unit: str | None = None,
 ) -> Draws:
-    """Draw resamples of n rows, once for all that is to be measured on them.
+    """Draw resamples of n rows once, for reuse by several metrics.
 
     Args:
         n: rows.
@@ -102,7 +104,7 @@ def replicates_on(draws: Draws, metric: Callable[..., Any], *data: ArrayLike) ->
     """Return a metric on every resample.
 
     Args:
-        draws: as `draw_resamples` made them.
+        draws: result of `draw_resamples`.
         metric: `(*data, weights (b, n)) -> (b,)`, such as `lambda y, s, w: weighted_auc(y, s, w)`.
         *data: arrays of n rows.
 
@@ -110,7 +112,7 @@ def replicates_on(draws: Draws, metric: Callable[..., Any], *data: ArrayLike) ->
         The value on the data and on each resample, in order; NaN where the metric is undefined.
 
     Raises:
-        ValueError: data of another number of rows.
+        ValueError: if the data have a different number of rows.
 
     Examples:
         >>> x = np.arange(10.0)
@@ -129,7 +131,7 @@ def replicates_on(draws: Draws, metric: Callable[..., Any], *data: ArrayLike) ->
 
     if draws.n * draws.n_resamples < 2_000_000 or not draws.kept:
         parts = [run(weights) for weights in draws.chunks()]
-    else:  # the work is in NumPy, which lets go of the interpreter
+    else:  # the work is in NumPy, which releases the interpreter lock
         with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
             parts = list(pool.map(lambda counts: run(draws._weights(counts)), draws.kept))
     values = np.concatenate(parts)
@@ -150,7 +152,7 @@ def replicates_test(
     Args:
         first: values of the first model.
         second: values of the second model.
-        draws: on which both were made.
+        draws: resamples of both.
         method: as in `bootstrap_test`.
         level: confidence level of the interval.
         name: name of the compared quantity.
@@ -187,7 +189,7 @@ def result_of_replicates(
     level: float,
     name: str,
 ) -> TestResult:
-    """The test of an effect by its finite replicates."""
+    """Build the test of an effect from its finite replicates."""
     chosen = spelled(method)
     if chosen not in ("normal", "percentile"):
         raise unknown("method", method, ("normal", "percentile"))

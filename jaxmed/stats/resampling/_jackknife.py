@@ -1,4 +1,4 @@
-"""The jackknife: leave one unit out, and join what remains."""
+"""The jackknife, leaving out one unit at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def jackknife(
 
     .. math:: s^2 = \frac{k-1}{k} \sum_i (\theta_{(i)} - \bar\theta)^2
 
-    Not for quantiles: the jackknife of a median is inconsistent.
+    Not valid for quantiles: the jackknife of a median is inconsistent.
 
     Args:
         statistic: as in `bootstrap`.

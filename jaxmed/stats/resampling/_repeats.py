@@ -1,4 +1,4 @@
-"""A warning where several rows of a patient were counted as independent."""
+"""Warning about several rows of a patient counted as independent."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def warn_repeats(result: Result, patients: ArrayLike) -> Result:
     """
     names = np.unique(np.asarray(patients))
     rows = len(np.asarray(patients))
-    # With groups the result counts patients, and there is nothing to warn of. A rate of one class
-    # may count fewer rows than there are patients, and yet several of the same.
+    # With groups the result counts patients: no warning is needed. A rate of one class may count
+    # fewer rows than there are patients, and still several of the same patient.
     by_patient = result.unit == "patient" or (result.unit != "case" and result.n <= names.size)
     if names.size == rows or by_patient:
         return result

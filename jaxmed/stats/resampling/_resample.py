@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.stats.checks import Floats, group_codes, same_length, unknown
 
-# Rows x resamples drawn at a time: keeps a chunk near the cache and memory flat at any n.
+# Rows x resamples drawn at a time: keeps a chunk near the cache size and memory bounded.
 CHUNK = 2_000_000
 SCHEMES = ("ordinary", "bayesian", "hierarchical", "subsample")
 
@@ -94,7 +94,7 @@ def resample_weights(
         fraction: share of units kept by `subsample`.
 
     Yields:
-        Weights of each resample, a row each.
+        Weights, one row per resample.
 
     Raises:
         ValueError: for an unknown scheme, a group in two strata, or hierarchical without groups.

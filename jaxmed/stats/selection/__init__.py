@@ -1,1 +1,1 @@
-"""Choosing between models: information criteria, leave-one-out, the bias of the best."""
+"""Model selection: information criteria, leave-one-out, bias of the best."""

@@ -25,8 +25,8 @@ def bbc_cv(
 ) -> Estimate:
     """Estimate the performance of the best of several configurations, corrected for the choice.
 
-    The best of many looks better than it is. Out-of-fold predictions of all configurations are
-    resampled: on each resample the best is chosen, and scored on the cases left out.
+    The best of many is optimistic. Out-of-fold predictions of all configurations are resampled: on
+    each resample the best is chosen and scored on the cases left out.
 
     Args:
         metric: `(labels, predictions) -> number`, higher is better.

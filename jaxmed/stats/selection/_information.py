@@ -80,7 +80,7 @@ def likelihood_ratio_test(
     Args:
         log_likelihood_small: log likelihood of the smaller model.
         log_likelihood_large: log likelihood of the larger.
-        parameters: how many more the larger has.
+        parameters: number of additional parameters of the larger model.
         n: cases, for the record.
         unit: name of the counted unit.
 
@@ -88,7 +88,7 @@ def likelihood_ratio_test(
         The test, chi-square.
 
     Raises:
-        ValueError: where the larger model fits worse, or adds no parameter.
+        ValueError: if the larger model fits worse, or adds no parameter.
 
     References:
         Wilks (1938), Ann Math Stat 9:60.

@@ -13,7 +13,7 @@ from jaxmed.stats.checks import Floats, finite
 
 
 class ChainDiagnostics(NamedTuple):
-    """Of one quantity: R-hat (rank-normalised and basic), effective sizes, Monte-Carlo errors."""
+    """R-hat (rank-normalised and basic), effective sizes and Monte-Carlo errors of one quantity."""
 
     rhat: float
     rhat_basic: float
@@ -80,7 +80,8 @@ def _ess(x: Floats) -> float:
 def chain_diagnostics(draws: ArrayLike) -> ChainDiagnostics:
     """Return convergence diagnostics of one quantity over several chains.
 
-    R-hat above 1.01 says that the chains have not met; effective sizes should be 100 a chain.
+    R-hat above 1.01 means that the chains have not mixed; aim for an effective size of 100 per
+    chain.
 
     Args:
         draws: (draws, chains).

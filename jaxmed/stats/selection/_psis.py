@@ -47,7 +47,7 @@ def _fit_pareto(tails: Floats) -> tuple[Floats, Floats]:
     with np.errstate(divide="ignore", invalid="ignore"):
         shape = np.log1p(-centre * tails).mean(axis=0)
         sigma = -shape / centre
-    # Where a quarter of the tail underflows beside its largest value nothing can be fitted: the
+    # If a quarter of the tail underflows relative to its largest value nothing can be fitted: the
     # tail is heavier than any that can be smoothed, and a NaN would pass every comparison.
     shape = np.where(np.isnan(shape), np.inf, shape)
     return shape * n / (n + 10) + 10 * 0.5 / (n + 10), sigma
@@ -109,7 +109,7 @@ def psis_loo(log_likelihood: ArrayLike, *, r_eff: float = 1.0, chunk: int = 4_00
         chunk: entries worked on at a time.
 
     Returns:
-        The estimate; shapes above .7 are counted in a note: there refit without the case.
+        The estimate; shapes above .7 are counted in a note: refit without these cases.
 
     Raises:
         ValueError: for fewer than 20 draws, or NaN.
@@ -149,7 +149,7 @@ def waic(log_likelihood: ArrayLike) -> Elpd:
         log_likelihood: (draws, cases).
 
     Returns:
-        The estimate, on the scale of `psis_loo`, which is to be preferred.
+        The estimate, on the scale of `psis_loo`, which is preferable.
 
     Raises:
         ValueError: for fewer than 2 draws, or NaN.
@@ -207,7 +207,7 @@ def compare_elpd(models: dict[str, Elpd]) -> list[dict[str, Any]]:
 
 
 def model_weights(pointwise: ArrayLike, *, method: str = "stacking") -> Floats:
-    """Return weights with which to average models' predictions.
+    """Return weights for averaging the predictions of several models.
 
     Args:
         pointwise: (cases, models) log predictive densities, such as `Elpd.pointwise`.
@@ -234,7 +234,7 @@ def model_weights(pointwise: ArrayLike, *, method: str = "stacking") -> Floats:
     density = np.exp(x - x.max(axis=1, keepdims=True))
     k = x.shape[1]
     weights = np.full(k, 1 / k)
-    # The likelihood of a mixture's weights is concave: EM climbs, then Newton's method finishes.
+    # The log likelihood is concave in the weights: EM steps, then Newton's method.
     for _ in range(500):
         share = density * weights
         new = (share / share.sum(axis=1, keepdims=True)).mean(axis=0)

@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxmed.experiments.few_labels import _labels, _measure, _rows, _train, paradigms
+from jaxmed.experiments.few_labels import _labels, _rows, _train, paradigms
 
 import jaxmed as jm
 from jaxmed.cli import main
-from jaxmed.stats import multiclass_auc
 
 
 def test_no_label_of_an_unlabelled_row_reaches_an_objective():
@@ -64,16 +63,6 @@ def test_every_row_is_an_objective_for_these_images():
         setting = _train._setting(10, (0.5, 0.5))
         found.append(loss(whole, _labels.parted(row.objective(setting), 2)))
         assert all(one.shape == () for one in found), name
-
-
-def test_the_quick_auc_is_the_librarys():
-    rng = np.random.default_rng(0)
-    labels, scores = rng.integers(0, 4, 60), rng.random((60, 4)).round(1)
-    found = _measure.auc(labels, scores)
-    assert found == pytest.approx(multiclass_auc(labels, scores).value)
-    assert _measure.auc(labels % 3, scores) == pytest.approx(
-        multiclass_auc(labels % 3, scores).value
-    )  # a class without a case is left out
 
 
 def test_a_grids_rows_are_compared_with_its_own_baseline(tmp_path):

@@ -1,0 +1,142 @@
+"""Tables as other programs write them: each is read alike, or refused with what to do."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from jaxmed import report
+from jaxmed.data import DataError
+
+N = 12
+Y = np.arange(N) % 2
+S = np.round(np.linspace(0.1, 0.85, N), 3)
+ROWS = [
+    {"case": f"c{i}", "group": f"p{i // 2}", "label": int(y), "score": float(s)}
+    for i, (y, s) in enumerate(zip(Y, S, strict=True))
+]
+
+
+def write(path, rows, delimiter=",", encoding="utf-8"):
+    with path.open("w", newline="", encoding=encoding) as file:
+        table = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+        table.writeheader()
+        table.writerows(rows)
+    return path
+
+
+def changed(**made):
+    return [row | {name: f(row[name]) for name, f in made.items()} for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        (ROWS, {}),
+        (ROWS, {"delimiter": ";"}),
+        (ROWS, {"delimiter": "\t"}),
+        (changed(score=lambda s: str(s).replace(".", ",")), {"delimiter": ";"}),  # R's write.csv2
+        (ROWS, {"encoding": "utf-8-sig"}),
+        (ROWS, {"encoding": "utf-16"}),  # Excel's Unicode text
+        ([{k.upper(): v for k, v in row.items()} for row in ROWS], {}),
+        ([{f" {k}": f" {v} " for k, v in row.items()} for row in ROWS], {}),
+        ([{"": i} | row for i, row in enumerate(ROWS)], {}),  # the index of pandas
+        (changed(label=bool), {}),
+        (changed(label=float), {}),
+    ],
+    ids=["comma", "semicolon", "tab", "decimal comma", "bom", "utf-16", "capitals", "blanks",
+         "index", "booleans", "floats"],
+)  # fmt: skip
+def test_what_other_programs_write_is_read_alike(tmp_path, rows, options):
+    table = report.read_scores(write(tmp_path / "t.csv", rows, **options))
+    np.testing.assert_array_equal(table.labels, Y)
+    np.testing.assert_array_equal(table.scores, S)
+    assert table.cases == tuple(f"c{i}" for i in range(N))
+    assert table.groups == tuple(f"p{i // 2}" for i in range(N))
+
+
+def with_cell(i, **cells):
+    return [row | (cells if j == i else {}) for j, row in enumerate(ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([*ROWS, ROWS[0]], "'c0' comes twice, in rows 2 and 14: give each case one row"),
+        (with_cell(3, score=""), "row 5: score is missing .*leave the row out"),
+        (with_cell(3, score="NA"), "row 5: score is missing"),
+        (with_cell(3, label=""), "row 5: label is missing"),
+        (with_cell(3, score="inf"), "row 5: score is 'inf'"),
+        (changed(label=lambda y: ["benign", "malignant"][y]), "names .benign, malignant.: write 0"),
+        ([{"image_id": r["case"], "y_true": r["label"], "y_pred": r["score"]} for r in ROWS],
+         "there are .'image_id', 'y_pred', 'y_true'.: name the one that is meant by --score"),
+        ([{"case": 1, "label": "A|B", "score_A": 1, "score_B": 0.5}], "column label_NAME of 0 and"),
+        ([{"case": 1, "label_A": -1, "label_B": 0, "score_A": 0.2, "score_B": 0.5}],
+         "label_A is -1, neither 0 nor 1"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_with_what_to_do(tmp_path, rows, told):
+    with pytest.raises(DataError, match=told):
+        report.read_scores(write(tmp_path / "t.csv", rows))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "no rows .nothing in it"),
+        (b"case,label,score\n", "no rows .only a header"),
+        (b"case,label,score\na,0,.2\nb,1\n", "row 3 has 2 cells, the header 3"),
+        (b"case,label,score,label\na,0,.2,1\n", "more than one column is called 'label'"),
+        ("case,label,score\nMüller,0,.2\n".encode("latin-1"), "save it as 'CSV UTF-8'"),
+        (b"PK\x03\x04\xff\xfe", "a workbook, not text"),
+    ],
+)
+def test_files_that_are_no_tables_are_refused(tmp_path, content, told):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=told):
+        report.read_scores(path)
+
+
+def test_rounded_probabilities_sum_to_one_again(tmp_path):
+    rows = [{"case": 0, "label": 0, "score_A": 0.33, "score_B": 0.33, "score_C": 0.33}]
+    table = report.read_scores(write(tmp_path / "t.csv", rows))
+    np.testing.assert_allclose(table.scores, [[1 / 3] * 3])
+    # What rounding to these digits cannot explain stays as it is, and is told of by the metrics.
+    rows[0]["score_A"] = 0.3
+    table = report.read_scores(write(tmp_path / "t.csv", rows))
+    assert table.scores.sum() == pytest.approx(0.96)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "told"),
+    [
+        ([1, 2], [0.2, 0.8], "write 0 for 1 and 1 for 2"),
+        ([-1, 1], [0.2, 0.8], "write 0 for -1 and 1 for 1"),
+        ([28, 77, 50], [30.0, 70.0, 40.0], "task='regression'"),
+        ([1.5, 2.5], [1.0, 2.0], "task='regression'"),
+        ([0, 1], [20.0, 80.0], "divide per cents by 100"),
+        ([0, 1], [-2.0, 3.0], "send logits through a sigmoid"),
+    ],
+)
+def test_labels_and_scores_of_another_kind_are_told(labels, scores, told):
+    with pytest.raises(ValueError, match=told):
+        report.classification(labels, scores)
+
+
+def test_scores_of_their_own_scale_take_a_threshold():
+    made = report.classification([0, 1, 0, 1], [-2.0, 3.0, -1.0, -1.5], threshold=0.0)
+    assert made.metrics["sensitivity"].value == 0.5
+
+
+def test_a_formula_in_a_name_is_written_as_text_and_read_back(tmp_path):
+    made = report.classification([0, 1], [0.2, 0.8], cases=["=HYPERLINK(A1)", "-b"])
+    from jaxmed.report.page._csv import predictions_csv
+
+    text = predictions_csv(made)
+    assert "\n=" not in text
+    assert "'=HYPERLINK(A1)" in text
+    (tmp_path / "t.csv").write_text(text)
+    assert report.read_scores(tmp_path / "t.csv").cases == ("=HYPERLINK(A1)", "-b")
