@@ -112,6 +112,16 @@ def test_a_bag_is_the_mean_of_its_instances_to_laplace():
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_a_batch_may_hold_the_bag_as_one_entry():
+    """A dict under one name, as the network is given it."""
+    batch = {"bag": INPUTS, "label": BAGS["label"], "weight": BAGS["weight"]}
+    one = laplace("diag")
+    other = bayes.laplace(
+        NETWORK, PARAMS, STATE, batch, bayes.categorical(inputs="bag"), structure="diag"
+    )
+    assert one.log_evidence == pytest.approx(other.log_evidence, rel=1e-6)
+
+
 def test_inputs_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match=r"one row, but there are \[3, 6\]"):
         bayes.predict_samples(METHODS["point"](), KEY, {**INPUTS, "image": INPUTS["image"][:3]})

@@ -67,7 +67,7 @@ def real_rows(batches: Iterable[Batch], likelihood: Likelihood) -> list[dict[str
     for batch in batches:
         examples = likelihood.examples(batch)
         if len(examples[likelihood.target]):
-            found.append({name: jnp.asarray(values) for name, values in examples.items()})
+            found.append(jax.tree.map(jnp.asarray, examples))
     if not found:
         raise ValueError("there are no examples: no batch, or padding alone")
     return found

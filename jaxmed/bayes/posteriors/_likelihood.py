@@ -66,7 +66,8 @@ class Likelihood(NamedTuple):
             raise KeyError(f"the batch has no {missing[0]!r}; it has {sorted(batch)}")
         weight = batch.get("weight")
         kept = slice(None) if weight is None else np.flatnonzero(np.asarray(weight) > 0)
-        return {name: np.asarray(batch[name])[kept] for name in names}
+        take = lambda leaf: np.asarray(leaf)[kept]  # noqa: E731
+        return {name: jax.tree.map(take, batch[name]) for name in names}
 
     @property
     def names(self) -> tuple[str, ...]:

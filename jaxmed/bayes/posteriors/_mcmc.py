@@ -225,9 +225,10 @@ def _notes(rhat: float, ess: float, divergences: int, chains: int) -> tuple[str,
 def _finite_examples(batch: Batch, likelihood: Likelihood) -> dict[str, Array]:
     found = likelihood.examples(batch)
     for name, values in found.items():
-        bad = int((~np.isfinite(values)).sum())
-        if bad:
-            raise ValueError(f"{name!r} holds {bad} value(s) that are NaN or infinite")
-        if not len(values):
-            raise ValueError(f"{name!r} is empty")
-    return {name: jnp.asarray(values) for name, values in found.items()}
+        for leaf in jax.tree.leaves(values):
+            bad = int((~np.isfinite(leaf)).sum())
+            if bad:
+                raise ValueError(f"{name!r} holds {bad} value(s) that are NaN or infinite")
+            if not len(leaf):
+                raise ValueError(f"{name!r} is empty")
+    return jax.tree.map(jnp.asarray, found)

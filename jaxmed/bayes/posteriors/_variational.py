@@ -171,7 +171,7 @@ def _numpyro(key, problem, take, guide, learning_rate, scale, rank, particles):
     else:
         raise ValueError(f"guide must be 'normal', 'lowrank' or a function, got {guide!r}")
     svi = SVI(model, made, optim.optax_to_numpyro(optax.adam(learning_rate)), bound, total=total)
-    first = {k: jnp.asarray(v) for k, v in _wanted(take(0), likelihood).items()}
+    first = jax.tree.map(jnp.asarray, _wanted(take(0), likelihood))
     current = svi.init(stream(key, "guide"), first)
 
     @jax.jit
