@@ -6,7 +6,8 @@ runs without it.
 
 from __future__ import annotations
 
-from jaxmed.ops._build import BuildError, build
+from jaxmed.ops._build import build
+from jaxmed.ops._cache import BuildError
 from jaxmed.ops.convolution._native import library
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from jaxmed.ops._build import BuildError, build
+from jaxmed.ops._build import build
+from jaxmed.ops._cache import BuildError, NotOffered
 from jaxmed.ops.convolution._geometry import Geometry
 
 # Name of the target in XLA, and of the handler in the library.
@@ -40,7 +41,9 @@ def library() -> ctypes.CDLL | str:
             capsule = jax.ffi.pycapsule(getattr(loaded, handler))
             jax.ffi.register_ffi_target(target, capsule, platform="cpu")
     except (BuildError, OSError, AttributeError) as error:
-        _log.info("native convolution not available, the pure form runs: %s", error)
+        # Where it was meant to work, whoever waits for slow convolutions should see why.
+        level = logging.INFO if isinstance(error, NotOffered) else logging.WARNING
+        _log.log(level, "native convolution not available, the pure form runs: %s", error)
         return str(error)
     return loaded
 
