@@ -97,6 +97,15 @@ def implementation(
     return "" if failed or "ref" in text else text
 
 
+def offers(dtype: str) -> bool:
+    """Return whether this machine has fast kernels of a dtype for all maps of a plain convolution.
+
+    oneDNN chooses by the processor's instruction sets: bfloat16, for instance, needs avx512_bf16.
+    """
+    plain = Geometry((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    return all(implementation(kind, dtype, 16, 16, 16, plain) for kind in _KINDS)
+
+
 def native(
     kind: str,
     left: jax.Array,
