@@ -13,12 +13,12 @@ from jaxmed.report.figures._models import decision_figure
 from jaxmed.report.page._exhibit import Exhibits, exhibit, interval_text
 from jaxmed.report.results._results import ClassificationResults
 
-# More curves than this are a tangle: the rest is in the table.
+# More curves than this are illegible: the rest is in the table.
 _CURVES = 8
 
 
 def class_exhibits(results: ClassificationResults) -> Exhibits:
-    """ROC, precision and recall, confusion, reliability, and the decision curve of two classes."""
+    """Draw ROC, precision-recall, confusion, reliability and (two classes) decision curves."""
     if results.scores is None:
         return []
     y, s = np.asarray(results.scores.labels), np.asarray(results.scores.scores)
