@@ -1,8 +1,12 @@
 """Sphinx: pages in Markdown, the API from docstrings. ``make docs`` builds them; warnings fail."""
 
 import re
+import sys
+from pathlib import Path
 
 from jaxmed import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))  # the directive `shelves`
 
 project = "jaxmed"
 author = "The jaxmed developers"
@@ -13,6 +17,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "shelves",
 ]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath"]
@@ -30,6 +35,7 @@ napoleon_use_ivar = True
 add_module_names = False
 
 html_theme = "furo"
+html_show_copyright = False
 html_title = "jaxmed"
 html_static_path = ["static"]
 html_css_files = ["tables.css"]

@@ -1,6 +1,6 @@
 """jaxmed: a functional JAX library for medical image analysis.
 
-Rooms are imported when first named, so that ``import jaxmed`` costs nothing::
+Subpackages are imported when first named, so that ``import jaxmed`` costs nothing::
 
     import jaxmed as jm
 
@@ -9,14 +9,12 @@ Rooms are imported when first named, so that ``import jaxmed`` costs nothing::
     learner = jm.learner(network, objective, optax.adam(1e-3))
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 
 __version__ = "0.1.0"
 
-_ROOMS = (
+_SUBPACKAGES = (
     "augment",
     "bayes",
     "core",
@@ -35,7 +33,8 @@ _ROOMS = (
     "train",
 )
 
-# The names one types most, and the room each lives in.
+# What type checkers and editors see of both is in `__init__.pyi`.
+# The names one types most, and the subpackage each lives in.
 _NAMES = {
     "Learner": "core",
     "LearnerState": "core",
@@ -59,12 +58,12 @@ _NAMES = {
     "with_heads": "paradigms",
 }
 
-__all__ = sorted([*_ROOMS, *_NAMES, "__version__"])
+__all__ = sorted([*_SUBPACKAGES, *_NAMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
-    """Import a room, or a name out of its room, on first use (PEP 562)."""
-    if name in _ROOMS:
+    """Import a subpackage, or a name out of one, on first use (PEP 562)."""
+    if name in _SUBPACKAGES:
         return importlib.import_module(f"jaxmed.{name}")
     if name in _NAMES:
         value = getattr(importlib.import_module(f"jaxmed.{_NAMES[name]}"), name)

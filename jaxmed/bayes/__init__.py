@@ -28,8 +28,6 @@ studies: :func:`hierarchical_comparison`, :func:`pooled_rates`, :func:`pooled_es
 NumPyro is imported on first use.
 """
 
-from __future__ import annotations
-
 from jaxmed.bayes.conformal._intervals import (
     IntervalRule,
     cross_sets,

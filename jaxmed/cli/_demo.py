@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxmed.cli._experiment import load
+from jaxmed.cli._given import tell
 from jaxmed.cli._runner import run_experiment
-from jaxmed.cli._train import parse, tell
+from jaxmed.cli._train import parse
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     command = shlex.join(["jaxmed", "demo", *arguments])
     results = run_experiment(experiment, config, out, command=command)
-    tell(results, out)
+    tell(results, out / "report.html")
     print("\n" + meaning(results.metrics))
     print(f"Open {(out / 'report.html').absolute()} in a browser for curves and pictures.")
     return 0

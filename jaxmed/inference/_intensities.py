@@ -1,4 +1,4 @@
-"""Intensities as a recipe has them."""
+"""Intensity normalisation of a recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def normalised(
     *,
     where: np.ndarray | None = None,
 ) -> np.ndarray:
-    """An image (*spatial, channels) by :func:`jaxmed.data.normalise`, or by one map for all.
+    """Normalise an image (*spatial, channels) by :func:`jaxmed.data.normalise` or a linear map.
 
     >>> normalised(np.array([[0.0], [1.0]]), "linear", (2.0, -1.0)).ravel().tolist()
     [-1.0, 1.0]

@@ -11,8 +11,6 @@ Pooling: `max_pool`, `avg_pool`, `stochastic_pool`. Grids: `upsample`, `resample
 `binary_erode`, `binary_dilate`, `binary_open`, `binary_close`, `binary_fill_holes`.
 """
 
-from __future__ import annotations
-
 from jaxmed.ops._blur import gaussian_blur
 from jaxmed.ops._components import connected_components
 from jaxmed.ops._distance import distance_transform

@@ -11,9 +11,7 @@ NaN is never returned silently: input without an answer raises ``ValueError`` st
 a boundary value (an AUC of 1, a zero cell) comes with a note.
 """
 
-from __future__ import annotations
-
-from jaxmed._deprecated import deprecated_names
+from jaxmed._deprecated import deprecated_names as _deprecated_names
 from jaxmed.quantities import midrank, weighted_auc, weighted_average_precision
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats.calibration._recalibration import (
@@ -381,7 +379,7 @@ __all__ = [
     "youden",
 ]
 
-__getattr__ = deprecated_names(
+__getattr__ = _deprecated_names(
     __name__,
     {"adjust": "adjust_p_values", "combine": "combine_p_values", "draw": "draw_resamples"},
 )
