@@ -236,7 +236,7 @@ def chain(
     no draw of the others.
 
     Args:
-        *augmentations: Augmentations of this room, chains of them, or any
+        *augmentations: Augmentations of this subpackage, chains of them, or any
             ``(key, batch) -> batch``.
         images: Fields (batch, *spatial, channels) that are moved and shaded.
         masks: Fields (batch, *spatial) or (batch, *spatial, channels) that are moved along. Of

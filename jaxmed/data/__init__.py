@@ -5,7 +5,7 @@ of arrays (`ArraySource`), a Grain or tfds source, a list. `batches` cuts a sour
 are a pure function of the global step; `bag_batches` does so for bags of
 different sizes. `split` and `folds` are seeded, stratified and by patient.
 Whatever is malformed gives one `DataError` that names the file and the rule; `check` lists all the
-faults of a data set at once. Nothing here imports JAX: this room runs on the host.
+faults of a data set at once. Nothing here imports JAX: this subpackage runs on the host.
 """
 
 from jaxmed.data import phantoms

@@ -1,4 +1,4 @@
-"""The one error of this room, and the rules it can name."""
+"""The one error of this subpackage, and the rules it can name."""
 
 from __future__ import annotations
 

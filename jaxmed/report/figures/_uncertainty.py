@@ -38,7 +38,7 @@ def uncertainty_map_figure(
     Raises:
         ValueError: for shapes that do not fit, or logits.
     """
-    from jaxmed import bayes  # the network half of the room imports JAX
+    from jaxmed import bayes  # the half of `bayes` on networks imports JAX
 
     p = np.asarray(sample_probs)
     shown = to_display(image)
@@ -98,7 +98,7 @@ def set_size_figure(labels: ArrayLike, sets: ArrayLike, *, level: float | None =
     Returns:
         Bars by size, split into sets with and without the truth, with the coverage above each.
     """
-    from jaxmed import bayes  # the network half of the room imports JAX
+    from jaxmed import bayes  # the half of `bayes` on networks imports JAX
 
     member = np.asarray(sets, bool)
     found = bayes.summarise_sets(labels, member)
@@ -150,7 +150,7 @@ def risk_coverage_figure(
     Returns:
         The curve with its band, the best possible order of the same losses, and a random order.
     """
-    from jaxmed import bayes  # the network half of the room imports JAX
+    from jaxmed import bayes  # the half of `bayes` on networks imports JAX
 
     loss, sure = np.asarray(losses, float), np.asarray(confidence, float)
     curve, scores = bayes.risk_coverage(loss, sure), bayes.selective_scores(loss, sure)
@@ -190,7 +190,7 @@ def entropy_figure(sample_probs: ArrayLike, wrong: ArrayLike) -> Figure:
         sample_probs: (samples, cases, classes) of a posterior.
         wrong: (cases,) whether the mean prediction's class is wrong.
     """
-    from jaxmed import bayes  # the network half of the room imports JAX
+    from jaxmed import bayes  # the half of `bayes` on networks imports JAX
 
     parts = bayes.decompose(sample_probs)
     error = np.asarray(wrong, bool)

@@ -248,7 +248,7 @@ def function_space(case: Case) -> dict[str, Any]:
 
 
 def posteriordb(case: Case) -> dict[str, Any]:
-    """NumPyro models of the room's kind; within .05 of the reference in mean and spread."""
+    """NumPyro models of the library's kind; within .05 of the reference in mean and spread."""
     name = re.search(r"pdb_(\w+)\.stan", case.input["model"])[1]
     if name not in _MODELS:
         raise Unsupported(f"no model {name}")
