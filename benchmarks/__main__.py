@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.command == "_grid":
         return _grid.worker(given.settings)
     _limit_threads(given.threads)
-    # Torch is on the same accelerator: neither takes the whole memory from the other.
+    # Torch shares the accelerator: neither may claim all of its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if given.command == "_memory":
         from benchmarks._memory import measure_here
@@ -165,7 +165,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def _limit_threads(threads: int) -> None:
-    """Give XLA as many cores as the peers are given threads: it sizes its pool by affinity."""
+    """Limit XLA to as many cores as the peers have threads: it sizes its pool by affinity."""
     cores = sorted(os.sched_getaffinity(0))
     if not 1 <= threads <= len(cores):
         raise SystemExit(f"--threads {threads}: this machine has {len(cores)} cores to give")
@@ -204,7 +204,7 @@ def _run_suite(given: argparse.Namespace) -> int:
             continue
         try:
             entry = measure(case, wanted, repeats=given.repeats, memory=given.memory and not on_cpu)
-        except Exception:  # the others are worth their time all the same
+        except Exception:  # the other cases are still worth running
             traceback.print_exc()
             failed.append(case.name)
             continue

@@ -1,4 +1,4 @@
-"""What a suite is made of: cases, and the sides that are timed against each other in each."""
+"""Cases of a suite, and the sides that are timed against each other."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Run(NamedTuple):
     """One side, ready to be timed.
 
     Attributes:
-        call: runs once; returns when the work is done, or, if there is a `wait`, when it is begun.
-        result: what a call computes, as NumPy arrays in the layout that all sides share; None
+        call: runs once; returns when the work is done or, if there is a `wait`, dispatched.
+        result: result of a call, as NumPy arrays in the layout that all sides share; None
             if there is nothing to compare.
-        wait: returns when the work of all calls is done. Accelerators have one: their calls
-            follow one another without the host between them.
-        memory: bytes that the compiled program needs, where it can tell.
+        wait: returns when the work of all calls is done. Used on accelerators, whose calls are
+            queued without waiting for the host.
+        memory: bytes needed by the compiled program, if known.
     """
 
     call: Callable[[], Any]
@@ -27,7 +27,7 @@ class Run(NamedTuple):
     memory: int | None = None
 
     def finish(self) -> None:
-        """Wait, where there is something to wait for."""
+        """Wait for dispatched work, if any."""
         if self.wait is not None:
             self.wait()
 
@@ -37,13 +37,13 @@ class Case:
     """One row of a table: the same work done by several sides.
 
     Attributes:
-        name: of the case, unique in its suite.
+        name: name of the case, unique in its suite.
         sides: name to a function that makes the `Run`; the first side is ours.
-        group: by which geometric means are taken.
-        flops: multiplications and additions of one call, 0 if that says nothing.
-        precision: in which they are done.
-        items: things processed by one call, 0 if that says nothing.
-        unit: what an item is.
+        group: group for geometric means.
+        flops: multiplications and additions of one call, 0 if not meaningful.
+        precision: precision of the arithmetic.
+        items: items processed by one call, 0 if not meaningful.
+        unit: name of an item.
         tolerance: largest difference of results, relative to the largest value.
     """
 
@@ -58,17 +58,17 @@ class Case:
 
 
 class UnavailableError(Exception):
-    """A peer that is not installed, with how to install it."""
+    """Raised for a peer that is not installed, with install instructions."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a suite may look at.
+    """Options of a suite.
 
     Attributes:
-        quick: tiny shapes, to see that everything runs.
-        threads: for the peers that have a setting.
-        only: a part of the names of the cases wanted.
+        quick: tiny shapes, to check that everything runs.
+        threads: number of threads, for peers that have a setting.
+        only: substring of the names of the requested cases.
     """
 
     quick: bool = False
@@ -78,7 +78,7 @@ class Options:
 
 
 def difference(ours: Any, theirs: Any) -> float:
-    """Largest absolute difference of two nests of arrays, relative to the largest value."""
+    """Compute the largest absolute difference of two trees, relative to the largest value."""
     if isinstance(ours, dict):
         ours, theirs = ([x[k] for k in sorted(x)] for x in (ours, theirs))
     if isinstance(ours, list | tuple):

@@ -1,4 +1,4 @@
-"""The record of a grid: its finished runs, and tables of them."""
+"""Record of a grid: its finished runs, and tables of them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _METRIC = ("value", "lower", "upper", "runs")
 
 
 def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """The runs of one or several `runs.jsonl`; a later one of the same name counts.
+    """Read the runs of one or several `runs.jsonl`; the latest of the same name is used.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if there is no whole line.
+        ValueError: if there is no complete line.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in paths:
         for line in path.read_text().splitlines():
             try:
                 run = json.loads(line)
-            except ValueError:  # cut short by the end of its process
+            except ValueError:  # truncated by the end of its process
                 continue
             found[run["name"]] = run
     if not found:
@@ -46,20 +46,21 @@ def gather_grid(
     note: str = "",
     error: bool = False,
 ) -> dict[str, Any]:
-    """One record of a grid, with a table for each value of a setting.
+    """Build one record of a grid, with a table for each value of a setting.
 
     Args:
-        runs: as `read_runs` gives them.
+        runs: result of `read_runs`.
         rows: the setting that differs from row to row.
         metrics: the columns, for each value of `columns`.
-        columns: a setting, if there is one.
-        by: the setting of which each value has a table of that name; else the table is `runs`.
-        order: values of settings in the order wanted; others follow.
+        columns: a setting, if any.
+        by: a setting each of whose values has a table of that name; otherwise the table is `runs`.
+        order: values of settings in display order; others follow.
         also: further tables, `TABLE NAME`, of other metrics and of the rows that have them.
-        published: by table, the number of the first metric to compare with.
-        source: where it was published.
-        note: what a reader of the tables must know.
-        error: show the standard error of a metric's mean, not the deviation of its replicates.
+        published: by table, the published value of the first metric.
+        source: source of the published values.
+        note: note for readers of the tables.
+        error: show the standard error of a metric's mean, not the standard deviation of its
+            replicates.
 
     Returns:
         The record. A metric is shown with the standard deviation of its replicates; one whose name
@@ -147,7 +148,7 @@ def _cell(metric: str, run: Mapping[str, Any] | None, error: bool) -> str:
 
 
 def _kept(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record keeps of a run: no place of a file, and the environment once for all."""
+    """Return the part of a run kept in a record, without file paths and environment."""
     hidden = ("data", "baseline", "pretrained")
     places = rf"(--(?:{'|'.join(hidden)})[= ])(?:\S*/)?(\S+)"
     return {

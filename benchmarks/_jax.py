@@ -19,13 +19,13 @@ from jaxmed import ops
 def compiled(
     function: Callable, *arguments: Any, form: str = "auto", keep: Callable | None = None
 ) -> Run:
-    """`function` of `arguments`, compiled under a form of the convolution.
+    """Compile `function` for `arguments` under a form of the convolution.
 
     Args:
-        function: to be timed.
+        function: function to time.
         *arguments: its arrays, put on the device once.
-        form: as `jaxmed.ops.config` takes it.
-        keep: from the function's value to what sides are compared by; all of it if None.
+        form: form of the convolution, see `jaxmed.ops.config`.
+        keep: function from the result to the part compared between sides; all of it if None.
 
     Returns:
         The run.
@@ -53,9 +53,9 @@ def compiled(
 def waiting(
     call: Callable[[], Any], result: Callable[[], Any] | None = None, *, memory: int | None = None
 ) -> Run:
-    """A run of what returns arrays that may not be there yet.
+    """Create a run of a function that returns arrays asynchronously.
 
-    On a CPU each call is waited for, or two of them would share the cores.
+    On a CPU each call is waited for, since two of them would share the cores.
     """
     if jax.default_backend() == "cpu":
         return Run(lambda: jax.block_until_ready(call()), result, memory=memory)
@@ -68,7 +68,7 @@ def waiting(
 
 
 def program_bytes(program: Any) -> int | None:
-    """Arguments, results and temporaries of a compiled program, donated ones once."""
+    """Return bytes of a program's arguments, results and temporaries, donated ones once."""
     try:
         sizes = program.memory_analysis()
         return int(
@@ -82,7 +82,7 @@ def program_bytes(program: Any) -> int | None:
 
 
 def flops_of(function: Callable, *arguments: Any) -> float:
-    """Multiplications and additions of the convolutions and matrix products of one call."""
+    """Count multiplications and additions of the convolutions and matrix products of one call."""
     return _flops(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
@@ -109,7 +109,7 @@ def _flops(jaxpr: Any) -> float:
 
 
 def _convolution_flops(equation: Any) -> float:
-    """Of one of our own primitives: whichever two of the three arrays it joins are there."""
+    """Count those of one of our primitives, from whichever two of its three arrays are given."""
     geometry = equation.params["geometry"]
     shapes = [v.aval.shape for v in (*equation.invars, *equation.outvars)]
     ndim = geometry.rank + 2
@@ -121,7 +121,7 @@ def _convolution_flops(equation: Any) -> float:
 
 
 def peak_flops(precision: str = "float32") -> float:
-    """What the device does a second in one large matrix product: the practical peak."""
+    """Measure operations per second in one large matrix product, the practical peak."""
     size = 2048 if jax.default_backend() == "cpu" else 8192
     a = jax.random.normal(jax.random.key(0), (size, size), precision)
     product = jax.jit(jnp.matmul)
@@ -139,5 +139,5 @@ def _array(value: Any) -> np.ndarray:
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
-    """Standard normal float32 values."""
+    """Draw standard normal float32 values."""
     return np.random.default_rng(seed).standard_normal(shape, np.float32)

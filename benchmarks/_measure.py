@@ -1,7 +1,7 @@
-"""Interleaved timing: warm-up, then one call of every side in turn, again and again.
+"""Interleaved timing: warm-up, then repeated rounds of one call per side.
 
-Neighbours on the machine and the processor's clock drift over seconds; sides that take turns drift
-together, so the ratio of each round is the number to trust, and its median over rounds comes first.
+Load on the machine and the processor's clock drift over seconds; interleaved sides drift together,
+so the ratio within each round is the most reliable number, and its median over rounds is reported.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def measure(
     Args:
         case: the work.
         wanted: sides to compare ours with; those that are not installed are noted and left out.
-        repeats: rounds.
-        memory: take the peaks on the accelerator too.
-        least_seconds: a side faster than this is called several times a round.
-        say: where progress goes.
+        repeats: number of rounds.
+        memory: also measure peak memory on the accelerator.
+        least_seconds: a side faster than this is called several times per round.
+        say: function that receives progress messages.
 
     Returns:
         The case's part of a record: for every side the seconds of each round and their quartiles,
@@ -59,7 +59,7 @@ def measure(
         except Exception as error:
             if side == ours:
                 raise
-            runs.pop(side, None)  # a peer that fails here must not take the others with it
+            runs.pop(side, None)  # a peer that fails here must not stop the others
             missing[side] = f"{type(error).__name__}: {str(error)[:200]}"
             say(f"{case.name}: {side} failed: {missing[side]}")
     inner = {
@@ -115,7 +115,7 @@ def measure(
 
 
 def _timed(run: Run, calls: int) -> float:
-    """Seconds of a call."""
+    """Measure the seconds of a call."""
     start = time.perf_counter()
     for _ in range(calls):
         run.call()
@@ -124,7 +124,7 @@ def _timed(run: Run, calls: int) -> float:
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Median, quartiles and all values, to five digits."""
+    """Return median, quartiles and all values, to five digits."""
     low, middle, high = (
         statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
     )
@@ -137,7 +137,7 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
 
 
 def geometric_means(cases: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Geometric mean of each peer's median ratios, by group and, as ``"all"``, over all cases."""
+    """Compute geometric means of each peer's median ratios, by group and over ``"all"`` cases."""
     groups: dict[str, dict[str, list[float]]] = {}
     for case in cases:
         for peer, ratio in case["ratios"].items():

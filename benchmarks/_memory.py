@@ -1,4 +1,4 @@
-"""Peak memory of one side of one case: on a CPU each in a process of its own."""
+"""Peak memory of one side of one case; on a CPU each in its own process."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchmarks._case import Case, Options, Run, UnavailableError
 
 _STATUS = Path("/proc/self/status")
 _marked: list[int] = []
-# Seconds of a call after which one is enough.
+# Duration of a call above which one is enough.
 _LONG = 5.0
 
 
 def measure_in_processes(suite: str, case: Case, wanted: list[str], options: Options) -> dict:
-    """Peak bytes of every side; empty where the system cannot tell."""
+    """Measure peak bytes of every side; empty if the system does not report them."""
     peaks = {}
     ours = next(iter(case.sides))
     for side in case.sides:
@@ -41,7 +41,7 @@ def measure_in_processes(suite: str, case: Case, wanted: list[str], options: Opt
 
 
 def mark() -> None:
-    """Imports are done and nothing of a side exists yet: what is resident now is not its own."""
+    """Mark the baseline: imports are done and no array of the side exists yet."""
     if _STATUS.exists():
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
@@ -49,7 +49,7 @@ def mark() -> None:
 
 
 def measure_here(case: Case, side: str) -> int | None:
-    """Bytes that a side needs at its worst in steady state, over what is resident at its `mark`.
+    """Measure peak bytes of a side in steady state, above the baseline set by `mark`.
 
     A side marks where its packages are loaded and its program is compiled, before the first of
     its arrays exists. Warm-up is over and freed memory is given back before the peak is reset, so
@@ -57,7 +57,9 @@ def measure_here(case: Case, side: str) -> int | None:
     """
     import jax
 
-    jax.jit(lambda x: x + 1)(0.0).block_until_ready()  # the backend exists, whoever is measured
+    jax.jit(lambda x: x + 1)(
+        0.0
+    ).block_until_ready()  # the backend exists, whichever side is measured
     _marked.clear()
     mark()
     try:
@@ -81,16 +83,16 @@ def measure_here(case: Case, side: str) -> int | None:
 
 
 def torch_allocated() -> int:
-    """Bytes of torch's tensors on the GPU at this moment."""
+    """Return the bytes of torch's tensors currently on the GPU."""
     torch = sys.modules.get("torch")
     return torch.cuda.memory_allocated() if torch and torch.cuda.is_available() else 0
 
 
 def accelerator_peak(run: Run, held: int) -> int | None:
-    """Bytes that a side needs on the accelerator at its worst.
+    """Measure peak bytes of a side on the accelerator.
 
     Args:
-        run: of the side; ours says what its compiled program needs.
+        run: run of the side; ours reports what its compiled program needs.
         held: bytes that torch's side has kept since it was made.
     """
     if run.memory is not None:

@@ -1,4 +1,4 @@
-"""Records: what was measured, on what, as JSON that is committed."""
+"""Records of measurements and their environment, as committed JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGES = (
 
 
 def environment(threads: int) -> dict[str, Any]:
-    """The machine, versions and thread counts; nothing that names a person or a place."""
+    """Describe machine, versions and thread counts, without names of persons or places."""
     import jax
 
     device = jax.devices()[0]
@@ -38,16 +38,16 @@ def environment(threads: int) -> dict[str, Any]:
 
 
 def save(path: Path, record: dict[str, Any]) -> None:
-    """Write a record, sorted and indented, so that a new run is a readable change."""
+    """Write a record, sorted and indented, so that a new run gives a readable diff."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
 def load(name: str, folder: Path = RESULTS) -> dict[str, Any]:
-    """The committed record of that name.
+    """Load the committed record of that name.
 
     Raises:
-        FileNotFoundError: if there is none; the message lists those that are.
+        FileNotFoundError: if there is none; the message lists the existing ones.
     """
     path = folder / f"{name}.json"
     if not path.exists():
@@ -57,7 +57,7 @@ def load(name: str, folder: Path = RESULTS) -> dict[str, Any]:
 
 
 def now() -> str:
-    """The date and minute, UTC."""
+    """Return the date and minute, UTC."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
@@ -78,7 +78,7 @@ def _processor() -> str:
 
 
 def _revision() -> str:
-    """The commit, with a plus sign if the library itself has been changed since."""
+    """Return the commit, with a plus sign if the library itself has been changed since."""
     root = Path(__file__).parent.parent
 
     def git(*arguments: str) -> str:

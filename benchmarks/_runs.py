@@ -18,14 +18,14 @@ def gather(
     source: str = "",
     note: str = "",
 ) -> dict[str, Any]:
-    """One record of several runs that differ in their seed or fold alone.
+    """Build one record of several runs that differ only in seed or fold.
 
     Args:
-        folders: of finished runs, each with a `metrics.json`.
+        folders: folders of finished runs, each with a `metrics.json`.
         metrics: the names to keep, in the order of the table's columns.
-        published: by metric, the number to compare with.
-        source: where that number was published.
-        note: what a reader of the table must know.
+        published: by metric, the published value.
+        source: source of the published values.
+        note: note for readers of the table.
 
     Raises:
         FileNotFoundError: if a run has no `metrics.json`, so is not finished.
@@ -45,7 +45,7 @@ def _run(folder: Path, metrics: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"{folder} has no {missing}; it has {sorted(found['metrics'])}")
     return {
         "title": found["title"],
-        # Where a run was written to says nothing about it.
+        # The output folder of a run is irrelevant.
         "command": re.sub(r"(--out[= ])(?:\S*/)?(\S+)", r"\1runs/\2", found["command"]),
         "seconds": found["seconds"],
         "environment": found["environment"],
@@ -77,7 +77,7 @@ def _runs_table(record: Mapping[str, Any]) -> dict[str, list]:
 
 
 def _machine_table(runs: Sequence[Mapping[str, Any]]) -> dict[str, list]:
-    """What the runs ran on, where they ran on one kind of machine."""
+    """Describe the machine of the runs, if they all ran on one kind."""
     first = runs[0]["environment"]
     shown = {name: value for name, value in first.items() if not isinstance(value, dict)}
     cells = {n: ", ".join(v) if isinstance(v, list) else v for n, v in shown.items()}

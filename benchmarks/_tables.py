@@ -32,12 +32,12 @@ _OPEN = re.compile(r"<!-- benchmarks: ")
 
 
 def pages(root: Path = ROOT) -> list[Path]:
-    """Every file that may hold a table."""
+    """List all files that may hold a table."""
     return [p for p in [root / "README.md", *sorted((root / "docs").rglob("*.md"))] if p.exists()]
 
 
 def render_page(text: str, read: Callable[[str], dict[str, Any]] = load) -> str:
-    """The text with every table between markers made anew.
+    """Return the text with every table between markers regenerated.
 
     Raises:
         ValueError: if a marker is not closed or names no known table.
@@ -54,12 +54,12 @@ def render_page(text: str, read: Callable[[str], dict[str, Any]] = load) -> str:
 
 
 def stale(root: Path = ROOT) -> list[Path]:
-    """Pages whose tables are not what the records say."""
+    """Return the pages whose tables do not match the records."""
     return [p for p in pages(root) if render_page(p.read_text()) != p.read_text()]
 
 
 def write(root: Path = ROOT) -> list[Path]:
-    """Bring every page up to date; returns those that changed."""
+    """Update every page; return those that changed."""
     changed = stale(root)
     for page in changed:
         page.write_text(render_page(page.read_text()))
@@ -129,7 +129,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def _peers(record: dict[str, Any]) -> list[str]:
-    """Peers in the order in which they first occur."""
+    """Return peers in order of first occurrence."""
     return list(dict.fromkeys(p for case in record["cases"] for p in case["ratios"]))
 
 

@@ -11,7 +11,7 @@ from benchmarks._case import Run, UnavailableError
 
 
 def torch_module(threads: int) -> Any:
-    """The torch package, set to a number of threads and its fastest settings.
+    """Return the torch package, set to a number of threads and its fastest settings.
 
     Raises:
         UnavailableError: if it is not installed.
@@ -28,12 +28,12 @@ def torch_module(threads: int) -> Any:
 
 
 def device(torch: Any) -> str:
-    """Where torch runs: the GPU if it has one."""
+    """Return the device of torch: the GPU if there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def images(torch: Any, x: np.ndarray) -> Any:
-    """Channels-last array to a tensor `(batch, channels, *spatial)`, in channels-last memory."""
+    """Convert to a `(batch, channels, *spatial)` tensor that stays channels-last in memory."""
     order = (0, x.ndim - 1, *range(1, x.ndim - 1))
     tensor = torch.from_numpy(np.ascontiguousarray(x)).permute(order).to(device(torch))
     return tensor.contiguous(memory_format=memory_format(torch, x.ndim))
@@ -54,7 +54,7 @@ def kernels(torch: Any, k: np.ndarray, *, transposed: bool = False) -> Any:
 
 
 def memory_format(torch: Any, ndim: int) -> Any:
-    """The channels-last layout of that rank, where torch has one."""
+    """Return the channels-last memory format of that rank, if torch has one."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     return formats.get(ndim, torch.contiguous_format)
 
@@ -74,7 +74,7 @@ def to_kernel(tensor: Any, *, transposed: bool = False) -> np.ndarray:
 
 
 def timed(torch: Any, call: Callable[[], Any], result: Callable[[], Any] | None = None) -> Run:
-    """A run that waits for the device."""
+    """Create a run that waits for the device."""
     if device(torch) == "cpu":
         return Run(call, result)
     return Run(call, result, torch.cuda.synchronize)

@@ -1,4 +1,4 @@
-"""Convolutions as they occur in ResNet-18 and U-Nets: forward plus both gradients.
+"""Convolutions of ResNet-18 and U-Nets: forward plus both gradients.
 
 Sides: ours as it chooses (``jaxmed``), the plain-JAX form (``pure``), stock XLA (``xla``), torch in
 channels-last (``torch``). Loops are compared with stock XLA in the same loop, and with our own
@@ -25,7 +25,7 @@ from jaxmed import ops
 
 
 class Shape(NamedTuple):
-    """A convolution: where it occurs, its images, window, output channels and stride."""
+    """A convolution: its origin, images, window, output channels and stride."""
 
     name: str
     images: tuple[int, ...]
@@ -45,7 +45,7 @@ class Shape(NamedTuple):
 
     @property
     def flops(self) -> float:
-        """Of forward and both gradients: three products of the same size."""
+        """Operations of forward and both gradients: three products of the same size."""
         voxels = math.prod(-(-n // self.stride) for n in self.images[1:-1])
         return 6.0 * self.images[0] * voxels * math.prod(self.kernel)
 
@@ -174,7 +174,7 @@ def _transposed(shape: Shape, options: Options) -> Case:
             torch, functools.partial(call, stride=shape.stride), x, k, g, transposed=True
         )
 
-    # Every voxel of the input meets every number of the kernel, three times.
+    # Every voxel of the input is multiplied by every kernel entry, three times.
     flops = 6.0 * math.prod(shape.images[:-1]) * math.prod(shape.kernel)
     return _case(shape.name, _sides(forward, shape, torch_side), "transposed", flops)
 
@@ -209,7 +209,7 @@ def _loop(shape: Shape) -> Case:
     once = _with_gradients(forward)
 
     def looped(x: Any, k: Any, g: Any) -> Any:
-        # Each step needs the one before it, or the compiler would lift the work out of the loop.
+        # Each step depends on the previous one, or the compiler would hoist the work.
         def step(carry: Any, _: None) -> tuple[Any, None]:
             x, k = carry
             y, dx, dk = once(x, k, g)

@@ -16,7 +16,7 @@ from benchmarks._jax import normal
 
 
 def cases(options: Options) -> list[Case]:
-    """A small ResNet, whose steps are short enough for the host's share to show."""
+    """A small ResNet, whose steps are short enough for host overhead to show."""
     examples, batch = (32, 8) if options.quick else (1024, 64)
     network = jm.networks.ResNet(2, depths=(1, 1), width=4 if options.quick else 16)
     data = {

@@ -151,7 +151,7 @@ def _flips(n: int, resamples: int) -> Case:
 
 
 def _readers(cases_: int) -> Case:
-    """A reader study, against the jackknife as its definition says: a refit for each case."""
+    """A reader study, against the jackknife by definition: one refit per case."""
     rng = np.random.default_rng(3)
     r, t, c = (g.ravel() for g in np.meshgrid(range(10), range(2), range(cases_)))
     y = c % 2
@@ -239,7 +239,7 @@ def _conformal(n: int) -> Case:
 
 
 def _report(n: int, resamples: int) -> Case:
-    """Four models compared by five metrics, against a resample at a time with scikit-learn."""
+    """Four models compared by five metrics, against one resample at a time with scikit-learn."""
     from jaxmed import report
 
     rng = np.random.default_rng(5)

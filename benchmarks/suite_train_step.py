@@ -1,4 +1,4 @@
-"""One training step of ResNet-18 at 28x28 and of a 3D U-Net, against the same in torch and MONAI.
+"""One training step of ResNet-18 at 28x28 and of a 3D U-Net, against torch and MONAI.
 
 Both sides begin with equal weights, and their losses over three steps must agree before anything is
 timed. On a GPU both compute in bfloat16, torch channels-last, as it is, compiled (``-compiled``),
@@ -131,7 +131,7 @@ def _tolerance() -> float:
 
 
 def _flops(network: Any, loss: Callable, data: dict[str, np.ndarray], target: str) -> float:
-    """Of one step, as our own operations count them."""
+    """Count the operations of one step, as reported by our own primitives."""
     learner = _learner(network, loss, target)
     state = jax.eval_shape(learner.init, jax.random.key(0), data)
     return flops_of(learner.step, state, data)

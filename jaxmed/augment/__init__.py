@@ -1,10 +1,10 @@
-"""Augmentations: pure ``(key, batch) -> batch``, in two and three dimensions by rank.
+"""Augmentations: pure functions ``(key, batch) -> batch`` for 2D and 3D images.
 
 `chain` composes them; neighbouring spatial ones share one resample, linear for images and nearest
-for masks, so labels stay aligned. Every example draws for itself, from streams by name. All run
+for masks, so labels stay aligned. Each example draws independently, from named streams. All run
 under ``jit``. Spatial: `flip`, `rot90`, `random_affine`, `elastic`, `random_crop`. Intensity:
 `brightness`, `contrast`, `gamma`, `noise`, `blur`, `bias_field`, `low_resolution`, `cutout`, in
-units of the image's own range. Ready: `weak`, `strong`, `segmentation`.
+units of the image's own range. Presets: `weak`, `strong`, `segmentation`.
 """
 
 from jaxmed.augment._chain import Augmentation, Draw, Intensity, Spatial, chain

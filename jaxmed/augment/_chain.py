@@ -1,4 +1,4 @@
-"""What an augmentation is, and how a chain of them resamples once."""
+"""Augmentation types, and their composition into a chain that resamples once."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _UNIFORMS = 16
 
 
 class Draw(NamedTuple):
-    """The randomness of one step for one example: 16 uniform numbers in [0, 1), and a key for more.
+    """Randomness of one step for one example: 16 uniform numbers in [0, 1), and a key for more.
 
     All steps get theirs from one batched call: a generator for each would double the time to
-    compile. By custom ``uniform[0]`` decides whether a step is applied at all. ``key`` is not the
-    key that ``uniform`` was drawn from, so what is drawn from it is independent of those numbers;
-    a step that needs it for several draws derives a stream of its own for each.
+    compile. By convention ``uniform[0]`` decides whether a step is applied at all. ``key`` is not
+    the key that ``uniform`` was drawn from, so draws from it are independent of those numbers; a
+    step that needs several draws derives a stream for each.
     """
 
     uniform: Array
@@ -33,12 +33,12 @@ class Draw(NamedTuple):
 
 
 class Spatial(NamedTuple):
-    """A spatial step: it says where every output voxel comes from.
+    """A spatial step, which maps output voxels to input points.
 
     ``coordinates(draw, points, before, after)`` maps points of the output, (*out, rank) in voxels,
     to points of the input; ``before`` and ``after`` are the spatial shapes on its two sides.
     ``after(before)`` gives the output's shape. ``exact(draw, array, rank)``, for a step that moves
-    whole voxels, does the same to an array (*spatial, ...) without interpolation.
+    whole voxels, applies it to an array (*spatial, ...) without interpolation.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Intensity(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Steps, and the fields of the batch they act on: a pure ``(key, batch) -> batch``."""
+    """Steps and the batch fields they act on, as a pure ``(key, batch) -> batch``."""
 
     steps: tuple[Spatial | Intensity | View, ...]
     images: tuple[str, ...] = ("image",)
@@ -108,7 +108,7 @@ class Augmentation:
             return batch | {name: jax.vmap(whole)(draws, a) for name, a in moved.items()}
 
         def trace(draws: list[Draw]) -> Array:
-            # The last step's output is what we want, so its map is taken first.
+            # Maps go from output to input, so the last step's map is applied first.
             points = ops.identity_grid(shapes[-1])
             for i in reversed(range(len(steps))):
                 points = steps[i].coordinates(draws[i], points, shapes[i], shapes[i + 1])
@@ -165,7 +165,7 @@ def rounded_to(x: Array, dtype: jnp.dtype) -> Array:
 
 
 def _names(steps: Sequence[Spatial | Intensity | View]) -> list[str]:
-    """Name every step; the second of a name gets a stream of its own, the first keeps its draws."""
+    """Name every step; repeated names get their own streams, and the first keeps its draws."""
     names = [str(getattr(step, "name", type(step).__name__)) for step in steps]
     return [f"{name} {names[:i].count(name)}" for i, name in enumerate(names)]
 
@@ -193,12 +193,12 @@ def _draws(self: Augmentation, key: Key, batch: dict[str, Array]) -> dict[str, D
     return {name: Draw(uniform[i], keys[i]) for i, name in enumerate(streams)}
 
 
-# Compiled as one program even where the caller does not: op by op, a chain is hundreds of programs.
+# Compiled as one program even if the caller does not: op by op, a chain is hundreds of programs.
 _run = jax.jit(Augmentation._steps, static_argnums=0)
 
 
 def _fields(self: Augmentation, batch: Batch) -> tuple[list[str], list[str], int]:
-    """The image and mask fields that are there, and the spatial rank, with their shapes checked."""
+    """Return the image and mask fields present and the spatial rank, checking shapes."""
     images = [name for name in self.images if name in batch]
     masks = [name for name in self.masks if name in batch]
     if not images:
@@ -228,24 +228,24 @@ def chain(
     masks: Sequence[str] = ("mask",),
     outside: str = "nearest",
 ) -> Augmentation:
-    """Compose augmentations; neighbouring spatial ones move the image by one resample.
+    """Compose augmentations; neighbouring spatial ones share one resample.
 
     Images are interpolated linearly, masks take the nearest voxel, at the same points. Flips,
-    quarter turns and crops among themselves move whole voxels and interpolate nothing. Every
-    example draws for itself, from a stream with the name of the step: a step that is added changes
-    no draw of the others.
+    quarter turns and crops on their own move whole voxels without interpolation. Each example
+    draws independently, from a stream named after the step: adding a step does not change the draws
+    of the others.
 
     Args:
         *augmentations: Augmentations of this subpackage, chains of them, or any
             ``(key, batch) -> batch``.
-        images: Fields (batch, *spatial, channels) that are moved and shaded.
-        masks: Fields (batch, *spatial) or (batch, *spatial, channels) that are moved along. Of
-            both, the fields that a batch does not have are passed over.
-        outside: What lies beyond the border: ``"nearest"``, ``"constant"`` (0), ``"mirror"`` and
+        images: Fields (batch, *spatial, channels) that all steps act on.
+        masks: Fields (batch, *spatial) or (batch, *spatial, channels) that only spatial steps act
+            on. Image and mask fields that a batch does not have are ignored.
+        outside: Boundary mode: ``"nearest"``, ``"constant"`` (0), ``"mirror"`` and
             the other modes of `ops.resample`.
 
     Returns:
-        ``(key, batch) -> batch``; the other fields are left alone.
+        ``(key, batch) -> batch``; other fields are unchanged.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -272,12 +272,12 @@ def sometimes(draw: Draw, p: float, new: Array, old: Array) -> Array:
 
 
 def between(uniform: Array, low: float, high: float) -> Array:
-    """Bring a uniform draw from [0, 1) to [low, high)."""
+    """Rescale a uniform draw from [0, 1) to [low, high)."""
     return low + (high - low) * uniform
 
 
 def check_p(p: float) -> float:
-    """Refuse what is no probability."""
+    """Raise ValueError unless p is a probability."""
     if not 0 <= p <= 1:
         raise ValueError(f"p is a probability, got {p}")
     return p
@@ -286,8 +286,8 @@ def check_p(p: float) -> float:
 def smooth_field(key: Key, count: int, shape: Shape, knots: int) -> Array:
     """Draw smooth fields (count, *shape) from ``knots`` values along each axis.
 
-    The values at the knots are uniform with unit variance: the spline adds up many, so that the
-    field is near normal inside, and it has a bound. One small matrix product an axis.
+    The values at the knots are uniform with unit variance: the spline sums many of them, so the
+    field is nearly normal in the interior, and bounded. Uses one small matrix product per axis.
     """
     bound = np.sqrt(3)
     values = jax.random.uniform(key, (count * knots ** len(shape),), minval=-bound, maxval=bound)
@@ -298,7 +298,7 @@ def smooth_field(key: Key, count: int, shape: Shape, knots: int) -> Array:
 
 
 def _spline(n: int, knots: int) -> np.ndarray:
-    # Cubic B-splines, with one knot beyond either end, so that the field is twice differentiable.
+    # Cubic B-splines with one knot beyond each end, so that the field is twice differentiable.
     at = np.linspace(1, knots - 2, n)[:, None] - np.arange(knots)
     u = np.abs(at)
     near, far = 2 / 3 - u**2 + u**3 / 2, (2 - u) ** 3 / 6

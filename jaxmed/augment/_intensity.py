@@ -1,6 +1,6 @@
-"""Intensity augmentations, in units of the image's own range and deviation.
+"""Intensity augmentations, in units of the image's own range and standard deviation.
 
-So one setting serves images in [0, 1], standardised volumes and Hounsfield units alike.
+The same settings therefore suit images in [0, 1], standardised volumes and Hounsfield units.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _range(name: str, given: Range, least: float) -> Range:
 
 
 def brightness(amount: float = 0.2, *, p: float = 1.0, per_channel: bool = False) -> Augmentation:
-    """Add b sd(x), b uniform in [-amount, amount].
+    """Shift intensities by b sd(x), b uniform in [-amount, amount].
 
     Args:
         amount: Largest shift, in standard deviations of the image.
@@ -85,7 +85,7 @@ def brightness(amount: float = 0.2, *, p: float = 1.0, per_channel: bool = False
 def contrast(
     factor: Range = (0.75, 1.25), *, p: float = 1.0, per_channel: bool = False
 ) -> Augmentation:
-    """Stretch about the mean, (x - m) f + m, and clip to the old range.
+    """Scale intensities about the mean, (x - m) f + m, and clip to the original range.
 
     Args:
         factor: Least and most f, uniform.
@@ -120,14 +120,14 @@ def gamma(
     p: float = 1.0,
     per_channel: bool = False,
 ) -> Augmentation:
-    """Raise to a power what lies between the image's least and greatest value.
+    """Apply a power transform between the image's minimum and maximum.
 
     y = ((x - min) / (max - min))^g (max - min) + min.
 
     Args:
         exponent: Least and most g, log-uniform.
         invert: Apply it to the negative image, which bends the bright end.
-        retain: Bring mean and standard deviation back to what they were.
+        retain: Restore the original mean and standard deviation.
         p: Probability.
         per_channel: Whether channels draw for themselves.
 
@@ -207,9 +207,9 @@ def blur(sigma: Range = (0.5, 1.0), *, p: float = 1.0) -> Augmentation:
 
 
 def bias_field(amount: float = 0.3, *, knots: int = 5, p: float = 1.0) -> Augmentation:
-    """Multiply by exp(f), f a smooth random field: the shading of an MR receive coil.
+    """Multiply by exp(f), f a smooth random field, simulating the bias field of an MR coil.
 
-    y = (x - min) exp(f) + min, so that what is dark stays dark.
+    y = (x - min) exp(f) + min, so that dark regions stay dark.
 
     Args:
         amount: Standard deviation of f at its knots.
@@ -237,14 +237,14 @@ def bias_field(amount: float = 0.3, *, knots: int = 5, p: float = 1.0) -> Augmen
 
 
 def low_resolution(factor: Range = (1.0, 2.0), *, p: float = 1.0) -> Augmentation:
-    """Show the image as a coarser scanner would: sample every f-th voxel, interpolate between.
+    """Simulate low resolution: sample every f-th voxel and interpolate in between.
 
     Args:
         factor: Least and most f, uniform, at least 1; the same along all axes.
         p: Probability.
 
     Returns:
-        An augmentation; the shape stays.
+        An augmentation that keeps the shape.
 
     References:
         Isensee et al. nnU-Net. Nature Methods 18:203, 2021.
@@ -268,7 +268,7 @@ def low_resolution(factor: Range = (1.0, 2.0), *, p: float = 1.0) -> Augmentatio
 
 
 def _coarse(n: int, f: Array) -> Array:
-    """One axis of `low_resolution` as a matrix (n, n): linear between samples f voxels apart."""
+    """Build the (n, n) matrix of one axis: linear between samples f voxels apart."""
     count = jnp.maximum(jnp.floor(n / f), 1)
     at = jnp.clip((jnp.arange(n) + 0.5) / f - 0.5, 0, count - 1)
     low = jnp.floor(at)
@@ -284,10 +284,10 @@ def _coarse(n: int, f: Array) -> Array:
 
 
 def cutout(size: Range = (0.1, 0.3), *, holes: int = 1, p: float = 1.0) -> Augmentation:
-    """Fill random boxes with the image's mean; masks keep what was there.
+    """Fill random boxes with the image's mean; masks are unchanged.
 
     Args:
-        size: Least and most side of a box, as a share of the image's, uniform for each side.
+        size: Minimum and maximum side of a box, as a fraction of the image's, uniform per side.
         holes: Number of boxes.
         p: Probability.
 

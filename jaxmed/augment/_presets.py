@@ -1,4 +1,4 @@
-"""Ready chains: the weak and strong views of FixMatch, and nnU-Net's training augmentation."""
+"""Preset chains: FixMatch's weak and strong views, and nnU-Net's training augmentation."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def weak(
     """Flip and shift: FixMatch's weak view.
 
     Args:
-        flips: Spatial axes that are mirrored half of the time; all by default, ``()`` for none.
-        translation: Largest shift as a share of each side.
+        flips: Spatial axes mirrored with probability 0.5; all by default, ``()`` for none.
+        translation: Largest shift as a fraction of each side.
         outside: As in `chain`.
         images: As in `chain`.
         masks: As in `chain`.
@@ -59,12 +59,12 @@ def strong(
 ) -> Augmentation:
     """Rotate, scale, shift, shade, blur, add noise and cut out: a strong view for FixMatch.
 
-    The operations of RandAugment that mean something for grey and colour medical images alike;
-    every intensity step is taken half of the time.
+    Uses the operations of RandAugment that are meaningful for both grey and colour medical images;
+    every intensity step is applied with probability 0.5.
 
     Args:
         flips: As in `weak`.
-        geometry: Whether voxels move; without, it is a view for losses that go voxel by voxel.
+        geometry: Whether to apply spatial steps; False suits voxelwise losses.
         outside: As in `chain`.
         images: As in `chain`.
         masks: As in `chain`.
@@ -112,7 +112,7 @@ def segmentation(
 
     Args:
         rotation: Largest angle in degrees, with probability 0.2.
-        scale: Least and most magnification, with probability 0.2.
+        scale: Minimum and maximum magnification, with probability 0.2.
         flips: As in `weak`.
         deform: `elastic` amount, with probability 0.2; nnU-Net has none.
         bias: `bias_field` amount, with probability 0.2; nnU-Net has none.

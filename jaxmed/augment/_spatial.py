@@ -26,9 +26,8 @@ def flip(axes: int | Sequence[int] | None = None, *, p: float = 0.5) -> Augmenta
     """Mirror along each of some spatial axes, each with probability p.
 
     Args:
-        axes: Spatial axes, from 0; all by default. Leave out the axis along which left and right,
-            or up and down, mean something.
-        p: Probability, for each axis by itself.
+        axes: Spatial axes, from 0; all by default. Omit axes whose orientation is meaningful.
+        p: Probability, independent for each axis.
 
     Returns:
         An augmentation.
@@ -67,7 +66,7 @@ def flip(axes: int | Sequence[int] | None = None, *, p: float = 0.5) -> Augmenta
 
 
 def rot90(axes: tuple[int, int] = (0, 1)) -> Augmentation:
-    """Turn by 0, 90, 180 or 270 degrees in a plane, each as likely; whole voxels move.
+    """Rotate by 0, 90, 180 or 270 degrees in a plane with equal probability, without interpolation.
 
     Args:
         axes: The two spatial axes of the plane, which must be equally long.
@@ -121,15 +120,15 @@ def random_affine(
 ) -> Augmentation:
     r"""Rotate, scale, shear and translate about the middle of the image.
 
-    Output point o shows input point :math:`S^{-1} R H D S (o - c) + c + t`, with rotation R, shear
-    H, scaling D and, for voxels that are no cubes, the voxel size S.
+    Output point o takes input point :math:`S^{-1} R H D S (o - c) + c + t`, with rotation R, shear
+    H, scaling D and, for anisotropic voxels, the voxel size S.
 
     Args:
         rotation: Largest angle in degrees (about each axis in 3D), uniform.
         scale: Smallest and largest factor of size, log-uniform; above 1 magnifies.
         shear: Largest off-diagonal of a unit upper triangular matrix, uniform.
-        translation: Largest shift, as a share of each side, uniform.
-        spacing: Voxel edge lengths, so that a rotation is one in millimetres.
+        translation: Largest shift, as a fraction of each side, uniform.
+        spacing: Voxel edge lengths, so that rotations are rigid in millimetres.
         p_rotation: Probability that an example is rotated and sheared.
         p_scale: Probability that an example is scaled.
 
@@ -167,7 +166,7 @@ def random_affine(
         shift = translation * sides * between(u[9 : 9 + rank], -1, 1)
         inner = jnp.asarray([(n - 1) / 2 for n in after], jnp.float32)
         outer = jnp.asarray([(n - 1) / 2 for n in before], jnp.float32)
-        # A sum of columns, not a matrix product: that one is inexact on GPUs by default.
+        # A sum of columns, not a matrix product, which is inexact on GPUs by default.
         moved = sum((points[..., j, None] - inner[j]) * matrix[:, j] for j in range(rank))
         return moved + outer + shift
 
@@ -175,7 +174,7 @@ def random_affine(
 
 
 def _rotation(angles: Array, rank: int) -> Array:
-    """Turn by an angle in each plane of two axes, one after the other: (rank, rank)."""
+    """Compose rotations by an angle in each plane of two axes: (rank, rank)."""
     matrix = jnp.eye(rank)
     for (i, j), angle in zip(itertools.combinations(range(rank), 2), angles, strict=False):
         cos, sin = jnp.cos(angle), jnp.sin(angle)
@@ -185,16 +184,16 @@ def _rotation(angles: Array, rank: int) -> Array:
 
 
 def _product(a: Array, b: Array) -> Array:
-    """A small matrix product in full precision, which a GPU's default is not."""
+    """Compute a small matrix product in full precision, which is not a GPU's default."""
     return (a[:, :, None] * b[None]).sum(axis=1)
 
 
 def elastic(amount: float = 0.03, *, knots: int = 7, p: float = 1.0) -> Augmentation:
-    """Displace by a smooth random field: cubic splines between normal values on a coarse grid.
+    """Deform by a smooth random field: cubic splines between normal values on a coarse grid.
 
     Args:
-        amount: Standard deviation at the knots, as a share of each side.
-        knots: Knots along each axis, at least 4; more are finer waves.
+        amount: Standard deviation at the knots, as a fraction of each side.
+        knots: Knots along each axis, at least 4; more give finer deformations.
         p: Probability.
 
     Returns:
@@ -215,8 +214,8 @@ def elastic(amount: float = 0.03, *, knots: int = 7, p: float = 1.0) -> Augmenta
 
     def coordinates(draw: Draw, points: Array, before: Shape, after: Shape) -> Array:
         strength = amount * sometimes(draw, p, jnp.ones(()), jnp.zeros(()))
-        # The field lives on the output's grid, wherever earlier maps have sent its points: as
-        # random there as anywhere, and a grid is cheap to fill.
+        # The field is drawn on the output's grid, wherever earlier maps have sent its points: it is
+        # as random there, and a grid is cheap to fill.
         field = smooth_field(draw.key, len(before), after, knots)
         sides = jnp.asarray(before, jnp.float32)
         return points + jnp.moveaxis(field, 0, -1) * (strength * sides)
@@ -225,13 +224,13 @@ def elastic(amount: float = 0.03, *, knots: int = 7, p: float = 1.0) -> Augmenta
 
 
 def random_crop(shape: Sequence[int]) -> Augmentation:
-    """Cut a box of a fixed size from anywhere in the image.
+    """Crop a box of a fixed size at a random position.
 
     Args:
         shape: Spatial shape of the box, no larger than the image's.
 
     Returns:
-        An augmentation; images and masks come out with this spatial shape.
+        An augmentation whose images and masks have this spatial shape.
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -78,13 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     if any(folders) and not all(folders):
         raise ValueError("models are either all CSV files or all folders of masks")
     results, columns = _masks(options, models) if all(folders) else _scores(options, models)
-    command = ["jaxmed", "compare", *arguments]
-    results, written = _given.write(results, columns, options, study, command)
-    for model, metrics in results.comparison.models.items():
-        for estimate in [*metrics.values()][:4]:
-            print(f"{model}: {estimate}")
-    _given.tell(results, written)
-    return 0
+    return _given.finish(results, columns, options, study, ["jaxmed", "compare", *arguments])
 
 
 def named(paths: Sequence[Path], names: Sequence[str]) -> dict[str, Path]:
@@ -129,8 +123,7 @@ def _scores(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, A
         group=_given.column_of(options.unit),
     )  # fmt: skip
     columns = dict(table.columns)
-    if options.cases is not None:
-        columns |= report.read_columns(options.cases, table.cases, case=options.case)
+    columns |= _given.known_columns(options, table.cases)
     groups, patients, warned = _given.units(options.unit, table.groups, columns)
     results = report.compare(
         table.labels, table.scores, task=options.task, classes=options.classes or table.classes,
@@ -152,10 +145,7 @@ def _masks(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, An
                 for p in models.values()]  # fmt: skip
         classes = max(seen, key=len)
     names, _ = report.read_mask_pairs(next(iter(models.values())), options.reference)
-    columns = (
-        {} if options.cases is None
-        else report.read_columns(options.cases, names, case=options.case)
-    )  # fmt: skip
+    columns = _given.known_columns(options, names)
     groups, patients, warned = _given.units(options.unit, None, columns)
     overlaps = {}
     for model, path in models.items():

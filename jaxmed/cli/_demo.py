@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxmed.cli._experiment import load
+from jaxmed.cli._given import tell
 from jaxmed.cli._runner import run_experiment
-from jaxmed.cli._train import parse, tell
+from jaxmed.cli._train import parse
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -22,13 +24,13 @@ def run(arguments: Sequence[str]) -> int:
     )
     command = shlex.join(["jaxmed", "demo", *arguments])
     results = run_experiment(experiment, config, out, command=command)
-    tell(results, out)
+    tell(results, out / "report.html")
     print("\n" + meaning(results.metrics))
     print(f"Open {(out / 'report.html').absolute()} in a browser for curves and pictures.")
     return 0
 
 
-def meaning(metrics: dict) -> str:
+def meaning(metrics: Mapping[str, Any]) -> str:
     """What the Dice of the real scan means, in words."""
     grey, white = (metrics[f"real_dice/{tissue} matter"].value for tissue in ("grey", "white"))
     return (

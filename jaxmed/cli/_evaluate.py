@@ -75,9 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     study = _given.checked_study(options)
     measure = _masks if options.predictions.is_dir() else _scores
     results, columns = measure(options)
-    command = ["jaxmed", "evaluate", *arguments]
-    _given.tell(*_given.write(results, columns, options, study, command))
-    return 0
+    return _given.finish(results, columns, options, study, ["jaxmed", "evaluate", *arguments])
 
 
 def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
@@ -92,7 +90,7 @@ def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
         group=_given.column_of(options.unit),
         missing="error" if options.missing == "error" else "leave out",
     )
-    columns = {**table.columns, **_known(options, table.cases)}
+    columns = {**table.columns, **_given.known_columns(options, table.cases)}
     groups, patients, warned = _given.units(options.unit, table.groups, columns)
     threshold, rule = options.threshold, ""
     if options.validation is not None:
@@ -162,7 +160,7 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
     missing = "error" if options.missing == "error" else "empty"
     read = (options.predictions, options.reference)
     names, pairs = report.read_mask_pairs(*read, missing=missing)
-    columns = _known(options, names)
+    columns = _given.known_columns(options, names)
     classes = options.classes or class_names(pairs)
     _, pairs = report.read_mask_pairs(*read, missing=missing)
     without = report.cases_without_mask(*read)
@@ -187,11 +185,3 @@ def class_names(pairs: Any) -> tuple[str, ...]:
 
 def _failed(names: Any, how: str) -> tuple[str, ...]:
     return (f"{len(names)} cases have no prediction and are {how}",) if names else ()
-
-
-def _known(options: Options, cases: Any) -> dict[str, Any]:
-    from jaxmed import report
-
-    if options.cases is None:
-        return {}
-    return report.read_columns(options.cases, cases, case=options.case)

@@ -85,14 +85,23 @@ def units(
     return None, patients, (told,)
 
 
-def write(
+def known_columns(options: Any, cases: Any) -> dict[str, Any]:
+    """The further columns of `--cases`, in the order of the cases; none without it."""
+    from jaxmed import report
+
+    if options.cases is None:
+        return {}
+    return report.read_columns(options.cases, cases, case=options.case)
+
+
+def finish(
     results: Any,
     columns: Mapping[str, Sequence[str]],
     options: Any,
     study: Mapping[str, str],
     command: Sequence[str],
-) -> tuple[Any, Any]:
-    """Measure by subgroup, open the ledger and write the report.
+) -> int:
+    """Measure by subgroup, open the ledger, write the report, and print what was found.
 
     Args:
         results: as measured.
@@ -102,7 +111,7 @@ def write(
         command: the words of the command line.
 
     Returns:
-        The results as written, and where.
+        The command's exit status.
     """
     from jaxmed import report
 
@@ -112,17 +121,18 @@ def write(
     results = opened(results, options.ledger, line).replace(
         command=line, environment=report.environment(), study={**results.study, **study}
     )
-    return results, report.write(results, options.out)
+    tell(results, report.write(results, options.out).report)
+    return 0
 
 
-def tell(results: Any, written: Any) -> None:
+def tell(results: Any, page: Path) -> None:
     """Print the summary, the notes, and where the report is."""
     from jaxmed import report
 
     print(report.summary(results))
     for note in results.notes:
         print(f"note: {note}")
-    print(f"report: {written.report}")
+    print(f"report: {page}")
 
 
 def opened(results: Any, ledger: Path | None, why: str) -> Any:

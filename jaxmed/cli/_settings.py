@@ -69,11 +69,12 @@ def _read(who: str, name: str, annotation: Any, value: Any) -> Any:
     """One value by the reader of the command line itself."""
     import tyro
 
-    if dataclasses.is_dataclass(annotation) and isinstance(value, Mapping | annotation):
-        # Settings of settings: a mapping is read, an instance is what it is.
-        if not isinstance(value, Mapping):
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        # Settings of settings: an instance is what it is, a mapping is read.
+        if isinstance(value, annotation):
             return value
-        return read_settings(annotation, value, of=f"{who}'s {name}")
+        if isinstance(value, Mapping):
+            return read_settings(annotation, value, of=f"{who}'s {name}")
     if isinstance(value, str) and _is_sequence(annotation):
         words = value.replace(",", " ").split()
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from jaxmed.cli._experiment import Experiment, listing, load
+from jaxmed.cli._given import tell
 from jaxmed.cli._runner import folder_name, run_experiment
 
 
@@ -24,7 +25,8 @@ def run(arguments: Sequence[str]) -> int:
     config, out = parse(experiment, rest)
     out = out or Path("runs") / folder_name(experiment, config)
     command = shlex.join(["jaxmed", "train", *arguments])
-    tell(run_experiment(experiment, config, out, command=command), out)
+    results = run_experiment(experiment, config, out, command=command)
+    tell(results, out / "report.html")
     return 0
 
 
@@ -49,13 +51,3 @@ def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Path |
         args=[*arguments],
     )
     return parsed.config, parsed.out
-
-
-def tell(results: Any, out: Path) -> None:
-    """Print the summary, the notes, and where the report is."""
-    from jaxmed import report
-
-    print(report.summary(results))
-    for note in results.notes:
-        print(f"note: {note}")
-    print(f"report: {out / 'report.html'}")

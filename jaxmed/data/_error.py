@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """The one error of this subpackage, and the rules it can name."""
+=======
+"""The data error, and the rules it can name."""
+>>>>>>> main
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ RULES: dict[str, str] = {
 
 
 class Fault(NamedTuple):
-    """One broken rule in one file: ``rule`` is a key of ``RULES``, ``detail`` what was found."""
+    """One violated rule in one file: ``rule`` is a key of ``RULES``, ``detail`` the finding."""
 
     file: str
     rule: str
@@ -47,7 +51,7 @@ class Fault(NamedTuple):
 
 
 class DataError(ValueError):
-    """Malformed data, named by file and rule; ``faults`` lists what was found.
+    """Raised for malformed data, named by file and rule; ``faults`` lists the findings.
 
     Example:
         >>> from jaxmed.data import DataError, Fault
@@ -60,7 +64,7 @@ finite numbers]
 
     @classmethod
     def of(cls, faults: Iterable[Fault], *, show: int = 20) -> DataError:
-        """Make one error out of several faults; the message shows the first ``show``."""
+        """Combine several faults into one error; the message shows the first ``show``."""
         faults = tuple(faults)
         lines = [str(fault) for fault in faults[:show]]
         if len(faults) > 1:
@@ -73,17 +77,17 @@ finite numbers]
 
 
 def fault(file: str | os.PathLike, rule: str, detail: str) -> DataError:
-    """Make the error of a single fault (to be raised by the caller)."""
+    """Build the error of a single fault (to be raised by the caller)."""
     return DataError.of([Fault(os.fspath(file), rule, detail)])
 
 
 @contextlib.contextmanager
 def reading(file: str | os.PathLike, what: str) -> Iterator[None]:
-    """Turn whatever a library raises on a broken file into a fault of rule ``readable``.
+    """Convert any exception of a reader on a broken file into a fault of rule ``readable``.
 
-    The bytes are not ours and the readers are others', so any exception means that the file
-    cannot be read: a damaged header has raised all kinds, from ``OverflowError`` to
-    ``LinAlgError``, and one that is not foreseen would end the check of a whole data set.
+    Any exception means that the file cannot be read: damaged headers have raised all kinds, from
+    ``OverflowError`` to ``LinAlgError``, and an unforeseen one would end the check of a whole data
+    set.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Sources: anything with a length and an item, giving one example as a dict of arrays."""
+"""Sources: objects with a length whose items are examples as dicts of arrays."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Example = dict[str, Any]
 
 @runtime_checkable
 class Source(Protocol):
-    """What a source must offer; lists of dicts, Grain and tfds sources satisfy it.
+    """Protocol of a source; lists of dicts, Grain and tfds sources satisfy it.
 
-    Optional attributes that are used where present: ``take(indices)`` (a stacked batch),
+    Optional attributes, used if present: ``take(indices)`` (a stacked batch),
     ``column(name)`` (one small field of all examples without reading images), ``case_ids``,
     ``groups`` (a patient per example), ``classes``, ``notes`` (lines for the report).
     """
@@ -34,9 +34,9 @@ class ArraySource:
     Args:
         arrays: ``{name: (n, ...)}``.
         case_ids: A name per example; the position by default.
-        groups: A patient per example, where examples share patients.
+        groups: A patient per example, if examples share patients.
         classes: Names of the classes.
-        notes: Lines that belong in a report about these data.
+        notes: Lines for a report on these data.
 
     Raises:
         DataError: The arrays differ in length, or are empty.
@@ -119,7 +119,7 @@ class SubsetSource:
 
 @dataclass(frozen=True)
 class MappedSource:
-    """Another source with a function applied to what it gives; made by `map_source`."""
+    """Another source with a function applied to its examples; made by `map_source`."""
 
     source: Source
     function: Callable[[Example], Example]
@@ -145,23 +145,23 @@ class MappedSource:
         return stack([self[int(i)] for i in indices], indices, self.case_ids)
 
     def column(self, name: str) -> np.ndarray:
-        """Read one field of all examples (as the function leaves it)."""
+        """Read one field of all examples, after the function."""
         if self.changes is not None and name not in self.changes:
             return column(self.source, name)
         if not self.batched:
             return np.stack([np.asarray(self[i][name]) for i in range(len(self))])
-        # In pieces: the images of all examples at once may not fit into memory.
+        # In chunks: the images of all examples at once may not fit into memory.
         pieces = np.array_split(np.arange(len(self)), -(-len(self) // 256))
         return np.concatenate([np.asarray(self.take(piece)[name]) for piece in pieces])
 
 
 def case_ids(source: Source) -> Sequence[str]:
-    """Name every example of a source; its position where the source has no names."""
+    """Return the names of a source's examples; positions if the source has no names."""
     return getattr(source, "case_ids", None) or tuple(str(i) for i in range(len(source)))
 
 
 def about(source: Source) -> dict[str, Any]:
-    """Collect the optional attributes of a source, to hand them on."""
+    """Collect the optional attributes of a source, to pass them on."""
     return {
         "case_ids": case_ids(source),
         "groups": getattr(source, "groups", None),
@@ -234,7 +234,7 @@ def map_source(
 
 
 def stack(examples: Sequence[Example], indices: Sequence[int], names: Sequence[str]) -> Example:
-    """Stack examples into a batch, or say which example has another shape."""
+    """Stack examples into a batch; raise naming the example with a different shape."""
     first = {key: np.asarray(value) for key, value in examples[0].items()}
     for position, example in zip(indices, examples, strict=True):
         if example.keys() != first.keys():
@@ -270,16 +270,16 @@ def take(source: Source, indices: Sequence[int]) -> Example:
 
 
 def column(source: Source, name: str) -> np.ndarray:
-    """Read one field of every example: without the images where the source knows how."""
+    """Read one field of every example, without the images if the source supports it."""
     if hasattr(source, "column"):
         return np.asarray(source.column(name))
     return np.stack([np.asarray(source[i][name]) for i in range(len(source))])
 
 
 def in_memory(source: Source) -> ArraySource | ListSource:
-    """Read a source once and keep it: as arrays if all examples have one shape, else as a list.
+    """Load a source into memory: as arrays if all examples have one shape, else as a list.
 
-    Reading everything up front also moves every error to before the training.
+    Reading everything up front also makes errors appear before training.
 
     Example:
         >>> import numpy as np
@@ -323,7 +323,7 @@ class ListSource:
 
 
 def as_source(data: Any, *, names: Sequence[str] | Mapping[str, str] | None = None) -> Source:
-    """Make a source of a dict of arrays, a list, a tfds or a Grain source, a torch data set.
+    """Make a source from a dict of arrays, a list, a tfds or Grain source, or a torch data set.
 
     Args:
         data: A dict of arrays with one leading axis, or anything with a length and an item.

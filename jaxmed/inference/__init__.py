@@ -1,14 +1,13 @@
 """Inference: from a trained network to a mask in the scan's own space.
 
 :func:`sliding_window` applies a network of one patch size to images of any size; :func:`mirrored`
-averages over mirror images; :func:`keep_largest` clears a mask of stray components;
-:func:`instance_map` paints the scores of a bag's instances where they lie in the image. A
-:class:`Segmenter` is a network, its weights and the :class:`Recipe` of what is done to a scan
-before and after; :func:`segment` applies it to one scan, which :func:`prepare` brings to what the
-network was trained on. An :class:`ImageModel` is the same for a network that answers for a whole
-image, a classifier or a regressor, with its :class:`ImageRecipe`. :func:`save_model` and
-:func:`load_model` keep either in a folder: :func:`describe` writes a network down as data,
-:func:`build` makes it again.
+averages over mirror images; :func:`keep_largest` removes stray components of a mask;
+:func:`instance_map` draws the scores of a bag's instances at their place in the image. A
+:class:`Segmenter` is a network, its weights and the :class:`Recipe` of its pre- and postprocessing;
+:func:`segment` applies it to one scan, which :func:`prepare` preprocesses as in training. An
+:class:`ImageModel` is the equivalent for an image-level network, a classifier or a regressor, with
+its :class:`ImageRecipe`. :func:`save_model` and :func:`load_model` store either in a folder:
+:func:`describe` turns a network into data, :func:`build` recreates it.
 """
 
 from jaxmed.inference._describe import DescriptionError, build, describe

@@ -102,7 +102,8 @@ def _described(value: Any, at: str) -> Any:
     if isinstance(value, nn.Module):
         return _module(value, at)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return _call(type(value), dict(zip(value._fields, value, strict=True)), at)
+        names: tuple[str, ...] = getattr(value, "_fields")  # noqa: B009
+        return _call(type(value), dict(zip(names, value, strict=True)), at)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         options = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
         return _call(type(value), options, at)
@@ -126,9 +127,9 @@ def _network(network: Network, at: str) -> dict[str, Any]:
     note = how_made(network)
     if note is None:
         raise DescriptionError(
-            f"{at or 'the network'} was made of functions of one's own, so nothing says how to "
-            "make it again: make it by jaxmed.from_linen and the functions of jaxmed.paradigms, or "
-            "save its parameters alone (jaxmed.train.save) and keep the code that makes it"
+            f"{at or 'the network'} is of functions or NNX modules of one's own, so nothing says "
+            "how to make it again: make it by jaxmed.from_linen and the functions of "
+            "jaxmed.paradigms, or save its parameters alone (jaxmed.train.save) and keep the code"
         )
     for name in _PUBLIC:
         module = importlib.import_module(name)
@@ -173,8 +174,8 @@ def _dtype(value: Any) -> str | None:
 
 def _name_of(value: Any, at: str) -> str:
     """Public name of a class or function."""
-    name = getattr(value, "__name__", None)
-    for place in _PUBLIC if isinstance(name, str) else ():
+    name = str(getattr(value, "__name__", ""))
+    for place in _PUBLIC if name else ():
         module = importlib.import_module(place)
         if getattr(module, name, None) is value and _shown(module, name):
             return f"{place}.{name}"

@@ -1,4 +1,4 @@
-"""A trained network that answers for a whole image: a classifier or a regressor."""
+"""A trained image-level network: a classifier or a regressor."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression"]
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """What is done to an image before and after a network that answers for the whole of it.
+    """Pre- and postprocessing of an image for an image-level network.
 
     Attributes:
         task: ``"binary"``, ``"multi-class"`` or ``"ordinal"``: one class of several;
-            ``"multi-label"``: each label by itself; ``"regression"``: numbers.
+            ``"multi-label"``: independent labels; ``"regression"``: numbers.
         outputs: names of the classes, the labels or the numbers, in the order of the logits.
         channels: names of the image's channels.
-        shape: spatial shape of what the network is given; other images are resampled to it.
-        net: the network. Its ``logits`` are (batch, outputs); of two classes one logit, of the
-            second, is enough.
-        normalisation: of each image's channels, as :func:`jaxmed.data.normalise` names it; or
-            ``"linear"``, the same map for every image.
-        linear: gain and offset of the ``"linear"`` normalisation: pictures in [0, 1] come to
-            [-1, 1] by ``(2, -1)``.
+        shape: spatial shape of the network's input; other images are resampled to it.
+        net: the network. Its ``logits`` are (batch, outputs); for two classes one logit, of the
+            second, suffices.
+        normalisation: normalisation of each image's channels, as :func:`jaxmed.data.normalise`
+            names it; or ``"linear"``, the same map for every image.
+        linear: gain and offset of the ``"linear"`` normalisation: ``(2, -1)`` maps [0, 1] to
+            [-1, 1].
         target: gain and offset of a regression: the numbers are ``gain * logits + offset``, for a
             network trained on scaled ones.
     """
@@ -55,15 +55,15 @@ class ImageRecipe:
             raise ValueError(f"outputs of a {self.task} task cannot be {self.outputs}")
 
     def network(self) -> Network:
-        """The network, without weights."""
+        """Build the network, without weights."""
         return from_linen(self.net) if isinstance(self.net, nn.Module) else self.net
 
 
 class ImageModel(NamedTuple):
-    """A network that answers for whole images; made by :func:`image_model`.
+    """An image-level network with its weights; made by :func:`image_model`.
 
     Attributes:
-        recipe: what is done before and after.
+        recipe: pre- and postprocessing.
         params: the network's parameters.
         state: the network's state.
         apply: ``(params, state, images) -> (batch, outputs)``, probabilities, or the numbers of a
@@ -81,11 +81,11 @@ class ImageModel(NamedTuple):
 
 
 def image_model(recipe: ImageRecipe, params: PyTree, state: PyTree) -> ImageModel:
-    """Join a recipe and weights.
+    """Combine a recipe and weights.
 
     Args:
         recipe: the recipe.
-        params: of ``recipe.network()``.
+        params: parameters of ``recipe.network()``.
         state: likewise.
 
     Returns:
@@ -121,18 +121,18 @@ def image_model(recipe: ImageRecipe, params: PyTree, state: PyTree) -> ImageMode
 
 
 def prepare_image(recipe: ImageRecipe, scan: Scan) -> np.ndarray:
-    """Bring an image to the shape and the intensities that the network is trained on.
+    """Resample and normalise an image as in training.
 
     Args:
         recipe: the recipe.
-        scan: an image; a volume turned to the patient's axes (``read_image(path,
+        scan: an image; a volume in canonical orientation (``read_image(path,
             canonical=True)``).
 
     Returns:
         (*shape, channels) float32.
 
     Raises:
-        ValueError: the image has another rank or other channels than the recipe.
+        ValueError: if the image and the recipe differ in rank or channels.
     """
     rank = len(recipe.shape)
     if len(scan.affine) - 1 != rank or scan.array.ndim != rank + 1:

@@ -1,4 +1,4 @@
-"""Where in an image a bag's instances speak: their scores painted back."""
+"""Map of a bag's instance scores in the image."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def instance_map(
     mask: ArrayLike | None = None,
     fill: float = np.nan,
 ) -> NDArray[np.float64]:
-    """Paint each instance's score over its patch; where patches overlap, their mean.
+    """Draw each instance's score over its patch, averaging where patches overlap.
 
     The scores are an attention, or one class's column of ``instance_logits``, of one bag, as
-    :func:`jaxmed.paradigms.multiple_instance` gives them. Attention sums to 1 over a bag: divide
+    returned by :func:`jaxmed.paradigms.multiple_instance`. Attention sums to 1 over a bag: divide
     by its maximum to compare bags.
 
     Args:
-        scores: (instances,).
+        scores: (instances,) scores.
         centres: (instances, axes), each patch's centre in voxels, in the order of ``shape``.
         shape: shape of the image in voxels, one to three axes.
-        patch: its width in voxels, one number or one an axis. Around a centre c lie the voxels
-            from ``round(c) - (patch - 1) // 2`` on; what is outside the image is left out.
-        mask: (instances,), 0 for padding, which is not painted.
-        fill: where there is no patch.
+        patch: width of a patch in voxels, one number or one per axis. Around a centre c lie the
+            voxels from ``round(c) - (patch - 1) // 2`` on; voxels outside the image are ignored.
+        mask: (instances,), 0 for padding, which is not drawn.
+        fill: value where there is no patch.
 
     Returns:
         The map, of the shape ``shape``, float64.
 
     Raises:
-        ValueError: if the shapes do not fit, or a patch is not positive.
+        ValueError: if the shapes do not match, or a patch is not positive.
 
     Example:
         >>> instance_map([1.0, 3.0], [[1], [3]], (6,), 3).tolist()
@@ -60,8 +60,7 @@ def instance_map(
         values, at = values[real], at[real]
     first = np.rint(at).astype(int) - (widths - 1) // 2
     low, high = np.clip(first, 0, shape), np.clip(first + widths, 0, shape)
-    # A box is the sum, from the first voxel on, of signs at its corners: as many operations for a
-    # large patch as for a small one.
+    # A box is the cumulative sum of signs at its corners, at a cost independent of the patch size.
     total, count = (np.zeros([n + 1 for n in shape]) for _ in range(2))
     for corner in itertools.product((0, 1), repeat=len(shape)):
         chosen = np.array(corner, bool)

@@ -1,6 +1,8 @@
-"""Intensities as a recipe has them."""
+"""Intensity normalisation of a recipe."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 
@@ -9,12 +11,12 @@ from jaxmed.data import normalise
 
 def normalised(
     image: np.ndarray,
-    method: str,
+    method: Literal["zscore", "unit", "percentile", "linear"],
     linear: tuple[float, float],
     *,
     where: np.ndarray | None = None,
 ) -> np.ndarray:
-    """An image (*spatial, channels) by :func:`jaxmed.data.normalise`, or by one map for all.
+    """Normalise an image (*spatial, channels) by :func:`jaxmed.data.normalise` or a linear map.
 
     >>> normalised(np.array([[0.0], [1.0]]), "linear", (2.0, -1.0)).ravel().tolist()
     [-1.0, 1.0]

@@ -1,4 +1,4 @@
-"""What a scan holds but once has one component."""
+"""Selection of the largest connected component."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ def keep_largest(
 ) -> np.ndarray:
     """Set to background all but the largest connected component.
 
-    Decide on the validation cases whether it helps: it is right for what a scan holds once (a
-    liver, a left ventricle), and wrong for lesions.
+    Decide on validation cases whether it helps: it suits structures that occur once per scan (a
+    liver, a left ventricle), but not lesions.
 
     Args:
         mask: (*spatial), integers or bool, 0 the background.
-        classes: each of these keeps its own largest component, and the other classes stay as they
-            are; None: all that is not background counts as one object.
+        classes: each of these keeps its own largest component, and other classes are unchanged;
+            None: all foreground counts as one object.
         connectivity: voxels are neighbours if they differ by 1 along at most this many axes.
 
     Returns:
-        A new mask. Of components of equal size the first in memory order is kept; a class that is
-        absent stays absent.
+        A new mask. Among components of equal size the first in memory order is kept; an absent
+        class stays absent.
 
     Raises:
-        ValueError: the mask is not of integers, or a class is the background.
+        ValueError: if the mask is not of integers, or a class is the background.
 
     References:
         Isensee et al., nnU-Net, Nature Methods 18, 2021 (postprocessing).

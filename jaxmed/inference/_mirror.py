@@ -11,7 +11,7 @@ from jaxmed.core import Array
 
 
 def mirrored(predict: Callable[[Array], Array], axes: Sequence[int]) -> Callable[[Array], Array]:
-    r"""The mean prediction over all mirror images of the input.
+    r"""Average a prediction over all mirror images of the input.
 
     :math:`\frac{1}{2^{|A|}} \sum_{S \subseteq A} m_S f(m_S x)`, with :math:`m_S` mirroring the
     axes S.
@@ -19,7 +19,7 @@ def mirrored(predict: Callable[[Array], Array], axes: Sequence[int]) -> Callable
     Args:
         predict: ``(batch, *spatial, channels) -> (batch, *spatial, classes)``, probabilities rather
             than logits.
-        axes: Spatial axes, from 0. Take those that were mirrored in training.
+        axes: Spatial axes, from 0. Use those mirrored in training.
 
     Returns:
         A function of the same signature, which calls ``predict`` 2^(number of axes) times.

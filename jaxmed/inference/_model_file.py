@@ -1,4 +1,4 @@
-"""Trained models on disk: a description that JSON holds, and the weights beside it."""
+"""Trained models on disk: a JSON description and the weights."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _FORMAT_1 = "jaxmed segmenter 1"
 
 
 class ModelError(ValueError):
-    """A folder that holds no model, or a model that cannot be saved; the message says why."""
+    """Raised for a folder without a model, or a model that cannot be saved; says why."""
 
 
 class SegmenterError(ModelError):
-    """A folder that holds no segmenter; the message says what it is instead."""
+    """Raised for a folder that holds no segmenter; the message says what it is instead."""
 
 
 # What a traceback shows are the names a user can import.
@@ -36,21 +36,21 @@ ModelError.__module__ = SegmenterError.__module__ = "jaxmed.inference"
 
 
 def save_model(folder: str | os.PathLike, model: Segmenter | ImageModel) -> Path:
-    """Save a segmenter, a classifier or a regressor; `jaxmed predict FOLDER` then applies it.
+    """Save a segmenter, a classifier or a regressor, for use by `jaxmed predict FOLDER`.
 
-    ``folder/model.json`` says what is done to an image and which network it is given to
-    (:func:`describe`), ``folder/model`` holds the weights. Nothing is written unless all of it can
-    be; ``model.json`` comes last and by one rename, so that a folder that has it is whole.
+    ``folder/model.json`` holds the pre- and postprocessing and the network's description
+    (:func:`describe`), ``folder/model`` the weights. Nothing is written unless everything can be;
+    ``model.json`` is written last and atomically, so a folder that has it is complete.
 
     Args:
-        folder: made where it is missing.
-        model: of a network that can be described.
+        folder: the folder, created if missing.
+        model: a model whose network can be described.
 
     Returns:
         The path of ``model.json``.
 
     Raises:
-        ModelError: the network cannot be described, or the weights are not the network's; says
+        ModelError: if the network cannot be described, or the weights do not match it; says
             what to do.
     """
     folder = Path(folder)
@@ -71,10 +71,10 @@ def save_model(folder: str | os.PathLike, model: Segmenter | ImageModel) -> Path
 
 
 def load_model(folder: str | os.PathLike) -> Segmenter | ImageModel:
-    """Load what :func:`save_model` saved, or an earlier version's ``save_segmenter``.
+    """Load a model saved by :func:`save_model`, or by an earlier version's ``save_segmenter``.
 
     Raises:
-        ModelError: the folder is not that of a finished run with a model; says what it is.
+        ModelError: if the folder is not that of a finished run with a model; says what it is.
         CheckpointError: the weights are missing or damaged.
     """
     folder = Path(folder)
@@ -96,8 +96,9 @@ def load_model(folder: str | os.PathLike) -> Segmenter | ImageModel:
         raise ModelError(f"{path} does not describe a model of jaxmed: {error}") from error
     params, state = _shapes(recipe)
     kept = restore(folder / _WEIGHTS, {"params": params, "state": state}).state
-    make = segmenter if isinstance(recipe, Recipe) else image_model
-    return make(recipe, kept["params"], kept["state"])
+    if isinstance(recipe, Recipe):
+        return segmenter(recipe, kept["params"], kept["state"])
+    return image_model(recipe, kept["params"], kept["state"])
 
 
 def save_segmenter(folder: str | os.PathLike, model: Segmenter) -> Path:
@@ -113,7 +114,7 @@ def save_segmenter(folder: str | os.PathLike, model: Segmenter) -> Path:
 
 
 def load_segmenter(folder: str | os.PathLike) -> Segmenter:
-    """Load a segmenter that :func:`save_model` saved, in this or an earlier version.
+    """Load a segmenter saved by :func:`save_model`, in this or an earlier version.
 
     Raises:
         SegmenterError: the folder is not that of a finished segmentation run; says what it is.
@@ -131,14 +132,14 @@ def load_segmenter(folder: str | os.PathLike) -> Segmenter:
 
 
 def _shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
-    """Shapes of the parameters and the state of a recipe's network."""
+    """Return the shapes of parameters and state of a recipe's network."""
     spatial = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
     image = jax.ShapeDtypeStruct((1, *spatial, len(recipe.channels)), jnp.float32)
     return jax.eval_shape(recipe.network().init, jax.random.key(0), image)
 
 
 def _check_weights(model: Segmenter | ImageModel) -> None:
-    """Refuse weights of another network than the recipe's."""
+    """Raise if the weights do not match the recipe's network."""
     wanted = _outline(_shapes(model.recipe))
     given = _outline((model.params, model.state))
     for path in sorted({*wanted, *given}):
@@ -161,10 +162,10 @@ def _outline(trees: tuple[PyTree, PyTree]) -> dict[str, str]:
 
 
 def _recipe_1(table: dict[str, Any]) -> Recipe:
-    """The recipe of the first format: fields as they are, tuples as lists, of a U-Net alone."""
+    """Read a recipe of the first format: fields as they are, tuples as lists, U-Nets only."""
     plan = UNetPlan(**{name: _tuples(value) for name, value in table["plan"].items()})
     names = {f.name for f in fields(Recipe)} - {"plan"}
-    rest = {
+    rest: dict[str, Any] = {
         name: value if isinstance(value, dict) else _tuples(value)
         for name, value in table.items()
         if name in names
@@ -173,7 +174,7 @@ def _recipe_1(table: dict[str, Any]) -> Recipe:
 
 
 def _tuples(value: Any) -> Any:
-    """What JSON keeps as lists, as the tuples they were."""
+    """Convert lists read from JSON back to tuples."""
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 

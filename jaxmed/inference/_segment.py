@@ -1,4 +1,4 @@
-"""One scan, from its file's grid to the network's and back."""
+"""Segmentation of one scan, from its file's grid to the network's and back."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jaxmed.inference._intensities import normalised
 from jaxmed.inference._segmenter import Recipe, Segmenter
 from jaxmed.inference._sliding import sliding_window
 
-_MARGIN = 4  # Voxels kept around what is not zero.
+_MARGIN = 4  # Margin of voxels kept around the nonzero region.
 
 
 class _Ready(NamedTuple):
-    """A scan as the network wants it; its intensities beyond the border; what of it was looked at.
+    """A preprocessed scan, its intensities beyond the border, and the cropped region.
 
-    ``seen`` is the grid, at the scan's own voxel size, of the part that was not cut away.
+    ``seen`` is the grid, at the scan's own voxel size, of the part that was kept.
     """
 
     scan: Scan
@@ -26,17 +26,17 @@ class _Ready(NamedTuple):
 
 
 def prepare(recipe: Recipe, scan: Scan) -> Scan:
-    """Bring a scan to the voxel size and the intensities that the network is trained on.
+    """Resample and normalise a scan as in training.
 
     Args:
         recipe: the recipe.
-        scan: an image, turned to the patient's axes (``read_image(path, canonical=True)``).
+        scan: an image in canonical orientation (``read_image(path, canonical=True)``).
 
     Returns:
-        The scan, normalised, and resampled where its voxels have another size.
+        The scan, normalised, and resampled if its voxel size differs.
 
     Raises:
-        ValueError: the scan has another rank or other channels than the recipe.
+        ValueError: if the scan and the recipe differ in rank or channels.
     """
     return _prepare(recipe, scan).scan
 
@@ -61,24 +61,24 @@ def _prepare(recipe: Recipe, scan: Scan) -> _Ready:
         where = (scan.array != 0).any(-1)
         outside = _former_zero(recipe, scan.array[where])
     seen = scan.space
-    # Before resampling, which blurs the edge of what is not zero.
+    # Before resampling, which blurs the edge of the nonzero region.
     array = normalised(scan.array, recipe.normalisation, recipe.linear, where=where)
     scan = scan._replace(array=array)
-    # Headers round: a hundredth of a voxel is no other resolution.
+    # Headers are rounded: a hundredth of a voxel is no difference in resolution.
     if not np.allclose(scan.spacing, recipe.spacing, rtol=0.01):
         scan = resample_spacing(scan, recipe.spacing)
     return _Ready(scan, outside, seen)
 
 
 def _former_zero(recipe: Recipe, voxels: np.ndarray) -> np.ndarray:
-    """What becomes of 0 in each channel, when voxels (count, channels) are normalised."""
+    """Compute the normalised value of 0 in each channel of voxels (count, channels)."""
     with_zero = np.concatenate([voxels, np.zeros_like(voxels[:1])])
     where = np.arange(len(with_zero)) < len(voxels)
     return normalised(with_zero, recipe.normalisation, recipe.linear, where=where)[-1]
 
 
 def _cropped(scan: Scan) -> Scan:
-    """Cut a scan to what is not zero: far from it a network has seen nothing in training."""
+    """Crop a scan to its nonzero region, outside of which the network was not trained."""
     inside = (scan.array != 0).any(-1)
     if not inside.any():
         raise ValueError("every voxel of the image is zero")
@@ -94,7 +94,7 @@ def _cropped(scan: Scan) -> Scan:
 
 
 def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
-    """The probability of each class at each voxel of the file's grid.
+    """Compute the probability of each class at each voxel of the file's grid.
 
     Args:
         model: a segmenter.
@@ -102,14 +102,14 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
         size: patches predicted at once.
 
     Returns:
-        A scan on the grid of ``scan.file``: (*spatial, classes) float32. Voxels that the network
-        did not see are background.
+        A scan on the grid of ``scan.file``: (*spatial, classes) float32. Voxels outside the
+        network's input are background.
 
     Raises:
         ValueError: the scan has another rank or other channels than the network.
     """
     recipe, ready = model.recipe, _prepare(model.recipe, scan)
-    # Where an image is smaller than a patch, its surroundings go on: the mean, or the former zero.
+    # Images smaller than a patch are padded by their surroundings: the mean, or the former zero.
     found = sliding_window(
         model.predict,
         ready.scan.array,
@@ -125,11 +125,11 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
 
 
 def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
-    """The mask of a scan, in the space of the file it came from.
+    """Segment a scan, in the space of the file it came from.
 
-    The scan is normalised, resampled to the voxel size of training where it has another, and
-    predicted patch by patch; the probabilities go back to the file's grid, and the most probable
-    class wins there. ``jaxmed.data.write_mask(path, mask.array, mask)`` writes it.
+    The scan is normalised, resampled to the voxel size of training if it differs, and predicted
+    patch by patch; the probabilities are resampled to the file's grid, where the most probable
+    class is chosen. ``jaxmed.data.write_mask(path, mask.array, mask)`` writes it.
 
     Args:
         model: a segmenter.

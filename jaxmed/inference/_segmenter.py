@@ -65,7 +65,7 @@ class Recipe:
 
     def network(self) -> Network:
         """The network, without weights."""
-        if self.plan is not None:
+        if self.net is None:
             return from_linen(unet(len(self.classes), plan=self.plan, **self.options))
         return from_linen(self.net) if isinstance(self.net, nn.Module) else self.net
 

@@ -1,4 +1,4 @@
-"""A network of one patch size, applied to an image of any size."""
+"""Sliding-window prediction of images of any size by a network of one patch size."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def sliding_window(
     value: float | Sequence[float] | np.ndarray = 0.0,
     accumulate: str = "auto",
 ) -> np.ndarray:
-    r"""Predict an image in overlapping windows, each voxel by the weighted mean over its windows.
+    r"""Predict an image in overlapping windows, averaged with weights at each voxel.
 
-    :math:`p_v = \sum_w g_{w v} f(x_w)_v / \sum_w g_{w v}`, with :math:`g` falling from the middle
-    of each window to its border, where a network sees least of the surroundings.
+    :math:`p_v = \sum_w g_{w v} f(x_w)_v / \sum_w g_{w v}`, with :math:`g` decreasing from the
+    centre of each window to its border, where a network has least context.
 
     Args:
         predict: ``(size, *window, channels) -> (size, *window, classes)``, compiled or not; it
@@ -34,13 +34,12 @@ def sliding_window(
         image: (*spatial, channels). Where it is smaller than the window it is padded on both
             sides.
         window: Edge lengths in voxels.
-        overlap: Least share of a window that its neighbour covers too, in [0, 1).
+        overlap: Minimum fraction of a window shared with its neighbour, in [0, 1).
         size: Windows predicted at once.
         importance: ``"gaussian"`` or ``"constant"``.
-        value: What the padding holds, one number or one per channel: 0 is the mean of an image
-            that was normalised by mean and deviation.
-        accumulate: Where image and sums lie: on the ``"host"``, which a volume of any size fits, or
-            on the ``"device"``, which spares the copying of each window there and back. ``"auto"``
+        value: Padding value, one number or one per channel: 0 is the mean of a standardised image.
+        accumulate: Where image and sums are stored: on the ``"host"``, for volumes of any size, or
+            on the ``"device"``, which avoids copying each window back and forth. ``"auto"``
             is the device, unless that is a CPU.
 
     Returns:
@@ -81,7 +80,7 @@ def sliding_window(
 
 
 def _padded(image: np.ndarray, margin: list[tuple[int, int]], value: Any) -> np.ndarray:
-    """An image between margins that hold one value per channel."""
+    """Pad an image with one value per channel."""
     fill = np.asarray(value, image.dtype)
     if fill.shape not in ((), (1,), image.shape[-1:]):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The weighted mean over overlapping windows, summed on the host or on the device."""
+"""Weighted mean over overlapping windows, accumulated on the host or on the device."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def mean_on_host(
     weight: np.ndarray,
     size: int,
 ) -> np.ndarray:
-    """The mean over windows, each copied to ``predict`` and back.
+    """Average over windows, each copied to ``predict`` and back.
 
     Args:
         predict: (size, *window, channels) -> (size, *window, classes).
         image: (*spatial, channels).
         starts: (windows, ndim) the windows' first voxels.
-        weight: (*window, 1) of each voxel of a window.
+        weight: (*window, 1) weight of each voxel of a window.
         size: windows predicted at once.
 
     Returns:
@@ -55,7 +55,7 @@ def mean_on_device(
     weight: np.ndarray,
     size: int,
 ) -> np.ndarray:
-    """As :func:`mean_on_host`, with the image and the sums on JAX's default device."""
+    """Average as :func:`mean_on_host`, with the image and the sums on JAX's default device."""
     image, weight = jnp.asarray(image), jnp.asarray(weight)
     total = norm = None
     for some, count in _batches(starts, size):
@@ -70,9 +70,9 @@ def mean_on_device(
 
 
 def _batches(starts: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Windows by ``size``, and how many of them count.
+    """Yield windows in groups of ``size``, and the number of valid ones.
 
-    The last ones are filled up, so that one compiled program does for all.
+    The last group is padded, so that one compiled program suffices.
     """
     for first in range(0, len(starts), size):
         some = starts[first : first + size]
@@ -103,7 +103,7 @@ def _add(
     starts: jax.Array,
     count: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Add the first ``count`` windows, one after the other, for they may overlap."""
+    """Add the first ``count`` windows one by one, since they may overlap."""
 
     def add_at(sums: jax.Array, start: jax.Array, values: jax.Array) -> jax.Array:
         at = (*start, 0)

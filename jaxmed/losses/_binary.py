@@ -13,6 +13,7 @@ from jaxmed.losses._inputs import (
     known,
     mean_known,
     same_shape,
+    share_times,
 )
 
 
@@ -59,7 +60,8 @@ def binary_cross_entropy(
             f"pos_weight has shape {on.shape}; it must be a scalar or one per task of the outputs "
             f"{x.shape}"
         )
-    return mean_known(on * y * jax.nn.softplus(-x) + (1 - y) * jax.nn.softplus(x), weights)
+    value = share_times(on * y, jax.nn.softplus(-x)) + share_times(1 - y, jax.nn.softplus(x))
+    return mean_known(value, weights)
 
 
 def binary_inputs(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxmed.losses._binary import binary_inputs
 from jaxmed.losses._classes import split_classes
-from jaxmed.losses._inputs import Array, choice, mean_known, per_class
+from jaxmed.losses._inputs import Array, choice, mean_known, per_class, share_times
 
 
 def cross_entropy(
@@ -26,6 +26,8 @@ def cross_entropy(
     .. math::
 
         -\sum_k w_k \left[(1 - s)\, t_k + s / K\right] \log \mathrm{softmax}(x)_k
+
+    A class whose logit is -inf is impossible: it adds nothing where its share is 0.
 
     The mean divides by the number of known voxels, not by the sum of their class weights: with
     one label per example the latter would cancel the weights.
@@ -57,7 +59,7 @@ def cross_entropy(
 
     def term(log_p: Array, truth: Array, weight: Array) -> Array:
         share = (1 - label_smoothing) * truth + label_smoothing / classes.number
-        return -weight * share * log_p
+        return -share_times(weight * share, log_p)
 
     return mean_known(classes.class_sum(term, factor), classes.weights)
 
@@ -116,23 +118,23 @@ def focal(
         factor = jnp.ones(classes.number) if factor is None else factor
 
         if jnp.ndim(targets) < jnp.ndim(outputs):  # one class: pick it, then one exponential
-            log_p = classes.class_sum(lambda log_p, truth, _: truth * log_p, factor)
+            log_p = classes.class_sum(lambda log_p, truth, _: share_times(truth, log_p), factor)
             weight = classes.class_sum(lambda _, truth, weight: truth * weight, factor)
             value = -weight * power(1 - jnp.exp(log_p), gamma) * log_p
         else:
-            value = classes.class_sum(
-                lambda log_p, truth, weight: (
-                    -weight * truth * power(1 - jnp.exp(log_p), gamma) * log_p
-                ),
-                factor,
-            )
+
+            def term(log_p: Array, truth: Array, weight: Array) -> Array:
+                focused = share_times(truth, power(1 - jnp.exp(log_p), gamma) * log_p)
+                return -weight * focused
+
+            value = classes.class_sum(term, factor)
         return mean_known(value, classes.weights)
 
     x, y, weights = binary_inputs(outputs, targets, where, name="focal")
     factor = per_class(class_weights, x.shape[-1], name="class_weights")
     on, off = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
-    value = on * y * power(jax.nn.sigmoid(-x), gamma) * jax.nn.softplus(-x)
-    value += off * (1 - y) * power(jax.nn.sigmoid(x), gamma) * jax.nn.softplus(x)
+    value = share_times(on * y, power(jax.nn.sigmoid(-x), gamma) * jax.nn.softplus(-x))
+    value += share_times(off * (1 - y), power(jax.nn.sigmoid(x), gamma) * jax.nn.softplus(x))
     return mean_known(value if factor is None else value * factor, weights)
 
 

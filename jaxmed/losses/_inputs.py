@@ -61,6 +61,15 @@ def blank_missing(x: Array, weights: Array | None) -> Array:
     return x if weights is None else jnp.where(weights > 0, x, 0)
 
 
+def share_times(share: Array, value: Array) -> Array:
+    """`share * value`, and 0 where the share is 0 even if the value is infinite there.
+
+    A logit of -inf says that a class is impossible (SciPy's `xlogy` has the same rule); neither
+    value nor gradient is then NaN. A share of NaN, for a label outside the classes, stays NaN.
+    """
+    return share * jnp.where(share == 0, 0, value)
+
+
 def mean_known(values: Array, weights: Array | None) -> Array:
     """Average `values` (batch, ...) over each example's known labels; 0 if none is known."""
     axes = tuple(range(1, values.ndim))

@@ -27,7 +27,7 @@ class Examples(NamedTuple):
         outputs: `(n, classes)` of a multi-class task of 3 or more, else `(n, tasks)`: one score
             for the positive class of each binary task (one task: binary).
         labels: int `(n,)` of a multi-class task, else 0/1 `(n, tasks)`. 0 where unknown.
-        weight: of the labels' shape; 0 where unknown.
+        weight: weights of the labels' shape; 0 where unknown.
         invalid: the number of known labels that are outside the classes or have NaN outputs.
         xp: numpy or jax.numpy.
         second: for two scores per label, whether the second is the largest, `(n, 1)`; else None.

@@ -17,6 +17,8 @@ from jaxmed.protocols.episodes._draw import Episode, episode
 from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
 from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
+from jaxmed.protocols.studies._options import Reading, TrainingPlan
+from jaxmed.protocols.studies._result import Choice, Failure, Study
 from jaxmed.protocols.studies._splits import (
     Split,
     k_fold,
@@ -27,7 +29,7 @@ from jaxmed.protocols.studies._splits import (
     repeated,
     with_inner,
 )
-from jaxmed.protocols.studies._study import Choice, Failure, Study, study
+from jaxmed.protocols.studies._study import study
 from jaxmed.protocols.studies._tidy import (
     ArmTest,
     Runs,
@@ -49,10 +51,12 @@ __all__ = [
     "LinearProbe",
     "Opening",
     "Openings",
+    "Reading",
     "Round",
     "Runs",
     "Split",
     "Study",
+    "TrainingPlan",
     "Tuned",
     "compare_arms",
     "components",

@@ -1,14 +1,14 @@
-"""What each quantity is: the formulas that `metrics` and `stats` share, in NumPy alone.
+"""Definitions of the quantities shared by `metrics` and `stats`, in NumPy only.
 
-`jaxmed.metrics` accumulates batches and `jaxmed.stats` adds intervals; both take the value from
-here, so that a name is one number wherever it is asked for. Nothing here checks its input or
-imports JAX; the functions of probabilities and of decisions also work on JAX's arrays.
+`jaxmed.metrics` accumulates batches and `jaxmed.stats` adds intervals; both compute the value here,
+so that a name gives the same number everywhere. Nothing here checks its input or imports JAX; the
+functions of probabilities and of decisions also work on JAX arrays.
 
-The rules:
+Conventions:
 
-- A score at the threshold is positive (`score >= threshold`); a logit is from 0 on.
-- Of several scores the largest is chosen, the first of equal ones.
-- What has no answer (0 / 0) is NaN, and is left out of a mean over classes, tasks or cases.
+- A score at the threshold is positive (`score >= threshold`); a logit from 0 on.
+- Among several scores the largest is chosen, the first of equal ones.
+- An undefined value (0 / 0) is NaN, and is excluded from means over classes, tasks or cases.
 - A macro average counts the classes that occur in the truth or among the predictions; one of
   these whose own ratio is 0 / 0 (never predicted, or never true) counts as 0. Balanced accuracy
   counts the classes that occur in the truth.

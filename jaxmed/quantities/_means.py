@@ -1,4 +1,4 @@
-"""Ratios and means of which some parts are undefined."""
+"""Ratios and means with undefined parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of probabilities, case by case and by bins; on NumPy's and JAX's arrays."""
+"""Scores of probabilities, per case and per bin, on NumPy and JAX arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def brier_values(true: Any, probabilities: Any) -> Any:
     Args:
         true: 0 or 1 of the shape of the probabilities: yes/no questions; or one-hot
             (cases, classes) of three or more classes, whose squares are summed.
-        probabilities: of being true.
+        probabilities: predicted probabilities.
 
     Examples:
         >>> brier_values(np.array([1, 0]), np.array([0.5, 0.5]))

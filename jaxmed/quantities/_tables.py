@@ -33,7 +33,7 @@ def tabulate(labels: Any, called: Any, classes: int, weights: Any = None) -> Any
 
 
 def accuracy(table: Any) -> Any:
-    """Return the share of right decisions."""
+    """Return the share of correct decisions."""
     return divide(np.einsum("...ii->...", table), table.sum(axis=(-2, -1)), _NAN)
 
 
@@ -144,7 +144,7 @@ def kappa(table: Any, cost: Any) -> Any:
 
 
 def ratios(table: Any) -> dict[str, Any]:
-    """Return the ratios of binary tables (..., 2, 2): what of the truth, of the calls, is right.
+    """Return sensitivity, specificity, PPV and NPV of binary tables (..., 2, 2).
 
     Examples:
         >>> found = ratios(np.array([[2, 1], [0, 3]]))

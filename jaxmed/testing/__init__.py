@@ -1,7 +1,7 @@
-"""Checks that networks, objectives, learners and augmentations keep the laws of the library.
+"""Checks that networks, objectives, learners and augmentations obey the laws of the library.
 
 In the spirit of scikit-learn's ``check_estimator``: each function raises ``AssertionError`` with
-the name of the law that is broken, and returns the names of those that were checked.
+the name of the violated law, and returns the names of the laws checked.
 """
 
 from jaxmed.testing._augment import check_augment

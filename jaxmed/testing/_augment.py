@@ -19,26 +19,26 @@ def check_augment(
     key: Key | None = None,
     rtol: float = 1e-4,
 ) -> list[str]:
-    """Check that an augmentation, or any ``(key, batch) -> batch``, keeps the laws of one.
+    """Check that an augmentation, or any ``(key, batch) -> batch``, obeys the augmentation laws.
 
-    The laws on keys are checked on the numbers of the keys themselves, in the traced program:
-    numbers drawn from one key are not independent, whether the second draw is another step's, is
-    of another shape or comes by another way of deriving the same key. A box whose size and
-    presence were drawn from one key is small whenever it is there. Draw once and use the numbers
-    twice, or derive a key for each draw by ``jaxmed.core.stream(key, name)``.
+    The laws on keys are checked on the key data themselves, in the traced program: numbers drawn
+    from one key are not independent, even if the second draw belongs to another step, has another
+    shape or derives the same key differently. For example, a box whose size and presence are drawn
+    from one key is always small when present. Draw once and reuse the numbers, or derive a key for
+    each draw by ``jaxmed.core.stream(key, name)``.
 
     Args:
-        step: the augmentation; a step, a chain, or a function of one's own.
-        batch: of the fields that it acts on, with at least two examples.
-        key: where randomness comes from; ``jax.random.key(0)`` if absent.
+        step: the augmentation: a step, a chain, or any function.
+        batch: a batch with the fields it acts on and at least two examples.
+        key: random key; ``jax.random.key(0)`` if absent.
         rtol: relative tolerance between a compiled and an eager call.
 
     Returns:
         The names of the laws checked.
 
     Raises:
-        AssertionError: naming the first law that is broken.
-        ValueError: the batch has no array of at least two examples.
+        AssertionError: names the first violated law.
+        ValueError: if the batch has no array of at least two examples.
 
     Example:
         >>> from jaxmed import augment

@@ -1,4 +1,4 @@
-"""Which keys a function draws from: its traced program, run for its keys alone."""
+"""Detection of the keys a function draws from, by evaluating its traced program for keys only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DERIVES = ("random_fold_in", "random_split")
 
 
 class Lazy:
-    """A value that is computed when it is asked for, once."""
+    """A value computed on first access."""
 
     def __init__(self, compute: Callable[[], Any]):
         self._compute: Callable[[], Any] | None = compute
@@ -34,9 +34,9 @@ class Keys:
     """The keys that one run of a function draws from, and those it derives others from.
 
     Attributes:
-        drawn: each key's numbers, with how often something is drawn from it.
+        drawn: key data to the number of draws from it.
         derived: the keys that were split, or that numbers were folded into.
-        shapes: each key's numbers, with the shapes of what is drawn from it.
+        shapes: key data to the shapes of its draws.
     """
 
     def __init__(self) -> None:
@@ -45,13 +45,13 @@ class Keys:
         self.shapes: dict[bytes, list[tuple[int, ...]]] = {}
 
     def draw(self, keys: jax.Array, shape: tuple[int, ...]) -> None:
-        """Note that numbers of some shape are drawn from each of some keys."""
+        """Record that numbers of some shape are drawn from each of some keys."""
         for key in _numbers(keys):
             self.drawn[key] += 1
             self.shapes.setdefault(key, []).append(shape)
 
     def derive(self, keys: jax.Array) -> None:
-        """Note that further keys are derived from some keys."""
+        """Record that further keys are derived from some keys."""
         self.derived.update(_numbers(keys))
 
 
@@ -65,16 +65,16 @@ def _is_key(x: Any) -> bool:
 
 
 def keys_of(function: Callable[..., Any], *arguments: Any) -> Keys:
-    """Run a function for the keys that it draws from.
+    """Find the keys that a function draws from.
 
     The program is traced, and its equations are evaluated one by one as far as the keys need
-    them: keys are compared by their numbers, so it does not matter how they were derived, whether
-    under ``jit``, ``vmap``, ``scan`` or a condition. What is done with the numbers drawn is not
-    computed, unless a key depends on it.
+    them: keys are compared by their data, however they were derived, including under ``jit``,
+    ``vmap``, ``scan`` or a condition. Computations on the drawn numbers are skipped, unless a key
+    depends on them.
 
     Args:
-        function: of JAX arrays and keys.
-        *arguments: what it is called with.
+        function: function of JAX arrays and keys.
+        *arguments: its arguments.
 
     Returns:
         The keys.
@@ -129,8 +129,8 @@ def _equation(
 
 
 def _bind(jaxpr: Any, equation: Any, given: list[Lazy], note: Callable | None = None) -> list[Lazy]:
-    """One equation as it is, computed when one of its outputs is asked for."""
-    # As a program of one equation, which every version of JAX can evaluate.
+    """Bind one equation, evaluated when one of its outputs is accessed."""
+    # As a program of one equation, which every JAX version can evaluate.
     places = [i for i, atom in enumerate(equation.invars) if not isinstance(atom, core.Literal)]
     wanted = [i for i, v in enumerate(equation.outvars) if type(v).__name__ != "DropVar"]
     variables = list(dict.fromkeys(equation.invars[i] for i in places))
@@ -156,7 +156,7 @@ def _bind(jaxpr: Any, equation: Any, given: list[Lazy], note: Callable | None = 
 
 
 def _late(equation: Any, run: Callable[[], Sequence[Lazy]], pending: list) -> list[Lazy]:
-    """A loop or a condition: which draws there are shows when it runs."""
+    """Bind a loop or a condition, whose draws are known only when it runs."""
     whole = Lazy(run)
     pending.append(whole.value)
     return [Lazy(lambda i=i: whole.value()[i].value()) for i in range(len(equation.outvars))]
@@ -202,7 +202,7 @@ def _while(params: dict, given: list[Lazy], keys: Keys, pending: list) -> Sequen
 
 
 def _bodies(params: dict) -> list[Any]:
-    """The programs inside an equation: those of a call, a loop or a condition."""
+    """Return the programs inside an equation: those of a call, a loop or a condition."""
     found = []
     for value in params.values():
         several = value if isinstance(value, tuple | list) else [value]

@@ -1,4 +1,4 @@
-"""Comparing trees, and naming the law that a difference breaks."""
+"""Comparison of trees, with the name of the law that a difference violates."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 
 class Laws:
-    """Runs named laws one after the other, and remembers which held."""
+    """Run named laws in turn, and record those that held."""
 
     def __init__(self, subject: str):
         self.subject = subject
         self.held: list[str] = []
 
     def __call__(self, name: str, check: Callable[[], None]) -> None:
-        """Run one law; what it raises is raised under its name."""
+        """Run one law; exceptions are re-raised with its name."""
         try:
             check()
         except Exception as error:
@@ -27,29 +27,29 @@ class Laws:
 
 
 def assert_close(actual, expected, *, rtol: float = 1e-4, atol: float = 1e-5) -> None:
-    """Same structure, shapes and dtypes; floats to a tolerance, all else exactly."""
+    """Assert equal structure, shapes and dtypes; floats to a tolerance, all else exactly."""
     chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
     chex.assert_trees_all_close(_plain(actual), _plain(expected), rtol=rtol, atol=atol)
 
 
 def assert_same(actual, expected) -> None:
-    """Same structure, shapes, dtypes and bits."""
+    """Assert equal structure, shapes, dtypes and bits."""
     chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
     chex.assert_trees_all_equal(_plain(actual), _plain(expected))
 
 
 def assert_like(actual, expected) -> None:
-    """Same structure, shapes and dtypes."""
+    """Assert equal structure, shapes and dtypes."""
     chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
 
 
 def assert_finite(tree) -> None:
-    """Every float is finite."""
+    """Assert that every float is finite."""
     chex.assert_tree_all_finite(_plain(tree))
 
 
 def _plain(tree):
-    """Typed keys as their data, low-precision floats as float32: what comparisons understand."""
+    """Convert typed keys to their data and low-precision floats to float32, for comparison."""
 
     def one(leaf):
         if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):

@@ -20,14 +20,14 @@ def check_learner(
     steps: int = 2,
     rtol: float = 1e-3,
 ) -> list[str]:
-    """Check that a learner keeps the laws of :class:`jaxmed.core.Learner`.
+    """Check that a learner obeys the laws of :class:`jaxmed.core.Learner`.
 
     Args:
         learner: the learner.
-        batch: what it steps on. Where there are several devices and their number divides the
-            batch, a step with the batch spread over them must equal a step on one.
+        batch: a training batch. With several devices whose number divides the batch, a step with
+            the batch sharded over them must equal a step on one.
         key: random key; ``jax.random.key(0)`` if absent.
-        inputs: the batch's array that ``predict`` is given, or several.
+        inputs: name of the batch array passed to ``predict``, or several.
         steps: number of steps.
         rtol: relative tolerance between one device and several.
 
@@ -35,7 +35,7 @@ def check_learner(
         The names of the laws checked.
 
     Raises:
-        AssertionError: naming the first law that is broken.
+        AssertionError: names the first violated law.
 
     >>> import flax.linen as nn, optax
     >>> import jaxmed as jm
@@ -100,7 +100,7 @@ def check_learner(
         everywhere = NamedSharding(mesh, PartitionSpec())
 
         def spread():
-            # Made in place, not copied there: a copy may share one device's buffer.
+            # Created in place, not copied there: a copy may share one device's buffer.
             shared = jax.jit(learner.init, out_shardings=everywhere)(key, batch)
             pieces = jax.device_put(batch, over_batch)
             for _ in range(steps):

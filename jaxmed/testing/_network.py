@@ -12,7 +12,7 @@ from jaxmed.testing._law import Laws, assert_close, assert_finite, assert_like, 
 def check_network(
     network: Network, inputs: PyTree, *, key: Key | None = None, rtol: float = 1e-4
 ) -> list[str]:
-    """Check that a network keeps the laws of :class:`jaxmed.core.Network`.
+    """Check that a network obeys the laws of :class:`jaxmed.core.Network`.
 
     Args:
         network: the network.
@@ -25,7 +25,7 @@ def check_network(
         The names of the laws checked.
 
     Raises:
-        AssertionError: naming the first law that is broken.
+        AssertionError: names the first violated law.
         ValueError: if there are fewer than two examples.
 
     >>> import flax.linen as nn

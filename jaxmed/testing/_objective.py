@@ -19,23 +19,22 @@ def check_objective(
     inputs: Inputs = "image",
     rtol: float = 1e-4,
 ) -> list[str]:
-    """Check that an objective keeps the laws of :class:`jaxmed.core.Objective`.
+    """Check that an objective obeys the laws of :class:`jaxmed.core.Objective`.
 
     Args:
         objective: the objective.
         network: a network to check it on.
-        batch: what it looks at. If it has a ``weight``, what stands in rows of weight 0 must not
-            matter (checked where the network and the objective's heads keep no running
-            statistics).
+        batch: a batch. If it has a ``weight``, the content of rows of weight 0 must not matter
+            (checked if the network and the objective's heads keep no running statistics).
         key: random key; ``jax.random.key(0)`` if absent.
-        inputs: the batch's array by which the network is initialised, or several.
-        rtol: relative tolerance between programs that ought to agree.
+        inputs: name of the batch array used to initialise the network, or several.
+        rtol: relative tolerance between equivalent programs.
 
     Returns:
         The names of the laws checked.
 
     Raises:
-        AssertionError: naming the first law that is broken.
+        AssertionError: names the first violated law.
 
     >>> import flax.linen as nn
     >>> import jaxmed as jm
@@ -134,10 +133,10 @@ def check_objective(
 
     law("another objective beside it changes no draw", beside)
     own = flatten_paths(state["obj"])
-    # State that a pass leaves alone (frozen parameters, keys) keeps no statistics of the batch.
+    # State that a pass does not change (frozen parameters, keys) holds no batch statistics.
     still = jax.tree.map(lambda old, new: (old == new).all(), net_state, state_after["net"])
     if "weight" in batch and all(jax.tree.leaves(still)) and not _statistics(own):
-        # Padding holds a real example's copy by convention; anything else must do as well.
+        # Padding is a copy of a real example by convention; anything else must work as well.
         moved = {name: _without_padding(name, batch) for name in batch}
         law(
             "rows of weight 0 do not count",
@@ -147,15 +146,15 @@ def check_objective(
 
 
 def _statistics(own) -> list[str]:
-    """The running statistics of an objective's own heads: padding enters them, as in networks."""
+    """Return the running statistics of an objective's heads; padding enters them as in networks."""
     return [path for path in own if "batch_stats" in path]
 
 
 def _without_padding(name: str, batch: Batch):
-    """An array with its padding rows changed for its first: it may hold anything there."""
+    """Replace the padding rows of an array by its first row: they may hold anything."""
     if name.startswith("weight"):
         return batch[name]
-    # Unlabelled images are padded, if at all, on their own account.
+    # Unlabelled images have their own padding, if any.
     own = "weight" if not name.startswith("unlabelled") else f"weight_{name}"
     weight = batch.get(f"weight_{name}", batch.get(own))
     if weight is None:

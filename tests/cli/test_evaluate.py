@@ -140,3 +140,10 @@ def test_data_check_lists_every_fault_at_once(tmp_path, capsys):
     assert "2 faults" in told
     assert main(["data"]) == 2
     assert main(["data", "check", "--help"]) == 0
+
+
+def test_a_case_that_comes_twice_does_not_count_twice(tmp_path, capsys):
+    rows = [[f"c{i}", i % 2, 0.3 + 0.01 * i] for i in range(10)]
+    table = write(tmp_path / "p.csv", ["case", "label", "score"], [*rows, *[rows[0]] * 5])
+    assert main(["evaluate", "--predictions", table, "--out", str(tmp_path / "out")]) == 2
+    assert "the case 'c0' comes twice, in rows 2 and 12" in capsys.readouterr().err

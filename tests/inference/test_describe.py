@@ -152,7 +152,10 @@ class Mine(nn.Module):
         (networks.resnet8(kernel_init=nn.initializers.normal(1.0)), "kernel_init is the function"),
         (Mine(), "the class .*Mine"),
         (jm.with_heads(TRUNK, {"a": Mine()}), r"heads\.a\.network\.module is the class .*Mine"),
-        (jm.from_functions(lambda key, x: {}, lambda p, x: x), "made of functions of one's own"),
+        (
+            jm.from_functions(lambda key, x: {}, lambda p, x: x),
+            "of functions or NNX modules of one's own",
+        ),
         (networks.mlp(hidden=np.ones(3)), "hidden is a ndarray"),
         (3, "a network or module is described, not 3"),
     ],
@@ -167,7 +170,7 @@ def test_a_wrapped_function_is_another_network():
     def apply(*args, **options):
         return {}, {}
 
-    with pytest.raises(DescriptionError, match="functions of one's own"):
+    with pytest.raises(DescriptionError, match="functions or NNX modules of one's own"):
         describe(TRUNK._replace(apply=apply))
 
 

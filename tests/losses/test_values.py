@@ -369,3 +369,32 @@ def test_deep_supervision_of_sizes_that_do_not_divide():
 def test_a_wrong_argument_names_itself_and_the_rule(call, rule):
     with pytest.raises(ValueError, match=rule):
         call()
+
+
+@pytest.mark.parametrize("count", [3, 40])  # class by class, and all at once
+def test_a_class_that_is_impossible_adds_nothing(count):
+    """A logit of -inf, where the class has no share: SciPy's log-sum-exp, and a finite gradient."""
+    logits = np.zeros((2, count), np.float32)
+    logits[:, 1], logits[:, 2] = 1, -np.inf
+    labels = np.array([1, 0])
+    expected = special.logsumexp(logits, axis=1) - logits[[0, 1], labels]
+    shares = np.eye(count)[labels]
+    for call in (
+        lambda x: losses.cross_entropy(x, labels),
+        lambda x: losses.cross_entropy(x, shares),
+        lambda x: losses.focal(x, labels, gamma=0.0),
+        lambda x: losses.focal(x, shares, gamma=0.0),
+    ):
+        np.testing.assert_allclose(call(logits), expected, rtol=1e-5)
+        assert np.isfinite(jax.grad(lambda x, call=call: call(x).sum())(logits)).all()
+    assert np.isinf(losses.cross_entropy(logits[:1], np.array([2])))[0]
+
+
+def test_a_binary_answer_that_is_certain_and_right_costs_nothing():
+    logits, labels = np.array([[np.inf, -np.inf, 0.0]], np.float32), np.array([[1, 0, 1]])
+    for call in (
+        losses.binary_cross_entropy,
+        lambda x, y: losses.focal(x, y, gamma=0.0, activation="sigmoid"),
+    ):
+        np.testing.assert_allclose(call(logits, labels), np.log(2) / 3, rtol=1e-6)
+        assert np.isinf(call(logits, 1 - labels))[0]

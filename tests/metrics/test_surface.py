@@ -74,3 +74,18 @@ def test_bad_input_is_named() -> None:
         metrics.hausdorff(a, a, spacing=(1, 0))
     with pytest.raises(ValueError, match="percentile"):
         metrics.hausdorff(a, a, percentile=0)
+
+
+@pytest.mark.parametrize("edge", [1.1, 0.3, 1 / 3, 0.7])
+@pytest.mark.parametrize("voxels", [1, 3, 7])
+def test_a_surface_as_far_as_the_tolerance_is_within_it_wherever_it_lies(edge, voxels):
+    tolerance = round(edge * voxels, 6) if edge != 1 / 3 else edge * voxels
+    scores, distances = set(), set()
+    for at in range(12):
+        a, b = np.zeros((20, 2), bool), np.zeros((20, 2), bool)
+        a[at] = b[at + voxels] = True
+        scores.add(metrics.surface_dice(a, b, tolerance=tolerance, spacing=(edge, 1)))
+        distances.add(metrics.hausdorff(a, b, spacing=(edge, 1)))
+        assert metrics.surface_dice(a, b, tolerance=0.999 * tolerance, spacing=(edge, 1)) == 0
+    assert scores == {1.0}
+    assert len(distances) == 1

@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 import jaxmed as jm
 from jaxmed import data, protocols, stats
-from jaxmed.protocols.studies import _study
+from jaxmed.protocols.studies import _jobs
 
 RNG = np.random.default_rng(0)
 N = 40
@@ -62,13 +62,32 @@ def found():
 
 def test_each_training_is_fit_alone(found):
     one = SPLITS[2]
-    replicate = _study._replicate("x", _study._Job(2, -1, 1, one), 2, None, 8)
+    replicate = _jobs.replicate(
+        "x", _jobs.Job(2, -1, 1, one), protocols.TrainingPlan(epochs=2, size=8)
+    )
     part = data.batches(data.subset(SOURCE, one.train), 8, seed=replicate.order)
     state = jm.train.fit(FAST, part, key=replicate.key, epochs=2, progress=False).state
     logits = jm.train.predict(FAST, state, data.subset(SOURCE, one.test), size=8)
     np.testing.assert_allclose(
         found.outputs["fast", 2, 1], jax.nn.softmax(logits), rtol=1e-5, atol=1e-7
     )
+
+
+def test_options_go_in_groups_or_by_their_own_names(found):
+    """Both ways are one study, which prints as one line; what is no option is told."""
+    grouped = protocols.study(
+        {"fast": FAST}, SOURCE, SPLITS, progress=False,
+        training=protocols.TrainingPlan(epochs=2, size=4),
+        reading=protocols.Reading(label="label", groups=PATIENT), size=8,
+    )  # fmt: skip
+    for (arm, i, seed), value in grouped.outputs.items():
+        np.testing.assert_array_equal(value, found.outputs[arm, i, seed])
+    assert grouped.settings["size"] == 8  # by its own name it counts
+    assert str(grouped) == (
+        "Study of fast (1 arms, 4 splits, 1 seeds, 4 trainings, 0 failures; 40 cases)"
+    )
+    with pytest.raises(TypeError, match=r"study takes no 'epoch'; .* epochs, steps"):
+        protocols.study({"fast": FAST}, SOURCE, SPLITS, epoch=2)
 
 
 def test_one_program_gives_what_one_after_the_other_gives(found):
@@ -93,7 +112,7 @@ def test_trainings_of_other_lengths_share_a_program():
 def test_a_study_goes_on_where_it_was_interrupted(found, tmp_path, monkeypatch):
     options = {"seeds": 3, "epochs": 2, "size": 8, "progress": False, "out": tmp_path}
     arms = {"fast": FAST, "slow": SLOW}
-    made, write = [], _study.write_record
+    made, write = [], _jobs.write_record
 
     def killed(folder, name, record):
         if len(made) == 7:
@@ -101,13 +120,13 @@ def test_a_study_goes_on_where_it_was_interrupted(found, tmp_path, monkeypatch):
         made.append(name)
         write(folder, name, record)
 
-    monkeypatch.setattr(_study, "write_record", killed)
+    monkeypatch.setattr(_jobs, "write_record", killed)
     with pytest.raises(KeyboardInterrupt):
         protocols.study(arms, SOURCE, SPLITS, **options)
     assert len([*(tmp_path / "replicates").glob("*.npz")]) == 7
     assert not [*(tmp_path / "replicates").glob(".*")]
     again = []
-    monkeypatch.setattr(_study, "write_record", lambda *args: (again.append(args[1]), write(*args)))
+    monkeypatch.setattr(_jobs, "write_record", lambda *args: (again.append(args[1]), write(*args)))
     resumed = protocols.study(arms, SOURCE, SPLITS, **options)
     assert len(again) == 24 - 7
     for key, value in found.outputs.items():

@@ -84,9 +84,7 @@ def test_of_two_classes(seed, at):
     y, p = _binary_data(seed)
     want = {name: _streamed(metric, p, y) for name, metric in _binary(at).items()}
     want |= {name: make(at)(y, p).value for name, make in ESTIMATES.items()}
-    results = report.classification(y, p, threshold=at)
-    _agree(results.metrics, want)
-    assert _drawn(results) == quantities.tabulate(y, p >= at, 2).ravel().tolist()
+    _agree(report.classification(y, p, threshold=at).metrics, want)
 
 
 @few
@@ -111,6 +109,14 @@ def _drawn(results):
         for n, called in re.findall(r"(\d+) as (\d+)", cells):
             counts[int(truth), int(called)] = int(n)
     return counts.ravel().tolist()
+
+
+def test_the_page_draws_at_the_threshold_that_it_measures_at():
+    y, p = _binary_data(8)
+    results = report.classification(y, p, threshold=0.75)
+    rates = [results.metrics[name].value for name in ("sensitivity", "specificity")]
+    assert "at threshold 0.75: {:.2f} / {:.2f}".format(*rates) in report.html(results)
+    assert _drawn(results) == quantities.tabulate(y, p >= 0.75, 2).ravel().tolist()
 
 
 def test_of_several_labels():

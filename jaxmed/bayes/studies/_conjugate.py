@@ -46,7 +46,7 @@ def linear_posterior(
         design: (cases, p), with a column of ones for an intercept.
         targets: (cases,).
         prior_precision: :math:`\lambda`.
-        noise_variance: of the noise.
+        noise_variance: variance of the noise.
 
     Returns:
         The posterior.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
+from jaxmed import quantities
 from jaxmed.bayes._check import class_labels, probabilities
 from jaxmed.stats.checks import Floats, finite, unknown
 
@@ -154,7 +155,7 @@ def _both(scores: ArrayLike, logits: bool) -> tuple[Floats, Floats]:
 
 
 def _loss(p: Floats, y: np.ndarray) -> float:
-    return float(-np.log(np.clip(p[np.arange(len(y)), y], 1e-12, 1)).mean())
+    return float(quantities.log_loss_values(p[np.arange(len(y)), y]).mean())
 
 
 def _temperature(y: np.ndarray, z: Floats) -> Floats:

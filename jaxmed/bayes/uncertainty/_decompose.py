@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.bayes._check import probabilities
 from jaxmed.stats.checks import Floats, check_level, finite
 
@@ -176,8 +177,7 @@ def _pairwise_dice(masks: np.ndarray) -> float:
     if n < 2:
         return 1.0
     both, size = m @ m.T, m.sum(axis=1)
-    total = size[:, None] + size[None]
-    pairs = np.where(total > 0, 2 * both / np.maximum(total, 1), 1.0)
+    pairs = quantities.dice(both, size[:, None], size[None], empty=1.0)
     return float((pairs.sum() - np.trace(pairs)) / (n * (n - 1)))
 
 

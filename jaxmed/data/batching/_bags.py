@@ -1,4 +1,4 @@
-"""Batches of bags: of different sizes, padded to a few."""
+"""Batches of bags of different sizes, padded to a few bucket sizes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BagBatches(Batches):
     def bucket(self, step: int) -> int:
         """The number of instances to which the bags of a step are padded.
 
-        That of the whole global batch, so that processes which share it agree.
+        It is that of the whole global batch, so that processes sharing it agree.
         """
         largest = min(self.sizes[self.indices(step)].max(), self.buckets[-1])
         return next(bucket for bucket in self.buckets if bucket >= largest)
@@ -51,10 +51,10 @@ class BagBatches(Batches):
     def _padded(self, example: Example, bucket: int, rng: Any, name: str) -> Example:
         n = _size(example, self.bag, name)
         if n > bucket and rng is not None:
-            # What does not fit is left out at random, and another part of it at another step.
+            # Instances that do not fit are left out at random, different ones at each step.
             chosen = np.sort(rng.permutation(n)[:bucket])
         else:
-            # Instances again in turn: whoever overlooks the mask sees nothing strange.
+            # Repeat instances in turn, so that ignoring the mask shows no artificial instances.
             chosen = np.arange(bucket) % n
         padded = {key: np.asarray(example[key])[chosen] for key in self.bag}
         return {**example, **padded, "bag_mask": np.arange(bucket) < n}
@@ -68,19 +68,19 @@ def bag_batches(
     bag: str | Sequence[str] = "image",
     **options: Any,
 ) -> BagBatches:
-    """Cut a source of bags of different sizes into batches, padded to a few sizes.
+    """Divide a source of bags of different sizes into batches, padded to a few sizes.
 
-    A compiled step is for one shape: each batch is padded to the smallest bucket that holds its
-    largest bag, so that there are as many programs as buckets and not as many as bags.
+    Each batch is padded to the smallest bucket that holds its largest bag, so that the number of
+    compiled programs is that of the buckets, not of the bag sizes.
 
     Args:
         source: examples whose bag fields have a leading axis of instances.
-        size: bags of a batch.
+        size: bags per batch.
         buckets: numbers of instances, such as ``(16, 64, 256)``. A bag larger than the last is cut
             down to it, other instances chosen at each step. Powers of two up to the largest
             bag by default; with an int, a single bucket.
         bag: the fields that hold instances.
-        **options: as `batches` takes them: ``seed``, ``shuffle``, ``remainder``, ``transform``
+        **options: as in `batches`: ``seed``, ``shuffle``, ``remainder``, ``transform``
             (which must keep the number of instances), ``shard``.
 
     Returns:
@@ -116,7 +116,7 @@ def bag_batches(
 
 
 def _size(example: Example, fields: Sequence[str], name: str) -> int:
-    """The number of instances of a bag."""
+    """Return the number of instances of a bag."""
     missing = [field for field in fields if field not in example]
     if missing:
         raise fault(name, "example-shape", f"no field {missing[0]!r}; there are {sorted(example)}")

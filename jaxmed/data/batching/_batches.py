@@ -56,8 +56,8 @@ class Batches:
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions and weights of all rows of the whole global batch, (size,) both.
 
-        Padding rows repeat the real ones in turn, which keeps the mean and the variance that
-        BatchNorm sees.
+        Padding rows repeat the real ones in turn, which approximately preserves the mean and
+        variance seen by BatchNorm.
         """
         real = self.indices(step)
         weight = (np.arange(self.size) < len(real)).astype(np.float32)
@@ -73,7 +73,7 @@ class Batches:
         process, processes = self.shard
         width = self.size // processes
         mine = slice(process * width, (process + 1) * width)
-        # A padding row is a real one again, down to its transform's draws.
+        # A padding row repeats a real one, including its transform's draws.
         rows = np.arange(self.size) % int(weight.sum())
         positions, weight = positions[mine], weight[mine]
         batch = dict(self._read(positions, rows[mine], step))
@@ -153,22 +153,22 @@ def batches(
     transform: Transform | None = None,
     shard: tuple[int, int] = (0, 1),
 ) -> Batches:
-    """Cut a source into batches, each a pure function of its global step.
+    """Divide a source into batches, each a pure function of its global step.
 
     The batch of step s in epoch e = s // len(b) holds the rows
     pi_e[(s mod len(b)) size : ... + size] of the epoch's permutation pi_e, which depends on
-    ``seed`` and e alone. So to resume at step s, ask for ``b[s]``.
+    ``seed`` and e alone. To resume at step s, use ``b[s]``.
 
     Args:
         source: A source, or a dict of arrays with one leading axis.
         size: Rows of the global batch.
-        seed: Of the permutations and the transforms.
+        seed: Seed of the permutations and the transforms.
         shuffle: Whether epochs are permuted.
         remainder: The last rows of an epoch are ``"pad"``-ed to a full batch (the added rows
             repeat the real ones in turn and have ``weight`` 0), or ``"drop"``-ped.
         transform: ``(rng, example) -> example`` on the host, with a NumPy generator of its own for
-            every example and step. Use it to bring volumes to one shape (`random_patch`); what is
-            pure arithmetic belongs in `jaxmed.augment`, on the device.
+            every example and step. Use it to bring volumes to one shape (`random_patch`);
+            arithmetic augmentations belong in `jaxmed.augment`, on the device.
         shard: ``(process index, process count)``; this process gets its slice of every batch.
 
     Returns:
@@ -177,7 +177,7 @@ def batches(
 
     Raises:
         DataError: An empty source, or one smaller than a batch with ``remainder="drop"``.
-        ValueError: A size or shard that makes no sense.
+        ValueError: An invalid size or shard.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Splits: seeded, stratified, and by patient; a split that leaks a patient is refused."""
+"""Seeded, stratified splits by patient, with checks for leakage."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def split(
     stratify: str | Sequence[Any] | np.ndarray | None = None,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    r"""Split examples at random, a patient never into two parts, classes in equal shares.
+    r"""Split examples at random, by patient and stratified by class.
 
-    Without patients, each class is permuted and dealt out so that every part holds
+    Without patients, each class is permuted and distributed so that every part holds
     :math:`\lfloor f_s n_k \rfloor` or one more of class k. With patients (or several 0/1 labels an
     example) whole patients are dealt greedily: those owning the largest share of any class first,
     each to the part where :math:`\sum_{s,k} (c_{sk} / n_k - f_s)^2` grows least (after
     Sechidis et al., 2011).
 
     Args:
-        data: A number of examples, a source, or an (n,) array of labels, which is stratified on.
+        data: A number of examples, a source, or an (n,) array of labels to stratify on.
         fractions: ``{"train": 0.7, "val": 0.1, "test": 0.2}``; they sum to 1.
         groups: A patient for every example, or the name of that column. A source that knows its
-            patients (``source.groups``) is split by them without asking.
+            patients (``source.groups``) is always split by them.
         stratify: (n,) classes, (n, tasks) 0/1 labels, or the name of that column.
         seed: The same seed gives the same split.
 
@@ -120,7 +120,7 @@ def folds(
 def check_disjoint(
     parts: Mapping[str, Sequence[int] | np.ndarray], *, groups: Sequence[Any] | None = None
 ) -> None:
-    """Refuse a split in which an example or a patient is in two parts, or a part is empty.
+    """Raise DataError if an example or a patient is in two parts, or a part is empty.
 
     Args:
         parts: ``{name: positions}``.
@@ -166,7 +166,7 @@ def _name(data: Any) -> str:
 
 
 def _read(data: Any, groups: Any, stratify: Any) -> tuple[int, np.ndarray | None, np.ndarray]:
-    """Give the number of examples, their patients, and (n, classes) class counts of each."""
+    """Return the number of examples, their patients, and (n, classes) class counts of each."""
     labels = None
     if isinstance(data, int | np.integer):
         n = int(data)
@@ -222,7 +222,7 @@ def _deal(classes: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> 
         members = rng.permutation(np.flatnonzero(classes == k))
         quota = np.floor(shares * len(members) + 1e-9).astype(int)
         reached += len(members)
-        # What the floors leave over goes to the parts that are furthest behind in total size.
+        # The remainder after rounding down goes to the parts furthest below their total size.
         behind = shares * reached - filled - quota
         quota[np.argsort(-behind, kind="stable")[: len(members) - quota.sum()]] += 1
         filled += quota

@@ -1,1 +1,1 @@
-"""Images with their place in the patient: reading, writing, resampling, normalising."""
+"""Images in patient space: reading, writing, resampling, normalising."""

@@ -1,4 +1,4 @@
-"""From one voxel grid to another: resampling, cropping, and back to the scan's own space."""
+"""Resampling and cropping between voxel grids, and back to the scan's own space."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from scipy import ndimage
 from jaxmed.data._source import Example
 from jaxmed.data.images._space import Scan, Space
 
-_ROUNDING = 1e-4  # of a voxel: what headers leave of a flip or a shift by whole voxels
+_ROUNDING = 1e-4  # in voxels: rounding by headers of a flip or a shift by whole voxels
 
 
 def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int = 1) -> np.ndarray:
-    r"""Bring an array to another grid: ``out[i] = array[A^-1 A' i]`` for voxel i of the new grid.
+    r"""Resample an array to another grid: ``out[i] = array[A^-1 A' i]`` for its voxel i.
 
-    Masks (whole numbers) go by majority: each class is interpolated and the largest wins, which is
-    exact where the two grids differ by flips, permutations and crops only.
+    Masks (integers) are resampled by majority: each class is interpolated and the largest wins,
+    which is exact if the two grids differ by flips, permutations and crops only.
 
     Between the centre of an outermost voxel and its border, and up to a quarter of a voxel beyond,
     the array goes on as it ends: a constant image stays constant to its edge, and a structure that
@@ -27,7 +27,7 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
         array: (*spatial,) whole numbers for a mask, or (*spatial, channels) floats.
         affine: From its voxel indices to millimetres.
         space: The new grid.
-        order: Of the spline for images; 1 is linear.
+        order: Spline order for images; 1 is linear.
 
     Returns:
         The array on ``space``, of the same dtype; an image of whole numbers is rounded.
@@ -85,7 +85,7 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
 
 
 def rounded_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Cast numbers; to whole ones by rounding, and to the nearest that the type holds."""
+    """Cast numbers, to integers by rounding and clipping to the range of the type."""
     dtype = np.dtype(dtype)
     if dtype.kind in "iu" and values.dtype.kind == "f":
         limits = np.iinfo(dtype)
@@ -101,9 +101,9 @@ def resample_spacing(
     """Resample a scan to another voxel size, about the same centre.
 
     Args:
-        scan: An image, or a mask (which goes by majority).
+        scan: An image, or a mask (resampled by majority).
         spacing: New voxel edge lengths, in millimetres.
-        order: Of the spline for images.
+        order: Spline order for images.
         antialias: Whether an image is blurred first along the axes that get coarser.
 
     Returns:
@@ -145,9 +145,9 @@ def crop_or_pad(
     Args:
         array: (*spatial, ...).
         shape: Wanted spatial shape.
-        centre: Voxel that comes to the middle; the array's own middle by default.
-        value: What the padding holds, one number or one per channel (the last axis): where an
-            image was normalised, each channel has another number for what was 0.
+        centre: Voxel moved to the middle; the array's own middle by default.
+        value: Padding value, one number or one per channel (the last axis): in a normalised image,
+            the former 0 has a different value in each channel.
 
     Returns:
         (*shape, ...).
@@ -179,7 +179,7 @@ def crop_or_pad(
 def crop_or_pad_scan(
     scan: Scan, shape: Sequence[int], *, value: float | Sequence[float] | np.ndarray = 0
 ) -> Scan:
-    """`crop_or_pad` a scan about its middle; its affine follows."""
+    """Crop or pad a scan about its middle, and adapt its affine."""
     start = np.array([n // 2 - m // 2 for n, m in zip(scan.space.shape, shape, strict=True)])
     step = np.eye(len(scan.affine))
     step[:-1, -1] = start
@@ -193,7 +193,7 @@ def random_patch(
     fields: Sequence[str] = ("image", "mask"),
     value: float | Sequence[float] | np.ndarray = 0,
 ) -> Callable[[np.random.Generator, Example], Example]:
-    """Make a transform for `batches`: a random patch of every volume, often with foreground in it.
+    """Create a transform for `batches` that crops a random patch, often centred on foreground.
 
     With probability ``foreground`` the patch is centred on a random voxel of a random class of the
     mask; else it lies anywhere in the volume (Isensee et al., 2021). Small volumes are padded.
@@ -201,9 +201,9 @@ def random_patch(
     Args:
         shape: Spatial shape of the patch.
         foreground: Share of patches centred on a labelled voxel; 0 needs no mask.
-        fields: What is cut; absent fields are passed over, other fields are dropped unless they
+        fields: Fields to crop; absent ones are ignored, other fields are dropped unless they
             are single numbers or vectors of one length.
-        value: What pads an image, as in `crop_or_pad`; ``"mask"`` is padded with 0.
+        value: Padding value of images, as in `crop_or_pad`; ``"mask"`` is padded with 0.
 
     Returns:
         ``(rng, example) -> example``.

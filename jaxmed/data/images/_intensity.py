@@ -1,4 +1,4 @@
-"""Intensity normalisation on the host: what differs between scanners, taken out per scan."""
+"""Per-scan intensity normalisation on the host."""
 
 from __future__ import annotations
 

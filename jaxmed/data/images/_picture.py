@@ -1,4 +1,4 @@
-"""Pictures: PNG, JPEG, BMP and TIFF files, through Pillow, with every bit they hold."""
+"""Reading of PNG, JPEG, BMP and TIFF files with Pillow, at their full bit depth."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _lock = threading.Lock()
 
 
 class Labels(NamedTuple):
-    """The samples of a picture as the file holds them.
+    """Samples of a picture as stored in the file.
 
     ``samples`` is (rows, columns, channels) or, for the pages of a TIFF, (rows, columns, pages,
     channels); ``whites`` are the values that mean white there, none for a palette.
@@ -109,7 +109,7 @@ def palette(path: Path) -> dict[int, tuple[int, ...]] | None:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    """Open a picture of any size: Pillow refuses those above 179 megapixels, as histology has."""
+    """Open a picture of any size: Pillow refuses those above 179 megapixels, as in histology."""
     with _lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -121,7 +121,7 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Hold a PNG to its checksums, which Pillow passes over where it reads the samples."""
+    """Verify the checksums of a PNG, which Pillow ignores when it reads the samples."""
     if not path.is_file():
         raise fault(path, "exists", "there is no such file")
     with _open(path) as picture:
@@ -209,7 +209,7 @@ def _tag(picture: Any, tag: int, default: Any = None) -> Any:
 
 
 def _raw_mode(picture: Any) -> str:
-    """Pillow's name of how samples lie in the file, such as ``L;2`` or ``RGB;16B``."""
+    """Return Pillow's name of the sample layout in the file, such as ``L;2`` or ``RGB;16B``."""
     if not picture.tile:
         return ""
     arguments = picture.tile[0][3]
@@ -218,7 +218,7 @@ def _raw_mode(picture: Any) -> str:
 
 
 def _deep_colour(picture: Any, raw: str) -> bool:
-    """Whether Pillow would cut colour of 16 bits to 8."""
+    """Whether Pillow would truncate 16-bit colour to 8 bits."""
     if picture.mode not in _COLOUR_BYTES:
         return False
     deep = ";16" in raw
@@ -231,7 +231,7 @@ def _deep_colour(picture: Any, raw: str) -> bool:
 
 
 def _both_bytes(path: Path, page: int, picture: Any, raw: str) -> np.ndarray:
-    """Colour of 16 bits, of which Pillow gives one byte: decoded again for the other."""
+    """Decode 16-bit colour, of which Pillow returns one byte, a second time for the other byte."""
     upper = np.asarray(picture).astype(np.uint16)
     order = raw[raw.index(";16") + 3]
     other = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}[order]

@@ -1,4 +1,4 @@
-"""Reading images and masks with their place in the patient, from common formats."""
+"""Reading of images and masks in patient space, from common formats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST = 2**31 - 1
 
 
 def suffix(path: str | os.PathLike) -> str:
-    """The lower-case file ending, ``.nii.gz`` in one piece."""
+    """Return the lower-case file suffix, with ``.nii.gz`` as one suffix."""
     name = Path(path).name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
@@ -64,7 +64,7 @@ def read_mask(
     classes: int | None = None,
     canonical: bool = False,
 ) -> Scan:
-    """Read a mask of whole numbers and hold it against its image.
+    """Read a mask of integers and check it against its image.
 
     Labels are the numbers that the file holds, exactly: those of an atlas above 2^24, and the
     samples of 1, 2 and 4 bits, included. The index of a palette picture is the class. A picture
@@ -142,7 +142,7 @@ def _check_size(path: Path, array: np.ndarray) -> None:
 
 
 def _grey(path: Path, array: np.ndarray) -> np.ndarray:
-    """A mask saved as colour that is grey all the same, as one channel (any alpha aside)."""
+    """Reduce a mask saved as grey-valued colour to one channel, ignoring alpha."""
     channels = array.shape[-1]
     colours = array[..., : {2: 1, 4: 3}.get(channels, channels)]
     if np.all(colours == colours[..., :1]):
@@ -157,7 +157,7 @@ def _grey(path: Path, array: np.ndarray) -> np.ndarray:
 
 
 def _integers(path: Path, array: np.ndarray) -> np.ndarray:
-    """Labels as int32, or the fault that keeps them from it."""
+    """Convert labels to int32, or return the fault that prevents it."""
     if array.dtype.kind == "f":
         if not np.all(np.isfinite(array)):
             raise fault(path, "finite", "the mask holds NaN or infinity")

@@ -1,4 +1,4 @@
-"""Voxel grids: where an array lies in the patient, and how two grids differ."""
+"""Voxel grids: the location of an array in the patient, and comparison of grids."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Space(NamedTuple):
         return tuple(np.linalg.norm(self.affine[:-1, :-1], axis=0).tolist())
 
     def reaches(self, other: Space) -> np.ndarray:
-        """Which voxels of another grid lie in this one, border included: (*other.shape,) bool."""
+        """Mark the voxels of another grid inside this one, border included: (*other.shape,)."""
         matrix = np.linalg.solve(self.affine, other.affine)
         index = np.ogrid[tuple(slice(n) for n in other.shape)]
         inside = np.ones(other.shape, bool)
@@ -70,7 +70,7 @@ class Scan(NamedTuple):
 
 
 def millimetres(header: Any) -> float:
-    """How many millimetres the length unit of a header is; 1 where it names none.
+    """Return the length unit of a header in millimetres; 1 if it names none.
 
     Raises:
         ValueError: The header names a unit that NIfTI does not have.
@@ -85,7 +85,7 @@ def millimetres(header: Any) -> float:
 
 
 def file_affine(header: Any) -> np.ndarray:
-    """The (4, 4) affine that a header holds, in millimetres."""
+    """Return the (4, 4) affine of a header, in millimetres."""
     affine = np.array(header.get_best_affine(), float)
     affine[:3] *= millimetres(header)
     return affine
@@ -104,7 +104,7 @@ def _in_patient(grid: Space) -> np.ndarray | None:
 
 
 def grid_difference(grid: Space, other: Space) -> str | None:
-    """Say how two grids of one shape differ, or None where no corner is a tenth of a voxel apart.
+    """Describe how two grids of one shape differ; None if all corners agree to a tenth of a voxel.
 
     A grid of two axes is compared in the patient where both headers know the place.
     """
@@ -138,7 +138,7 @@ def check_grid(
     what: str = "mask",
     reference: str = "its image",
 ) -> None:
-    """Refuse a mask on another grid than its image, or a modality on another than the first.
+    """Raise if a mask's grid differs from its image's, or a modality's from the first one's.
 
     Args:
         path: The file of the mask, for the message.

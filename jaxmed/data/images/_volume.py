@@ -1,4 +1,4 @@
-"""Volumes: NIfTI, MGZ and Analyze files, through nibabel."""
+"""Reading of NIfTI, MGZ and Analyze volumes with nibabel."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def read_volume(path: Path, *, canonical: bool, labels: bool) -> Volume:
 
 
 def _load(path: Path) -> Any:
-    """Open a file; a compressed one is unpacked to its end.
+    """Open a file, decompressing it to its end.
 
-    nibabel stops where the voxels end, before the checksum that tells a damaged file.
+    nibabel stops where the voxels end, before the checksum that detects a damaged file.
     """
     name = path.name.lower()
     if not name.endswith((".gz", ".mgz")):
@@ -119,7 +119,7 @@ def _grid(path: Path, image: Any) -> tuple[tuple[int, ...], np.ndarray]:
 
 
 def _step(image: Any) -> float:
-    """How far apart two neighbouring stored values are, where they are scaled whole numbers."""
+    """Return the step between neighbouring stored values, if they are scaled integers."""
     slope = abs(float(getattr(image.dataobj, "slope", 1.0)))
     inter = float(getattr(image.dataobj, "inter", 0.0))
     scaled = (slope, inter) != (1.0, 0.0)
@@ -127,7 +127,7 @@ def _step(image: Any) -> float:
 
 
 def _whole(values: np.ndarray, step: float) -> np.ndarray:
-    """Labels that only a scale's rounding keeps from whole numbers, as the whole numbers."""
+    """Round labels that differ from integers only by the rounding of a scale."""
     if values.dtype.kind != "f" or step == 0:
         return values
     rounded = np.rint(values)

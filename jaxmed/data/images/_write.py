@@ -1,4 +1,4 @@
-"""Writing masks in the space of the scan they belong to."""
+"""Writing of masks in the space of their scan."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
 
 
 def _smallest(path: Path, mask: np.ndarray) -> np.ndarray:
-    """The mask in the smallest of the types that every format has."""
+    """Cast the mask to the smallest of the types that every format supports."""
     bottom, top = int(mask.min(initial=0)), int(mask.max(initial=0))
     for kind in (np.uint8, np.int16, np.int32):
         if np.iinfo(kind).min <= bottom and top <= np.iinfo(kind).max:

@@ -1,8 +1,8 @@
-"""Phantoms: seeded images in two and three dimensions whose exact answer is known.
+"""Phantoms: seeded 2D and 3D images with exactly known ground truth.
 
 `classification`, `segmentation`, `detection`, `modalities` and `bags` draw analytic shapes;
 `brain` draws synthetic MR scans from the MNI152 tissue maps, and `brain_template` is the real T1
-template to evaluate on. Each gives an `ArraySource`; example i depends on the seed and i alone.
+template to evaluate on. Each returns an `ArraySource`; example i depends only on the seed and i.
 """
 
 from jaxmed.data.phantoms._brain import TISSUES, brain, brain_template

@@ -1,4 +1,4 @@
-"""Synthetic brain MR scans, drawn from the tissue maps of the MNI152 atlas that nilearn carries."""
+"""Synthetic brain MR scans from the tissue maps of the MNI152 atlas included in nilearn."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def atlas(resolution: int = 4, shape: tuple[int, ...] | None = None) -> Atlas:
 
 
 def _shrink(array: np.ndarray, factor: int) -> np.ndarray:
-    """Average blocks of voxels, which is what a scanner of that resolution sees."""
+    """Average blocks of voxels, simulating a scanner of that resolution."""
     blocks = [side for n in array.shape for side in (n // factor, factor)]
     return array.reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float32)
 
@@ -91,7 +91,7 @@ def brain(
     bias: float = 0.2,
     seed: int = 0,
 ) -> ArraySource:
-    """Draw synthetic scans of the atlas brain: another head, scanner and contrast each time.
+    """Draw synthetic scans of the atlas brain with random anatomy, scanner and contrast.
 
     The tissue maps are deformed (rotation, scaling, shearing, a smooth displacement); each tissue
     gets a random intensity with texture; then come partial volume by blurring, a bias field and
@@ -125,7 +125,7 @@ def brain(
 
 
 def brain_template(*, resolution: int = 4, shape: Sequence[int] | None = None) -> ArraySource:
-    """Give the real MNI152 T1 average (152 people) with the atlas's own tissues as truth.
+    """Return the real MNI152 T1 average (152 people) with the atlas's tissues as ground truth.
 
     Args:
         resolution: As in `brain`.

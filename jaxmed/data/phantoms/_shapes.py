@@ -1,4 +1,4 @@
-"""Analytic shapes on a voxel grid, and the degradations a scanner adds."""
+"""Analytic shapes on a voxel grid, and simulated scanner degradations."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def place(
 ) -> list[Shape]:
     """Draw shapes of the given kinds that neither touch each other nor the border.
 
-    Half-sizes are between ``smallest`` and ``largest`` of the shortest side. Where no room is left
-    after some tries all shapes are drawn anew, a little smaller.
+    Half-sizes are between ``smallest`` and ``largest`` of the shortest side. If no space is left
+    after some tries, all shapes are redrawn slightly smaller.
     """
     side = min(spatial)
     for attempt in range(40):

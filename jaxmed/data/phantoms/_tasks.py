@@ -1,4 +1,4 @@
-"""Phantom data sets, one for each kind of task, with the exact answer to each."""
+"""Phantom data sets, one per task, with exact ground truth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BACKGROUND = 0.2
 def _build(
     name: str, n: int, seed: int, draw: Callable[[np.random.Generator], Example], **about: Any
 ) -> ArraySource:
-    """Draw n examples, each from a generator of its own: example i does not depend on n."""
+    """Draw n examples, each from its own generator: example i does not depend on n."""
     if n < 1:
         raise ValueError(f"a phantom data set has at least one example, got n={n}")
     examples = [draw(np.random.default_rng([seed, i])) for i in range(n)]
@@ -50,7 +50,7 @@ def classification(
     patients: int | None = None,
     seed: int = 0,
 ) -> ArraySource:
-    """Draw images of one shape each; its kind is the class.
+    """Draw images of one shape each, whose kind is the class.
 
     Args:
         n: Number of images.
@@ -139,7 +139,7 @@ def detection(
         n: Number of images.
         shape: Spatial shape, two or three numbers.
         classes: 1 to 4 kinds of shapes.
-        objects: Most shapes in an image; there is at least one.
+        objects: Maximum number of shapes per image; the minimum is one.
         noise: As in `classification`.
         bias: As in `classification`.
         seed: As in `classification`.
@@ -177,7 +177,7 @@ def modalities(
     bias: float = 0.0,
     seed: int = 0,
 ) -> ArraySource:
-    """Draw the same patient by several modalities, each of which tells one bit of the class.
+    """Draw patients in several modalities, each of which encodes one bit of the class.
 
     Modality j shows a box if bit j of the class is set and an ellipsoid if not, so one modality
     alone is right at most once in 2^(modalities - 1), and all together always.
@@ -238,8 +238,8 @@ def bags(
         seed: As in `classification`.
 
     Returns:
-        ``image`` (instances, *shape, 1), ``label`` int32 of the bag, and what no learner is told:
-        ``instance_label`` (instances,) int32.
+        ``image`` (instances, *shape, 1), ``label`` int32 of the bag, and ``instance_label``
+        (instances,) int32, the ground truth hidden from learners.
 
     Example:
         >>> example = bags(1, instances=5)[0]

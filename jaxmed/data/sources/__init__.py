@@ -1,1 +1,1 @@
-"""Sources of examples: tables of one's own, public data sets, their download and check."""
+"""Data sources: manifests of own data, public data sets, their download and check."""

@@ -18,7 +18,7 @@ CLASSES = ("negative", "positive")
 def bag_table(path: str | os.PathLike) -> ListSource:
     r"""Read a table of bags: one row per instance, one label per bag.
 
-    Two forms are known, told by the file's ending:
+    Two formats are supported, recognised by the file suffix:
 
     - ``.csv`` without a header: label (0 or 1), bag, features, as Elephant, Fox and Tiger come;
     - ``.mat``: a bag data set of the Matlab toolboxes PRTools and MIL, as Musk comes: an object
@@ -31,7 +31,7 @@ def bag_table(path: str | os.PathLike) -> ListSource:
     Returns:
         A source of bags: ``image`` (instances, features) float32, the values as they are in the
         file, and ``label`` int32. ``case_ids`` are the bags' names, in the order of the file. A bag
-        is positive if one of its instances is said to be. Batches: `bag_batches`.
+        is positive if one of its instances is labelled so. Batches: `bag_batches`.
 
     Raises:
         DataError: A missing or malformed file, values that are not finite, labels that are not two

@@ -16,7 +16,7 @@ from jaxmed.data.sources._medmnist import check_medmnist
 def check(path: str | os.PathLike, *, regression: bool = False) -> list[Fault]:
     """List all faults of a data set.
 
-    Beside what the readers refuse, it finds what only shows over all files: images of other rank,
+    Besides errors of the readers, it finds faults across files: images that differ in rank,
     channels or (where there are no masks, so that batches are made of whole images) size, an image
     of one value, one content in two splits or under two names, masks that are all empty or that
     write one class in two ways, names that differ by case or space.

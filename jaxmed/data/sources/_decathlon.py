@@ -42,7 +42,7 @@ class DecathlonSource:
         return read_image(self.images[index], canonical=self.canonical)
 
     def mask(self, index: int, *, like: Scan | None = None) -> Scan:
-        """Read the mask of a case, held against its image if that is given."""
+        """Read the mask of a case, checked against its image if given."""
         if self.masks is None:
             raise fault(self.name, "table", "this split has no masks")
         return read_mask(
@@ -68,10 +68,10 @@ def decathlon(
     split: Literal["training", "test"] = "training",
     canonical: bool = True,
 ) -> DecathlonSource:
-    """Open a Medical Segmentation Decathlon folder (``Task04_Hippocampus`` and its like).
+    """Open a Medical Segmentation Decathlon folder, such as ``Task04_Hippocampus``.
 
-    All headers are read now: a missing file, or a mask of another size or affine than its image,
-    is refused here. The voxels are read case by case (`in_memory` reads them all).
+    All headers are read at once: a missing file, or a mask whose size or affine differs from its
+    image's, is an error here. Voxels are read case by case (`in_memory` reads them all).
 
     Args:
         path: The folder with ``dataset.json``. Files whose names begin with ``._`` are ignored.

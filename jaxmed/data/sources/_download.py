@@ -1,4 +1,4 @@
-"""Where data are kept, and downloads that resume, are checked and appear whole or not at all."""
+"""Data folders, and resumable, checked, atomic downloads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK = 1 << 20
 
 
 def cache_root() -> Path:
-    """The user's cache folder, which is where downloads go."""
+    """Return the user's cache folder, where downloads are stored."""
     if sys.platform == "win32":  # pragma: no cover
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":  # pragma: no cover
@@ -31,13 +31,13 @@ def cache_root() -> Path:
 
 
 def data_root() -> Path:
-    """The folder data are read from: ``JAXMED_DATA``, or else the user's cache folder."""
+    """Return the folder data are read from: ``JAXMED_DATA``, or else the user's cache folder."""
     named = os.environ.get("JAXMED_DATA")
     return Path(named).expanduser() if named else cache_root()
 
 
 def md5sum(path: str | os.PathLike) -> str:
-    """MD5 of a file as hexadecimal digits; remembered while the file does not change."""
+    """Compute the MD5 of a file as hexadecimal digits, cached while the file does not change."""
     status = os.stat(path)
     return _md5sum(os.fspath(path), status.st_size, status.st_mtime_ns)
 
@@ -60,16 +60,16 @@ def fetch(
     wait: float = 1.0,
     timeout: float = 30.0,
 ) -> Path:
-    """Download a file unless it is there; go on where a cut connection, or process, stopped.
+    """Download a file unless it exists, resuming an interrupted transfer.
 
-    What has arrived is kept as ``path.part``, so that the next try, or the next process, asks only
-    for the rest (HTTP ``Range``). The file gets its name when it is whole and its MD5 agrees.
+    Partial data are kept as ``path.part``, so that the next attempt, or the next process, requests
+    only the rest (HTTP ``Range``). The file is renamed when it is complete and its MD5 matches.
 
     Args:
         url: What to download.
         path: Where to put it.
         md5: Expected MD5 in hexadecimal digits.
-        retries: How often a failed transfer is taken up again.
+        retries: Number of retries of a failed transfer.
         wait: Seconds before the first retry; doubled each time.
         timeout: Seconds of silence after which a connection counts as cut.
 
@@ -144,7 +144,7 @@ def _receive(response: HTTPResponse, part: Path, have: int) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Let one process at a time download a file; where there is no flock, trust to luck."""
+    """Let one process at a time download a file, unlocked on systems without flock."""
     try:
         import fcntl
     except ImportError:  # pragma: no cover

@@ -1,4 +1,4 @@
-"""DRIVE: photographs of the retina with vessels marked by one or two observers."""
+"""DRIVE: retinal photographs with vessels marked by one or two observers."""
 
 from __future__ import annotations
 

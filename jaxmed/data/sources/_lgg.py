@@ -59,8 +59,8 @@ class LGGSource:
 def lgg_mri(path: str | os.PathLike) -> LGGSource:
     """Open a folder of lower-grade glioma slices (``kaggle_3m``).
 
-    The folder holds one folder a patient, ``TCGA_CS_4941_19960909``, with slices ``..._12.tif`` and
-    masks ``..._12_mask.tif``, and ``data.csv`` with one row per patient.
+    The folder holds one folder per patient, ``TCGA_CS_4941_19960909``, with slices ``..._12.tif``
+    and masks ``..._12_mask.tif``, and ``data.csv`` with one row per patient.
 
     Args:
         path: The folder ``kaggle_3m``.

@@ -1,4 +1,4 @@
-"""A manifest: a CSV or JSONL table of one's own images, with labels, masks, patients and sites."""
+"""Manifests: CSV or JSONL tables of images with labels, masks, patients and sites."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ManifestSource:
         return scans[0]._replace(array=np.concatenate([s.array for s in scans], axis=-1))
 
     def mask(self, index: int, *, like: Scan | None = None) -> Scan:
-        """Read the mask of a row, held against its image if that is given."""
+        """Read the mask of a row, checked against its image if given."""
         path = Path(self.name).parent / self.rows[index]["mask"]
         return read_mask(path, like=like, classes=self.mask_classes, canonical=self.canonical)
 
@@ -88,13 +88,13 @@ def manifest(
     regression: bool = False,
     canonical: bool = False,
 ) -> ManifestSource:
-    """Open a table of one's own images.
+    """Open a manifest, a table of images.
 
     Columns: ``image`` (a file, relative to the table; several, joined as channels, are separated
-    by ``;`` or are a JSON list) and, as there are, ``label`` (a class number or name; several 0/1
+    by ``;`` or are a JSON list) and optionally ``label`` (a class number or name; several 0/1
     by ``;`` or as a JSON list; any number if ``regression``), ``mask`` (a file), ``patient``,
-    ``case`` (a name; the image's file name by default), ``split``, ``site`` and what else one
-    likes, which `column` gives back.
+    ``case`` (a name; the image's file name by default), ``split``, ``site`` and any others, which
+    `column` returns.
 
     Args:
         path: A ``.csv`` (with a header) or ``.jsonl`` file.
@@ -225,7 +225,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    """Refuse a header that would be read as something else than what was meant."""
+    """Raise for a header that would be misread."""
     for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         names = [part.strip().casefold() for column in columns for part in column.split(separator)]
         if len(names) > len(columns) and "image" in names and "image" not in columns:

@@ -51,7 +51,7 @@ def check_manifest(path: Path, *, regression: bool = False) -> Iterator[Fault]:
 
 
 def _spellings(file: str, field: str, values: Sequence[str]) -> Iterator[Fault]:
-    """Names that differ in case or space alone, and are one name to whoever wrote them."""
+    """Find names that differ only in case or spaces and probably mean the same."""
     spelled: dict[str, list[str]] = {}
     for value in dict.fromkeys(values):
         spelled.setdefault("".join(value.casefold().split()), []).append(value)
@@ -62,7 +62,7 @@ def _spellings(file: str, field: str, values: Sequence[str]) -> Iterator[Fault]:
 
 
 def _typos(file: str, values: Sequence[str]) -> Iterator[Fault]:
-    """Splits whose name is one slip of the hand away from a usual one."""
+    """Find splits whose name is one typing error away from a usual one."""
     for value in dict.fromkeys(values):
         name = value.casefold().strip()
         near = next((known for known in _SPLITS if _one_slip(name, known)), None)

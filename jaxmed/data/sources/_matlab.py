@@ -1,4 +1,4 @@
-"""Matlab files, or one error that names the file."""
+"""Reading of Matlab files, with one error that names the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNREADABLE = (
 
 
 def read_matlab(path: Path) -> dict[str, Any]:
-    """The variables of a Matlab file by name.
+    """Read the variables of a Matlab file by name.
 
     Raises:
         DataError: the file is missing, or cannot be read.

@@ -17,7 +17,7 @@ from jaxmed.data.sources._download import cache_root, data_root, fetch, md5sum
 
 
 class ChecksumWarning(UserWarning):
-    """A local file is used although its checksum is not the catalogue's."""
+    """Issued when a local file with a checksum other than the catalogue's is used."""
 
 
 def medmnist(
@@ -31,7 +31,7 @@ def medmnist(
     """Read one split of a MedMNIST set.
 
     The file ``medmnist/NAME.npz`` (``NAME_64.npz`` and so on) is looked for in ``root``, then in
-    the user's cache folder, and is downloaded to the latter where it is in neither. A local file
+    the user's cache folder, and is downloaded to the latter if it is in neither. A local file
     with another checksum than the catalogue's is used, with a warning and a line in ``notes``.
 
     Args:

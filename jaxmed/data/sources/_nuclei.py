@@ -20,7 +20,7 @@ _ENDINGS = (".bmp", ".png", ".tif")
 
 
 def colon_nuclei(path: str | os.PathLike, *, patch: int = 27) -> ListSource:
-    """Read the H&E images of colon cancer as bags of patches round each marked nucleus.
+    """Read the H&E images of colon cancer as bags of patches around each marked nucleus.
 
     The folder is ``CRCHistoPhenotypes_2016_04_28`` as published: ``Detection/imgN/imgN.bmp`` (or
     ``.png``) and ``Classification/imgN/imgN_KIND.mat`` with the centres of each kind of nucleus. A
@@ -88,7 +88,7 @@ def _bag(root: Path, name: str, patch: int) -> dict[str, np.ndarray]:
 
 
 def _picture(root: Path, name: str) -> np.ndarray:
-    """The image of a bag, in either of the two folders, as 8-bit RGB."""
+    """Read the image of a bag, in either of the two folders, as 8-bit RGB."""
     places = [
         root / part / name / f"{name}{ending}"
         for part in ("Detection", "Classification")

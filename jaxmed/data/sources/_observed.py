@@ -1,4 +1,4 @@
-"""What only shows when all files of a data set have been looked at."""
+"""Faults that only show across all files of a data set."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MANY = 1000  # values of one mask that are kept: more are no classes that a pal
 
 
 class Observed:
-    """Looks at images and masks one by one; says at the end what is wrong with them together."""
+    """Collects images and masks one by one, and reports faults across them at the end."""
 
     def __init__(self, file: str, *, one_size: bool):
-        """Start with nothing seen.
+        """Start without observations.
 
         Args:
             file: The table or folder, for faults of the whole.
@@ -35,7 +35,7 @@ class Observed:
         self._colours: dict[int, tuple[tuple[int, ...], str]] = {}
 
     def image(self, paths: tuple[Path, ...], scan: Scan, split: str = "") -> Iterator[Fault]:
-        """Look at an image, and yield what is wrong with it beside those before."""
+        """Add an image, and yield its faults relative to the earlier ones."""
         name, array = str(paths[0]), scan.array
         self._layouts.append((name, array.ndim - 1, array.shape[-1], array.shape[:-1]))
         parts = [array] if len(paths) == 1 else np.moveaxis(array, -1, 0)
@@ -52,7 +52,7 @@ class Observed:
             yield Fault(name, "unique", f"the content of {other}, under another name")
 
     def mask(self, path: Path, mask: Scan) -> Iterator[Fault]:
-        """Look at a mask, and yield what is wrong with it beside those before."""
+        """Add a mask, and yield its faults relative to the earlier ones."""
         name = str(path)
         if name in self._values:
             return
@@ -71,7 +71,7 @@ class Observed:
         self._values[name] = frozenset(values[:_MANY].astype(np.int64).tolist())
 
     def faults(self) -> Iterator[Fault]:
-        """Yield what is wrong with all of them together."""
+        """Yield the faults of all of them together."""
         yield from self._layout_faults()
         marked = {name: values - {0} for name, values in self._values.items() if values - {0}}
         if self._values and not marked:

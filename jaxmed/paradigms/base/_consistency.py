@@ -42,7 +42,8 @@ def squared_distance(first: Array, second: Array) -> Array:
 def entropy(logits: Array) -> Array:
     """The entropy in nats of the classes on the last axis, which it takes away."""
     log_p = jax.nn.log_softmax(logits, axis=-1)
-    return -(jnp.exp(log_p) * log_p).sum(-1)
+    # A class that is impossible (a logit of -inf) has no part in it.
+    return -(jnp.exp(log_p) * jnp.where(log_p > -jnp.inf, log_p, 0)).sum(-1)
 
 
 def ramp(step: Array, length: int) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmed import stats
 from jaxmed._csv import csv_text
-from jaxmed.protocols.studies._study import Study
+from jaxmed.protocols.studies._result import Study
 from jaxmed.stats import Estimate, TestResult
 
 Metric = Callable[[np.ndarray, np.ndarray], Any]
@@ -55,7 +55,7 @@ def study_table(study: Study) -> dict[str, list[Any]]:
         study: result of `study`.
 
     Returns:
-        Columns Columns `arm, repeat, fold, seed, case, group, label, output` (or `output_0, ...`).
+        Columns `arm, repeat, fold, seed, case, group, label, output` (or `output_0, ...`).
     """
     columns: dict[str, list[Any]] = {
         name: [] for name in ("arm", "repeat", "fold", "seed", "case", "group", "label")
@@ -108,7 +108,7 @@ def runs_of(study: Study) -> Runs:
     """Join the folds, so that every case occurs once per repetition and seed.
 
     Args:
-        study: of splits that test each case once in each repetition.
+        study: a study whose splits test each case once per repetition.
 
     Returns:
         The predictions. A run in which any arm failed on a fold is left out for all arms.
@@ -229,7 +229,7 @@ def components(
     folds if these are repeated.
 
     Args:
-        study: of splits that test each case once in each repetition.
+        study: a study whose splits test each case once per repetition.
         metric: `(labels, outputs) -> number` or estimate.
         level: confidence level of the intervals.
         n_resamples: number of resamples of the bootstrap of cases (patients where these are known).

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed import stats
+from jaxmed import quantities, stats
 from jaxmed.report.figures._style import GRID, INK, MUTED, colour_of, dash_of, new_figure, style
 
 Floats = NDArray[np.float64]
@@ -175,10 +175,10 @@ def _legend(classes: Sequence[str], captions: Sequence[str], i: int) -> str | No
 
 
 def _operating_point(axes: Any, y: Floats, s: Floats, threshold: float) -> None:
-    called = s >= threshold
-    x = float(called[y == 0].mean())
-    sensitivity = float(called[y == 1].mean())
+    table = quantities.tabulate(y, quantities.at_least(s, threshold), 2)
+    rates = quantities.ratios(table)
+    sensitivity, specificity = float(rates["sensitivity"]), float(rates["specificity"])
     axes.plot(
-        x, sensitivity, "D", color=colour_of(1), markersize=6,
-        label=f"at threshold {threshold:g}: {sensitivity:.2f} / {1 - x:.2f} (sens./spec.)",
+        1 - specificity, sensitivity, "D", color=colour_of(1), markersize=6,
+        label=f"at threshold {threshold:g}: {sensitivity:.2f} / {specificity:.2f} (sens./spec.)",
     )  # fmt: skip

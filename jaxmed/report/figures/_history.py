@@ -46,7 +46,7 @@ def learning_curves(
     show: Sequence[str] | None = None,
     best: int | None = None,
 ) -> Figure:
-    """Draw one panel a measure, training and validation in each.
+    """Draw one panel per measure, with training and validation in each.
 
     Args:
         history: rows of the training log, each with `step` and measures.

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.report.figures._style import INK, MUTED, colour_of, new_figure, style
 
 
@@ -35,7 +36,7 @@ def agreement_figure(labels: ArrayLike, predictions: ArrayLike, *, unit: str = "
     """
     y, p = np.asarray(labels, float), np.asarray(predictions, float)
     difference = p - y
-    bias = difference.mean()
+    bias = quantities.bias(y, p)
     spread = difference.std(ddof=1) if difference.size > 1 else 0.0
     suffix = f" ({unit})" if unit else ""
     with style():

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from jaxmed import quantities
 from jaxmed.report.figures._gallery import to_display
 from jaxmed.report.figures._style import GRID, INK, MUTED, colour_of, new_figure, style
 
@@ -38,7 +39,7 @@ def uncertainty_map_figure(
     Raises:
         ValueError: for shapes that do not fit, or logits.
     """
-    from jaxmed import bayes  # the half of `bayes` on networks imports JAX
+    from jaxmed import bayes  # the network half of the subpackage imports JAX
 
     p = np.asarray(sample_probs)
     shown = to_display(image)
@@ -49,7 +50,7 @@ def uncertainty_map_figure(
             f"not {p.shape}"
         )
     parts = bayes.decompose(p)
-    called = parts.mean.argmax(axis=-1)
+    called = quantities.largest(parts.mean)
     top = max(float(parts.total.max()), 1e-6)
     with style():
         figure, axes = new_figure(9.6, 2.9, columns=4)
@@ -98,7 +99,7 @@ def set_size_figure(labels: ArrayLike, sets: ArrayLike, *, level: float | None =
     Returns:
         Bars by size, split into sets with and without the truth, with the coverage above each.
     """
-    from jaxmed import bayes  # the half of `bayes` on networks imports JAX
+    from jaxmed import bayes  # the network half of the subpackage imports JAX
 
     member = np.asarray(sets, bool)
     found = bayes.summarise_sets(labels, member)
@@ -123,7 +124,7 @@ def set_size_figure(labels: ArrayLike, sets: ArrayLike, *, level: float | None =
             xlabel="Classes in the set", ylabel="Cases", xticks=sizes,
             title=f"Prediction sets: coverage {found.coverage:.1%}{asked}",
         )  # fmt: skip
-        axes.margins(y=0.25)  # room for the legend above the bars
+        axes.margins(y=0.25)  # space for the legend above the bars
         axes.legend(loc="upper center", ncols=2)
     return figure
 
@@ -150,7 +151,7 @@ def risk_coverage_figure(
     Returns:
         The curve with its band, the best possible order of the same losses, and a random order.
     """
-    from jaxmed import bayes  # the half of `bayes` on networks imports JAX
+    from jaxmed import bayes  # the network half of the subpackage imports JAX
 
     loss, sure = np.asarray(losses, float), np.asarray(confidence, float)
     curve, scores = bayes.risk_coverage(loss, sure), bayes.selective_scores(loss, sure)
@@ -190,7 +191,7 @@ def entropy_figure(sample_probs: ArrayLike, wrong: ArrayLike) -> Figure:
         sample_probs: (samples, cases, classes) of a posterior.
         wrong: (cases,) whether the mean prediction's class is wrong.
     """
-    from jaxmed import bayes  # the half of `bayes` on networks imports JAX
+    from jaxmed import bayes  # the network half of the subpackage imports JAX
 
     parts = bayes.decompose(sample_probs)
     error = np.asarray(wrong, bool)

@@ -13,12 +13,12 @@ from jaxmed.report.figures._models import decision_figure
 from jaxmed.report.page._exhibit import Exhibits, exhibit, interval_text
 from jaxmed.report.results._results import ClassificationResults
 
-# More curves than this are a tangle: the rest is in the table.
+# More curves than this are illegible: the rest is in the table.
 _CURVES = 8
 
 
 def class_exhibits(results: ClassificationResults) -> Exhibits:
-    """ROC, precision and recall, confusion, reliability, and the decision curve of two classes."""
+    """Draw ROC, precision-recall, confusion, reliability and (two classes) decision curves."""
     if results.scores is None:
         return []
     y, s = np.asarray(results.scores.labels), np.asarray(results.scores.scores)
@@ -64,12 +64,15 @@ def _binary(results: ClassificationResults, y: Any, s: Any, groups: Any) -> Exhi
         positive = results.classes[1]
         figures.append(
             exhibit(
-                roc_figure(y, p, captions=[f"AUC {area}"], groups=groups),
+                roc_figure(
+                    y, p, captions=[f"AUC {area}"], groups=groups, level=results.level,
+                    threshold=0.5 if results.threshold is None else results.threshold,
+                ),
                 "roc",
                 f"ROC for {positive}, with the area and its interval. The dotted line is chance.",
                 f"ROC curve, AUC {area}.",
             )
-        )
+        )  # fmt: skip
         figures.append(
             exhibit(
                 precision_recall_figure(y, p, captions=[f"AP {precision}"], groups=groups),

@@ -20,7 +20,7 @@ def exhibit(
 
 
 def interval_text(results: Results, name: str) -> str:
-    """A metric as text, with its interval; nothing where it is not among the metrics."""
+    """Format a metric with its interval; empty if it is not among the metrics."""
     estimate = results.metrics.get(name)
     if estimate is None:
         return ""

@@ -1,4 +1,4 @@
-"""Which figures a report shows, by the type of its results."""
+"""Choice of a report's figures, by the type of its results."""
 
 from __future__ import annotations
 

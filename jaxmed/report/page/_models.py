@@ -22,7 +22,7 @@ _FORESTS = 4  # Metrics whose models and differences are drawn.
 
 
 def model_exhibits(results: ComparisonResults) -> Exhibits:
-    """Forest plots, and curves of each model."""
+    """Draw forest plots, and curves of each model."""
     found = results.comparison
     figures = []
     order = {name: i for i, name in enumerate(found.models)}

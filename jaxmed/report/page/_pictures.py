@@ -1,4 +1,4 @@
-"""Cases to look at: pictures with masks, and thumbnails by rank."""
+"""Example cases: pictures with masks, and thumbnails by rank."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxmed.report.results._results import Results
 
 
 def case_exhibits(results: Results) -> Exhibits:
-    """Pictures with masks, drawn."""
+    """Draw the pictures with masks."""
     shown = []
     for i, picture in enumerate(results.pictures):
         if isinstance(picture.prediction, str) or picture.prediction is None:
@@ -37,7 +37,7 @@ def case_exhibits(results: Results) -> Exhibits:
 
 
 def galleries(results: Results) -> Exhibits:
-    """Pictures with class names, as thumbnails by rank."""
+    """Draw the pictures with class names, as thumbnails by rank."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for picture in results.pictures:
         if not isinstance(picture.prediction, str):

@@ -10,7 +10,7 @@ from jaxmed.report.results._results import RegressionResults
 
 
 def number_exhibits(results: RegressionResults) -> Exhibits:
-    """Predicted against true, and Bland and Altman's plot."""
+    """Draw predicted against true values, and the Bland-Altman plot."""
     if results.scores is None:
         return []
     y, s = np.asarray(results.scores.labels), np.asarray(results.scores.scores)

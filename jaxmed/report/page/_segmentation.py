@@ -10,7 +10,7 @@ from jaxmed.report.results._results import SegmentationResults
 
 
 def mask_exhibits(results: SegmentationResults) -> Exhibits:
-    """Dice of every case."""
+    """Draw the Dice of every case."""
     if results.overlap is None or "dice" not in results.overlap.values:
         return []
     dice = np.asarray(results.overlap.values["dice"], float)

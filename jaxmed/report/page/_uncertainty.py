@@ -1,4 +1,4 @@
-"""Figures of what a posterior and a conformal rule add."""
+"""Figures of a posterior's uncertainty and of conformal sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxmed.report.results._results import ClassificationResults, SegmentationRe
 
 
 def uncertainty_exhibits(results: ClassificationResults | SegmentationResults) -> Exhibits:
-    """Risk against coverage, parts of the uncertainty, set sizes, maps."""
+    """Draw risk against coverage, uncertainty parts, set sizes and maps."""
     given = results.uncertainty
     if given is None:
         return []

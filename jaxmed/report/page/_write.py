@@ -11,6 +11,8 @@ from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record, to_json, write_text
 from jaxmed.report.results._results import ComparisonResults, Results
 
+_SHOWN = 4  # Metrics of each model of a comparison that a terminal shows.
+
 
 class Written(NamedTuple):
     """Paths of a report's files.
@@ -58,15 +60,19 @@ def write(results: Results, out: str | os.PathLike) -> Written:
 
 
 def summary(results: Results) -> str:
-    """Return the headline metrics and the tests of a comparison as lines of text."""
+    """Return the headline metrics, or a comparison's models and tests, as lines of text."""
     if isinstance(results, ComparisonResults):
         found = results.comparison
-        return "\n".join(
-            [
-                f"{contrast.test}, {found.adjustment}-adjusted p = {contrast.adjusted:.3g}"
-                for contrast in found.contrasts
-            ]
-        )
+        models = [
+            f"{model}: {estimate}"
+            for model, metrics in found.models.items()
+            for estimate in [*metrics.values()][:_SHOWN]
+        ]
+        tests = [
+            f"{contrast.test}, {found.adjustment}-adjusted p = {contrast.adjusted:.3g}"
+            for contrast in found.contrasts
+        ]
+        return "\n".join([*models, *tests])
     return "\n".join(
         str(estimate) for name, estimate in results.metrics.items() if name in results.headline
     )

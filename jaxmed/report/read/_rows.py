@@ -1,8 +1,8 @@
-"""Rows of a table of text, as scikit-learn, pandas, R and Excel write it.
+"""Reading of delimited text tables as written by scikit-learn, pandas, R and Excel.
 
-Commas, semicolons or tabs between cells; UTF-8, or UTF-16 with its mark; blanks around cells; the
-unnamed index column of pandas; decimal commas where cells are not parted by commas. What is not
-read is refused with what to do about it.
+Supports commas, semicolons or tabs between cells; UTF-8, or UTF-16 with a byte order mark; blanks
+around cells; the unnamed index column of pandas; decimal commas if cells are not separated by
+commas. Anything else raises an error that says what to do.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 
 
 class Table(NamedTuple):
-    """A table of text: its file, and a dict from column to cell for each row.
+    """A text table: its file, and a dict from column to cell for each row.
 
-    decimal_comma: whether a number may be written with a comma (cells are not parted by commas).
+    decimal_comma: whether numbers may have decimal commas (if cells are not separated by commas).
     """
 
     path: Path
@@ -71,12 +71,11 @@ def read_table(path: Path, *names: str) -> Table:
 
     Args:
         path: the file.
-        *names: columns that will be asked for; one that is there but for its capitals gets the
-            name asked for.
+        *names: columns that will be used; a column that differs only in case is renamed.
 
     Raises:
-        DataError: no file, no rows, an unknown encoding, rows of unequal length, columns of one
-            name.
+        DataError: if the file is missing or has no rows, an unknown encoding, rows of unequal
+            length or duplicate columns.
     """
     text = _text(path)
     delimiter = _delimiter(text.partition("\n")[0])
@@ -121,13 +120,13 @@ def _text(path: Path) -> str:
 
 
 def _delimiter(header: str) -> str:
-    """The mark between cells: the one that is most often in the header, outside quotes."""
+    """Return the delimiter: the most frequent candidate in the header, outside quotes."""
     bare = re.sub(r'"[^"]*"', "", header)
     return max(",;\t", key=bare.count)
 
 
 def _named(path: Path, header: list[str], names: tuple[str, ...]) -> list[str]:
-    """Name the columns as asked for; only the first may have no name (an index)."""
+    """Rename the columns as requested; only the first may have no name (an index)."""
     found = list(header)
     for name in names:
         alike = [j for j, column in enumerate(header) if column.lower() == name.lower()]

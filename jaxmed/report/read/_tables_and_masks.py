@@ -261,7 +261,7 @@ def cases_without_mask(
 
 
 def _unique_cases(table: Table, case: str) -> None:
-    """Refuse a case that comes twice: it would count as two."""
+    """Raise for a duplicate case, which would count twice."""
     if case not in table.rows[0]:
         return
     first: dict[str, int] = {}
@@ -360,7 +360,7 @@ def _zero_or_one(table: Table, tasks: Sequence[str], labels: np.ndarray) -> None
 
 
 def _sum_to_one(table: Table, columns: Sequence[str], scores: np.ndarray) -> np.ndarray:
-    """Undo the rounding of probabilities to the digits that the table shows."""
+    """Normalise probabilities that miss a sum of 1 by the rounding of their digits."""
     total = scores.sum(axis=1)
     if scores.min() < 0 or scores.max() > 1 or np.abs(total - 1).max() <= 1e-9:
         return scores
@@ -378,7 +378,7 @@ def _sum_to_one(table: Table, columns: Sequence[str], scores: np.ndarray) -> np.
 def _same_names(
     path: Path, found: Mapping[str, Path], reference: Path, truth: Mapping[str, Path]
 ) -> None:
-    """Say so where all predictions differ from their references by a suffix alone."""
+    """Hint that all predictions differ from their references only by a suffix."""
     if not set(found) & set(truth):
         tails = {name.removeprefix(t) for name in found for t in truth if name.startswith(t)}
         hint = f" (without {tails.pop()!r} they would)" if len(tails) == 1 else ""
@@ -390,7 +390,7 @@ def _same_names(
 
 
 def _same_numbers(path: Path, found: np.ndarray, reference: Path, truth: np.ndarray) -> None:
-    """Refuse 255 for what the reference calls 1: it would count as another class."""
+    """Raise if 255 stands for the reference's 1: it would count as another class."""
     for (one, a), (other, b) in itertools.permutations([(path, found), (reference, truth)]):
         if a.max() == 255 and b.max() == 1 and not np.any((a > 0) & (a < 255)):
             raise DataError.of(

@@ -104,7 +104,7 @@ def bands(values: Sequence[Any]) -> Array:
 
 
 def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:
-    """The metrics to be told by subgroup, each with the data it takes."""
+    """Return the metrics to evaluate by subgroup, each with its data."""
     if isinstance(held, Overlap):
         name, table = next(iter(held.values.items()))
         values = row_means(np.asarray(table, float))

@@ -49,7 +49,7 @@ def compare(
     title: str = "Comparison",
     **about: Any,
 ) -> ComparisonResults:
-    """Compare models that predicted the same cases, by every metric proper to the task.
+    """Compare models on the same cases by every metric of the task.
 
     AUCs are compared by DeLong's test, rates by McNemar's (mid-p), predictive values by the
     weighted score test, per-case values by sign-flip permutation, all else by the paired bootstrap.
@@ -279,7 +279,7 @@ def _assembled(
 
 
 def _held(made: Mapping[str, Results], kind: type[Held]) -> dict[str, Held]:
-    """What each model predicted, of one kind."""
+    """Return the predictions of each model, of one kind."""
     held = {name: next(iter(results.predictions().values())) for name, results in made.items()}
     return {name: found for name, found in held.items() if isinstance(found, kind)}
 

@@ -1,4 +1,4 @@
-"""Which metrics a task is measured by, each from `jaxmed.stats` or `jaxmed.quantities`."""
+"""Metrics of each task, from `jaxmed.stats` or `jaxmed.quantities`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def measures(
 
     Args:
         task: a key of `HEADLINE`.
-        rule: of the intervals.
+        rule: settings of the intervals.
         y: labels, checked by `jaxmed.report.classification`.
         s: scores, likewise.
         names: names of the classes.

@@ -1,19 +1,19 @@
-"""The results of 0.1.0, one flat record of every task: made and read as before, with a warning."""
+"""Compatibility with the flat `Results` of 0.1.0, with a deprecation warning."""
 
 from __future__ import annotations
 
 import warnings
 from typing import Any
 
-_FIELDS = ("title", "task", "classes", "metrics")  # the order in which they were given
+_FIELDS = ("title", "task", "classes", "metrics")  # in their positional order
 _OF_A_TASK = ("scores", "overlap", "masks", "comparison", "threshold", "uncertainty")
 
 
 class FlatResults(type):
-    """Lets `Results(title, task, classes, metrics, ...)` make results of the task's own type."""
+    """Metaclass by which `Results(title, task, classes, metrics, ...)` creates the task's type."""
 
     def __call__(cls, *args: Any, **fields: Any) -> Any:
-        """Make results; of the base class by its task."""
+        """Create results; the base class selects the type by task."""
         from jaxmed.report.results import _results
 
         if cls is not _results.Results:
@@ -32,10 +32,10 @@ class FlatResults(type):
 
 
 def moved(self: Any, name: str) -> Any:
-    """Read a field by the name it had: `__getattr__` of results."""
+    """Read a field by its old name: `__getattr__` of results."""
     from jaxmed.report.results import _results
 
-    if name in _OF_A_TASK:  # another task's: it was None, or empty
+    if name in _OF_A_TASK:  # a field of another task: it was None or empty
         found: Any = {} if name == "masks" else None
         new = "no field of this type"
     elif name in _results.PART_OF:

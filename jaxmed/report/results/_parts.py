@@ -1,4 +1,4 @@
-"""The parts that results are made of: sizes, predictions, comparisons, pictures, the run."""
+"""Components of results: sizes, predictions, comparisons, pictures, the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Split(NamedTuple):
 
 
 class DataSummary(NamedTuple):
-    """The data: how many, how they came to be these, how they were parted.
+    """Description of the data: sizes, selection, partition.
 
     Attributes:
         splits: sizes of the parts.
@@ -46,7 +46,7 @@ class DataSummary(NamedTuple):
 
 
 class TrainingLog(NamedTuple):
-    """How the training went.
+    """Log of the training.
 
     Attributes:
         history: rows of the training log.
@@ -58,7 +58,7 @@ class TrainingLog(NamedTuple):
 
 
 class RunRecord(NamedTuple):
-    """What made the results, so that they can be made again.
+    """Provenance of the results, for reproduction.
 
     Attributes:
         config: the run's settings.
@@ -113,7 +113,7 @@ class Contrast(NamedTuple):
         metric: name of the metric.
         first: one model.
         second: the other.
-        test: of first - second, its p-value as it is.
+        test: test of first - second, with the unadjusted p-value.
         adjusted: the p-value corrected for the number of tests.
     """
 
@@ -131,7 +131,7 @@ class Comparison(NamedTuple):
         models: model to its metrics by name.
         contrasts: every pair by every metric tested.
         adjustment: how p-values were corrected.
-        family: what was corrected together: `all` tests, or those of one `metric`.
+        family: tests corrected together: `all`, or those of one `metric`.
         level: confidence level of all intervals.
         scores: model to its predictions, for classification and regression.
         overlaps: model to its agreement case by case, for segmentation.
@@ -150,7 +150,7 @@ class SubgroupTable(NamedTuple):
     """A metric by subgroup.
 
     Attributes:
-        column: what the cases were grouped by: `site`, `sex`, ...
+        column: the grouping variable: `site`, `sex`, ...
         metric: name of the metric.
         found: estimates, adjusted tests and the gap.
         model: whose, in a comparison.
@@ -171,7 +171,7 @@ class Picture(NamedTuple):
         image: (height, width) or (height, width, 3).
         truth: mask (height, width) of classes, or the name of the true class.
         prediction: likewise.
-        caption: what a reader should know, e.g. the case's Dice.
+        caption: caption, e.g. the case's Dice.
         aspect: height of a pixel over its width, from the voxel spacing.
     """
 
@@ -192,7 +192,7 @@ class UncertainCase(NamedTuple):
         image: (height, width) or (height, width, channels).
         samples: (samples, height, width, classes) probabilities of a posterior.
         truth: (height, width) classes, or None.
-        caption: what a reader should know.
+        caption: caption of the picture.
         aspect: height of a pixel over its width.
     """
 
@@ -205,7 +205,7 @@ class UncertainCase(NamedTuple):
 
 
 class Uncertainty(NamedTuple):
-    """What a posterior and a conformal rule add to predictions.
+    """Uncertainty of predictions by a posterior and a conformal rule.
 
     Attributes:
         samples: (samples, cases, classes) probabilities, the cases those of the scores.

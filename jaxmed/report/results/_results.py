@@ -1,4 +1,4 @@
-"""What a run hands to a report: a small common record, and one type for each kind of task."""
+"""Results for a report: a small common record, and one type per task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ClassificationTask = Literal["binary", "multi-class", "ordinal", "multi-label"]
 Task = Literal[ClassificationTask, "regression", "segmentation"]
 TASKS = ("binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation")
 
-# The records within results, and the fields that are also taken by their own names.
+# The records within results, and the fields that are also accepted by their own names.
 PARTS: dict[str, type[DataSummary | TrainingLog | RunRecord]] = {
     "data": DataSummary,
     "training": TrainingLog,
@@ -34,10 +34,10 @@ PART_OF = {field: part for part, kind in PARTS.items() for field in kind._fields
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Results(metaclass=FlatResults):
-    """What every report tells, whatever the task; each task has its own type.
+    """Results common to all tasks; each task has its own subclass.
 
     Args:
-        title: what was studied.
+        title: title of the report.
         classes: class names; of a segmentation without the background.
         metrics: name to `jaxmed.stats.Estimate`.
         headline: the metrics shown first.
@@ -81,7 +81,7 @@ class Results(metaclass=FlatResults):
             raise ValueError(f"headline names no metric: {unknown}; there are {[*self.metrics]}")
 
     def replace(self, **fields: Any) -> Self:
-        """Return a copy with some fields changed, those of `data`, `training` and `run` too.
+        """Return a copy with some fields changed, including those of `data`, `training` and `run`.
 
         Examples:
             >>> from jaxmed.report import classification
@@ -91,7 +91,7 @@ class Results(metaclass=FlatResults):
         return dataclasses.replace(self, **placed(fields, vars(self)))
 
     def predictions(self) -> Mapping[str, Scores | Overlap]:
-        """What was predicted, by model; a single model has no name."""
+        """Predictions by model; a single model has no name."""
         return {}
 
     def __repr__(self) -> str:
@@ -106,7 +106,7 @@ class Results(metaclass=FlatResults):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ClassificationResults(Results):
-    """Predicted classes, ordered grades, or several labels a case; made by `classification`.
+    """Results for classes, ordinal grades or multi-label; made by `classification`.
 
     Args:
         task: `binary`, `multi-class`, `ordinal` or `multi-label`.
@@ -129,7 +129,7 @@ class ClassificationResults(Results):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class RegressionResults(Results):
-    """Predicted numbers; made by `classification` with `task="regression"`.
+    """Results of a regression; made by `classification` with `task="regression"`.
 
     Args:
         scores: predictions, one row per case.
@@ -147,11 +147,11 @@ class RegressionResults(Results):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class SegmentationResults(Results):
-    """Predicted masks; made by `segmentation`.
+    """Results of a segmentation; made by `segmentation`.
 
     Args:
         overlap: agreement case by case.
-        masks: where predicted masks were written, by case.
+        masks: paths of the predicted masks, by case.
         uncertainty: cases with their uncertainty.
     """
 
@@ -169,10 +169,10 @@ class SegmentationResults(Results):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ComparisonResults(Results):
-    """Several models, or the arms of a study, on the same cases; made by `compare` and its like.
+    """Results of several models, or arms of a study, on the same cases; made by `compare`.
 
     Args:
-        task: of the models.
+        task: task of the models.
         comparison: their metrics and the tests of their pairs; `metrics` may then be empty.
         threshold: threshold of a positive call.
     """
@@ -196,7 +196,7 @@ class ComparisonResults(Results):
 
 
 def threshold_of(results: Results) -> float | None:
-    """Return the threshold of a positive call, None where the task has none."""
+    """Return the threshold of a positive call, None if the task has none."""
     told = isinstance(results, ClassificationResults | ComparisonResults)
     return results.threshold if told else None
 
@@ -205,7 +205,7 @@ def placed(fields: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> d
     """Return fields with those of `data`, `training` and `run` put into these.
 
     Args:
-        fields: of results, by name.
+        fields: fields of results, by name.
         now: the records that are there, whose other fields stay.
     """
     whole = {name: value for name, value in fields.items() if name not in PART_OF}
@@ -218,7 +218,7 @@ def placed(fields: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> d
 
 
 def results_of(task: str, **fields: Any) -> Results:
-    """Return results of the type proper to a task, from fields by name, `comparison` included.
+    """Return results of the type of a task, from fields by name, including `comparison`.
 
     Raises:
         ValueError: a task that is none of `TASKS`.

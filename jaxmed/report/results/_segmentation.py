@@ -189,7 +189,7 @@ def from_overlap(
 
 
 def row_means(table: NDArray[Any]) -> NDArray[Any]:
-    """Mean over the structures of each case that are defined and finite; NaN without any."""
+    """Average the defined, finite values over the structures of each case; NaN without any."""
     known = np.where(np.isfinite(table), table, np.nan)
     return np.array([quantities.mean_defined(row) for row in known])
 

@@ -33,7 +33,7 @@ def from_study(
     title: str = "Study",
     **about: Any,
 ) -> ComparisonResults:
-    """Make results of a study: its arms, and every pair of them tested over the folds.
+    """Build results of a study: its arms, and tests of every pair over the folds.
 
     Each metric is computed on all cases at once, joined from the folds of a run; its interval
     combines the variances of cases and of trainings, which a note reports separately. Pairs are
@@ -41,7 +41,7 @@ def from_study(
     first run.
 
     Args:
-        study: of splits that test each case once in each repetition, with scores as outputs.
+        study: a study whose splits test each case once per repetition, with scores as outputs.
         task: as in `classification`.
         classes: names of the classes.
         metrics: name to `(labels, outputs) -> number`; by default those of the task.
@@ -120,7 +120,7 @@ def from_study(
 
 
 def _made(study: Study) -> dict[str, Any]:
-    """What the parts of the results say of a study: failures, parts, settings, seeds, time."""
+    """Return the components of a study's results: failures, splits, settings, seeds, time."""
     return {
         "failures": tuple(
             f"{f.arm}, repetition {f.repeat}, fold {f.fold}, seed {f.seed}: {f.why}"

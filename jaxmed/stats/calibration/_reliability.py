@@ -98,12 +98,12 @@ def reliability(
         probs: (cases,), (cases, 2) or (cases, classes).
         n_bins: number of bins.
         binning: `width`, or `mass` (as many cases in each, equal probabilities kept together).
-        closed: which end of a bin belongs to it, `right` (Guo 2017) or `left`.
+        closed: the closed end of each bin, `right` (Guo 2017) or `left`.
         of: `positive` class, or `top` label; `auto` is positive for two classes.
         level: confidence level of the limits.
 
     Returns:
-        The bins that hold a case.
+        The non-empty bins.
 
     Raises:
         ValueError: as `ece`.

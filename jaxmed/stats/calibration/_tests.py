@@ -71,7 +71,7 @@ def hosmer_lemeshow_test(
     Args:
         labels: (cases,) 0 or 1.
         probs: (cases,) of the positive class.
-        groups: by quantiles of the probability; equal cuts are joined.
+        groups: number of groups by quantiles of the probability; equal cuts are merged.
         df: degrees of freedom, at least 1; groups - 2 (fitted on these data) if absent. For
             probabilities made on other data give the number of groups.
         unit: name of the counted unit.

@@ -61,7 +61,7 @@ def untied_placements(positives: int, scores: NDArray[np.float32]) -> NDArray[np
     """Return the placements of all cases, (studies, cases), of scores from a continuous law.
 
     Args:
-        positives: how many of the cases are positive, those that come first.
+        positives: number of positive cases, which come first.
         scores: (studies, cases); ties are broken anyhow.
     """
     n = scores.shape[1]

@@ -142,7 +142,7 @@ def concordance(
         The estimate.
 
     Raises:
-        ValueError: where no pair can be compared, for NaN or unequal lengths.
+        ValueError: if no pair can be compared, for NaN or unequal lengths.
 
     References:
         Harrell et al. (1982), JAMA 247:2543. Pencina and D'Agostino (2004), Stat Med 23:2109.

@@ -136,7 +136,7 @@ def predictive_value_test(
         The test, chi-square with one degree of freedom; `effect` is first - second.
 
     Raises:
-        ValueError: where one of them calls no case, or for one class only.
+        ValueError: if one of them calls no case, or for one class only.
 
     References:
         Leisenring, Alonzo, Pepe (2000), Biometrics 56:345. Kosinski (2013), Stat Med 32:964.

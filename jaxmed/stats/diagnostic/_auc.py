@@ -159,7 +159,7 @@ def auc(
     DeLong's variance depends on the misplaced cases. If the rarer class has fewer than five of
     them (its size times 1 - AUC), the logit interval alone covers as little as .70 of a nominal
     .95; `logit-delong` then uses the outer of its limits and Newcombe's score limits (method 5),
-    Newcombe's alone at an area of 0 or 1, and adds a note. It thus covers .92 to .99 over the
+    Newcombe's alone at an area of 0 or 1, and adds a note. It thus covers .93 to .99 over the
     situations of the coverage table, including rare positives; `logit-delong-plain` lacks this
     safeguard. `newcombe` covers .94 to .99 if the classes' scores have equal spread and as little
     as .86 otherwise. `delong` (Wald) can exceed 1 and covers .68 to .91 with ten cases per class,

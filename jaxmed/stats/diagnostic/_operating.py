@@ -102,6 +102,8 @@ def operating_points(
         raise unknown("rule", rule, ("youden", "closest-topleft", "sensitivity", "specificity"))
     if curve.thresholds.size > 1 and np.isposinf(curve.thresholds[1]):
         merit[0] = -np.inf  # a score of +inf is positive at every threshold
+        if not np.isfinite(merit).any():
+            raise ValueError(f"no threshold reaches a {chosen} of {at}: a negative scores +inf")
     best = np.flatnonzero(merit >= merit.max() - 1e-12)[::-1]
     return [
         OperatingPoint(float(middle[i]), float(sensitivity[i]), float(specificity[i]), chosen)

@@ -105,8 +105,8 @@ def size_for_limits(half_width: float, *, level: float = 0.95) -> PrecisionPlan:
     r"""Return the number of cases needed for limits of agreement of a given half-width.
 
     Args:
-        half_width: of each limit's interval, in standard deviations of the differences; the
-            error of a limit is near :math:`s \sqrt{3/n}`.
+        half_width: half width of each limit's interval, in standard deviations of the differences;
+            the error of a limit is near :math:`s \sqrt{3/n}`.
         level: confidence level.
 
     Returns:

@@ -36,7 +36,7 @@ def planned_aucs(
     paired: bool = True,
     margin: float = 0.0,
 ) -> PlannedStudy:
-    """Two models' AUCs, compared by DeLong's test (Obuchowski's with several rows a patient).
+    """Plan a comparison of two AUCs by DeLong's test (Obuchowski's for several rows per patient).
 
     Scores are binormal of equal spread. A patient is positive or negative as a whole, and its rows
     (images, lesions) share part of what makes each model right or wrong.
@@ -120,7 +120,7 @@ def planned_rates(
     icc: float = 0.0,
     margin: float = 0.0,
 ) -> PlannedStudy:
-    """Two models' rates of being right on the same rows: McNemar's mid-p, or its clustered form.
+    """Plan a comparison of two models' accuracies by McNemar's mid-p test, or its clustered form.
 
     Correctness is a thresholded normal variable, correlated between the models and among the rows
     of a patient. For sensitivity, n counts positive patients, for accuracy all.
@@ -205,7 +205,7 @@ def planned_means(
     icc: float = 0.0,
     margin: float = 0.0,
 ) -> PlannedStudy:
-    """Two models' means on the same cases, such as of Dice: the paired t-test on patients' means.
+    """Plan a comparison of two models' means, such as of Dice, by a paired t-test over patients.
 
     Args:
         effect: difference of the means, first minus second.

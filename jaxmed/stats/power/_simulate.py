@@ -25,7 +25,7 @@ class PlannedStudy(NamedTuple):
         draw: `(key, n) -> data`, a pure JAX function of a key and a whole number of units.
         p_value: `(data) -> p`, a pure JAX function that returns a scalar.
         unit: name of the unit counted by n.
-        told: what is to be found, for the protocol's sentence.
+        told: the expected finding, for the protocol's sentence.
         smallest: n below which the study makes no sense.
         on_host: the same study in NumPy, `(rng, n, studies) -> (studies,) p-values`, used on a CPU
             where there is one: for tests that sort, which XLA does slowly there.

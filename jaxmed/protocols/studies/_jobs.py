@@ -1,0 +1,175 @@
+"""Trainings of a study: their enumeration, execution and resumption."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxmed.core import Learner, stream
+from jaxmed.data import batches as cut
+from jaxmed.data import subset
+from jaxmed.protocols.studies._options import Reading, TrainingPlan, summarised
+from jaxmed.protocols.studies._records import digest, read_record, write_record
+from jaxmed.protocols.studies._replicates import Replicate, train_replicates
+from jaxmed.protocols.studies._splits import Split, with_inner
+from jaxmed.protocols.studies._tuned import Tuned
+from jaxmed.train import predict
+
+
+class Job(NamedTuple):
+    """One training of the study: indices of split and inner fold (-1: none), and the seed."""
+
+    at: int
+    inner: int
+    seed: int
+    split: Split
+
+
+@dataclasses.dataclass(frozen=True)
+class Maker:
+    """Makes the records of a learner's jobs, except those already in the folder.
+
+    Attributes:
+        source: all cases.
+        plan: options of each training.
+        reading: names of arrays and the stored summary.
+        folder: folder of the records, or None.
+        bar: progress bar, one step per training.
+    """
+
+    source: Any
+    plan: TrainingPlan
+    reading: Reading
+    folder: Path | None
+    bar: tqdm
+
+    def records(
+        self, name: str, learner: Learner, jobs: Sequence[Job]
+    ) -> Iterator[tuple[Job, Mapping[str, Any]]]:
+        """Yield each job and its record, those on disk first.
+
+        Raises:
+            ValueError: if a record is of another split or of a learner with other shapes.
+        """
+        waiting: dict[str, Job] = {}
+        mark = "" if self.folder is None else _shapes(learner, self.source, self.plan.size)
+        for job in jobs:
+            kept = self._kept(job_name(name, job), job, mark)
+            if kept is None:
+                waiting[job_name(name, job)] = job
+                continue
+            self.bar.update()
+            yield job, kept
+        begun = time.monotonic()
+        for made in train_replicates(
+            learner,
+            self.source,
+            [replicate(key, job, self.plan) for key, job in waiting.items()],
+            size=self.plan.size,
+            strategy=self.plan.strategy,
+            width=self.plan.width,
+        ):
+            job = waiting[made.replicate.name]
+            found = np.zeros(0)
+            if made.state is not None:
+                found = self._predicted(learner, made.state, job)
+            record = {
+                "arm": name, "repeat": job.split.repeat, "fold": job.split.fold, "inner": job.inner,
+                "seed": job.seed, "split": digest(job.split.train, job.split.test),
+                "shapes": mark, "error": made.error, "seconds": round(time.monotonic() - begun, 3),
+                "outputs": found,
+            }  # fmt: skip
+            begun = time.monotonic()
+            if self.folder is not None:
+                write_record(self.folder, made.replicate.name, record)
+            self.bar.update()
+            yield job, record
+
+    def _kept(self, name: str, job: Job, mark: str) -> Mapping[str, Any] | None:
+        """Return the record on disk, or None; check that it is of this job."""
+        if self.folder is None:
+            return None
+        kept = read_record(self.folder, name)
+        for what, now in (("split", digest(job.split.train, job.split.test)), ("shapes", mark)):
+            if kept is not None and kept[what] != now:
+                raise ValueError(
+                    f"{self.folder} holds {name} with another {what}: give another folder, or "
+                    "resume=False"
+                )
+        return kept
+
+    def _predicted(self, learner: Learner, state: Any, job: Job) -> np.ndarray:
+        part = subset(self.source, job.split.test)
+        raw = predict(
+            learner,
+            state,
+            cut(part, self.plan.size, shuffle=False),
+            inputs=self.reading.inputs,
+            outputs=self.reading.outputs,
+        )
+        return summarised(self.reading.summary, raw, part)
+
+
+def trainings(arm: Learner | Tuned, outer: int) -> int:
+    """Return the number of trainings of an arm for a number of outer ones."""
+    return outer * (1 + arm.folds * len(arm.candidates)) if isinstance(arm, Tuned) else outer
+
+
+def job_name(arm: str, job: Job) -> str:
+    """Return the name of a job's record."""
+    inner = "" if job.inner < 0 else f"-i{job.inner}"
+    return f"{arm}-r{job.split.repeat}-f{job.split.fold}{inner}-s{job.seed}"
+
+
+def replicate(name: str, job: Job, plan: TrainingPlan) -> Replicate:
+    """Return the replicate of a job: arms share its key and batch order."""
+    at = (job.split.repeat, job.split.fold, job.inner + 1)
+    key = stream(jax.random.key(job.seed), "study", *at)
+    order = int(np.random.SeedSequence([job.seed, *at]).generate_state(1)[0])
+    epoch = -(-len(job.split.train) // plan.size)
+    total = plan.steps if plan.epochs is None else plan.epochs * epoch
+    return Replicate(name, np.asarray(job.split.train), key, order, int(total or 0))
+
+
+def inner_jobs(
+    arm: Tuned, outer: Sequence[Job], n: int, patients: Any, truth: np.ndarray
+) -> list[Job]:
+    """Return the inner trainings of each outer one: its split's folds, or `arm.folds` new ones."""
+    classes = truth if truth.ndim == 1 and truth.dtype.kind in "biu" else None
+    jobs = []
+    for job in outer:
+        one = job.split
+        if not one.inner:
+            one = with_inner(
+                one, n, arm.folds, groups=patients, stratify=classes, seed=one.repeat * 1009
+            )
+        jobs += [
+            Job(job.at, i, job.seed, inner._replace(repeat=one.repeat, fold=one.fold))
+            for i, inner in enumerate(one.inner)
+        ]
+    return jobs
+
+
+def score(metric: Callable[..., Any], truth: np.ndarray, record: Mapping[str, Any]) -> float:
+    """Compute the metric of a record; NaN for a failed training or if undefined."""
+    if record["error"]:
+        return float("nan")
+    try:
+        value = metric(truth, record["outputs"])
+    except ValueError:  # such as one class in a small fold
+        return float("nan")
+    return float(getattr(value, "value", value))
+
+
+def _shapes(learner: Learner, source: Any, size: int) -> str:
+    """Compute a digest of the shapes of a learner's state."""
+    batch = cut(source, size, shuffle=False)[0]
+    state = jax.eval_shape(learner.init, jax.random.key(0), batch)
+    return digest([(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(state)])

@@ -1,0 +1,73 @@
+"""Result of a study: predictions, failures, choices."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxmed.protocols.studies._splits import Split
+
+
+class Failure(NamedTuple):
+    """A training without predictions, and the reason."""
+
+    arm: str
+    repeat: int
+    fold: int
+    seed: int
+    why: str
+
+
+class Choice(NamedTuple):
+    """The choice of a tuned arm in one training part, and the candidates' inner scores."""
+
+    arm: str
+    repeat: int
+    fold: int
+    seed: int
+    chosen: str
+    scores: dict[str, list[float]]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Study:
+    """Result of `study`.
+
+    Attributes:
+        arms: names.
+        splits: as given.
+        seeds: as given.
+        outputs: `(arm, split index, seed)` to (test cases, ...) predictions, without failed ones.
+        labels: (cases, ...) truth.
+        cases: (cases,) names.
+        groups: (cases,) patients, or None.
+        failures: trainings without predictions.
+        choices: candidate settings of tuned arms.
+        trials: arm to the number of configurations tried; 1 for a plain arm.
+        settings: steps or epochs, batch size, strategy.
+        seconds: duration of training and prediction, those of resumed records included.
+    """
+
+    arms: tuple[str, ...]
+    splits: tuple[Split, ...]
+    seeds: tuple[int, ...]
+    outputs: Mapping[tuple[str, int, int], np.ndarray]
+    labels: np.ndarray
+    cases: tuple[str, ...]
+    groups: tuple[Any, ...] | None
+    failures: tuple[Failure, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    trials: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        counts = {
+            "arms": len(self.arms), "splits": len(self.splits), "seeds": len(self.seeds),
+            "trainings": len(self.outputs), "failures": len(self.failures),
+        }  # fmt: skip
+        told = ", ".join(f"{n} {name}" for name, n in counts.items())
+        return f"Study of {', '.join(self.arms)} ({told}; {len(self.cases)} cases)"

@@ -1,0 +1,181 @@
+"""Laws of every statistic of labels and scores: rows have no order, ranks no scale.
+
+A permutation of the rows changes nothing, ties or not; a rising transform of the scores changes no
+statistic of ranks. What draws resamples is asked for its value alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxmed import bayes, stats
+
+# Dyadic grids: sums do not depend on the order, so that what differs is not rounding.
+GRID = st.integers(1, 31).map(lambda k: k / 32)
+TABLES = st.lists(st.tuples(st.booleans(), GRID, GRID), min_size=6, max_size=24).filter(
+    lambda rows: 1 < sum(row[0] for row in rows) < len(rows) - 1
+)
+NONE = {"n_resamples": 0}
+FEW = {"n_resamples": 20}
+
+
+def limits(e):
+    return e.value, e.lower, e.upper
+
+
+def points(y, x, **options):
+    return [p[1:3] for p in stats.operating_points(y, x, **options)]
+
+
+def softmax_pair(x):
+    return np.stack([1 - x, x], axis=1)
+
+
+# Of ranks alone: (labels, scores) to numbers.
+OF_RANKS = {
+    "auc": lambda y, x: limits(stats.auc(y, x)),
+    "auc newcombe": lambda y, x: limits(stats.auc(y, x, method="newcombe")),
+    "average precision": lambda y, x: stats.average_precision(y, x, **FEW).value,
+    "partial auc": lambda y, x: stats.partial_auc_value(y, x, (0.7, 1.0), "specificity", False),
+    "rate": lambda y, x: stats.rate_value(y, x, 0.8, True),
+    "roc": lambda y, x: np.concatenate(stats.roc_curve(y, x)[:2]),
+    "pr": lambda y, x: np.concatenate(stats.pr_curve(y, x)[:2]),
+    "operating": lambda y, x: points(y, x),
+    "operating at specificity": lambda y, x: points(y, x, rule="specificity", at=0.8),
+    "cost": lambda y, x: stats.cost_curve(y, x, points=11).cost,
+    "cliff": lambda y, x: limits(stats.cliffs_delta(x[y == 1], x[y == 0])),
+    "kruskal": lambda y, x: stats.kruskal_test(x[y == 1], x[y == 0]).statistic,
+    "selective": lambda y, x: [v for v in bayes.selective_scores(y, x) if np.isfinite(v)],
+    "risk at": lambda y, x: bayes.risk_coverage(y, x).risk,
+}
+# Of the scores as probabilities.
+OF_VALUES = {
+    "accuracy": lambda y, x: limits(stats.accuracy(y, x, threshold=0.5)),
+    "sensitivity": lambda y, x: limits(stats.sensitivity(y, x, threshold=0.5)),
+    "ppv": lambda y, x: limits(stats.ppv(y, x, threshold=0.25)),
+    "f1": lambda y, x: limits(stats.f1(y, x, threshold=0.5)),
+    "top-1": lambda y, x: stats.top_k_accuracy(y, softmax_pair(x), k=1).value,
+    "macro precision": lambda y, x: stats.macro_precision(y, softmax_pair(x)).value,
+    "brier": lambda y, x: limits(stats.brier(y, x)),
+    "ece by width": lambda y, x: stats.ece(y, x, n_bins=4, **NONE).value,
+    "ece by mass": lambda y, x: stats.ece(y, x, n_bins=4, binning="mass", **NONE).value,
+    "mce by mass": lambda y, x: stats.ece(y, x, n_bins=3, binning="mass", norm="max", **NONE).value,
+    "reliability by mass": lambda y, x: stats.reliability(y, x, n_bins=4, binning="mass").count,
+    "net benefit": lambda y, x: stats.decision_curve(y, x, **NONE).net_benefit,
+    "isotonic": lambda y, x: np.sort(np.asarray(stats.corp(y, x)[:3], float)),
+    "spiegelhalter": lambda y, x: stats.spiegelhalter_test(y, x + 1 / 64).statistic,
+    "cumulative": lambda y, x: stats.cumulative_test(y, x, n_resamples=1).statistic,
+    "slope": lambda y, x: np.nan_to_num(stats.calibration_slope(y, x).value),
+}
+# Of two scores of the same rows.
+OF_PAIRS = {
+    "delong": lambda y, a, b: stats.delong_test(y, a, b).effect,
+    "delong p": lambda y, a, b: stats.delong_test(y, a, b).p_value,
+    "wilcoxon": lambda y, a, b: stats.wilcoxon_test(a, b).p_value,
+    "hodges-lehmann": lambda y, a, b: stats.wilcoxon_test(a, b).effect,
+    "mcnemar": lambda y, a, b: stats.mcnemar_test(a >= 0.5, b >= 0.5).p_value,
+    "concordance correlation": lambda y, a, b: (
+        stats.concordance_correlation(a, b).value if np.ptp(a) * np.ptp(b) else 0.0
+    ),
+    "kappa": lambda y, a, b: stats.kappa((4 * a).astype(int), (4 * b).astype(int)).value,
+}
+
+
+def columns(rows):
+    y, a, b = (np.array(column) for column in zip(*rows, strict=True))
+    return y.astype(int), a, b
+
+
+def alike(got, want):
+    np.testing.assert_allclose(
+        np.asarray(got, float), np.asarray(want, float), rtol=1e-7, atol=1e-9, equal_nan=True
+    )
+
+
+@pytest.mark.parametrize("name", [*OF_RANKS, *OF_VALUES, *OF_PAIRS])
+@settings(max_examples=15, deadline=None)
+@given(rows=TABLES, seed=st.integers(0, 99))
+def test_the_order_of_the_rows_changes_nothing(name, rows, seed):
+    shuffled = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))]
+    by_label = sorted(rows, key=lambda row: row[0])  # what breaks ties one way, or the other
+    found = []
+    for table in (rows, shuffled, by_label, by_label[::-1]):
+        y, a, b = columns(table)
+        if name in OF_PAIRS:
+            found.append(OF_PAIRS[name](y, a, b))
+        else:
+            found.append((OF_RANKS | OF_VALUES)[name](y, a))
+    for other in found[1:]:
+        alike(other, found[0])
+
+
+@pytest.mark.parametrize("name", OF_RANKS)
+@settings(max_examples=15, deadline=None)
+@given(rows=TABLES)
+def test_a_rising_transform_changes_no_statistic_of_ranks(name, rows):
+    y, x, _ = columns(rows)
+    want = OF_RANKS[name](y, x)
+    alike(OF_RANKS[name](y, np.exp(8 * x)), want)
+    alike(OF_RANKS[name](y, x * 1e-9 - 3), want)
+    # The largest score may be as large as it likes: it ties with no other.
+    far = np.where(x == x.max(), 1e15, x)
+    alike(OF_RANKS[name](y, far), want)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=12, unique=True), st.integers(0, 9))
+def test_an_operating_point_has_the_rates_it_tells(scores, seed):
+    x = np.array([*scores, np.nextafter(scores[0], np.inf), -np.inf, np.inf])
+    y = np.random.default_rng(seed).integers(0, 2, x.size)
+    y[:2] = 0, 1
+    for options in ({}, {"rule": "sensitivity", "at": 0.6}, {"rule": "specificity", "at": 1.0}):
+        if options.get("rule") == "specificity" and y[-1] == 0:
+            # The negative that scores +inf is positive at every threshold.
+            with pytest.raises(ValueError, match="scores"):
+                stats.operating_points(y, x, **options)
+            continue
+        for point in stats.operating_points(y, x, **options):
+            called = x >= point.threshold
+            assert point.sensitivity == pytest.approx(called[y == 1].mean(), abs=1e-12)
+            assert point.specificity == pytest.approx(1 - called[y == 0].mean(), abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=12), st.integers(1, 2), st.integers(0, 9))
+def test_absent_classes_change_no_average(labels, more, seed):
+    """Unused columns of scores, or unused numbers between, count for nothing."""
+    y = np.array(labels)
+    guess = np.random.default_rng(seed).permutation(y)
+    wide = np.eye(int(max(y.max(), guess.max())) + 1 + more)[guess]
+    _, codes = np.unique(np.concatenate([y, guess]), return_inverse=True)
+    a, b = codes[: y.size], codes[y.size :]
+    for average in (stats.macro_precision, stats.macro_recall):
+        want = average(a, b).value
+        assert average(y, guess).value == pytest.approx(want)
+        assert average(y, wide).value == pytest.approx(want)
+    f = stats.f1(a, b, average="macro").value
+    assert stats.f1(y, guess, average="macro").value == pytest.approx(f)
+    if (y == guess).all():
+        assert stats.macro_precision(y, guess).value == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=15))
+def test_hodges_lehmann_is_the_median_of_all_pairs(values):
+    from jaxmed.stats.comparison._rank_tests import hodges_lehmann
+
+    x = np.array(values) / 7
+    pairs = (x[:, None] + x)[np.triu_indices(x.size)] / 2
+    assert hodges_lehmann(x) == pytest.approx(np.median(pairs), abs=1e-15)
+
+
+def test_hodges_lehmann_of_many_is_not_the_median():
+    from jaxmed.stats.comparison._rank_tests import hodges_lehmann
+
+    x = np.random.default_rng(0).exponential(size=2500)
+    pairs = (x[:, None] + x)[np.triu_indices(x.size)] / 2
+    assert hodges_lehmann(x) == pytest.approx(np.median(pairs), rel=1e-12)
+    assert stats.wilcoxon_test(x).effect == hodges_lehmann(x) > np.median(x) + 0.1
