@@ -27,7 +27,8 @@ result = jm.fit(learner, batches, seed=0, epochs=25, progress=False)
 
 images, masks = jm.data.column(test, "image"), jm.data.column(test, "mask")
 probs = np.asarray(jax.nn.softmax(learner.predict(result.state, images)["logits"]))
-print("mean Dice of the shapes", jm.metrics.evaluate(jm.metrics.dice(activation=None), probs.mean(0), masks))
+dice = jm.metrics.dice(activation=None)
+print("mean Dice of the shapes", jm.metrics.evaluate(dice, probs.mean(0), masks))
 doubt = [float(jm.bayes.decompose(probs[:, i]).epistemic.mean()) for i in range(len(images))]
 shown = int(np.argsort(doubt)[-3])
 figure = jm.report.uncertainty_map_figure(

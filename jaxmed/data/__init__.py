@@ -1,20 +1,11 @@
 """Data: sources, batches, splits, readers of medical image formats, and phantoms.
 
-<<<<<<< HEAD
-A *source* is anything with a length and an item that gives one example as a dict of arrays: a dict
-of arrays (`ArraySource`), a Grain or tfds source, a list. `batches` cuts a source into batches that
-are a pure function of the global step; `bag_batches` does so for bags of
-different sizes. `split` and `folds` are seeded, stratified and by patient.
-Whatever is malformed gives one `DataError` that names the file and the rule; `check` lists all the
-faults of a data set at once. Nothing here imports JAX: this subpackage runs on the host.
-=======
 A *source* is any object with a length whose items are examples, each a dict of arrays: a dict of
 arrays (`ArraySource`), a Grain or tfds source, a list. `batches` divides a source into batches that
 are a pure function of the global step; `bag_batches` does so for bags of different sizes. `split`
 and `folds` are seeded, stratified and by patient.
 Malformed data raise one `DataError` that names the file and the rule; `check` lists all faults of a
 data set at once. Nothing here imports JAX: this subpackage runs on the host.
->>>>>>> main
 """
 
 from jaxmed.data import phantoms

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The one error of this subpackage, and the rules it can name."""
-=======
 """The data error, and the rules it can name."""
->>>>>>> main
 
 from __future__ import annotations
 
