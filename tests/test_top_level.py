@@ -54,3 +54,20 @@ def test_a_subpackage_shows_its_names_and_no_feature_of_python(name):
     ]
     assert strays == []
     assert len(set(module.__all__)) == len(module.__all__)
+
+
+def test_the_design_page_names_every_shelf_and_no_other():
+    page = (Path(__file__).parents[1] / "docs" / "design.md").read_text()
+    package, named = "", set()
+    for line in page.split("## Where things stand")[1].split("## Decisions")[0].splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:3]]
+        if len(cells) == 2 and any(cell.startswith("`") for cell in cells):
+            package = cells[0].strip("`") or package
+            named.add(f"jaxmed.{package}" + (f".{cells[1].strip('`')}" if cells[1] else ""))
+    shelves = {
+        module.name
+        for name in SUBPACKAGES
+        for module in pkgutil.iter_modules(importlib.import_module(name).__path__, f"{name}.")
+        if module.ispkg and not module.name.rpartition(".")[2].startswith("_")
+    }
+    assert named == {*SUBPACKAGES, *shelves}

@@ -137,8 +137,8 @@ def run(config: Config, out: Path) -> Results:
         )
         images = [0.5 + 0.5 * test[i]["image"] for i in range(len(test))]
         pictures = class_pictures(images, results.scores, classes=classes)
-        best = result.best_state
-        model = jm.inference.image_model(recipe, best.params["net"], best.state["net"])
+        best = learner.predicting.get(result.best_state)
+        model = jm.inference.image_model(recipe, *best)
         jm.inference.save_model(out, model)
     return results.replace(pictures=pictures)
 

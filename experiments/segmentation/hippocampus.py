@@ -24,7 +24,7 @@ import numpy as np
 import jaxmed as jm
 from jaxmed.report import Results, Split, segmentation, stage
 
-from .._common.scans import augmentation, averaged, pictures, read
+from .._common.scans import augmentation, pictures, read, with_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def run(config: Config, out: Path) -> Results:
 
     def look(state: Any) -> dict[str, float]:
         few = held_out[:: max(len(held_out) // 10, 1)]
-        model = averaged(blank, state)
+        model = with_weights(blank, learner, state)
         found = [jm.report.agreement(c.truth, c.segment(model), k)["dice"] for c in few]
         return {"val/dice": float(np.nanmean(found))}
 
@@ -93,7 +93,7 @@ def run(config: Config, out: Path) -> Results:
     seconds["training"] = result.seconds
 
     with stage(seconds, "evaluation"):
-        model = averaged(blank, result.state)
+        model = with_weights(blank, learner, result.state)
         masks = {case.name: case.segment(model) for case in held_out}
         results = segmentation(
             [(case.name, case.truth, masks[case.name]) for case in held_out],

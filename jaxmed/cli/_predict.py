@@ -117,8 +117,6 @@ def _table(model: ImageModel, paths: Sequence[Path], target: Path) -> int:
         raise ValueError(f"{twice} is named twice")
     names = [*recipe.outputs]
     header = names if recipe.task == "regression" else [f"score_{name}" for name in names]
-    if recipe.task == "binary":
-        header = ["score"]  # of the second class, as `jaxmed evaluate` reads it
     decided = recipe.task not in ("regression", "multi-label")
     rows, failed = [], 0
     for path in paths:
@@ -129,9 +127,8 @@ def _table(model: ImageModel, paths: Sequence[Path], target: Path) -> int:
                 failed += 1
                 continue
             said = np.asarray(model.predict(image[None]))[0]
-            shown = said[1:] if recipe.task == "binary" else said
             choice = [names[int(said.argmax())]] if decided else []
-            rows.append([found.name, *(f"{v:.9g}" for v in shown), *choice])
+            rows.append([found.name, *(f"{v:.9g}" for v in said), *choice])
     if rows:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")

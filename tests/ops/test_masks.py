@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from scipy import ndimage
 
 from jaxmed import ops
-from jaxmed.ops import _components as _components_room
+from jaxmed.ops import _components as _components_file
 
 # Few shapes, so that every example after the first of a shape runs a compiled program.
 SHAPES = [(17,), (5, 1), (9, 14), (6, 4, 7)]
@@ -68,7 +68,7 @@ def _scipy_label(mask, connectivity):
 
 
 # What runs here (on a CPU with the extension: union-find in C++), and the form in plain JAX.
-_pure_components = jax.jit(_components_room._pure, static_argnames="connectivity")
+_pure_components = jax.jit(_components_file._pure, static_argnames="connectivity")
 COMPONENTS = {"chosen": _components, "pure": _pure_components}
 
 

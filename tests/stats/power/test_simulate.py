@@ -1,4 +1,4 @@
-"""Simulated power against closed forms, and simulated p-values against the room's own tests."""
+"""Simulated power against closed forms, and simulated p-values against the library's own tests."""
 
 from __future__ import annotations
 
