@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jaxlib
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
@@ -37,13 +37,12 @@ def identity(
         What JSON can hold, by name. Names that one run has and another has not (of batches that
         can say less of themselves) are not compared.
     """
-    found = {
+    found: dict[str, Any] = {
         "steps_per_epoch": len(batches),
         "key": np.asarray(jax.random.key_data(key)).tolist(),
     }
-    own = getattr(batches, "identity", None)
-    if callable(own):
-        found |= {f"batches/{name}": value for name, value in own().items()}
+    own: Any = getattr(batches, "identity", dict)()
+    found |= {f"batches/{name}": value for name, value in own.items()}
     # One process's rows say nothing of the others'.
     if getattr(batches, "shard", (0, 1))[1] == 1:
         found |= {f"first batch/{name}": _summary(value) for name, value in batches[0].items()}
@@ -55,9 +54,9 @@ def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
     """How two runs differ, in words; the most telling first."""
     found = []
     for name, new in wanted.items():
-        old = saved.get(name)
-        if name not in saved or _same(old, new):
+        if name not in saved or _same(saved[name], new):
             continue
+        old = saved[name]
         if name == "step":
             if old["made by"] != new["made by"]:
                 continue  # Another version of the libraries may trace another program.
@@ -97,7 +96,7 @@ def _summary(value: Any) -> dict[str, Any] | None:
         return None
     shape = [str(array.dtype), *array.shape]
     if array.dtype.kind in "biu":
-        return {"array": shape, "crc": zlib.crc32(np.ascontiguousarray(array))}
+        return {"array": shape, "crc": zlib.crc32(array.tobytes())}
     flat = np.abs(array.ravel()) if array.dtype.kind == "c" else array.ravel()
     signs = np.random.default_rng(0).integers(0, 2, flat.size, dtype=np.int8) * 2 - 1
     with np.errstate(all="ignore"):
@@ -116,7 +115,7 @@ def program_digest(learner: Learner, compiled: Program, batch: Batch, key: Key) 
         to 64 of them; and what traced it, ``made by``: another version may do so otherwise.
     """
     state = jax.eval_shape(learner.init, key, batch)
-    carry = Carry(state, jax.ShapeDtypeStruct((), bool))
+    carry: Any = Carry(state, jax.eval_shape(lambda: jnp.zeros((), bool)))
     # The step's own trace, which JAX keeps: the run need not trace it again.
     traced = compiled.step.trace(carry, jax.tree.map(_shape, dict(batch)))
     numbers: set[float] = set()
@@ -134,7 +133,7 @@ def _versions() -> str:
     import optax
 
     return (
-        f"jax {jax.__version__}, jaxlib {jaxlib.__version__}, flax {flax.__version__}, optax "
+        f"jax {jax.__version__}, flax {flax.__version__}, optax "
         f"{optax.__version__}, {jax.default_backend()}"
     )
 
@@ -198,9 +197,9 @@ def _setting(value: Any, numbers: set[float]) -> str:
 
 
 def _constant(value: Any, numbers: set[float]) -> str:
-    if hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         value = jax.random.key_data(value)
     array = np.asarray(value)
-    if array.ndim == 0 and jax.dtypes.issubdtype(array.dtype, np.floating):
+    if array.ndim == 0 and jnp.issubdtype(array.dtype, np.floating):
         numbers.add(float(array))
-    return _hash(array.dtype, array.shape, zlib.crc32(np.ascontiguousarray(array).tobytes()))
+    return _hash(array.dtype, array.shape, zlib.crc32(array.tobytes()))

@@ -203,7 +203,7 @@ def total_steps(epochs: int | None, steps: int | None, per_epoch: int) -> int:
     """The steps of the whole run, from whichever of the two was given."""
     if (epochs is None) == (steps is None):
         raise ValueError(f"fit needs either epochs or steps, got epochs={epochs}, steps={steps}")
-    total = epochs * per_epoch if steps is None else steps
+    total = steps if steps is not None else (epochs or 0) * per_epoch
     if total < 1:
         raise ValueError(f"fit needs at least one step, got epochs={epochs}, steps={steps}")
     return total
