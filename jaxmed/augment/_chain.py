@@ -223,7 +223,7 @@ def _fields(self: Augmentation, batch: Batch) -> tuple[list[str], list[str], int
 
 
 def chain(
-    *augmentations: View,
+    *augmentations: Spatial | Intensity | View,
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
     outside: str = "nearest",

@@ -67,7 +67,7 @@ def _rekeyed(random, key):
     """Every stream's key named after its path, every counter at zero."""
 
     def one(path, leaf):
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return stream(key, jax.tree_util.keystr(path))
         return jnp.zeros_like(leaf)
 

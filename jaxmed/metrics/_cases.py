@@ -140,8 +140,11 @@ def _inside(predicted: np.ndarray, true: np.ndarray, known: np.ndarray, count: i
 def merge(a: Cases, b: Cases) -> Cases:
     """Concatenate the cases of both, in order."""
     xp = namespace(*a, *b)
-    rows = (xp.concatenate([xp.asarray(x), xp.asarray(y)]) for x, y in zip(a[:4], b[:4]))
-    return Cases(*rows, a.invalid + b.invalid, xp.maximum(a.regions, b.regions))
+    hit, predicted, true, weight = (
+        xp.concatenate([xp.asarray(x), xp.asarray(y)]) for x, y in zip(a[:4], b[:4])
+    )
+    regions = xp.maximum(a.regions, b.regions)
+    return Cases(hit, predicted, true, weight, a.invalid + b.invalid, regions)
 
 
 def seen(cases: Cases, name: str) -> Cases:
@@ -149,5 +152,5 @@ def seen(cases: Cases, name: str) -> Cases:
     refuse_invalid(cases.invalid, name=name)
     weight = np.asarray(cases.weight, np.float64)
     keep = weight > 0
-    counts = (np.asarray(c, np.float64)[keep] for c in cases[:3])
-    return Cases(*counts, weight[keep], cases.invalid, cases.regions)
+    hit, predicted, true = (np.asarray(c, np.float64)[keep] for c in cases[:3])
+    return Cases(hit, predicted, true, weight[keep], cases.invalid, cases.regions)

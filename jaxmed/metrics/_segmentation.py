@@ -231,8 +231,10 @@ def _case_metric(
     def compute(accumulator: Cases) -> float | np.ndarray:
         cases = seen(accumulator, name)
         if over == "all":
-            pooled = ((c * cases.weight[:, None]).sum(0, keepdims=True) for c in cases[:3])
-            cases = Cases(*pooled, np.ones(1), cases.invalid, cases.regions)
+            hit, predicted, true = (
+                (c * cases.weight[:, None]).sum(0, keepdims=True) for c in cases[:3]
+            )
+            cases = Cases(hit, predicted, true, np.ones(1), cases.invalid, cases.regions)
         values = score(cases)
         per_class = np.array([mean_defined(v, cases.weight) for v in values.T])
         keep = bool(cases.regions) if include_background is None else include_background

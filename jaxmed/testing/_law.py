@@ -52,7 +52,7 @@ def _plain(tree):
     """Convert typed keys to their data and low-precision floats to float32, for comparison."""
 
     def one(leaf):
-        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return np.asarray(jax.random.key_data(leaf))
         if jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             return np.asarray(leaf, np.promote_types(np.float32, np.asarray(leaf).dtype))

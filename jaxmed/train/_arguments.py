@@ -7,9 +7,12 @@ from typing import Any
 
 def total_steps(epochs: int | None, steps: int | None, per_epoch: int) -> int:
     """The steps of the whole run, from whichever of the two was given."""
-    if (epochs is None) == (steps is None):
+    if epochs is not None and steps is None:
+        total = epochs * per_epoch
+    elif steps is not None and epochs is None:
+        total = steps
+    else:
         raise ValueError(f"fit needs either epochs or steps, got epochs={epochs}, steps={steps}")
-    total = epochs * per_epoch if steps is None else steps
     if total < 1:
         raise ValueError(f"fit needs at least one step, got epochs={epochs}, steps={steps}")
     return total

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax import Device
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -71,7 +72,7 @@ def fit(
     resume: bool = True,
     checkpoint_every: int | None = None,
     keep: int = 2,
-    devices: int | Sequence[jax.Device] | None = None,
+    devices: int | Sequence[Device] | None = None,
     mesh: Mesh | None = None,
     shard_parameters: bool = False,
     compile_epochs: bool = False,

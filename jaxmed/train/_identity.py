@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jaxlib
+import jax.numpy as jnp
+import jaxlib.version
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
@@ -134,8 +135,8 @@ def _versions() -> str:
     import optax
 
     return (
-        f"jax {jax.__version__}, jaxlib {jaxlib.__version__}, flax {flax.__version__}, optax "
-        f"{optax.__version__}, {jax.default_backend()}"
+        f"jax {jax.__version__}, jaxlib {jaxlib.version.__version__}, flax {flax.__version__}, "
+        f"optax {optax.__version__}, {jax.default_backend()}"
     )
 
 
@@ -198,9 +199,9 @@ def _setting(value: Any, numbers: set[float]) -> str:
 
 
 def _constant(value: Any, numbers: set[float]) -> str:
-    if hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         value = jax.random.key_data(value)
     array = np.asarray(value)
-    if array.ndim == 0 and jax.dtypes.issubdtype(array.dtype, np.floating):
+    if array.ndim == 0 and jnp.issubdtype(array.dtype, np.floating):
         numbers.add(float(array))
     return _hash(array.dtype, array.shape, zlib.crc32(np.ascontiguousarray(array).tobytes()))
