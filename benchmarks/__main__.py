@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import _grid, _tables
 from benchmarks._case import Options
 from benchmarks._grid_record import gather_grid, read_runs
-from benchmarks._record import RESULTS, environment, now, save
+from benchmarks._record import RESULTS, cores, environment, now, save
 from benchmarks._runs import gather
 
 SUITES = {
@@ -157,20 +157,20 @@ def _gather_grid(given: argparse.Namespace) -> int:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    cores = len(os.sched_getaffinity(0))
     parser.add_argument("--quick", action="store_true", help="tiny shapes: does it all run?")
     parser.add_argument(
-        "--threads", type=int, default=cores, help="threads of every side (default: cores)"
+        "--threads", type=int, default=cores(), help="threads of every side (default: cores)"
     )
 
 
 def _limit_threads(threads: int) -> None:
     """Limit XLA to as many cores as the peers have threads: it sizes its pool by affinity."""
-    cores = sorted(os.sched_getaffinity(0))
-    if not 1 <= threads <= len(cores):
-        raise SystemExit(f"--threads {threads}: this machine has {len(cores)} cores to give")
-    if threads < len(cores):
-        os.sched_setaffinity(0, cores[:threads])
+    if not 1 <= threads <= cores():
+        raise SystemExit(f"--threads {threads}: this machine has {cores()} cores to give")
+    if threads < cores():
+        if not hasattr(os, "sched_setaffinity"):
+            raise SystemExit(f"--threads {threads}: only Linux can hold a process to some cores")
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def _cases(suite: str, options: Options) -> list:

@@ -26,7 +26,7 @@ def environment(threads: int) -> dict[str, Any]:
     return {
         "backend": jax.default_backend(),
         "device": _processor() if device.platform == "cpu" else device.device_kind,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "threads": threads,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -35,6 +35,13 @@ def environment(threads: int) -> dict[str, Any]:
         "revision": _revision(),
         "load": round(os.getloadavg()[0], 2),
     }
+
+
+def cores() -> int:
+    """The cores this process may use: those it is held to, where the system says."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def save(path: Path, record: dict[str, Any]) -> None:

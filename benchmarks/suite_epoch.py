@@ -56,7 +56,7 @@ def _epoch(network: Any, data: dict[str, np.ndarray], batch: int, *, compile_epo
             state=held[0]._replace(step=jax.numpy.zeros_like(held[0].step)),
             epochs=1,
             progress=False,
-            compile_epochs=compile_epochs,
+            devices=jm.train.Placement(compile_epochs=compile_epochs),
         )
         held[0] = jax.block_until_ready(result.state)
 

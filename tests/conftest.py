@@ -70,6 +70,22 @@ settings.load_profile("jaxmed")
 jax.config.update("jax_num_cpu_devices", 8)
 
 
+def pytest_report_header() -> str:
+    """Say which form of the convolution runs: most tests on a CPU go through it."""
+    if jax.default_backend() != "cpu":
+        return f"convolution: XLA's own on {jax.default_backend()}"
+    from jaxmed.ops import build
+    from jaxmed.ops.convolution import _native
+
+    library = _native.library()
+    if isinstance(library, str):
+        return f"convolution: the pure form ({library.splitlines()[0]})"
+    types = [dtype for dtype in ("float32", "bfloat16") if build.available(dtype)]
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    held = f", held to {isa}" if isa else ""
+    return f"convolution: oneDNN ({', '.join(types) or 'no fast type'}{held})"
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder that ``JAXMED_DATA`` names, or a skip that says so."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxmed._files import replacing
 from jaxmed.report import to_json
 
 WAIT = 600  # Seconds: a grid's baseline is under way while its rows train.
@@ -20,8 +20,8 @@ def store(out: Path, config: Any, fields: Sequence[str], arrays: Mapping[str, np
     """Keep arrays, with the settings that decide them."""
     out.mkdir(parents=True, exist_ok=True)
     made_by = to_json({name: getattr(config, name) for name in fields}, indent=None)
-    np.savez(out / "scores.partial.npz", made_by=np.array(made_by), **arrays)
-    os.replace(out / "scores.partial.npz", out / "scores.npz")
+    with replacing(out / "scores.npz") as partial:
+        np.savez(partial, made_by=np.array(made_by), **arrays)
 
 
 def stored(folder: Path, config: Any, fields: Sequence[str]) -> dict[str, np.ndarray]:

@@ -132,10 +132,9 @@ def shaded() -> Augmentation:
     )
 
 
-def averaged(model: Segmenter, state: Any) -> Segmenter:
-    """The segmenter with the averaged parameters of a `parameter_average` run."""
-    average = state.state["parameter_average"]
-    return model._replace(params=average["params"]["net"], state=average["net"])
+def with_weights(model: Segmenter, learner: jm.Learner, state: jm.LearnerState) -> Segmenter:
+    """The segmenter with what a learner predicts by: of an averaged one, the averages."""
+    return model._replace(**learner.predicting.get(state)._asdict())
 
 
 def pictures(cases: list[Case], masks: dict[str, np.ndarray], dice: np.ndarray) -> tuple[Any, ...]:

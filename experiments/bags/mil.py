@@ -52,7 +52,7 @@ from jaxmed.report import (
 from jaxmed.stats import Estimate, over_runs
 
 from .._common.compared import notes_of
-from .._common.draws import Draws, replicates
+from .._common.draws import draws
 from .._common.kept import store
 from ._heat import heat_maps
 
@@ -244,7 +244,7 @@ def train(config: Config, bags: Bags, kept: list[np.ndarray], out: Path) -> Any:
         }
         places = [i * n + rows for i, rows in enumerate(kept)]
     steps = -(-len(kept[0]) // config.batch)
-    draws = Draws(ArraySource(arrays), tuple(places), (config.batch, 0), steps, config.seed)
+    batches = draws(ArraySource(arrays), tuple(places), (config.batch, 0), steps, config.seed)
     objective = jm.supervised(jm.losses.cross_entropy, inputs=BAG)
     if not bags.table:
         objective = jm.augmented(
@@ -255,10 +255,11 @@ def train(config: Config, bags: Bags, kept: list[np.ndarray], out: Path) -> Any:
         weight_decay=config.weight_decay,
     )  # fmt: skip
     single = jm.learner(network(config, bags.table), objective, optimizer, inputs=BAG)
-    learner = replicates(single, members, config.strategy)
+    learner = jm.ensemble(single, members, strategy=config.strategy, own_batches=True)
     result = jm.fit(
-        learner, draws, seed=config.seed, epochs=config.epochs, monitor="train/loss", mode="min",
-        out=out if config.checkpoints else None, compile_epochs=True,
+        learner, batches, seed=config.seed, epochs=config.epochs, monitor="train/loss", mode="min",
+        out=out if config.checkpoints else None,
+        devices=jm.train.Placement(compile_epochs=True),
     )  # fmt: skip
     members_of = [jm.paradigms.member(result.state, i) for i in range(members)]
 

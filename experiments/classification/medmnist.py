@@ -105,7 +105,8 @@ def run(config: Config, out: Path) -> Results:
     )
     result = jm.fit(
         learner, batches, seed=config.seed, epochs=config.epochs, evaluate=look,
-        monitor="val/auc", out=out, compile_epochs=config.compile_epochs,
+        monitor="val/auc", out=out,
+        devices=jm.train.Placement(compile_epochs=config.compile_epochs),
     )  # fmt: skip
     seconds["training"] = result.seconds
 
@@ -136,8 +137,8 @@ def run(config: Config, out: Path) -> Results:
         )
         images = [0.5 + 0.5 * test[i]["image"] for i in range(len(test))]
         pictures = class_pictures(images, results.scores, classes=classes)
-        best = result.best_state
-        model = jm.inference.image_model(recipe, best.params["net"], best.state["net"])
+        best = learner.predicting.get(result.best_state)
+        model = jm.inference.image_model(recipe, *best)
         jm.inference.save_model(out, model)
     return results.replace(pictures=pictures)
 

@@ -15,7 +15,7 @@ from jaxmed.networks import ClassificationHead
 from jaxmed.paradigms import member_key
 from jaxmed.report import stage
 
-from .._common.draws import Draws, replicates
+from .._common.draws import draws
 from .._common.lite0 import lite0
 from ._labels import Task, parted, unlabelled_only
 from ._rows import Row, Setting
@@ -70,7 +70,7 @@ def train(config: Any, row: Row, task: Task, out: Path, seconds: dict[str, float
 
     learner = _replicates(config, single(network))
     sizes = (config.batch, config.unlabelled)
-    draws = Draws(task.parts["train"], task.labelled, sizes, config.evaluate_every, config.seed)
+    batches = draws(task.parts["train"], task.labelled, sizes, config.evaluate_every, config.seed)
 
     def predict(state: LearnerState, part: str) -> np.ndarray:
         images = {"image": task.parts[part].arrays["image"]}
@@ -81,11 +81,12 @@ def train(config: Any, row: Row, task: Task, out: Path, seconds: dict[str, float
     )
     key, state = jax.random.key(config.seed), None
     if pretrained is not None:
-        state = _begin(single, network, pretrained, key, draws[0], config.seeds)
+        state = _begin(single, network, pretrained, key, batches[0], config.seeds)
     with stage(seconds, f"training {out.name}" if out.name == "supervised" else "training"):
         result = jm.fit(
-            learner, draws, key=key, state=state, steps=config.steps, evaluate=look,
-            monitor="val/auc", out=out if config.checkpoints else None, compile_epochs=True,
+            learner, batches, key=key, state=state, steps=config.steps, evaluate=look,
+            monitor="val/auc", out=out if config.checkpoints else None,
+            devices=jm.train.Placement(compile_epochs=True),
         )  # fmt: skip
     scores = {part: predict(result.state, part) for part in ("val", "test")}
     return Trained(scores, result.history, features)
@@ -102,7 +103,7 @@ def _pretrained(
     source = task.parts["train"]
     everyone = (np.arange(len(source)),) * config.seeds
     sizes = (config.pretrain_batch, 0)
-    draws = Draws(source, everyone, sizes, config.evaluate_every, config.seed)
+    batches = draws(source, everyone, sizes, config.evaluate_every, config.seed)
     kept = config.pretrained and config.pretrained / (
         "_".join(str(getattr(config, name)) for name in PRETRAINED) + ".npz"
     )
@@ -111,9 +112,10 @@ def _pretrained(
             trunk = Trunk(**unflatten_paths({name: file[name] for name in file}))
     else:
         result = jm.fit(
-            learner, draws, key=jm.stream(jax.random.key(config.seed), "pretrain"),
+            learner, batches, key=jm.stream(jax.random.key(config.seed), "pretrain"),
             steps=config.pretrain_steps, monitor="train/loss", mode="min",
-            out=out if config.checkpoints else None, compile_epochs=True,
+            out=out if config.checkpoints else None,
+            devices=jm.train.Placement(compile_epochs=True),
         )  # fmt: skip
         trunk = Trunk(result.state.params["net"], result.state.state["net"])
         if kept:
@@ -170,7 +172,7 @@ def _begin(
 
 
 def _replicates(config: Any, learner: jm.Learner) -> jm.Learner:
-    return replicates(learner, config.seeds, config.strategy)
+    return jm.ensemble(learner, config.seeds, strategy=config.strategy, own_batches=True)
 
 
 def _trunk(config: Any) -> jm.Network:

@@ -43,7 +43,7 @@ from jaxmed.stats import Estimate
 
 from .._common.compared import compared, mean, notes_of, with_baseline
 from .._common.kept import store, stored
-from .._common.scans import Scans, averaged, moved, pictures, read, shaded
+from .._common.scans import Scans, moved, pictures, read, shaded, with_weights
 from ._rows import ROWS as PARADIGMS
 from ._rows import Row, Setting
 
@@ -260,7 +260,7 @@ def train(
                 out=out / f"seed{seed}" if config.checkpoints else None,
             )  # fmt: skip
         with stage(seconds, f"prediction {row}, seed {config.seed + seed}"):
-            model = averaged(blank, result.state)
+            model = with_weights(blank, learner, result.state)
             found = {case.name: case.segment(model) for case in scans.held_out}
         dice.append([
             jm.report.agreement(case.truth, found[case.name], structures)["dice"]

@@ -27,7 +27,7 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed.core import Network, Objective
-from jaxmed.data import ArraySource, in_memory, map_source, medmnist
+from jaxmed.data import ArraySource, MemberBatches, in_memory, map_source, medmnist
 from jaxmed.networks import ClassificationHead
 from jaxmed.paradigms import EPISODE
 from jaxmed.protocols import episode, linear_probe
@@ -43,7 +43,7 @@ from jaxmed.report import (
 from jaxmed.stats import Estimate
 
 from .._common.compared import compared, mean, notes_of, with_baseline
-from .._common.draws import Draws, Gathered, replicates
+from .._common.draws import draws
 from .._common.kept import store, stored
 
 
@@ -162,32 +162,25 @@ def measure(right: np.ndarray, baseline: np.ndarray | None) -> dict[str, Estimat
     return compared(mean, np.zeros(right.shape[1]), right, baseline, "accuracy")
 
 
-@dataclasses.dataclass(frozen=True)
-class Episodes(Gathered):
+def episode_rows(source: ArraySource, config: Config, ways: int, steps: int) -> MemberBatches:
     """Batches of episodes for all seeds: positions (seeds, episodes, images), support first."""
+    labels = source.arrays["label"]
 
-    source: ArraySource
-    config: Config
-    ways: int
-    steps: int
-
-    size = 0  # rows are drawn, not cut
-
-    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and weights of a step."""
-        c, labels = self.config, self.source.arrays["label"]
+    def rows(step: int) -> tuple[np.ndarray, np.ndarray]:
         one = [
             [
                 episode(
-                    labels, ways=self.ways, shots=c.shots, queries=c.queries,
-                    seed=1000 + c.seed + i, index=step * c.episodes + e,
+                    labels, ways=ways, shots=config.shots, queries=config.queries,
+                    seed=1000 + config.seed + i, index=step * config.episodes + e,
                 )
-                for e in range(c.episodes)
+                for e in range(config.episodes)
             ]
-            for i in range(c.seeds)
+            for i in range(config.seeds)
         ]  # fmt: skip
         rows = np.array([[np.concatenate([e.support, e.query]) for e in many] for many in one])
         return rows.astype(np.int32), np.ones(rows.shape[:2], np.float32)
+
+    return MemberBatches(source, rows, steps)
 
 
 def episodic(objective: Objective, ways: int, shots: int, queries: int) -> Objective:
@@ -235,10 +228,10 @@ def train(config: Config, source: ArraySource, ways: int, out: Path) -> Any:
     weak = jm.augment.weak()
     if config.method == "probe":
         everyone = (np.arange(len(source)),) * config.seeds
-        draws: Any = Draws(source, everyone, (images, 0), steps, config.seed)
+        batches = draws(source, everyone, (images, 0), steps, config.seed)
         objective = jm.augmented(jm.supervised(jm.losses.cross_entropy), weak)
     else:
-        draws = Episodes(source, config, ways, steps)
+        batches = episode_rows(source, config, ways, steps)
         whole = jm.supervised(jm.losses.cross_entropy, target="query_label", inputs=EPISODE)
         objective = jm.augmented(episodic(whole, ways, config.shots, config.queries), _each(weak))
     optimizer = jm.train.optimizer(
@@ -247,9 +240,10 @@ def train(config: Config, source: ArraySource, ways: int, out: Path) -> Any:
     begun = net if config.method == "probe" else _from_rows(net, ways, config)
     single = jm.learner(begun, objective, optimizer)
     result = jm.fit(
-        replicates(single, config.seeds, config.strategy), draws, seed=config.seed,
-        steps=config.steps, monitor="train/loss", mode="min",
-        out=out if config.checkpoints else None, compile_epochs=True,
+        jm.ensemble(single, config.seeds, strategy=config.strategy, own_batches=True), batches,
+        seed=config.seed, steps=config.steps, monitor="train/loss", mode="min",
+        out=out if config.checkpoints else None,
+        devices=jm.train.Placement(compile_epochs=True),
     )  # fmt: skip
     members = [jm.paradigms.member(result.state, i) for i in range(config.seeds)]
     run = jax.jit(lambda member, inputs: net.apply(

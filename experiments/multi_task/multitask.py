@@ -42,7 +42,7 @@ from jaxmed.report import (
 from jaxmed.stats import Estimate
 
 from .._common.compared import compared, notes_of, with_baseline
-from .._common.draws import Draws, replicates
+from .._common.draws import draws
 from .._common.kept import store, stored
 
 
@@ -208,11 +208,12 @@ def train(config: Config, source: ArraySource, kept: list[np.ndarray], out: Path
         "adamw", config.learning_rate, schedule="cosine", steps=config.steps, weight_decay=1e-4
     )
     single = jm.learner(network(config, source[0]["image"].shape[0]), objective(config), optimizer)
-    learner = replicates(single, len(kept), config.strategy)
-    draws = Draws(source, tuple(kept), (config.batch, 0), min(100, config.steps), config.seed)
+    learner = jm.ensemble(single, len(kept), strategy=config.strategy, own_batches=True)
+    batches = draws(source, tuple(kept), (config.batch, 0), min(100, config.steps), config.seed)
     result = jm.fit(
-        learner, draws, seed=config.seed, steps=config.steps, monitor="train/loss", mode="min",
-        out=out if config.checkpoints else None, compile_epochs=True,
+        learner, batches, seed=config.seed, steps=config.steps, monitor="train/loss", mode="min",
+        out=out if config.checkpoints else None,
+        devices=jm.train.Placement(compile_epochs=True),
     )  # fmt: skip
     return single, result
 

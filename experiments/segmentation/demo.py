@@ -90,9 +90,7 @@ def run(config: Config, out: Path) -> Results:
     seconds["training"] = result.seconds
 
     with stage(seconds, "evaluation"):
-        model = jm.inference.segmenter(
-            recipe, result.state.params["net"], result.state.state["net"]
-        )
+        model = jm.inference.segmenter(recipe, *learner.predicting.get(result.state))
         jm.inference.save_model(out, model)
         unseen = [segmented(model, held_out.case_ids[i], held_out[i]) for i in range(len(held_out))]
         real = segmented(model, "MNI152 T1 template", template[0])

@@ -93,15 +93,15 @@ def run(config: Config, out: Path) -> Results:
     with stage(seconds, "data"):
         train, test = (read(config, part) for part in ("training", "test"))
     scores: dict[str, list[list[float]]] = {"dice": [], "auc": []}
-    said, state, history = [], None, ()
+    said, weights, history = [], (None, None), ()
     for seed in range(config.seed, config.seed + config.seeds):
         with stage(seconds, f"training, seed {seed}"):
-            predict, state, history = fit(config, train, seed)
+            predict, weights, history = fit(config, train, seed)
         with stage(seconds, "evaluation"):
             said = [probability(config, predict, example["image"]) for example in test]
             for name, metric in (("dice", dice), ("auc", auc)):
                 scores[name].append([metric(e, p) for e, p in zip(test, said)])
-    model = jm.inference.segmenter(recipe(config), state.params["net"], state.state["net"])
+    model = jm.inference.segmenter(recipe(config), *weights)
     jm.inference.save_model(out, model)
     arrays = {name: np.array(values) for name, values in scores.items()}
     store(out, config, SHARED, arrays)
@@ -156,7 +156,7 @@ def network(config: Config) -> jm.Network:
 
 
 def fit(config: Config, train: Any, seed: int) -> Any:
-    """Train one seed: a function from windows to probabilities of a vessel, and its state."""
+    """Train one seed: a function from windows to probabilities of a vessel, and its weights."""
     cut = jm.data.random_patch((config.patch, config.patch))
     batches = jm.data.batches(train, config.batch, seed=seed, transform=cut, remainder="drop")
     objective = jm.augmented(
@@ -176,7 +176,7 @@ def fit(config: Config, train: Any, seed: int) -> Any:
     def predict(windows: jax.Array) -> jax.Array:
         return jax.nn.softmax(learner.predict(state, windows)["logits"])[..., 1:]
 
-    return predict, state, result.history
+    return predict, learner.predicting.get(state), result.history
 
 
 def probability(config: Config, predict: Callable, image: np.ndarray) -> np.ndarray:

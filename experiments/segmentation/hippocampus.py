@@ -24,7 +24,7 @@ import numpy as np
 import jaxmed as jm
 from jaxmed.report import Results, Split, segmentation, stage
 
-from .._common.scans import augmentation, averaged, pictures, read
+from .._common.scans import augmentation, pictures, read, with_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,18 +82,18 @@ def run(config: Config, out: Path) -> Results:
 
     def look(state: Any) -> dict[str, float]:
         few = held_out[:: max(len(held_out) // 10, 1)]
-        model = averaged(blank, state)
+        model = with_weights(blank, learner, state)
         found = [jm.report.agreement(c.truth, c.segment(model), k)["dice"] for c in few]
         return {"val/dice": float(np.nanmean(found))}
 
     result = jm.fit(
         learner, batches, seed=config.seed, epochs=config.epochs, out=out,
-        evaluate=look, evaluate_every=config.evaluate_every, monitor="val/dice",
+        evaluate=jm.train.Evaluation(look, every=config.evaluate_every, monitor="val/dice"),
     )  # fmt: skip
     seconds["training"] = result.seconds
 
     with stage(seconds, "evaluation"):
-        model = averaged(blank, result.state)
+        model = with_weights(blank, learner, result.state)
         masks = {case.name: case.segment(model) for case in held_out}
         results = segmentation(
             [(case.name, case.truth, masks[case.name]) for case in held_out],

@@ -78,7 +78,7 @@ def units(
             f"--unit: there is no column {unit!r}; there are {', '.join(columns) or 'no others'}"
         )
     named = next((name for name in columns if name.lower() in _PATIENTS), None)
-    patients = columns.get(named)
+    patients = None if named is None else columns[named]
     if patients is None or len(set(patients)) == len(patients):
         return None, None, ()
     told = f"rows that share a {named} were counted as independent: give --unit {named}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from jaxmed._files import replacing, write_whole
 
 if TYPE_CHECKING:
     from jaxmed.cli._inputs import Input
@@ -116,8 +117,6 @@ def _table(model: ImageModel, paths: Sequence[Path], target: Path) -> int:
         raise ValueError(f"{twice} is named twice")
     names = [*recipe.outputs]
     header = names if recipe.task == "regression" else [f"score_{name}" for name in names]
-    if recipe.task == "binary":
-        header = ["score"]  # of the second class, as `jaxmed evaluate` reads it
     decided = recipe.task not in ("regression", "multi-label")
     rows, failed = [], 0
     for path in paths:
@@ -128,18 +127,14 @@ def _table(model: ImageModel, paths: Sequence[Path], target: Path) -> int:
                 failed += 1
                 continue
             said = np.asarray(model.predict(image[None]))[0]
-            shown = said[1:] if recipe.task == "binary" else said
             choice = [names[int(said.argmax())]] if decided else []
-            rows.append([found.name, *(f"{v:.9g}" for v in shown), *choice])
+            rows.append([found.name, *(f"{v:.9g}" for v in said), *choice])
     if rows:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(["case", *header, *["predicted"] * decided])
         writer.writerows(rows)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".writing-{os.getpid()}-{target.name}")
-        partial.write_text(buffer.getvalue(), encoding="utf-8")
-        os.replace(partial, target)
+        write_whole(target, buffer.getvalue())
         print(f"{target}: {len(rows)} image(s)")
     return _code(len(rows), failed)
 
@@ -164,10 +159,8 @@ def _code(done: int, failed: int) -> int:
 
 
 def _save_arrays(target: Path, masks: np.ndarray) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".writing-{os.getpid()}-{target.name}")
-    np.savez_compressed(partial, mask=masks)
-    os.replace(partial, target)
+    with replacing(target) as partial:
+        np.savez_compressed(partial, mask=masks)
 
 
 def _targets(paths: Sequence[Path], out: Path | None, rank: int) -> list[Path]:

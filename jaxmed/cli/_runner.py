@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxmed._files import write_whole
 from jaxmed.cli._experiment import Experiment, load
 from jaxmed.cli._settings import options, read_settings
 
@@ -81,7 +82,7 @@ def run_experiment(
         )
         report.write(results, place)
     except Exception:
-        (place / _ERROR).write_text(traceback.format_exc(), encoding="utf-8")
+        write_whole(place / _ERROR, traceback.format_exc())
         raise
     (place / _ERROR).unlink(missing_ok=True)
     return results
@@ -115,7 +116,6 @@ def folder_name(experiment: Experiment, config: Any) -> str:
 def _begin(out: Path, record: dict[str, Any]) -> None:
     """Write the settings down, and refuse a folder that was begun with others."""
     from jaxmed import report
-    from jaxmed.report.page._record import write_text
 
     path = out / "config.json"
     try:
@@ -133,4 +133,4 @@ def _begin(out: Path, record: dict[str, Any]) -> None:
             f"--out, or delete the folder"
         )
     out.mkdir(parents=True, exist_ok=True)
-    write_text(path, report.to_json(record) + "\n")
+    write_whole(path, report.to_json(record) + "\n")

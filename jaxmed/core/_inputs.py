@@ -55,7 +55,7 @@ def warn_if_channels_first(inputs: Any) -> None:
     are 3 voxels high are not.
     """
     for leaf in jax.tree.leaves(inputs):
-        shape = tuple(jnp.shape(leaf))
+        shape: Any = tuple(jnp.shape(leaf))
         suspect = len(shape) >= 4 and shape[1] in (1, 3) and min(shape[2:]) >= 8
         if suspect and shape not in _warned:
             _warned.add(shape)

@@ -24,6 +24,7 @@ from jaxmed.data._source import (
 )
 from jaxmed.data.batching._bags import BagBatches, bag_batches
 from jaxmed.data.batching._batches import Batches, batches
+from jaxmed.data.batching._members import MemberBatches, member_batches
 from jaxmed.data.batching._split import Fold, check_disjoint, folds, split
 from jaxmed.data.images._geometry import (
     crop_or_pad,
@@ -63,6 +64,7 @@ __all__ = [
     "ListSource",
     "ManifestSource",
     "MedMNIST",
+    "MemberBatches",
     "Scan",
     "Source",
     "Space",
@@ -88,6 +90,7 @@ __all__ = [
     "manifest",
     "map_source",
     "medmnist",
+    "member_batches",
     "normalise",
     "phantoms",
     "random_patch",

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmed.core import Array, Network, PyTree, from_linen, pick
+from jaxmed.core import Array, Network, PyTree, as_network, pick
 from jaxmed.data import Scan, resample_spacing
 from jaxmed.inference._intensities import normalised
 
@@ -56,7 +56,7 @@ class ImageRecipe:
 
     def network(self) -> Network:
         """Build the network, without weights."""
-        return from_linen(self.net) if isinstance(self.net, nn.Module) else self.net
+        return as_network(self.net)
 
 
 class ImageModel(NamedTuple):

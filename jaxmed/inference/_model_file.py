@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxmed._files import write_whole
 from jaxmed.core import PyTree
 from jaxmed.inference._describe import DescriptionError, build, describe
 from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model
@@ -64,9 +65,7 @@ def save_model(folder: str | os.PathLike, model: Segmenter | ImageModel) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     save(folder / _WEIGHTS, 0, {"params": model.params, "state": model.state}, {}, keep=1)
-    partial = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, text + "\n")
     return path
 
 

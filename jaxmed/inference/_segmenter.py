@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 
-from jaxmed.core import Array, Network, PyTree, from_linen
+from jaxmed.core import Array, Network, PyTree, as_network, from_linen
 from jaxmed.inference._mirror import mirrored
 from jaxmed.networks import UNetPlan, unet
 
@@ -67,7 +67,7 @@ class Recipe:
         """The network, without weights."""
         if self.net is None:
             return from_linen(unet(len(self.classes), plan=self.plan, **self.options))
-        return from_linen(self.net) if isinstance(self.net, nn.Module) else self.net
+        return as_network(self.net)
 
 
 class Segmenter(NamedTuple):

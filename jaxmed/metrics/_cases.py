@@ -70,8 +70,8 @@ def counter(classes: int | None, probabilities: bool) -> Callable[..., Cases]:
     return from_batch
 
 
-def _is_map(x: Any, y: Any, classes: int | None) -> bool:
-    return classes is not None and x.shape == y.shape and x.dtype.kind in "iub"
+def _is_map(x: Any, y: Any) -> bool:
+    return x.shape == y.shape and x.dtype.kind in "iub"
 
 
 def _label_maps(
@@ -81,7 +81,7 @@ def _label_maps(
     if y.ndim < 2:
         raise ValueError(f"dice: targets have shape {y.shape}; they must be (batch, *spatial)")
     batch = y.shape[0]
-    if _is_map(x, y, classes):
+    if classes is not None and _is_map(x, y):
         bad = (x < 0) | (x >= classes) | (y < 0) | (y >= classes)
         return x.reshape(batch, -1), y.reshape(batch, -1), classes, bad.reshape(batch, -1)
     if y.dtype.kind not in "iub" and xp is np and not (y == np.floor(y)).all():
@@ -113,8 +113,10 @@ def _count(predicted: Any, true: Any, known: Any, count: int, xp: Any) -> tuple[
     if predicted.ndim == 3:
         if known is not None:
             predicted, true = predicted & known, true & known
-        parts = (predicted & true, predicted, true)
-        return tuple(part.sum(1, dtype=kind) for part in parts)
+        hit, predicted, true = (
+            part.sum(1, dtype=kind) for part in (predicted & true, predicted, true)
+        )
+        return hit, predicted, true
     if xp is np:  # one pass per case through its confusion matrix
         known = np.ones(true.shape, bool) if known is None else known
         tables = [
@@ -129,7 +131,8 @@ def _count(predicted: Any, true: Any, known: Any, count: int, xp: Any) -> tuple[
         if known is not None:
             p, t = p & known, t & known
         columns.append([part.sum(1, dtype=kind) for part in (p & t, p, t)])
-    return tuple(jnp.stack(part, -1) for part in zip(*columns, strict=True))
+    hit, predicted, true = (jnp.stack(part, -1) for part in zip(*columns, strict=True))
+    return hit, predicted, true
 
 
 def _inside(predicted: np.ndarray, true: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxmed.quantities import second_is_largest
 
@@ -48,7 +48,7 @@ class Examples(NamedTuple):
 
 def namespace(*arrays: Any) -> ModuleType:
     """Return jax.numpy inside jit, numpy outside."""
-    return jnp if any(isinstance(a, jax.core.Tracer) for a in arrays) else np
+    return jnp if any(isinstance(a, Tracer) for a in arrays) else np
 
 
 def floats(x: Any, xp: ModuleType) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 
 class Metric(NamedTuple):
@@ -115,7 +116,7 @@ def add(a: Any, b: Any) -> Any:
     """Merge accumulators that are sums: in float64 on the host, unchanged inside jit."""
 
     def one(x: Any, y: Any) -> Any:
-        if isinstance(x, jax.core.Tracer) or isinstance(y, jax.core.Tracer):
+        if isinstance(x, Tracer) or isinstance(y, Tracer):
             return x + y
         return np.asarray(x, np.float64) + np.asarray(y, np.float64)
 

@@ -5,6 +5,7 @@ saves `metrics.json`, `predictions.csv` and a self-contained `report.html` to a 
 of the page is also available as a function that returns a Matplotlib figure without global state.
 """
 
+from jaxmed._json import to_json
 from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
 from jaxmed.report.figures._curves import precision_recall_figure, reliability_figure, roc_figure
 from jaxmed.report.figures._gallery import (
@@ -33,7 +34,7 @@ from jaxmed.report.figures._uncertainty import (
 from jaxmed.report.guidelines._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
 from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
 from jaxmed.report.page._page import html
-from jaxmed.report.page._record import metrics_record, to_json
+from jaxmed.report.page._record import metrics_record
 from jaxmed.report.page._write import Written, summary, write
 from jaxmed.report.read._tables_and_masks import (
     ModelTables,

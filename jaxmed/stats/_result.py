@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from jaxmed._json import plain
+
 
 def _number(value: float, digits: int = 3) -> str:
     """Format a number for a reader: fixed digits, or scientific where these would show zeros."""
@@ -24,21 +26,6 @@ def _p_text(p_value: float) -> str:
     if math.isnan(p_value):
         return "p undefined"
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-
-
-def _plain(value: Any) -> Any:
-    """Convert arrays, tuples and infinities to JSON values (infinities as strings)."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "to_dict"):
-        return value.to_dict()
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +75,7 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain Python values, ready for JSON (NaN as None)."""
-        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     def to_row(self) -> dict[str, str]:
         """Return one row of a table: name, estimate, interval, n, method and notes as text."""
@@ -166,7 +153,7 @@ class TestResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain Python values, ready for JSON (NaN as None)."""
-        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     def to_row(self) -> dict[str, str]:
         """Return one row of a table as text."""

@@ -8,5 +8,12 @@ from jaxmed.testing._augment import check_augment
 from jaxmed.testing._learner import check_learner
 from jaxmed.testing._network import check_network
 from jaxmed.testing._objective import check_objective
+from jaxmed.testing._wrapper import check_wrapper
 
-__all__ = ["check_augment", "check_learner", "check_network", "check_objective"]
+__all__ = [
+    "check_augment",
+    "check_learner",
+    "check_network",
+    "check_objective",
+    "check_wrapper",
+]

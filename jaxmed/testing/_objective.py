@@ -77,6 +77,12 @@ def check_objective(
             assert jnp.shape(metric) == (), f"metric {name!r} has the shape {jnp.shape(metric)}"
 
     law("the loss and the metrics are scalars", scalars)
+
+    def names():
+        taken = sorted({"loss", "gradient_norm"} & set(metrics))
+        assert not taken, f"a learner itself measures {taken}: give the metric another name"
+
+    law("no metric has the name of the learner's", names)
     law("the loss and its gradient are finite", lambda: assert_finite((value, gradient)))
     law("a step keeps the state's structure", lambda: assert_like(state_after, state))
     law(

@@ -27,6 +27,7 @@ from jaxmed.train._nonfinite import NonFiniteLossError
 from jaxmed.train._optimizers import optimizer, schedule
 from jaxmed.train._pmap import PmapStep, pmap_step
 from jaxmed.train._predict import predict
+from jaxmed.train._settings import Evaluation, Output, Placement
 from jaxmed.train._transfer import decayed, freeze, gradual_unfreezing, layerwise
 
 __all__ = [
@@ -34,9 +35,12 @@ __all__ = [
     "CheckpointError",
     "CheckpointMismatchError",
     "CheckpointWarning",
+    "Evaluation",
     "FitResult",
     "Logger",
     "NonFiniteLossError",
+    "Output",
+    "Placement",
     "PmapStep",
     "data_mesh",
     "decayed",

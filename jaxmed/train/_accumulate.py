@@ -73,8 +73,7 @@ def accumulated(
             nothing = jax.tree.map(jnp.zeros_like, updates)
             return nothing, AccumulateState(made, total, gradients, state.inner)
 
-        # Both are computed and one is chosen: a branch would hide the update from XLA's fusions,
-        # and from `vmap` and `pmap` that is what a branch becomes.
+        # Both are computed and one is chosen, which is what `vmap` makes of a branch anyway.
         (changes, own), (nothing, waiting) = step(), wait()
         choose = lambda one, other: jnp.where(due, one, other)  # noqa: E731
         return (

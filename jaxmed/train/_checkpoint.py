@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import os
 import shutil
 import warnings
 import zlib
@@ -19,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from jaxmed._files import write_whole
 from jaxmed.core import PyTree
 
 _FORMAT = "jaxmed 1"
@@ -244,9 +244,7 @@ def _write_list(at: Path) -> None:
     A process killed before this leaves a sound checkpoint without the list.
     """
     files = {str(path.relative_to(at)): _checksum(path) for path in at.rglob("*") if path.is_file()}
-    new = at / (_LIST + ".new")
-    new.write_text(json.dumps(files))
-    os.replace(new, at / _LIST)
+    write_whole(at / _LIST, json.dumps(files))
 
 
 def _check_list(at: Path) -> None:

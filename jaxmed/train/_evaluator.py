@@ -64,7 +64,7 @@ def evaluator(
     {'val/auc': 0.5, 'val/f1': 0.6666666666666666}
     """
     both = collection(metrics)
-    given = data if hasattr(data, "iterate") else as_source(data)
+    source = None if hasattr(data, "iterate") else as_source(data)
 
     @jax.jit
     def sums(state: LearnerState, batch: Batch) -> Any:
@@ -80,13 +80,13 @@ def evaluator(
 
     def measure(state: LearnerState) -> dict[str, float]:
         mesh = mesh_of(state)
-        feed = given
-        if not hasattr(feed, "iterate"):
+        feed = data
+        if source is not None:
             devices = 1 if mesh is None else mesh.size
-            rows = -(-min(size, len(given)) // devices) * devices
-            feed = cut(given, rows, shuffle=False)
+            rows = -(-min(size, len(source)) // devices) * devices
+            feed = cut(source, rows, shuffle=False)
         total: list[Any] = []
-        parts = feed.iterate(0)
+        parts: Any = feed.iterate(0)
         try:
             for _ in range(len(feed)):
                 found = jax.tree.map(host, sums(state, place_batch(next(parts), mesh)))

@@ -5,26 +5,37 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import traceback
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import Device
-from jax.sharding import Mesh
 from tqdm import tqdm
 
-from jaxmed.core import Key, Learner, LearnerState
-from jaxmed.train._arguments import check_options, has_metric, total_steps
+from jaxmed._files import write_whole
+from jaxmed.core import Batches, Key, Learner, LearnerState
+from jaxmed.train._checkpoint import CheckpointWarning
 from jaxmed.train._devices import choose_mesh, place_batch
+from jaxmed.train._identity import identity
 from jaxmed.train._loggers import Logger, jsonl, tensorboard
 from jaxmed.train._nonfinite import NonFiniteLossError, cases_of
-from jaxmed.train._program import Carry, Report, program
-from jaxmed.train._progress import Mode, Progress, close_epoch, judge, observe
-from jaxmed.train._resume import clear, identity, load, saver
+from jaxmed.train._program import Report, program
+from jaxmed.train._progress import Mode, Progress, close_epoch, judge, judged_anew, observe
+from jaxmed.train._resume import clear, load, saver
 from jaxmed.train._runners import scanned, stepwise
+from jaxmed.train._settings import (
+    Evaluate,
+    Evaluation,
+    Output,
+    Placement,
+    gather,
+    total_steps,
+)
 
 _log = logging.getLogger("jaxmed.train")
 _LAG = 8  # Steps by which the host's look at the metrics trails the device.
@@ -53,219 +64,281 @@ class FitResult(NamedTuple):
     stopped: str
     seconds: float
 
+    def __repr__(self) -> str:
+        last = self.history[-1] if self.history else {}
+        loss = f", train/loss {last['train/loss']:.4g}" if "train/loss" in last else ""
+        best = "" if self.best is None else f", best at step {self.best['step']}"
+        return f"FitResult: {self.step} steps, stopped by {self.stopped}{loss}{best}"
+
 
 def fit(
     learner: Learner,
-    batches: Any,
+    batches: Batches,
     *,
-    key: Key | None = None,
-    seed: int = 0,
     epochs: int | None = None,
     steps: int | None = None,
+    key: Key | None = None,
+    seed: int = 0,
     state: LearnerState | None = None,
-    evaluate: Callable[[LearnerState], dict[str, Any]] | None = None,
-    evaluate_every: int = 1,
-    monitor: str = "auc",
-    mode: Mode = "max",
+    evaluate: Evaluate | Evaluation | None = None,
+    monitor: str | None = None,
+    mode: Mode | None = None,
     patience: int | None = None,
-    out: str | Path | None = None,
+    out: str | Path | Output | None = None,
     resume: bool = True,
-    checkpoint_every: int | None = None,
-    keep: int = 2,
-    devices: int | Sequence[Device] | None = None,
-    mesh: Mesh | None = None,
-    shard_parameters: bool = False,
-    compile_epochs: bool = False,
+    devices: int | Sequence[Device] | Placement | None = None,
     progress: bool = True,
-    loggers: Sequence[Logger] | None = None,
-    log_every: int | None = None,
+    **old: Any,
 ) -> FitResult:
     """Train a learner; stop early, keep the best, resume exactly.
 
     Args:
         learner: any learner.
-        batches: as :func:`jaxmed.data.batches` makes them, or any object with ``len(b)``, the steps
-            of an epoch, ``b[step]``, the batch of a step and a pure function of it, and
-            ``b.iterate(start)``.
-        key: of the run; ``jax.random.key(seed)`` by default.
-        seed: see ``key``.
+        batches: as :func:`jaxmed.data.batches` makes them, or any
+            :class:`~jaxmed.core.Batches`.
         epochs: how long to train; this or ``steps``.
         steps: how long to train; this or ``epochs``.
+        key: of the run; ``jax.random.key(seed)`` by default.
+        seed: see ``key``.
         state: to begin with instead of ``learner.init(key, batches[0])``. It is copied.
-        evaluate: ``(state) -> {name: number}``, run every ``evaluate_every`` epochs and at the end.
-            It must not keep the state, whose arrays the next step overwrites.
-        evaluate_every: epochs.
-        monitor: the name, of those that ``evaluate`` returns or of ``train/...``, that is watched
-            for the best state and for ``patience``. Without ``evaluate`` only if it is
-            ``train/...``.
-        mode: whether the best is the greatest (``"max"``) or the least (``"min"``).
+        evaluate: ``(state) -> {name: number}``, run after each epoch; an :class:`Evaluation` says
+            how often besides. It must not keep the state, whose arrays the next step overwrites.
+        monitor: the name, of those that ``evaluate`` returns or of ``train/...``, by which the best
+            state is kept and ``patience`` counted. By default no best state is kept, and
+            ``patience`` counts by the one number that ``evaluate`` returns.
+        mode: whether the best is the greatest (``"max"``, the default) or the least (``"min"``).
         patience: stop after so many evaluations without a better one.
-        out: the folder for checkpoints and logs; without it nothing is written.
+        out: the folder for checkpoints and logs, without which nothing is written; an
+            :class:`Output` says how often, and which logs.
         resume: whether to go on from the checkpoints in ``out``, if there are. If not, they are
             deleted.
-        checkpoint_every: steps; by default at the first end of an epoch a minute after the last
-            one, and at the end.
-        keep: how many checkpoints to keep, beside the best one.
         devices: how many, or which, to share each batch among; the default device alone by default,
-            all of them in a run of several processes.
-        mesh: as :func:`data_mesh` makes it, instead of ``devices``.
-        shard_parameters: whether large parameters are shared out over the devices too.
-        compile_epochs: whether to keep the data on the device and make each epoch one program.
-            Same numbers, without the host's share of the time. For data that fit, and batches
-            that are cut from arrays without a transform on the host.
+            all of them in a run of several processes. A :class:`Placement` says more.
         progress: whether to show a bar, with rate and time to go, where there is a terminal.
-        loggers: where records go; by default ``out/metrics.jsonl`` and ``out/tensorboard``.
-        log_every: steps between records of single steps; by default only epochs are logged.
+        **old: former keywords, now fields of those three; they warn.
 
     Returns:
         The result.
+
+    A run that goes on may have more epochs, more patience, another ``evaluate``, other devices.
+    With another ``monitor`` or ``mode`` the best state is chosen anew from there on, which a
+    :class:`CheckpointWarning` says. If an error ends the run, its traceback is left in
+    ``out/error.txt``.
 
     Raises:
         NonFiniteLossError: if a step's loss or parameters are not finite. It carries the state as
             it was before that step, which is saved in ``out/halted``.
         CheckpointError: if there are checkpoints to resume from, and none can be used; or if they
-            are of another configuration, seed or data.
+            are of a run of another configuration, seed, data, order of data, or of a learner
+            whose step was another, its learning rate included. Says what differs.
         ValueError: if the arguments contradict each other, a batch does not divide over the
             devices, or batches change shape.
 
     References:
         Bitwise resumption holds on CPU; on GPU with ``--xla_gpu_deterministic_ops=true``.
     """
-    per_epoch = len(batches)
-    total = total_steps(epochs, steps, per_epoch)
-    check_options(
-        monitor=monitor,
-        mode=mode,
-        patience=patience,
-        evaluate=evaluate,
-        at_least_one={
-            "evaluate_every": evaluate_every,
-            "keep": keep,
-            "checkpoint_every": checkpoint_every,
-            "log_every": log_every,
-        },
-    )
+    short = {"monitor": monitor, "mode": mode, "patience": patience}
+    given = {"evaluate": evaluate, "out": out, "devices": devices}
+    evaluation, output, placement = gather(given, short, old)
+    total = total_steps(epochs, steps, len(batches))
     key = jax.random.key(seed) if key is None else key
-    mesh = choose_mesh(mesh, devices)
-    local = mesh is not None and getattr(batches, "shard", (0, 1))[1] > 1
-    folder = None if out is None else Path(out)
-    begun = time.monotonic()
+    run = _Run(learner, batches, key, evaluation, output, placement)
+    run.start(state, resume=resume)
+    try:
+        run.train(total, progress=progress)
+    except Exception:
+        if run.folder is not None and jax.process_index() == 0:
+            write_whole(run.folder / "error.txt", traceback.format_exc())
+        raise
+    if run.folder is not None and jax.process_index() == 0:
+        (run.folder / "error.txt").unlink(missing_ok=True)
+    return run.result()
 
-    first = place_batch(batches[0], mesh, local=local)
-    compiled = program(learner, key, first, mesh=mesh, shard_parameters=shard_parameters)
-    shared = identity(key, per_epoch)
-    save = saver(folder, shared)
-    if folder is not None and not resume:
-        clear(folder)
-    at, best_state = Progress(), None
-    found = load(folder, shared, learner, compiled, key, first)
-    if found is not None:
-        state, best_state, at = found
-    elif state is None:
-        state = compiled.init(key, first)
-    carry = compiled.begin(state)
-    del state, found
-    earlier = at.seconds
-    saved_best = None if at.best is None else at.best["step"]
 
-    def seconds() -> float:
-        return round(earlier + time.monotonic() - begun, 3)
+class _Run:
+    """A run under way: what is set, and where it is (``at``, ``carry``, ``best_state``)."""
 
-    if loggers is None:
-        loggers = []
-        if folder is not None:
-            loggers = [jsonl(folder / "metrics.jsonl"), tensorboard(folder / "tensorboard")]
-    if jax.process_index() != 0 or at.step >= total or at.stopped is not None:
-        loggers = []
+    def __init__(
+        self,
+        learner: Learner,
+        batches: Batches,
+        key: Key,
+        evaluation: Evaluation,
+        output: Output,
+        placement: Placement,
+    ) -> None:
+        self.batches, self.key, self.learner = batches, key, learner
+        self.evaluation, self.output, self.placement = evaluation, output, placement
+        self.folder = None if output.folder is None else Path(output.folder)
+        self.per_epoch = len(batches)
+        self.begun = time.monotonic()
+        self.mesh = choose_mesh(placement.mesh, placement.devices)
+        self.local = self.mesh is not None and getattr(batches, "shard", (0, 1))[1] > 1
+        self.first = place_batch(batches[0], self.mesh, local=self.local)
+        self.compiled = program(
+            learner, key, self.first, mesh=self.mesh, shard_parameters=placement.shard_parameters
+        )
+        self.at = Progress()
+        self.best_state: LearnerState | None = None
 
-    def write(record: dict[str, Any]) -> None:
-        for logger in loggers:
-            logger.write(record)
+    def start(self, state: LearnerState | None, *, resume: bool) -> None:
+        """Go on from the folder's checkpoints, from a state given, or begin."""
+        shared: dict[str, Any] = {}
+        if self.folder is not None:
+            shared = identity(self.learner, self.compiled, self.batches, self.first, self.key)
+            if not resume:
+                clear(self.folder)
+        self.save = saver(self.folder, shared)
+        found = load(self.folder, shared, self.learner, self.compiled, self.key, self.first)
+        if found is not None:
+            state, self.best_state, self.at = found
+            self._judge_as_told()
+        elif state is None:
+            state = self.compiled.init(self.key, self.first)
+        self.carry = self.compiled.begin(state)
+        self.earlier = self.at.seconds
+        self.saved_best = None if self.at.best is None else self.at.best["step"]
 
-    def save_best() -> None:
+    def _judge_as_told(self) -> None:
+        """Take up the patience, and the monitor, that this call gives."""
+        if self.evaluation.monitor is not None:
+            self._judge_by(self.evaluation.monitor)
+        patience = self.evaluation.patience
+        waited = patience is not None and self.at.waited >= patience
+        self.at = self.at._replace(stopped="patience" if waited else None)
+
+    def _judge_by(self, monitor: str) -> None:
+        rule, best = self.at.judged_by, self.at.best
+        self.at = judged_anew(self.at, monitor, self.evaluation.mode)
+        if best is not None and self.at.best is None:
+            self.best_state = None
+            was = "another metric" if rule is None else f"{rule[0]!r} ({rule[1]})"
+            warnings.warn(
+                f"the best state so far was chosen by {was}; from step {self.at.step} on it is "
+                f"chosen anew, by {monitor!r} ({self.evaluation.mode})",
+                CheckpointWarning,
+                stacklevel=4,
+            )
+
+    def seconds(self) -> float:
+        """Of training and evaluation, earlier runs' included."""
+        return round(self.earlier + time.monotonic() - self.begun, 3)
+
+    def save_best(self) -> None:
         """Save the best state, if it is not: before the checkpoint that speaks of it.
 
         Only then, so that each of the checkpoints kept finds the one it speaks of.
         """
-        nonlocal saved_best
-        if at.best is not None and at.best["step"] != saved_best:
-            saved_best = at.best["step"]
-            save("best", saved_best, best_state, at, keep + 1)
+        if self.at.best is not None and self.at.best["step"] != self.saved_best:
+            self.saved_best = self.at.best["step"]
+            self.save("best", self.saved_best, self.best_state, self.at, self.output.keep + 1)
 
-    def take_in(report: Report, carry: Carry, at: Progress) -> Progress:
-        """What the device reports of some steps, taken into the progress."""
+    def take_in(self, report: Report, write: Callable[[dict[str, Any]], None]) -> None:
+        """Take what the device reports of some steps into the progress."""
+        log_every = self.output.log_every
         for metrics, count, halted in _rows(report):
             if halted:
                 # The carry may be of a later step: since the bad one it has not changed.
-                save_best()
-                kept = save("halted", at.step, carry.state, at, 1)
-                cases = cases_of(batches, at.step)
-                raise NonFiniteLossError(at.step, metrics, cases, carry.state, kept)
-            at = observe(at._replace(step=at.step + 1), metrics, count)
-            if log_every and at.step % log_every == 0:
-                write({"step": at.step, **{f"step/{name}": x for name, x in metrics.items()}})
-        return at
+                self.save_best()
+                kept = self.save("halted", self.at.step, self.carry.state, self.at, 1)
+                cases = cases_of(self.batches, self.at.step)
+                raise NonFiniteLossError(self.at.step, metrics, cases, self.carry.state, kept)
+            self.at = observe(self.at._replace(step=self.at.step + 1), metrics, count)
+            if log_every and self.at.step % log_every == 0:
+                steps = {f"step/{name}": x for name, x in metrics.items()}
+                write({"step": self.at.step, **steps})
 
-    with contextlib.ExitStack() as stack:
-        for logger in loggers:
-            stack.callback(logger.close)
-            logger.start(at.step)
-        bar = stack.enter_context(
-            tqdm(total=total, initial=at.step, unit="step", disable=None if progress else True)
+    def close(self, epoch: int, *, ended: bool) -> dict[str, Any]:
+        """Evaluate where it is due, add the epoch's record, keep the best; returns the record."""
+        evaluation, evaluated = self.evaluation, {}
+        if evaluation.function is not None and (ended or epoch % evaluation.every == 0):
+            evaluated = _numbers(evaluation.function(self.carry.state))
+        self.at = close_epoch(self.at, epoch, self.seconds(), evaluated)
+        record = self.at.history[-1]
+        monitor = evaluation.watched(record, evaluated)
+        if monitor is not None:
+            self._judge_by(monitor)
+            self.at, improved = judge(self.at, monitor, evaluation.mode)
+            if improved:
+                self.best_state = self.compiled.copy(self.carry.state)
+            if evaluation.patience is not None and self.at.waited >= evaluation.patience:
+                self.at = self.at._replace(stopped="patience")
+        return record
+
+    def loggers(self, total: int) -> Sequence[Logger]:
+        """Where records go; nowhere in a run that has ended."""
+        if jax.process_index() != 0 or self.at.step >= total or self.at.stopped is not None:
+            return ()
+        if self.output.loggers is not None:
+            return self.output.loggers
+        if self.folder is None:
+            return ()
+        return jsonl(self.folder / "metrics.jsonl"), tensorboard(self.folder / "tensorboard")
+
+    def train(self, total: int, *, progress: bool) -> None:
+        """Make the steps up to ``total``, or until patience ends."""
+        loggers = self.loggers(total)
+        checkpoint_every = self.output.checkpoint_every
+
+        def write(record: dict[str, Any]) -> None:
+            for logger in loggers:
+                logger.write(record)
+
+        with contextlib.ExitStack() as stack:
+            for logger in loggers:
+                stack.callback(logger.close)
+                logger.start(self.at.step)
+            hidden = None if progress else True
+            bar = stack.enter_context(
+                tqdm(total=total, initial=self.at.step, unit="step", disable=hidden)
+            )
+            runner = scanned if self.placement.compile_epochs else stepwise
+            run = stack.enter_context(
+                runner(self.compiled, self.batches, self.at.step, self.mesh, local=self.local)
+            )
+            saved = time.monotonic()
+            while self.at.step < total and self.at.stopped is None:
+                epoch = self.at.step // self.per_epoch + 1
+                stop = min(total, epoch * self.per_epoch)
+                if checkpoint_every:
+                    stop = min(stop, (self.at.step // checkpoint_every + 1) * checkpoint_every)
+                pending: deque[Report] = deque()
+                for new, made, report in run(self.carry, self.at.step, stop):
+                    self.carry = new
+                    pending.append(report)
+                    bar.update(made)
+                    if len(pending) > _LAG:
+                        self.take_in(pending.popleft(), write)
+                while pending:
+                    self.take_in(pending.popleft(), write)
+                ended = self.at.step == total
+                closed = ended or self.at.step % self.per_epoch == 0
+                if closed:
+                    record = self.close(epoch, ended=ended)
+                    write(record)
+                    _log.info("%s", record)
+                    bar.set_postfix(_shown(record, self.at))
+                if checkpoint_every:
+                    due = self.at.step % checkpoint_every == 0
+                else:
+                    due = closed and time.monotonic() - saved > _PAUSE
+                if due or ended or self.at.stopped is not None:
+                    self.save_best()
+                    now = self.at._replace(seconds=self.seconds())
+                    self.save("checkpoints", self.at.step, self.carry.state, now, self.output.keep)
+                    saved = time.monotonic()
+
+    def result(self) -> FitResult:
+        """What :func:`fit` returns."""
+        return FitResult(
+            state=self.carry.state,
+            best_state=self.carry.state if self.best_state is None else self.best_state,
+            history=self.at.history,
+            best=self.at.best,
+            step=self.at.step,
+            stopped=self.at.stopped or "end",
+            seconds=self.seconds(),
         )
-        runner = scanned if compile_epochs else stepwise
-        run = stack.enter_context(runner(compiled, batches, at.step, mesh, local=local))
-        saved = time.monotonic()
-        while at.step < total and at.stopped is None:
-            epoch = at.step // per_epoch + 1
-            stop = min(total, epoch * per_epoch)
-            if checkpoint_every:
-                stop = min(stop, (at.step // checkpoint_every + 1) * checkpoint_every)
-            pending: deque[Report] = deque()
-            for new, made, report in run(carry, at.step, stop):
-                carry = new
-                pending.append(report)
-                bar.update(made)
-                if len(pending) > _LAG:
-                    at = take_in(pending.popleft(), carry, at)
-            while pending:
-                at = take_in(pending.popleft(), carry, at)
-
-            ended = at.step == total
-            closed = ended or at.step % per_epoch == 0
-            if closed:
-                evaluated = {}
-                if evaluate is not None and (ended or epoch % evaluate_every == 0):
-                    evaluated = _numbers(evaluate(carry.state))
-                at = close_epoch(at, epoch, seconds(), evaluated)
-                record = at.history[-1]
-                if evaluated or monitor.startswith("train/"):
-                    has_metric(record, monitor)
-                    at, improved = judge(at, monitor, mode)
-                    if improved:
-                        best_state = compiled.copy(carry.state)
-                    if patience is not None and at.waited >= patience:
-                        at = at._replace(stopped="patience")
-                write(record)
-                _log.info("%s", record)
-                bar.set_postfix(_shown(record, monitor))
-            if checkpoint_every:
-                due = at.step % checkpoint_every == 0
-            else:
-                due = closed and time.monotonic() - saved > _PAUSE
-            if due or ended or at.stopped is not None:
-                save_best()
-                save("checkpoints", at.step, carry.state, at._replace(seconds=seconds()), keep)
-                saved = time.monotonic()
-    return FitResult(
-        state=carry.state,
-        best_state=carry.state if best_state is None else best_state,
-        history=at.history,
-        best=at.best,
-        step=at.step,
-        stopped=at.stopped or "end",
-        seconds=seconds(),
-    )
 
 
 def _rows(report: Report) -> Iterator[tuple[dict[str, float], float, bool]]:
@@ -276,11 +349,11 @@ def _rows(report: Report) -> Iterator[tuple[dict[str, float], float, bool]]:
         yield metrics, float(report.count[i]), bool(report.halted[i])
 
 
-def _numbers(evaluated: dict[str, Any]) -> dict[str, float]:
+def _numbers(evaluated: Mapping[str, Any]) -> dict[str, float]:
     """Named numbers as floats; an estimate with an interval counts by its value."""
     return {name: float(getattr(value, "value", value)) for name, value in evaluated.items()}
 
 
-def _shown(record: dict[str, Any], monitor: str) -> dict[str, Any]:
-    names = ("epoch", "train/loss", monitor)
-    return {name: record[name] for name in names if name in record}
+def _shown(record: dict[str, Any], at: Progress) -> dict[str, Any]:
+    watched = () if at.judged_by is None else at.judged_by[:1]
+    return {name: record[name] for name in ("epoch", "train/loss", *watched) if name in record}

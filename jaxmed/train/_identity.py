@@ -56,8 +56,10 @@ def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
     """How two runs differ, in words; the most telling first."""
     found = []
     for name, new in wanted.items():
-        old = saved.get(name)
-        if name not in saved or _same(old, new):
+        if name not in saved:
+            continue
+        old = saved[name]
+        if _same(old, new):
             continue
         if name == "step":
             if old["made by"] != new["made by"]:

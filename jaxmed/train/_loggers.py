@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from jaxmed._files import write_whole
+from jaxmed._json import to_json
 
 
 class Logger(NamedTuple):
@@ -26,7 +27,7 @@ class Logger(NamedTuple):
 
 
 def jsonl(path: str | Path) -> Logger:
-    r"""Log to a file of JSON lines; a number that is not finite is written as ``null``.
+    r"""Log to a file of JSON lines; NaN is written as ``null``, an infinity as its name.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
@@ -48,17 +49,11 @@ def jsonl(path: str | Path) -> Logger:
                         kept.append(line)
                 except (ValueError, KeyError, TypeError):
                     continue  # A line cut short when the process was killed.
-        new = path.with_name(path.name + ".new")
-        new.write_text("".join(line + "\n" for line in kept))
-        os.replace(new, path)
+        write_whole(path, "".join(line + "\n" for line in kept))
 
     def write(record: dict[str, Any]) -> None:
-        clean = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in record.items()
-        }
         with path.open("a") as file:
-            file.write(json.dumps(clean) + "\n")
+            file.write(to_json(record, indent=None) + "\n")
 
     return Logger(start, write, lambda: None)
 

@@ -21,6 +21,7 @@ class Progress(NamedTuple):
         waited: evaluations since then.
         stopped: why the run ended (``"end"`` or ``"patience"``), or ``None``.
         seconds: spent in training and evaluation.
+        judged_by: the metric by which ``best`` was chosen, and ``"max"`` or ``"min"``.
     """
 
     step: int = 0
@@ -31,11 +32,14 @@ class Progress(NamedTuple):
     waited: int = 0
     stopped: str | None = None
     seconds: float = 0.0
+    judged_by: tuple[str, str] | None = None
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Progress:
         """What ``_asdict`` gave, back from JSON."""
-        return cls(**{**values, "history": tuple(values["history"])})
+        rule = values.get("judged_by")
+        read = {"history": tuple(values["history"]), "judged_by": rule and tuple(rule)}
+        return cls(**{**values, **read})
 
 
 def observe(progress: Progress, metrics: dict[str, float], count: float) -> Progress:
@@ -61,10 +65,21 @@ def close_epoch(
     )
 
 
+def judged_anew(progress: Progress, monitor: str, mode: Mode) -> Progress:
+    """The progress without its best, if that was chosen by another metric or mode."""
+    rule = progress.judged_by
+    if rule is None and progress.best is not None and monitor in progress.best:
+        rule = (monitor, mode)  # Of a checkpoint that does not say.
+    if progress.best is None or rule == (monitor, mode):
+        return progress
+    return progress._replace(best=None, waited=0, judged_by=None)
+
+
 def judge(progress: Progress, monitor: str, mode: Mode) -> tuple[Progress, bool]:
     """Compare the last record with the best so far; a metric that is NaN improves nothing."""
     record = progress.history[-1]
     value = record[monitor]
+    progress = progress._replace(judged_by=(monitor, mode))
     sign = 1 if mode == "max" else -1
     improved = not math.isnan(value) and (
         progress.best is None or sign * value > sign * progress.best[monitor]

@@ -8,24 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from jaxmed.core import Batch, Key, Learner, LearnerState
 from jaxmed.train import _checkpoint
 from jaxmed.train._checkpoint import Checkpoint, CheckpointError, CheckpointMismatchError
+from jaxmed.train._identity import differences
 from jaxmed.train._program import Program, abstract
 from jaxmed.train._progress import Progress
 
 Save = Callable[[str, int, LearnerState, Progress, int], Path | None]
 """``(name, step, state, progress, keep)`` saves in ``folder/name/step``."""
-
-
-def identity(key: Key, per_epoch: int) -> dict[str, Any]:
-    """What two runs must share for one to go on where the other stopped."""
-    return {
-        "steps_per_epoch": per_epoch,
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
-    }
 
 
 def saver(folder: Path | None, shared: dict[str, Any]) -> Save:
@@ -86,10 +78,8 @@ def _forget(folder: Path, *, after: int) -> None:
 
 
 def _check_shared(found: Checkpoint, shared: dict[str, Any]) -> None:
-    for name, wanted in shared.items():
-        if found.note.get(name) != wanted:
-            raise CheckpointMismatchError(
-                f"the checkpoint {found.folder} is of another run: {name} was "
-                f"{found.note.get(name)} and is {wanted} now. Run in another folder, or start "
-                f"afresh (resume=False)"
-            )
+    if changed := differences(found.note, shared):
+        raise CheckpointMismatchError(
+            f"the checkpoint {found.folder} is of another run: {'; '.join(changed)}. Run in "
+            f"another folder, or start afresh (resume=False)"
+        )

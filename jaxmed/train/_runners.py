@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxmed.core import Batch
+from jaxmed.core import Batch, Batches, RowBatches
 from jaxmed.data import take
 from jaxmed.train._devices import place_batch
 from jaxmed.train._program import Carry, Program, Report
@@ -22,7 +22,7 @@ axis of steps where ``steps`` were made by one program."""
 
 @contextlib.contextmanager
 def stepwise(
-    compiled: Program, batches: Any, start: int, mesh: Mesh | None, *, local: bool
+    compiled: Program, batches: Batches, start: int, mesh: Mesh | None, *, local: bool
 ) -> Iterator[Runner]:
     """Run each step as it is called for; batches are read ahead from ``start`` on."""
     feed = iter(batches.iterate(start))
@@ -44,7 +44,7 @@ def stepwise(
 
 @contextlib.contextmanager
 def scanned(
-    compiled: Program, batches: Any, start: int, mesh: Mesh | None, *, local: bool
+    compiled: Program, batches: Batches, start: int, mesh: Mesh | None, *, local: bool
 ) -> Iterator[Runner]:
     """Run all steps of a stretch as one program, on data kept on the device.
 
@@ -58,7 +58,7 @@ def scanned(
             "compile_epochs cannot run a transform on the host: move it to the device, "
             "or read the transformed examples into memory first"
         )
-    if not all(hasattr(batches, name) for name in ("source", "rows", "size")):
+    if not isinstance(batches, RowBatches):
         raise ValueError(
             f"compile_epochs needs batches as jaxmed.data.batches makes them, "
             f"not {type(batches).__name__}"

@@ -54,7 +54,7 @@ def test_a_classifier_writes_a_row_an_image(classifier, images, tmp_path, capsys
     found = rows(table)
     assert [row["case"] for row in found] == ["dark", "light", "more_0", "more_1"]
     expected = [1 / (1 + np.exp(-x)) for x in (-1, 1, -0.6, -0.6)]
-    assert [float(row["score"]) for row in found] == pytest.approx(expected, abs=1e-6)
+    assert [float(row["score_b"]) for row in found] == pytest.approx(expected, abs=1e-6)
     assert [row["predicted"] for row in found] == ["a", "b", "a", "a"]
     assert "4 image(s)" in capsys.readouterr().out
 
@@ -79,7 +79,7 @@ def test_a_bad_input_is_told_and_the_rest_goes_on(classifier, images, tmp_path, 
 def test_other_tasks_have_their_own_columns(tmp_path):
     np.savez(tmp_path / "x.npz", image=np.full(SHAPE, 1.0))
     for task, columns in (
-        ("multi-class", ["case", "score_a", "score_b", "predicted"]),
+        ("ordinal", ["case", "score_a", "score_b", "predicted"]),
         ("multi-label", ["case", "score_a", "score_b"]),
         ("regression", ["case", "a", "b"]),
     ):

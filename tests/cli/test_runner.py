@@ -52,7 +52,7 @@ def study(tmp_path):
 def test_a_script_and_the_command_leave_the_same_run(study, tmp_path):
     results = run_experiment(study, {"patch": (3, 4), "seed": "7"}, tmp_path / "script")
     command = ["train", str(study), "--patch", "3", "4", "--seed", "7"]
-    assert results.command == shlex.join(["jaxmed", *command])
+    assert results.run.command == shlex.join(["jaxmed", *command])
     assert main([*command, "--out", str(tmp_path / "command")]) == 0
     records = [
         json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("script", "command")
@@ -86,7 +86,7 @@ def test_a_fault_inside_leaves_its_traceback_in_the_folder(study, tmp_path):
 def test_a_run_of_a_grid_is_given_the_folders_of_others(study, tmp_path):
     results = run_experiment(study, {"seed": 1}, tmp_path / "a", folder_of=lambda c: Path("there"))
     assert (tmp_path / "a" / "seen.txt").read_text() == "(1, 2) there"
-    assert results.config["baseline"] is None  # the record is of the settings that were asked for
+    assert results.run.config["baseline"] is None
 
 
 def test_without_a_folder_the_run_is_named_by_its_settings(study, tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ from jaxmed.core import (
     unflatten_paths,
     weighted_mean,
 )
+from jaxmed.core._inputs import warn_if_channels_first
 from jaxmed.testing import check_learner, check_network
 
 IMAGE = jax.random.normal(jax.random.key(7), (8, 6, 6, 2))
@@ -227,3 +230,64 @@ def test_an_optimizer_may_look_at_the_loss():
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
     assert losses[-1] < losses[0]
+
+
+class Normed(nn.Module):
+    """BatchNorm alone, which keeps the moments of its inputs."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(2)(nn.BatchNorm(use_running_average=not train, momentum=0.5)(x))
+
+
+def test_running_statistics_move_by_the_share_of_real_rows():
+    """The one real row of a padded batch has no variance to tell of."""
+    objective = jm.supervised(jm.losses.cross_entropy)
+    run = jm.learner(jm.from_linen(Normed()), objective, optax.sgd(0.0))
+    rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    label = np.zeros(4, np.int32)
+    whole = {"image": rows, "label": label, "weight": np.ones(4, np.float32)}
+    state = run.init(jax.random.key(0), whole)
+    step = jax.jit(run.step)
+
+    def moments(batch):
+        return step(state, batch)[0].state["net"]["batch_stats"]["BatchNorm_0"]
+
+    old = state.state["net"]["batch_stats"]["BatchNorm_0"]
+    padded = {**whole, "image": rows[[0, 0, 0, 0]], "weight": np.float32([1, 0, 0, 0])}
+    found = moments(padded)
+    # A quarter of the way that a full batch goes: (1 - 0.5) / 4.
+    np.testing.assert_allclose(found["var"], 0.875 * old["var"], rtol=1e-5)
+    np.testing.assert_allclose(found["mean"], 0.125 * rows[0], rtol=1e-5, atol=1e-7)
+    full, unweighted = moments(whole), {k: v for k, v in whole.items() if k != "weight"}
+    for name, value in moments(unweighted).items():
+        np.testing.assert_array_equal(full[name], value)
+    np.testing.assert_allclose(full["var"], 0.5 * old["var"] + 0.5 * rows.var(0), rtol=1e-5)
+    # A batch of padding alone changes nothing.
+    nothing = moments({**whole, "weight": np.zeros(4, np.float32)})
+    np.testing.assert_array_equal(nothing["var"], old["var"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "warns"),
+    [
+        ((2, 3, 16, 16), True),
+        ((2, 1, 12, 14, 16), True),
+        ((2, 16, 16, 3), False),
+        ((2, 3, 16, 1), False),
+        ((2, 3, 16), False),
+        ((2, 3), False),
+    ],
+)
+def test_images_that_look_channels_first_are_warned_of_once(shape, warns):
+    first = [warnings.catch_warnings(record=True) for _ in range(2)]
+    seen = []
+    for catching in first:
+        with catching as caught:
+            warnings.simplefilter("always")
+            warn_if_channels_first({"image": jax.ShapeDtypeStruct(shape, jnp.float32)})
+        seen.append([str(w.message) for w in caught])
+    assert [len(found) for found in seen] == [int(warns), 0]
+    if warns:
+        assert "channels last" in seen[0][0]
+        assert str((shape[0], *shape[2:], shape[1])) in seen[0][0]

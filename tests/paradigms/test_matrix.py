@@ -19,6 +19,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from rows import FAMILIES, NORMS, ROWS, SPATIAL, TASKS, make_batch
 
 import jaxmed as jm
+from jaxmed import bayes
 
 
 def cells(name: str) -> tuple[list[tuple], list[tuple]]:
@@ -145,6 +146,25 @@ def test_eight_devices_equal_one(name):
         np.testing.assert_allclose(
             jnp.asarray(eight, jnp.float32), jnp.asarray(one, jnp.float32), rtol=1e-3, atol=1e-4
         )
+
+
+POOLINGS = [name for name in ROWS if name.startswith("multiple_instance")]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if i else ()) for i, n in enumerate(POOLINGS)]
+)
+def test_bags_have_posteriors(name):
+    """Whatever pools them: curvature and draws over a network that takes a dict."""
+    network, _ = ROWS[name].build("classification", "group")
+    batch = ROWS[name].batch(make_batch(SPATIAL["2D"], size=4))
+    params, state = jax.jit(network.init)(jax.random.key(0), batch["image"])
+    fitted = bayes.laplace(
+        network, params, state, batch, bayes.categorical(), structure="diag", prior_precision=10.0
+    )
+    found = bayes.predict_samples(fitted, jax.random.key(1), batch["image"], 2)
+    assert found.shape == (2, 4, 3)
+    assert np.ptp(found, axis=0).max() > 0
 
 
 def test_the_table_in_the_docs_is_true():

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 import pytest
-from reference_cases.compare import Case, Unsupported, differences
+from reference_cases.compare import Case, SchemaError, Unsupported, differences
 
 # File stems without their number -> module of handlers.
 TOPICS = {
@@ -79,6 +79,11 @@ def test_reference(case, record_property) -> None:
         got = module.run(case)
     except Unsupported as reason:
         pytest.skip(str(reason))
+    except SchemaError as reason:
+        pytest.fail(str(reason), pytrace=False)
     wrong = differences(got, case.expected, case.rtol, case.atol)
     if wrong:
+        unread = [*case.input.unread, *case.params.unread]
+        if unread:
+            wrong.append(f"the adapter reads nothing of: {', '.join(unread)}")
         pytest.fail("\n".join(wrong), pytrace=False)

@@ -22,7 +22,8 @@ warnings.simplefilter("error")
 assert jax.device_count() == 4
 
 # Whole batches in each process; stopped half way and resumed.
-options = {"out": folder, "loggers": [train.jsonl(folder / "metrics.jsonl")], "progress": False}
+logs = [train.jsonl(folder / "metrics.jsonl")]
+options = {"out": train.Output(folder, loggers=logs), "progress": False}
 train.fit(toy.linear(), toy.batches(), epochs=1, **options)
 whole = train.fit(toy.linear(), toy.batches(), epochs=2, **options)
 # Each process reads its own rows alone.

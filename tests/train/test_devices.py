@@ -35,7 +35,9 @@ def test_one_device_equals_eight(toy, same, alone):
     """With BatchNorm over the whole batch, dropout, and padding on some devices alone."""
     run = toy.learner()
     traced = run._replace(step=chex.assert_max_traces(run.step, n=1))
-    shared = train.fit(traced, toy.batches(), epochs=2, mesh=train.data_mesh())
+    shared = train.fit(
+        traced, toy.batches(), epochs=2, devices=train.Placement(mesh=train.data_mesh())
+    )
     same(shared.state, alone.state, atol=1e-5)
     for a, b in zip(shared.history, alone.history, strict=True):
         assert a["train/loss"] == pytest.approx(b["train/loss"], rel=1e-5)
@@ -50,7 +52,10 @@ def test_one_device_equals_eight(toy, same, alone):
 
 def test_compiled_epochs_on_a_mesh(toy, same, alone):
     shared = train.fit(
-        toy.learner(), toy.batches(), epochs=2, devices=jax.devices()[2:4], compile_epochs=True
+        toy.learner(),
+        toy.batches(),
+        epochs=2,
+        devices=train.Placement(jax.devices()[2:4], compile_epochs=True),
     )
     same(shared.state, alone.state, atol=1e-5)
 
@@ -89,9 +94,12 @@ def test_sharded_parameters(same, tmp_path):
     rows = {"image": rng.normal(size=(16, 16)), "label": rng.normal(size=(16, 1))}
     rows = {name: value.astype(np.float32) for name, value in rows.items()}
     batches = data.batches(rows, 8)
-    options = {"devices": 8, "shard_parameters": True, "loggers": ()}
-    train.fit(run, batches, steps=2, out=tmp_path, **options)
-    shared = train.fit(run, batches, steps=4, out=tmp_path, **options)
+    options = {
+        "devices": train.Placement(8, shard_parameters=True),
+        "out": train.Output(tmp_path, loggers=()),
+    }
+    train.fit(run, batches, steps=2, **options)
+    shared = train.fit(run, batches, steps=4, **options)
     same(shared.state, train.fit(run, batches, steps=4).state, atol=1e-5)
     for tree in (shared.state.params["net"], shared.state.opt_state[0].mu["net"]):
         assert tree["w"].addressable_shards[0].data.shape == (16, 512)
@@ -120,8 +128,9 @@ def test_pmap_step_equals_one_device(toy, same):
 def test_a_mesh_of_too_many():
     with pytest.raises(ValueError, match="0 devices"):
         train.data_mesh(0)
+    mesh = jax.make_mesh((2, 2), ("a", "b"))
     with pytest.raises(ValueError, match="one axis"):
-        train.fit(None, [1], epochs=1, mesh=jax.make_mesh((2, 2), ("a", "b")))
+        train.fit(None, [1], epochs=1, devices=train.Placement(mesh=mesh))
 
 
 def test_two_processes(toy, tmp_path):

@@ -38,7 +38,9 @@ def test_least_squares_by_hand(least_squares, compile_epochs):
             total += (error**2).sum()
             w = w - 0.1 * 2 * x[rows].T @ error / len(rows)
         means.append(total / 5)
-    result = train.fit(run, batches, epochs=3, compile_epochs=compile_epochs)
+    result = train.fit(
+        run, batches, epochs=3, devices=train.Placement(compile_epochs=compile_epochs)
+    )
     np.testing.assert_allclose(result.state.params["net"]["w"], w, rtol=1e-5)
     np.testing.assert_allclose([r["train/loss"] for r in result.history], means, rtol=1e-5)
     assert [(r["epoch"], r["step"]) for r in result.history] == [(1, 3), (2, 6), (3, 9)]
@@ -49,7 +51,7 @@ def test_least_squares_by_hand(least_squares, compile_epochs):
 def test_compiled_epochs_give_the_same_numbers(toy, same):
     run, batches = toy.learner(), toy.batches(seed=3)
     one = train.fit(run, batches, steps=8)
-    other = train.fit(run, batches, steps=8, compile_epochs=True)
+    other = train.fit(run, batches, steps=8, devices=train.Placement(compile_epochs=True))
     same(one.state, other.state, atol=1e-6)
     for a, b in zip(one.history, other.history, strict=True):
         assert a["train/loss"] == pytest.approx(b["train/loss"], abs=1e-6)
@@ -84,7 +86,8 @@ def test_best_state_and_patience(toy, same):
     same(stopped.best_state, train.fit(run, batches, epochs=3).state)
     least = train.fit(run, batches, epochs=7, mode="min", **options)
     assert (least.best["epoch"], least.stopped) == (1, "end")
-    sparse = train.fit(run, batches, epochs=7, evaluate_every=3, **options)
+    every = train.Evaluation(scripted, every=3)
+    sparse = train.fit(run, batches, epochs=7, evaluate=every, monitor="score")
     assert [r["epoch"] for r in sparse.history if "score" in r] == [3, 6, 7]
     assert sparse.best["epoch"] == 7
 
@@ -94,7 +97,40 @@ def test_monitor_of_training(least_squares):
     result = train.fit(run, batches, epochs=3, monitor="train/loss", mode="min", patience=2)
     assert result.best == min(result.history, key=lambda record: record["train/loss"])
     with pytest.raises(ValueError, match=r"monitor='auc'.*'score'.*'train/loss'"):
-        train.fit(run, batches, epochs=1, evaluate=lambda state: {"score": 1.0})
+        train.fit(run, batches, epochs=1, monitor="auc", evaluate=lambda state: {"score": 1.0})
+
+
+def test_patience_without_a_monitor(toy):
+    run, batches = toy.linear(), toy.batches()
+    one = {"evaluate": lambda state: {"score": 0.5}, "epochs": 9}
+    stopped = train.fit(run, batches, patience=2, **one)
+    assert (stopped.step, stopped.stopped, stopped.best["epoch"]) == (9, "patience", 1)
+    # Nothing is kept as the best that nobody named.
+    assert train.fit(run, batches, epochs=1, evaluate=one["evaluate"]).best is None
+    with pytest.raises(ValueError, match=r"gives \['a', 'b'\]: name one by monitor="):
+        train.fit(run, batches, epochs=2, patience=1, evaluate=lambda state: {"a": 1, "b": 2})
+
+
+def test_settings_in_groups(toy, tmp_path):
+    run, batches = toy.linear(), toy.batches()
+    with pytest.warns(DeprecationWarning, match=r"fit\(keep=\) is now out=Output\(\.\.\., keep=\)"):
+        train.fit(run, batches, steps=1, out=tmp_path, keep=1)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        train.fit(run, batches, epoch=1)
+    twice = train.Evaluation(lambda state: {"a": 1.0}, monitor="a")
+    with pytest.raises(ValueError, match="'monitor' is in evaluate= and beside it"):
+        train.fit(run, batches, epochs=1, evaluate=twice, monitor="b")
+    with pytest.raises(ValueError, match="keep must be at least 1"):
+        train.Output(keep=0)
+
+
+def test_an_error_leaves_its_traceback(toy, tmp_path):
+    def broken(state):
+        raise ZeroDivisionError("of the evaluation")
+
+    with pytest.raises(ZeroDivisionError):
+        train.fit(toy.linear(), toy.batches(), epochs=1, out=tmp_path, evaluate=broken)
+    assert "ZeroDivisionError: of the evaluation" in (tmp_path / "error.txt").read_text()
 
 
 @pytest.mark.parametrize("compile_epochs", [False, True])
@@ -107,12 +143,20 @@ def test_a_loss_that_is_not_finite(toy, same, tmp_path, compile_epochs):
     bad = 1
     with pytest.raises(train.NonFiniteLossError, match="patient-13") as caught:
         # The steps after the bad one run before the host hears of it, and change nothing.
-        train.fit(toy.learner(), batches, epochs=9, compile_epochs=compile_epochs, out=tmp_path)
+        train.fit(
+            toy.learner(),
+            batches,
+            epochs=9,
+            devices=train.Placement(compile_epochs=compile_epochs),
+            out=tmp_path,
+        )
     error = caught.value
     assert error.step == bad
     assert error.cases == tuple(names[i] for i in batches.indices(bad))
     assert f"step {bad} the loss is nan" in str(error)
-    before = train.fit(toy.learner(), batches, steps=bad, compile_epochs=compile_epochs).state
+    before = train.fit(
+        toy.learner(), batches, steps=bad, devices=train.Placement(compile_epochs=compile_epochs)
+    ).state
     same(error.state, before)
     assert str(error.folder) in str(error)
     same(train.restore(error.folder.parent, before).state, before)
@@ -182,7 +226,9 @@ def test_plain_batches(toy):
         item["case"] = np.array(["not", "a", "number", "but", "a", "name", "it", "is"])
     assert train.fit(toy.learner(), Plain(items), epochs=1).step == 2
     with pytest.raises(ValueError, match=r"compile_epochs needs batches.*not Plain"):
-        train.fit(toy.learner(), Plain(items), epochs=1, compile_epochs=True)
+        train.fit(
+            toy.learner(), Plain(items), epochs=1, devices=train.Placement(compile_epochs=True)
+        )
     items[1]["image"] = items[1]["image"][:5]
     with pytest.raises(ValueError, match=r"'image' was \(\(8, 4\).*\(5, 4\).*at step 1"):
         train.fit(toy.learner(), Plain(items), epochs=1)
@@ -196,9 +242,8 @@ def test_plain_batches(toy):
         ({"epochs": 0}, "at least one step"),
         ({"epochs": 1, "mode": "least"}, "mode"),
         ({"epochs": 1, "patience": 2}, "patience needs evaluate"),
-        ({"epochs": 1, "keep": 0}, "keep must be at least 1"),
         ({"epochs": 1, "devices": 99}, "99 devices was asked for, and there are 8"),
-        ({"epochs": 1, "devices": 8, "mesh": "yes"}, "not both"),
+        ({"epochs": 1, "devices": train.Placement(8, "yes")}, "not both"),
         ({"epochs": 1, "devices": 3}, r"8 rows \('image'\) does not divide over 3 devices"),
     ],
 )

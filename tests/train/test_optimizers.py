@@ -82,6 +82,22 @@ def test_accumulation():
     np.testing.assert_array_equal(descend(whole, GRADIENTS[:2])["bias"], PARAMS["layer"]["bias"])
 
 
+def test_accumulation_weighs_examples():
+    """Batches of three real rows and one make the update of one batch of four."""
+    rows = [np.float32([1, 2]), np.float32([3, 4]), np.float32([5, 6]), np.float32([7, 11])]
+    rule = optimizer("sgd", 1.0, accumulate=2)
+    params = jnp.zeros(2)
+    state = rule.init(params)
+    for mean, weight in ((sum(rows[:3]) / 3, 3.0), (rows[3], 1.0)):
+        change, state = rule.update(jnp.asarray(mean), state, params, weight=jnp.asarray(weight))
+        params = params + change
+    np.testing.assert_allclose(params, -sum(rows) / 4, rtol=1e-6)
+    # An empty batch changes nothing, whatever its gradient says.
+    for mean, weight in ((rows[0], 2.0), (100 * rows[1], 0.0)):
+        change, state = rule.update(jnp.asarray(mean), state, params, weight=jnp.asarray(weight))
+    np.testing.assert_allclose(change, -rows[0], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [

@@ -90,9 +90,9 @@ def test_records_of_a_run(toy, tmp_path):
         run,
         batches,
         epochs=2,
-        out=tmp_path,
+        out=train.Output(tmp_path, log_every=2),
         evaluate=lambda state: {"auc": float("nan") if int(state.step) == 3 else 0.75},
-        log_every=2,
+        monitor="auc",
     )
     lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(r["step"], "epoch" in r) for r in lines] == [

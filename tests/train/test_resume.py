@@ -10,10 +10,14 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from jaxmed import train
+from jaxmed import data, train
+from jaxmed.train._identity import program_digest
+from jaxmed.train._program import program
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,7 +114,12 @@ def score(state):
     return {"score": float(state.params["net"]["Dense_1"]["bias"][0])}
 
 
-OPTIONS = {"evaluate": score, "monitor": "score", "loggers": ()}
+OPTIONS = {"evaluate": score, "monitor": "score"}
+
+
+def quiet(folder, checkpoint_every=None):
+    """Checkpoints alone, no logs."""
+    return train.Output(folder, checkpoint_every=checkpoint_every, loggers=())
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +131,9 @@ def whole(toy):
 def interrupted(toy, tmp_path_factory):
     """A folder left by a run that broke off at step 11, after saving 8 and 10; and how to go on."""
     origin = tmp_path_factory.mktemp("origin")
-    options = {**OPTIONS, "epochs": 4, "checkpoint_every": 2}
+    options = {**OPTIONS, "epochs": 4}
     with pytest.raises(Interrupted):
-        train.fit(toy.learner(), Interrupting(toy.batches(), 11), out=origin, **options)
+        train.fit(toy.learner(), Interrupting(toy.batches(), 11), out=quiet(origin, 2), **options)
     assert train.latest(origin / "checkpoints") == 10
     return origin, options
 
@@ -138,7 +147,7 @@ def run(interrupted, tmp_path, toy):
     def go_on(learner=None, batches=None, **more):
         learner = toy.learner() if learner is None else learner
         batches = toy.batches() if batches is None else batches
-        return train.fit(learner, batches, out=folder, **{**options, **more})
+        return train.fit(learner, batches, out=quiet(folder, 2), **{**options, **more})
 
     return folder, go_on
 
@@ -155,40 +164,44 @@ def test_a_finished_run_returns_at_once(run, whole, same, toy):
     def never(*args):
         raise AssertionError
 
-    again = go_on(toy.learner()._replace(step=never), evaluate=never)
+    # No batch is trained on: the first alone is looked at, to see that it is the same run's.
+    again = go_on(batches=Interrupting(toy.batches(), 0), evaluate=never)
     equal(again, whole, same)
     assert again.best == go_on().best
 
 
 def test_a_finished_run_made_longer(toy, whole, same, tmp_path):
-    train.fit(toy.learner(), toy.batches(), out=tmp_path, epochs=2, **OPTIONS)
-    longer = train.fit(toy.learner(), toy.batches(), out=tmp_path, epochs=4, **OPTIONS)
+    train.fit(toy.learner(), toy.batches(), out=quiet(tmp_path), epochs=2, **OPTIONS)
+    longer = train.fit(toy.learner(), toy.batches(), out=quiet(tmp_path), epochs=4, **OPTIONS)
     equal(longer, whole, same)
 
 
 def test_patience_is_counted_across_runs(toy, tmp_path):
-    options = {"monitor": "score", "evaluate": lambda state: {"score": 0.0}, "loggers": ()}
+    options = {"monitor": "score", "evaluate": lambda state: {"score": 0.0}}
     with pytest.raises(Interrupted):
         train.fit(
             toy.learner(),
             Interrupting(toy.batches(), 7),
             epochs=9,
             patience=3,
-            checkpoint_every=3,
-            out=tmp_path,
+            out=quiet(tmp_path, 3),
             **options,
         )
-    rest = train.fit(toy.learner(), toy.batches(), epochs=9, patience=3, out=tmp_path, **options)
+    rest = train.fit(
+        toy.learner(), toy.batches(), epochs=9, patience=3, out=quiet(tmp_path), **options
+    )
     assert (rest.stopped, rest.step, rest.best["epoch"]) == ("patience", 12, 1)
     # And the end by patience is remembered.
-    again = train.fit(toy.learner(), toy.batches(), epochs=9, patience=3, out=tmp_path, **options)
+    again = train.fit(
+        toy.learner(), toy.batches(), epochs=9, patience=3, out=quiet(tmp_path), **options
+    )
     assert (again.stopped, again.step) == ("patience", 12)
 
 
 def test_the_best_of_a_kept_checkpoint_is_kept(toy, same, tmp_path):
     """Better and better between checkpoints that are far apart, and then the process dies."""
     better = {"evaluate": lambda state: {"score": float(state.step)}, "monitor": "score"}
-    options = {**better, "epochs": 9, "checkpoint_every": 12, "loggers": (), "out": tmp_path}
+    options = {**better, "epochs": 9, "out": quiet(tmp_path, 12)}
     with pytest.raises(Interrupted):
         train.fit(toy.learner(), Interrupting(toy.batches(), 23), **options)
     # As one does that is killed after its best was saved and before its checkpoint was.
@@ -238,6 +251,75 @@ def test_another_configuration(run, toy):
         go_on(seed=1)
     with pytest.raises(mismatch, match="steps_per_epoch was 3 and is 6"):
         go_on(batches=toy.batches(size=4))
+
+
+def test_another_run(toy, tmp_path):
+    """Other data, order or settings are refused by name; what is harmless is not."""
+
+    def go_on(rate=0.1, epochs=2, batches=None, **options):
+        learner = toy.linear.__wrapped__(optax.sgd(rate))
+        given = toy.batches() if batches is None else batches
+        return train.fit(learner, given, epochs=epochs, out=quiet(tmp_path), **options)
+
+    go_on()
+    with pytest.raises(train.CheckpointError, match=r"step was another program.*-0\.1.*-0\.5"):
+        go_on(0.5)
+    with pytest.raises(train.CheckpointError, match="batches/seed was 0 and is 1 now"):
+        go_on(batches=toy.batches(seed=1))
+    other = toy.arrays()
+    other["image"][20] += 1
+    with pytest.raises(train.CheckpointError, match="batches/data was"):
+        go_on(batches=data.batches(other, 8))
+    # Batches that say nothing of themselves are known by the first of them.
+    blind = Interrupting(data.batches(toy.arrays(seed=5), 8), 99)
+    with pytest.raises(train.CheckpointError, match="hold other data: 'image' has changed"):
+        go_on(batches=blind)
+    longer = go_on(epochs=3, evaluate=lambda state: {"score": 1.0}, devices=8)
+    assert (longer.step, longer.stopped) == (9, "end")
+
+
+def test_a_digest_of_a_step_is_of_what_it_computes(toy):
+    """Not of the names, nor of the order in which independent operations were traced."""
+
+    def digest(order, rate):
+        def step(state, batch):
+            parts = {}
+            for name in order:  # As a loop over a set of names, another one in each process.
+                parts[name] = jnp.sin(batch[name]).sum()
+            loss = parts["image"] - rate * parts["label"]
+            return state._replace(params={"net": state.params["net"] - loss}), {"loss": loss}
+
+        learner = toy.linear()._replace(step=step)
+        start = learner.init(jax.random.key(0), batch)
+        learner = learner._replace(
+            init=lambda key, batch: start._replace(params={"net": jnp.zeros(())})
+        )
+        compiled = program(learner, jax.random.key(0), batch)
+        return program_digest(learner, compiled, batch, jax.random.key(0))
+
+    batch = {name: value.astype(np.float32) for name, value in toy.batches()[0].items()}
+    one, other = digest(("image", "label"), 0.25), digest(("label", "image"), 0.25)
+    assert one == other
+    assert one["digest"] != digest(("image", "label"), 0.5)["digest"]
+    assert 0.25 in one["numbers"]
+
+
+def test_another_monitor_and_more_patience(toy, tmp_path):
+    run, batches = toy.linear(), toy.batches()
+    scores = {"evaluate": lambda state: {"score": 0.5, "late": float(state.step)}}
+
+    def go_on(**options):
+        return train.fit(run, batches, epochs=6, out=quiet(tmp_path), **scores, **options)
+
+    stopped = go_on(monitor="score", patience=1)
+    assert (stopped.step, stopped.stopped, stopped.best["step"]) == (6, "patience", 3)
+    more = go_on(monitor="score", patience=2)
+    assert (more.step, more.stopped, more.best["step"]) == (9, "patience", 3)
+    with pytest.warns(train.CheckpointWarning, match=r"chosen by 'score' \(max\).*'late' \(max\)"):
+        other = go_on(monitor="late", patience=2)
+    assert (other.step, other.stopped, other.best["step"]) == (18, "end", 18)
+    # What was chosen since is remembered.
+    assert go_on(monitor="late").best["step"] == 18
 
 
 @pytest.mark.devices(4)

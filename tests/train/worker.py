@@ -79,8 +79,17 @@ def run(folder, plan):
         scores = train.predict(learner, state, toy.arrays(9, seed=1))
         return {"score": float(scores[:, 1].sum())}
 
+    whole = train.Placement(compile_epochs=plan.pop("compile_epochs", False))
+    written = {k: plan.pop(k) for k in ("checkpoint_every", "keep", "log_every") if k in plan}
     result = train.fit(
-        learner, batches, out=out, evaluate=evaluate, monitor="score", progress=False, **plan
+        learner,
+        batches,
+        out=train.Output(out, **written),
+        devices=whole,
+        evaluate=evaluate,
+        monitor="score",
+        progress=False,
+        **plan,
     )
     leaves = [
         jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x

@@ -31,12 +31,12 @@ def curvature(
 ) -> tuple[list[Block], float, int]:
     """Compute curvature blocks, log likelihood and number of examples, summed over batches."""
     parts = real_rows(batches, likelihood)
-    examples = sum(len(part[likelihood.inputs]) for part in parts)
+    examples = sum(len(part[likelihood.target]) for part in parts)
     total = jax.jit(lambda params, batch: likelihood.total(network, params, state, batch))
     log_likelihood = sum(float(total(params, part)) for part in parts)
     if not math.isfinite(log_likelihood):
         raise ValueError(f"the log likelihood at the parameters given is {log_likelihood}")
-    example = jnp.asarray(parts[0][likelihood.inputs])[0]
+    example = jax.tree.map(lambda x: x[0], likelihood.inputs_of(parts[0]))
     if structure == "full":
         rows = example_rows(network, params, state, likelihood)
         one = jax.eval_shape(lambda x: _flat(rows(leaves, x, jax.random.key(0))), example)
@@ -47,7 +47,7 @@ def curvature(
                 "kron or diag, or a subset of the parameters"
             )
         if count < size:
-            block = _thin(rows, leaves, [part[likelihood.inputs] for part in parts])
+            block = _thin(rows, leaves, [likelihood.inputs_of(part) for part in parts])
             return [block], log_likelihood, examples
     accumulate, blocks = STRUCTURES[structure](network, params, state, likelihood, leaves, example)
     accumulate, sums = jax.jit(accumulate), None
@@ -66,8 +66,8 @@ def real_rows(batches: Iterable[Batch], likelihood: Likelihood) -> list[dict[str
     found = []
     for batch in batches:
         examples = likelihood.examples(batch)
-        if len(examples[likelihood.inputs]):
-            found.append({name: jnp.asarray(values) for name, values in examples.items()})
+        if len(examples[likelihood.target]):
+            found.append(jax.tree.map(jnp.asarray, examples))
     if not found:
         raise ValueError("there are no examples: no batch, or padding alone")
     return found
@@ -84,7 +84,7 @@ def example_rows(
 
     def rows(leaves, x, key):
         def outputs_of(leaves):
-            endpoints = network.apply(place(params, leaves), state, x[None])[0]
+            endpoints = network.apply(place(params, leaves), state, _one(x))[0]
             return endpoints[likelihood.output][0]
 
         outputs, pull = jax.vjp(outputs_of, leaves)
@@ -101,16 +101,25 @@ def example_rows(
     return rows
 
 
+def _one(example: PyTree) -> PyTree:
+    """An example as a batch of one."""
+    return jax.tree.map(lambda leaf: leaf[None], example)
+
+
+def _rows(inputs: PyTree) -> int:
+    return len(jax.tree.leaves(inputs)[0])
+
+
 def _flat(tree: Mapping[str, Array]) -> Array:
     """Flatten stacked trees to a matrix, the leaves in order of their names."""
     parts = [leaf.reshape(leaf.shape[0], -1) for _, leaf in sorted(tree.items())]
     return jnp.concatenate(parts, axis=-1)
 
 
-def _summed(one: Callable, inputs: Array) -> Any:
+def _summed(one: Callable, inputs: PyTree) -> Any:
     """Sum ``one`` over examples, one at a time, so that memory holds one example's gradients."""
-    keys = jax.random.split(jax.random.key(0), len(inputs))
-    shape = jax.eval_shape(one, inputs[0], keys[0])
+    keys = jax.random.split(jax.random.key(0), _rows(inputs))
+    shape = jax.eval_shape(one, jax.tree.map(lambda x: x[0], inputs), keys[0])
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
 
     def add(total, example):
@@ -129,7 +138,7 @@ def _full(network, params, state, likelihood, leaves, example):
             r = _flat(rows(leaves, x, key))
             return r.T @ r
 
-        return _summed(one, batch[likelihood.inputs])
+        return _summed(one, likelihood.inputs_of(batch))
 
     def blocks(sums, examples):
         del examples
@@ -139,7 +148,7 @@ def _full(network, params, state, likelihood, leaves, example):
     return accumulate, blocks
 
 
-def _thin(rows: Callable, leaves: Mapping[str, Any], inputs: list[Array]) -> Block:
+def _thin(rows: Callable, leaves: Mapping[str, Any], inputs: list[PyTree]) -> Block:
     """Represent ``R^T R`` by the rows of ``R`` if these are fewer than the parameters.
 
     With ``R = U S V^T``, the block holds ``U^T R``, which avoids division by small eigenvalues.
@@ -147,7 +156,7 @@ def _thin(rows: Callable, leaves: Mapping[str, Any], inputs: list[Array]) -> Blo
 
     @jax.jit
     def found(leaves, x):
-        keys = jax.random.split(jax.random.key(0), len(x))
+        keys = jax.random.split(jax.random.key(0), _rows(x))
         return jax.lax.map(lambda one: _flat(rows(leaves, *one)), (x, keys))
 
     every = jnp.concatenate(
@@ -173,7 +182,7 @@ def _diagonal(network, params, state, likelihood, leaves, example):
         def one(x, key):
             return {p: (g**2).sum(axis=0) for p, g in rows(leaves, x, key).items()}
 
-        return _summed(one, batch[likelihood.inputs])
+        return _summed(one, likelihood.inputs_of(batch))
 
     def blocks(sums, examples):
         del examples
@@ -215,7 +224,7 @@ def _kronecker(network, params, state, likelihood, leaves, example):
                     found[path] = (jnp.einsum("kij,klj->il", m, m), jnp.einsum("kij,kil->jl", m, m))
             return found
 
-        return _summed(one, batch[likelihood.inputs])
+        return _summed(one, likelihood.inputs_of(batch))
 
     def blocks(sums, examples):
         found = []
@@ -235,7 +244,7 @@ def _kronecker(network, params, state, likelihood, leaves, example):
     return accumulate, blocks
 
 
-def _dense_inputs(network: Network, params: PyTree, state: PyTree, x: Array) -> dict[str, Array]:
+def _dense_inputs(network: Network, params: PyTree, state: PyTree, x: PyTree) -> dict[str, Array]:
     """Record the input of each Linen Dense layer that is applied once, to one row."""
     seen: dict[str, Array] = {}
     twice: set[str] = set()
@@ -249,7 +258,7 @@ def _dense_inputs(network: Network, params: PyTree, state: PyTree, x: Array) -> 
         return call(*args, **kwargs)
 
     with nn.intercept_methods(look):
-        network.apply(params, state, x[None])
+        network.apply(params, state, _one(x))
     return {path: a for path, a in seen.items() if path not in twice}
 
 

@@ -13,6 +13,7 @@ from scipy import special
 from jaxmed.bayes.posteriors._block import Block, covariances
 from jaxmed.bayes.posteriors._likelihood import Likelihood
 from jaxmed.bayes.posteriors._model import place
+from jaxmed.bayes.posteriors._posterior import arrays_of
 from jaxmed.core import Array, Batch, Key, Network, PyTree, stream
 
 Moments = Callable[[Array, Array], tuple[Array, Array]]
@@ -38,7 +39,8 @@ def output_moments(
     def moments(leaves, arrays, inputs, precisions):
         def one(x):
             def outputs(v):
-                return network.apply(place(params, v), state, x[None])[0][output][0]
+                alone = jax.tree.map(lambda leaf: leaf[None], x)
+                return network.apply(place(params, v), state, alone)[0][output][0]
 
             mean = outputs(leaves)
             if mean.ndim != 1:
@@ -58,7 +60,7 @@ def output_moments(
 
     arrays = [(block.values, block.basis) for block in blocks]
     return lambda inputs, precisions: moments(
-        leaves, arrays, jnp.asarray(inputs), jnp.asarray(precisions, float)
+        leaves, arrays, arrays_of(inputs, jnp.asarray), jnp.asarray(precisions, float)
     )
 
 
@@ -87,10 +89,10 @@ def held_out_scores(
 
     total, count = np.zeros(len(precisions)), 0
     for i, batch in enumerate(batches):
-        inputs, targets = batch[likelihood.inputs], batch[likelihood.target]
+        inputs, targets = likelihood.inputs_of(batch), batch[likelihood.target]
         key = stream(jax.random.key(0), i)
         total += np.asarray(summed(key, *moments(inputs, precisions), targets), np.float64)
-        count += len(inputs)
+        count += len(targets)
     return total / count
 
 

@@ -129,7 +129,7 @@ def laplace(
     batches = _epoch(batches)
     first = batches[0]
     if subset == "last_layer":
-        subset = last_layer(network, params, state, first[likelihood.inputs])
+        subset = last_layer(network, params, state, likelihood.inputs_of(first))
     leaves = {p: jnp.asarray(x) for p, x in sorted(select(params, subset).items())}
     size = sum(math.prod(x.shape) for x in leaves.values())
     blocks, log_likelihood, examples = curvature(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmed.core import Array, Batch, Network, PyTree
+from jaxmed.core import Array, Batch, Inputs, Network, PyTree, pick
 
 
 class Likelihood(NamedTuple):
@@ -29,7 +29,7 @@ class Likelihood(NamedTuple):
     name: str
     distribution: Callable[[Array], Any]
     factor: Callable[[Array], Array]
-    inputs: str
+    inputs: Inputs
     target: str
     output: str
 
@@ -60,17 +60,30 @@ class Likelihood(NamedTuple):
         Raises:
             KeyError: if the batch lacks either of them.
         """
-        names = (self.inputs, self.target)
+        names = self.names
         missing = [name for name in names if name not in batch]
         if missing:
             raise KeyError(f"the batch has no {missing[0]!r}; it has {sorted(batch)}")
         weight = batch.get("weight")
         kept = slice(None) if weight is None else np.flatnonzero(np.asarray(weight) > 0)
-        return {name: np.asarray(batch[name])[kept] for name in names}
+        take = lambda leaf: np.asarray(leaf)[kept]  # noqa: E731
+        return {name: jax.tree.map(take, batch[name]) for name in names}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Which of a batch's arrays are looked at: the inputs, then the targets."""
+        given = self.inputs
+        if isinstance(given, str):
+            return given, self.target
+        return (*(given.values() if isinstance(given, Mapping) else given), self.target)
+
+    def inputs_of(self, batch: Mapping[str, Any]) -> PyTree:
+        """What the network is given of a batch: an array, or a dict of several."""
+        return pick(batch, self.inputs)
 
     def outputs_of(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
         """Return the endpoint for a batch, in evaluation mode."""
-        endpoints = network.apply(params, state, batch[self.inputs])[0]
+        endpoints = network.apply(params, state, self.inputs_of(batch))[0]
         if self.output not in endpoints:
             raise KeyError(f"the network has no {self.output!r}; it has {sorted(endpoints)}")
         return endpoints[self.output]
@@ -83,12 +96,12 @@ class Likelihood(NamedTuple):
 
 
 def categorical(
-    *, inputs: str = "image", target: str = "label", output: str = "logits"
+    *, inputs: Inputs = "image", target: str = "label", output: str = "logits"
 ) -> Likelihood:
     """Softmax likelihood of classes: one label per example, or per voxel (``target="mask"``).
 
     Args:
-        inputs: the batch's array the network is given.
+        inputs: the batch's array the network is given, or several, as a bag's are.
         target: name of the batch array of class indices.
         output: name of the endpoint of logits, ``(..., classes)``.
     """
@@ -107,12 +120,12 @@ def categorical(
 
 
 def bernoulli(
-    *, inputs: str = "image", target: str = "label", output: str = "logits"
+    *, inputs: Inputs = "image", target: str = "label", output: str = "logits"
 ) -> Likelihood:
     """Bernoulli likelihood with one logit per label: binary or multi-label.
 
     Args:
-        inputs: the batch's array the network is given.
+        inputs: the batch's array the network is given, or several, as a bag's are.
         target: name of the 0/1 targets, ``(batch,)`` for one output, or of the outputs' shape.
         output: name of the endpoint of logits.
     """
@@ -133,7 +146,7 @@ def normal(
     scale: float | None = None,
     *,
     rounding: float = 0.0,
-    inputs: str = "image",
+    inputs: Inputs = "image",
     target: str = "label",
     output: str = "logits",
 ) -> Likelihood:
@@ -150,7 +163,7 @@ def normal(
             that cannot become infinite by noise collapsing onto a target. Its curvature is that of
             a normal with variance increased by ``step^2 / 12`` (Sheppard), which holds if the
             noise is not below half a step.
-        inputs: the batch's array the network is given.
+        inputs: the batch's array the network is given, or several, as a bag's are.
         target: name of the targets, ``(batch,)`` for one output, or of the outputs' shape; with
             ``scale=None``, of that shape without its last axis.
         output: name of the endpoint of means.

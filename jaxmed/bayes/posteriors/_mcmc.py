@@ -106,7 +106,7 @@ def nuts(
 
     batch = _finite_examples(batch, likelihood)
     if subset == "last_layer":
-        subset = last_layer(network, params, state, batch[likelihood.inputs])
+        subset = last_layer(network, params, state, likelihood.inputs_of(batch))
     model = network_model(network, params, state, likelihood, prior=prior, subset=subset)
     leaves = select(params, subset)
     if start == "prior":
@@ -156,7 +156,7 @@ def nuts(
     found = {p: x.reshape(-1, *x.shape[2:]) for p, x in by_chain.items()}
     posterior = subset_posterior(network, params, state, found)
     log_joint = -np.asarray(extra["potential_energy"], np.float64)
-    some = jax.tree.map(lambda x: x[:watch], batch[likelihood.inputs])
+    some = jax.tree.map(lambda x: x[:watch], likelihood.inputs_of(batch))
     outputs = posterior.predictive(jax.random.key(0), some, outputs=(likelihood.output,))
     values = np.asarray(outputs[likelihood.output]).reshape(chains, log_joint.shape[1], -1)
     rhat, ess = _convergence(values, log_joint)
@@ -225,9 +225,10 @@ def _notes(rhat: float, ess: float, divergences: int, chains: int) -> tuple[str,
 def _finite_examples(batch: Batch, likelihood: Likelihood) -> dict[str, Array]:
     found = likelihood.examples(batch)
     for name, values in found.items():
-        bad = int((~np.isfinite(values)).sum())
-        if bad:
-            raise ValueError(f"{name!r} holds {bad} value(s) that are NaN or infinite")
-        if not len(values):
-            raise ValueError(f"{name!r} is empty")
-    return {name: jnp.asarray(values) for name, values in found.items()}
+        for leaf in jax.tree.leaves(values):
+            bad = int((~np.isfinite(leaf)).sum())
+            if bad:
+                raise ValueError(f"{name!r} holds {bad} value(s) that are NaN or infinite")
+            if not len(leaf):
+                raise ValueError(f"{name!r} is empty")
+    return jax.tree.map(jnp.asarray, found)

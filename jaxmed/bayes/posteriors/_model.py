@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmed.bayes.posteriors._likelihood import Likelihood
+from jaxmed.bayes.posteriors._posterior import arrays_of
 from jaxmed.core import Array, Batch, Network, PyTree, flatten_paths
 
 Prior = Any
@@ -108,7 +109,7 @@ def last_layer(network: Network, params: PyTree, state: PyTree, inputs: Any) -> 
         network: any network with an endpoint ``logits``.
         params: parameters of the network.
         state: state of the network.
-        inputs: a few inputs.
+        inputs: a few inputs, an array or a dict of several.
 
     Returns:
         A regular expression for ``subset=``.
@@ -118,7 +119,7 @@ def last_layer(network: Network, params: PyTree, state: PyTree, inputs: Any) -> 
     """
     leaves = flatten_paths(params)
     groups = sorted({path.rpartition("/")[0] for path in leaves})
-    x = jnp.asarray(inputs)[:2]
+    x = arrays_of(inputs, lambda leaf: jnp.asarray(leaf)[:2])
 
     @jax.jit
     def logits(leaves):

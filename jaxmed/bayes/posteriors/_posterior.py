@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -202,6 +202,13 @@ def members(network: Network, params: PyTree, state: PyTree) -> Posterior:
     return make_posterior(network, content, draw, size=int(next(iter(sizes))[0]))
 
 
+def arrays_of(inputs: Any, convert: Callable[[Any], Any]) -> PyTree:
+    """Inputs as arrays: a dict of several, or one, for which nested lists will do."""
+    if isinstance(inputs, Mapping):
+        return {name: arrays_of(value, convert) for name, value in inputs.items()}
+    return convert(inputs)
+
+
 def predict_samples(
     posterior: Any,
     key: Key,
@@ -220,7 +227,7 @@ def predict_samples(
     Args:
         posterior: any posterior.
         key: random key of the draws.
-        inputs: array ``(cases, ...)``.
+        inputs: array ``(cases, ...)``, or a dict of several.
         n: number of samples.
         output: name of the endpoint.
         size: number of cases per batch.
@@ -232,20 +239,25 @@ def predict_samples(
     Raises:
         ValueError: for no cases, or a prediction that is not finite.
     """
-    x = np.asarray(inputs)
-    if not len(x):
+    x = arrays_of(inputs, np.asarray)
+    lengths = {len(leaf) for leaf in jax.tree.leaves(x)}
+    if len(lengths) > 1:
+        raise ValueError(f"inputs of one case stand in one row, but there are {sorted(lengths)}")
+    total = lengths.pop() if lengths else 0
+    if not total:
         raise ValueError("there are no inputs to predict")
-    size = min(size, len(x))
+    size = min(size, total)
     options: dict[str, Any] = {} if chunk is None else {"chunk": chunk}
     batch = size
     if getattr(posterior, "draw_once", False):
-        options, batch = {**options, "size": size}, len(x)
+        options, batch = {**options, "size": size}, total
     parts = []
-    for start in range(0, len(x), batch):
-        rows = x[start : start + batch]
-        filled = np.concatenate([rows, np.repeat(rows[:1], batch - len(rows), axis=0)])
-        found = posterior.predictive(key, jnp.asarray(filled), n, outputs=(output,), **options)
-        parts.append(np.asarray(found[output])[:, : len(rows)])
+    for start in range(0, total, batch):
+        rows = np.arange(start, start + batch)
+        rows = np.where(rows < total, rows, start)  # The last batch is filled with its first row.
+        filled = jax.tree.map(lambda leaf, rows=rows: jnp.asarray(leaf[rows]), x)
+        found = posterior.predictive(key, filled, n, outputs=(output,), **options)
+        parts.append(np.asarray(found[output])[:, : total - start])
     whole = np.concatenate(parts, axis=1)
     if not np.isfinite(whole).all():
         bad = np.flatnonzero(~np.isfinite(whole.reshape(len(whole), -1)).all(axis=1))

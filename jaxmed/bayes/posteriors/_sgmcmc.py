@@ -98,13 +98,13 @@ def sgmcmc(
         raise ValueError(f"method must be 'sgld' or 'sghmc', got {method!r}")
     take: Any = batches if callable(batches) else batches.__getitem__
     if subset == "last_layer":
-        subset = last_layer(network, params, state, take(0)[likelihood.inputs])
+        subset = last_layer(network, params, state, likelihood.inputs_of(take(0)))
     leaves = {p: jnp.asarray(x) for p, x in select(params, subset).items()}
     priors = priors_of(prior, leaves)
 
     def energy(leaves, batch):
         weight = batch.get("weight")
-        rows = jax.tree.leaves(batch[likelihood.inputs])[0].shape[0]
+        rows = batch[likelihood.target].shape[0]
         count = rows if weight is None else jnp.maximum((weight > 0).sum(), 1)
         fit = likelihood.total(network, place(params, leaves), state, batch)
         return -(total / count) * fit - log_prior(priors, leaves)
@@ -139,11 +139,7 @@ def sgmcmc(
         rate = step_size * (0.5 * (1 + np.cos(np.pi * place_in_cycle)) if cycled else 1.0)
         sampling = place_in_cycle >= explore if cycled else True
         rate = max(rate, 1e-3 * step_size)
-        batch = {
-            k: v
-            for k, v in take(t).items()
-            if k in (likelihood.inputs, likelihood.target, "weight")
-        }
+        batch = {k: v for k, v in take(t).items() if k in (*likelihood.names, "weight")}
         leaves, velocity, value = step(
             leaves, velocity, batch, key, t, rate, temperature if sampling else 0.0
         )

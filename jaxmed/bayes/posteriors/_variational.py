@@ -103,7 +103,7 @@ def variational(
     """
     take: Any = batches if callable(batches) else batches.__getitem__
     if subset == "last_layer":
-        subset = last_layer(network, params, state, take(0)[likelihood.inputs])
+        subset = last_layer(network, params, state, likelihood.inputs_of(take(0)))
     if estimator not in ("shared", "flipout", "local"):
         raise ValueError(f"estimator must be shared, flipout or local, got {estimator!r}")
     problem = _Problem(network, params, state, likelihood, total, prior, subset)
@@ -149,7 +149,7 @@ class _Problem(NamedTuple):
 
 
 def _wanted(batch: Batch, likelihood: Likelihood) -> dict[str, Any]:
-    names = (likelihood.inputs, likelihood.target, "weight")
+    names = (*likelihood.names, "weight")
     return {name: batch[name] for name in names if name in batch}
 
 
@@ -171,7 +171,7 @@ def _numpyro(key, problem, take, guide, learning_rate, scale, rank, particles):
     else:
         raise ValueError(f"guide must be 'normal', 'lowrank' or a function, got {guide!r}")
     svi = SVI(model, made, optim.optax_to_numpyro(optax.adam(learning_rate)), bound, total=total)
-    first = {k: jnp.asarray(v) for k, v in _wanted(take(0), likelihood).items()}
+    first = jax.tree.map(jnp.asarray, _wanted(take(0), likelihood))
     current = svi.init(stream(key, "guide"), first)
 
     @jax.jit
@@ -214,7 +214,7 @@ def _layered(key, problem, take, estimator, learning_rate, scale):
         # Which leaves belong to layers is known only after a first, abstract pass.
         with nn.intercept_methods(look):
             jax.eval_shape(
-                lambda v: network.apply(place(params, v), state, batch[likelihood.inputs])[0],
+                lambda v: network.apply(place(params, v), state, likelihood.inputs_of(batch))[0],
                 q["mean"],
             )
         if not layers:
@@ -226,7 +226,7 @@ def _layered(key, problem, take, estimator, learning_rate, scale):
         with nn.intercept_methods(look):
             fit = likelihood.total(network, place(params, leaves), state, batch)
         weight = batch.get("weight")
-        rows = batch[likelihood.inputs].shape[0]
+        rows = batch[likelihood.target].shape[0]
         count = rows if weight is None else jnp.maximum((weight > 0).sum(), 1)
         return divergence(q) - total / count * fit
 

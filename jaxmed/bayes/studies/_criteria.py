@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -36,12 +37,12 @@ def pointwise_log_likelihood(
     Returns:
         ``(draws, cases)``.
     """
-    weight = np.asarray(batch.get("weight", np.ones(len(batch[likelihood.inputs]))))
+    weight = np.asarray(batch.get("weight", np.ones(len(batch[likelihood.target]))))
     kept = np.flatnonzero(weight > 0)
     outputs = predict_samples(
         posterior,
         key,
-        np.asarray(batch[likelihood.inputs])[kept],
+        jax.tree.map(lambda x: np.asarray(x)[kept], likelihood.inputs_of(batch)),
         n,
         output=likelihood.output,
         size=size,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxmed.data._error import fault
-from jaxmed.data._source import Example, Source, as_source, case_ids, stack, take
+from jaxmed.data._source import Example, Source, as_source, case_ids, fingerprint, stack, take
 
 Transform = Callable[[np.random.Generator, Example], Example]
 
@@ -67,6 +67,17 @@ class Batches:
         """Names of the real rows of the whole global batch of a step."""
         names = case_ids(self.source)
         return tuple(names[i] for i in self.indices(step))
+
+    def identity(self) -> dict[str, Any]:
+        """What is cut into batches, and in which order: by it a run knows its own data again."""
+        return {
+            "examples": len(self.source),
+            "size": self.size,
+            "seed": self.seed,
+            "shuffle": self.shuffle,
+            "remainder": self.remainder,
+            "data": fingerprint(self.source),
+        }
 
     def __getitem__(self, step: int) -> Example:
         positions, weight = self.rows(step)

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from jaxmed._files import replacing
 from jaxmed.data.images._geometry import to_space
 from jaxmed.data.images._space import Scan, Space, file_affine
 
@@ -55,13 +56,8 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
             f"a mask of shape {mask.shape} cannot be written as {ending!r}: take .nii.gz, or .png "
             "or .tif for two axes (JPEG would change its labels)"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    try:
-        (image.save if isinstance(image, Image.Image) else image.to_filename)(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        (image.save if isinstance(image, Image.Image) else image.to_filename)(partial)
     return path
 
 

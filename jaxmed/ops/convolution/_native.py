@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from jaxmed.ops._build import BuildError, build
+from jaxmed.ops._build import build
+from jaxmed.ops._cache import BuildError, NotOffered
 from jaxmed.ops.convolution._geometry import Geometry
 
 # Name of the target in XLA, and of the handler in the library.
@@ -40,7 +41,9 @@ def library() -> ctypes.CDLL | str:
             capsule = jax.ffi.pycapsule(getattr(loaded, handler))
             jax.ffi.register_ffi_target(target, capsule, platform="cpu")
     except (BuildError, OSError, AttributeError) as error:
-        _log.info("native convolution not available, the pure form runs: %s", error)
+        # Where it was meant to work, whoever waits for slow convolutions should see why.
+        level = logging.INFO if isinstance(error, NotOffered) else logging.WARNING
+        _log.log(level, "native convolution not available, the pure form runs: %s", error)
         return str(error)
     return loaded
 
@@ -92,6 +95,15 @@ def implementation(
     failed = loaded.jaxmed_conv_probe(array, name, ctypes.c_int64(_NAME_LENGTH))
     text = name.value.decode()
     return "" if failed or "ref" in text else text
+
+
+def offers(dtype: str) -> bool:
+    """Return whether this machine has fast kernels of a dtype for all maps of a plain convolution.
+
+    oneDNN chooses by the processor's instruction sets: bfloat16, for instance, needs avx512_bf16.
+    """
+    plain = Geometry((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    return all(implementation(kind, dtype, 16, 16, 16, plain) for kind in _KINDS)
 
 
 def native(

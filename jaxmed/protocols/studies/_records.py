@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import zipfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxmed._files import write_whole
 from jaxmed.data import DataError, Fault
 
 
@@ -40,7 +40,7 @@ def open_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> None
     for record in (folder / "replicates").glob("*.npz"):
         record.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(path, (json.dumps(identity, indent=2) + "\n").encode())
+    write_whole(path, (json.dumps(identity, indent=2) + "\n").encode())
 
 
 def read_record(folder: Path, name: str) -> dict[str, Any] | None:
@@ -68,7 +68,7 @@ def write_record(folder: Path, name: str, record: dict[str, Any]) -> None:
     np.savez_compressed(buffer, outputs=record["outputs"], note=json.dumps(note))
     path = _path(folder, name)
     path.parent.mkdir(exist_ok=True)
-    _replace(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def _path(folder: Path, name: str) -> Path:
@@ -88,12 +88,6 @@ def digest(*values: Any) -> str:
         else:
             found.update(repr(value).encode())
     return found.hexdigest()[:16]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 def _short(value: Any) -> str:

@@ -105,7 +105,6 @@ def _alone(learner: Learner, source: Any, one: Replicate, size: int) -> Trained:
             key=one.key,
             steps=one.steps,
             progress=False,
-            loggers=(),
         )
     except NonFiniteLossError as error:
         where, cases, *_ = str(error).split("; ")

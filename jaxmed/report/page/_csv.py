@@ -76,8 +76,10 @@ def predictions_csv(results: Results) -> str:
     if isinstance(results, ComparisonResults):
         return ""
     for found in results.predictions().values():
-        rows = _score_rows if isinstance(found, Scores) else _overlap_rows
-        return csv_text(*rows(results, found))
+        if isinstance(found, Scores):
+            return csv_text(*_score_rows(results, found))
+        if isinstance(results, SegmentationResults):
+            return csv_text(*_overlap_rows(results, found))
     return ""
 
 

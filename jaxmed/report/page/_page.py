@@ -12,10 +12,11 @@ from typing import Any
 import jinja2
 
 import jaxmed
+from jaxmed._json import to_json
 from jaxmed.report.guidelines._checklist import checklist
 from jaxmed.report.page._exhibits import figure_groups
 from jaxmed.report.page._pictures import case_exhibits, galleries
-from jaxmed.report.page._record import metrics_record, to_json
+from jaxmed.report.page._record import metrics_record
 from jaxmed.report.page._tables import (
     case_table,
     class_table,

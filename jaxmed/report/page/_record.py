@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jaxmed.report.guidelines._checklist import checklist
@@ -83,33 +78,3 @@ def _grouped(results: Results) -> dict[str, Any]:
             for table in results.subgroups
         ]
     } if results.subgroups else {}  # fmt: skip
-
-
-def to_json(value: Any, *, indent: int | None = 2) -> str:
-    """Write strict JSON: NaN is null, an infinity a string, an array a list, a path its text."""
-    return json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a half."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return str(value)

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxmed._files import write_whole
+from jaxmed._json import to_json
 from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
 from jaxmed.report.page._page import html
-from jaxmed.report.page._record import metrics_record, to_json, write_text
+from jaxmed.report.page._record import metrics_record
 from jaxmed.report.results._results import ComparisonResults, Results
 
 _SHOWN = 4  # Metrics of each model of a comparison that a terminal shows.
@@ -45,17 +47,17 @@ def write(results: Results, out: str | os.PathLike) -> Written:
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     paths = folder / "metrics.json", folder / "predictions.csv", folder / "report.html"
-    write_text(paths[0], to_json(metrics_record(results)) + "\n")
+    write_whole(paths[0], to_json(metrics_record(results)) + "\n")
     table = predictions_csv(results)
     if table:
-        write_text(paths[1], table)
+        write_whole(paths[1], table)
     compared = None
     if isinstance(results, ComparisonResults):
         compared = folder / "comparison.csv"
-        write_text(compared, comparison_csv(results))
+        write_whole(compared, comparison_csv(results))
     estimates = folder / "metrics.csv"
-    write_text(estimates, metrics_csv(results))
-    write_text(paths[2], html(results))
+    write_whole(estimates, metrics_csv(results))
+    write_whole(paths[2], html(results))
     return Written(paths[0], paths[1] if table else None, paths[2], compared, estimates)
 
 

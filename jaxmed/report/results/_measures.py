@@ -30,7 +30,7 @@ class Rule(NamedTuple):
     groups: Array | None
     seed: int
 
-    def of(self, metric: Callable[..., Estimate], *data: Array, **options: Any) -> Callable:
+    def of(self, metric: Callable[..., Estimate], *data: Any, **options: Any) -> Callable:
         """Bind a metric of `jaxmed.stats` to these data, to be called later."""
         return lambda: metric(*data, level=self.level, groups=self.groups, **options)
 

@@ -136,7 +136,8 @@ def overlap(
     """Evaluate pairs of masks case by case; see `segmentation`."""
     names, rows = [], []
     for pair in pairs:
-        case, truth, prediction, spacing = MaskPair(*pair)
+        case, truth, prediction, *rest = pair
+        spacing = rest[0] if rest else None
         try:
             rows.append(agreement(truth, prediction, len(classes), spacing=spacing))
         except ValueError as error:

@@ -19,6 +19,11 @@ ROWS = {
     "mixup": Row(lambda task: jm.mixup(task.objective), stacks=True, across=True),
     "cutmix": Row(lambda task: jm.paradigms.cutmix(task.objective), stacks=True),
     "ensemble": Row(learner=lambda one: jm.ensemble(one, 2, strategy="unroll")),
+    "averaged alternate": Row(
+        learner=lambda one: jm.train.parameter_average(
+            jm.alternate({"a": one, "b": one}, predicts="a")
+        )
+    ),
     "alternate": Row(
         learner=lambda one: jm.alternate({"a": one, "b": one}, predicts="a", repeats={"a": 2})
     ),

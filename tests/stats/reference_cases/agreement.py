@@ -20,8 +20,7 @@ def _top(case: Case, name: str) -> np.ndarray:
 def _matrix(case: Case) -> np.ndarray:
     """Subjects x raters of the rows that the filter keeps."""
     table = case.table()
-    column, value = re.fullmatch(r"(\w+)==(\w+)", case.input["filter"]).groups()
-    rows = table[column] == float(value)
+    rows = case.rows(table)
     cases, readers = table["case"][rows], table["reader"][rows]
     out = np.full((len(np.unique(cases)), len(np.unique(readers))), np.nan)
     i = np.unique(cases, return_inverse=True)[1]
@@ -38,11 +37,13 @@ def run(case: Case) -> dict[str, Any]:
     inputs, expected = case.input, case.expected
     level = case.param("conf_level", 0.95)
     if "files" in inputs:
+        if len(inputs["files"]) != 2:
+            raise Unsupported(f"kappa is of two raters, not of {len(inputs['files'])} files")
         a, b = (_top(case, name) for name in inputs["files"])
         return {
             w: _limits(stats.kappa(a, b, weights=w, level=level, method="delta")) for w in expected
         }
-    if "ICC1" in expected:
+    if any(name.startswith("ICC") for name in expected):
         x = _matrix(case)
         answer = {}
         for form in expected:
@@ -56,7 +57,7 @@ def run(case: Case) -> dict[str, Any]:
         return answer
     if "filter" in inputs:
         return _limits(stats.fleiss_kappa(_matrix(case), level=level, method="null"))
-    if "ccc" in expected:
+    if "a" in inputs and "b" in inputs:
         table = case.table()
         a, b = table[inputs["a"]], table[inputs["b"]]
         e, ba = stats.concordance_correlation(a, b, level=level), stats.bland_altman(a, b)

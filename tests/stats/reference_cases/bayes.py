@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from jaxmed import bayes, stats
-from reference_cases import bayes_networks
-from reference_cases.compare import Case, Ignored, Unsupported
+from reference_cases import bayes_networks, posteriordb
+from reference_cases.compare import Case, Ignored, SchemaError, Unsupported
 
 
 def run(case: Case) -> dict[str, Any]:
@@ -56,13 +56,13 @@ def _conformal(case: Case) -> dict[str, Any]:
         r = bayes.control_risk(losses, grid, limit=params["alpha"])
         return {"threshold": r.threshold, "n_positive": len(kept)}
     first, second = (slice(*inputs[k]) for k in ("calibration_rows", "test_rows"))
-    if "model" in params:
+    if "model" in params or case.asks("mean_width", "crepes_halfwidth", "quantiles"):
         return _regression(case, table, first, second)
     p, y = _probs(table), table["y"].astype(int)
-    if "smoothing" in params:
+    if case.asks("first5"):
         return {"first5": bayes.set_p_values(y[first], p[first], p[second])[:5].tolist()}
     level = 1 - params["alpha"]
-    if "p_value" in params:
+    if "p_value" in params or case.asks("first5_pvalues"):
         found = bayes.set_p_values(y[first], p[first], p[second], per_class=True)
         rule = bayes.fit_sets(y[first], p[first], level=level, per_class=True)
         sets = bayes.predict_sets(rule, p[second])
@@ -185,13 +185,16 @@ def _bayes(case: Case) -> dict[str, Any]:
     inputs, params, want = case.input, case.params, case.expected
     found: list[tuple[bool, Callable[[Case], dict[str, Any]]]] = [
         ("weights" in inputs, bayes_networks.laplace_network),
-        ("model" in inputs, bayes_networks.posteriordb),
+        ("model" in inputs, posteriordb.run),
         ("drop_rate" in inputs, bayes_networks.dropout),
         ("trajectory" in inputs, bayes_networks.swag),
-        ("hessian_inv" in want, bayes_networks.laplace_logistic),
-        ("posterior_predictive_first5" in want, bayes_networks.exact_logistic),
-        ("noise_variance" in params, _known_noise),
-        ("a0" in params, _unknown_noise),
+        (case.asks("hessian_inv", "map", "log_marglik_laplace"), bayes_networks.laplace_logistic),
+        (
+            "design" in inputs and case.asks("posterior_predictive_first5", "sd"),
+            bayes_networks.exact_logistic,
+        ),
+        (case.asks("a_n", "b_n", "s2_mean", "pred_df"), _unknown_noise),
+        ("noise_variance" in params or case.asks("f_var_first5"), _known_noise),
         ("x1" in inputs, _superiority),
         ("sigma" in inputs, _ensemble),
         ("x" in inputs and "n" in inputs, _rate),
@@ -204,7 +207,10 @@ def _bayes(case: Case) -> dict[str, Any]:
 
 def _known_noise(case: Case) -> dict[str, Any]:
     x, y = _design(case)
-    q = bayes.linear_posterior(x, y, **case.params)
+    p = case.params
+    q = bayes.linear_posterior(
+        x, y, noise_variance=p["noise_variance"], prior_precision=p["prior_precision"]
+    )
     mean, variance = q.predict(x[:5])
     return {
         "mean": q.mean.tolist(),
@@ -234,8 +240,21 @@ def _unknown_noise(case: Case) -> dict[str, Any]:
     }
 
 
+def _prior(case: Case) -> tuple[float, float]:
+    """The two numbers of a beta prior, given as a list or in words such as `beta(1, 1)`."""
+    given = case.params["prior"]
+    words = {"uniform": (1.0, 1.0), "jeffreys": (0.5, 0.5)}
+    if isinstance(given, str) and given.lower() in words:
+        return words[given.lower()]
+    numbers = re.findall(r"\d+\.?\d*", given) if isinstance(given, str) else given
+    if len(numbers) < 2:
+        raise SchemaError(f"the prior {given!r} does not have two numbers")
+    a, b = map(float, numbers[:2])
+    return a, b
+
+
 def _rate(case: Case) -> dict[str, Any]:
-    q = bayes.rate_posterior(case.input["x"], case.input["n"], prior=tuple(case.params["prior"]))
+    q = bayes.rate_posterior(case.input["x"], case.input["n"], prior=_prior(case))
     hdi: Any = list(q.hdi)
     low, high = case.expected.get("hdi95", q.hdi)
     if (q.hdi[0] == 0 or q.hdi[1] == 1) and q.hdi[1] - q.hdi[0] <= high - low:
@@ -252,7 +271,8 @@ def _rate(case: Case) -> dict[str, Any]:
 
 def _superiority(case: Case) -> dict[str, Any]:
     i = case.input
-    first, second = bayes.rate_posterior(i["x1"], i["n1"]), bayes.rate_posterior(i["x2"], i["n2"])
+    prior = _prior(case)
+    first, second = (bayes.rate_posterior(i[f"x{k}"], i[f"n{k}"], prior=prior) for k in (1, 2))
     return {"p_p1_gt_p2": bayes.probability_greater(first, second)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -10,7 +9,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
 import numpyro.distributions as dist
 from scipy import optimize, special
 
@@ -245,95 +243,3 @@ def function_space(case: Case) -> dict[str, Any]:
             "test_accuracy": ((mean > 0.5) == target).mean(),
         }
     return answer
-
-
-def posteriordb(case: Case) -> dict[str, Any]:
-    """NumPyro models of the library's kind; within .05 of the reference in mean and spread."""
-    name = re.search(r"pdb_(\w+)\.stan", case.input["model"])[1]
-    if name not in _MODELS:
-        raise Unsupported(f"no model {name}")
-    data = {
-        k: np.array(v)
-        for k, v in json.loads((case.folder / case.input["data"]).read_text()).items()
-    }
-    from numpyro.infer import MCMC, NUTS
-
-    with jax.enable_x64(True):
-        sampler = MCMC(
-            NUTS(_MODELS[name], target_accept_prob=0.95),
-            num_warmup=1000,
-            num_samples=2500,
-            num_chains=4,
-            chain_method="vectorized",
-            progress_bar=False,
-        )
-        sampler.run(jax.random.key(0), data)
-        found = {k: np.asarray(v, np.float64) for k, v in sampler.get_samples().items()}
-    answer = {}
-    for key, want in case.expected.items():
-        part = re.fullmatch(r"(\w+)\[(\d+)\]", key)
-        draws = found[part[1]][:, int(part[2]) - 1] if part else found[key]
-        close = abs(draws.mean() - want["mean"]) < 0.05 * want["sd"]
-        close &= abs(draws.std() / want["sd"] - 1) < 0.05
-        own = {"mean": draws.mean(), "sd": draws.std()}
-        own |= {"q05": np.quantile(draws, 0.05), "q95": np.quantile(draws, 0.95)}
-        answer[key] = want if close else own
-    return answer
-
-
-def _flat(name: str, shape: tuple[int, ...] = ()) -> Any:
-    return numpyro.sample(name, dist.ImproperUniform(dist.constraints.real_vector, (), shape))
-
-
-def _positive(name: str) -> Any:
-    return numpyro.sample(name, dist.ImproperUniform(dist.constraints.positive, (), ()))
-
-
-def _regress(design, y, sigma=None):
-    beta = _flat("beta", (design.shape[1],))
-    sigma = _positive("sigma") if sigma is None else sigma
-    numpyro.sample("y", dist.Normal(design @ beta, sigma), obs=y)
-
-
-def _eight_schools(d):
-    mu = numpyro.sample("mu", dist.Normal(0, 5))
-    tau = numpyro.sample("tau", dist.HalfCauchy(5))
-    raw = numpyro.sample("raw", dist.Normal(0, 1).expand([len(d["y"])]))
-    theta = numpyro.deterministic("theta", mu + tau * raw)
-    numpyro.sample("y", dist.Normal(theta, d["sigma"]), obs=d["y"])
-
-
-def _blr(d):
-    beta = numpyro.sample("beta", dist.Normal(0, 10).expand([d["X"].shape[1]]))
-    sigma = numpyro.sample("sigma", dist.HalfNormal(10))
-    numpyro.sample("y", dist.Normal(d["X"] @ beta, sigma), obs=d["y"])
-
-
-def _kidscore(d):
-    h, m = d["mom_hs"], d["mom_iq"]
-    design = np.stack([np.ones(len(h)), h, m, h * m], axis=1)
-    beta = _flat("beta", (4,))
-    sigma = numpyro.sample("sigma", dist.HalfCauchy(2.5))
-    numpyro.sample("y", dist.Normal(design @ beta, sigma), obs=d["kid_score"])
-
-
-def _logearn(d):
-    design = np.stack([np.ones(len(d["earn"])), d["height"]], axis=1)
-    _regress(design, np.log(d["earn"]))
-
-
-def _nes(d):
-    age = d["age_discrete"]
-    columns = [d["real_ideo"], d["race_adj"], age == 2, age == 3, age == 4]
-    columns += [d["educ1"], d["gender"], d["income"]]
-    design = np.stack([np.ones(len(age)), *map(np.asarray, columns)], axis=1).astype(float)
-    _regress(design, d["partyid7"])
-
-
-_MODELS = {
-    "eight_schools_noncentered": _eight_schools,
-    "blr": _blr,
-    "kidscore_interaction": _kidscore,
-    "logearn_height": _logearn,
-    "nes": _nes,
-}

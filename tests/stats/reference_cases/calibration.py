@@ -22,7 +22,7 @@ def run(case: Case) -> dict[str, Any]:
         p = np.clip(p, 1e-6, 1 - 1e-6)
     if "Emax" in want:
         return _val_prob(y, p)
-    if "citl" in want:
+    if case.asks("citl", "citl_se", "slope_se", "intercept_joint"):
         a = stats.calibration_intercept(y, p, errors="glm")
         b = stats.calibration_slope(y, p, errors="glm")
         return {
@@ -32,13 +32,16 @@ def run(case: Case) -> dict[str, Any]:
             "slope_se": b.se,
             "intercept_joint": b.details["intercept"],
         }
-    if "groups" in want:
-        r = stats.hosmer_lemeshow_test(y, p)
+    if case.asks("groups", "chi2"):
+        df = params.get("df")
+        r = stats.hosmer_lemeshow_test(
+            y, p, groups=_groups(params.get("groups")), df=df if isinstance(df, int) else None
+        )
         return {"chi2": r.statistic, "groups": r.details["groups"], "p_value": r.p_value}
-    if "reliability" in want:
+    if case.asks("reliability", "resolution", "reliability_bias_corrected"):
         m = stats.murphy(y, p, n_bins=params["bins"])
         return {k: getattr(m, k.replace("_bias_corrected", "_corrected")) for k in want}
-    if "brier_skill" in want:
+    if case.asks("brier_skill", "log_loss", "average_precision"):
         b = stats.brier(y, p)
         return {
             "brier": b.value,
@@ -47,16 +50,16 @@ def run(case: Case) -> dict[str, Any]:
             "average_precision": stats.average_precision(y, p).value,
             "auc": stats.auc(y, p).value,
         }
-    if "brier_se" in want:
+    if case.asks("brier_se", "z"):
         r = stats.spiegelhalter_test(y, p)
         return {"z": r.statistic, "p_value": r.p_value, "brier_se": r.details["brier_se"]}
-    if "ece" in want:
+    if case.asks("ece", "rmsce", "mce", "ece_left_closed", "mce_left_closed"):
         return _ece(case, y, p)
-    if "kuiper" in want:
+    if case.asks("kuiper", "ks"):
         if np.unique(p).size < p.size and len({*zip(p, y, strict=True)}) > np.unique(p).size:
             raise Unsupported("MAPIE breaks ties of probability at random; ours enter together")
         return {k: stats.cumulative_test(y, p, kind=k, n_resamples=9).statistic for k in want}
-    if "temperature" in want:
+    if case.asks("temperature", "nll_before", "nll_after"):
         t = stats.fit_temperature(y, p, bound=params["logit_clip"])
         logit = np.clip(special.logit(p), -params["logit_clip"], params["logit_clip"])
         signed = np.where(y == 1, 1, -1) * logit
@@ -65,10 +68,10 @@ def run(case: Case) -> dict[str, Any]:
             "nll_before": np.logaddexp(0, -signed).mean(),
             "nll_after": np.logaddexp(0, -signed / t).mean(),
         }
-    if "slope" in want:
+    if case.asks("slope", "intercept"):
         e = stats.calibration_slope(y, p)
         return {"slope": e.value, "intercept": e.details["intercept"]}
-    if "corp_miscalibration" in want:
+    if case.asks("corp_miscalibration", "corp_discrimination", "brier_after"):
         fitted, parts = stats.isotonic(y, p), stats.corp(y, p)
         return {
             "brier_after": np.mean((fitted - y) ** 2),
@@ -79,6 +82,14 @@ def run(case: Case) -> dict[str, Any]:
             "corp_uncertainty": parts.uncertainty,
         }
     raise Unsupported(f"no counterpart of {sorted(want)}")
+
+
+def _groups(told: Any) -> int:
+    """Groups by quantiles, given as a number or in words (`deciles ...`)."""
+    if isinstance(told, (int, float)):
+        return int(told)
+    words = {"decile": 10, "quintile": 5, "quartile": 4, "vigintile": 20}
+    return next((n for word, n in words.items() if word in str(told)), 10)
 
 
 def _val_prob(y: np.ndarray, p: np.ndarray) -> dict[str, Any]:
@@ -110,7 +121,12 @@ def _ece(case: Case, y: np.ndarray, p: np.ndarray) -> dict[str, Any]:
     params = case.params
     bins = {"n_bins": params["n_bins"], "n_resamples": 0}
     if "array_split" in str(params.get("bins", "")):
-        return {"ece": stats.ece(y, p, binning="mass", **bins).value}
+        # The tool parts tied probabilities in the order of the rows, which ours does not do: that
+        # order is given to them, below any difference that counts.
+        order = np.empty(p.size)
+        order[np.argsort(p, kind="stable")] = np.arange(p.size)
+        parted = p * (1 - 1e-9) + 1e-9 * order / p.size
+        return {"ece": stats.ece(y, parted, binning="mass", **bins).value}
     of = "top" if "max" in str(params.get("confidence", "")) else "positive"
 
     def value(**options: Any) -> float:

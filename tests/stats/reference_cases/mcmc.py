@@ -15,7 +15,7 @@ def run(case: Case) -> dict[str, Any]:
         draws = np.loadtxt(case.path(), delimiter=",")  # no header
         return stats.chain_diagnostics(draws)._asdict()
     table = case.table()
-    rows = table["treatment"] == 1
+    rows = case.rows(table)
     e = stats.auc(
         table["truth"][rows], table["rating"][rows], method="delong", groups=table["case"][rows]
     )

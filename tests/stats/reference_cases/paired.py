@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from jaxmed import stats
-from reference_cases.compare import Case, Unsupported
+from reference_cases.compare import Case, SchemaError, Unsupported
 
 
 def run(case: Case) -> dict[str, Any]:
-    inputs, expected = case.input, case.expected
+    inputs = case.input
     if "x" in inputs and "y" in inputs:
         return _two(case, np.array(inputs["x"]), np.array(inputs["y"]))
     if "values" in inputs:
@@ -25,14 +25,14 @@ def run(case: Case) -> dict[str, Any]:
             "iman_davenport_p": r.details["iman_davenport_p"],
             "mean_ranks": r.details["mean_ranks"],
         }
-    if "Q" in expected:
+    if case.asks("Q") or "models" in inputs:
         table = case.table()
         right = [(table[m] > case.params["threshold"]) == table["y"] for m in inputs["models"]]
         r = stats.cochran_q_test(np.stack(right, axis=1).astype(int))
         return {"Q": r.statistic, "df": r.df, "p_value": r.p_value}
     if "cluster" in inputs:
         table = case.table()
-        first, second = (n for n in table if n != inputs["cluster"])
+        first, second = _tests(case, table)
         r = stats.clustered_mcnemar_test(
             table[first], table[second], table[inputs["cluster"]], method=case.params["method"]
         )
@@ -42,9 +42,22 @@ def run(case: Case) -> dict[str, Any]:
     raise Unsupported("no counterpart of this test")
 
 
+def _tests(case: Case, table: dict[str, np.ndarray]) -> list[str]:
+    """The columns of the two tests: as the input names them, else the two of 0 and 1."""
+    inputs = case.input
+    for names in (("test1", "test2"), ("x", "y"), ("first", "second")):
+        if all(name in inputs for name in names):
+            return [inputs[name] for name in names]
+    others = [name for name in table if name != inputs["cluster"]]
+    binary = [name for name in others if set(np.unique(table[name]).tolist()) <= {0.0, 1.0}]
+    chosen = others if len(others) == 2 else binary
+    if len(chosen) != 2:
+        raise SchemaError(f"the input names no tests, and the file has {', '.join(others)}")
+    return chosen
+
+
 def _two(case: Case, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    expected = case.expected
-    if "V" in expected:
+    if case.asks("V", "p_normal", "p_normal_cc", "p_exact_pratt", "p_exact_wilcoxon_zeros_dropped"):
         x, y = _unrounded(case, x, y)
 
         def p(**options: Any) -> float:

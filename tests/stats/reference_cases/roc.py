@@ -23,7 +23,7 @@ def run(case: Case) -> dict[str, Any]:
     if "Hand" in method:
         return _hand_till(case)
     y, x = case.binary(inputs["outcome"]), case.table()[inputs["score"]]
-    if not params and "n_thresholds" in case.expected:
+    if case.asks("n_thresholds", "sum_sens", "sum_spec"):
         curve = stats.roc_curve(y, x)
         return {
             "n_thresholds": len(curve.thresholds),

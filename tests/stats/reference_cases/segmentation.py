@@ -28,7 +28,7 @@ def _masks(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def run(case: Case) -> dict[str, Any]:
     pred, ref, spacing = _masks(case)
-    if "boundary" in case.params:
+    if "hd" in case.expected or "boundary" in case.params:
         return _distances(case, pred, ref, spacing)
     if "tolerances" in case.params:
         return _tools(case, pred, ref, spacing)
