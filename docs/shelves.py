@@ -24,8 +24,8 @@ def families(package):
                 homes[alias.asname or alias.name] = shelf
     names = {}
     for name in module.__all__:
-        if inspect.ismodule(getattr(module, name)):
-            continue  # a page of its own
+        if not callable(getattr(module, name)):
+            continue  # a module has a page of its own, a constant its place in a docstring
         shelf = homes.get(name, "")
         names.setdefault("" if shelf.startswith("_") else shelf, []).append(name)
     for shelf in sorted(names, key=lambda s: (s == "", s)):
@@ -49,10 +49,7 @@ class Shelves(Directive):
         for title, line, names in families(package):
             lines += [title, "-" * len(title), "", line, ""]
             for name in sorted(names, key=lambda n: (inspect.isfunction(getattr(module, n)), n)):
-                value = getattr(module, name)
-                kind = "function" if inspect.isroutine(value) else "data"
-                if inspect.isclass(value):
-                    kind = "class"
+                kind = "class" if inspect.isclass(getattr(module, name)) else "function"
                 lines += [f".. auto{kind}:: {package}.{name}", ""]
         node = self.state.document.copy()
         node.children = []

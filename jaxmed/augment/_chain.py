@@ -98,11 +98,12 @@ class Augmentation:
 
         moved = {name: batch[name] for name in (*images, *masks)}
         draws = [draw for _, draw in run]
-        if all(step.exact is not None for step in steps):
+        exact = [step.exact for step in steps if step.exact is not None]
+        if len(exact) == len(steps):
 
             def whole(draws: list[Draw], array: Array) -> Array:
-                for step, draw in zip(steps, draws, strict=True):
-                    array = step.exact(draw, array, rank)
+                for move, draw in zip(exact, draws, strict=True):
+                    array = move(draw, array, rank)
                 return array
 
             return batch | {name: jax.vmap(whole)(draws, a) for name, a in moved.items()}
@@ -223,7 +224,7 @@ def _fields(self: Augmentation, batch: Batch) -> tuple[list[str], list[str], int
 
 
 def chain(
-    *augmentations: View,
+    *augmentations: Spatial | Intensity | View,
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
     outside: str = "nearest",

@@ -145,7 +145,9 @@ def _named(options: Options) -> bool:
     """Whether both tables name their cases, so that the same name is the same case."""
     import csv
 
-    def has(path: Path) -> bool:
+    def has(path: Path | None) -> bool:
+        if path is None:
+            return False
         with path.open(newline="", encoding="utf-8-sig") as file:
             return options.case in next(csv.reader(file), [])
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxmed.data._error import fault
 
 Example = dict[str, Any]
+Indices = Sequence[int] | np.ndarray
 
 
 @runtime_checkable
@@ -82,10 +83,10 @@ class ArraySource:
     def __getitem__(self, index: int) -> Example:
         return {key: value[index] for key, value in self.arrays.items()}
 
-    def take(self, indices: Sequence[int]) -> Example:
+    def take(self, indices: Indices) -> Example:
         """Read several examples at once, stacked."""
-        indices = np.asarray(indices, dtype=np.int64)
-        return {key: value[indices] for key, value in self.arrays.items()}
+        rows = np.asarray(indices, dtype=np.int64)
+        return {key: value[rows] for key, value in self.arrays.items()}
 
     def column(self, name: str) -> np.ndarray:
         """Read one field of all examples."""
@@ -109,7 +110,7 @@ class SubsetSource:
     def __getitem__(self, index: int) -> Example:
         return self.source[int(self.indices[index])]
 
-    def take(self, indices: Sequence[int]) -> Example:
+    def take(self, indices: Indices) -> Example:
         """Read several examples at once, stacked."""
         return take(self.source, self.indices[np.asarray(indices, dtype=np.int64)])
 
@@ -139,7 +140,7 @@ class MappedSource:
             return self.function(self.source[index])
         return {key: value[0] for key, value in self.take([index]).items()}
 
-    def take(self, indices: Sequence[int]) -> Example:
+    def take(self, indices: Indices) -> Example:
         """Read several examples at once, stacked."""
         if self.batched:
             return self.function(take(self.source, indices))
@@ -185,7 +186,7 @@ def about(source: Source) -> dict[str, Any]:
     }
 
 
-def subset(source: Source, indices: Sequence[int]) -> SubsetSource:
+def subset(source: Source, indices: Indices) -> SubsetSource:
     """Keep the examples at ``indices``, in that order.
 
     Args:
@@ -205,19 +206,19 @@ def subset(source: Source, indices: Sequence[int]) -> SubsetSource:
         >>> half[0]["label"].item(), half.case_ids
         (5, ('5', '1'))
     """
-    indices = np.asarray(indices)
-    if indices.size == 0:
+    rows = np.asarray(indices)
+    if rows.size == 0:
         raise fault(getattr(source, "name", "source"), "non-empty", "the subset has no examples")
-    indices = np.flatnonzero(indices) if indices.dtype == bool else indices.astype(np.int64)
-    if indices.ndim != 1:
-        raise ValueError(f"subset wants indices of shape (m,), got {indices.shape}")
-    if indices.size == 0 or indices.min() < 0 or indices.max() >= len(source):
-        raise IndexError(f"subset wants indices in [0, {len(source)}), got {indices}")
+    rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+    if rows.ndim != 1:
+        raise ValueError(f"subset wants indices of shape (m,), got {rows.shape}")
+    if rows.size == 0 or rows.min() < 0 or rows.max() >= len(source):
+        raise IndexError(f"subset wants indices in [0, {len(source)}), got {rows}")
     kept = about(source)
-    kept["case_ids"] = tuple(kept["case_ids"][i] for i in indices)
+    kept["case_ids"] = tuple(kept["case_ids"][i] for i in rows)
     if kept["groups"] is not None:
-        kept["groups"] = tuple(kept["groups"][i] for i in indices)
-    return SubsetSource(source, indices, **kept)
+        kept["groups"] = tuple(kept["groups"][i] for i in rows)
+    return SubsetSource(source, rows, **kept)
 
 
 def map_source(
@@ -248,7 +249,7 @@ def map_source(
     return MappedSource(source, function, batched, changes, **about(source))
 
 
-def stack(examples: Sequence[Example], indices: Sequence[int], names: Sequence[str]) -> Example:
+def stack(examples: Sequence[Example], indices: Indices, names: Sequence[str]) -> Example:
     """Stack examples into a batch; raise naming the example with a different shape."""
     first = {key: np.asarray(value) for key, value in examples[0].items()}
     for position, example in zip(indices, examples, strict=True):
@@ -270,24 +271,26 @@ def stack(examples: Sequence[Example], indices: Sequence[int], names: Sequence[s
     return {key: np.stack([np.asarray(e[key]) for e in examples]) for key in first}
 
 
-def take(source: Source, indices: Sequence[int]) -> Example:
+def take(source: Source, indices: Indices) -> Example:
     """Read several examples of any source, stacked into ``{name: (m, ...)}``.
 
     Raises:
         DataError: The examples differ in shape or fields; the case is named.
     """
+    own: Any = source  # what a source may offer beyond the protocol
     if hasattr(source, "take"):
-        return source.take(indices)
+        return own.take(indices)
     positions = [int(i) for i in indices]
     if hasattr(source, "__getitems__"):
-        return stack(source.__getitems__(positions), positions, case_ids(source))
+        return stack(own.__getitems__(positions), positions, case_ids(source))
     return stack([source[i] for i in positions], positions, case_ids(source))
 
 
 def column(source: Source, name: str) -> np.ndarray:
     """Read one field of every example, without the images if the source supports it."""
     if hasattr(source, "column"):
-        return np.asarray(source.column(name))
+        own: Any = source
+        return np.asarray(own.column(name))
     return np.stack([np.asarray(source[i][name]) for i in range(len(source))])
 
 

@@ -31,7 +31,7 @@ def mean_on_host(
         (*spatial, classes) float32.
     """
     window = weight.shape[:-1]
-    total = norm = None
+    total = norm = np.zeros(0, np.float32)
     for some, count in _batches(starts, size):
         places = [
             tuple(slice(a, a + w) for a, w in zip(start, window, strict=True)) for start in some
@@ -39,7 +39,7 @@ def mean_on_host(
         batch = np.stack([image[place] for place in places])
         found = np.asarray(predict(batch))
         _check(found, batch)
-        if total is None:
+        if not total.size:
             total = np.zeros((*image.shape[:-1], found.shape[-1]), np.float32)
             norm = np.zeros((*image.shape[:-1], 1), np.float32)
         for place, one in zip(places[:count], found, strict=False):
@@ -56,16 +56,16 @@ def mean_on_device(
     size: int,
 ) -> np.ndarray:
     """Average as :func:`mean_on_host`, with the image and the sums on JAX's default device."""
-    image, weight = jnp.asarray(image), jnp.asarray(weight)
-    total = norm = None
+    pixels, weights = jnp.asarray(image), jnp.asarray(weight)
+    total = norm = jnp.zeros(0)
     for some, count in _batches(starts, size):
-        batch = _windows(image, some, weight.shape[:-1])
+        batch = _windows(pixels, some, weights.shape[:-1])
         found = jnp.asarray(predict(batch))
         _check(found, batch)
-        if total is None:
+        if not total.size:
             total = jnp.zeros((*image.shape[:-1], found.shape[-1]), jnp.float32)
             norm = jnp.zeros((*image.shape[:-1], 1), jnp.float32)
-        total, norm = _add(total, norm, found, weight, some, count)
+        total, norm = _add(total, norm, found, weights, some, count)
     return np.asarray(total / norm)
 
 

@@ -14,7 +14,7 @@ def per_axis(
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         values = (int(value),) * ndim
     else:
-        values = tuple(int(v) for v in value)
+        values = tuple(int(v) for v in value)  # pyright: ignore  (a bool says so itself)
     if len(values) != ndim:
         raise ValueError(
             f"{name}={value!r} has {len(values)} entries; one integer, or one for each of the "

@@ -167,16 +167,16 @@ def binary_fill_holes(mask: Array, *, connectivity: int = 1) -> Array:
 def _offsets(mask: Array, connectivity: int, structure: np.ndarray | None) -> Offsets:
     if structure is None:
         return neighbourhood(mask.ndim, connectivity, shape=mask.shape)
-    structure = np.asarray(structure) != 0
-    if structure.ndim != mask.ndim or any(n % 2 == 0 for n in structure.shape):
+    kept = np.asarray(structure) != 0
+    if kept.ndim != mask.ndim or any(n % 2 == 0 for n in kept.shape):
         raise ValueError(
-            f"structure has shape {structure.shape}; for a mask of shape {mask.shape} it needs "
+            f"structure has shape {kept.shape}; for a mask of shape {mask.shape} it needs "
             f"{mask.ndim} axes of odd length"
         )
-    if not structure.any():
+    if not kept.any():
         raise ValueError("structure is empty")
-    middle = np.array(structure.shape) // 2
-    return tuple(tuple(int(v) for v in row - middle) for row in np.argwhere(structure))
+    middle = np.array(kept.shape) // 2
+    return tuple(tuple(int(v) for v in row - middle) for row in np.argwhere(kept))
 
 
 def _repeat(step: Callable[[Array], Array], mask: Array, iterations: int) -> Array:

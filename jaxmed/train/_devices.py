@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import Device
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxmed.core import Batch, PyTree
@@ -14,7 +15,7 @@ from jaxmed.core import Batch, PyTree
 AXIS = "data"
 
 
-def data_mesh(n: int | None = None, *, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def data_mesh(n: int | None = None, *, devices: Sequence[Device] | None = None) -> Mesh:
     """A mesh with one axis, ``data``, over which the rows of a batch are shared out.
 
     Args:
@@ -39,7 +40,7 @@ def data_mesh(n: int | None = None, *, devices: Sequence[jax.Device] | None = No
     return Mesh(np.asarray(devices[:n]), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-def choose_mesh(mesh: Mesh | None, devices: int | Sequence[jax.Device] | None) -> Mesh | None:
+def choose_mesh(mesh: Mesh | None, devices: int | Sequence[Device] | None) -> Mesh | None:
     """The mesh that :func:`fit`'s arguments ask for; ``None`` for the default device alone."""
     if mesh is not None and devices is not None:
         raise ValueError("fit takes a mesh or devices, not both")

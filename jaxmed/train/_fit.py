@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax import Device
 from tqdm import tqdm
 
 from jaxmed._files import write_whole
@@ -85,7 +86,7 @@ def fit(
     patience: int | None = None,
     out: str | Path | Output | None = None,
     resume: bool = True,
-    devices: int | Sequence[jax.Device] | Placement | None = None,
+    devices: int | Sequence[Device] | Placement | None = None,
     progress: bool = True,
     **old: Any,
 ) -> FitResult:

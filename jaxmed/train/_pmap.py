@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Device
 
 from jaxmed.core import (
     Batch,
@@ -43,7 +44,7 @@ def pmap_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     *,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
     inputs: Inputs = "image",
 ) -> PmapStep:
     """A training step mapped over devices by ``jax.pmap``, gradients averaged between them.

@@ -63,7 +63,8 @@ def mc_dropout(
 
     def predict(content, drawn, inputs, key):
         del drawn
-        return passes(*content, inputs, key)
+        params, state = content
+        return passes(params, state, inputs, key)
 
     content = jax.tree.map(jnp.asarray, (params, state))
     return make_posterior(

@@ -101,7 +101,7 @@ def _with_spread(mean: PyTree, between: PyTree) -> PyTree:
     if not isinstance(mean, dict):
         return mean
     found = {name: _with_spread(mean[name], between[name]) for name in mean}
-    pair = (mean.get("mean"), mean.get("var"))
-    if all(hasattr(leaf, "shape") for leaf in pair) and pair[0].shape == pair[1].shape:
-        found["var"] = pair[1] + between["mean"]
+    centre, spread = mean.get("mean"), mean.get("var")
+    if getattr(centre, "shape", None) == getattr(spread, "shape", ()):
+        found["var"] = spread + between["mean"]
     return found

@@ -12,7 +12,7 @@ import numpy as np
 from jaxmed.bayes.posteriors._likelihood import Likelihood
 from jaxmed.bayes.posteriors._mcmc import subset_posterior
 from jaxmed.bayes.posteriors._model import Prior, last_layer, log_prior, place, priors_of, select
-from jaxmed.core import Batch, Endpoints, Key, Network, PyTree, stream
+from jaxmed.core import Endpoints, Key, Network, PyTree, stream
 
 
 class StochasticChain(NamedTuple):
@@ -96,7 +96,7 @@ def sgmcmc(
     """
     if method not in ("sgld", "sghmc"):
         raise ValueError(f"method must be 'sgld' or 'sghmc', got {method!r}")
-    take: Callable[[int], Batch] = batches if callable(batches) else batches.__getitem__
+    take: Any = batches if callable(batches) else batches.__getitem__
     if subset == "last_layer":
         subset = last_layer(network, params, state, likelihood.inputs_of(take(0)))
     leaves = {p: jnp.asarray(x) for p, x in select(params, subset).items()}

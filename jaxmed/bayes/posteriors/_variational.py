@@ -101,7 +101,7 @@ def variational(
         Graves (2011), NeurIPS. Blundell et al. (2015), ICML. Kingma, Salimans, Welling (2015),
         NeurIPS (local). Wen et al. (2018), ICLR (Flipout). Hoffman et al. (2013), JMLR 14:1303.
     """
-    take: Callable[[int], Batch] = batches if callable(batches) else batches.__getitem__
+    take: Any = batches if callable(batches) else batches.__getitem__
     if subset == "last_layer":
         subset = last_layer(network, params, state, likelihood.inputs_of(take(0)))
     if estimator not in ("shared", "flipout", "local"):

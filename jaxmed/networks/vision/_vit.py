@@ -190,17 +190,17 @@ class TokenDecoder(nn.Module):
             `logits` `(batch, patches, outputs)`.
         """
         tokens, restore = x["tokens"], x["restore"]
-        x = nn.Dense(self.width, dtype=self.dtype, kernel_init=_dense_init, name="embed")(tokens)
+        y = nn.Dense(self.width, dtype=self.dtype, kernel_init=_dense_init, name="embed")(tokens)
         hidden = self.param("hidden", nn.initializers.normal(0.02), (1, 1, self.width))
-        missing = (x.shape[0], restore.shape[1] - x.shape[1], self.width)
-        x = jnp.concatenate([x, jnp.broadcast_to(hidden.astype(x.dtype), missing)], axis=1)
-        x = jnp.take_along_axis(x, restore[..., None], axis=1)
-        x = x + jnp.asarray(sincos_positions(self.grid, self.width)).astype(x.dtype)
+        missing = (y.shape[0], restore.shape[1] - y.shape[1], self.width)
+        y = jnp.concatenate([y, jnp.broadcast_to(hidden.astype(y.dtype), missing)], axis=1)
+        y = jnp.take_along_axis(y, restore[..., None], axis=1)
+        y = y + jnp.asarray(sincos_positions(self.grid, self.width)).astype(y.dtype)
         for i in range(1, self.depth + 1):
-            x = Block(self.heads, 4 * self.width, dtype=self.dtype, name=f"block{i}")(x, train)
-        x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
-        x = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=_dense_init, name="linear")(x)
-        return {"logits": at_least_float32(x)}
+            y = Block(self.heads, 4 * self.width, dtype=self.dtype, name=f"block{i}")(y, train)
+        y = nn.LayerNorm(dtype=self.dtype, name="norm")(y)
+        y = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=_dense_init, name="linear")(y)
+        return {"logits": at_least_float32(y)}
 
 
 def sincos_positions(grid: tuple[int, ...], width: int) -> np.ndarray:

@@ -236,7 +236,7 @@ def interpret(file: BinaryIO) -> Any:
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(memo[value])
         elif name == "GLOBAL":
-            stack.append(_Name(*value.split(" ", 1)))
+            stack.append(_Name(*str(value).split(" ", 1)))
         elif name == "STACK_GLOBAL":
             stack[-2:] = [_Name(*map(str, stack[-2:]))]
         elif name == "BINPERSID":

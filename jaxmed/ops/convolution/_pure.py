@@ -51,10 +51,9 @@ def pure_output(
     if g.rank == 2:
         return xla.lax_conv(x, kernel, g, precision)
     plane, x = _plane(g), _pad_depth(x, g)
-    total = None
-    for tap in range(g.window[0]):
-        y = xla.lax_conv(_depth_tap(x, tap, g), kernel[tap], plane, precision)
-        total = y if total is None else total + y
+    total = xla.lax_conv(_depth_tap(x, 0, g), kernel[0], plane, precision)
+    for tap in range(1, g.window[0]):
+        total = total + xla.lax_conv(_depth_tap(x, tap, g), kernel[tap], plane, precision)
     return total.reshape(x.shape[0], *g.output, -1)
 
 

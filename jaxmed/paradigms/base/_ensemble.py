@@ -65,7 +65,7 @@ def ensemble(
             mapped = jax.vmap(function, (0, operand_axis))
             if strategy == "vmap" or mesh is None:
                 return mapped(members, operand)
-            split = jax.sharding.PartitionSpec(mesh.axis_names[0])
+            split = jax.sharding.PartitionSpec(mesh.axis_names[0])  # pyright: ignore
             whole = jax.sharding.PartitionSpec()
             return jax.shard_map(
                 mapped,

@@ -96,7 +96,7 @@ def masked_autoencoder(
                     f"patches of {edges} voxels are {patches.shape[1]}, the network's {output!r} "
                     f"have the shape {tokens}: give the patch that the network has"
                 )
-        order = shuffled_patches(stream(key, "order"), *patches.shape[:2], shown)
+        order = shuffled_patches(stream(key, "order"), patches.shape[0], patches.shape[1], shown)
         token = jnp.zeros(images.shape[-1])
         own_params, own_state = decode(images, order[1]).init(
             key, network, params, state, view(token, images, *order)
@@ -106,7 +106,7 @@ def masked_autoencoder(
     def loss(network, params, state, batch, key):
         key, images = stream(key, "masked_autoencoder"), pick(batch, inputs, "batch")
         edges, _, patches, shown = shapes(images)
-        order = shuffled_patches(stream(key, "order"), *patches.shape[:2], shown)
+        order = shuffled_patches(stream(key, "order"), patches.shape[0], patches.shape[1], shown)
         seen = view(params["obj"].get("token"), images, *order)
         outputs, state = decode(images, order[1]).apply(
             network, params, state, seen, stream(key, "network")

@@ -172,7 +172,7 @@ def leave_one_site_out(
         [('here', [0, 2]), ('there', [1])]
     """
     n, patients = _cases(data, groups)
-    sites = column(data, sites) if isinstance(sites, str) else sites
+    sites = column(data, sites) if isinstance(sites, str) else sites  # pyright: ignore
     if len(sites) != n:
         raise ValueError(f"sites has {len(sites)} entries for {n} cases")
     made = _left_out(n, sites, named=True)
@@ -269,7 +269,7 @@ def _cases(data: Any, groups: Groups) -> tuple[int, Sequence[Any] | None]:
         if groups is None:
             groups = getattr(data, "groups", None)
     if isinstance(groups, str):
-        groups = column(data, groups)
+        groups = column(data, groups)  # pyright: ignore
     if groups is not None and len(groups) != n:
         raise ValueError(f"groups has {len(groups)} entries for {n} cases")
     return n, groups

@@ -146,6 +146,7 @@ def decision_figure(
                     curve.thresholds, curve.lower, curve.upper, color=colour_of(0), alpha=0.16,
                     linewidth=0, label=f"{100 * level:g}% limits (bootstrap, pointwise)",
                 )  # fmt: skip
+        assert curve is not None, "no models"
         axes.plot(curve.thresholds, curve.treat_all, color=INK, linewidth=1, linestyle="--",
                   label="act on all")  # fmt: skip
         axes.axhline(0, color=MUTED, linewidth=1, label="act on none")

@@ -265,9 +265,9 @@ def rate_at(
         >>> round(rate_at(y, x, specificity=0.9, n_resamples=50).value, 4)
         0.6667
     """
-    if (specificity is None) == (sensitivity is None):
-        raise ValueError("give exactly one of specificity= and sensitivity=")
     fixed = specificity if sensitivity is None else sensitivity
+    if fixed is None or None not in (specificity, sensitivity):
+        raise ValueError("give exactly one of specificity= and sensitivity=")
     if not 0 <= fixed <= 1:
         raise ValueError(f"the fixed rate must lie in [0, 1], but is {fixed}")
     positive, x = binary_scores(labels, scores)
