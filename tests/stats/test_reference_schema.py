@@ -25,7 +25,7 @@ def test_an_optional_parameter_has_the_schemas_default():
 
 
 def test_a_parameter_that_a_case_needs_is_named():
-    with pytest.raises(SchemaError, match="no parameter 'method' .given: conf_level"):
+    with pytest.raises(SchemaError, match=r"no parameter .method. .given: conf_level"):
         proportions.run(case({"x": 3, "n": 9}, {"conf_level": 0.9}, {}))
 
 
