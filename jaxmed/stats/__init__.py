@@ -7,6 +7,13 @@ Both can be printed or converted to a dict or a table row. ``groups`` gives the 
 so that intervals count patients when rows are images or lesions. Higher scores indicate positives,
 and a score at the threshold is positive.
 
+The same rules hold throughout, unless a function says otherwise. Tests and intervals are two-sided
+(``alternative="two-sided"``); a one-sided bound is requested by name (``side=``). Averages over
+classes count those that occur in the truth or among the predictions (balanced accuracy: in the
+truth). Rows have no order: tied scores share a rank and a bin, and of tied classes the first is
+called. A group (patient) is one unit however many rows it has; a rate that rests on a single group
+has the whole range as its interval, with a note.
+
 NaN is never returned silently: input without an answer raises ``ValueError`` stating the rule, and
 a boundary value (an AUC of 1, a zero cell) comes with a note.
 """

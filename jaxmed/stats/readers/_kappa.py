@@ -37,7 +37,7 @@ def kappa(
     .. math:: \kappa = 1 - \frac{\sum w_{ij} p_{ij}}{\sum w_{ij} p_{i\cdot} p_{\cdot j}}
 
     The delta method gives the large-sample error of Fleiss, Cohen and Everitt. Its limits value
-    +- z se cover .27 to .86 of a nominal .95 if kappa is near 1 and few cases differ; with fewer
+    +- z se cover .26 to .85 of a nominal .95 if kappa is near 1 and few cases differ; with fewer
     than 15 differing cases, `auto` uses `log`: the same error on the scale of log(1 - kappa), or
     Wilson's limit of their share if no case differs. This covers .91 to .98.
 

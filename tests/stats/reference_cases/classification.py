@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
 from jaxmed import stats
-from reference_cases.compare import Case, Unsupported
+from reference_cases.compare import Case, SchemaError, Unsupported
 
 
 def _probs(table: dict[str, np.ndarray]) -> np.ndarray:
     names = sorted((n for n in table if n[0] == "p" and n[1:].isdigit()), key=lambda n: int(n[1:]))
     return np.stack([table[n] for n in names], axis=1)
+
+
+def _called(p: np.ndarray, threshold: Any) -> np.ndarray:
+    """Calls at a threshold, a number (above it) or a rule in words such as `p>0.5`, `>= 0.5`."""
+    if isinstance(threshold, (int, float)):
+        return p > threshold
+    found = re.search(r"(>=|>)\s*([\d.]+)", str(threshold))
+    if found is None:
+        raise SchemaError(f"no reading of the threshold {threshold!r}")
+    return p >= float(found[2]) if found[1] == ">=" else p > float(found[2])
 
 
 def run(case: Case) -> dict[str, Any]:
@@ -34,7 +45,7 @@ def run(case: Case) -> dict[str, Any]:
         if "Boyd" in str(case.param("method", "")):
             e = stats.average_precision(y, p, method="logit", level=params["conf_level"])
             return {"lower": e.lower, "upper": e.upper}
-        guess = p > inputs["threshold"]
+        guess = _called(p, inputs["threshold"])
         counts = stats.counts(y, guess)
         two = {"n_resamples": 10}
         return counts._asdict() | {

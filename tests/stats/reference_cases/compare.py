@@ -142,7 +142,8 @@ class Case:
     def rows(self, table: dict[str, np.ndarray]) -> np.ndarray:
         """The rows that the input's filter keeps: `column==value`, joined by `&` or commas."""
         keep = np.ones(len(next(iter(table.values()))), bool)
-        for part in re.split(r"[&,]+|\band\b", self.input.get("filter") or ""):
+        filter_of_rows = (self.input.get("filter") or "").partition(";")[0]  # a remark follows
+        for part in re.split(r"[&,]+|\band\b", filter_of_rows):
             if not part.strip():
                 continue
             found = re.fullmatch(
