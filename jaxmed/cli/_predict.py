@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxmed._csv import csv_text
 from jaxmed._files import replacing, write_whole
 
 if TYPE_CHECKING:
@@ -130,11 +129,8 @@ def _table(model: ImageModel, paths: Sequence[Path], target: Path) -> int:
             choice = [names[int(said.argmax())]] if decided else []
             rows.append([found.name, *(f"{v:.9g}" for v in said), *choice])
     if rows:
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["case", *header, *["predicted"] * decided])
-        writer.writerows(rows)
-        write_whole(target, buffer.getvalue())
+        text = csv_text(["case", *header, *["predicted"] * decided], rows)
+        write_whole(target, text)
         print(f"{target}: {len(rows)} image(s)")
     return _code(len(rows), failed)
 
