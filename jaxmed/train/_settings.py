@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from jax import Device
 from jax.sharding import Mesh
 
 from jaxmed.core import LearnerState
+from jaxmed.train._devices import Device
 from jaxmed.train._loggers import Logger
 from jaxmed.train._progress import Mode
 
@@ -201,9 +201,12 @@ def gather(
 
 def total_steps(epochs: int | None, steps: int | None, per_epoch: int) -> int:
     """The steps of the whole run, from whichever of the two was given."""
-    if (epochs is None) == (steps is None):
+    if epochs is not None and steps is None:
+        total = epochs * per_epoch
+    elif steps is not None and epochs is None:
+        total = steps
+    else:
         raise ValueError(f"fit needs either epochs or steps, got epochs={epochs}, steps={steps}")
-    total = epochs * per_epoch if steps is None else steps
     if total < 1:
         raise ValueError(f"fit needs at least one step, got epochs={epochs}, steps={steps}")
     return total
