@@ -56,5 +56,5 @@ def _parts(value: Any, depth: int) -> list[str]:
     if isinstance(value, tuple | list) and not fields:
         return [part for inner in value for part in _parts(inner, depth)]
     if "network" in fields:
-        return _parts(value.network, depth)
+        return _parts(getattr(value, "network", None), depth)
     return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -56,7 +56,7 @@ def from_linen(
     if mode not in ("train", "deterministic", None):
         raise ValueError(f'mode must be "auto", "train", "deterministic" or None, got {mode!r}')
 
-    def mode_keyword(train: bool) -> dict[str, bool]:
+    def mode_keyword(train: bool) -> dict[str, Any]:
         if mode is None:
             return {}
         return {mode: train if mode == "train" else not train}

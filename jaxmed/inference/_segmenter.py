@@ -58,13 +58,19 @@ class Recipe:
             )
         if len(self.classes) < 2:
             raise ValueError(f"classes are the background and at least one, got {self.classes}")
-        if (self.plan is None) == (self.net is None):
-            raise ValueError("give either plan, of a U-Net, or net, another network")
+        if self.plan is not None and self.net is not None:
+            raise ValueError("give either plan, of a U-Net, or net, another network, not both")
         if self.options and self.plan is None:
             raise ValueError("options are of the plan's U-Net; net has its own")
 
     def network(self) -> Network:
-        """The network, without weights."""
+        """The network, without weights.
+
+        Raises:
+            ValueError: if the recipe names none, as that of a segmenter around one's own ``apply``.
+        """
+        if self.plan is None and self.net is None:
+            raise ValueError("the recipe names no network: give plan, of a U-Net, or net")
         if self.net is None:
             return from_linen(unet(len(self.classes), plan=self.plan, **self.options))
         return as_network(self.net)

@@ -87,8 +87,10 @@ def _pure(inside: Array, *, connectivity: int) -> tuple[Array, Array]:
             flat = jnp.where(inside.ravel(), followed, nowhere)
         return flat.reshape(mask.shape), changed
 
-    start = jnp.where(inside, own, nowhere)
-    labels, _ = lax.while_loop(lambda carry: carry[1], one_round, (start, jnp.bool_(True)))
+    # What loops begin with is computed from the mask: inside `shard_map` their values then vary
+    # over the devices as those after a round do.
+    start = jnp.where(inside, own, nowhere), inside.any() | True
+    labels, _ = lax.while_loop(lambda carry: carry[1], one_round, start)
     rank = _running_count((inside & (labels == own)).ravel())
     numbered = jnp.where(inside, jnp.take(rank, labels.ravel(), mode="clip").reshape(mask.shape), 0)
     return numbered, rank[-1]
@@ -103,7 +105,7 @@ def _along(labels: Array, inside: Array, axis: int, nowhere: Array) -> Array:
         carry = jnp.where(here, jnp.minimum(label, carry), nowhere)
         return carry, carry
 
-    start = jnp.full(rows.shape[1:], nowhere, labels.dtype)
+    start = jnp.maximum(rows[0], nowhere)  # no label is larger
     _, rows = lax.scan(carry_on, start, (rows, open_))
     _, rows = lax.scan(carry_on, start, (rows, open_), reverse=True)
     return jnp.moveaxis(rows, 0, axis)
@@ -113,7 +115,7 @@ def _running_count(flags: Array) -> Array:
     """Inclusive count of True, in two levels: XLA's own cumulative sum is slow on CPU."""
     width = max(int(flags.size**0.5), 1)
     padded = jnp.pad(flags, (0, -flags.size % width)).astype(jnp.int32).reshape(-1, width)
-    _, inner = lax.scan(lambda c, x: (c + x, c + x), jnp.zeros(len(padded), jnp.int32), padded.T)
+    _, inner = lax.scan(lambda c, x: (c + x, c + x), 0 * padded[:, 0], padded.T)
     before = jnp.cumsum(inner[-1]) - inner[-1]
     return (inner.T + before[:, None]).ravel()[: flags.size]
 

@@ -38,7 +38,8 @@ def accumulated(
 
     Args:
         optimizer: any Optax transformation.
-        every: batches that make one update. Between updates parameters stay as they are.
+        every: batches that make one update. Between updates parameters stay as they are, unless a
+            gradient is not finite: its update is NaN.
 
     Returns:
         The Optax transformation.
@@ -70,7 +71,10 @@ def accumulated(
             return changes, AccumulateState(jnp.zeros_like(made), jnp.zeros_like(total), fresh, own)
 
         def wait():
-            nothing = jax.tree.map(jnp.zeros_like, updates)
+            # A gradient that is not finite must halt the run at its own step: it is passed on as
+            # NaN, for a sum in the optimizer's state is nothing that a run looks at.
+            nothing = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), 0, jnp.nan), updates)
+            nothing = jax.tree.map(lambda n, g: n.astype(g.dtype), nothing, updates)
             return nothing, AccumulateState(made, total, gradients, state.inner)
 
         # Both are computed and one is chosen, which is what `vmap` makes of a branch anyway.

@@ -228,9 +228,10 @@ class _Run:
 
         Only then, so that each of the checkpoints kept finds the one it speaks of.
         """
-        if self.at.best is not None and self.at.best["step"] != self.saved_best:
-            self.saved_best = self.at.best["step"]
-            self.save("best", self.saved_best, self.best_state, self.at, self.output.keep + 1)
+        best, state = self.at.best, self.best_state
+        if best is not None and state is not None and best["step"] != self.saved_best:
+            self.saved_best = best["step"]
+            self.save("best", best["step"], state, self.at, self.output.keep + 1)
 
     def take_in(self, report: Report, write: Callable[[dict[str, Any]], None]) -> None:
         """Take what the device reports of some steps into the progress."""

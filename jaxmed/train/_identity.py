@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib.version
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
@@ -38,13 +37,12 @@ def identity(
         What JSON can hold, by name. Names that one run has and another has not (of batches that
         can say less of themselves) are not compared.
     """
-    found = {
+    found: dict[str, Any] = {
         "steps_per_epoch": len(batches),
         "key": np.asarray(jax.random.key_data(key)).tolist(),
     }
-    own = getattr(batches, "identity", None)
-    if callable(own):
-        found |= {f"batches/{name}": value for name, value in own().items()}
+    own: Any = getattr(batches, "identity", dict)()
+    found |= {f"batches/{name}": value for name, value in own.items()}
     # One process's rows say nothing of the others'.
     if getattr(batches, "shard", (0, 1))[1] == 1:
         found |= {f"first batch/{name}": _summary(value) for name, value in batches[0].items()}
@@ -56,11 +54,9 @@ def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
     """How two runs differ, in words; the most telling first."""
     found = []
     for name, new in wanted.items():
-        if name not in saved:
+        if name not in saved or _same(saved[name], new):
             continue
         old = saved[name]
-        if _same(old, new):
-            continue
         if name == "step":
             if old["made by"] != new["made by"]:
                 continue  # Another version of the libraries may trace another program.
@@ -100,7 +96,7 @@ def _summary(value: Any) -> dict[str, Any] | None:
         return None
     shape = [str(array.dtype), *array.shape]
     if array.dtype.kind in "biu":
-        return {"array": shape, "crc": zlib.crc32(np.ascontiguousarray(array))}
+        return {"array": shape, "crc": zlib.crc32(array.tobytes())}
     flat = np.abs(array.ravel()) if array.dtype.kind == "c" else array.ravel()
     signs = np.random.default_rng(0).integers(0, 2, flat.size, dtype=np.int8) * 2 - 1
     with np.errstate(all="ignore"):
@@ -119,7 +115,7 @@ def program_digest(learner: Learner, compiled: Program, batch: Batch, key: Key) 
         to 64 of them; and what traced it, ``made by``: another version may do so otherwise.
     """
     state = jax.eval_shape(learner.init, key, batch)
-    carry = Carry(state, jax.ShapeDtypeStruct((), bool))
+    carry: Any = Carry(state, jax.eval_shape(lambda: jnp.zeros((), bool)))
     # The step's own trace, which JAX keeps: the run need not trace it again.
     traced = compiled.step.trace(carry, jax.tree.map(_shape, dict(batch)))
     numbers: set[float] = set()
@@ -137,8 +133,8 @@ def _versions() -> str:
     import optax
 
     return (
-        f"jax {jax.__version__}, jaxlib {jaxlib.version.__version__}, flax {flax.__version__}, "
-        f"optax {optax.__version__}, {jax.default_backend()}"
+        f"jax {jax.__version__}, flax {flax.__version__}, optax "
+        f"{optax.__version__}, {jax.default_backend()}"
     )
 
 
@@ -206,4 +202,4 @@ def _constant(value: Any, numbers: set[float]) -> str:
     array = np.asarray(value)
     if array.ndim == 0 and jnp.issubdtype(array.dtype, np.floating):
         numbers.add(float(array))
-    return _hash(array.dtype, array.shape, zlib.crc32(np.ascontiguousarray(array).tobytes()))
+    return _hash(array.dtype, array.shape, zlib.crc32(array.tobytes()))

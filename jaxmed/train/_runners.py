@@ -25,7 +25,7 @@ def stepwise(
     compiled: Program, batches: Batches, start: int, mesh: Mesh | None, *, local: bool
 ) -> Iterator[Runner]:
     """Run each step as it is called for; batches are read ahead from ``start`` on."""
-    feed = iter(batches.iterate(start))
+    feed: Any = iter(batches.iterate(start))
     shapes: dict[str, Any] = {}
 
     def run(carry: Carry, start: int, stop: int) -> Iterator[tuple[Carry, int, Report]]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
 from jaxmed.core import LearnerState
-from jaxmed.train._devices import Device
 from jaxmed.train._loggers import Logger
 from jaxmed.train._progress import Mode
 
@@ -126,7 +126,7 @@ class Placement:
             that are cut from arrays without a transform on the host.
     """
 
-    devices: int | Sequence[Device] | None = None
+    devices: int | Sequence[jax.Device] | None = None
     mesh: Mesh | None = None
     shard_parameters: bool = False
     compile_epochs: bool = False
@@ -201,12 +201,9 @@ def gather(
 
 def total_steps(epochs: int | None, steps: int | None, per_epoch: int) -> int:
     """The steps of the whole run, from whichever of the two was given."""
-    if epochs is not None and steps is None:
-        total = epochs * per_epoch
-    elif steps is not None and epochs is None:
-        total = steps
-    else:
+    if (epochs is None) == (steps is None):
         raise ValueError(f"fit needs either epochs or steps, got epochs={epochs}, steps={steps}")
+    total = steps if steps is not None else (epochs or 0) * per_epoch
     if total < 1:
         raise ValueError(f"fit needs at least one step, got epochs={epochs}, steps={steps}")
     return total

@@ -135,8 +135,9 @@ def test_folders_without_a_model_are_told_apart(tmp_path):
 
 
 def test_a_recipe_has_one_network():
-    with pytest.raises(ValueError, match="either plan, of a U-Net, or net"):
-        Recipe(("a", "b"), ("T1",), (1.0,), (8,))
+    # A segmenter around a function of one's own needs none.
+    with pytest.raises(ValueError, match="names no network: give plan"):
+        Recipe(("a", "b"), ("T1",), (1.0,), (8,)).network()
     with pytest.raises(ValueError, match="either plan, of a U-Net, or net"):
         dataclasses.replace(UNET, net=networks.mlp())
     with pytest.raises(ValueError, match="net has its own"):

@@ -179,6 +179,19 @@ def test_a_macro_average_counts_the_classes_that_occur():
     assert stats.macro_precision([0, 0, 2, 2], [0, 0, 2, 2]).value == 1
 
 
+def test_a_ratio_of_nothing_is_undefined_alone_and_0_among_others():
+    """No positive in the truth, none called: recall and precision have no answer."""
+    none = ([0.1, 0.2], [0, 0])
+    for metric, estimate in (
+        (metrics.recall, stats.sensitivity), (metrics.precision, stats.ppv), (metrics.f1, stats.f1)
+    ):  # fmt: skip
+        assert np.isnan(metrics.evaluate(metric(**RAW), *none))
+        assert np.isnan(estimate(none[1], none[0], threshold=0.5).value)
+        assert metrics.evaluate(metric(zero_division=1.0, **RAW), *none) == 1
+    missed = metrics.evaluate(metrics.precision(average="macro", **RAW), [0.1, 0.2], [0, 1])
+    assert missed == 0.25  # class 1 occurs and is never called
+
+
 def test_the_areas_and_averages_of_the_ranks_are_one():
     """Placements, counts and weights of one are three ways to one area."""
     rng = np.random.default_rng(3)

@@ -162,8 +162,9 @@ def test_a_loss_that_is_not_finite(toy, same, tmp_path, compile_epochs):
     same(train.restore(error.folder.parent, before).state, before)
 
 
-def test_parameters_that_are_not_finite():
-    """A finite loss whose gradient is not: the square root at 0."""
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_parameters_that_are_not_finite(accumulate):
+    """A finite loss whose gradient is not: the square root at 0. It is told at its own step."""
     network = from_functions(
         lambda key, inputs: {"w": jnp.ones(())}, lambda params, inputs: params["w"] * inputs
     )
@@ -172,12 +173,17 @@ def test_parameters_that_are_not_finite():
         outputs = network.apply(params["net"], state["net"], batch["image"])[0]["logits"]
         return jnp.sqrt(jnp.abs(outputs)).sum(), (state, {})
 
-    run = jm.learner(network, stateless(loss), optax.sgd(0.1))
-    batches = data.batches({"image": np.float32([[1], [0]])}, 1, shuffle=False)
-    with pytest.raises(train.NonFiniteLossError, match=r"loss is 0, but.*cases: 1;.*\.state") as e:
+    rule = train.optimizer("sgd", 0.1, accumulate=accumulate)
+    run = jm.learner(network, stateless(loss), rule)
+    bad = accumulate  # The first step after an update: with accumulation, none is due at it.
+    images = np.float32([[1]] * bad + [[0], [1], [1]])
+    batches = data.batches({"image": images}, 1, shuffle=False)
+    told = rf"loss is 0, but.*cases: {bad};.*\.state"
+    with pytest.raises(train.NonFiniteLossError, match=told) as e:
         train.fit(run, batches, epochs=1)
-    assert (e.value.step, e.value.folder) == (1, None)
+    assert (e.value.step, e.value.folder) == (bad, None)
     assert float(e.value.state.params["net"]["w"]) == pytest.approx(0.95)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(e.value.state.opt_state))
 
 
 def test_states_are_the_callers(toy, same):

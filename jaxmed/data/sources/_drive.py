@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from jaxmed.data._error import fault
+from jaxmed.data._error import fault, reading
 from jaxmed.data._source import ListSource
 from jaxmed.data.images._scan import read_image
 
@@ -75,11 +75,8 @@ def _marked(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Where a picture is bright. A GIF has a palette, here not quite black and white."""
     if not path.is_file():
         raise fault(path, "exists", "there is no such file")
-    try:
-        with Image.open(path) as picture:
-            grey = np.asarray(picture.convert("L"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise fault(path, "readable", f"not a whole picture: {error}") from error
+    with reading(path, "the picture"), Image.open(path) as picture:
+        grey = np.asarray(picture.convert("L"))
     if grey.shape != shape:
         raise fault(path, "mask-shape", f"the mask is {grey.shape}, its image {shape}")
     return (grey > 127).astype(np.int32)

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import scipy.io
-from scipy.io.matlab import MatReadError
 
-from jaxmed.data._error import fault
-
-_UNREADABLE = (
-    OSError, ValueError, TypeError, KeyError, NotImplementedError, MatReadError, zlib.error,
-    struct.error,
-)  # fmt: skip
+from jaxmed.data._error import fault, reading
 
 
 def read_matlab(path: Path) -> dict[str, Any]:
@@ -26,8 +18,6 @@ def read_matlab(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise fault(path, "exists", "there is no such file")
-    try:
+    with reading(path, "the Matlab file"):
         found = scipy.io.loadmat(path)
-    except _UNREADABLE as error:
-        raise fault(path, "readable", f"not a whole Matlab file: {error}") from error
     return {name: value for name, value in found.items() if not name.startswith("__")}

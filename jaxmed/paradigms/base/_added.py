@@ -24,7 +24,8 @@ def added(objective: Objective, term: Objective) -> Objective:
     def init(key, network, params, state, batch):
         theirs = objective.init(key, network, params, state, batch)
         mine = term.init(stream(key, "term"), network, params, state, batch)
-        return tuple({"objective": a, **b} for a, b in zip(theirs, mine, strict=True))
+        params, state = ({"objective": a, **b} for a, b in zip(theirs, mine, strict=True))
+        return params, state
 
     def loss(network, params, state, batch, key):
         value, (state, metrics) = inner.loss(network, params, state, batch, key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -81,13 +82,11 @@ def alternate(
 
     def with_variables(state: LearnerState, new: Variables) -> LearnerState:
         own = inside.set(part(state), new)
-        return LearnerState(
-            state.step,
-            *(
-                {**getattr(state, field), predicts: getattr(own, field)}
-                for field in LearnerState._fields[1:]
-            ),
-        )
+        changed = {
+            field: {**getattr(state, field), predicts: getattr(own, field)}
+            for field in LearnerState._fields[1:]
+        }
+        return state._replace(**changed)
 
     return Learner(
         init,
@@ -102,10 +101,10 @@ def alternate(
 
 
 def _join(step, states: Mapping[str, LearnerState]) -> LearnerState:
-    def by_player(field):
+    def by_player(field: str) -> Any:
         return {name: getattr(state, field) for name, state in states.items()}
 
-    return LearnerState(step, *(by_player(field) for field in LearnerState._fields[1:]))
+    return LearnerState(step, **{field: by_player(field) for field in LearnerState._fields[1:]})
 
 
 def _part(state: LearnerState, name: str, repeats: int) -> LearnerState:

@@ -63,7 +63,7 @@ def ensemble(
         """``function(member, operand)`` for each member, results stacked."""
         if strategy in ("vmap", "shard"):
             mapped = jax.vmap(function, (0, operand_axis))
-            if strategy == "vmap":
+            if strategy == "vmap" or mesh is None:
                 return mapped(members, operand)
             split = jax.sharding.PartitionSpec(mesh.axis_names[0])  # pyright: ignore
             whole = jax.sharding.PartitionSpec()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 
@@ -53,7 +53,7 @@ def with_heads(trunk: Network, heads: Mapping[str, Head | Network | nn.Module]) 
     def init(key, inputs):
         params, state = trunk.init(stream(key, "trunk"), inputs)
         endpoints, _ = trunk.apply(params, state, inputs)
-        made = {
+        made: dict[str, Any] = {
             name: head.network.init(stream(key, "head", name), pick(endpoints, head.reads, "trunk"))
             for name, head in heads.items()
         }

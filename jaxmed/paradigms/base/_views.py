@@ -30,7 +30,8 @@ def interleave(*arrays: Array) -> Array:
 def two_views(view: View, second_view: View | None, key: Key, images: Array) -> tuple[Array, Array]:
     """Two draws of a view, or one of each of two."""
     views = (view, second_view or view)
-    return tuple(apply_view(one, stream(key, "view", i), images) for i, one in enumerate(views))
+    first, other = (apply_view(one, stream(key, "view", i), images) for i, one in enumerate(views))
+    return first, other
 
 
 def deinterleave(array: Array, n: int) -> tuple[Array, ...]:

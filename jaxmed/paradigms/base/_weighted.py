@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from jaxmed.core import Objective, merge_named, share_passes, stream, within
+from jaxmed.core import Metrics, Objective, merge_named, share_passes, stream, within
 from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
 
 
@@ -59,7 +60,8 @@ def weighted(
 
     def loss(network, params, state, batch, key):
         network = share_passes(network)
-        total, metrics = 0.0, {}
+        total: Any = 0.0
+        metrics: Metrics = {}
         for name in names:
             value, (state, measured) = parts[name].loss(network, params, state, batch, key)
             total = total + value_at(weights.get(name, 1.0), state["obj"]) * value

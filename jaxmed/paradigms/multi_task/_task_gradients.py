@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,10 +41,11 @@ def gram_matrix(gradients: list[PyTree], shared: str) -> Array:
         [leaf.ravel() for path, leaf in flatten_paths(tree).items() if path in chosen]
         for tree in gradients
     ]
-    return sum(
+    products: Any = sum(
         jnp.einsum("ip,jp->ij", *[jnp.stack([row[k] for row in rows]).astype(jnp.float32)] * 2)
         for k in range(len(rows[0]))
     )
+    return products
 
 
 def with_gradient(value: Array, params: PyTree, gradient: PyTree) -> Array:

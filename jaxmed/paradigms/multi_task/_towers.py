@@ -36,7 +36,8 @@ def towers(networks: Mapping[str, Network | nn.Module]) -> Network:
 
     def init(key, inputs):
         made = {name: part.init(stream(key, name), inputs) for name, part in parts.items()}
-        return tuple({name: pair[i] for name, pair in made.items()} for i in (0, 1))
+        params, state = ({name: pair[i] for name, pair in made.items()} for i in (0, 1))
+        return params, state
 
     def apply(params, state, inputs, *, key=None, train=False):
         endpoints, states = {}, {}

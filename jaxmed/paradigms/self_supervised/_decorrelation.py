@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -65,7 +66,8 @@ def vicreg(
         (h1, c1), (h2, c2) = spread(first), spread(second)
         parts = {"invariance": agree, "variance": (h1 + h2) / 2, "covariance": c1 + c2}
         factors = {"invariance": invariance, "variance": variance, "covariance": covariance}
-        return sum(factors[name] * part for name, part in parts.items()), parts
+        total: Any = sum(factors[name] * part for name, part in parts.items())
+        return total, parts
 
     return _two_batches(view, second_view, projector, output, inputs, value)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -138,24 +140,26 @@ def dino(
             small = interleave(*[apply_view(crop, own, images) for own in keys])
             of_crops, state = embed.apply(network, params, state, small, stream(key, "crops"))
             given += deinterleave(of_crops["head"], crops)
-        values = [
+        values: list[Any] = [
             -(target * jax.nn.log_softmax(answer / temperature, axis=-1)).sum(-1)
             for v, target in enumerate(wanted)
             for w, answer in enumerate(given)
             if v != w
         ]
         weight = row_weights(batch, inputs)
-        value = weighted_mean(sum(values) / len(values), weight)
-        one = sum(deinterleave(answers, 2)) / 2
+        whole: Any = sum(values) / len(values)
+        value = weighted_mean(whole, weight)
+        one: Any = sum(deinterleave(answers, 2)) / 2
         own = {
             **state["obj"],
             "teacher": {**teacher, "state": taught},
             "centre": batch_average(centre, one, weight, centre_decay),
         }
         entropies = [-(p * jnp.log(jnp.maximum(p, 1e-30))).sum(-1) for p in wanted]
+        entropy: Any = sum(entropies) / 2
         metrics = {
             "cross_entropy": value,
-            "teacher_entropy": weighted_mean(sum(entropies) / 2, weight),
+            "teacher_entropy": weighted_mean(entropy, weight),
         }
         return value, ({**state, "obj": own}, metrics)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import check_level, finite, quantile, same_length, spelled, unknown
+from jaxmed.stats.checks import Floats, check_level, finite, quantile, same_length, spelled, unknown
 from jaxmed.stats.readers._kappa import log_limits
 
 _FORMS = ("ICC1", "ICC2", "ICC3", "ICC1k", "ICC2k", "ICC3k")
@@ -147,6 +148,17 @@ def icc(
     )
 
 
+@functools.lru_cache(maxsize=16)
+def _chi_square_draws(n: int, k: int) -> tuple[Floats, Floats, Floats]:
+    """Chi-square variables of the degrees of freedom of subjects, raters and error."""
+    from scipy.stats import qmc
+
+    points = qmc.Sobol(3, seed=0).random_base2(12).T
+    free = (n - 1, k - 1, (n - 1) * (k - 1))
+    subjects, raters, error = (special.chdtri(df, u) for df, u in zip(free, points, strict=True))
+    return subjects, raters, error
+
+
 def _generalized_limits(
     subjects: float, raters: float, rest: float, n: int, k: int, level: float
 ) -> tuple[float, float]:
@@ -154,13 +166,9 @@ def _generalized_limits(
 
     The draws are 4096 points of a scrambled Sobol sequence, always the same.
     """
-    from scipy.stats import qmc
-
-    points = qmc.Sobol(3, seed=0).random_base2(12)
-    free = (n - 1, k - 1, (n - 1) * (k - 1))
+    sums = (subjects, raters, max(rest, 0.0))
     between, of_raters, error = (
-        ss / special.chdtri(df, u)
-        for ss, df, u in zip((subjects, raters, max(rest, 0.0)), free, points.T, strict=True)
+        ss / draws for ss, draws in zip(sums, _chi_square_draws(n, k), strict=True)
     )
     signal = np.maximum(between - error, 0) / k
     shifts = np.maximum(of_raters - error, 0) / n
