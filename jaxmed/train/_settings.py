@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 from jax.sharding import Mesh
 
 from jaxmed.core import LearnerState
+from jaxmed.train._devices import Device
 from jaxmed.train._loggers import Logger
 from jaxmed.train._progress import Mode
 
@@ -126,7 +126,7 @@ class Placement:
             that are cut from arrays without a transform on the host.
     """
 
-    devices: int | Sequence[jax.Device] | None = None
+    devices: int | Sequence[Device] | None = None
     mesh: Mesh | None = None
     shard_parameters: bool = False
     compile_epochs: bool = False
