@@ -62,7 +62,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-# A plugin of pytest may have imported JAX before this file, which then has not seen the environment.
+# A plugin of pytest may have imported JAX before: it has not seen the environment then.
 if folder := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update(
