@@ -62,18 +62,6 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-# A plugin of pytest may have imported JAX before: it has not seen the environment then.
-if folder := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update(
-        "jax_persistent_cache_min_compile_time_secs",
-        float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]),
-    )
-    jax.config.update(
-        "jax_persistent_cache_min_entry_size_bytes",
-        int(os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"]),
-    )
-
 # The first example of a property compiles; how long that takes says nothing.
 settings.register_profile("jaxmed", deadline=None)
 settings.load_profile("jaxmed")
