@@ -21,6 +21,7 @@ lint: $(VENV)/.test
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports
+	$(RUN)/pyright --pythonpath $(RUN)/python --level error
 
 docs: $(VENV)/.docs
 	$(RUN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

@@ -137,7 +137,7 @@ def _chosen(options: Options, tested: Sequence[str]) -> tuple[float, str]:
     held = f" at {options.at:g}" if options.rule in ("sensitivity", "specificity") else ""
     return float(point.threshold), (
         f"{point.threshold:.4g}, by the rule {options.rule}{held} on {len(scores)} cases of "
-        f"{options.validation.name}"
+        f"{options.validation.name}"  # pyright: ignore[reportOptionalMemberAccess]
     )
 
 

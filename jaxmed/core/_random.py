@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 
 import jax
-import jax.numpy as jnp
 
 from jaxmed.core._types import Key
 
@@ -33,7 +32,7 @@ def stream(key: Key, *names: str | int | jax.Array) -> Key:
     >>> bool(stream(key, "dropout") == stream(key, "params"))
     False
     """
-    if not hasattr(key, "dtype") or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    if not hasattr(key, "dtype") or not jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise TypeError(
             f"stream needs a typed key as made by jax.random.key(seed), got {type(key).__name__} "
             f"{getattr(key, 'dtype', '')}"

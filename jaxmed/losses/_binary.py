@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxmed.core import Array
 from jaxmed.losses._inputs import (
-    Array,
     at_least_float32,
     blank_missing,
     in_order,

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxmed.core import Array
 from jaxmed.losses._inputs import (
-    Array,
     at_least_float32,
     blank_missing,
     choice,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from jaxmed.core import Array
 from jaxmed.losses._cross_entropy import cross_entropy
-from jaxmed.losses._inputs import Array
 from jaxmed.losses._overlap import dice
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxmed.core import Array
 from jaxmed.losses._binary import binary_inputs
 from jaxmed.losses._classes import split_classes
-from jaxmed.losses._inputs import Array, choice, mean_known, per_class, share_times
+from jaxmed.losses._inputs import choice, mean_known, per_class, share_times
 
 
 def cross_entropy(

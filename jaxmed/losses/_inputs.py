@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-Array = jax.Array
+from jaxmed.core import Array
 
 
 def at_least_float32(x: jax.typing.ArrayLike) -> Array:

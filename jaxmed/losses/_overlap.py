@@ -21,9 +21,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxmed.core import Array
 from jaxmed.losses._classes import split_classes
 from jaxmed.losses._cross_entropy import power
-from jaxmed.losses._inputs import Array, choice, in_order
+from jaxmed.losses._inputs import choice, in_order
 
 
 def dice(

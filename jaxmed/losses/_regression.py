@@ -7,8 +7,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxmed.core import Array
 from jaxmed.losses._inputs import (
-    Array,
     at_least_float32,
     blank_missing,
     known,

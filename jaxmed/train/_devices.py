@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import Device
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxmed.core import Batch, PyTree
 
 AXIS = "data"
+
+Device = Any  # a jax.Device, which type checkers cannot see
 
 
 def data_mesh(n: int | None = None, *, devices: Sequence[Device] | None = None) -> Mesh:

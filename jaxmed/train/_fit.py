@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax import Device
 from tqdm import tqdm
 
 from jaxmed._files import write_whole
 from jaxmed.core import Batches, Key, Learner, LearnerState
 from jaxmed.train._checkpoint import CheckpointWarning
-from jaxmed.train._devices import choose_mesh, place_batch
+from jaxmed.train._devices import Device, choose_mesh, place_batch
 from jaxmed.train._identity import identity
 from jaxmed.train._loggers import Logger, jsonl, tensorboard
 from jaxmed.train._nonfinite import NonFiniteLossError, cases_of

@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib.version
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
@@ -134,8 +133,8 @@ def _versions() -> str:
     import optax
 
     return (
-        f"jax {jax.__version__}, jaxlib {jaxlib.version.__version__}, flax {flax.__version__}, "
-        f"optax {optax.__version__}, {jax.default_backend()}"
+        f"jax {jax.__version__}, flax {flax.__version__}, optax "
+        f"{optax.__version__}, {jax.default_backend()}"
     )
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Device
 
 from jaxmed.core import (
     Batch,
@@ -21,6 +20,7 @@ from jaxmed.core import (
     learner,
     stream,
 )
+from jaxmed.train._devices import Device
 
 _AXIS = "devices"
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from jax import Device
 from jax.sharding import Mesh
 
 from jaxmed.core import LearnerState
+from jaxmed.train._devices import Device
 from jaxmed.train._loggers import Logger
 from jaxmed.train._progress import Mode
 
