@@ -114,7 +114,7 @@ class _Layer(nn.Module):
         return x if self.linear else nn.relu6(x)
 
 
-def _layer(*shape: int, **options: Any) -> _Layer:
+def _layer(*shape: Any, **options: Any) -> _Layer:
     return _Layer(*shape, **options)
 
 
