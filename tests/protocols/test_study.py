@@ -200,7 +200,7 @@ def test_the_variances_of_seeds_and_cases_are_apart(found):
 
 
 def test_a_training_that_diverges_is_a_failure_and_the_study_goes_on():
-    wild = make(1e38)
+    wild = make(float("inf"))
     for strategy in ("sequential", "vmap"):
         made = protocols.study(
             {"good": SLOW, "wild": wild}, SOURCE, SPLITS[:2], seeds=2, steps=4, size=8,
@@ -208,7 +208,8 @@ def test_a_training_that_diverges_is_a_failure_and_the_study_goes_on():
         )  # fmt: skip
         assert {f.arm for f in made.failures} == {"wild"}
         assert len(made.failures) == 4
-        assert re.search("loss is (inf|nan)|not finite at step", made.failures[0].why)
+        told = "at step 0 .* no longer be finite|not finite at step 0"
+        assert re.search(told, made.failures[0].why)
         assert len(made.outputs) == 4
         assert np.isnan(protocols.fold_scores(made, auc)["wild"]).all()
 
