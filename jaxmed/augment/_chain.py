@@ -224,7 +224,7 @@ def _fields(self: Augmentation, batch: Batch) -> tuple[list[str], list[str], int
 
 
 def chain(
-    *augmentations: Spatial | Intensity | View,
+    *augmentations: Spatial | Intensity | View | Augmentation,
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
     outside: str = "nearest",

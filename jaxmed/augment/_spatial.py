@@ -141,7 +141,8 @@ def random_affine(
         >>> random_affine()(jax.random.key(0), batch)["image"].shape
         (1, 6, 6, 6, 1)
     """
-    check_p(p_rotation), check_p(p_scale)
+    check_p(p_rotation)
+    check_p(p_scale)
     if not 0 < scale[0] <= scale[1]:
         raise ValueError(f"scale is (least, most) with 0 < least <= most, got {scale}")
 

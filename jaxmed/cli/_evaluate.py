@@ -119,6 +119,7 @@ def _chosen(options: Options, tested: Sequence[str]) -> tuple[float, str]:
 
     from jaxmed import report, stats
 
+    assert options.validation is not None  # the caller has looked
     table = report.read_scores(
         options.validation, label=options.label, score=options.score, case=options.case
     )

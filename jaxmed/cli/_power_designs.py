@@ -47,6 +47,10 @@ class Common:
     plot: Path | None = None
     json: Path | None = None
 
+    def plan(self) -> Plan:
+        """The plan, which each design makes."""
+        raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True)
 class Tested(Common):

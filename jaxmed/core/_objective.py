@@ -183,8 +183,8 @@ def weighted_mean(values: Array, weight: Array | None) -> Array:
         raise ValueError(
             f"weight must have the shape {values.shape} of the losses, not {weight.shape}"
         )
-    weight = weight.astype(values.dtype)
+    counted = weight.astype(values.dtype)
     # A padding row may hold anything: select, for 0 * nan is nan.
-    total = jnp.where(weight > 0, values * weight, 0).sum()
-    count = weight.sum()
+    total = jnp.where(counted > 0, values * counted, 0).sum()
+    count = counted.sum()
     return total / jnp.where(count > 0, count, 1)

@@ -44,6 +44,6 @@ def mirrored(predict: Callable[[Array], Array], axes: Sequence[int]) -> Callable
         for subset in subsets:
             turned = [axis + 1 for axis in subset]
             total = total + jnp.flip(predict(jnp.flip(images, turned)), turned)
-        return total / len(subsets)
+        return jnp.asarray(total / len(subsets))
 
     return average

@@ -109,7 +109,7 @@ def deep_supervision(
     """
 
     def wrapped(
-        outputs: Sequence[Array] | Array,
+        outputs: list[Array] | tuple[Array, ...] | Array,
         targets: Array,
         *,
         where: Array | None = None,
@@ -135,7 +135,7 @@ def deep_supervision(
             small = nearest(targets, spatial, ndim=logits.ndim)
             mask = None if where is None else nearest(where, spatial, ndim=logits.ndim)
             total = total + share * loss(logits, small, where=mask, **options)
-        if isinstance(total, float):
+        if isinstance(total, int | float):
             raise ValueError(f"deep_supervision: every weight of {shares} is 0")
         return total
 

@@ -39,20 +39,20 @@ def known(where: jax.typing.ArrayLike | None, shape: Sequence[int]) -> Array | N
     """
     if where is None:
         return None
-    where = jnp.asarray(where)
+    mask = jnp.asarray(where)
     shape = tuple(shape)
-    padded = where.shape + (1,) * (len(shape) - where.ndim)
+    padded = mask.shape + (1,) * (len(shape) - mask.ndim)
     if len(padded) == len(shape) + 1 and padded[-1] == 1:
         padded = padded[:-1]
     fits = len(padded) == len(shape) and all(
         have in (1, want) for have, want in zip(padded, shape, strict=True)
     )
-    if not fits and where.ndim > 0:
+    if not fits and mask.ndim > 0:
         raise ValueError(
-            f"where has shape {where.shape}; it must broadcast, aligned at the batch axis, to the "
+            f"where has shape {mask.shape}; it must broadcast, aligned at the batch axis, to the "
             f"labels' shape {shape}: (batch,) for whole examples, or one value per label"
         )
-    weights = where.reshape(padded) if where.ndim else where
+    weights = mask.reshape(padded) if mask.ndim else mask
     return jnp.broadcast_to(at_least_float32(weights), shape)
 
 
@@ -95,10 +95,12 @@ def per_class(values: jax.typing.ArrayLike | None, classes: int, *, name: str) -
     """Check and return a vector of one weight per class."""
     if values is None:
         return None
-    values = at_least_float32(values)
-    if values.shape != (classes,):
-        raise ValueError(f"{name} has shape {values.shape}; it must be ({classes},), one per class")
-    return values
+    weights = at_least_float32(values)
+    if weights.shape != (classes,):
+        raise ValueError(
+            f"{name} has shape {weights.shape}; it must be ({classes},), one per class"
+        )
+    return weights
 
 
 def choice(value: object, allowed: tuple[object, ...], *, name: str) -> None:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from jaxmed.core import Array
 from jaxmed.ops._boundary import check_mode, extend
@@ -57,7 +58,7 @@ def gaussian_blur(
     mode = {"grid-constant": "constant", "wrap": "grid-wrap"}.get(mode, mode)
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
     x = x.astype(dtype)
-    traced = any(isinstance(s, jax.core.Tracer) for s in jax.tree.leaves(sigma))
+    traced = any(isinstance(s, Tracer) for s in jax.tree.leaves(sigma))
     if traced:
         if radius is None:
             raise ValueError("sigma is traced, so its radius is unknown: pass radius= in voxels")
@@ -90,7 +91,9 @@ def _weights(sigma: Array | np.floating, radius: int, dtype: jnp.dtype) -> Array
     return (weights / weights.sum()).astype(dtype)
 
 
-def _along(x: Array, axis: int, weights: Array, radius: int, mode: str, cval: float) -> Array:
+def _along(
+    x: Array, axis: int, weights: Array | np.ndarray, radius: int, mode: str, cval: float
+) -> Array:
     n = x.shape[axis]
     source = np.arange(n)[:, None] + np.arange(-radius, radius + 1)
     outside = (source < 0) | (source >= n)
@@ -114,4 +117,4 @@ def _along(x: Array, axis: int, weights: Array, radius: int, mode: str, cval: fl
     total = 0
     for k in range(2 * radius + 1):
         total = total + weights[k] * lax.slice_in_dim(padded, k, k + n, axis=axis)
-    return total
+    return jnp.asarray(total)

@@ -140,7 +140,8 @@ def _native_batch(masks: Array, *, connectivity: int) -> tuple[Array, Array]:
     call = jax.ffi.ffi_call(
         "jaxmed_components", [jax.ShapeDtypeStruct(s, jnp.int32) for s in shapes]
     )
-    return tuple(call(masks, rank=np.int64(masks.ndim - 1), connectivity=np.int64(connectivity)))
+    labels, count = call(masks, rank=np.int64(masks.ndim - 1), connectivity=np.int64(connectivity))
+    return labels, count
 
 
 def _abstract(masks: Any, *, connectivity: int) -> list[Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 
 from jaxmed.core import Array
 
@@ -42,14 +42,14 @@ def distance_transform(mask: Array, *, spacing: float | Sequence[float] | None =
     if mask.ndim < 1:
         raise ValueError("mask must be (*spatial) with at least one axis, got a scalar")
     dtype = jnp.result_type(float)
-    if not isinstance(spacing, jax.core.Tracer):
+    if not isinstance(spacing, Tracer):
         steps = jnp.asarray(1.0 if spacing is None else spacing, dtype)
         if steps.shape not in ((), (mask.ndim,)):
             raise ValueError(
                 f"spacing has shape {steps.shape}; one number, or one for each of the "
                 f"{mask.ndim} axes of a mask of shape {mask.shape}, is wanted"
             )
-        if not isinstance(steps, jax.core.Tracer) and not bool((steps > 0).all()):
+        if not isinstance(steps, Tracer) and not bool((steps > 0).all()):
             raise ValueError(f"spacing={spacing!r} must be positive")
     else:
         steps = spacing

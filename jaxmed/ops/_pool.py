@@ -210,12 +210,14 @@ def _tournament(x: Array, window: tuple, stride: tuple, counts: tuple) -> tuple[
     """Compute the maximum, and the index of the first maximum, of every window."""
     best = index = None
     for position, tap in enumerate(_taps(x, window, stride, counts)):
-        if best is None:
+        if best is None or index is None:
             best, index = tap, jnp.zeros(tap.shape, jnp.int32)
             continue
         better = (tap > best) | (tap != tap)
         best = jnp.where(better, tap, best)
         index = jnp.where(better, position, index)
+    assert best is not None  # a window has a position or more
+    assert index is not None
     return best, index
 
 

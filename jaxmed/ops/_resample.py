@@ -225,6 +225,7 @@ def _read(
             weight = functools.reduce(jnp.multiply, weights).astype(weight_dtype)
             value = value * weight[..., None]
         total = value if total is None else total + value
+    assert total is not None  # every axis has taps
     if inside is not None:
         total = jnp.where(inside[..., None], total, jnp.asarray(cval, image.dtype))
     return total

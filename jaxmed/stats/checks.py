@@ -5,7 +5,7 @@ Each failure names the argument, its value and the rule.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -128,6 +128,14 @@ def same_length(**arrays: Any) -> int:
         told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
         raise ValueError(f"lengths differ: {told}")
     return next(iter(sizes.values()))
+
+
+@overload
+def group_codes(groups: None, n: int) -> tuple[None, int]: ...
+@overload
+def group_codes(groups: ArrayLike, n: int) -> tuple[NDArray[np.intp], int]: ...
+@overload
+def group_codes(groups: ArrayLike | None, n: int) -> tuple[NDArray[np.intp] | None, int]: ...
 
 
 def group_codes(groups: ArrayLike | None, n: int) -> tuple[NDArray[np.intp] | None, int]:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxmed.core import Batch, PyTree
+from jaxmed.core import PyTree
 
 AXIS = "data"
 
@@ -86,7 +86,9 @@ def state_shardings(
     return jax.tree.map(place, state)
 
 
-def place_batch(batch: Mapping[str, Any], mesh: Mesh | None, *, local: bool = False) -> Batch:
+def place_batch(
+    batch: Mapping[str, Any], mesh: Mesh | None, *, local: bool = False
+) -> Mapping[str, Any]:
     """Put a batch from the host on the devices, its rows shared out over the mesh.
 
     Args:

@@ -133,6 +133,8 @@ def mesh_of(state: LearnerState) -> Mesh | None:
     """The mesh on which a state lies, if it is one of several devices."""
     for leaf in jax.tree.leaves(state.params):
         sharding = getattr(leaf, "sharding", None)
-        if isinstance(sharding, NamedSharding) and len(sharding.device_set) > 1:
+        if sharding is None or not isinstance(sharding, NamedSharding):
+            continue
+        if isinstance(sharding.mesh, Mesh) and len(sharding.device_set) > 1:
             return sharding.mesh
     return None

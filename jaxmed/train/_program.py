@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxmed.core import Array, Batch, Key, Learner, LearnerState, Metrics, PyTree
@@ -50,7 +51,9 @@ class Program(NamedTuple):
     init: Callable[[Key, Batch], LearnerState]
     begin: Callable[[LearnerState], Carry]
     step: Any
-    scan: Callable[[Carry, Batch, Array, Array], tuple[Carry, Report]]
+    scan: Callable[
+        [Carry, Mapping[str, Any], Array | np.ndarray, Array | np.ndarray], tuple[Carry, Report]
+    ]
     copy: Callable[[LearnerState], LearnerState]
     shardings: Any
 
@@ -129,7 +132,7 @@ def _on_mesh(
     states = state_shardings(mesh, state, shard_parameters=shard_parameters)
     whole = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
-    outputs = (Carry(states, whole), whole)
+    outputs = (Carry._make((states, whole)), whole)
     copy = jax.jit(_copy, out_shardings=states)
     flag = jax.jit(lambda: jnp.zeros((), bool), out_shardings=whole)
     return Program(

@@ -109,7 +109,7 @@ BAD = {
     "a case twice": (lambda: [*rows_of("b"), *rows_of("b", [3])], "b.csv.*c3"),
     "another label": (lambda: rows_of("b", label=1 - Y[0]), "c0.*another label"),
     "another patient": (lambda: rows_of("b", patient="p9"), "c0 is of patient 'p9'"),
-    "no number": (lambda: rows_of("b", score="nan"), "b.csv.*row 2: score is 'nan'"),
+    "no number": (lambda: rows_of("b", score="nan"), r"b.csv.*row 2: score is missing \('nan'\)"),
 }
 
 

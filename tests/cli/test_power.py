@@ -18,7 +18,7 @@ PLANS = {
     "means 0.02 --sd 0.08 --power 0.9": "171 cases",
     "means 0.5 --sd 1 --n 34": "power: 80.8%",
     "auc 0.7 --power 0.9": "41 positive and 41 negative",
-    "auc 0.7 --above 0.65 --power 0.9": "463 positive and 463 negative",
+    "auc 0.7 --above 0.65 --power 0.9": "489 positive and 489 negative",
     "two-aucs --first 0.9 --second 0.85": "in all",
     "precision 0.9": "141 cases",
     "precision 0.9 --prevalence 0.1": "1410 cases, of which 141",

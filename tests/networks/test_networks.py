@@ -14,6 +14,7 @@ import pytest
 from jaxmed import networks
 from jaxmed.core import count_parameters, flatten_paths, from_linen
 from jaxmed.networks import UNetPlan
+from jaxmed.networks.vision._vit import sincos_positions
 
 KEY = jax.random.key(0)
 
@@ -283,7 +284,7 @@ def test_the_fixed_positions_serve_images_of_any_size():
     net = networks.vit(2, patch=2, width=8, depth=1, heads=2)
     variables = jax.jit(net.init)(KEY, jnp.ones((1, 4, 4, 1)))
     assert net.apply(variables, jnp.ones((1, 8, 6, 1)))["tokens"].shape == (1, 12, 8)
-    table = networks._vit.sincos_positions((3, 2), 8)
+    table = sincos_positions((3, 2), 8)
     angle = np.array([0.0, 1.0]) * 100.0**-1  # the second of two frequencies, 10000^(-1/2)
     np.testing.assert_allclose(table[:2, 5], np.sin(angle), rtol=1e-5)
     assert len(np.unique(table.round(5), axis=0)) == 6

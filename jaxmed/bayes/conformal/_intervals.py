@@ -74,6 +74,7 @@ def fit_intervals(
     prediction = finite(predictions, "predictions", ndim=None)
     same_length(targets=y, predictions=prediction, scale=scale, groups=groups, weights=weights)
     score, kind = _residual(y, prediction, scale)
+    found: dict[object, float]
     if groups is None:
         found = {None: conformal_threshold(score, level, weights=weights, own=own)}
     else:

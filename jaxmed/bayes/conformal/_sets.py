@@ -158,6 +158,7 @@ def fit_sets(
     else:
         keys, by = np.zeros(len(y), int), "all"
     names = np.unique(keys).tolist()
+    found: dict[object, float]
     found = {name: conformal_threshold(own[keys == name], level) for name in names}
     if by == "all":
         found = {None: found[0]}
@@ -197,7 +198,7 @@ def predict_sets(
 
 def _limits(rule: SetRule, shape: tuple[int, ...], groups: ArrayLike | None) -> NDArray:
     if rule.by == "all":
-        return np.float64(rule.thresholds[None])
+        return np.asarray(rule.thresholds[None], np.float64)
     if rule.by == "class":
         if len(rule.thresholds) != shape[1]:
             raise ValueError(f"the rule is for {len(rule.thresholds)} classes, not {shape[1]}")

@@ -16,7 +16,7 @@ from jaxmed.bayes.posteriors._model import place
 from jaxmed.bayes.posteriors._posterior import arrays_of
 from jaxmed.core import Array, Batch, Key, Network, PyTree, stream
 
-Moments = Callable[[Array, Array], tuple[Array, Array]]
+Moments = Callable[[Array, Sequence[float]], tuple[Array, Array]]
 
 
 def output_moments(

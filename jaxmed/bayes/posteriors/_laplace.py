@@ -208,7 +208,7 @@ def laplace(
         told = f"the best precision is at an end of those tried, {PRECISIONS[best]:.3g}"
         notes = (told,) if best in (0, len(PRECISIONS) - 1) else ()
         return under(PRECISIONS[best], dict(zip(PRECISIONS, found.tolist())), notes)
-    return under(prior_precision)
+    return under(float(prior_precision))
 
 
 def _epoch(batches: Any) -> list[Batch]:

@@ -74,7 +74,7 @@ def priors_of(prior: Prior, params: PyTree) -> dict[str, Any]:
 def log_prior(priors: Mapping[str, Any], params: PyTree) -> Array:
     """Compute the log density of parameters under the result of :func:`priors_of`."""
     leaves = flatten_paths(params)
-    return sum(law.log_prob(leaves[path]).sum() for path, law in priors.items())
+    return jnp.asarray(sum(law.log_prob(leaves[path]).sum() for path, law in priors.items()))
 
 
 def place(template: PyTree, leaves: Mapping[str, Any]) -> PyTree:

@@ -102,6 +102,6 @@ def _with_spread(mean: PyTree, between: PyTree) -> PyTree:
         return mean
     found = {name: _with_spread(mean[name], between[name]) for name in mean}
     centre, spread = mean.get("mean"), mean.get("var")
-    if getattr(centre, "shape", None) == getattr(spread, "shape", ()):
+    if centre is not None and spread is not None and jnp.shape(centre) == jnp.shape(spread):
         found["var"] = spread + between["mean"]
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -167,7 +167,7 @@ def _numpyro(key, problem, take, guide, learning_rate, scale, rank, particles):
     elif guide == "lowrank":
         made = autoguide.AutoLowRankMultivariateNormal(model, rank=rank, **start)
     elif callable(guide):
-        made = guide(model)
+        made = cast("Callable[..., Any]", guide)(model)
     else:
         raise ValueError(f"guide must be 'normal', 'lowrank' or a function, got {guide!r}")
     svi = SVI(model, made, optim.optax_to_numpyro(optax.adam(learning_rate)), bound, total=total)

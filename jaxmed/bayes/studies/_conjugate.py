@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -207,7 +207,7 @@ def rate_posterior(
     )
 
 
-def _shortest(q: object, level: float) -> tuple[float, float]:
+def _shortest(q: Any, level: float) -> tuple[float, float]:
     def width(low: float) -> float:
         return float(q.ppf(min(low + level, 1.0)) - q.ppf(low))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -220,13 +220,11 @@ def propagate(
         (55.0, array([50., 60.]))
     """
     check_level(level)
-    if not samples or len({len(s) for s in samples}) != 1:
-        raise ValueError(f"numbers of samples differ: {[len(s) for s in samples]}")
-    draws = finite(
-        [quantity(*one) for one in zip(*map(np.asarray, samples), strict=True)],
-        "the quantity",
-        ndim=None,
-    )
+    arrays = [np.asarray(s) for s in samples]
+    if not arrays or len({len(s) for s in arrays}) != 1:
+        raise ValueError(f"numbers of samples differ: {[len(s) for s in arrays]}")
+    made: list[Any] = [quantity(*one) for one in zip(*arrays, strict=True)]
+    draws = finite(made, "the quantity", ndim=None)
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     sd = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.zeros(draws.shape[1:])

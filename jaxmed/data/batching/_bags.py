@@ -40,10 +40,11 @@ class BagBatches(Batches):
         bucket, names = self.bucket(step), case_ids(self.source)
         examples = []
         for position, row in zip(positions, rows, strict=True):
-            example, rng = dict(self.source[int(position)]), None
+            example = dict(self.source[int(position)])
+            rng = None
             if self.transform is not None or self.sizes[position] > bucket:
                 rng = np.random.default_rng([self.seed, step, int(row)])
-            if self.transform is not None:
+            if self.transform is not None and rng is not None:
                 example = self.transform(rng, example)
             examples.append(self._padded(example, bucket, rng, names[int(position)]))
         return stack(examples, positions, names)
@@ -122,9 +123,9 @@ def _size(example: Example, fields: Sequence[str], name: str) -> int:
         raise fault(name, "example-shape", f"no field {missing[0]!r}; there are {sorted(example)}")
     shapes = {field: np.shape(example[field]) for field in fields}
     counts = {shape[0] if shape else None for shape in shapes.values()}
-    if len(counts) != 1 or None in counts:
+    n = counts.pop() if len(counts) == 1 else None
+    if n is None:
         raise fault(name, "length", f"the fields of a bag have the shapes {shapes}")
-    (n,) = counts
     if n == 0:
         raise fault(name, "non-empty", "the bag has no instances")
     return n

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -66,7 +66,7 @@ class Batches:
     def case_ids(self, step: int) -> tuple[str, ...]:
         """Names of the real rows of the whole global batch of a step."""
         names = case_ids(self.source)
-        return tuple(names[i] for i in self.indices(step))
+        return tuple(names[int(i)] for i in self.indices(step))
 
     def identity(self) -> dict[str, Any]:
         """What is cut into batches, and in which order: by it a run knows its own data again."""
@@ -108,7 +108,7 @@ class Batches:
 
     def iterate(
         self, start: int = 0, stop: int | None = None, *, prefetch: int = 2, workers: int = 1
-    ) -> Iterator[Example]:
+    ) -> Generator[Example, None, None]:
         """Yield the batches of steps ``start, start + 1, ...`` read ahead in the background.
 
         Args:

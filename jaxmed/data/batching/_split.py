@@ -118,7 +118,9 @@ def folds(
 
 
 def check_disjoint(
-    parts: Mapping[str, Sequence[int] | np.ndarray], *, groups: Sequence[Any] | None = None
+    parts: Mapping[str, Sequence[int] | np.ndarray],
+    *,
+    groups: Sequence[Any] | np.ndarray | None = None,
 ) -> None:
     """Raise DataError if an example or a patient is in two parts, or a part is empty.
 

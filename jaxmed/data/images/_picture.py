@@ -91,7 +91,7 @@ def picture_shape(path: Path) -> tuple[tuple[int, ...], int]:
             orientation = picture.tag_v2.get(_ORIENTATION, 1)
         if _TURNS.get(orientation, ((), False))[1]:
             rows, columns = columns, rows
-        mode = {"P": "RGB", "PA": "RGBA", "CMYK": "RGB"}.get(picture.mode, picture.mode)
+        mode = {"P": "RGB", "PA": "RGBA", "CMYK": "RGB"}.get(picture.mode, str(picture.mode))
         mode = "LA" if raw.startswith("LA") else mode
         deep = (len(pages),) if len(pages) > 1 else ()
         return (rows, columns, *deep), Image.getmodebands(mode)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import nibabel as nib
 import numpy as np
@@ -34,7 +34,7 @@ def open_volume(path: Path) -> tuple[Space, int]:
     if not path.is_file():
         raise fault(path, "exists", "there is no such file")
     with reading(path, "the header"):
-        image = nib.load(path)
+        image = cast("Any", nib.load(path))  # nibabel's base class declares no shape
         _check_kind(path, image)
         shape, affine = _grid(path, image)
         return Space(shape, affine, image.header), int(np.prod(image.shape[len(shape) :]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -47,8 +48,8 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
     if ending in _NIFTI:
         image = _nifti(mask, scan.file)
     elif ending == ".mgz" and mask.ndim == 3:
-        image = nib.MGHImage(mask.astype(np.uint8 if mask.dtype == bool else mask.dtype),
-                             scan.file.affine)  # fmt: skip
+        voxels = mask.astype(np.uint8 if mask.dtype == bool else mask.dtype)
+        image = nib.MGHImage(cast("Any", voxels), scan.file.affine)  # its stub has no ndarray
     elif ending in _PICTURES and mask.ndim == 2:
         image = _picture(path, mask, _PICTURES[ending])
     else:
@@ -92,7 +93,8 @@ def _picture(path: Path, mask: np.ndarray, largest: int) -> Image.Image:
 def _nifti(mask: np.ndarray, space: Space) -> nib.Nifti1Image:
     affine, header = _place(space), None
     if isinstance(space.header, nib.Nifti1Header):
-        header = nib.Nifti1Header.from_header(space.header)
+        # nibabel says that this is a header of any kind.
+        header = cast("nib.Nifti1Header", nib.Nifti1Header.from_header(space.header))
         header.set_data_dtype(mask.dtype)
         header.set_data_shape(mask.shape)
         header.set_slope_inter(1, 0)

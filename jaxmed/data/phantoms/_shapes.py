@@ -31,7 +31,7 @@ class Shape(NamedTuple):
                 sides = [x < (1 if i == along else _THIN) for i, x in enumerate(u)]
                 bars.append(np.logical_and.reduce(np.broadcast_arrays(*sides)))
             return np.logical_or.reduce(bars)
-        radius = sum(x**2 for x in u)
+        radius = np.asarray(sum(x**2 for x in u))
         return (radius < 1) & (radius >= (_HOLLOW**2 if self.kind == "shell" else 0))
 
     def volume(self) -> float:

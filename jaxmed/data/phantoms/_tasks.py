@@ -117,7 +117,7 @@ def segmentation(
         for k, each in enumerate(shapes, start=1):
             mask[each.inside(spatial)] = k
         image = degrade(rng, _paint(rng, spatial, shapes), noise=noise, bias=bias)
-        volume = np.float32([each.volume() for each in shapes])
+        volume = np.asarray([each.volume() for each in shapes], np.float32)
         return {"image": image[..., None], "mask": mask, "volume": volume}
 
     return _build("segmentation", n, seed, draw, classes=("background", *kinds))

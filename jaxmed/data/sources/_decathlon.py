@@ -54,7 +54,7 @@ class DecathlonSource:
         _check_channels(self.images[index], scan.array.shape[-1], self.modalities)
         example = {
             "image": scan.array,
-            "spacing": np.float32(scan.spacing),
+            "spacing": np.asarray(scan.spacing, np.float32),
             "affine": np.float32(scan.affine),
         }
         if self.masks is not None:

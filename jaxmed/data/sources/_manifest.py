@@ -63,7 +63,7 @@ class ManifestSource:
 
     def __getitem__(self, index: int) -> Example:
         scan = self.image(index)
-        example: Example = {"image": scan.array, "spacing": np.float32(scan.spacing)}
+        example: Example = {"image": scan.array, "spacing": np.asarray(scan.spacing, np.float32)}
         if self.labels is not None:
             example["label"] = self.labels[index]
         if "mask" in self.rows[index]:

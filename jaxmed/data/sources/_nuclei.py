@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxmed.data._error import fault
-from jaxmed.data._source import ListSource
+from jaxmed.data._source import Example, ListSource
 from jaxmed.data.images._scan import read_image
 from jaxmed.data.sources._matlab import read_matlab
 
@@ -60,7 +60,7 @@ def colon_nuclei(path: str | os.PathLike, *, patch: int = 27) -> ListSource:
     return ListSource(bags, tuple(names), None, ("no epithelial nucleus", "epithelial nuclei"), ())
 
 
-def _bag(root: Path, name: str, patch: int) -> dict[str, np.ndarray]:
+def _bag(root: Path, name: str, patch: int) -> Example:
     pixels = _picture(root, name)
     height, width = pixels.shape[:2]
     centres, kinds = [], []

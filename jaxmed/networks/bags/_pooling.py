@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -164,7 +164,9 @@ class AdditivePooling(nn.Module):
 
 def attend(module: nn.Module, features: Array, mask: Array) -> Array:
     """Compute the attention `(bags, instances)` of a module with `hidden` and `gated`."""
-    options = {"kernel_init": nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")}
+    options: dict[str, Any] = {
+        "kernel_init": nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+    }
     gate = nn.tanh(nn.Dense(module.hidden, name="attention_v", **options)(features))
     if module.gated:
         gate *= nn.sigmoid(nn.Dense(module.hidden, name="attention_u", **options)(features))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from jaxmed import ops
 from jaxmed.core import Array, Endpoints
@@ -14,7 +15,7 @@ from jaxmed.networks.heads._answers import ClassificationHead
 from jaxmed.networks.layers._convolution import global_average, he_fan_out, spatial_rank
 from jaxmed.networks.layers._norm import BatchNorm, make_norm
 
-LITE_NORM = partial(BatchNorm, momentum=0.99, epsilon=1e-3)
+LITE_NORM = partial(cast("Callable[..., nn.Module]", BatchNorm), momentum=0.99, epsilon=1e-3)
 """The batch normalisation of the published weights."""
 
 # (blocks, kernel, stride, expansion, channels) of each stage.
@@ -62,7 +63,7 @@ class EfficientNet(nn.Module):
     def __call__(self, x: Array, *, train: bool = False) -> Endpoints:
         """Map `(batch, *spatial, channels)` to `features`, `pyramid` (fine first) and `logits`."""
         spatial_rank(x)
-        layer = partial(_Layer, norm=self.norm, dtype=self.dtype)
+        layer = partial(_layer, norm=self.norm, dtype=self.dtype)
         x = layer(self.stem, 3, 2, name="stem")(x, train)
         block = nn.remat(_Block, static_argnums=(2,)) if self.remat else _Block
         total, at, pyramid = sum(stage[0] for stage in self.stages), 0, []
@@ -106,11 +107,15 @@ class _Layer(nn.Module):
         rank, groups = x.ndim - 2, x.shape[-1] if self.depthwise else 1
         shape = (*(self.kernel,) * rank, x.shape[-1] // groups, self.features)
         kernel = self.param("kernel", he_fan_out, shape)
-        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         # Not the symmetric padding of `Conv`: the published weights were trained with XLA's "SAME".
         x = ops.conv(x, kernel, stride=self.stride, padding="SAME", groups=groups)
         x = make_norm(self.norm, name="norm", dtype=self.dtype)(x, train=train)
         return x if self.linear else nn.relu6(x)
+
+
+def _layer(*shape: Any, **options: Any) -> _Layer:
+    return _Layer(*shape, **options)
 
 
 class _Block(nn.Module):
@@ -124,7 +129,7 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        layer = partial(_Layer, norm=self.norm, dtype=self.dtype)
+        layer = partial(_layer, norm=self.norm, dtype=self.dtype)
         y, wide = x, x.shape[-1] * self.expansion
         if self.expansion > 1:
             y = layer(wide, 1, name="expand")(y, train)

@@ -77,7 +77,7 @@ class ViT(nn.Module):
             ValueError: if the patch does not divide the image, `heads` does not divide the width,
                 or an option is unknown.
         """
-        x, visible = (x["image"], x.get("visible")) if isinstance(x, Mapping) else (x, None)
+        images, visible = (x["image"], x.get("visible")) if isinstance(x, Mapping) else (x, None)
         if self.positions not in ("sincos", "learned") or self.pool not in ("token", "mean"):
             raise ValueError(
                 'positions must be "sincos" or "learned" and pool "token" or "mean", got '
@@ -85,36 +85,36 @@ class ViT(nn.Module):
             )
         if self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
-        patch = per_axis(self.patch, spatial_rank(x), "patch")
-        if any(n % p for n, p in zip(x.shape[1:-1], patch, strict=True)):
-            raise ValueError(f"patches of {patch} voxels do not divide the images {x.shape}")
+        patch = per_axis(self.patch, spatial_rank(images), "patch")
+        if any(n % p for n, p in zip(images.shape[1:-1], patch, strict=True)):
+            raise ValueError(f"patches of {patch} voxels do not divide the images {images.shape}")
 
-        kernel = self.param("patch_kernel", _patch_init, (*patch, x.shape[-1], self.width))
+        kernel = self.param("patch_kernel", _patch_init, (*patch, images.shape[-1], self.width))
         bias = self.param("patch_bias", nn.initializers.zeros, (self.width,))
-        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        x = ops.conv(x, kernel, stride=patch, padding="VALID") + bias
-        grid = x.shape[1:-1]
-        x = x.reshape(x.shape[0], -1, self.width)
+        y, kernel, bias = promote_dtype(images, kernel, bias, dtype=self.dtype)
+        y = ops.conv(y, kernel, stride=patch, padding="VALID") + bias
+        grid = y.shape[1:-1]
+        y = y.reshape(y.shape[0], -1, self.width)
         if self.positions == "learned":
-            at = self.param("positions", nn.initializers.normal(0.02), (x.shape[1], self.width))
+            at = self.param("positions", nn.initializers.normal(0.02), (y.shape[1], self.width))
         else:
             at = jnp.asarray(sincos_positions(grid, self.width))
-        x = x + at.astype(x.dtype)
+        y = y + at.astype(y.dtype)
         if visible is not None:
-            x = jnp.take_along_axis(x, visible[..., None], axis=1)
+            y = jnp.take_along_axis(y, visible[..., None], axis=1)
         first = int(self.pool == "token")
         if first:
             token = self.param("token", nn.initializers.normal(0.02), (1, 1, self.width))
-            token = jnp.broadcast_to(token.astype(x.dtype), (x.shape[0], 1, self.width))
-            x = jnp.concatenate([token, x], axis=1)
+            token = jnp.broadcast_to(token.astype(y.dtype), (y.shape[0], 1, self.width))
+            y = jnp.concatenate([token, y], axis=1)
         block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         hidden = int(self.width * self.mlp_ratio)
         for i in range(1, self.depth + 1):
-            x = block(self.heads, hidden, self.dropout, self.dtype, name=f"block{i}")(x, train)
-        x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
-        tokens = x[:, first:]
-        pooled = at_least_float32(x[:, 0]) if first else at_least_float32(tokens).mean(1)
-        endpoints = {"features": pooled, "tokens": tokens}
+            y = block(self.heads, hidden, self.dropout, self.dtype, name=f"block{i}")(y, train)
+        y = nn.LayerNorm(dtype=self.dtype, name="norm")(y)
+        tokens = y[:, first:]
+        pooled = at_least_float32(y[:, 0]) if first else at_least_float32(tokens).mean(1)
+        endpoints: Endpoints = {"features": pooled, "tokens": tokens}
         if visible is None:
             endpoints["pyramid"] = (tokens.reshape(-1, *grid, self.width),)
         if self.classes is not None:

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import ml_dtypes
 import numpy as np
@@ -190,7 +190,7 @@ def _flatten(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
     return found
 
 
-def interpret(file: BinaryIO) -> Any:
+def interpret(file: IO[bytes]) -> Any:
     """Build the data that a pickle describes, without importing or calling anything.
 
     Raises:
@@ -230,11 +230,11 @@ def interpret(file: BinaryIO) -> Any:
             n = int(name[-1])
             stack[-n:] = [tuple(stack[-n:])]
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            memo[value] = stack[-1]
+            memo[cast("int", value)] = stack[-1]
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[value])
+            stack.append(memo[cast("int", value)])
         elif name == "GLOBAL":
             stack.append(_Name(*str(value).split(" ", 1)))
         elif name == "STACK_GLOBAL":

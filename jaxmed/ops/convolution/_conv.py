@@ -72,19 +72,19 @@ def conv(
     below = _slope(activation, slope)
     if bias is None and below is None:
         return _conv(x, kernel, strides, pads, steps, groups, precision)
-    bias = jnp.zeros(kernel.shape[-1:], x.dtype) if bias is None else jnp.asarray(bias)
-    if bias.shape != kernel.shape[-1:] or bias.dtype != x.dtype:
+    shift = jnp.zeros(kernel.shape[-1:], x.dtype) if bias is None else jnp.asarray(bias)
+    if shift.shape != kernel.shape[-1:] or shift.dtype != x.dtype:
         raise ValueError(
-            f"bias is {bias.dtype} {bias.shape}: expected {x.dtype} {kernel.shape[-1:]}, a number "
-            "for each output channel"
+            f"bias is {shift.dtype} {shift.shape}: expected {x.dtype} {kernel.shape[-1:]}, a "
+            "number for each output channel"
         )
     x, pads = _cropped(x, pads)
     geometry = Geometry(x.shape[1:-1], window, strides, pads, steps, groups)
     if _nothing(x, kernel, geometry):
         y = jnp.zeros((x.shape[0], *geometry.output, kernel.shape[-1]), x.dtype)
-        return activate(y + bias, below)
+        return activate(y + shift, below)
     options = {"form": conv_form(), "precision": _hashable(precision)}
-    return biased(x, kernel, bias, geometry, slope=below, **options)
+    return biased(x, kernel, shift, geometry, slope=below, **options)
 
 
 def conv_transpose(

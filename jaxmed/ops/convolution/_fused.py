@@ -120,7 +120,7 @@ def _adjoint_jvp(primals: Any, tangents: Any, **params: Any) -> Any:
     dx, dy = tangents
     out = _adjoint.bind(x, y, **params)
     if isinstance(dy, ad.Zero):
-        kernel, bias = None, ad.Zero.from_primal_value(out[1])
+        kernel, bias = None, ad.Zero.from_primal_value(out[1])  # pyright: ignore[reportAttributeAccessIssue] JAX's stub omits it
     else:
         kernel, bias = _adjoint.bind(x, dy, **params)
     if not isinstance(dx, ad.Zero):

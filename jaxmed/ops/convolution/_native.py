@@ -156,7 +156,8 @@ def native_kernel_and_bias(
         for shape in (kernel, (1,) * (y.ndim - 1) + (channels,))
     ]
     call = jax.ffi.ffi_call("jaxmed_conv_kernel_bias", results)
-    return tuple(call(x, y, **_attributes(geometry)))
+    kernel_gradient, bias_gradient = call(x, y, **_attributes(geometry))
+    return kernel_gradient, bias_gradient
 
 
 def _attributes(geometry: Geometry) -> dict[str, np.ndarray | np.int64]:

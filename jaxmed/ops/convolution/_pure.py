@@ -154,7 +154,7 @@ def _kernel_by_taps(
 ) -> jax.Array:
     """Compute the gradient of a 2D kernel: per tap, the voxels under it times the cotangent."""
     x = lax.pad(
-        x, jnp.zeros((), x.dtype), [(0, 0, 0), *((a, b, 0) for a, b in g.padding), (0,) * 3]
+        x, jnp.zeros((), x.dtype), [(0, 0, 0), *((a, b, 0) for a, b in g.padding), (0, 0, 0)]
     )
     y = y.reshape(-1, y.shape[-1])
     parts = []
@@ -195,7 +195,7 @@ def _lift(g: Geometry) -> Geometry:
 
 def _plane(g: Geometry) -> Geometry:
     """Return the geometry of the 2D convolution of one depth tap."""
-    return Geometry(*(field[1:] for field in g[:5]))
+    return Geometry(g.spatial[1:], g.window[1:], g.strides[1:], g.padding[1:], g.dilation[1:])
 
 
 def _pad_depth(x: jax.Array, g: Geometry) -> jax.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -13,6 +13,9 @@ from jaxmed import networks
 from jaxmed.core import Array, Network, PyTree, from_linen, pick, stream
 from jaxmed.core._made import made_by
 
+_attention = cast("Callable[..., nn.Module]", networks.AttentionPooling)
+_simple = cast("Callable[..., nn.Module]", networks.SimplePooling)
+
 BAG = ("image", "bag_mask")
 """The arrays of a batch that a network on ragged bags is given: ``learner(..., inputs=BAG)``."""
 
@@ -20,10 +23,10 @@ POOLINGS: dict[str, Callable[..., nn.Module]] = {
     "additive": networks.AdditivePooling,
     "attention": networks.AttentionPooling,
     "dual_stream": networks.DualStreamPooling,
-    "gated_attention": partial(networks.AttentionPooling, gated=True),
-    "lse": partial(networks.SimplePooling, kind="lse"),
-    "max": partial(networks.SimplePooling, kind="max"),
-    "mean": partial(networks.SimplePooling, kind="mean"),
+    "gated_attention": partial(_attention, gated=True),
+    "lse": partial(_simple, kind="lse"),
+    "max": partial(_simple, kind="max"),
+    "mean": partial(_simple, kind="mean"),
     "transformer": networks.TransformerPooling,
 }
 """The poolings by name."""

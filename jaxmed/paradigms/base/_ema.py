@@ -47,11 +47,10 @@ def batch_average(old: Array, values: Array, weight: Array | None, decay: float 
         decay: of the average.
     """
     values = values.reshape(values.shape[0], -1, values.shape[-1]).mean(1)
-    if weight is None:
-        weight = jnp.ones(values.shape[0])
-    total = weight.sum()
+    counted = jnp.ones(values.shape[0]) if weight is None else weight
+    total = counted.sum()
     # A padding row may hold anything: select, for 0 * nan is nan.
-    summed = jnp.where(weight[:, None] > 0, values * weight[:, None], 0).sum(0)
+    summed = jnp.where(counted[:, None] > 0, values * counted[:, None], 0).sum(0)
     mean = summed / jnp.maximum(total, 1)
     return jnp.where(total > 0, decay * old + (1 - decay) * mean, old)
 

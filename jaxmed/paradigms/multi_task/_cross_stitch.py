@@ -60,13 +60,14 @@ def cross_stitch(
         for level in range(depth):
             xs = {name: visit(name, level, xs[name]) for name in names}
             if level == depth - 1:
-                return xs
+                break
             shapes = {name: x.shape for name, x in xs.items()}
             if len(set(shapes.values())) != 1:
                 raise ValueError(f"stage {level} must have one shape in all tasks, got {shapes}")
             mixed = jnp.stack([xs[name] for name in names])
             mixed = jnp.einsum("tuc,u...c->t...c", stitches(level, mixed.shape[-1]), mixed)
             xs = dict(zip(names, mixed))
+        return xs
 
     def init(key, inputs):
         params = {"stages": {name: {} for name in names}, "stitch": {}}

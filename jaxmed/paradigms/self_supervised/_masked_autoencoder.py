@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -79,7 +81,7 @@ def masked_autoencoder(
 
         return embedding({"decoder": head}, output, read=read)
 
-    def view(token: Array, images: Array, visible: Array, restore: Array):
+    def view(token: Array, images: Array, visible: Array, restore: Array) -> Any:
         edges, grid, _, shown = shapes(images)
         if drop:
             return {"image": images, "visible": visible}

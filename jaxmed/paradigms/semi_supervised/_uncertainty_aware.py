@@ -97,7 +97,7 @@ def uncertainty_aware_teacher(
         repeated = interleave(*[images] * passes)
         shown = apply_view(teacher_view, stream(key, "teacher", "view"), repeated)
         several, teacher_state = predicted(teacher["params"], teacher["state"], shown, "teacher")
-        mean = jax.lax.stop_gradient(sum(deinterleave(several, passes)) / passes)
+        mean = jax.lax.stop_gradient(jnp.asarray(sum(deinterleave(several, passes))) / passes)
         uncertainty = -(mean * jnp.log(jnp.maximum(mean, 1e-12))).sum(-1)
         ramped = ramp(own["step"], ramp_steps)
         certain = uncertainty < (0.75 + 0.25 * ramped) * math.log(mean.shape[-1])

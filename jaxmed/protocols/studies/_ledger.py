@@ -119,7 +119,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     for i, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         try:
             row = json.loads(line)
-            row["digest"], row["marks"], row["when"], row["why"], row["cases"]
+            _ = row["digest"], row["marks"], row["when"], row["why"], row["cases"]
         except (ValueError, KeyError, TypeError):
             raise DataError.of(
                 [Fault(str(path), "readable", f"line {i + 1} is no record of a test set")]

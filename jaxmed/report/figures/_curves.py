@@ -149,7 +149,7 @@ def reliability_figure(
         if caption:
             axes.text(0.03, 0.94, caption, transform=axes.transAxes, color=INK, va="top")
         below.hist(
-            p if one_class else p.max(1), bins=found.edges, color=colour_of(0), alpha=0.75,
+            p if one_class else p.max(1), bins=found.edges.tolist(), color=colour_of(0), alpha=0.75,
             edgecolor=GRID, linewidth=0.5,
         )  # fmt: skip
         below.set(

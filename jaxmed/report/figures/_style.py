@@ -24,7 +24,7 @@ _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"} 
     colour: f"--c{i}" for i, colour in enumerate(PALETTE)
 }
 
-_RC: dict[str, Any] = {
+_RC: dict[Any, Any] = {
     "font.size": 9,
     "font.family": "sans-serif",
     "axes.titlesize": 10,

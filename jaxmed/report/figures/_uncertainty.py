@@ -116,7 +116,7 @@ def set_size_figure(labels: ArrayLike, sets: ArrayLike, *, level: float | None =
             hatch="//", edgecolor=GRID, linewidth=0,
         )  # fmt: skip
         for s in sizes:
-            n = with_truth[s] + without[s]
+            n = int(with_truth[s] + without[s])
             if n:
                 axes.text(s, n, f"{with_truth[s] / n:.0%}", ha="center", va="bottom", color=INK)
         asked = "" if level is None else f" (asked {level:.0%})"

@@ -95,4 +95,4 @@ def glm_covariance(design: Floats, outcome: Floats, offset: Floats | float = 0.0
         if abs(deviance - previous) / (abs(deviance) + 0.1) < 1e-8:
             break
         previous = deviance
-    return np.linalg.inv((x * weights[:, None]).T @ x)
+    return np.asarray(np.linalg.inv((x * weights[:, None]).T @ x), np.float64)

@@ -116,7 +116,7 @@ def delong_test(
     elif se == 0:
         notes += (_NO_ERROR,)
         z, p = float("nan"), 1.0
-        interval = _separate_limits((a.auc, b.auc), ((n1, n0),) * 2, _shown_level(name, level))
+        interval = _separate_limits((a.auc, b.auc), ((n1, n0), (n1, n0)), _shown_level(name, level))
     return TestResult(
         z,
         p,

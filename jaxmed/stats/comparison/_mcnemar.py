@@ -15,7 +15,7 @@ from jaxmed.stats.checks import (
     spelled,
     unknown,
 )
-from jaxmed.stats.comparison._paired_proportions import paired_difference, paired_table
+from jaxmed.stats.comparison._paired_proportions import given_table, paired_difference
 from jaxmed.stats.diagnostic._proportion import proportion_limits
 
 _METHODS = ("mid-p", "exact", "asymptotic", "corrected")
@@ -64,7 +64,7 @@ def mcnemar_test(
         raise unknown("method", method, _METHODS)
     check_level(level)
     estimate = paired_difference(first, second, table=table, level=level)
-    n11, b, c, n00 = table if table is not None else paired_table(first, second)
+    n11, b, c, n00 = given_table(first, second, table)
     m = b + c
     notes: tuple[str, ...] = ()
     if m == 0:

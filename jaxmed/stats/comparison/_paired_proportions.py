@@ -24,6 +24,17 @@ def paired_table(first: ArrayLike, second: ArrayLike) -> tuple[int, int, int, in
     return int((a & b).sum()), int((a & ~b).sum()), int((~a & b).sum()), int((~a & ~b).sum())
 
 
+def given_table(
+    first: ArrayLike | None, second: ArrayLike | None, table: tuple[int, int, int, int] | None
+) -> tuple[int, int, int, int]:
+    """Return the table given, or that of the outcomes given; raise ValueError for both or none."""
+    if table is None and first is not None and second is not None:
+        return paired_table(first, second)
+    if table is not None and (first is None or second is None):
+        return table
+    raise ValueError("give both outcomes, or table=(both, first only, second only, neither)")
+
+
 def _tango(b: float, c: float, n: float, z: float) -> tuple[float, float]:
     """Invert Tango's score test; b counts for, c against."""
     estimate = (b - c) / n
@@ -134,9 +145,7 @@ def paired_difference(
     if name not in _METHODS:
         raise unknown("method", method, _METHODS)
     check_level(level)
-    if (table is None) == (first is None or second is None):
-        raise ValueError("give both outcomes, or table=(both, first only, second only, neither)")
-    n11, b, c, n00 = table if table is not None else paired_table(first, second)
+    n11, b, c, n00 = given_table(first, second, table)
     n = n11 + b + c + n00
     if n < 1 or min(n11, b, c, n00) < 0:
         raise ValueError(f"the table needs counts of 0 or more, not {(n11, b, c, n00)}")

@@ -91,7 +91,7 @@ def sign_flip_test(
         raise unknown("alternative", alternative, ("two-sided", "greater", "less"))
     d = _differences(first, second, minimum=1)
     codes, k = group_codes(groups, d.size)
-    sums = d if codes is None else np.bincount(codes, d, k)
+    sums = d if codes is None else np.asarray(np.bincount(codes, d, k), np.float64)
     observed = float(sums.sum())
     slack = 1e-10 * max(float(np.abs(sums).sum()), 1e-300)
     exact = k <= _EXACT

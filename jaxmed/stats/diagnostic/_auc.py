@@ -54,7 +54,7 @@ def delong_covariance(first: Placements, second: Placements) -> float:
     return total
 
 
-def hanley_mcneil_variance(area: float, n1: int, n0: int) -> float:
+def hanley_mcneil_variance(area: float, n1: float, n0: float) -> float:
     """Return Hanley and McNeil's (1982) variance, from exponential scores."""
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     top = area * (1 - area) + (n1 - 1) * (q1 - area**2) + (n0 - 1) * (q2 - area**2)

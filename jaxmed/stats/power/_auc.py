@@ -65,6 +65,7 @@ def _size_or_power(
         zb = float(special.ndtri(_rate(power, "power")))
         positives = (z * math.sqrt(v0) + zb * math.sqrt(va)) ** 2 / delta**2
     else:
+        assert positives is not None  # exactly one of the two is missing
         shift = (math.sqrt(positives) * abs(delta) - z * math.sqrt(v0)) / math.sqrt(va)
         power = float(special.ndtr(shift))
     return _plan(positives, ratio, power, alpha, told)
@@ -383,7 +384,8 @@ def model_sample_size(
     phi = _rate(prevalence, "prevalence")
     if parameters < 1 or (r_squared is None) == (auc is None):
         raise ValueError("give parameters >= 1 and exactly one of r_squared= and auc=")
-    r2 = r_squared_of_auc(auc, phi) if r_squared is None else r_squared
+    r2 = r_squared_of_auc(auc, phi) if auc is not None else r_squared
+    assert r2 is not None  # exactly one of the two is missing
     null = phi * math.log(phi) + (1 - phi) * math.log(1 - phi)
     most = 1 - math.exp(2 * null)
     if not 0 < r2 < most:

@@ -68,7 +68,11 @@ def planned(
         raise ValueError("give exactly one of n= and power=")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie in (0, 1), but is {alpha}")
-    size = _solve(power_at, power, low) if n is None else float(n)
+    if n is not None:
+        size = float(n)
+    else:
+        assert power is not None  # exactly one of the two is missing
+        size = _solve(power_at, power, low)
     if not size >= 2 and n is not None:
         raise ValueError(f"n must be at least 2, but is {n}")
     needed = math.ceil(size - 1e-9)

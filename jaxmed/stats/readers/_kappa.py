@@ -94,6 +94,7 @@ def kappa(
     )
     if not on_log_scale or np.isnan(e.value):
         return e
+    assert e.se is not None  # the delta method gives one
     share = table / table.sum()
     chance = 1 - float(share.sum(axis=1) @ share.sum(axis=0))
     low, high = log_limits(
