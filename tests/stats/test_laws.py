@@ -203,3 +203,9 @@ def test_one_group_leaves_the_whole_range():
         assert (e.lower, e.upper) == ends
         assert "one group" in e.notes[0]
         assert e.value == statistic(y, called).value
+
+
+@pytest.mark.parametrize("statistic", [stats.accuracy, stats.sensitivity, stats.f1, stats.ppv])
+def test_a_threshold_of_nan_calls_nothing_negative(statistic):
+    with pytest.raises(ValueError, match="threshold is NaN"):
+        statistic([0, 1, 1], [0.2, 0.8, 0.6], threshold=float("nan"))
