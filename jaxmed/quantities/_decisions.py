@@ -9,11 +9,17 @@ from typing import Any
 def at_least(scores: Any, threshold: float) -> Any:
     """Return which scores are positive: those at the threshold or above it.
 
+    Raises:
+        ValueError: the threshold is NaN.
+
     Examples:
         >>> import numpy as np
         >>> at_least(np.array([0.4, 0.5, 0.6]), 0.5)
         array([False,  True,  True])
     """
+    # Nothing reaches NaN: a threshold that failed to be found would call every case negative.
+    if isinstance(threshold, float) and math.isnan(threshold):
+        raise ValueError("threshold is NaN; give a number, or -inf or inf to call all or none")
     return scores >= threshold
 
 

@@ -146,5 +146,14 @@ def group_codes(groups: ArrayLike | None, n: int) -> tuple[NDArray[np.intp] | No
     if array.ndim != 1:
         raise ValueError(f"groups must be (cases,), but their shape is {array.shape}")
     same_length(data=range(n), groups=array)
+    # `np.unique` takes all NaN for one value, so that unknown patients would count as one.
+    missing = [
+        i for i, name in enumerate(array.tolist()) if name is None or name == "" or name != name
+    ]
+    if missing:
+        raise ValueError(
+            f"groups has no name for {len(missing)} of {n} rows, the first at index {missing[0]}; "
+            "give each row a group, its own if the patient is unknown"
+        )
     names, codes = np.unique(array, return_inverse=True)
     return codes.astype(np.intp), len(names)

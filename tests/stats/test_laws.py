@@ -179,3 +179,33 @@ def test_hodges_lehmann_of_many_is_not_the_median():
     pairs = (x[:, None] + x)[np.triu_indices(x.size)] / 2
     assert hodges_lehmann(x) == pytest.approx(np.median(pairs), rel=1e-12)
     assert stats.wilcoxon_test(x).effect == hodges_lehmann(x) > np.median(x) + 0.1
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, ""])
+def test_rows_of_an_unknown_group_are_not_one_group(missing):
+    y, x = [0, 1, 0, 1], [0.2, 0.4, 0.6, 0.8]
+    groups = (
+        ["a", missing, "b", missing] if missing is None or missing == "" else [1, missing, 2, 2]
+    )
+    for statistic in (stats.auc, stats.brier, stats.log_loss):
+        with pytest.raises(ValueError, match="groups has no name"):
+            statistic(y, x, groups=groups)
+
+
+def test_one_group_leaves_the_whole_range():
+    y, called = [0, 1, 0, 1, 1, 0], [0, 1, 1, 1, 0, 0]
+    for statistic, ends in (
+        (stats.f1, (0, 1)),
+        (stats.balanced_accuracy, (0, 1)),
+        (stats.mcc, (-1, 1)),
+    ):
+        e = statistic(y, called, groups=["a"] * 6)
+        assert (e.lower, e.upper) == ends
+        assert "one group" in e.notes[0]
+        assert e.value == statistic(y, called).value
+
+
+@pytest.mark.parametrize("statistic", [stats.accuracy, stats.sensitivity, stats.f1, stats.ppv])
+def test_a_threshold_of_nan_calls_nothing_negative(statistic):
+    with pytest.raises(ValueError, match="threshold is NaN"):
+        statistic([0, 1, 1], [0.2, 0.8, 0.6], threshold=float("nan"))

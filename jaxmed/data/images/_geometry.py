@@ -71,7 +71,8 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
         return pull(array, 0)
     if not mask:
         degree = 0 if exact else order
-        values = array if degree == 0 or array.dtype.kind == "f" else array.astype(np.float64)
+        keep = degree == 0 and array.dtype != np.float16  # moved, not filtered
+        values = array if keep else _for_filters(array)
         channels = [pull(values[..., c], degree) for c in range(array.shape[-1])]
         return rounded_to(np.stack(channels, axis=-1), array.dtype)
     best = inside - pull((array != 0).astype(np.float32), 1)
@@ -82,6 +83,13 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
         out[wins] = label
         best[wins] = share[wins]
     return out
+
+
+def _for_filters(array: np.ndarray) -> np.ndarray:
+    """Widen an array to a type that SciPy filters without rounding in between."""
+    if array.dtype in (np.float32, np.float64):
+        return array
+    return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
 
 
 def rounded_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -127,7 +135,7 @@ def resample_spacing(
     array = scan.array
     if array.ndim > rank and antialias and np.any(zoom > 1.001):
         sigma = [*np.maximum((zoom - 1) / 2, 0), 0.0]
-        values = array if array.dtype.kind == "f" else array.astype(np.float64)
+        values = _for_filters(array)
         array = rounded_to(ndimage.gaussian_filter(values, sigma, mode="nearest"), array.dtype)
     space = Space(tuple(new.tolist()), affine)
     return Scan(to_space(array, scan.affine, space, order=order), affine, scan.file)

@@ -134,5 +134,7 @@ def combine_p_values(p_values: ArrayLike, *, method: str = "fisher") -> float:
             return 0.0
         return float(special.chdtrc(2 * p.size, -2 * np.log(p).sum()))
     if name == "cauchy":
+        if p.min() == 0 and p.max() == 1:
+            raise ValueError("cauchy cannot combine p-values of exactly 0 and exactly 1")
         return float(0.5 - np.arctan(np.mean(np.tan((0.5 - p) * np.pi))) / np.pi)
     raise unknown("method", method, ("fisher", "cauchy"))

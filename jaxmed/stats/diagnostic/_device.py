@@ -43,6 +43,9 @@ def _places(positive: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Arra
     share = beaten / (2 * jnp.where(flag, n0, n1)).astype(dtype)
     places = jnp.zeros(n, dtype).at[order].set(share)
     area = jnp.sum(jnp.where(positive, places, 0)) / n1.astype(dtype)
+    # A NaN sorts behind every number, so that it would count as the highest score.
+    unknown = jnp.any(jnp.isnan(scores))
+    places, area = jnp.where(unknown, jnp.nan, places), jnp.where(unknown, jnp.nan, area)
     return places, area
 
 
@@ -51,7 +54,7 @@ def auc_on_device(labels: jax.Array, scores: jax.Array) -> jax.Array:
 
     Args:
         labels: (cases,) 0 or 1, or booleans.
-        scores: (cases,) floating point, without NaN (not checked under jit).
+        scores: (cases,) floating point; a NaN among them makes the area NaN.
 
     Returns:
         The area, in the dtype of the scores.
@@ -119,6 +122,6 @@ def delong_on_device(labels: jax.Array, first: jax.Array, second: jax.Array) -> 
         variance = variance + jnp.where(m > 1, spread / jnp.maximum(m - 1, 1) / m, 0)
     se = jnp.sqrt(variance)
     tiny = 1e-12 if gap.dtype == jnp.float64 else 1e-6
-    z = jnp.where(se > tiny, (one - two) / jnp.where(se > tiny, se, 1), 0)
+    z = jnp.where(se <= tiny, 0, (one - two) / jnp.where(se <= tiny, 1, se))
     p = 2 * jax.scipy.special.ndtr(-jnp.abs(z))
     return DeviceDelong(one, two, se, z, p)

@@ -202,6 +202,18 @@ def table_estimate(
             notes=(f"{name} is undefined: a class it needs has no case",),
             **common,
         )
+    if codes is not None and g == 1:
+        return Estimate(
+            value=value,
+            lower=low_end,
+            upper=high_end,
+            method=chosen,
+            notes=(
+                f"all {truth.size} rows are of one group: nothing says how groups differ, "
+                "no interval",
+            ),
+            **common,
+        )
     if codes is not None and chosen in ("delta", "transformed-delta"):
         chosen = "bootstrap"
     if chosen in ("bootstrap", "bca"):

@@ -117,6 +117,8 @@ def icc(
         notes = ("raters leave no error: the interval is a point",)
     elif limits == "generalized":
         low, high = _generalized_limits(subjects, raters, total - subjects - raters, n, k, level)
+        # The generalised quantity has no negative variance between subjects; the estimate may.
+        low, high = min(low, value), max(high, value)
         label = "generalised intervals"
     elif kind in ("ICC1", "ICC3"):
         low_f = f / special.fdtri(*df, 1 - alpha / 2)

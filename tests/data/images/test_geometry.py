@@ -182,3 +182,17 @@ def test_nonsense_is_refused():
         data.to_space(np.zeros((3, 3)), np.eye(3), data.Space((3, 3), np.eye(3)))
     with pytest.raises(ValueError, match="method"):
         data.normalise(np.zeros((3, 3, 1)), "sigma")
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 2.0), (2.0, 2.0)])
+def test_half_precision_image_is_resampled_as_single_is(spacing):
+    half = np.random.default_rng(0).normal(size=(5, 6, 2)).astype(np.float16)
+    space = data.Space((5, 6), np.eye(3))
+    got = data.resample_spacing(data.Scan(half, np.eye(3), space), spacing).array
+    want = data.resample_spacing(
+        data.Scan(half.astype(np.float32), np.eye(3), space), spacing
+    ).array
+    assert got.dtype == np.float16
+    np.testing.assert_allclose(got, want, atol=4e-3)
+    turned = data.Space((5, 6), np.array([[-1.0, 0, 4], [0, 1, 0], [0, 0, 1]]))
+    np.testing.assert_array_equal(data.to_space(half, np.eye(3), turned), half[::-1])

@@ -79,3 +79,8 @@ def test_the_interval_of_5x2cv_is_of_the_effect_told():
     assert r.details["mean"] == pytest.approx(np.mean(d))
     assert r.statistic == pytest.approx(r.effect / r.details["se"])
     assert (high - low) / 2 == pytest.approx(sp.t.ppf(0.975, 5) * r.details["se"])
+
+
+def test_cauchy_refuses_p_values_that_contradict_each_other():
+    with pytest.raises(ValueError, match="exactly 0 and exactly 1"):
+        stats.combine_p_values([0.0, 1.0, 0.3], method="cauchy")

@@ -64,3 +64,13 @@ def test_importing_stats_pulls_in_no_jax_trainer_or_plotting() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_nan_among_the_scores_gives_nan():
+    y, x = [0, 1, 0, 1], np.array([0.1, 0.4, 0.3, 0.8], np.float32)
+    broken = np.array([0.1, np.nan, 0.3, 0.8], np.float32)
+    assert np.isnan(stats.auc_on_device(y, broken))
+    test = stats.delong_on_device(y, x, broken)
+    assert test.first == 1
+    assert np.isnan(test.second)
+    assert np.isnan(test.p_value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jaxmed import stats
 
@@ -110,3 +112,9 @@ def test_fixed_readers_have_the_error_that_the_covariance_gives():
         for i, mean in enumerate(made.means.values()):
             assert mean.se**2 == pytest.approx(study.covariance[i, :, i, :].mean())
     assert clipped >= 3  # the cut would have changed these
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=2, max_size=6))
+def test_limits_of_icc_hold_the_estimate(rows):
+    e = stats.icc(np.array(rows, float))
+    assert np.isnan(e.value) or e.lower <= e.value <= e.upper
