@@ -8,8 +8,8 @@ from collections.abc import Sequence
 _USAGE = """usage: jaxmed data check [--regression] PATH [PATH ...]
 
 Reads every file of a data set and lists all of its faults: a MedMNIST file (.npz), a folder of
-the Medical Segmentation Decathlon, a manifest of your own images (.csv, .jsonl), a single image,
-or a folder of these. The exit code is 1 if there are any.
+the Medical Segmentation Decathlon, a manifest of your own images (.csv, .jsonl), a folder of
+any of these, or a single image (list several, or a manifest). The exit code is 1 if there are any.
 
   --regression   the labels of manifests are measurements, not classes"""
 
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
         print("no faults")
         return 0
     counts = Counter(fault.rule for fault in faults)
-    print(f"\n{len(faults)} faults:")
+    print(f"\n{len(faults)} fault{'s' if len(faults) > 1 else ''}:")
     for rule, count in counts.most_common():
         print(f"  {count:>5}  {rule}: {data.RULES[rule]}")
     return 1

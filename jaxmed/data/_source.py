@@ -29,7 +29,13 @@ class Source(Protocol):
     def __getitem__(self, index: int, /) -> Example: ...
 
 
-@dataclass(frozen=True)
+def _shown(source: Any) -> str:
+    """Show a source in one line, however large it is."""
+    classes = f", classes={tuple(source.classes)}" if len(source.classes) else ""
+    return f"{type(source).__name__}({len(source)} examples{classes})"
+
+
+@dataclass(frozen=True, repr=False)
 class ArraySource:
     """A source held in memory: a dict of arrays with one leading axis.
 
@@ -77,6 +83,9 @@ class ArraySource:
         object.__setattr__(self, "arrays", arrays)
         object.__setattr__(self, "case_ids", case_ids)
 
+    def __repr__(self) -> str:
+        return _shown(self)
+
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
@@ -93,7 +102,7 @@ class ArraySource:
         return self.arrays[name]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SubsetSource:
     """Some examples of another source; made by `subset`."""
 
@@ -103,6 +112,9 @@ class SubsetSource:
     groups: Sequence[Any] | None
     classes: Sequence[str]
     notes: Sequence[str]
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -119,7 +131,7 @@ class SubsetSource:
         return column(self.source, name)[self.indices]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MappedSource:
     """Another source with a function applied to its examples; made by `map_source`."""
 
@@ -131,6 +143,9 @@ class MappedSource:
     groups: Sequence[Any] | None
     classes: Sequence[str]
     notes: Sequence[str]
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -323,7 +338,7 @@ def _stacked(source: Source) -> bool:
     return isinstance(source, ArraySource)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ListSource:
     """Examples of different shapes held in memory; made by `in_memory`."""
 
@@ -332,6 +347,9 @@ class ListSource:
     groups: Sequence[Any] | None
     classes: Sequence[str]
     notes: Sequence[str]
+
+    def __repr__(self) -> str:
+        return _shown(self)
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -72,5 +72,6 @@ def _check_folder(path: Path, regression: bool) -> Iterator[Fault]:
         yield Fault(
             str(path),
             "table",
-            "neither a dataset.json, nor a manifest (.csv, .jsonl), nor MedMNIST files (.npz)",
+            "neither a dataset.json, nor a manifest (.csv, .jsonl), nor MedMNIST files (.npz); of a"
+            " folder of images alone name the images, or list them in a manifest",
         )
