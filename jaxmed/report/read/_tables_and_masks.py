@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmed.data import DataError, Fault, read_mask
-from jaxmed.report.read._rows import Table, read_table, table_fault
+from jaxmed.data.tables._table import Table, read_table, table_fault
 from jaxmed.report.results._segmentation import MaskPair
 
 _MASKS = (".nii.gz", ".nii", ".png", ".tif", ".tiff")
