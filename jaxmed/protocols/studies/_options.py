@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypedDict
 import jax
 import numpy as np
 
+from jaxmed.core import Inputs
 from jaxmed.data import take
 from jaxmed.protocols.studies._replicates import Strategy
 
@@ -36,7 +37,7 @@ class Reading(NamedTuple):
     """Names of the arrays that a study reads, and what it stores of a prediction.
 
     Attributes:
-        inputs: the array that the network takes.
+        inputs: the array that the network takes, or several (:func:`jaxmed.core.pick`).
         label: the array of the truth.
         outputs: the predicted endpoint.
         summary: transformation of the stored endpoint: `softmax`, `sigmoid` or `none`,
@@ -45,7 +46,7 @@ class Reading(NamedTuple):
             error.
     """
 
-    inputs: str = "image"
+    inputs: Inputs = "image"
     label: str = "label"
     outputs: str = "logits"
     summary: Summary = "softmax"
@@ -60,7 +61,7 @@ class Flat(TypedDict, total=False):
     size: int
     strategy: Strategy
     width: int
-    inputs: str
+    inputs: Inputs
     label: str
     outputs: str
     summary: Summary
