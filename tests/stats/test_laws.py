@@ -192,17 +192,90 @@ def test_rows_of_an_unknown_group_are_not_one_group(missing):
             statistic(y, x, groups=groups)
 
 
-def test_one_group_leaves_the_whole_range():
-    y, called = [0, 1, 0, 1, 1, 0], [0, 1, 1, 1, 0, 0]
-    for statistic, ends in (
-        (stats.f1, (0, 1)),
-        (stats.balanced_accuracy, (0, 1)),
-        (stats.mcc, (-1, 1)),
-    ):
-        e = statistic(y, called, groups=["a"] * 6)
-        assert (e.lower, e.upper) == ends
-        assert "one group" in e.notes[0]
-        assert e.value == statistic(y, called).value
+# (labels, scores, groups) to an estimate of rows that a patient may have several of.
+BY_GROUP = {
+    "accuracy": lambda y, x, g: stats.accuracy(y, x, threshold=0.5, groups=g),
+    "balanced accuracy": lambda y, x, g: stats.balanced_accuracy(y, x, threshold=0.5, groups=g),
+    "sensitivity": lambda y, x, g: stats.sensitivity(y, x, threshold=0.5, groups=g),
+    "specificity": lambda y, x, g: stats.specificity(y, x, threshold=0.5, groups=g),
+    "ppv": lambda y, x, g: stats.ppv(y, x, threshold=0.5, groups=g),
+    "npv": lambda y, x, g: stats.npv(y, x, threshold=0.5, groups=g),
+    "f1": lambda y, x, g: stats.f1(y, x, threshold=0.5, groups=g),
+    "mcc": lambda y, x, g: stats.mcc(y, x, threshold=0.5, groups=g),
+    "kappa": lambda y, x, g: stats.kappa(y, x >= 0.5, groups=g),
+    "macro precision": lambda y, x, g: stats.macro_precision(y, softmax_pair(x), groups=g),
+    "auc": lambda y, x, g: stats.auc(y, x, groups=g),
+    "auc by bootstrap": lambda y, x, g: stats.auc(y, x, method="bootstrap", groups=g, **FEW),
+    "multiclass auc": lambda y, x, g: stats.multiclass_auc(y, softmax_pair(x), groups=g),
+    "average precision": lambda y, x, g: stats.average_precision(y, x, groups=g, **FEW),
+    "partial auc": lambda y, x, g: stats.partial_auc(y, x, groups=g, **FEW),
+    "rate": lambda y, x, g: stats.rate_at(y, x, specificity=0.7, groups=g, **FEW),
+    "brier": lambda y, x, g: stats.brier(y, x, groups=g),
+    "log loss": lambda y, x, g: stats.log_loss(y, x, groups=g),
+    "mean": lambda y, x, g: stats.mean(x, groups=g),
+    "median": lambda y, x, g: stats.median(x, groups=g, **FEW),
+}  # fmt: skip
+RANGES = {
+    "mcc": (-1, 1), "kappa": (-1, 1), "brier": (0, np.inf), "log loss": (0, np.inf),
+    "mean": (-np.inf, np.inf), "median": (-np.inf, np.inf), "partial auc": (0, pytest.approx(0.1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_GROUP)
+def test_rows_of_one_group_have_the_whole_range(name):
+    y, x = np.array([0, 1, 0, 1, 1, 0]), np.array([0.2, 0.7, 0.6, 0.9, 0.4, 0.1])
+    e = BY_GROUP[name](y, x, ["a"] * 6)
+    assert (e.lower, e.upper) == RANGES.get(name, (0, 1))
+    assert (e.n, e.unit) == (1, "patient")
+    assert any("one group" in note or "one patient" in note for note in e.notes)
+    assert e.value == pytest.approx(BY_GROUP[name](y, x, None).value)
+
+
+def test_curves_of_one_group_have_no_limits():
+    y, x = [0, 1, 0, 1], [0.2, 0.7, 0.6, 0.9]
+    for band in (stats.roc_band, stats.pr_band):
+        made = band(y, x, groups=["a"] * 4, **FEW)
+        assert (made.lower == 0).all()
+        assert (made.upper == 1).all()
+        assert "one group" in made.method
+    assert np.isnan(stats.decision_curve(y, x, groups=["a"] * 4, **FEW).lower).all()
+    with pytest.raises(ValueError, match="at least 2 groups"):
+        stats.bootstrap_replicates(np.mean, x, groups=["a"] * 4)
+
+
+EQUAL = [0.1] * 7
+ALIKE = {
+    "mean": lambda: stats.mean(EQUAL),
+    "mean of groups": lambda: stats.mean(EQUAL, groups=[0, 0, 1, 1, 2, 2, 3]),
+    "mean by bootstrap": lambda: stats.mean(EQUAL, method="bca"),
+    "median": lambda: stats.median(EQUAL),
+    "brier": lambda: stats.brier([0, 1, 0], [0.3, 0.7, 0.3]),
+    "log loss": lambda: stats.log_loss([0, 1, 0], [0.3, 0.7, 0.3]),
+    "log loss that is clipped": lambda: stats.log_loss([0, 1, 0], [1.0, 0.0, 1.0]),
+    "jackknife": lambda: stats.jackknife(np.mean, EQUAL),
+    "bootstrap": lambda: stats.bootstrap(np.mean, EQUAL, n_resamples=50),
+    "bland-altman": lambda: stats.bland_altman([1.1, 2.3, 3.7], [1.0, 2.2, 3.6]).bias,
+    "limit of agreement": lambda: stats.bland_altman([1, 2, 3], [1, 2, 3]).lower_limit,
+    "concordance": lambda: stats.concordance_correlation([1.0, 2.0, 3.1], [1.0, 2.0, 3.1]),
+    "likelihood ratio": lambda: stats.likelihood_ratio([1, 1, 0, 0], [1, 1, 1, 1]),
+    "ece": lambda: stats.ece([1, 1, 1], [0.9, 0.9, 0.9], **FEW),
+    "accuracy by wald": lambda: stats.accuracy([1, 0], [1, 0], method="wald"),
+    "youden by wald": lambda: stats.youden([1, 0], [1, 0], method="wald"),
+    "auc by wald": lambda: stats.auc([0, 0, 1, 1], [1, 2, 3, 4], method="delong"),
+    "kappa by wald": lambda: stats.kappa([0, 1, 1], [0, 1, 1], method="delta"),
+    "fleiss kappa": lambda: stats.fleiss_kappa([[0, 0], [1, 1], [1, 1]], method="wald"),
+    "icc": lambda: stats.icc([[1, 1], [2, 2], [3, 3]]),
+    "paired t": lambda: stats.paired_t_test([1.1, 2.1, 3.1], [1.0, 2.0, 3.0]),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_an_interval_that_is_a_point_has_a_note(name):
+    e = ALIKE[name]()
+    low, high = e.interval if isinstance(e, stats.TestResult) else (e.lower, e.upper)
+    assert high - low <= 1e-13 * max(abs(high), abs(low))
+    assert any("point" in note or "error" in note for note in e.notes)
+    assert len(e.notes) == len(set(e.notes))
 
 
 @pytest.mark.parametrize("statistic", [stats.accuracy, stats.sensitivity, stats.f1, stats.ppv])

@@ -303,13 +303,14 @@ def concordance_correlation(
     value = 2 * cov / (vx + vy + gap**2)
     r = cov / np.sqrt(vx * vy)
     shift2 = gap**2 / np.sqrt(vx * vy)
-    if abs(value) >= 1 or r == 0:
+    bias = float(2 * np.sqrt(vx * vy) / (vx + vy + gap**2))  # value / r, which r = 0 has too
+    if abs(value) >= 1:
         low, high, se = value, value, 0.0
     else:
         variance = (
-            (1 - r**2) * value**2 * (1 - value**2) / r**2
-            + 2 * value**3 * (1 - value) * shift2 / r
-            - 0.5 * value**4 * shift2**2 / r**2
+            (1 - r**2) * bias**2 * (1 - value**2)
+            + 2 * value**2 * bias * (1 - value) * shift2
+            - 0.5 * (value * bias * shift2) ** 2
         ) / (n - 2)
         se = float(np.sqrt(max(variance, 0.0)))
         half = quantile(level) * se / (1 - value**2)
@@ -326,7 +327,7 @@ def concordance_correlation(
         details={
             "scale_shift": float(np.sqrt(vy / vx)),
             "location_shift": float(-gap / np.sqrt(np.sqrt(vx * vy))),
-            "bias_correction": float(value / r) if r else float("nan"),
+            "bias_correction": bias,
             "pearson": float(r),
         },
         name="concordance correlation",

@@ -72,6 +72,9 @@ def bootstrap_replicates(
     n = same_length(**{f"data {i}": array for i, array in enumerate(arrays)})
     if n < 2:
         raise ValueError(f"a bootstrap needs at least 2 rows, but there is {n}")
+    units = group_codes(groups, n)[1]
+    if units < 2:
+        raise ValueError(f"a bootstrap needs at least 2 groups, but there is {units}")
     if n_resamples < 1:
         raise ValueError(f"n_resamples must be at least 1, but is {n_resamples}")
     evaluate = _evaluator(statistic, arrays, weighted)
