@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmed import bayes, stats
+from jaxmed import bayes, quantities, stats
 
 # Dyadic grids: sums do not depend on the order, so that what differs is not rounding.
 GRID = st.integers(1, 31).map(lambda k: k / 32)
@@ -241,6 +241,71 @@ def test_curves_of_one_group_have_no_limits():
     assert np.isnan(stats.decision_curve(y, x, groups=["a"] * 4, **FEW).lower).all()
     with pytest.raises(ValueError, match="at least 2 groups"):
         stats.bootstrap_replicates(np.mean, x, groups=["a"] * 4)
+
+
+RNG = np.random.default_rng(0)
+U = RNG.normal(size=12) + 1
+V = U + 0.3 * RNG.normal(size=12) + 0.1
+RATINGS = 2 * RNG.normal(size=(8, 1)) + RNG.normal(size=(8, 3))
+FOLDS = RNG.normal(0.5, 1, size=(5, 2))
+CHAINS = RNG.normal(size=(40, 4))
+RUNS = U + RNG.normal(size=(3, 12))
+IN_THREES = np.repeat(range(4), 3)
+
+
+def its_test(r):
+    return r.statistic, r.p_value
+
+
+def mean_gap(y, x):
+    return np.mean(x - y)
+
+
+# (factor) to numbers that have no unit: values in another unit give the same.
+WITHOUT_UNIT = {
+    "paired t": lambda a: its_test(stats.paired_t_test(a * U, a * V)),
+    "paired t by patient": lambda a: its_test(stats.paired_t_test(a * U, a * V, groups=IN_THREES)),
+    "cohen dz": lambda a: stats.paired_t_test(a * U, a * V).details["cohen_dz"],
+    "non-inferiority": lambda a: its_test(
+        stats.paired_t_test(a * U, a * V, alternative="non-inferiority", margin=0.2 * a)
+    ),
+    "corrected t": lambda a: its_test(stats.corrected_t_test(a * U, ratio=0.1)),
+    "5x2cv F": lambda a: its_test(stats.five_by_two_test(a * FOLDS)),
+    "5x2cv t": lambda a: its_test(stats.five_by_two_test(a * FOLDS, method="t")),
+    "bayes t": lambda a: stats.bayes_correlated_t(a * U, rope=0.5 * a, ratio=0.1),
+    "wilcoxon": lambda a: its_test(stats.wilcoxon_test(a * U, a * V)),
+    "sign flip": lambda a: stats.sign_flip_test(a * U, a * V).p_value,
+    "kruskal": lambda a: its_test(stats.kruskal_test(a * U, a * V)),
+    "friedman": lambda a: its_test(stats.friedman_test(a * RATINGS)),
+    "cohen d": lambda a: limits(stats.cohen_d(a * U, a * V)),
+    "cliff": lambda a: limits(stats.cliffs_delta(a * U, a * V)),
+    "icc": lambda a: limits(stats.icc(a * RATINGS)),
+    "icc of means": lambda a: limits(stats.icc(a * RATINGS, form="ICC3k")),
+    "concordance": lambda a: limits(stats.concordance_correlation(a * U, a * V)),
+    "bland-altman": lambda a: np.array(limits(stats.bland_altman(a * U, a * V).upper_limit)) / a,
+    "mean": lambda a: np.array(limits(stats.mean(a * U))) / a,
+    "mean by patient": lambda a: np.array(limits(stats.mean(a * U, groups=IN_THREES))) / a,
+    "mean by bca": lambda a: np.array(limits(stats.mean(a * U, method="bca", **FEW))) / a,
+    "median": lambda a: np.array(limits(stats.median(a * U))) / a,
+    "jackknife": lambda a: np.array(limits(stats.jackknife(np.mean, a * U))) / a,
+    "bootstrap": lambda a: stats.bootstrap(np.mean, a * U, method="normal", **FEW).lower / a,
+    "acceleration": lambda a: stats.acceleration(a * U),
+    "runs": lambda a: np.array(limits(stats.over_runs(mean_gap, a * U, a * RUNS))) / a,
+    "seeds": lambda a: stats.seed_components(mean_gap, a * U, a * RUNS, **FEW).upper / a,
+    "chains": lambda a: stats.chain_diagnostics(a * CHAINS)[1:5],
+    "r2": lambda a: quantities.r2(a * U, a * V),
+    "rmse": lambda a: quantities.rmse(a * U, a * V) / a,
+    "auc": lambda a: limits(stats.auc(U > 1, a * V)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITHOUT_UNIT)
+def test_the_unit_of_the_values_changes_nothing(name):
+    """However small or large: squares of values must neither underflow nor overflow."""
+    want = np.asarray(WITHOUT_UNIT[name](1.0), float)
+    for factor in (1e-200, 1e-160, 1e150, 1e200):
+        np.testing.assert_allclose(WITHOUT_UNIT[name](factor), want, rtol=1e-9, atol=1e-12)
+    assert np.array_equal(WITHOUT_UNIT[name](2.0**-40), want)  # to the bit
 
 
 EQUAL = [0.1] * 7
