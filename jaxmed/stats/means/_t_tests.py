@@ -10,7 +10,7 @@ from scipy import special
 
 from jaxmed.quantities import deviation, unit_scale
 from jaxmed.stats._result import TestResult
-from jaxmed.stats.checks import Floats, finite, group_codes, same_length
+from jaxmed.stats.checks import Floats, check_number, finite, group_codes, same_length
 from jaxmed.stats.means._clustered import clustered_error
 from jaxmed.stats.means._z_tests import effect_test
 
@@ -143,8 +143,7 @@ def corrected_t_test(
         >>> round(r.statistic, 4)
         3.2071
     """
-    if not ratio > 0:
-        raise ValueError(f"ratio, test size over training size, must be positive, but is {ratio}")
+    check_number(ratio, "ratio, test size over training size,", above=0)
     d = _differences(first, second)
     effect, j = float(d.mean()), d.size
     se = _corrected_error(d, ratio)
@@ -274,7 +273,7 @@ def bayes_correlated_t(
         >>> 0.8 < b.first_better < 0.99
         True
     """
-    if not rope >= 0 or not ratio >= 0:
+    if not rope >= 0 or not 0 <= ratio < np.inf:
         raise ValueError(f"rope and ratio must be 0 or more, but are {rope} and {ratio}")
     d = _differences(first, second)
     j = d.size
