@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 RULES: dict[str, str] = {
+    "cells": "each row of a table has one cell for each column, and each column a name of its own",
     "catalogue": "a data set has the sizes, shapes and class count its catalogue entry states",
     "checksum": "a downloaded file has the checksum its catalogue states",
     "constant": "an image holds more than one value",
     "empty-masks": "some mask of a data set marks something",
     "example-shape": "the examples of one batch have one shape",
     "exists": "every file that is named exists",
-    "finite": "an image, a label or an affine holds only finite numbers",
+    "finite": "an image, a label, a score or an affine holds only finite numbers",
     "integer-mask": "a mask or class label holds whole numbers, of 32 bits at most",
     "label-range": "every label lies inside the declared classes",
     "length": "all arrays of one source have the same length",
@@ -23,13 +24,15 @@ RULES: dict[str, str] = {
     "mask-shape": "a mask has the spatial size of its image",
     "mask-values": "all masks of a data set write a class in the same way",
     "non-empty": "a data set, a split and an image hold at least one element",
+    "predictions": "a row of predictions has a label, and a score or one for each class",
     "readable": "a file can be read to its end in the format its name states",
     "real": "an image holds real numbers",
+    "same-cases": "tables and folders that are joined by case hold the same cases",
     "same-grid": "the images that are joined as channels lie on one grid",
     "shape": "an image has the rank and the channels its data set states",
     "spelling": "a name is written in one way throughout a table",
     "split-disjoint": "no case and no patient is in two splits",
-    "table": "a manifest or dataset.json has the fields its format asks for",
+    "table": "a data set's manifest, table or dataset.json has the fields its format asks for",
     "unique": "a case is listed once",
 }
 """Every rule a data set can break: its short name and what it asks."""
@@ -52,8 +55,8 @@ class DataError(ValueError):
     Example:
         >>> from jaxmed.data import DataError, Fault
         >>> print(DataError.of([Fault("a.png", "finite", "3 of 64 values are NaN")]))
-        a.png: 3 of 64 values are NaN [rule finite: an image, a label or an affine holds only \
-finite numbers]
+        a.png: 3 of 64 values are NaN [rule finite: an image, a label, a score or an affine holds \
+only finite numbers]
     """
 
     faults: tuple[Fault, ...] = ()

@@ -11,10 +11,12 @@ import codecs
 import csv
 import io
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxmed._csv import restored
 from jaxmed.data import DataError, Fault
@@ -34,36 +36,60 @@ class Table(NamedTuple):
     rows: list[dict[str, str]]
     decimal_comma: bool
 
-    def number(self, i: int, column: str) -> float:
-        """Read a cell as a finite number; True and False are 1 and 0."""
+    def number(self, i: int, column: str) -> float | Fault:
+        """Read a cell as a finite number, True and False as 1 and 0; else what is wrong with it."""
         text = self.rows[i][column]
-        if text.lower() in _MISSING:
-            raise self.fault(
-                f"row {i + 2}: {column} is missing ({text!r}); leave the row out, or fill it in"
+        if is_missing(text):
+            return self.fault(
+                f"{column} is missing ({text!r}); leave the row out, or fill it in", i
             )
-        if text.lower() in _TRUE_FALSE:
-            return _TRUE_FALSE[text.lower()]
-        plain = text
-        if self.decimal_comma and _DECIMAL_COMMA.fullmatch(text):
-            plain = text.replace(",", ".")
-        try:
-            value = float(plain)
-        except ValueError:
-            raise self.fault(f"row {i + 2}: {column} is {text!r}, not a number") from None
+        value = self.parsed(text)
+        if value is None:
+            return self.fault(f"{column} is {text!r}, not a number", i)
         if not np.isfinite(value):
-            raise DataError.of(
-                [Fault(str(self.path), "finite", f"row {i + 2}: {column} is {text!r}")]
-            )
+            return Fault(str(self.path), "finite", f"row {i + 2}: {column} is {text!r}")
         return value
 
-    def fault(self, detail: str) -> DataError:
-        """The error of a table that breaks a rule."""
-        return table_fault(self.path, detail)
+    def parsed(self, text: str) -> float | None:
+        """The number that a cell holds, or None if it holds another text."""
+        if text.lower() in _TRUE_FALSE:
+            return _TRUE_FALSE[text.lower()]
+        if self.decimal_comma and _DECIMAL_COMMA.fullmatch(text):
+            text = text.replace(",", ".")
+        try:
+            return float(text)
+        except ValueError:
+            return None
+
+    def numbers(
+        self, order: Sequence[int], columns: Sequence[str]
+    ) -> tuple[NDArray[np.float64], list[Fault]]:
+        """Read some rows of some columns, (rows, columns); list the cells that are no numbers."""
+        cells = [[self.number(i, column) for column in columns] for i in order]
+        faults = [cell for row in cells for cell in row if isinstance(cell, Fault)]
+        values = [[np.nan if isinstance(cell, Fault) else cell for cell in row] for row in cells]
+        return np.array(values, np.float64).reshape(len(order), len(columns)), faults
+
+    def fault(self, detail: str, i: int | None = None, rule: str = "predictions") -> Fault:
+        """What is wrong with the table, or with a row of it."""
+        where = "" if i is None else f"row {i + 2}: "
+        return Fault(str(self.path), rule, where + detail)
 
 
-def table_fault(path: Path, detail: str) -> DataError:
-    """The error of a table that breaks a rule."""
-    return DataError.of([Fault(str(path), "table", detail)])
+def is_missing(text: str) -> bool:
+    """Whether a cell stands for no value, as other programs write it."""
+    return text.lower() in _MISSING
+
+
+def refuse(faults: Iterable[Fault]) -> None:
+    """Raise for faults, if there are any: the message shows the first ten and a count.
+
+    Raises:
+        DataError: lists them all in its ``faults``.
+    """
+    faults = tuple(faults)
+    if faults:
+        raise DataError.of(faults, show=10)
 
 
 def read_table(path: Path, *names: str) -> Table:
@@ -89,13 +115,16 @@ def read_table(path: Path, *names: str) -> Table:
         raise DataError.of([Fault(str(path), "non-empty", f"the table has no rows ({found})")])
     header, *body = cells
     header = _named(path, header, names)
-    for i, row in enumerate(body):
-        if len(row) != len(header):
-            raise table_fault(
-                path,
-                f"row {i + 2} has {len(row)} cells, the header {len(header)}: a cell that holds "
-                f"{delimiter!r} must stand in quotes, an empty one still needs its {delimiter!r}",
-            )
+    refuse(
+        Fault(
+            str(path),
+            "cells",
+            f"row {i + 2} has {len(row)} cells, the header {len(header)}: a cell that holds "
+            f"{delimiter!r} must stand in quotes, an empty one still needs its {delimiter!r}",
+        )
+        for i, row in enumerate(body)
+        if len(row) != len(header)
+    )
     keep = [j for j, name in enumerate(header) if name]
     rows = [{header[j]: row[j] for j in keep} for row in body]
     return Table(path, rows, decimal_comma=delimiter != ",")
@@ -132,9 +161,13 @@ def _named(path: Path, header: list[str], names: tuple[str, ...]) -> list[str]:
         alike = [j for j, column in enumerate(header) if column.lower() == name.lower()]
         if name not in header and len(alike) == 1:
             found[alike[0]] = name
-    if "" in found[1:]:
-        raise table_fault(path, f"column {found.index('', 1) + 1} has no name")
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
-        raise table_fault(path, f"more than one column is called {twice[0]!r}")
+    unnamed = [j for j, column in enumerate(found) if not column and j > 0]
+    twice = sorted({name for name in found if name and found.count(name) > 1})
+    refuse(
+        Fault(str(path), "cells", detail)
+        for detail in (
+            *(f"column {j + 1} has no name" for j in unnamed),
+            *(f"more than one column is called {name!r}" for name in twice),
+        )
+    )
     return found
