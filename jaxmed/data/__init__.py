@@ -34,12 +34,14 @@ from jaxmed.data.images._geometry import (
     to_space,
 )
 from jaxmed.data.images._intensity import normalise
+from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._scan import read_image, read_mask, read_space
 from jaxmed.data.images._space import Scan, Space
 from jaxmed.data.images._write import write_mask
 from jaxmed.data.sources._bag_tables import bag_table
 from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data.sources._check import check
+from jaxmed.data.sources._dataset import dataset
 from jaxmed.data.sources._decathlon import DecathlonSource, decathlon
 from jaxmed.data.sources._download import cache_root, data_root, fetch
 from jaxmed.data.sources._drive import drive
@@ -63,6 +65,7 @@ __all__ = [
     "LGGSource",
     "ListSource",
     "ManifestSource",
+    "MaskLabels",
     "MedMNIST",
     "MemberBatches",
     "Scan",
@@ -81,6 +84,7 @@ __all__ = [
     "crop_or_pad",
     "crop_or_pad_scan",
     "data_root",
+    "dataset",
     "decathlon",
     "drive",
     "fetch",

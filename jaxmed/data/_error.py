@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 RULES: dict[str, str] = {
-    "cells": "each row of a table has one cell for each column, and each column a name of its own",
     "catalogue": "a data set has the sizes, shapes and class count its catalogue entry states",
     "checksum": "a downloaded file has the checksum its catalogue states",
     "constant": "an image holds more than one value",
@@ -24,7 +23,6 @@ RULES: dict[str, str] = {
     "mask-shape": "a mask has the spatial size of its image",
     "mask-values": "all masks of a data set write a class in the same way",
     "non-empty": "a data set, a split and an image hold at least one element",
-    "predictions": "a row of predictions has a label, and a score or one for each class",
     "readable": "a file can be read to its end in the format its name states",
     "real": "an image holds real numbers",
     "same-cases": "tables and folders that are joined by case hold the same cases",
@@ -32,7 +30,7 @@ RULES: dict[str, str] = {
     "shape": "an image has the rank and the channels its data set states",
     "spelling": "a name is written in one way throughout a table",
     "split-disjoint": "no case and no patient is in two splits",
-    "table": "a data set's manifest, table or dataset.json has the fields its format asks for",
+    "table": "a table, manifest or dataset.json has the columns, rows and cells that it is read by",
     "unique": "a case is listed once",
 }
 """Every rule a data set can break: its short name and what it asks."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jaxmed.data import DataError, Fault
-from jaxmed.report.read._rows import Table, read_table, refuse
+from jaxmed.data.tables._table import Table
+from jaxmed.report.read._cells import read_text, refuse
 
 
 def read_columns(
@@ -26,11 +27,11 @@ def read_columns(
     Raises:
         DataError: if a case is missing from the table or duplicated.
     """
-    table = read_table(Path(path), case)
+    table = read_text(Path(path), case)
     rows = by_case(table, case)
     missing = [name for name in cases if name not in rows]
     if missing:
-        refuse([table.fault(f"{some(missing)} are not in the table", rule="same-cases")])
+        refuse([Fault(str(path), "same-cases", f"{some(missing)} are not in the table")])
     names = [name for name in table.rows[0] if name != case]
     return {name: tuple(table.rows[rows[c]][name] for c in cases) for name in names}
 
@@ -44,7 +45,7 @@ def by_case(table: Table, case: str) -> dict[str, int]:
     if case not in table.rows[0]:
         there = sorted(table.rows[0])
         detail = f"to join two tables each needs a column {case!r}; there are {there}"
-        raise DataError.of([table.fault(detail, rule="same-cases")])
+        raise DataError.of([Fault(str(table.path), "same-cases", detail)])
     refuse(repeated(table, case))
     return {row[case]: i for i, row in enumerate(table.rows)}
 
@@ -57,11 +58,12 @@ def repeated(table: Table, case: str) -> Iterator[Fault]:
         if not name:
             continue
         if name in first:
-            yield table.fault(
-                f"the case {name!r} comes twice, in rows {first[name] + 2} and {i + 2}: give each "
-                "case one row; several images of a patient have names of their own and the "
-                "patient in a column of groups",
-                rule="unique",
+            yield Fault(
+                str(table.path),
+                "unique",
+                f"the case {name!r} comes twice, in rows {first[name] + table.first} and "
+                f"{i + table.first}: give each case one row; several images of a patient have "
+                "names of their own and the patient in a column of groups",
             )
         first.setdefault(name, i)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxmed.data import DataError, Fault, read_mask
+from jaxmed.report.read._cells import refuse
 from jaxmed.report.read._joined import same_cases
-from jaxmed.report.read._rows import refuse
 from jaxmed.report.results._segmentation import MaskPair
 
 _MASKS = (".nii.gz", ".nii", ".png", ".tif", ".tiff")

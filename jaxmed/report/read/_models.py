@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmed.data import DataError, Fault
+from jaxmed.report.read._cells import read_text, refuse
 from jaxmed.report.read._joined import by_case, same_cases, some
-from jaxmed.report.read._rows import read_table, refuse
 from jaxmed.report.read._scores import ScoreTable, read_scores
 
 
@@ -61,7 +61,7 @@ def read_models(
     faults: list[Fault] = []
     for model, path in predictions.items():
         try:
-            by_case(read_table(Path(path), case), case)
+            by_case(read_text(Path(path), case), case)
             tables[model] = read_scores(path, reference, case=case, **names)
         except DataError as error:
             faults += error.faults
@@ -75,7 +75,7 @@ def read_models(
         apart = [*same_cases(path, position, origin, dict.fromkeys(base.cases))]
         if table.classes != base.classes:
             detail = f"the classes are {table.classes}, those of {origin} {base.classes}"
-            apart.append(Fault(str(path), "predictions", detail))
+            apart.append(Fault(str(path), "table", detail))
         faults += apart
         if not apart:
             order = np.array([position[name] for name in base.cases])

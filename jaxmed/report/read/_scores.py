@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmed.data import DataError, Fault
+from jaxmed.data import Fault
+from jaxmed.data.tables._table import Table, is_missing, number
+from jaxmed.report.read._cells import numbers, read_text, refuse, row_fault
 from jaxmed.report.read._joined import by_case, repeated, same_cases
-from jaxmed.report.read._rows import Table, is_missing, read_table, refuse
 
 
 class ScoreTable(NamedTuple):
@@ -72,14 +73,14 @@ def read_scores(
         DataError: names the file, the row and the violated rule.
     """
     names = (label, score, case, group)
-    found = read_table(Path(predictions), *names)
+    found = read_text(Path(predictions), *names)
     rows, own = found.rows, range(len(found.rows))
     truth, order = found, own  # where the labels stand
     without: tuple[str, ...] = ()
     if reference is None:
         refuse(repeated(found, case))
     else:
-        other = read_table(Path(reference), *names)
+        other = read_text(Path(reference), *names)
         wanted, predicted = by_case(other, case), by_case(found, case)
         if missing != "error":
             without = tuple(sorted(set(wanted) - set(predicted)))
@@ -92,11 +93,11 @@ def read_scores(
             truth, order = other, at
     scores, classes = _columns(found, score, "score")
     tasks, of_tasks = _columns(truth, label, "label")
-    table, faults = found.numbers(own, scores)
+    table, faults = numbers(found, own, scores)
     if tasks[0] != label:
         if of_tasks != classes:
             detail = f"the tasks of {label}_* are {of_tasks}, those of {score}_* {classes}"
-            refuse([truth.fault(detail)])
+            raise truth.fault(detail)
         labels, odd = _zero_or_one(truth, order, tasks)
     else:
         labels, odd = _classes(truth, order, label, classes)
@@ -127,7 +128,7 @@ def _columns(table: Table, name: str, option: str) -> tuple[list[str], tuple[str
             f"no column {name!r}, nor {name}_NAME; there are {sorted(table.rows[0])}: name the one "
             f"that is meant by --{option} ({option}= in Python)"
         )
-        raise DataError.of([table.fault(detail)])
+        raise table.fault(detail)
     if several == [name]:
         return several, ()
     return several, tuple(column[len(name) + 1 :] for column in several)
@@ -144,31 +145,33 @@ def _classes(
     cells = {i: table.rows[i][label] for i in order}
     if classes and all(text in position for text in cells.values()):
         return np.array([position[text] for text in cells.values()]), []
-    numbers, faults = table.numbers(order, [label])
-    values = numbers[:, 0]
+    found, faults = numbers(table, order, [label])
+    values = found[:, 0]
     if not faults:
         return values.astype(int) if np.array_equal(values, np.round(values)) else values, []
     words = {
-        i: text for i, text in cells.items() if not is_missing(text) and table.parsed(text) is None
+        i: text
+        for i, text in cells.items()
+        if not is_missing(text) and number(text, decimal_comma=table.decimal_comma) is None
     }
     if not words:
         return values, faults
     others = [fault for fault in faults if "not a number" not in fault.detail]
     use = f"the classes of the scores are {', '.join(classes)}: use their names or numbers"
-    if any(text in position for text in words.values()):
-        wrong = {i: text for i, text in cells.items() if i in words and text not in position}
-        return values, [*others, *(table.fault(_wrong(label, text, position, use), i)
-                                   for i, text in wrong.items())]  # fmt: skip
-    several = {i: text for i, text in words.items() if _is_several(text, position)}
-    if several:
-        return values, [*others, *(table.fault(_wrong(label, text, position, use), i)
-                                   for i, text in several.items())]  # fmt: skip
+    wrong = {i: text for i, text in words.items() if text not in position}
+    if len(wrong) == len(words):  # Words of no class: all of them, or several classes in a cell.
+        wrong = {i: text for i, text in words.items() if _is_several(text, position)}
+    if wrong:
+        each = [
+            row_fault(table, i, _wrong(label, text, position, use)) for i, text in wrong.items()
+        ]
+        return values, [*others, *each]
     do = use if classes else (
         "write 0 and 1 (1 is the class that the score is of), or one column of scores for each "
         "class, called by its name"
     )  # fmt: skip
     shown = ", ".join(sorted(set(words.values()))[:4])
-    return values, [*others, table.fault(f"the labels are names ({shown}): {do}")]
+    return values, [*others, *table.fault(f"the labels are names ({shown}): {do}").faults]
 
 
 def _is_several(text: str, classes: Container[str]) -> bool:
@@ -189,13 +192,13 @@ def _zero_or_one(
     table: Table, order: Sequence[int], tasks: Sequence[str]
 ) -> tuple[np.ndarray, list[Fault]]:
     """Labels of several tasks, (rows, tasks), and the cells that are neither 0 nor 1."""
-    labels, faults = table.numbers(order, tasks)
+    labels, faults = numbers(table, order, tasks)
     for at, j in np.argwhere(np.isfinite(labels) & (labels != 0) & (labels != 1)):
         detail = (
             f"{tasks[j]} is {labels[at, j]:g}, neither 0 nor 1; labels that are not known cannot "
             "be measured: leave such rows out"
         )
-        faults.append(table.fault(detail, order[at]))
+        faults.append(row_fault(table, order[at], detail))
     return labels, faults
 
 
