@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
-import jax
 import numpy as np
+from scipy import special
 
 from jaxmed.core import Inputs
 from jaxmed.data import take
@@ -99,9 +99,9 @@ def summarised(summary: Summary, raw: Any, part: Any) -> np.ndarray:
     if summary == "none":
         return np.asarray(raw)
     if summary == "softmax":
-        return np.asarray(jax.nn.softmax(np.asarray(raw, np.float32), axis=-1))
+        return special.softmax(np.asarray(raw, np.float32), axis=-1)
     if summary == "sigmoid":
-        return np.asarray(jax.nn.sigmoid(np.asarray(raw, np.float32)))
+        return special.expit(np.asarray(raw, np.float32))
     if isinstance(summary, str):
         raise ValueError(f"summary is softmax, sigmoid, none or a function, got {summary!r}")
     kept = np.asarray(summary(raw, take(part, np.arange(len(part)))))
