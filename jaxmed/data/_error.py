@@ -14,7 +14,7 @@ RULES: dict[str, str] = {
     "empty-masks": "some mask of a data set marks something",
     "example-shape": "the examples of one batch have one shape",
     "exists": "every file that is named exists",
-    "finite": "an image, a label or an affine holds only finite numbers",
+    "finite": "an image, a label, a score or an affine holds only finite numbers",
     "integer-mask": "a mask or class label holds whole numbers, of 32 bits at most",
     "label-range": "every label lies inside the declared classes",
     "length": "all arrays of one source have the same length",
@@ -25,11 +25,12 @@ RULES: dict[str, str] = {
     "non-empty": "a data set, a split and an image hold at least one element",
     "readable": "a file can be read to its end in the format its name states",
     "real": "an image holds real numbers",
+    "same-cases": "tables and folders that are joined by case hold the same cases",
     "same-grid": "the images that are joined as channels lie on one grid",
     "shape": "an image has the rank and the channels its data set states",
     "spelling": "a name is written in one way throughout a table",
     "split-disjoint": "no case and no patient is in two splits",
-    "table": "a manifest or dataset.json has the fields its format asks for",
+    "table": "a table, manifest or dataset.json has the columns, rows and cells that it is read by",
     "unique": "a case is listed once",
 }
 """Every rule a data set can break: its short name and what it asks."""
@@ -52,8 +53,8 @@ class DataError(ValueError):
     Example:
         >>> from jaxmed.data import DataError, Fault
         >>> print(DataError.of([Fault("a.png", "finite", "3 of 64 values are NaN")]))
-        a.png: 3 of 64 values are NaN [rule finite: an image, a label or an affine holds only \
-finite numbers]
+        a.png: 3 of 64 values are NaN [rule finite: an image, a label, a score or an affine holds \
+only finite numbers]
     """
 
     faults: tuple[Fault, ...] = ()

@@ -25,7 +25,7 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
 
     Args:
         path: ``.nii``, ``.nii.gz``, ``.mgz`` (three axes) or, for two-dimensional scans, ``.png``
-            (labels to 65535), ``.tif`` or ``.bmp`` (to 255).
+            (labels from 0 to 65535), ``.tif`` (to 2147483647) or ``.bmp`` (to 255).
         mask: (*spatial,) whole numbers of at most 32 bits, on the grid of ``scan.array``.
         scan: The scan as it was read, turned, resampled or cropped.
 
@@ -34,7 +34,7 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
 
     Raises:
         ValueError: The mask is not on the scan's grid or not of whole numbers, or the format of
-            the ending cannot hold it as it is, as JPEG never can.
+            the ending cannot hold it as it is, as JPEG never can; says which labels it holds.
     """
     path = Path(path)
     mask = np.asarray(mask)
@@ -74,11 +74,15 @@ def _smallest(path: Path, mask: np.ndarray) -> np.ndarray:
 def _picture(path: Path, mask: np.ndarray, largest: int) -> Image.Image:
     bottom, top = int(mask.min(initial=0)), int(mask.max(initial=0))
     values = set(np.unique(mask).tolist())
-    # 0 and 65535 alone would be read as black and white.
-    if bottom < 0 or top > largest or (values <= {0, 65535} and top == 65535):
+    if bottom < 0 or top > largest:
         raise ValueError(
-            f"{path}: labels from {bottom} to {top} do not survive in this format (0 to "
-            f"{min(largest, 65534)} do); write .nii.gz, or renumber them"
+            f"{path}: labels from {bottom} to {top} do not survive in a {path.suffix.lower()} "
+            f"file, which holds 0 to {largest}; write .nii.gz, or renumber them"
+        )
+    if top == 65535 and values <= {0, 65535}:
+        raise ValueError(
+            f"{path}: labels of 0 and 65535 alone do not survive in a picture, where they are read "
+            "as black and white, 0 and 1; write .nii.gz, or renumber them"
         )
     if top < 256:
         picture = Image.fromarray(mask.astype(np.uint8))
