@@ -26,6 +26,8 @@ from jaxmed.data.batching._bags import BagBatches, bag_batches
 from jaxmed.data.batching._batches import Batches, batches
 from jaxmed.data.batching._members import MemberBatches, member_batches
 from jaxmed.data.batching._split import Fold, check_disjoint, folds, split
+from jaxmed.data.formats._read import read_image, read_mask, read_space
+from jaxmed.data.formats._write import write_mask
 from jaxmed.data.images._geometry import (
     crop_or_pad,
     crop_or_pad_scan,
@@ -34,9 +36,7 @@ from jaxmed.data.images._geometry import (
     to_space,
 )
 from jaxmed.data.images._intensity import normalise
-from jaxmed.data.images._scan import read_image, read_mask, read_space
 from jaxmed.data.images._space import Scan, Space
-from jaxmed.data.images._write import write_mask
 from jaxmed.data.sources._bag_tables import bag_table
 from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data.sources._check import check

@@ -7,8 +7,11 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from jaxmed.data._optional import MissingPackage
+
 RULES: dict[str, str] = {
     "catalogue": "a data set has the sizes, shapes and class count its catalogue entry states",
+    "codec-missing": "the package or codec that a file's format needs is installed",
     "checksum": "a downloaded file has the checksum its catalogue states",
     "constant": "an image holds more than one value",
     "empty-masks": "some mask of a data set marks something",
@@ -89,6 +92,8 @@ def reading(file: str | os.PathLike, what: str) -> Iterator[None]:
         yield
     except DataError:
         raise
+    except MissingPackage as error:
+        raise fault(file, "codec-missing", str(error)) from error
     except Exception as error:
         detail = f"{what} cannot be read: {error or type(error).__name__}"
         raise fault(file, "readable", detail) from error

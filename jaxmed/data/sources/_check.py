@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxmed.data._error import DataError, Fault
-from jaxmed.data.images._scan import PICTURES, VOLUMES, read_image, suffix
+from jaxmed.data.formats._read import read_image
+from jaxmed.data.formats._registry import is_image
 from jaxmed.data.sources._decathlon import check_decathlon
 from jaxmed.data.sources._manifest_check import check_manifest
 from jaxmed.data.sources._medmnist import check_medmnist
@@ -49,7 +50,7 @@ def _check(path: Path, regression: bool) -> Iterator[Fault]:
             yield from check_medmnist(path)
         elif path.suffix.lower() in (".csv", ".jsonl"):
             yield from check_manifest(path, regression=regression)
-        elif suffix(path) in VOLUMES + PICTURES:
+        elif is_image(path):
             read_image(path)
         else:
             yield Fault(str(path), "readable", "not a file of a kind that is known here")

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data._source import Example
-from jaxmed.data.images._scan import read_image, read_mask
+from jaxmed.data.formats._read import read_image, read_mask
 from jaxmed.data.images._space import Scan, check_grid
 
 Row = dict[str, Any]
