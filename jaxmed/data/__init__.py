@@ -26,6 +26,7 @@ from jaxmed.data.batching._bags import BagBatches, bag_batches
 from jaxmed.data.batching._batches import Batches, batches
 from jaxmed.data.batching._members import MemberBatches, member_batches
 from jaxmed.data.batching._split import Fold, check_disjoint, folds, split
+from jaxmed.data.dicom._series import SeriesInfo, dicom_series, read_dicom
 from jaxmed.data.formats._read import read_image, read_mask, read_space
 from jaxmed.data.formats._write import write_mask
 from jaxmed.data.images._geometry import (
@@ -66,6 +67,7 @@ __all__ = [
     "MedMNIST",
     "MemberBatches",
     "Scan",
+    "SeriesInfo",
     "Source",
     "Space",
     "as_source",
@@ -82,6 +84,7 @@ __all__ = [
     "crop_or_pad_scan",
     "data_root",
     "decathlon",
+    "dicom_series",
     "drive",
     "fetch",
     "folds",
@@ -94,6 +97,7 @@ __all__ = [
     "normalise",
     "phantoms",
     "random_patch",
+    "read_dicom",
     "read_image",
     "read_mask",
     "read_space",

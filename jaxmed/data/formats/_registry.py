@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jaxmed.data._error import fault
+from jaxmed.data.dicom._dataset import is_dicom
+from jaxmed.data.formats._dicom import DICOM
 from jaxmed.data.formats._format import Format, Options, Place
 from jaxmed.data.formats._nifti import ANALYZE, MGZ, NIFTI
 from jaxmed.data.formats._picture import PICTURE
 
-FORMATS: tuple[Format, ...] = (NIFTI, MGZ, ANALYZE, PICTURE)
+FORMATS: tuple[Format, ...] = (NIFTI, DICOM, MGZ, ANALYZE, PICTURE)
 """Every format, the commonest first."""
 
 _BY_ENDING: Mapping[str, Format] = {ending: found for found in FORMATS for ending in found.endings}
@@ -35,8 +37,8 @@ def stem(path: str | os.PathLike) -> str:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is an image by its name."""
-    return suffix(path) in _BY_ENDING
+    """Whether a file is an image: by its name or, of an unknown ending, by the mark of DICOM."""
+    return suffix(path) in _BY_ENDING or is_dicom(path)
 
 
 def is_picture(path: str | os.PathLike) -> bool:
@@ -76,13 +78,17 @@ def format_of(path: str | os.PathLike) -> tuple[Format, Place]:
         DataError: It does not exist, is of no known format, or its format lacks an option.
     """
     place = locate(path)
-    if not place.path.is_file():
-        raise fault(place.path, "exists", "there is no such file")
+    if not place.path.exists():
+        raise fault(place.path, "exists", "there is no such file or folder")
     ending = suffix(place.path)
-    if ending not in _BY_ENDING:
+    if place.path.is_dir() or (ending not in _BY_ENDING and is_dicom(place.path)):
+        found = DICOM
+    elif ending in _BY_ENDING:
+        found = _BY_ENDING[ending]
+    else:
         known = ", ".join(ENDINGS)
-        raise fault(place.path, "readable", f"the ending {ending!r} is none of {known}")
-    found = _BY_ENDING[ending]
+        detail = f"the ending {ending!r} is none of {known}, nor is it marked as DICOM"
+        raise fault(place.path, "readable", detail)
     _check_options(found, place.path, place.options)
     return found, place
 
