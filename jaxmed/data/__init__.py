@@ -37,10 +37,12 @@ from jaxmed.data.images._geometry import (
     to_space,
 )
 from jaxmed.data.images._intensity import normalise
+from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._space import Scan, Space
 from jaxmed.data.sources._bag_tables import bag_table
 from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data.sources._check import check
+from jaxmed.data.sources._dataset import dataset
 from jaxmed.data.sources._decathlon import DecathlonSource, decathlon
 from jaxmed.data.sources._download import cache_root, data_root, fetch
 from jaxmed.data.sources._drive import drive
@@ -64,6 +66,7 @@ __all__ = [
     "LGGSource",
     "ListSource",
     "ManifestSource",
+    "MaskLabels",
     "MedMNIST",
     "MemberBatches",
     "Scan",
@@ -83,6 +86,7 @@ __all__ = [
     "crop_or_pad",
     "crop_or_pad_scan",
     "data_root",
+    "dataset",
     "decathlon",
     "dicom_series",
     "drive",

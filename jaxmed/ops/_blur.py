@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.typing import DTypeLike
 
 from jaxmed.core import Array
 from jaxmed.ops._boundary import check_mode, extend
@@ -82,7 +83,7 @@ def gaussian_blur(
     return x
 
 
-def _weights(sigma: Array | np.floating, radius: int, dtype: jnp.dtype) -> Array | np.ndarray:
+def _weights(sigma: Array | np.floating, radius: int, dtype: DTypeLike) -> Array | np.ndarray:
     xp = jnp if isinstance(sigma, jax.Array) else np
     k = np.arange(-radius, radius + 1)
     # sigma = 0 gives the identity, with a finite gradient.

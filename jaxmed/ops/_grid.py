@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from jaxmed.core import Array
 
 
-def identity_grid(shape: Sequence[int], *, dtype: jnp.dtype = jnp.float32) -> Array:
+def identity_grid(shape: Sequence[int], *, dtype: DTypeLike = jnp.float32) -> Array:
     """Return the coordinates of every voxel of ``shape``, ``(*shape, ndim)``, in voxels.
 
     Example:

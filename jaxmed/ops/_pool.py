@@ -105,7 +105,7 @@ def avg_pool(
     for axis, (n, w, s, (low, _)) in enumerate(zip(spatial, window, stride, pads, strict=True)):
         start = np.arange(counts[axis]) * s - low
         real = np.clip(start + w, 0, n) - np.clip(start, 0, n)
-        divisor = divisor * np.expand_dims(real, [a for a in range(x.ndim) if a != axis + 1])
+        divisor = divisor * np.expand_dims(real, tuple(a for a in range(x.ndim) if a != axis + 1))
     return total / np.maximum(divisor, 1).astype(x.dtype)
 
 

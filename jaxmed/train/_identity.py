@@ -15,7 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import (
+    ClosedJaxpr,  # pyright: ignore[reportPrivateImportUsage]  # jax 0.12: another name of Jaxpr
+    Jaxpr,
+    Literal,
+)
 
 from jaxmed.core import Batch, Batches, Key, Learner
 from jaxmed.train._program import Carry, Program

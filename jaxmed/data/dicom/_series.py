@@ -88,7 +88,7 @@ def dicom_series(folder: str | os.PathLike) -> tuple[SeriesInfo, ...]:
         Traceback (most recent call last):
         jaxmed.data.DataError: no/such/folder: there is no such file or folder [rule exists: ...]
     """
-    return tuple(info for info, _ in _listed(Path(folder), ()))
+    return tuple(info for info, _ in _found(Path(folder), ()))
 
 
 def read_dicom(
@@ -179,7 +179,7 @@ def _allowed(allow: str | Collection[str]) -> tuple[str, ...]:
     return names
 
 
-def _listed(path: Path, allow: Collection[str]) -> list[tuple[SeriesInfo, Stack]]:
+def _found(path: Path, allow: Collection[str]) -> list[tuple[SeriesInfo, Stack]]:
     """The series of a folder or file and their stacks; those with the most slices first."""
     if not path.exists():
         raise fault(path, "exists", "there is no such file or folder")
@@ -190,8 +190,15 @@ def _listed(path: Path, allow: Collection[str]) -> list[tuple[SeriesInfo, Stack]
         kind = "segmentation (data.read_dicom_seg reads it)" if frames else "image"
         what = f"{len(files)} DICOM files, none of them an image" if files else "no DICOM file"
         raise fault(path, "non-empty", f"a {kind} and no image" if frames else what)
+    return listed(path, images, allow)
+
+
+def listed(
+    path: Path, frames: Sequence[Frame], allow: Collection[str]
+) -> list[tuple[SeriesInfo, Stack]]:
+    """The series of some frames and their stacks, those with the most slices first."""
     found = []
-    for alike in group(images):
+    for alike in group(frames):
         made, faults = stack(str(path), alike, allow)
         found.append((_info(alike, made, faults), made))
     found.sort(key=lambda pair: (-len(pair[1].slices), str(pair[0].files[0])))
@@ -218,7 +225,7 @@ def _choose(
     path: Path, series: int | str | SeriesInfo | None, allow: Collection[str]
 ) -> tuple[SeriesInfo, Stack]:
     """The one series that is meant, or the error that lists those there are."""
-    found = _listed(path, allow)
+    found = _found(path, allow)
     if isinstance(series, SeriesInfo):
         found = [pair for pair in found if {*pair[0].files} == {*series.files}]
         if not found:

@@ -31,14 +31,25 @@ def suffix(path: str | os.PathLike) -> str:
 
 
 def stem(path: str | os.PathLike) -> str:
-    """Return a file's name without its ending."""
+    """Return a file's name without its ending, of which a folder and many DICOM files have none.
+
+    >>> [stem(name) for name in ("a/b.nii.gz", "1.2.840.5")]
+    ['b', '1.2.840.5']
+    """
     name = Path(path).name
-    return name[: len(name) - len(suffix(path))] or name
+    ending = suffix(path)
+    return name[: -len(ending)] if ending in _BY_ENDING or ending == ".npz" else name
+
+
+def format_of_name(path: Path) -> str:
+    """The format of a file by its ending or else by the mark of DICOM; ``""`` if unknown."""
+    found = _BY_ENDING.get(suffix(path))
+    return found.name if found else DICOM.name if is_dicom(path) else ""
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is an image: by its name or, of an unknown ending, by the mark of DICOM."""
-    return suffix(path) in _BY_ENDING or is_dicom(path)
+    """Whether a file is of a known format."""
+    return format_of_name(path) != ""
 
 
 def is_picture(path: str | os.PathLike) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmed.data import DataError, Fault, read_mask
 from jaxmed.data.formats import MASKS, stem, suffix
-from jaxmed.report.read._rows import Table, read_table, table_fault
+from jaxmed.data.tables._table import Table, read_table, table_fault
 from jaxmed.report.results._segmentation import MaskPair
 
 
