@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmed.data import Scan, Space, read_image
-from jaxmed.data.formats import ENDINGS, is_image, stem, suffix
+from jaxmed.data.formats import ENDINGS, images_in, stem, suffix
 
 _BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -37,6 +37,8 @@ class Input(NamedTuple):
 def files(given: Sequence[Path]) -> list[Path]:
     """The files that are named, each folder replaced by its images in the order of their names.
 
+    Folders below it are searched if it has none itself; a DICOM series is one image.
+
     Raises:
         ValueError: a folder without an image; names it.
     """
@@ -45,14 +47,9 @@ def files(given: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [p for p in sorted(path.iterdir()) if is_image(p) or suffix(p) == ".npz"]
-        # A pair of Analyze's files is one image.
-        pairs = {p.with_suffix(".img") for p in inside if suffix(p) == ".hdr"}
-        inside = [p for p in inside if p not in pairs]
+        inside = images_in(path, below=False) or images_in(path)
         if not inside:
-            raise ValueError(
-                f"{path} has no image: none of its files ends in {', '.join((*ENDINGS, '.npz'))}"
-            )
+            raise ValueError(f"{path} has no image: none of its files ends in {', '.join(ENDINGS)}")
         found += inside
     return found
 

@@ -28,6 +28,7 @@ from jaxmed.data.batching._members import MemberBatches, member_batches
 from jaxmed.data.batching._split import Fold, check_disjoint, folds, split
 from jaxmed.data.dicom._series import SeriesInfo, dicom_series, read_dicom
 from jaxmed.data.formats._read import read_image, read_mask, read_space
+from jaxmed.data.formats._segments import read_segments
 from jaxmed.data.formats._write import write_mask
 from jaxmed.data.images._geometry import (
     crop_or_pad,
@@ -38,6 +39,7 @@ from jaxmed.data.images._geometry import (
 )
 from jaxmed.data.images._intensity import normalise
 from jaxmed.data.images._mask_labels import MaskLabels
+from jaxmed.data.images._segments import Code, Segment
 from jaxmed.data.images._space import Scan, Space
 from jaxmed.data.sources._bag_tables import bag_table
 from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
@@ -59,6 +61,7 @@ __all__ = [
     "BagBatches",
     "Batches",
     "ChecksumWarning",
+    "Code",
     "DataError",
     "DecathlonSource",
     "Fault",
@@ -70,6 +73,7 @@ __all__ = [
     "MedMNIST",
     "MemberBatches",
     "Scan",
+    "Segment",
     "SeriesInfo",
     "Source",
     "Space",
@@ -104,6 +108,7 @@ __all__ = [
     "read_dicom",
     "read_image",
     "read_mask",
+    "read_segments",
     "read_space",
     "resample_spacing",
     "split",

@@ -23,6 +23,7 @@ RULES: dict[str, str] = {
     "length": "all arrays of one source have the same length",
     "lossless-mask": "a mask is stored without loss",
     "mask-affine": "a mask has the affine of its image",
+    "mask-overlap": "the segments of a mask do not overlap",
     "mask-shape": "a mask has the spatial size of its image",
     "mask-values": "all masks of a data set write a class in the same way",
     "non-empty": "a data set, a split and an image hold at least one element",

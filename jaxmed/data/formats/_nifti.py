@@ -11,10 +11,9 @@ import numpy as np
 
 from jaxmed.data._error import fault, reading
 from jaxmed.data.formats._format import Format, Place, Voxels, check_exists
+from jaxmed.data.formats._patient_axes import check_affine
 from jaxmed.data.images._space import Space, file_affine, millimetres
 
-# Two axes of a voxel this close to parallel leave the place of a voxel undetermined.
-_FLATTEST = 1e6
 # A label stored through a scale is off by half a step of it; a coarser one could be another label.
 _STEP = 0.01
 _COLOUR = ("R", "G", "B", "A")
@@ -117,12 +116,7 @@ def _grid(path: Path, image: Any) -> tuple[tuple[int, ...], np.ndarray]:
     else:
         affine = np.array(image.affine, float)
     affine[:-1] *= millimetres(image.header)
-    if not np.all(np.isfinite(affine)):
-        raise fault(path, "finite", "the affine holds NaN or infinity")
-    edges = np.linalg.norm(affine[:-1, :-1], axis=0)
-    # By direction alone: a voxel of nanometres has as good an inverse as one of metres.
-    if not edges.all() or np.linalg.cond(affine[:-1, :-1] / edges) > _FLATTEST:
-        raise fault(path, "finite", "the affine has no inverse")
+    check_affine(Place(path), affine)
     return shape[:3], affine
 
 

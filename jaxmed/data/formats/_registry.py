@@ -8,12 +8,17 @@ from pathlib import Path
 
 from jaxmed.data._error import fault
 from jaxmed.data.dicom._dataset import is_dicom
+from jaxmed.data.formats._array import ARRAY
 from jaxmed.data.formats._dicom import DICOM
 from jaxmed.data.formats._format import Format, Options, Place
+from jaxmed.data.formats._metaimage import METAIMAGE
 from jaxmed.data.formats._nifti import ANALYZE, MGZ, NIFTI
+from jaxmed.data.formats._nrrd import NRRD
 from jaxmed.data.formats._picture import PICTURE
 
-FORMATS: tuple[Format, ...] = (NIFTI, DICOM, MGZ, ANALYZE, PICTURE)
+FORMATS: tuple[Format, ...] = (
+    NIFTI, DICOM, NRRD, METAIMAGE, MGZ, ANALYZE, PICTURE, ARRAY
+)  # fmt: skip
 """Every format, the commonest first."""
 
 _BY_ENDING: Mapping[str, Format] = {ending: found for found in FORMATS for ending in found.endings}
@@ -33,12 +38,13 @@ def suffix(path: str | os.PathLike) -> str:
 def stem(path: str | os.PathLike) -> str:
     """Return a file's name without its ending, of which a folder and many DICOM files have none.
 
-    >>> [stem(name) for name in ("a/b.nii.gz", "1.2.840.5")]
-    ['b', '1.2.840.5']
+    >>> [stem(name) for name in ("a/b.nii.gz", "1.2.840.5", "p7#series=2", "p7/#series=2")]
+    ['b', '1.2.840.5', 'p7_series2', 'p7_series2']
     """
-    name = Path(path).name
-    ending = suffix(path)
-    return name[: -len(ending)] if ending in _BY_ENDING or ending == ".npz" else name
+    place = locate(path)
+    name, ending = place.path.name, suffix(place.path)
+    name = name[: -len(ending)] if ending in _BY_ENDING else name
+    return name + "".join(f"_{option}{value}" for option, value in place.options.items())
 
 
 def format_of_name(path: Path) -> str:

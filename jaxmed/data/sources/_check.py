@@ -14,7 +14,7 @@ from jaxmed.data.formats._registry import exists, is_image, locate
 from jaxmed.data.sources._dataset import open_dataset
 from jaxmed.data.sources._decathlon import check_decathlon
 from jaxmed.data.sources._manifest_check import check_images
-from jaxmed.data.sources._medmnist import check_medmnist
+from jaxmed.data.sources._medmnist import check_medmnist, is_medmnist
 from jaxmed.data.tables._table import TABLES
 
 
@@ -51,7 +51,7 @@ def _check(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
             yield Fault(str(path), "exists", "there is no such file or folder")
         elif path.is_dir():
             yield from _check_folder(path, options)
-        elif path.suffix == ".npz":
+        elif is_medmnist(path):
             yield from check_medmnist(path)
         elif path.suffix.lower() in TABLES:
             yield from _check_dataset(path, options)
@@ -75,10 +75,13 @@ def _check_folder(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
         yield from check_decathlon(path) if _lists_cases(path) else _check_dataset(path, options)
         return
     found = False
-    for child in sorted(path.iterdir()):
-        if child.name.startswith("."):
-            continue
-        if child.suffix in (".npz", *TABLES) or (child / "dataset.json").is_file():
+    children = [child for child in sorted(path.iterdir()) if not child.name.startswith(".")]
+    medmnist = any(is_medmnist(child) for child in children)
+    for child in children:
+        if medmnist and child.suffix == ".npz":
+            found = True
+            yield from check_medmnist(child)
+        elif child.suffix in TABLES or (child / "dataset.json").is_file():
             found = True
             yield from _check(child, options)
     if not found:

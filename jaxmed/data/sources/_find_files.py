@@ -9,7 +9,6 @@ from pathlib import Path
 from jaxmed.data._error import Fault
 from jaxmed.data.formats._registry import ENDINGS, exists, stem, suffix
 
-_KNOWN = (*ENDINGS, ".npz")
 _MASKS = re.compile(r"mask|label|seg|annot|manual|truth|\bgt\b|_gt$|lesion", re.IGNORECASE)
 
 
@@ -36,9 +35,9 @@ class Finder:
             return path
         named = self._masks if mask else self._images
         wanted = Path(text)
-        key = stem(wanted) if suffix(wanted) in _KNOWN else wanted.name
+        key = stem(wanted) if suffix(wanted) in ENDINGS else wanted.name
         found = named.get(key, [])
-        if suffix(wanted) in _KNOWN:
+        if suffix(wanted) in ENDINGS:
             found = [p for p in found if p.name == wanted.name]
         if len(wanted.parts) > 1:
             found = []  # a path that leads nowhere is no name to look for
@@ -63,7 +62,7 @@ class Finder:
     def _files(self) -> list[Path]:
         inside = [p for p in sorted(self._root.iterdir()) if not p.name.startswith(".")]
         below = [p for d in inside if d.is_dir() for p in sorted(d.iterdir())]
-        return [p for p in (*inside, *below) if suffix(p) in _KNOWN and p.is_file()]
+        return [p for p in (*inside, *below) if suffix(p) in ENDINGS and p.is_file()]
 
     @cached_property
     def _images(self) -> dict[str, list[Path]]:

@@ -69,7 +69,7 @@ def read_folder(path: Path, *, patient: str | None = None) -> Layout:
 
 def _case(root: Path, inner: Path) -> str:
     """The name of a case: its path without the ending, or the folder that is the image itself."""
-    return str(inner.with_name(stem(inner))) if inner.name else root.resolve().name
+    return str(inner.parent / stem(root / inner)) if inner.name else root.resolve().name
 
 
 def _paired(root: Path, files: list[Path]) -> tuple[list[Path], dict[Path, Path], list[str]]:
