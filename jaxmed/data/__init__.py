@@ -26,7 +26,9 @@ from jaxmed.data.batching._bags import BagBatches, bag_batches
 from jaxmed.data.batching._batches import Batches, batches
 from jaxmed.data.batching._members import MemberBatches, member_batches
 from jaxmed.data.batching._split import Fold, check_disjoint, folds, split
+from jaxmed.data.dicom._segmentation import DicomSegmentation, read_dicom_seg
 from jaxmed.data.dicom._series import SeriesInfo, dicom_series, read_dicom
+from jaxmed.data.dicom._write_segmentation import write_dicom_seg
 from jaxmed.data.formats._read import read_image, read_mask, read_space
 from jaxmed.data.formats._segments import read_segments
 from jaxmed.data.formats._write import write_mask
@@ -64,6 +66,7 @@ __all__ = [
     "Code",
     "DataError",
     "DecathlonSource",
+    "DicomSegmentation",
     "Fault",
     "Fold",
     "LGGSource",
@@ -106,6 +109,7 @@ __all__ = [
     "phantoms",
     "random_patch",
     "read_dicom",
+    "read_dicom_seg",
     "read_image",
     "read_mask",
     "read_segments",
@@ -115,5 +119,6 @@ __all__ = [
     "subset",
     "take",
     "to_space",
+    "write_dicom_seg",
     "write_mask",
 ]

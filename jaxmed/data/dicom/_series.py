@@ -143,11 +143,7 @@ def read_dicom(
         raise DataError.of(info.faults)
     found = _framed(path, found, frame)
     array = _voxels(found, padding)
-    first = found.slices[0][0]
-    source = DicomSource(
-        tuple((place[0].file, place[0].index) for place in found.slices), first.modality
-    )
-    file = Space(array.shape[: len(found.affine) - 1], found.affine, source)
+    file = _space(found)
     affine = file.affine
     if canonical and found.placed:
         turn = nib.io_orientation(affine)
@@ -168,7 +164,14 @@ def read_dicom_space(
     if info.faults:
         raise DataError.of(info.faults)
     found = _framed(path, found, frame)
-    return Space(found.size, found.affine), len(found.slices[0]) * found.slices[0][0].channels
+    return _space(found), len(found.slices[0]) * found.slices[0][0].channels
+
+
+def _space(found: Stack) -> Space:
+    """The grid of a stack, and where its files are."""
+    slices = tuple((place[0].file, place[0].index) for place in found.slices)
+    source = DicomSource(slices, found.slices[0][0].modality)
+    return Space(found.size, found.affine, source)
 
 
 def _allowed(allow: str | Collection[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmed.data._error import fault
-from jaxmed.data.images._space import Space
+from jaxmed.data.images._space import Scan, Space
 
 Options = Mapping[str, str]
 
@@ -52,6 +52,7 @@ class Format(NamedTuple):
         space: The grid and the number of channels of an image, from its header alone.
         image: The voxels of an image.
         labels: The voxels of a mask, exactly as they are stored.
+        labels_on: Those of a mask that has no grid of its own, on the grid of an image's file.
         write: Writes a mask of uint8, int16 or int32 on the grid of a file; raises `ValueError`
             where the format cannot hold it. None: no masks are written in this format.
         masks: The endings that masks are written with.
@@ -68,6 +69,7 @@ class Format(NamedTuple):
     masks: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     picture: bool = False
+    labels_on: Callable[[Place, Scan], Voxels] | None = None
 
 
 def check_exists(path: Path) -> None:

@@ -76,7 +76,8 @@ def read_mask(
             than a tenth of a voxel, in affine.
     """
     found, place = format_of(path)
-    voxels = found.labels(place)
+    on = found.labels_on if like is not None else None
+    voxels = on(place, like) if on and like is not None else found.labels(place)
     array, affine, file = _turned(voxels, canonical)
     path = place.path
     _check_size(path, array)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from jaxmed.data.dicom._segmentation import read_dicom_segments
+from jaxmed.data.formats._dicom import DICOM
 from jaxmed.data.formats._nrrd import NRRD, read_nrrd_segments
 from jaxmed.data.formats._registry import format_of
 from jaxmed.data.images._segments import Segment
@@ -24,4 +26,4 @@ def read_segments(path: str | os.PathLike) -> tuple[Segment, ...]:
     found, place = format_of(path)
     if found is NRRD:
         return read_nrrd_segments(place.path)
-    return ()
+    return read_dicom_segments(place.path) if found is DICOM else ()
