@@ -50,6 +50,7 @@ from jaxmed.data.sources._dataset import dataset
 from jaxmed.data.sources._decathlon import DecathlonSource, decathlon
 from jaxmed.data.sources._download import cache_root, data_root, fetch
 from jaxmed.data.sources._drive import drive
+from jaxmed.data.sources._identity import identity
 from jaxmed.data.sources._lgg import LGGSource, lgg_mri
 from jaxmed.data.sources._manifest import ManifestSource, manifest
 from jaxmed.data.sources._medmnist import ChecksumWarning, medmnist
@@ -99,6 +100,7 @@ __all__ = [
     "drive",
     "fetch",
     "folds",
+    "identity",
     "in_memory",
     "lgg_mri",
     "manifest",

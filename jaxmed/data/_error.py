@@ -10,6 +10,7 @@ from typing import NamedTuple
 from jaxmed.data._optional import MissingPackage
 
 RULES: dict[str, str] = {
+    "burned-in": "pixels show no text that tells who was imaged",
     "catalogue": "a data set has the sizes, shapes and class count its catalogue entry states",
     "codec-missing": "the package or codec that a file's format needs is installed",
     "checksum": "a downloaded file has the checksum its catalogue states",
@@ -18,6 +19,7 @@ RULES: dict[str, str] = {
     "example-shape": "the examples of one batch have one shape",
     "exists": "every file that is named exists",
     "finite": "an image, a label or an affine holds only finite numbers",
+    "identity": "a header does not tell who was imaged, when and where",
     "integer-mask": "a mask or class label holds whole numbers, of 32 bits at most",
     "label-range": "every label lies inside the declared classes",
     "length": "all arrays of one source have the same length",

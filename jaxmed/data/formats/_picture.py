@@ -107,6 +107,13 @@ def palette(path: Path) -> dict[int, tuple[int, ...]] | None:
         return {int(i): tuple(colours[i].tolist()) for i in used if i < len(colours)}
 
 
+def metadata(path: Path) -> dict[int, Any]:
+    """The notes of a camera (EXIF) in a picture, by tag."""
+    check_exists(path)
+    with reading(path, "the picture"), _open(path) as picture:
+        return dict(picture.getexif())
+
+
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """Open a picture of any size: Pillow refuses those above 179 megapixels, as in histology."""

@@ -13,12 +13,15 @@ from jaxmed.data.formats._read import read_image
 from jaxmed.data.formats._registry import exists, is_image, locate
 from jaxmed.data.sources._dataset import open_dataset
 from jaxmed.data.sources._decathlon import check_decathlon
+from jaxmed.data.sources._identity import identity as find_identity
 from jaxmed.data.sources._manifest_check import check_images
 from jaxmed.data.sources._medmnist import check_medmnist, is_medmnist
 from jaxmed.data.tables._table import TABLES
 
 
-def check(path: str | os.PathLike, *, regression: bool = False, **options: Any) -> list[Fault]:
+def check(
+    path: str | os.PathLike, *, regression: bool = False, identity: bool = False, **options: Any
+) -> list[Fault]:
     """List all faults of a data set.
 
     Besides errors of the readers, it finds faults across files: images that differ in rank,
@@ -31,6 +34,8 @@ def check(path: str | os.PathLike, *, regression: bool = False, **options: Any) 
             folder of the Medical Segmentation Decathlon or of nnU-Net, a folder for each class,
             images with masks; a folder of any of these (each is checked); or a single image.
         regression: Whether labels are measurements.
+        identity: Whether headers that tell who was imaged, and pixels that may show it, are faults,
+            as for data that are passed on (see `identity`).
         **options: Of `dataset`, such as ``labels`` and ``columns``.
 
     Returns:
@@ -42,7 +47,8 @@ def check(path: str | os.PathLike, *, regression: bool = False, **options: Any) 
         >>> [fault.rule for fault in data.check("no/such/folder")]
         ['exists']
     """
-    return list(_check(Path(path), {"regression": regression, **options}))
+    found = list(_check(Path(path), {"regression": regression, **options}))
+    return found + (find_identity(path) if identity and exists(path) else [])
 
 
 def _check(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
