@@ -55,9 +55,7 @@ class ImageRecipe:
 
     def __post_init__(self) -> None:
         if self.offsets and len(self.offsets) != len(self.outputs):
-            raise ValueError(
-                f"offsets are one per class of {self.outputs}, got {self.offsets}"
-            )
+            raise ValueError(f"offsets are one per class of {self.outputs}, got {self.offsets}")
         if self.members < 1:
             raise ValueError(f"members is at least 1, got {self.members}")
         if self.task not in get_args(Task):
@@ -132,9 +130,7 @@ def image_model(recipe: ImageRecipe, params: PyTree, state: PyTree) -> ImageMode
 
     @jax.jit
     def apply(params: PyTree, state: PyTree, images: Array) -> Array:
-        return mean_of_members(
-            lambda p, s: of_one(p, s, images), params, state, recipe.members
-        )
+        return mean_of_members(lambda p, s: of_one(p, s, images), params, state, recipe.members)
 
     return ImageModel(recipe, params, state, apply)
 
