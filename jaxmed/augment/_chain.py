@@ -14,6 +14,7 @@ from jax import lax
 
 from jaxmed import ops
 from jaxmed.core import Array, Batch, Key, View, stream
+from jaxmed.ops._boundary import Mode
 
 Shape = tuple[int, ...]
 _UNIFORMS = 16
@@ -61,7 +62,7 @@ class Augmentation:
     steps: tuple[Spatial | Intensity | View, ...]
     images: tuple[str, ...] = ("image",)
     masks: tuple[str, ...] = ("mask",)
-    outside: str = "nearest"
+    outside: Mode = "nearest"
 
     def __call__(self, key: Key, batch: Batch) -> Batch:
         batch = dict(batch)
@@ -227,7 +228,7 @@ def chain(
     *augmentations: Spatial | Intensity | View | Augmentation,
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
-    outside: str = "nearest",
+    outside: Mode = "nearest",
 ) -> Augmentation:
     """Compose augmentations; neighbouring spatial ones share one resample.
 

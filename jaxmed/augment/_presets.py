@@ -16,13 +16,14 @@ from jaxmed.augment._intensity import (
     noise,
 )
 from jaxmed.augment._spatial import elastic, flip, random_affine
+from jaxmed.ops._boundary import Mode
 
 
 def weak(
     *,
     flips: int | Sequence[int] | None = None,
     translation: float = 0.125,
-    outside: str = "mirror",
+    outside: Mode = "mirror",
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
 ) -> Augmentation:
@@ -53,7 +54,7 @@ def strong(
     *,
     flips: int | Sequence[int] | None = None,
     geometry: bool = True,
-    outside: str = "mirror",
+    outside: Mode = "mirror",
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
 ) -> Augmentation:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 from jax.core import Tracer
+
+Activation = Literal["auto"] | None
+"""What is done with outputs: ``auto`` takes them for logits, ``None`` for probabilities."""
 
 
 class Metric(NamedTuple):

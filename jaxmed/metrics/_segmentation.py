@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from jaxmed import quantities
 from jaxmed.metrics._cases import Cases, counter, merge, seen
-from jaxmed.metrics._metric import Metric
+from jaxmed.metrics._metric import Activation, Metric
 from jaxmed.quantities import mean_defined
 
 
 def dice(
     *,
     classes: int | None = None,
-    average: str | None = "macro",
+    average: Literal["macro"] | None = "macro",
     include_background: bool | None = None,
-    over: str = "case",
+    over: Literal["case", "all"] = "case",
     empty: float = float("nan"),
-    activation: str | None = "auto",
+    activation: Activation = "auto",
 ) -> Metric:
     r"""Dice coefficient :math:`2 |P \cap T| / (|P| + |T|)` of each class in each case.
 
@@ -68,11 +68,11 @@ def dice(
 def iou(
     *,
     classes: int | None = None,
-    average: str | None = "macro",
+    average: Literal["macro"] | None = "macro",
     include_background: bool | None = None,
-    over: str = "case",
+    over: Literal["case", "all"] = "case",
     empty: float = float("nan"),
-    activation: str | None = "auto",
+    activation: Activation = "auto",
 ) -> Metric:
     r"""Intersection over union :math:`|P \cap T| / |P \cup T|` of each class in each case.
 
@@ -107,12 +107,12 @@ def iou(
 def volume_error(
     *,
     classes: int | None = None,
-    average: str | None = "macro",
+    average: Literal["macro"] | None = "macro",
     include_background: bool | None = None,
     relative: bool = True,
     signed: bool = False,
     voxel_volume: float = 1.0,
-    activation: str | None = "auto",
+    activation: Activation = "auto",
 ) -> Metric:
     r"""Volume error :math:`|V_P - V_T| / V_T` of each class in each case, averaged over both.
 
@@ -213,10 +213,10 @@ def _case_metric(
     name: str,
     score: Callable[[Cases], np.ndarray],
     classes: int | None,
-    average: str | None,
+    average: Literal["macro"] | None,
     include_background: bool | None,
-    over: str,
-    activation: str | None,
+    over: Literal["case", "all"],
+    activation: Activation,
 ) -> Metric:
     for value, allowed, title in (
         (average, ("macro", None), "average"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from jaxmed.core import Array
-from jaxmed.ops._boundary import check_mode, extend
+from jaxmed.ops._boundary import Mode, check_mode, extend
 from jaxmed.ops._check import spatial_rank
 from jaxmed.ops._grid import identity_grid
 
@@ -19,13 +20,15 @@ _EDGE = 1e-4
 # scipy.ndimage pads by this much before it filters where no exact boundary condition exists.
 _PREPAD = 12
 
+Method = Literal["linear", "nearest", "cubic"]
+
 
 def resample(
     image: Array,
     coordinates: Array,
     *,
-    method: str = "linear",
-    mode: str = "constant",
+    method: Method = "linear",
+    mode: Mode = "constant",
     cval: float = 0.0,
     prefilter: bool = True,
 ) -> Array:
@@ -94,8 +97,8 @@ def warp(
     image: Array,
     displacement: Array,
     *,
-    method: str = "linear",
-    mode: str = "constant",
+    method: Method = "linear",
+    mode: Mode = "constant",
     cval: float = 0.0,
 ) -> Array:
     """Deform an image by a displacement field: ``y[o] = x(o + u[o])``.
@@ -131,7 +134,7 @@ def warp(
     return resample(image, grid + displacement, method=method, mode=mode, cval=cval)
 
 
-def spline_prefilter(image: Array, *, mode: str = "mirror", cval: float = 0.0) -> Array:
+def spline_prefilter(image: Array, *, mode: Mode = "mirror", cval: float = 0.0) -> Array:
     """Compute the cubic B-spline coefficients of an image, ``(*spatial, channels)``.
 
     Solves ``(c[i-1] + 4 c[i] + c[i+1]) / 6 = x[i]`` along every axis. The inverse matrix depends

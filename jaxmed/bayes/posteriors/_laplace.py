@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,9 +70,9 @@ def laplace(
     batches: Iterable[Batch] | Batch,
     likelihood: Likelihood,
     *,
-    structure: str = "kron",
+    structure: Literal["full", "diag", "kron"] = "kron",
     subset: str | None = None,
-    prior_precision: float | str = "evidence",
+    prior_precision: float | Literal["evidence", "validation"] = "evidence",
     validation: Iterable[Batch] | Batch | None = None,
     linearise: bool = True,
     default: int = 30,

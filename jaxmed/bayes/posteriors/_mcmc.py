@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def nuts(
     draws: int = 500,
     chains: int = 4,
     thin: int = 1,
-    start: str = "prior",
+    start: Literal["prior", "params"] = "prior",
     target_accept: float = 0.8,
     max_tree_depth: int = 10,
     trajectory_length: float | None = None,

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +19,10 @@ _MASKS = (".nii.gz", ".nii", ".png", ".tif", ".tiff")
 
 
 def read_mask_pairs(
-    predictions: str | os.PathLike, reference: str | os.PathLike, *, missing: str = "error"
+    predictions: str | os.PathLike,
+    reference: str | os.PathLike,
+    *,
+    missing: Literal["error", "empty"] = "error",
 ) -> tuple[list[str], Iterator[MaskPair]]:
     """Pair the masks of two folders by file name.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,13 +14,14 @@ from jaxmed import stats
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._contrasts import Test, Way, contrasts_of
 from jaxmed.report.results._parts import Comparison, Contrast, Overlap, Scores
-from jaxmed.report.results._results import ComparisonResults, Results, placed, threshold_of
+from jaxmed.report.results._results import ComparisonResults, Results, Task, placed, threshold_of
 from jaxmed.report.results._segmentation import from_overlap, row_means
 from jaxmed.stats import TestResult
 
 Array = NDArray[Any]
 
-FAMILIES = ("all", "metric")
+Family = Literal["all", "metric"]
+FAMILIES: tuple[Family, ...] = ("all", "metric")
 Held = TypeVar("Held", Scores, Overlap)
 
 
@@ -28,20 +29,20 @@ class Correction(NamedTuple):
     """Multiplicity correction of p-values: method and family of tests."""
 
     method: str = "holm"
-    family: str = "all"
+    family: Family = "all"
 
 
 def compare(
     labels: ArrayLike,
     scores: Mapping[str, ArrayLike],
     *,
-    task: str | None = None,
+    task: Task | None = None,
     classes: Sequence[str] = (),
     cases: Sequence[str] = (),
     groups: Sequence[Any] | None = None,
     metrics: Sequence[str] = (),
     adjustment: str = "holm",
-    family: str = "all",
+    family: Family = "all",
     level: float = 0.95,
     threshold: float = 0.5,
     n_resamples: int = 2000,
@@ -123,7 +124,7 @@ def compare_segmentations(
     classes: Sequence[str],
     metrics: Sequence[str] = (),
     adjustment: str = "holm",
-    family: str = "all",
+    family: Family = "all",
     level: float = 0.95,
     n_resamples: int = 2000,
     resampling_seed: int = 0,

@@ -13,7 +13,7 @@ from jaxmed import protocols, quantities, stats
 from jaxmed.protocols import Study
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._parts import Comparison, Contrast, Scores
-from jaxmed.report.results._results import ComparisonResults, placed, threshold_of
+from jaxmed.report.results._results import ComparisonResults, Task, placed, threshold_of
 from jaxmed.stats import Estimate
 
 Metric = Callable[[Any, Any], Any]
@@ -22,7 +22,7 @@ Metric = Callable[[Any, Any], Any]
 def from_study(
     study: Study,
     *,
-    task: str | None = None,
+    task: Task | None = None,
     classes: Sequence[str] = (),
     metrics: Mapping[str, Metric] | None = None,
     adjustment: str = "holm",
