@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> int:
     """Read the options, apply the model to every image, write what it says.
 
     Returns:
-        0; 1 if some images could not be predicted, 2 if none could: each is told with its reason.
+        0; 1 if some images could not be predicted, 2 if none could: each is named with its reason.
     """
     parser = argparse.ArgumentParser(
         prog="jaxmed predict",
@@ -53,11 +53,11 @@ def run(arguments: Sequence[str]) -> int:
     paths = files(options.image)
     if isinstance(model, Segmenter):
         targets = _targets(paths, options.out, len(model.recipe.patch))
-        told = _masks(model, paths, targets)
+        status = _masks(model, paths, targets)
     else:
         table = options.out or Path("predictions.csv")
-        told = _table(model, paths, table)
-    return told
+        status = _table(model, paths, table)
+    return status
 
 
 def _masks(model: Segmenter, paths: Sequence[Path], targets: Sequence[Path]) -> int:

@@ -181,8 +181,8 @@ def _name_of(value: Any, at: str) -> str:
             return f"{place}.{name}"
     where = f"{at} is " if at else ""
     raise DescriptionError(
-        f"{where}{_told(value)}, for which jaxmed, flax.linen and jax.nn have no public name, so "
-        "it cannot be written down: take what has one, or save the parameters alone "
+        f"{where}{_kind_of(value)}, for which jaxmed, flax.linen and jax.nn have no public name, "
+        "so it cannot be written down: take what has one, or save the parameters alone "
         "(jaxmed.train.save) and keep the code that makes the network"
     )
 
@@ -191,7 +191,7 @@ def _shown(module: Any, name: str) -> bool:
     return not name.startswith("_") and name in getattr(module, "__all__", (name,))
 
 
-def _told(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__module__}.{value.__qualname__}"
     if callable(value) and hasattr(value, "__qualname__"):

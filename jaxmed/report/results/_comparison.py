@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 Family = Literal["all", "metric"]
 FAMILIES: tuple[Family, ...] = ("all", "metric")
-Held = TypeVar("Held", Scores, Overlap)
+Predictions = TypeVar("Predictions", Scores, Overlap)
 
 
 class Correction(NamedTuple):
@@ -108,7 +108,7 @@ def compare(
                 f"model {name} is a {found.task} model of {found.classes}, but the first one is "
                 f"{first.task} of {first.classes}"
             )
-    scored = _held(made, Scores)
+    scored = _predictions(made, Scores)
     y = np.asarray(scored[next(iter(made))].labels)
     way = _way(len(y), groups, level, n_resamples, resampling_seed)
     outputs = {name: np.asarray(held.scores) for name, held in scored.items()}
@@ -258,7 +258,7 @@ def _assembled(
             result = dataclasses.replace(result, name=f"{name}: {a} - {b}")
             found.append((name, a, b, result))
     first = next(iter(made.values()))
-    told = {
+    from_models = {
         note if len({n for r in made.values() for n in r.notes}) == 1 else f"{name}: {note}": None
         for name, results in made.items()
         for note in results.notes
@@ -274,17 +274,17 @@ def _assembled(
             adjustment=correction.method,
             family=correction.family,
             level=way.level,
-            scores=_held(made, Scores),
-            overlaps=_held(made, Overlap),
+            scores=_predictions(made, Scores),
+            overlaps=_predictions(made, Overlap),
         ),
         level=way.level,
         threshold=threshold_of(first),
-        notes=(*about.pop("notes", ()), *told, *notes),
+        notes=(*about.pop("notes", ()), *from_models, *notes),
         **placed(about),
     )
 
 
-def _held(made: Mapping[str, Results], kind: type[Held]) -> dict[str, Held]:
+def _predictions(made: Mapping[str, Results], kind: type[Predictions]) -> dict[str, Predictions]:
     """Return the predictions of each model, of one kind."""
     held = {name: next(iter(results.predictions().values())) for name, results in made.items()}
     return {name: found for name, found in held.items() if isinstance(found, kind)}

@@ -43,11 +43,11 @@ class AucPower(NamedTuple):
     sentence: str
 
 
-def _plan(positives: float, ratio: float, power: float, alpha: float, told: str) -> AucPower:
+def _plan(positives: float, ratio: float, power: float, alpha: float, finding: str) -> AucPower:
     n1, n0 = math.ceil(positives - 1e-9), math.ceil(ratio * positives - 1e-9)
     sentence = (
         f"With {n1} positive and {n0} negative cases, a two-sided test at the {100 * alpha:g}% "
-        f"level has {100 * power:.0f}% power to detect {told}."
+        f"level has {100 * power:.0f}% power to detect {finding}."
     )
     return AucPower(float(positives), float(ratio * positives), float(power), sentence)
 
@@ -60,7 +60,7 @@ def _size_or_power(
     power: float | None,
     ratio: float,
     alpha: float,
-    told: str,
+    finding: str,
 ) -> AucPower:
     """Solve (z_a sqrt(v0) + z_b sqrt(va))^2 = positives delta^2 for what is missing."""
     if (positives is None) == (power is None):
@@ -78,7 +78,7 @@ def _size_or_power(
         check_number(positives, "positives", above=0)
         shift = (math.sqrt(positives) * abs(delta) - z * math.sqrt(v0)) / math.sqrt(va)
         power = float(special.ndtr(shift))
-    return _plan(positives, ratio, power, alpha, told)
+    return _plan(positives, ratio, power, alpha, finding)
 
 
 def power_auc(
