@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmed.data import Scan, Space, read_image
-from jaxmed.data.images._scan import PICTURES, VOLUMES, suffix
+from jaxmed.data.formats import ENDINGS, images_in, stem, suffix
 
-_IMAGES = (*VOLUMES, *PICTURES)
 _BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -38,6 +37,8 @@ class Input(NamedTuple):
 def files(given: Sequence[Path]) -> list[Path]:
     """The files that are named, each folder replaced by its images in the order of their names.
 
+    Folders below it are searched if it has none itself; a DICOM series is one image.
+
     Raises:
         ValueError: a folder without an image; names it.
     """
@@ -46,22 +47,16 @@ def files(given: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [p for p in sorted(path.iterdir()) if suffix(p) in (*_IMAGES, ".npz")]
-        # A pair of Analyze's files is one image.
-        pairs = {p.with_suffix(".img") for p in inside if suffix(p) == ".hdr"}
-        inside = [p for p in inside if p not in pairs]
+        inside = images_in(path, below=False) or images_in(path)
         if not inside:
-            raise ValueError(
-                f"{path} has no image: none of its files ends in {', '.join((*_IMAGES, '.npz'))}"
-            )
+            raise ValueError(f"{path} has no image: none of its files ends in {', '.join(ENDINGS)}")
         found += inside
     return found
 
 
-def stem(path: Path) -> str:
-    """A file's name without its ending."""
-    ending = suffix(Path(str(path).rpartition(":")[0])) if ".npz:" in path.name else suffix(path)
-    return path.name[: path.name.lower().index(ending)] if ending else path.name
+def name_of(path: Path) -> str:
+    """A file's name without its ending, nor the array of an `.npz`."""
+    return stem(str(path).rpartition(":")[0] if ".npz:" in path.name else path)
 
 
 def read(path: Path, spacing: Sequence[float], channels: int) -> Iterator[Input]:
@@ -75,18 +70,18 @@ def read(path: Path, spacing: Sequence[float], channels: int) -> Iterator[Input]
     packed = suffix(path) == ".npz" or ".npz:" in path.name
     try:
         if not packed:
-            yield Input(stem(path), path, read_image(path, canonical=True))
+            yield Input(name_of(path), path, read_image(path, canonical=True))
             return
         images = _unpacked(path, len(spacing), channels)
     except _BROKEN as error:
-        yield Input(stem(path), path, None, str(error), packed)
+        yield Input(name_of(path), path, None, str(error), packed)
         return
     affine = np.diag([*spacing, 1.0])
     width = len(str(len(images) - 1))
     for i, image in enumerate(images):
         scan = Scan(image, affine, Space(image.shape[:-1], affine))
         bad = "" if np.isfinite(image).all() else "it holds NaN or infinity"
-        name = f"{stem(path)}_{i:0{width}}" if len(images) > 1 else stem(path)
+        name = f"{name_of(path)}_{i:0{width}}" if len(images) > 1 else name_of(path)
         yield Input(name, path, None if bad else scan, bad, packed)
 
 

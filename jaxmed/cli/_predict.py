@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from jaxmed.data import Scan
     from jaxmed.inference import ImageModel, Segmenter
 
-_MASKS = (".nii.gz", ".nii", ".mgz", ".png", ".tif", ".tiff", ".bmp")
-
 
 def run(arguments: Sequence[str]) -> int:
     """Read the options, apply the model to every image, write what it says.
@@ -161,25 +159,25 @@ def _save_arrays(target: Path, masks: np.ndarray) -> None:
 
 def _targets(paths: Sequence[Path], out: Path | None, rank: int) -> list[Path]:
     """Where each file's masks go; never over an image, and no two to one file."""
-    from jaxmed.cli._inputs import stem
-    from jaxmed.data.images._scan import PICTURES, suffix
+    from jaxmed.cli._inputs import name_of
+    from jaxmed.data.formats import MASKS, is_picture, suffix
 
     def ending(path: Path) -> str:
         if ".npz" in path.name:
             return ".npz"
-        return ".png" if rank == 2 and suffix(path) in PICTURES else ".nii.gz"
+        return ".png" if rank == 2 and is_picture(path) else ".nii.gz"
 
     several = len(paths) > 1
     is_file = out is not None and bool(out.suffix) and not out.is_dir()
-    if out is not None and is_file and several and suffix(out) in _MASKS:
+    if out is not None and is_file and several and suffix(out) in MASKS:
         raise ValueError(f"{len(paths)} images cannot go to one file {out}: name a folder")
     if out is not None and is_file and not several:
-        known = (".npz",) if ending(paths[0]) == ".npz" else _MASKS
+        known = (".npz",) if ending(paths[0]) == ".npz" else MASKS
         if suffix(out) not in known:
             raise ValueError(f"a mask is written as {' or '.join(known)}, not as {out.name!r}")
         targets = [out]
     else:
-        targets = [(out or Path()) / f"{stem(path)}_mask{ending(path)}" for path in paths]
+        targets = [(out or Path()) / f"{name_of(path)}_mask{ending(path)}" for path in paths]
     for path, target in zip(paths, targets, strict=True):
         if path.resolve() == target.resolve():
             raise ValueError(f"the mask of {path} would overwrite it: name another file with -o")

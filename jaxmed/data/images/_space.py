@@ -22,8 +22,9 @@ _REACH = 0.75 + 1e-4
 class Space(NamedTuple):
     """A voxel grid: its spatial shape, and the affine from voxel indices to millimetres.
 
-    ``header`` is that of the volume the grid was read from, as nibabel holds it. It knows what an
-    affine of two axes cannot: where a two-dimensional image lies in the patient.
+    ``header`` is what the format keeps of the file that the grid was read from: nibabel's header,
+    which knows what an affine of two axes cannot (where a two-dimensional image lies in the
+    patient), or the files of a DICOM series.
     """
 
     shape: tuple[int, ...]
@@ -95,7 +96,7 @@ def _in_patient(grid: Space) -> np.ndarray | None:
     """The (4, 4) affine of a grid; None for two axes of which no header knows the place."""
     if len(grid.affine) == 4:
         return grid.affine
-    if grid.header is None or len(grid.header.get_data_shape()) != 2:
+    if not hasattr(grid.header, "get_best_affine") or len(grid.header.get_data_shape()) != 2:
         return None
     affine = file_affine(grid.header)
     # As the file has it: a grid that was cropped or resampled has moved away from its header.

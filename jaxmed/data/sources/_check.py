@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from jaxmed.data._error import DataError, Fault
-from jaxmed.data.images._scan import PICTURES, VOLUMES, read_image, suffix
+from jaxmed.data.formats._read import read_image
+from jaxmed.data.formats._registry import exists, is_image, locate
 from jaxmed.data.sources._dataset import open_dataset
 from jaxmed.data.sources._decathlon import check_decathlon
+from jaxmed.data.sources._identity import identity as find_identity
 from jaxmed.data.sources._manifest_check import check_images
-from jaxmed.data.sources._medmnist import check_medmnist
+from jaxmed.data.sources._medmnist import check_medmnist, is_medmnist
 from jaxmed.data.tables._table import TABLES
 
 
-def check(path: str | os.PathLike, *, regression: bool = False, **options: Any) -> list[Fault]:
+def check(
+    path: str | os.PathLike, *, regression: bool = False, identity: bool = False, **options: Any
+) -> list[Fault]:
     """List all faults of a data set.
 
     Besides errors of the readers, it finds faults across files: images that differ in rank,
@@ -30,6 +34,8 @@ def check(path: str | os.PathLike, *, regression: bool = False, **options: Any) 
             folder of the Medical Segmentation Decathlon or of nnU-Net, a folder for each class,
             images with masks; a folder of any of these (each is checked); or a single image.
         regression: Whether labels are measurements.
+        identity: Whether headers that tell who was imaged, and pixels that may show it, are faults,
+            as for data that are passed on (see `identity`).
         **options: Of `dataset`, such as ``labels`` and ``columns``.
 
     Returns:
@@ -41,20 +47,21 @@ def check(path: str | os.PathLike, *, regression: bool = False, **options: Any) 
         >>> [fault.rule for fault in data.check("no/such/folder")]
         ['exists']
     """
-    return list(_check(Path(path), {"regression": regression, **options}))
+    found = list(_check(Path(path), {"regression": regression, **options}))
+    return found + (find_identity(path) if identity and exists(path) else [])
 
 
 def _check(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
     try:
-        if not path.exists():
+        if not exists(path):
             yield Fault(str(path), "exists", "there is no such file or folder")
         elif path.is_dir():
             yield from _check_folder(path, options)
-        elif path.suffix == ".npz":
+        elif is_medmnist(path):
             yield from check_medmnist(path)
         elif path.suffix.lower() in TABLES:
             yield from _check_dataset(path, options)
-        elif suffix(path) in VOLUMES + PICTURES:
+        elif is_image(locate(path).path):
             read_image(path)
         else:
             yield Fault(str(path), "readable", "not a file of a kind that is known here")
@@ -74,10 +81,13 @@ def _check_folder(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
         yield from check_decathlon(path) if _lists_cases(path) else _check_dataset(path, options)
         return
     found = False
-    for child in sorted(path.iterdir()):
-        if child.name.startswith("."):
-            continue
-        if child.suffix in (".npz", *TABLES) or (child / "dataset.json").is_file():
+    children = [child for child in sorted(path.iterdir()) if not child.name.startswith(".")]
+    medmnist = any(is_medmnist(child) for child in children)
+    for child in children:
+        if medmnist and child.suffix == ".npz":
+            found = True
+            yield from check_medmnist(child)
+        elif child.suffix in TABLES or (child / "dataset.json").is_file():
             found = True
             yield from _check(child, options)
     if not found:

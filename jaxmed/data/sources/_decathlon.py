@@ -13,7 +13,8 @@ import numpy as np
 
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data._source import Example
-from jaxmed.data.images._scan import read_image, read_mask, read_space, suffix
+from jaxmed.data.formats._read import read_image, read_mask, read_space
+from jaxmed.data.formats._registry import stem
 from jaxmed.data.images._space import Scan, check_grid
 from jaxmed.data.sources._observed import Observed
 
@@ -163,7 +164,7 @@ def _open(path: Path, split: str, canonical: bool) -> tuple[DecathlonSource, lis
         paths = tuple(path / str(entry[key]) for key in wanted)
         if paths[0].name.startswith("._"):  # left by macOS beside every file of an archive
             continue
-        name = paths[0].name[: -len(suffix(paths[0]))]
+        name = stem(paths[0])
         missing = [Fault(str(p), "exists", f"listed in {file}") for p in paths if not p.is_file()]
         if name in cases:
             faults.append(Fault(str(file), "unique", f"case {name} is listed twice"))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from jaxmed.data._error import fault, reading
 from jaxmed.data._source import ListSource
-from jaxmed.data.images._scan import read_image
+from jaxmed.data.formats._read import read_image
 
 
 def drive(path: str | os.PathLike, split: Literal["training", "test"] = "training") -> ListSource:

@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from jaxmed.data._error import Fault
-from jaxmed.data.images._scan import PICTURES, VOLUMES, suffix
+from jaxmed.data.formats._registry import ENDINGS, exists, stem, suffix
 
-_KNOWN = (*VOLUMES, *PICTURES, ".npz")
 _MASKS = re.compile(r"mask|label|seg|annot|manual|truth|\bgt\b|_gt$|lesion", re.IGNORECASE)
 
 
@@ -22,16 +21,6 @@ def holds_masks(folder: str) -> bool:
     return bool(_MASKS.search(folder))
 
 
-def stem(path: Path) -> str:
-    """A file's name without its ending.
-
-    >>> stem(Path("a/b.nii.gz"))
-    'b'
-    """
-    ending = suffix(path)
-    return path.name[: -len(ending)] if ending in _KNOWN else path.name
-
-
 class Finder:
     """Finds a table's files: by path from its folder, or by name in the folders there."""
 
@@ -42,13 +31,13 @@ class Finder:
     def find(self, text: str, faults: list[Fault], *, listed: str, mask: bool = False) -> Path:
         """Return the file of a cell; add a fault if there is none, or several."""
         path = self._root / text
-        if path.exists():
+        if exists(path):
             return path
         named = self._masks if mask else self._images
         wanted = Path(text)
-        key = stem(wanted) if suffix(wanted) in _KNOWN else wanted.name
+        key = stem(wanted) if suffix(wanted) in ENDINGS else wanted.name
         found = named.get(key, [])
-        if suffix(wanted) in _KNOWN:
+        if suffix(wanted) in ENDINGS:
             found = [p for p in found if p.name == wanted.name]
         if len(wanted.parts) > 1:
             found = []  # a path that leads nowhere is no name to look for
@@ -73,7 +62,7 @@ class Finder:
     def _files(self) -> list[Path]:
         inside = [p for p in sorted(self._root.iterdir()) if not p.name.startswith(".")]
         below = [p for d in inside if d.is_dir() for p in sorted(d.iterdir())]
-        return [p for p in (*inside, *below) if suffix(p) in _KNOWN and p.is_file()]
+        return [p for p in (*inside, *below) if suffix(p) in ENDINGS and p.is_file()]
 
     @cached_property
     def _images(self) -> dict[str, list[Path]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxmed.data._error import fault
-from jaxmed.data.images._scan import PICTURES, VOLUMES, suffix
-from jaxmed.data.sources._find_files import holds_masks, stem
+from jaxmed.data.formats._folder import images_in
+from jaxmed.data.formats._registry import ENDINGS, stem
+from jaxmed.data.sources._find_files import holds_masks
 
-_IMAGES = (*VOLUMES, *PICTURES)
 # Ends of a mask's name beside its image's, as published folders have them.
 _ENDS = ("_mask", "_gt", "_seg", "_segmentation", "_label", "_labels", "_annotation", "_lesion")
 _SPLITS = {
@@ -45,22 +45,16 @@ def read_folder(path: Path, *, patient: str | None = None) -> Layout:
     Raises:
         DataError: No images, a mask without an image, or a path without the pattern of a patient.
     """
-    files = [
-        p for p in sorted(path.rglob("*"))
-        if suffix(p) in _IMAGES and p.is_file()
-        and not any(part.startswith(".") for part in p.relative_to(path).parts)
-    ]  # fmt: skip
-    pairs = {p.with_suffix(".img") for p in files if suffix(p) == ".hdr"}
-    files = [p for p in files if p not in pairs]
-    images, masks, notes = _paired(path, files)
+    images, masks, notes = _paired(path, images_in(path))
     if not images:
-        raise fault(path, "non-empty", f"no images: no file ends in {', '.join(_IMAGES)}")
+        detail = f"no images: no file ends in {', '.join(ENDINGS)}, nor is one marked as DICOM"
+        raise fault(path, "non-empty", detail)
     rows = []
     for image in images:
         inner = image.relative_to(path)
         folders = [part for part in inner.parts[:-1] if part.casefold() not in _SPLITS]
         splits = [_SPLITS[p.casefold()] for p in inner.parts[:-1] if p.casefold() in _SPLITS]
-        row: dict[str, Any] = {"image": [str(inner)], "case": str(inner.with_name(stem(inner)))}
+        row: dict[str, Any] = {"image": [str(inner)], "case": _case(path, inner)}
         if masks:
             row["mask"] = str(masks[image].relative_to(path))
         if splits:
@@ -71,6 +65,11 @@ def read_folder(path: Path, *, patient: str | None = None) -> Layout:
             row["patient"] = _patient(path, inner, patient)
         rows.append(row)
     return Layout(_whole(rows), tuple(notes))
+
+
+def _case(root: Path, inner: Path) -> str:
+    """The name of a case: its path without the ending, or the folder that is the image itself."""
+    return str(inner.parent / stem(root / inner)) if inner.name else root.resolve().name
 
 
 def _paired(root: Path, files: list[Path]) -> tuple[list[Path], dict[Path, Path], list[str]]:

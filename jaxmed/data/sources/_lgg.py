@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxmed.data._error import fault
 from jaxmed.data._source import Example
-from jaxmed.data.images._scan import read_image, read_mask
+from jaxmed.data.formats._read import read_image, read_mask
 
 _GRADE, _DEATH = "neoplasm_histologic_grade", "death01"
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data._source import Example
+from jaxmed.data.formats._picture import read_labels
+from jaxmed.data.formats._read import read_image, read_mask
 from jaxmed.data.images._mask_labels import MaskLabels
-from jaxmed.data.images._picture import read_labels
-from jaxmed.data.images._scan import read_image, read_mask
 from jaxmed.data.images._space import Scan, Space, check_grid
 from jaxmed.data.sources._find_files import Finder
 from jaxmed.data.tables._columns import find_columns, label_columns

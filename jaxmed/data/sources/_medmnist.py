@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import warnings
@@ -173,6 +174,17 @@ def _faults(
             f"{len(outside)} labels of {split} are outside 0..{top}, the first is "
             f"{labels[outside[0]].tolist()} at row {outside[0]}",
         )
+
+
+def is_medmnist(path: Path) -> bool:
+    """Whether a file is one of MedMNIST's, by its name or by the names of its arrays."""
+    if path.suffix != ".npz":
+        return False
+    if path.stem.partition("_")[0] in MEDMNIST:
+        return True
+    with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as file:
+        return any(name == f"{split}_images" for split in SPLITS for name in file.files)
+    return False
 
 
 def check_medmnist(path: Path) -> list[Fault]:

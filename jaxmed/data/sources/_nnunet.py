@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxmed.data._error import Fault, fault
+from jaxmed.data.formats._registry import stem
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.sources._decathlon import _read_json
-from jaxmed.data.sources._find_files import stem
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})$")
 

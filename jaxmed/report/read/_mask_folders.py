@@ -11,11 +11,10 @@ from typing import Literal
 import numpy as np
 
 from jaxmed.data import DataError, Fault, read_mask
+from jaxmed.data.formats import MASKS, stem, suffix
 from jaxmed.report.read._cells import refuse
 from jaxmed.report.read._joined import same_cases
 from jaxmed.report.results._segmentation import MaskPair
-
-_MASKS = (".nii.gz", ".nii", ".png", ".tif", ".tiff")
 
 
 def read_mask_pairs(
@@ -98,12 +97,11 @@ def _masks(folder: Path) -> dict[str, Path]:
         raise DataError.of([Fault(str(folder), "exists", "there is no such folder")])
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        ending = next((e for e in _MASKS if path.name.lower().endswith(e)), None)
-        if ending and not path.name.startswith("."):
-            found[path.name[: -len(ending)]] = path
+        if suffix(path) in MASKS and not path.name.startswith("."):
+            found[stem(path)] = path
     if not found:
         others = sorted({p.suffix if p.is_file() else "folders" for p in folder.iterdir()})
-        detail = f"no masks here ({', '.join(_MASKS)}), but {', '.join(others) or 'nothing'}"
+        detail = f"no masks here ({', '.join(MASKS)}), but {', '.join(others) or 'nothing'}"
         advice = "put the masks, each with its case's name, directly into the folder"
         raise DataError.of([Fault(str(folder), "non-empty", f"{detail}; {advice}")])
     return found

@@ -1,36 +1,30 @@
-"""Reading of images and masks in patient space, from common formats."""
+"""Reading of images and masks in patient space, from every format."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
 from jaxmed.data._error import fault
-from jaxmed.data.images._picture import picture_shape, read_labels, read_picture
+from jaxmed.data.formats._format import Voxels
+from jaxmed.data.formats._registry import format_of
 from jaxmed.data.images._space import Scan, Space, check_grid
-from jaxmed.data.images._volume import open_volume, read_volume
 
-VOLUMES = (".nii", ".nii.gz", ".mgz", ".hdr", ".img")
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _LARGEST = 2**31 - 1
 
 
-def suffix(path: str | os.PathLike) -> str:
-    """Return the lower-case file suffix, with ``.nii.gz`` as one suffix."""
-    name = Path(path).name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
-
-
 def read_image(path: str | os.PathLike, *, canonical: bool = False) -> Scan:
-    """Read an image: NIfTI, MGZ or Analyze; PNG, JPEG, BMP or TIFF.
+    """Read an image: NIfTI, MGZ or Analyze; PNG, JPEG, BMP, WebP or TIFF.
 
     Args:
-        path: The file. A fourth NIfTI axis is channels; the pages of a TIFF are a third spatial
-            axis, and of a camera's JPEG with several pictures the first counts. Pictures of up to
-            16 bits are scaled to [0, 1] and turned as their EXIF entry says; volumes keep their
-            intensities. Lengths are in millimetres, whatever unit the header has.
+        path: The file. A fourth NIfTI axis is channels, as are the colours of an RGB NIfTI; the
+            pages of a TIFF are a third spatial axis, and of a camera's JPEG with several pictures
+            the first counts. Pictures of up to 16 bits are scaled to [0, 1] and turned as their
+            EXIF entry says; volumes keep their intensities. Lengths are in millimetres, whatever
+            unit the header has.
         canonical: Whether to turn a volume so that its axes run to the patient's right, front and
             top (RAS+); `write_mask` turns back.
 
@@ -41,13 +35,9 @@ def read_image(path: str | os.PathLike, *, canonical: bool = False) -> Scan:
         DataError: The file is missing, unreadable, truncated, damaged (a checksum does not hold),
             empty, of complex numbers, or holds NaN or infinity.
     """
-    path = Path(path)
-    if _ending(path) in VOLUMES:
-        array, affine, file = read_volume(path, canonical=canonical, labels=False)
-    else:
-        array = read_picture(path)
-        affine = np.eye(array.ndim)
-        file = Space(array.shape[:-1], affine)
+    found, place = format_of(path)
+    array, affine, file = _turned(found.image(place), canonical)
+    path = place.path
     _check_size(path, array)
     rank = len(affine) - 1
     array = array if array.ndim > rank else array[..., None]
@@ -85,15 +75,11 @@ def read_mask(
             number beyond 32 bits or a class outside, or differs from ``like`` in size or, by more
             than a tenth of a voxel, in affine.
     """
-    path = Path(path)
-    whites: tuple[int, ...] = ()
-    if _ending(path) in VOLUMES:
-        array, affine, file = read_volume(path, canonical=canonical, labels=True)
-    else:
-        array, whites = read_labels(path)
-        affine = np.eye(array.ndim)
-        file = Space(array.shape[:-1], affine)
-        array = _grey(path, array)
+    found, place = format_of(path)
+    on = found.labels_on if like is not None else None
+    voxels = on(place, like) if on and like is not None else found.labels(place)
+    array, affine, file = _turned(voxels, canonical)
+    path = place.path
     _check_size(path, array)
     rank = len(affine) - 1
     while array.ndim > rank and array.shape[-1] == 1:
@@ -103,7 +89,7 @@ def read_mask(
         raise fault(path, "mask-shape", f"{detail} class, save which of them is 1 instead")
     array = _integers(path, array)
     values = np.unique(array)
-    for white in whites:
+    for white in voxels.whites:
         if set(values.tolist()) <= {0, white}:
             array, values = array // white, values // white
             break
@@ -119,41 +105,23 @@ def read_mask(
 
 def read_space(path: str | os.PathLike) -> tuple[Space, int]:
     """Read the grid and the channels of a file from its header, without its voxels."""
-    path = Path(path)
-    if _ending(path) in VOLUMES:
-        return open_volume(path)
-    shape, channels = picture_shape(path)
-    return Space(shape, np.eye(len(shape) + 1)), channels
+    found, place = format_of(path)
+    return found.space(place)
 
 
-def _ending(path: Path) -> str:
-    if not path.is_file():
-        raise fault(path, "exists", "there is no such file")
-    ending = suffix(path)
-    if ending not in VOLUMES + PICTURES:
-        known = ", ".join(VOLUMES + PICTURES)
-        raise fault(path, "readable", f"the ending {ending!r} is none of {known}")
-    return ending
+def _turned(voxels: Voxels, canonical: bool) -> tuple[np.ndarray, np.ndarray, Space]:
+    """The array and its affine, three axes turned to RAS+ if wanted, and the file's grid."""
+    array, space = voxels.array, voxels.space
+    if not canonical or len(space.shape) != 3:
+        return array, space.affine, space
+    turn = nib.io_orientation(space.affine)
+    affine = space.affine @ nib.orientations.inv_ornt_aff(turn, space.shape)
+    return nib.apply_orientation(array, turn), affine, space
 
 
 def _check_size(path: Path, array: np.ndarray) -> None:
     if array.size == 0:
         raise fault(path, "non-empty", f"the image has shape {array.shape}")
-
-
-def _grey(path: Path, array: np.ndarray) -> np.ndarray:
-    """Reduce a mask saved as grey-valued colour to one channel, ignoring alpha."""
-    channels = array.shape[-1]
-    colours = array[..., : {2: 1, 4: 3}.get(channels, channels)]
-    if np.all(colours == colours[..., :1]):
-        return colours[..., :1]
-    found = len(np.unique(colours.reshape(-1, colours.shape[-1]), axis=0))
-    raise fault(
-        path,
-        "mask-shape",
-        f"a mask in colour ({found} colours, shape {array.shape}); save the number of the class of "
-        "each pixel as a grey or palette picture",
-    )
 
 
 def _integers(path: Path, array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Reading of PNG, JPEG, BMP and TIFF files with Pillow, at their full bit depth."""
+"""PNG, JPEG, BMP, WebP and TIFF pictures at their full bit depth, by Pillow."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from jaxmed.data._error import fault, reading
+from jaxmed.data.formats._format import Format, Place, Voxels, check_exists
+from jaxmed.data.images._space import Space
 
 # Axes to mirror and whether the first two are exchanged, by the orientation of EXIF.
 _TURNS = {
@@ -61,13 +63,12 @@ def read_labels(path: Path) -> Labels:
     with reading(path, "the picture"):
         _check_sums(path)
         with _open(path) as picture:
-            kind = picture.info.get("compression")
-            if picture.format in ("JPEG", "MPO") or kind in ("jpeg", "tiff_jpeg"):
+            if lossy := _lossy(path, picture):
                 raise fault(
                     path,
                     "lossless-mask",
-                    "a mask in JPEG, whose compression has changed labels along every edge; write "
-                    "it anew as .png, .tif or .nii.gz from where it was drawn",
+                    f"a mask in {lossy}, whose compression has changed labels along every edge; "
+                    "write it anew as .png, .tif or .nii.gz from where it was drawn",
                 )
             pages, whites = [], ()
             for page in _pages(picture):
@@ -78,8 +79,7 @@ def read_labels(path: Path) -> Labels:
 
 def picture_shape(path: Path) -> tuple[tuple[int, ...], int]:
     """The spatial shape and the number of channels that `read_picture` gives, from the header."""
-    if not path.is_file():
-        raise fault(path, "exists", "there is no such file")
+    check_exists(path)
     with reading(path, "the picture"), _open(path) as picture:
         pages = list(_pages(picture))
         picture.seek(pages[0])
@@ -107,6 +107,13 @@ def palette(path: Path) -> dict[int, tuple[int, ...]] | None:
         return {int(i): tuple(colours[i].tolist()) for i in used if i < len(colours)}
 
 
+def metadata(path: Path) -> dict[int, Any]:
+    """The notes of a camera (EXIF) in a picture, by tag."""
+    check_exists(path)
+    with reading(path, "the picture"), _open(path) as picture:
+        return dict(picture.getexif())
+
+
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """Open a picture of any size: Pillow refuses those above 179 megapixels, as in histology."""
@@ -120,10 +127,33 @@ def _open(path: Path) -> Iterator[Any]:
         yield picture
 
 
+def _lossy(path: Path, picture: Any) -> str:
+    """Name the compression that does not give back the samples, if the file has one."""
+    if picture.format in ("JPEG", "MPO") or picture.info.get("compression") in (
+        "jpeg",
+        "tiff_jpeg",
+    ):
+        return "JPEG"
+    if picture.format == "WEBP":
+        with open(path, "rb") as file:
+            return "lossy WebP" if b"VP8 " in _chunks(file) else ""
+    return ""
+
+
+def _chunks(file: BinaryIO) -> set[bytes]:
+    """The names of the chunks of a RIFF file."""
+    file.seek(12)
+    names = set()
+    while len(head := file.read(8)) == 8:
+        names.add(head[:4])
+        size = int.from_bytes(head[4:], "little")
+        file.seek(size + size % 2, 1)
+    return names
+
+
 def _check_sums(path: Path) -> None:
     """Verify the checksums of a PNG, which Pillow ignores when it reads the samples."""
-    if not path.is_file():
-        raise fault(path, "exists", "there is no such file")
+    check_exists(path)
     with _open(path) as picture:
         if picture.format == "PNG":
             picture.verify()
@@ -249,3 +279,81 @@ def _both_bytes(path: Path, page: int, picture: Any, raw: str) -> np.ndarray:
             ]
             lower = np.asarray(again)
     return upper << 8 | lower
+
+
+_LARGEST = {".png": 2**16 - 1, ".tif": 2**31 - 1, ".tiff": 2**31 - 1, ".bmp": 2**8 - 1}
+
+
+def write_picture(path: Path, mask: np.ndarray, space: Space) -> None:
+    """Write a mask of two axes, if `read_labels` will give back the same numbers."""
+    if mask.ndim != 2:
+        raise ValueError(f"a picture has two axes, this mask has shape {mask.shape}")
+    largest = _LARGEST[path.suffix.lower()]
+    bottom, top = int(mask.min(initial=0)), int(mask.max(initial=0))
+    values = set(np.unique(mask).tolist())
+    if bottom < 0 or top > largest:
+        raise ValueError(
+            f"labels from {bottom} to {top} do not survive in a {path.suffix.lower()} "
+            f"file, which holds 0 to {largest}; write .nii.gz, or renumber them"
+        )
+    if top == 65535 and values <= {0, 65535}:
+        raise ValueError(
+            "labels of 0 and 65535 alone do not survive in a picture, where they are read as black "
+            "and white, 0 and 1; write .nii.gz, or renumber them"
+        )
+    if top < 256:
+        picture = Image.fromarray(mask.astype(np.uint8))
+        if values <= {0, 255} and top == 255:
+            # As grey they would be read as black and white; the index of a palette is the class.
+            grey = [level for level in range(255) for _ in range(3)]
+            picture.putpalette([*grey, 255, 255, 0])
+    else:
+        picture = Image.fromarray(mask.astype(np.uint16 if top < 2**16 else np.int32))
+    picture.save(path)
+
+
+def _space(place: Place) -> tuple[Space, int]:
+    shape, channels = picture_shape(place.path)
+    return _pixels(shape), channels
+
+
+def _image(place: Place) -> Voxels:
+    array = read_picture(place.path)
+    return Voxels(array, _pixels(array.shape[:-1]))
+
+
+def _mask(place: Place) -> Voxels:
+    samples, whites = read_labels(place.path)
+    array = _grey(place.path, samples)
+    return Voxels(array, _pixels(array.shape[:-1]), whites)
+
+
+def _pixels(shape: tuple[int, ...]) -> Space:
+    return Space(shape, np.eye(len(shape) + 1))
+
+
+def _grey(path: Path, array: np.ndarray) -> np.ndarray:
+    """Reduce a mask saved as grey-valued colour to one channel, ignoring alpha."""
+    channels = array.shape[-1]
+    colours = array[..., : {2: 1, 4: 3}.get(channels, channels)]
+    if np.all(colours == colours[..., :1]):
+        return colours[..., :1]
+    found = len(np.unique(colours.reshape(-1, colours.shape[-1]), axis=0))
+    raise fault(
+        path,
+        "mask-shape",
+        f"a mask in colour ({found} colours, shape {array.shape}); save the number of the class of "
+        "each pixel as a grey or palette picture",
+    )
+
+
+PICTURE = Format(
+    "picture",
+    (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"),
+    _space,
+    _image,
+    _mask,
+    write_picture,
+    (".png", ".tif", ".tiff", ".bmp"),
+    picture=True,
+)
