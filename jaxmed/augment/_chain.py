@@ -238,18 +238,18 @@ def chain(
     of the others.
 
     Args:
-        *augmentations: Augmentations of this subpackage, chains of them, or any
+        *augmentations: augmentations of this subpackage, chains of them, or any
             ``(key, batch) -> batch``.
-        images: Fields (batch, *spatial, channels) that all steps act on.
-        masks: Fields (batch, *spatial) or (batch, *spatial, channels) that only spatial steps act
+        images: fields (batch, *spatial, channels) that all steps act on.
+        masks: fields (batch, *spatial) or (batch, *spatial, channels) that only spatial steps act
             on. Image and mask fields that a batch does not have are ignored.
-        outside: Boundary mode: ``"nearest"``, ``"constant"`` (0), ``"mirror"`` and
+        outside: boundary mode: ``"nearest"``, ``"constant"`` (0), ``"mirror"`` and
             the other modes of `ops.resample`.
 
     Returns:
         ``(key, batch) -> batch``; other fields are unchanged.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from jaxmed import augment
         >>> view = augment.chain(augment.flip(), augment.random_affine(), augment.gamma())

@@ -51,10 +51,10 @@ def run_experiment(
     Raises:
         ValueError: no such experiment, no such setting, a value that its type does not have, or a
             folder that holds a run with other settings.
-        Exception: what the experiment raises. Its traceback is in ``error.txt`` in the folder; where
-            settings or data were refused before anything was done, the folder is as it was.
+        Exception: what the experiment raises. Its traceback is in ``error.txt`` in the folder;
+            where settings or data were refused before anything was done, the folder is as it was.
 
-    Example:
+    Examples:
         >>> run_experiment("medmnist", {"epochs": "ten"})
         Traceback (most recent call last):
         ValueError: medmnist: epochs is int, got 'ten'

@@ -53,7 +53,7 @@ def describe(value: Network | nn.Module | Any) -> dict[str, Any]:
         DescriptionError: an option that is no data (a lambda, a closure, an array), or a module
             or network of the user's own; names the option.
 
-    Example:
+    Examples:
         >>> from jaxmed import networks
         >>> table = describe(networks.mlp(2, hidden=(8,), dtype=jnp.bfloat16))
         >>> table["call"], table["options"]["hidden"], table["options"]["dtype"]

@@ -98,7 +98,7 @@ def confusion_matrix(*, threshold: float | None = None, activation: Activation =
     Raises:
         ValueError: the threshold is not in (0, 1).
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(confusion_matrix(), [1.0, -1.0, 2.0], [1, 0, 0])
         array([[1., 1.],
@@ -125,7 +125,7 @@ def accuracy(*, threshold: float | None = None, activation: Activation = "auto")
     Raises:
         ValueError: the threshold is not in (0, 1).
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(accuracy(), [[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]], [0, 1])
         0.5
@@ -153,7 +153,7 @@ def balanced_accuracy(*, threshold: float | None = None, activation: Activation 
     Raises:
         ValueError: the threshold is not in (0, 1).
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(balanced_accuracy(), [1.0, 1.0, 1.0, -1.0], [1, 1, 1, 1])
         0.75
@@ -184,7 +184,7 @@ def mcc(*, threshold: float | None = None, activation: Activation = "auto") -> M
     Raises:
         ValueError: the threshold is not in (0, 1).
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(mcc(), [1.0, 1.0, -1.0, -1.0], [1, 1, 0, 0])
         1.0
@@ -213,7 +213,7 @@ def quadratic_kappa(*, threshold: float | None = None, activation: Activation = 
     Raises:
         ValueError: the threshold is not in (0, 1).
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(quadratic_kappa(), [[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]], [0, 2])
         1.0

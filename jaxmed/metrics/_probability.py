@@ -40,7 +40,7 @@ def brier(*, activation: Activation = "auto") -> Metric:
         ValueError: unknown activation; on a batch outside jit also values that are no
             probabilities.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(brier(activation=None), [0.5, 1.0], [1, 1])
         0.125
@@ -67,7 +67,7 @@ def log_loss(*, activation: Activation = "auto") -> Metric:
         ValueError: unknown activation; on a batch outside jit also values that are no
             probabilities.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> round(evaluate(log_loss(), [0.0, 0.0], [1, 0]), 4)
         0.6931
@@ -98,7 +98,7 @@ def ece(
         ValueError: an option is outside its values; on a batch outside jit also values that are
             no probabilities.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> round(evaluate(ece(activation=None), [0.9, 0.9, 0.8, 0.1], [1, 1, 0, 0]), 3)
         0.275

@@ -52,7 +52,7 @@ def auc(*, average: Average = "macro", activation: Activation = "auto") -> Metri
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(auc(), [0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
         0.75
@@ -80,7 +80,7 @@ def average_precision(*, average: Average = "macro", activation: Activation = "a
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> round(evaluate(average_precision(), [0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]), 4)
         0.8333

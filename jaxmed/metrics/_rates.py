@@ -40,7 +40,7 @@ def precision(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(precision(), [1.0, 1.0, -1.0], [1, 0, 0])
         0.5
@@ -69,7 +69,7 @@ def recall(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(recall(), [1.0, -1.0, -1.0], [1, 1, 0])
         0.5
@@ -98,7 +98,7 @@ def specificity(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(specificity(), [1.0, 1.0, -1.0], [1, 0, 0])
         0.5
@@ -129,7 +129,7 @@ def f1(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(f1(average=None), [1.0, 1.0, -1.0], [1, 0, 0]).round(3)
         array([0.667, 0.667])

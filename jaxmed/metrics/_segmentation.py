@@ -50,7 +50,7 @@ def dice(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(dice(classes=2), [[0, 1, 1, 1]], [[0, 0, 1, 1]])
         0.8
@@ -92,7 +92,7 @@ def iou(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(iou(classes=2), [[1, 1, 1, 1]], [[0, 0, 1, 1]])
         0.5
@@ -135,7 +135,7 @@ def volume_error(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(volume_error(classes=2), [[0, 1, 1, 1]], [[0, 0, 1, 1]])
         0.5
@@ -176,7 +176,7 @@ def case_table(
     Raises:
         ValueError: the number of ids, names or volumes is not that of the cases or classes.
 
-    Example:
+    Examples:
         >>> counts = dice(classes=2).from_batch([[0, 1, 1, 1]], [[0, 0, 1, 1]])
         >>> [row["dice"] for row in case_table(counts, case_ids=["anna"])]
         [0.6666666666666666, 0.8]

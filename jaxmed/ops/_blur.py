@@ -35,20 +35,20 @@ def gaussian_blur(
 
     Args:
         x: ``(batch, *spatial, channels)``.
-        sigma: Standard deviation in voxels, one or one per axis; 0 leaves the axis alone. It may
+        sigma: standard deviation in voxels, one or one per axis; 0 leaves the axis alone. It may
             be traced (drawn inside ``jit``), and then ``radius`` is needed.
-        truncate: Radius in standard deviations, where ``radius`` is None.
-        radius: Radius of the filter in voxels, one or one per axis.
-        mode: Boundary, as in ``scipy.ndimage``.
-        cval: The value outside, for the constant modes.
+        truncate: radius in standard deviations, where ``radius`` is None.
+        radius: radius of the filter in voxels, one or one per axis.
+        mode: boundary, as in ``scipy.ndimage``.
+        cval: the value outside, for the constant modes.
 
     Returns:
         The shape and dtype of ``x``.
 
     Raises:
-        ValueError: If ``sigma`` is negative, does not fit the axes, or is traced without a radius.
+        ValueError: if ``sigma`` is negative, does not fit the axes, or is traced without a radius.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> y = gaussian_blur(jnp.zeros((1, 9, 1)).at[0, 4, 0].set(1.0), 1.0)
         >>> round(float(y[0, 4, 0]), 4)

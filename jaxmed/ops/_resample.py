@@ -42,10 +42,10 @@ def resample(
         image: ``(*spatial, channels)``. Use ``jax.vmap`` for batches.
         coordinates: ``(*out, ndim)`` in voxels; voxel centres are whole numbers.
         method: ``"linear"``, ``"nearest"`` or ``"cubic"``.
-        mode: Boundary mode, as in ``scipy.ndimage``: ``"constant"``, ``"grid-constant"``,
+        mode: boundary mode, as in ``scipy.ndimage``: ``"constant"``, ``"grid-constant"``,
             ``"nearest"``, ``"reflect"``, ``"mirror"``, ``"wrap"``, ``"grid-wrap"``.
-        cval: The value outside for the two constant modes.
-        prefilter: Convert the image to spline coefficients first (``"cubic"`` only); pass False
+        cval: the value outside for the two constant modes.
+        prefilter: convert the image to spline coefficients first (``"cubic"`` only); pass False
             for an image that :func:`spline_prefilter` has been applied to with the same mode.
 
     Returns:
@@ -53,13 +53,13 @@ def resample(
         unless ``method="nearest"``, which keeps it.
 
     Raises:
-        ValueError: If ranks do not agree or an option is unknown.
+        ValueError: if ranks do not agree or an option is unknown.
 
     References:
         Unser, Splines: a perfect fit for signal and image processing, IEEE Signal Processing
         Magazine 16(6), 1999.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> line = jnp.array([0.0, 10.0, 20.0])[:, None]
         >>> resample(line, jnp.array([[0.5], [1.25]])).ravel().tolist()
@@ -106,17 +106,17 @@ def warp(
     Args:
         image: ``(*spatial, channels)``. Use ``jax.vmap`` for batches.
         displacement: ``(*out, ndim)`` in voxels.
-        method: As in :func:`resample`.
-        mode: As in :func:`resample`.
-        cval: As in :func:`resample`.
+        method: as in :func:`resample`.
+        mode: as in :func:`resample`.
+        cval: as in :func:`resample`.
 
     Returns:
         ``(*out, channels)``.
 
     Raises:
-        ValueError: If the field does not have one displacement per axis.
+        ValueError: if the field does not have one displacement per axis.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> warp(jnp.arange(3.0)[:, None], jnp.ones((2, 1))).ravel().tolist()
         [1.0, 2.0]
@@ -142,7 +142,7 @@ def spline_prefilter(image: Array, *, mode: Mode = "mirror", cval: float = 0.0) 
     parallel, and its gradient is its transpose. The modes ``"nearest"`` and ``"grid-constant"``
     first pad by 12 voxels, as SciPy does.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> spline_prefilter(jnp.ones((5, 1))).ravel().round(5).tolist()
         [1.0, 1.0, 1.0, 1.0, 1.0]

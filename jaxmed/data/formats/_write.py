@@ -22,13 +22,13 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
         path: ``.nii``, ``.nii.gz``, ``.mgz`` (three axes) or, for two-dimensional scans, ``.png``
             (labels from 0 to 65535), ``.tif`` (to 2147483647) or ``.bmp`` (to 255).
         mask: (*spatial,) whole numbers of at most 32 bits, on the grid of ``scan.array``.
-        scan: The scan as it was read, turned, resampled or cropped.
+        scan: the scan as it was read, turned, resampled or cropped.
 
     Returns:
         ``path``. The file appears whole or not at all.
 
     Raises:
-        ValueError: The mask is not on the scan's grid or not of whole numbers, or the format of
+        ValueError: the mask is not on the scan's grid or not of whole numbers, or the format of
             the ending cannot hold it as it is, as JPEG never can; says which labels it holds.
     """
     path = Path(path)
