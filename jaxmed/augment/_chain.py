@@ -138,7 +138,7 @@ class Augmentation:
 
 def _shade(step: Intensity, draws: Draw, images: Array, field: str) -> Array:
     if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"{step.name} wants a floating {field}, got {images.dtype}")
+        raise ValueError(f"{step.name} needs a floating {field}, got {images.dtype}")
     shaded = jax.vmap(step.apply)(draws, widened(images))
     return rounded_to(shaded, images.dtype)
 

@@ -86,7 +86,9 @@ def rot90(axes: tuple[int, int] = (0, 1)) -> Augmentation:
         if max(axes) >= len(shape) or a == b or min(axes) < 0:
             raise ValueError(f"rot90 of axes {axes} for an image of spatial shape {shape}")
         if shape[a] != shape[b]:
-            raise ValueError(f"rot90 wants axes {axes} equally long, the spatial shape is {shape}")
+            raise ValueError(
+                f"rot90 needs axes {axes} of one length, got the spatial shape {shape}"
+            )
 
     def turns(draw: Draw) -> Array:
         return jnp.floor(4 * draw.uniform[0]).astype(jnp.int32)

@@ -328,7 +328,7 @@ def read_table(path: Path, wanted: tuple[str, ...]) -> dict[str, Any]:
             columns[name] = np.array([float(row[name]) for row in rows])
         except (TypeError, ValueError):
             raise ValueError(
-                f"{path}: the column {name!r} holds a cell that is no number"
+                f"{path}: the column {name!r} holds a cell that is not a number"
             ) from None
     return columns
 

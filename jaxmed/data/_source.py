@@ -226,9 +226,9 @@ def subset(source: Source, indices: Indices) -> SubsetSource:
         raise fault(getattr(source, "name", "source"), "non-empty", "the subset has no examples")
     rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
     if rows.ndim != 1:
-        raise ValueError(f"subset wants indices of shape (m,), got {rows.shape}")
+        raise ValueError(f"subset needs indices of shape (m,), got {rows.shape}")
     if rows.size == 0 or rows.min() < 0 or rows.max() >= len(source):
-        raise IndexError(f"subset wants indices in [0, {len(source)}), got {rows}")
+        raise IndexError(f"subset needs indices in [0, {len(source)}), got {rows}")
     kept = about(source)
     kept["case_ids"] = tuple(kept["case_ids"][i] for i in rows)
     if kept["groups"] is not None:

@@ -46,8 +46,8 @@ def distance_transform(mask: Array, *, spacing: float | Sequence[float] | None =
         steps = jnp.asarray(1.0 if spacing is None else spacing, dtype)
         if steps.shape not in ((), (mask.ndim,)):
             raise ValueError(
-                f"spacing has shape {steps.shape}; one number, or one for each of the "
-                f"{mask.ndim} axes of a mask of shape {mask.shape}, is wanted"
+                f"spacing has shape {steps.shape}; give one number, or one for each of the "
+                f"{mask.ndim} axes of a mask of shape {mask.shape}"
             )
         if not isinstance(steps, Tracer) and not bool((steps > 0).all()):
             raise ValueError(f"spacing={spacing!r} must be positive")

@@ -64,7 +64,7 @@ def affine_grid(
         point = center
     point = jnp.asarray(point, matrix.dtype)
     if point.shape != (ndim,):
-        raise ValueError(f"center has shape {point.shape}; a point of {ndim} axes is wanted")
+        raise ValueError(f"center has shape {point.shape}; it must be a point of {ndim} axes")
     linear = matrix[:ndim, :ndim]
     shift = point if matrix.shape[1] == ndim else matrix[:ndim, ndim] + point
     # One column of the matrix times one coordinate at a time: a sum of broadcast lines, cheaper

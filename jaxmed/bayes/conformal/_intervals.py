@@ -250,7 +250,7 @@ def cross_sets(
     same_length(calibration=own, folds=fold)
     if fold.min() < 0 or fold.max() >= len(s):
         raise ValueError(f"folds must be 0..{len(s) - 1}, but range to {fold.max()}")
-    stranger = np.zeros(s.shape[1:], np.int64)
+    smaller = np.zeros(s.shape[1:], np.int64)
     for k in range(len(s)):
-        stranger += np.searchsorted(np.sort(own[fold == k]), s[k], side="left")
-    return stranger < level * (own.size + 1)
+        smaller += np.searchsorted(np.sort(own[fold == k]), s[k], side="left")
+    return smaller < level * (own.size + 1)

@@ -216,7 +216,7 @@ def _notes(rhat: float, ess: float, divergences: int, chains: int) -> tuple[str,
     if divergences:
         notes.append(f"{divergences} divergent transitions: raise target_accept")
     if not rhat <= 1.01:
-        notes.append(f"R-hat is {rhat:.3f}, above 1.01: the chains have not met, run longer")
+        notes.append(f"R-hat is {rhat:.3f}, above 1.01: the chains have not converged: run longer")
     if not ess >= 100 * chains:
         notes.append(f"the least effective sample size is {ess:.0f}, below 100 a chain")
     return tuple(notes)

@@ -35,7 +35,7 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
     mask = np.asarray(mask)
     if mask.shape != scan.space.shape:
         raise ValueError(
-            f"write_mask wants a mask on the scan's grid {scan.space.shape}, got {mask.shape}"
+            f"write_mask needs a mask on the scan's grid {scan.space.shape}, got {mask.shape}"
         )
     found = writer_of(path)
     if found is None or found.write is None or (found.picture and mask.ndim != 2):

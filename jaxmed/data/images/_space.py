@@ -160,7 +160,7 @@ def check_grid(
             path,
             place_rule,
             f"the {what}'s affine differs from that of {reference}: {difference}; resample it to "
-            "that grid (data.to_space), or mend the header that is wrong",
+            "that grid (data.to_space), or correct the header that is wrong",
         )
 
 

@@ -68,7 +68,7 @@ def bag_table(path: str | os.PathLike) -> ListSource:
         bags.append({"image": features[rows].astype(np.float32), "label": label})
     found = {int(bag["label"]) for bag in bags}
     if found != {0, 1}:
-        raise fault(path, "label-range", f"bags of both classes are wanted, got labels {found}")
+        raise fault(path, "label-range", f"bags of both classes are needed, got labels {found}")
     return ListSource(
         tuple(bags), tuple(str(names[i]) for i in first), None, CLASSES, (),
     )  # fmt: skip

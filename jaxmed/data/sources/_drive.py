@@ -60,7 +60,7 @@ def drive(path: str | os.PathLike, split: Literal["training", "test"] = "trainin
     for image, number, second in zip(images, numbers, seconds, strict=True):
         scan = read_image(image)
         if scan.array.ndim != 3 or scan.array.shape[-1] != 3:
-            raise fault(image, "shape", f"a colour picture is wanted, got {scan.array.shape}")
+            raise fault(image, "shape", f"a colour picture is needed, got {scan.array.shape}")
         names = {
             "mask": root / "1st_manual" / f"{number}_manual1.gif",
             "field": root / "mask" / f"{image.stem}_mask.gif",

@@ -99,7 +99,7 @@ def _picture(root: Path, name: str) -> np.ndarray:
         raise fault(places[0], "exists", f"no {name} with an ending of {', '.join(_ENDINGS)}")
     pixels = read_image(found).array
     if pixels.ndim != 3 or pixels.shape[-1] < 3:
-        raise fault(found, "shape", f"a colour picture is wanted, got the shape {pixels.shape}")
+        raise fault(found, "shape", f"a colour picture is needed, got the shape {pixels.shape}")
     return np.round(pixels[..., :3] * 255).astype(np.uint8)
 
 
