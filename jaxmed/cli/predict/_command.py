@@ -12,7 +12,7 @@ def run(arguments: Sequence[str]) -> int:
     """Read the options, apply the model to every image, write what it says.
 
     Returns:
-        0; 1 if some images could not be predicted, 2 if none could: each is told with its reason.
+        0; 1 if some images could not be predicted, 2 if none could: each is named with its reason.
     """
     options = _parser().parse_args([*arguments])
 

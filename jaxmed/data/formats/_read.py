@@ -20,19 +20,19 @@ def read_image(path: str | os.PathLike, *, canonical: bool = False) -> Scan:
     """Read an image: NIfTI, MGZ or Analyze; PNG, JPEG, BMP, WebP or TIFF.
 
     Args:
-        path: The file. A fourth NIfTI axis is channels, as are the colours of an RGB NIfTI; the
+        path: the file. A fourth NIfTI axis is channels, as are the colours of an RGB NIfTI; the
             pages of a TIFF are a third spatial axis, and of a camera's JPEG with several pictures
             the first counts. Pictures of up to 16 bits are scaled to [0, 1] and turned as their
             EXIF entry says; volumes keep their intensities. Lengths are in millimetres, whatever
             unit the header has.
-        canonical: Whether to turn a volume so that its axes run to the patient's right, front and
+        canonical: whether to turn a volume so that its axes run to the patient's right, front and
             top (RAS+); `write_mask` turns back.
 
     Returns:
         The scan, ``array`` (*spatial, channels) float32.
 
     Raises:
-        DataError: The file is missing, unreadable, truncated, damaged (a checksum does not hold),
+        DataError: the file is missing, unreadable, truncated, damaged (a checksum does not hold),
             empty, of complex numbers, or holds NaN or infinity.
     """
     found, place = format_of(path)
@@ -62,16 +62,16 @@ def read_mask(
     1, and a volume that stores labels through a scale is rounded by no more than the scale's step.
 
     Args:
-        path: The file, in any format of `read_image` but JPEG.
-        like: The image the mask belongs to (read with the same ``canonical``).
-        classes: Number of classes with background: labels are 0 to ``classes - 1``.
-        canonical: As in `read_image`.
+        path: the file, in any format of `read_image` but JPEG.
+        like: the image the mask belongs to (read with the same ``canonical``).
+        classes: number of classes with background: labels are 0 to ``classes - 1``.
+        canonical: as in `read_image`.
 
     Returns:
         The mask, ``array`` (*spatial,) int32.
 
     Raises:
-        DataError: The file is unreadable, compressed with loss, in colour, holds fractions, a
+        DataError: the file is unreadable, compressed with loss, in colour, holds fractions, a
             number beyond 32 bits or a class outside, or differs from ``like`` in size or, by more
             than a tenth of a voxel, in affine.
     """
