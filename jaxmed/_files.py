@@ -12,11 +12,16 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, resumable: bool = False) -> Iterator[Path]:
     """A path to write to, which takes the place of ``path`` when the block ends well.
 
     The temporary file stands in the same folder, under a name of this process, with the same
     ending, and is deleted where the block fails. Folders are made.
+
+    Args:
+        path: the file.
+        resumable: the temporary file is ``path.part`` and stays where the block fails, so that
+            another call goes on with it: one process at a time may write it.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "notes" / "a.txt"
@@ -27,6 +32,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if resumable:
+        part = path.with_name(path.name + ".part")
+        yield part
+        os.replace(part, path)
+        return
     suffixes = "".join(path.suffixes[-2:])  # Writers such as nibabel's go by .nii.gz.
     partial = path.with_name(f".{path.name.removesuffix(suffixes)}.{os.getpid()}{suffixes}")
     try:

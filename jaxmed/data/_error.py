@@ -18,7 +18,7 @@ RULES: dict[str, str] = {
     "empty-masks": "some mask of a data set marks something",
     "example-shape": "the examples of one batch have one shape",
     "exists": "every file that is named exists",
-    "finite": "an image, a label or an affine holds only finite numbers",
+    "finite": "an image, a label, a score or an affine holds only finite numbers",
     "identity": "a header does not tell who was imaged, when and where",
     "integer-mask": "a mask or class label holds whole numbers, of 32 bits at most",
     "label-range": "every label lies inside the declared classes",
@@ -33,6 +33,7 @@ RULES: dict[str, str] = {
     "orientation-mixed": "the slices of a series have one direction",
     "readable": "a file can be read to its end in the format its name states",
     "real": "an image holds real numbers",
+    "same-cases": "tables and folders that are joined by case hold the same cases",
     "same-grid": "the images that are joined as channels lie on one grid",
     "shape": "an image has the rank and the channels its data set states",
     "slice-missing": "a series has every slice between its first and its last",
@@ -40,7 +41,7 @@ RULES: dict[str, str] = {
     "spacing-uneven": "the slices of a series have one distance",
     "spelling": "a name is written in one way throughout a table",
     "split-disjoint": "no case and no patient is in two splits",
-    "table": "a manifest or dataset.json has the fields its format asks for",
+    "table": "a table, manifest or dataset.json has the columns, rows and cells that it is read by",
     "unique": "a case is listed once",
 }
 """Every rule a data set can break: its short name and what it asks."""
@@ -63,8 +64,8 @@ class DataError(ValueError):
     Example:
         >>> from jaxmed.data import DataError, Fault
         >>> print(DataError.of([Fault("a.png", "finite", "3 of 64 values are NaN")]))
-        a.png: 3 of 64 values are NaN [rule finite: an image, a label or an affine holds only \
-finite numbers]
+        a.png: 3 of 64 values are NaN [rule finite: an image, a label, a score or an affine holds \
+only finite numbers]
     """
 
     faults: tuple[Fault, ...] = ()

@@ -5,7 +5,16 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Batch, Inputs, Key, Network, Objective, flatten_paths, pick, stateless
+from jaxmed.core import (
+    Batch,
+    Inputs,
+    Key,
+    Network,
+    Objective,
+    flatten_paths,
+    network_inputs,
+    stateless,
+)
 from jaxmed.paradigms import weighted
 from jaxmed.testing._law import Laws, assert_close, assert_finite, assert_like, assert_same
 
@@ -47,7 +56,7 @@ def check_objective(
     """
     key = jax.random.key(0) if key is None else key
     law = Laws("the objective")
-    net_params, net_state = jax.jit(network.init)(key, pick(batch, inputs))
+    net_params, net_state = jax.jit(network.init)(key, network_inputs(batch, inputs))
 
     @jax.jit
     def initialised():

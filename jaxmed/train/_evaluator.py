@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmed.core import Batch, Inputs, Learner, LearnerState, pick
+from jaxmed.core import Batch, Inputs, Learner, LearnerState, network_inputs, pick
 from jaxmed.data import as_source
 from jaxmed.data import batches as cut
 from jaxmed.metrics import Metric, collection
@@ -68,7 +68,7 @@ def evaluator(
 
     @jax.jit
     def sums(state: LearnerState, batch: Batch) -> Any:
-        outputs = pick(learner.predict(state, pick(batch, inputs)), output, "network")
+        outputs = pick(learner.predict(state, network_inputs(batch, inputs)), output, "network")
         targets = pick(batch, target)
         where = known(targets) if callable(known) else None
         if isinstance(known, str):

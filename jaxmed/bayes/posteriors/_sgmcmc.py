@@ -139,7 +139,7 @@ def sgmcmc(
         rate = step_size * (0.5 * (1 + np.cos(np.pi * place_in_cycle)) if cycled else 1.0)
         sampling = place_in_cycle >= explore if cycled else True
         rate = max(rate, 1e-3 * step_size)
-        batch = {k: v for k, v in take(t).items() if k in (*likelihood.names, "weight")}
+        batch = likelihood.arrays(take(t))
         leaves, velocity, value = step(
             leaves, velocity, batch, key, t, rate, temperature if sampling else 0.0
         )

@@ -291,11 +291,15 @@ def write_picture(path: Path, mask: np.ndarray, space: Space) -> None:
     largest = _LARGEST[path.suffix.lower()]
     bottom, top = int(mask.min(initial=0)), int(mask.max(initial=0))
     values = set(np.unique(mask).tolist())
-    # 0 and 65535 alone would be read as black and white.
-    if bottom < 0 or top > largest or (values <= {0, 65535} and top == 65535):
+    if bottom < 0 or top > largest:
         raise ValueError(
-            f"labels from {bottom} to {top} do not survive in this format (0 to "
-            f"{min(largest, 65534)} do); write .nii.gz, or renumber them"
+            f"labels from {bottom} to {top} do not survive in a {path.suffix.lower()} file, which "
+            f"holds 0 to {largest}; write .nii.gz, or renumber them"
+        )
+    if top == 65535 and values <= {0, 65535}:
+        raise ValueError(
+            "labels of 0 and 65535 alone do not survive in a picture, where they are read as black "
+            "and white, 0 and 1; write .nii.gz, or renumber them"
         )
     if top < 256:
         picture = Image.fromarray(mask.astype(np.uint8))

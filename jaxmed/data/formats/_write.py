@@ -20,7 +20,7 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
 
     Args:
         path: ``.nii``, ``.nii.gz``, ``.mgz`` (three axes) or, for two-dimensional scans, ``.png``
-            (labels to 65535), ``.tif`` or ``.bmp`` (to 255).
+            (labels from 0 to 65535), ``.tif`` (to 2147483647) or ``.bmp`` (to 255).
         mask: (*spatial,) whole numbers of at most 32 bits, on the grid of ``scan.array``.
         scan: The scan as it was read, turned, resampled or cropped.
 
@@ -29,7 +29,7 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
 
     Raises:
         ValueError: The mask is not on the scan's grid or not of whole numbers, or the format of
-            the ending cannot hold it as it is, as JPEG never can.
+            the ending cannot hold it as it is, as JPEG never can; says which labels it holds.
     """
     path = Path(path)
     mask = np.asarray(mask)

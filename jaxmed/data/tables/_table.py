@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmed._csv import restored
-from jaxmed.data._error import DataError, fault
+from jaxmed.data._error import DataError, Fault, fault
 
 TABLES = (".csv", ".tsv", ".jsonl", ".xlsx", ".xlsm")
 _MISSING = {"", "na", "n/a", "<na>", "nan"}
@@ -145,13 +145,18 @@ def _table(
         header = header[:-1]  # and in empty columns
         body = [row[: len(header)] for row in body]
     header = _named(path, header, names)
-    for i, row in enumerate(body):
-        if len(row) != len(header):
-            raise table_fault(
-                path,
-                f"row {i + 2} has {len(row)} cells, the header {len(header)}: a cell that holds "
-                f"{delimiter!r} must stand in quotes, an empty one still needs its {delimiter!r}",
-            )
+    uneven = [
+        Fault(
+            str(path),
+            "table",
+            f"row {i + 2} has {len(row)} cells, the header {len(header)}: a cell that holds "
+            f"{delimiter!r} must stand in quotes, an empty one still needs its {delimiter!r}",
+        )
+        for i, row in enumerate(body)
+        if len(row) != len(header)
+    ]
+    if uneven:
+        raise DataError.of(uneven, show=10)
     keep = [j for j, name in enumerate(header) if name]
     rows = [{header[j]: row[j] for j in keep} for row in body]
     return Table(path, rows, decimal_comma)

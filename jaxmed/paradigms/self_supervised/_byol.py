@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 
-from jaxmed.core import Objective, Variables, pick, stream, weighted_mean
+from jaxmed.core import Objective, Variables, network_inputs, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
 from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_update
 from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
@@ -55,7 +55,7 @@ def byol(
     target = embedding({"projector": projector}, output)
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         own_params, own_state = online.init(key, network, params, state, images)
         teacher = ema_copy(
             {"net": params, "obj": {"projector": own_params["projector"]}},
@@ -64,7 +64,7 @@ def byol(
         return own_params, {**own_state, "teacher": teacher, **counter_for(decay)}
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "byol"), pick(batch, inputs, "batch")
+        key, images = stream(key, "byol"), network_inputs(batch, inputs)
         teacher = state["obj"]["teacher"]
         pair = interleave(*two_views(view, second_view, key, images))
         mine, state = online.apply(network, params, state, pair, stream(key, "network"))
@@ -123,10 +123,10 @@ def simsiam(
     embed = embedding({"projector": projector, "predictor": predictor}, output)
 
     def init(key, network, params, state, batch):
-        return embed.init(key, network, params, state, pick(batch, inputs, "batch"))
+        return embed.init(key, network, params, state, network_inputs(batch, inputs))
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "simsiam"), pick(batch, inputs, "batch")
+        key, images = stream(key, "simsiam"), network_inputs(batch, inputs)
         pair = interleave(*two_views(view, second_view, key, images))
         z, state = embed.apply(network, params, state, pair, stream(key, "network"))
         values = _crossed(z["predictor"], z["projector"])

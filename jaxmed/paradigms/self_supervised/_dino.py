@@ -8,7 +8,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Endpoints, Objective, Variables, pick, stream, weighted_mean
+from jaxmed.core import (
+    Array,
+    Endpoints,
+    Objective,
+    Variables,
+    network_inputs,
+    stream,
+    weighted_mean,
+)
 from jaxmed.paradigms.base._ema import (
     batch_average,
     check_decay,
@@ -114,7 +122,7 @@ def dino(
     embed = embedding({"head": head}, output)
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         own_params, own_state = embed.init(key, network, params, state, images)
         whole = {"net": params, "obj": own_params}, {"net": state, "obj": own_state}
         answers, _ = jax.eval_shape(lambda: embed.apply(network, *whole, images, key))
@@ -124,7 +132,7 @@ def dino(
         return own_params, {**own_state, **own}
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "dino"), pick(batch, inputs, "batch")
+        key, images = stream(key, "dino"), network_inputs(batch, inputs)
         teacher, centre = state["obj"]["teacher"], state["obj"]["centre"]
         pair = interleave(*two_views(view, second_view, key, images))
         answers, taught = embed.apply(

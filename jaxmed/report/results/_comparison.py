@@ -168,27 +168,32 @@ def compare_segmentations(
     )
 
 
-def warn_of_repeats(results: Results, patients: Sequence[Any] | None) -> Results:
+def warn_of_repeats(
+    results: Results, patients: Sequence[Any] | None, *, remedy: str = "give groups="
+) -> Results:
     """Note on each number that its rows share patients, if it was computed without `groups=`.
 
     Args:
         results: result of `compare`, `classification` or `segmentation`.
         patients: (cases,) patients, or None, which returns the results unchanged.
+        remedy: what to do about it, in the words of the caller's interface.
     """
     if patients is None:
         return results
-    metrics = {name: stats.warn_repeats(e, patients) for name, e in results.metrics.items()}
+
+    def warned(estimate: Any) -> Any:
+        return stats.warn_repeats(estimate, patients, remedy=remedy)
+
+    metrics = {name: warned(estimate) for name, estimate in results.metrics.items()}
     results = results.replace(metrics=metrics)
     if not isinstance(results, ComparisonResults):
         return results
     found = results.comparison
     models = {
-        model: {name: stats.warn_repeats(estimate, patients) for name, estimate in metrics.items()}
+        model: {name: warned(estimate) for name, estimate in metrics.items()}
         for model, metrics in found.models.items()
     }
-    contrasts = tuple(
-        c._replace(test=stats.warn_repeats(c.test, patients)) for c in found.contrasts
-    )
+    contrasts = tuple(c._replace(test=warned(c.test)) for c in found.contrasts)
     return results.replace(comparison=found._replace(models=models, contrasts=contrasts))
 
 

@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from jaxmed.quantities import placements
-from jaxmed.stats.checks import binary_scores, both_classes, spelled, unknown
+from jaxmed.stats.checks import (
+    binary_scores,
+    both_classes,
+    check_number,
+    check_rate,
+    check_whole,
+    spelled,
+    unknown,
+)
 from jaxmed.stats.diagnostic._auc import (
     delong_covariance,
     delong_variance,
@@ -24,7 +32,6 @@ from jaxmed.stats.diagnostic._binormal import (
     exponential_binormal_variance,
     fit_binormal,
 )
-from jaxmed.stats.power._rates_and_means import _rate
 
 
 class AucPower(NamedTuple):
@@ -58,14 +65,17 @@ def _size_or_power(
     """Solve (z_a sqrt(v0) + z_b sqrt(va))^2 = positives delta^2 for what is missing."""
     if (positives is None) == (power is None):
         raise ValueError("give exactly one of positives= and power=")
+    check_rate(alpha, "alpha")
+    check_number(delta, "difference")
     if delta == 0:
         raise ValueError("the areas are equal: there is no difference to detect")
     z = float(special.ndtri(1 - alpha / 2))
     if power is not None:
-        zb = float(special.ndtri(_rate(power, "power")))
+        zb = float(special.ndtri(check_rate(power, "power")))
         positives = (z * math.sqrt(v0) + zb * math.sqrt(va)) ** 2 / delta**2
     else:
         assert positives is not None  # exactly one of the two is missing
+        check_number(positives, "positives", above=0)
         shift = (math.sqrt(positives) * abs(delta) - z * math.sqrt(v0)) / math.sqrt(va)
         power = float(special.ndtr(shift))
     return _plan(positives, ratio, power, alpha, told)
@@ -101,9 +111,8 @@ def power_auc(
         >>> round(power_auc(0.7, power=0.9).positives, 1)
         40.2
     """
-    _rate(auc, "auc")
-    if not ratio > 0:
-        raise ValueError(f"ratio must be positive, but is {ratio}")
+    check_rate(auc, "auc")
+    check_number(ratio, "ratio", above=0)
     null = 0.0792 * (1 + 1 / ratio)  # the paper's variance at .5
     va = exponential_binormal_variance(auc, ratio)
     return _size_or_power(
@@ -151,16 +160,16 @@ def size_auc_bound(
         >>> round(size_auc_bound(0.7, 0.05, power=0.9).positives, 2)
         488.8
     """
-    _rate(auc, "auc")
-    _rate(margin, "margin")
+    check_rate(auc, "auc")
+    check_rate(margin, "margin")
     if not margin < auc:
         raise ValueError(f"the margin {margin:g} reaches below an AUC of 0 from {auc:g}")
     name = spelled(method)
     if name not in ("score", "hanley-mcneil"):
         raise unknown("method", method, ("score", "hanley-mcneil"))
-    ratio = (1 - _rate(prevalence, "prevalence")) / prevalence
-    z_alpha = float(special.ndtri(1 - _rate(alpha, "alpha")))
-    z_power = float(special.ndtri(_rate(power, "power")))
+    ratio = (1 - check_rate(prevalence, "prevalence")) / prevalence
+    z_alpha = float(special.ndtri(1 - check_rate(alpha, "alpha")))
+    z_power = float(special.ndtri(check_rate(power, "power")))
 
     def gap(log_n: float) -> float:
         n1 = math.exp(log_n)
@@ -226,6 +235,7 @@ def power_two_aucs(
         >>> round(p.positives, 1)
         165.8
     """
+    check_number(ratio, "ratio", above=0)
     if not -1 <= r_positive <= 1 or not -1 <= r_negative <= 1:
         raise ValueError("correlations must lie in [-1, 1]")
     name = spelled(method)
@@ -333,8 +343,8 @@ def r_squared_of_auc(auc: float, prevalence: float) -> float:
         >>> round(r_squared_of_auc(0.8, 0.2), 2)
         0.18
     """
-    _rate(auc, "auc")
-    phi = _rate(prevalence, "prevalence")
+    check_rate(auc, "auc")
+    phi = check_rate(prevalence, "prevalence")
     shift = math.sqrt(2) * float(special.ndtri(auc))
     nodes, weights = np.polynomial.hermite_e.hermegauss(200)
     weights = weights / weights.sum()
@@ -381,9 +391,13 @@ def model_sample_size(
         >>> model_sample_size(20, 0.2, r_squared=0.15).n
         1097
     """
-    phi = _rate(prevalence, "prevalence")
-    if parameters < 1 or (r_squared is None) == (auc is None):
-        raise ValueError("give parameters >= 1 and exactly one of r_squared= and auc=")
+    phi = check_rate(prevalence, "prevalence")
+    check_whole(parameters, "parameters", 1)
+    check_rate(shrinkage, "shrinkage")
+    check_number(optimism, "optimism", above=0)
+    check_rate(margin, "margin")
+    if (r_squared is None) == (auc is None):
+        raise ValueError("give exactly one of r_squared= and auc=")
     r2 = r_squared_of_auc(auc, phi) if auc is not None else r_squared
     assert r2 is not None  # exactly one of the two is missing
     null = phi * math.log(phi) + (1 - phi) * math.log(1 - phi)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import check_level
+from jaxmed.stats.checks import check_level, check_rate, check_whole
 from jaxmed.stats.diagnostic._proportion import proportion_limits
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def simulate_power(
             f"the study needs at least {study.smallest} {study.unit} and 1 simulation, got "
             f"n={n}, studies={studies}"
         )
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie in (0, 1), but is {alpha}")
+    n, studies = check_whole(n, "n", 1), check_whole(studies, "studies", 1)
+    check_rate(alpha, "alpha")
     width = batch or int(np.clip(1_000_000 // n, 1, studies))
     if study.on_host is not None and _on_cpu():
         found = np.asarray(study.on_host(np.random.default_rng(seed), int(n), int(studies)))
@@ -150,8 +150,10 @@ def simulate_size(
         >>> 30 <= n <= 38
         True
     """
-    if not 0 < power < 1:
-        raise ValueError(f"power must lie in (0, 1), but is {power}")
+    check_rate(power, "power")
+    check_rate(alpha, "alpha")
+    for name, value in (("start", start), ("largest", largest), ("rounds", rounds)):
+        check_whole(value, name, 1)
     wanted, reject = float(special.ndtri(power)), float(special.ndtri(1 - alpha / 2))
     tried: dict[int, Estimate] = {}
 

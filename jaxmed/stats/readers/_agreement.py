@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed.quantities import deviation, unit_scale
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import Floats, check_level, finite, quantile, same_length, spelled, unknown
 from jaxmed.stats.readers._kappa import log_limits
@@ -72,6 +73,7 @@ def icc(
         raise ValueError(f"generalised limits are for ICC2; those of {form} are exact: method='f'")
     check_level(level)
     x = finite(ratings, "ratings", minimum=2, ndim=2)
+    x = x / unit_scale(x)
     n, k = x.shape
     if k < 2:
         raise ValueError(f"an intraclass correlation needs at least 2 raters, but there is {k}")
@@ -295,6 +297,8 @@ def concordance_correlation(
     check_level(level)
     x, y = finite(first, "first", minimum=3), finite(second, "second", minimum=3)
     n = same_length(first=x, second=y)
+    scale = unit_scale(x, y)
+    x, y = x / scale, y / scale
     vx, vy = x.var(), y.var()
     if vx == 0 or vy == 0:
         raise ValueError("one of the measurements does not vary: concordance is undefined")
@@ -303,13 +307,14 @@ def concordance_correlation(
     value = 2 * cov / (vx + vy + gap**2)
     r = cov / np.sqrt(vx * vy)
     shift2 = gap**2 / np.sqrt(vx * vy)
-    if abs(value) >= 1 or r == 0:
+    bias = float(2 * np.sqrt(vx * vy) / (vx + vy + gap**2))  # value / r, which r = 0 has too
+    if abs(value) >= 1:
         low, high, se = value, value, 0.0
     else:
         variance = (
-            (1 - r**2) * value**2 * (1 - value**2) / r**2
-            + 2 * value**3 * (1 - value) * shift2 / r
-            - 0.5 * value**4 * shift2**2 / r**2
+            (1 - r**2) * bias**2 * (1 - value**2)
+            + 2 * value**2 * bias * (1 - value) * shift2
+            - 0.5 * (value * bias * shift2) ** 2
         ) / (n - 2)
         se = float(np.sqrt(max(variance, 0.0)))
         half = quantile(level) * se / (1 - value**2)
@@ -326,7 +331,7 @@ def concordance_correlation(
         details={
             "scale_shift": float(np.sqrt(vy / vx)),
             "location_shift": float(-gap / np.sqrt(np.sqrt(vx * vy))),
-            "bias_correction": float(value / r) if r else float("nan"),
+            "bias_correction": bias,
             "pearson": float(r),
         },
         name="concordance correlation",
@@ -372,7 +377,7 @@ def bland_altman(
     x, y = finite(first, "first", minimum=3), finite(second, "second", minimum=3)
     n = same_length(first=x, second=y)
     d = x - y
-    bias, sd = float(d.mean()), float(d.std(ddof=1))
+    bias, sd = float(d.mean()), deviation(d)
     t = float(special.stdtrit(n - 1, 0.5 + level / 2))
     z = 1.96  # as the limits are defined and reported
 

@@ -10,7 +10,7 @@ from scipy import special
 
 from jaxmed.stats._noncentral import noncentral_f_sf
 from jaxmed.stats._result import Estimate, TestResult
-from jaxmed.stats.checks import check_level, unknown
+from jaxmed.stats.checks import check_level, check_number, check_rate, check_whole, unknown
 from jaxmed.stats.readers._study import ReaderStudy
 
 
@@ -345,8 +345,10 @@ def reader_power(
     """
     if pilot.theta.shape[0] != 2:
         raise ValueError(f"the pilot must compare 2 treatments, but has {pilot.theta.shape[0]}")
-    if readers < 2 or cases < 2:
-        raise ValueError(f"a study needs 2 readers and 2 cases, but has {readers} and {cases}")
+    check_whole(readers, "readers", 2)
+    check_whole(cases, "cases", 2)
+    check_number(effect, "effect")
+    check_rate(alpha, "alpha")
     parts, _ = _components(pilot)
     scale = pilot.cases / cases
     gap = max(parts.cov2 - parts.cov3, 0.0)
@@ -393,8 +395,8 @@ def reader_sample_size(
     Raises:
         ValueError: if no number of cases suffices: more readers are needed.
     """
-    if not 0 < power < 1:
-        raise ValueError(f"power must lie in (0, 1), but is {power}")
+    check_rate(power, "power")
+    check_whole(largest, "largest", 2)
 
     def at(cases: int) -> ReaderPower:
         return reader_power(pilot, readers=readers, cases=cases, effect=effect, alpha=alpha)
