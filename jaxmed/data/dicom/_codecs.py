@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxmed.data._optional import optional
+
 LABEL = "jaxmed-imagecodecs"
 _registering = threading.Lock()
 _JPEG = {
@@ -34,8 +36,7 @@ def is_available(uid: str) -> bool:
 
 def decode(src: bytes, runner: Any) -> bytearray:
     """Decode one frame, and tell pydicom's runner how the samples lie."""
-    import imagecodecs
-
+    imagecodecs = optional("imagecodecs", "this compression of DICOM")
     syntax = str(runner.transfer_syntax)
     if syntax in _JPEG_LS:
         array = imagecodecs.jpegls_decode(src)
@@ -56,10 +57,9 @@ def decode(src: bytes, runner: Any) -> bytearray:
 
 def register() -> None:
     """Offer the decoder to pydicom, behind its own ones; once."""
-    from pydicom.pixels import get_decoder
-
+    pixels = optional("pydicom.pixels", "DICOM")
     with _registering:
         for uid in DECODER_DEPENDENCIES:
-            decoder = get_decoder(uid)
+            decoder = pixels.get_decoder(uid)
             if is_available(uid) and LABEL not in decoder.available_plugins:
                 decoder.add_plugin(LABEL, (__name__, "decode"))

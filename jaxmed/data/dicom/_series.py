@@ -14,11 +14,8 @@ from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data.dicom._dataset import dicom_files
 from jaxmed.data.dicom._frames import Frame, Mark, read_frames
 from jaxmed.data.dicom._pixels import read_pixels
-from jaxmed.data.dicom._stack import Stack, group, stack
+from jaxmed.data.dicom._stack import ALLOWED, Stack, group, lifted, stack
 from jaxmed.data.images._space import Scan, Space
-
-ALLOWED = ("orientation-mixed", "slice-missing", "slice-twice", "spacing-uneven")
-"""The rules that ``allow`` can lift."""
 
 
 class SeriesInfo(NamedTuple):
@@ -255,7 +252,7 @@ def _choose(
             path,
             "orientation-mixed",
             f"one series with images of {_directions(found)} directions, as a localizer among them "
-            f'({listed}); choose one by series=, or the first with allow="orientation-mixed"',
+            f"({listed}); choose one by series=, or {lifted('orientation-mixed')}",
         )
     more = ", ..." if len(found) > 6 else ""
     raise fault(

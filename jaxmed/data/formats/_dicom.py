@@ -13,7 +13,8 @@ from jaxmed.data.dicom._segmentation import (
     read_seg_labels,
     read_seg_space,
 )
-from jaxmed.data.dicom._series import ALLOWED, read_dicom, read_dicom_space
+from jaxmed.data.dicom._series import read_dicom, read_dicom_space
+from jaxmed.data.dicom._stack import ALLOWED
 from jaxmed.data.dicom._write_segmentation import write_dicom_seg
 from jaxmed.data.formats._format import Format, Place, Voxels
 from jaxmed.data.images._space import Scan, Space

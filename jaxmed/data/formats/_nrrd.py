@@ -108,7 +108,9 @@ def _layout(place: Place, header: Mapping[str, Any]) -> _Layout:
     units = [str(unit) for unit in header.get("space units", header.get("units", ()))]
     unit = _LENGTHS.get(units[0].strip('"').lower(), 1.0) if units else 1.0
     if directions is not None:
-        rows = [None if row is None or np.any(np.isnan(row)) else row for row in directions]
+        rows: list[Any] = [
+            None if row is None or np.any(np.isnan(row)) else row for row in directions
+        ]
         spatial = tuple(axis for axis, row in enumerate(rows) if row is not None)
     else:
         spatial = tuple(a for a, kind in enumerate(kinds) if kind in (*_IN_SPACE, "???", "none"))
