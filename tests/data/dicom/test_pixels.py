@@ -260,3 +260,14 @@ def test_each_slice_has_its_own_slope(tmp_path, write, volume):
     np.testing.assert_array_equal(
         data.read_image(tmp_path).array[..., 0], wanted.transpose(2, 1, 0)
     )
+
+
+def test_a_radiograph_is_a_picture_though_it_states_a_place(tmp_path, write):
+    pixels = RNG.integers(0, 99, (4, 5)).astype(np.uint8)
+    tags = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    np.testing.assert_array_equal(
+        read(write, tmp_path / "a", pixels, "DX", **tags, PixelSpacing=[1, 1])[..., 0], pixels
+    )
+    assert read(write, tmp_path / "b", pixels, "CT", **tags, PixelSpacing=[1, 1]).shape == (
+        5, 4, 1, 1
+    )  # fmt: skip
