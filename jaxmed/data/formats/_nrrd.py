@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmed.data._error import fault, reading
 from jaxmed.data._optional import optional
-from jaxmed.data.formats._format import Format, Place, Voxels, check_exists
+from jaxmed.data.formats._format import Format, Place, Voxels, check_exists, telling
 from jaxmed.data.formats._patient_axes import affine_of, check_affine
 from jaxmed.data.images._segments import Segment
 from jaxmed.data.images._space import Space
@@ -206,6 +206,12 @@ def write_nrrd(path: Path, mask: np.ndarray, space: Space) -> None:
     optional("nrrd", "NRRD").write(str(path), np.asfortranarray(mask), header)
 
 
+def _notes(place: Place) -> tuple[str, ...]:
+    check_exists(place.path)
+    with reading(place.path, "the header"):
+        return telling(optional("nrrd", "NRRD").read_header(str(place.path)))
+
+
 NRRD = Format(
     "NRRD",
     (".nrrd", ".nhdr", ".seg.nrrd"),
@@ -214,4 +220,5 @@ NRRD = Format(
     _labels,
     write_nrrd,
     (".nrrd", ".seg.nrrd"),
+    notes=_notes,
 )
