@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxmed.data._error import fault
+from jaxmed.data.dicom._identity import identifying_headers
 from jaxmed.data.dicom._segmentation import (
     is_segmentation,
     read_seg_labels,
@@ -79,4 +80,5 @@ DICOM = Format(
     (".dcm",),
     options=("series", "frame", "allow", "padding"),
     labels_on=_labels_on,
+    notes=lambda place: identifying_headers(place.path),
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data.dicom._dataset import dicom_files, is_dicom
-from jaxmed.data.dicom._identity import burned_in_text, identifying_headers
+from jaxmed.data.dicom._identity import burned_in_text
 from jaxmed.data.formats._folder import images_in
 from jaxmed.data.formats._registry import format_of, locate
 from jaxmed.data.sources._dataset import open_dataset
@@ -43,10 +43,7 @@ def identity(path: str | os.PathLike) -> list[Fault]:
     pixels: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for file in sorted(set(_files(Path(path)))):
         try:
-            if is_dicom(file):
-                names, why = identifying_headers(file), burned_in_text(file)
-            else:
-                names, why = _notes(file), ""
+            names, why = _notes(file), burned_in_text(file) if is_dicom(file) else ""
         except DataError:
             continue  # a fault of another rule
         if names:
