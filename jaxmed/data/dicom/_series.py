@@ -14,7 +14,7 @@ from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data.dicom._dataset import dicom_files
 from jaxmed.data.dicom._frames import Frame, Mark, read_frames
 from jaxmed.data.dicom._pixels import read_pixels
-from jaxmed.data.dicom._stack import ALLOWED, Stack, group, lifted, stack
+from jaxmed.data.dicom._stack import ALLOWED, Stack, group, lifted, one_direction, stack
 from jaxmed.data.images._space import Scan, Space
 
 
@@ -263,8 +263,12 @@ def _choose(
 
 
 def _directions(found: Sequence[tuple[SeriesInfo, Stack]]) -> int:
-    axes = [made.slices[0][0].axes for _, made in found]
-    return len({None if a is None else tuple(np.round(a, 3).ravel().tolist()) for a in axes})
+    different: list[Frame] = []
+    for _, made in found:
+        first = made.slices[0][0]
+        if not any(one_direction(first, other) for other in different):
+            different.append(first)
+    return len(different)
 
 
 def _framed(path: Path, found: Stack, frame: int | str | None) -> Stack:

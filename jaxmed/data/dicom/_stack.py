@@ -80,7 +80,7 @@ def group(frames: Sequence[Frame]) -> list[list[Frame]]:
         key = (frame.series, frame.origin, frame.modality, frame.size, frame.channels, spacing)
         key += (str(frame.file) if frame.position is None else "",)
         for alike in groups[key]:
-            if _one_direction(alike[0], frame):
+            if one_direction(alike[0], frame):
                 alike.append(frame)
                 break
         else:
@@ -88,7 +88,8 @@ def group(frames: Sequence[Frame]) -> list[list[Frame]]:
     return [alike for several in groups.values() for alike in several]
 
 
-def _one_direction(a: Frame, b: Frame) -> bool:
+def one_direction(a: Frame, b: Frame) -> bool:
+    """Whether two frames have one direction, to a tenth of a voxel over a wide image."""
     if a.axes is None or b.axes is None:
         return a.axes is b.axes
     return bool(np.abs(a.axes - b.axes).max() < _TURNED)

@@ -69,7 +69,8 @@ def read_mask(
     with the values 0 and 255 alone (0 and 65535, of 16 bits) that has no palette is read as 0 and
     1, and a volume that stores labels through a scale is rounded by no more than the scale's step.
     The layers of a segmentation of 3D Slicer are joined, and the frames of a DICOM segmentation are
-    placed on the grid of the image, where they do not overlap.
+    placed on the grid of the image, where they do not overlap. A picture as the mask of a DICOM
+    radiograph takes its millimetres.
 
     Args:
         path: The file, in any format of `read_image` but those with loss, with options as there.
@@ -88,6 +89,9 @@ def read_mask(
     found, place = format_of(path)
     on = found.labels_on if like is not None else None
     voxels = on(place, like) if on and like is not None else found.labels(place)
+    told = "spacing" in place.options
+    if like is not None and (found.picture or ("spacing" in found.options and not told)):
+        voxels = _placed(voxels, like.file)
     array, affine, file = _turned(voxels, canonical)
     path = place.path
     _check_size(path, array)
@@ -117,6 +121,17 @@ def read_space(path: str | os.PathLike) -> tuple[Space, int]:
     """Read the grid and the channels of a file from its header, without its voxels."""
     found, place = format_of(path)
     return found.space(place)
+
+
+def _placed(voxels: Voxels, image: Space) -> Voxels:
+    """Give a picture of a mask, which knows no millimetres, those of the picture it belongs to.
+
+    Of a NIfTI of two axes the first is not that of a picture's rows.
+    """
+    shape = voxels.space.shape
+    if len(shape) != 2 or shape != image.shape or hasattr(image.header, "get_best_affine"):
+        return voxels
+    return voxels._replace(space=Space(shape, image.affine, image.header))
 
 
 def _turned(voxels: Voxels, canonical: bool) -> tuple[np.ndarray, np.ndarray, Space]:

@@ -14,6 +14,7 @@ from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data._source import Example
 from jaxmed.data.formats._picture import read_labels
 from jaxmed.data.formats._read import read_image, read_mask
+from jaxmed.data.formats._registry import spaced
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._space import Scan, Space, check_grid
 from jaxmed.data.sources._find_files import Finder
@@ -294,12 +295,14 @@ def open_table(
     finder = Finder(root)
     images, masks = [], []
     for row in rows:
-        images.append(tuple(finder.find(part, faults, listed=file) for part in parts(row["image"])))
+        paths = [finder.find(part, faults, listed=file) for part in parts(row["image"])]
+        images.append(tuple(spaced(path, row.get("spacing")) for path in paths))
         if "mask" in row:
             missing = is_missing(row["mask"])
-            masks.append(
+            mask = (
                 root if missing else finder.find(str(row["mask"]), faults, listed=file, mask=True)
             )
+            masks.append(spaced(mask, row.get("spacing")))
     faults += _leaks(file, rows)
     if "split" in rows[0]:
         faults += spellings(file, "split", [str(row["split"]) for row in rows])

@@ -271,3 +271,19 @@ def test_a_radiograph_is_a_picture_though_it_states_a_place(tmp_path, write):
     assert read(write, tmp_path / "b", pixels, "CT", **tags, PixelSpacing=[1, 1]).shape == (
         5, 4, 1, 1
     )  # fmt: skip
+
+
+def test_a_picture_is_the_mask_of_a_radiograph(tmp_path, write):
+    pixels = RNG.integers(0, 99, (4, 5)).astype(np.uint8)
+    ds = write.dataset(pixels, "DX", {"PixelSpacing": [0.2, 0.3]})
+    scan = data.read_image(write.save(ds, tmp_path / "a.dcm"))
+    mask = (pixels > 50).astype(int)
+    path = data.write_mask(tmp_path / "m.png", mask, scan)
+    np.save(tmp_path / "m.npy", mask)
+    for name in (path, tmp_path / "m.npy"):
+        found = data.read_mask(name, like=scan)
+        np.testing.assert_array_equal(found.array, mask)
+        assert found.spacing == pytest.approx((0.2, 0.3))
+    smaller = data.read_image(write.save(write.dataset(pixels[1:], "DX"), tmp_path / "b.dcm"))
+    with pytest.raises(data.DataError, match=r"\(4, 5\), its image \(3, 5\)"):
+        data.read_mask(path, like=smaller)

@@ -136,3 +136,16 @@ def test_nrrd_and_mha_lie_where_simpleitk_has_them(data_dir, tmp_path, where):
         mask = (scan.array[..., 0] > scan.array.mean()).astype(int)
         written = data.write_mask(tmp_path / f"m{path.suffix}", mask, scan)
         np.testing.assert_array_equal(data.read_mask(written, like=scan).array, mask)
+
+
+def test_segmentations_are_read_as_highdicom_reads_them(odd):
+    hd = pytest.importorskip("highdicom")
+    files = sorted((odd / "highdicom/data/test_files").glob("seg_image_ct_*.dcm"))
+    assert len(files) >= 4
+    for path in files:
+        found = data.read_dicom_seg(path)
+        volume = hd.seg.segread(path).get_volume(allow_missing_positions=True)
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
+        for k in range(found.masks.shape[-1]):
+            there = data.to_space(volume.array[..., k] >= 0.5, affine, found.file)
+            np.testing.assert_array_equal(found.masks[..., k], there)
