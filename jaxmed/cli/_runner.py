@@ -18,7 +18,7 @@ from jaxmed.cli._settings import options, read_settings
 if TYPE_CHECKING:
     from jaxmed.report import Results
 
-_ERROR = "error.txt"
+_CONFIG, _ERROR = "config.json", "error.txt"
 
 
 def run_experiment(
@@ -51,7 +51,8 @@ def run_experiment(
     Raises:
         ValueError: no such experiment, no such setting, a value that its type does not have, or a
             folder that holds a run with other settings.
-        Exception: what the experiment raises; its traceback is in ``error.txt`` in the folder.
+        Exception: what the experiment raises. Its traceback is in ``error.txt`` in the folder; where
+            settings or data were refused before anything was done, the folder is as it was.
 
     Example:
         >>> run_experiment("medmnist", {"epochs": "ten"})
@@ -70,6 +71,7 @@ def run_experiment(
     from jaxmed import report
 
     stored = json.loads(report.to_json(dataclasses.asdict(config)))
+    there = place.exists()
     _begin(place, {"experiment": found.name, **stored})
     in_grid = getattr(found.module, "in_grid", None)
     linked = in_grid(config, folder_of) if folder_of is not None and in_grid else config
@@ -81,8 +83,8 @@ def run_experiment(
             seed=stored.get("seed"),
         )
         report.write(results, place)
-    except Exception:
-        write_whole(place / _ERROR, traceback.format_exc())
+    except Exception as error:
+        _failed(place, error, there=there)
         raise
     (place / _ERROR).unlink(missing_ok=True)
     return results
@@ -113,11 +115,26 @@ def folder_name(experiment: Experiment, config: Any) -> str:
     return "_".join([experiment.name, *changed]).replace("/", "-").replace(" ", "")
 
 
+def _failed(out: Path, error: Exception, *, there: bool) -> None:
+    """Keep what was done and the traceback; of a start that did nothing, leave nothing.
+
+    Settings that were refused would otherwise refuse the right ones after them.
+    """
+    if {path.name for path in out.iterdir()} <= {_CONFIG, _ERROR}:
+        (out / _CONFIG).unlink(missing_ok=True)
+        if isinstance(error, ValueError | OSError):  # the user's, told in its message
+            (out / _ERROR).unlink(missing_ok=True)
+            if not there:
+                out.rmdir()
+            return
+    write_whole(out / _ERROR, traceback.format_exc())
+
+
 def _begin(out: Path, record: dict[str, Any]) -> None:
     """Write the settings down, and refuse a folder that was begun with others."""
     from jaxmed import report
 
-    path = out / "config.json"
+    path = out / _CONFIG
     try:
         old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else record
     except ValueError:

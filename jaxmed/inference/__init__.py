@@ -25,7 +25,7 @@ from jaxmed.inference._model_file import (
     save_model,
     save_segmenter,
 )
-from jaxmed.inference._segment import prepare, probabilities, segment
+from jaxmed.inference._segment import Preprocessed, prepare, preprocess, probabilities, segment
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.inference._sliding import sliding_window
 
@@ -34,6 +34,7 @@ __all__ = [
     "ImageModel",
     "ImageRecipe",
     "ModelError",
+    "Preprocessed",
     "Recipe",
     "Segmenter",
     "SegmenterError",
@@ -48,6 +49,7 @@ __all__ = [
     "mirrored",
     "prepare",
     "prepare_image",
+    "preprocess",
     "probabilities",
     "save_model",
     "save_segmenter",

@@ -37,6 +37,7 @@ class ImageRecipe:
             [-1, 1].
         offsets: subtracted from the logits of the classes: a network trained with weights of
             classes answers as one trained without, if these are the weights' logarithms.
+        repeat: how often a single channel is repeated, for a network of colour images on grey ones.
         members: how many networks of that kind are averaged; their parameters are stacked.
         target: gain and offset of a regression: the numbers are ``gain * logits + offset``, for a
             network trained on scaled ones.
@@ -51,11 +52,14 @@ class ImageRecipe:
     linear: tuple[float, float] = (1.0, 0.0)
     target: tuple[float, float] = (1.0, 0.0)
     offsets: tuple[float, ...] = ()
+    repeat: int = 1
     members: int = 1
 
     def __post_init__(self) -> None:
         if self.offsets and len(self.offsets) != len(self.outputs):
             raise ValueError(f"offsets are one per class of {self.outputs}, got {self.offsets}")
+        if self.repeat > 1 and len(self.channels) > 1:
+            raise ValueError(f"repeat is of a single channel, got the channels {self.channels}")
         if self.members < 1:
             raise ValueError(f"members is at least 1, got {self.members}")
         if self.task not in get_args(Task):
@@ -144,7 +148,7 @@ def prepare_image(recipe: ImageRecipe, scan: Scan) -> np.ndarray:
             canonical=True)``).
 
     Returns:
-        (*shape, channels) float32.
+        (*shape, channels) float32, the channels as the network takes them.
 
     Raises:
         ValueError: if the image and the recipe differ in rank or channels.
@@ -163,4 +167,5 @@ def prepare_image(recipe: ImageRecipe, scan: Scan) -> np.ndarray:
     if scan.space.shape != recipe.shape:
         edges = zip(scan.spacing, scan.space.shape, recipe.shape, strict=True)
         scan = resample_spacing(scan, [gap * old / new for gap, old, new in edges])
-    return normalised(scan.array, recipe.normalisation, recipe.linear)
+    image = normalised(scan.array, recipe.normalisation, recipe.linear)
+    return np.repeat(image, recipe.repeat, axis=-1) if recipe.repeat > 1 else image

@@ -14,10 +14,13 @@ from jaxmed.inference._sliding import sliding_window
 _MARGIN = 4  # Margin of voxels kept around the nonzero region.
 
 
-class _Ready(NamedTuple):
+class Preprocessed(NamedTuple):
     """A preprocessed scan, its intensities beyond the border, and the cropped region.
 
-    ``seen`` is the grid, at the scan's own voxel size, of the part that was kept.
+    Attributes:
+        scan: normalised, at the recipe's spacing.
+        outside: (channels,) what its surroundings are, where it is padded.
+        seen: the grid, at the scan's own voxel size, of the part that was kept.
     """
 
     scan: Scan
@@ -38,10 +41,19 @@ def prepare(recipe: Recipe, scan: Scan) -> Scan:
     Raises:
         ValueError: if the scan and the recipe differ in rank or channels.
     """
-    return _prepare(recipe, scan).scan
+    return preprocess(recipe, scan).scan
 
 
-def _prepare(recipe: Recipe, scan: Scan) -> _Ready:
+def preprocess(recipe: Recipe, scan: Scan) -> Preprocessed:
+    """Preprocess a scan as :func:`prepare` does, and say what lies beyond its border.
+
+    Args:
+        recipe: the recipe.
+        scan: an image in canonical orientation.
+
+    Raises:
+        ValueError: if the scan and the recipe differ in rank or channels.
+    """
     rank = len(recipe.spacing)
     channels = scan.array.shape[-1]
     if len(scan.affine) - 1 != rank or scan.array.ndim != rank + 1:
@@ -67,7 +79,7 @@ def _prepare(recipe: Recipe, scan: Scan) -> _Ready:
     # Headers are rounded: a hundredth of a voxel is no difference in resolution.
     if not np.allclose(scan.spacing, recipe.spacing, rtol=0.01):
         scan = resample_spacing(scan, recipe.spacing)
-    return _Ready(scan, outside, seen)
+    return Preprocessed(scan, outside, seen)
 
 
 def _normalised(recipe: Recipe, image: np.ndarray, where: np.ndarray | None) -> np.ndarray:
@@ -114,7 +126,7 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     Raises:
         ValueError: the scan has another rank or other channels than the network.
     """
-    recipe, ready = model.recipe, _prepare(model.recipe, scan)
+    recipe, ready = model.recipe, preprocess(model.recipe, scan)
     # Images smaller than a patch are padded by their surroundings: the mean, or the former zero.
     found = sliding_window(
         model.predict,

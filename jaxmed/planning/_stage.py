@@ -28,12 +28,14 @@ class Budget:
         block: Encoder: ``"plain"`` convolutions or ``"residual"`` blocks.
         features: Channels of the finest stage.
         covered: Share of all voxels that one batch may hold.
+        batch: Most patches of a step, or None for as many as fit.
     """
 
     memory_gb: float = 8.0
     block: Literal["plain", "residual"] = "plain"
     features: int = 32
     covered: float = _COVERED
+    batch: int | None = None
 
     def reference(self, rank: int) -> tuple[float, int]:
         """Feature maps that fit, and for how many patches nnU-Net measured that."""
@@ -161,6 +163,8 @@ def plan_stage(
     patch = _patch(network)
     size = round(reference / estimate(network) * reference_batch)
     limit = round(voxels * budget.covered / math.prod(patch))
+    if budget.batch is not None:
+        limit = min(limit, budget.batch)
     back = [order.index(axis) for axis in range(rank)]
     return Stage(
         spacing=tuple(float(s) for s in spacing),
