@@ -227,7 +227,8 @@ def _choose(
     """The one series that is meant, or the error that lists those there are."""
     found = _found(path, allow)
     if isinstance(series, SeriesInfo):
-        found = [pair for pair in found if {*pair[0].files} == {*series.files}]
+        wanted = ({*series.files}, series.shape)
+        found = [pair for pair in found if ({*pair[0].files}, pair[0].shape) == wanted]
         if not found:
             raise fault(path, "one-series", f"it holds no series of {series}")
         return found[0]
@@ -244,7 +245,9 @@ def _choose(
         return found[number]
     if len(found) == 1:
         return found[0]
-    listed = "; ".join(f"{k}: {info}" for k, (info, _) in enumerate(found[:6]))
+    there = "; ".join(f"{k}: {info}" for k, (info, _) in enumerate(found[:6]))
+    there += "; ..." if len(found) > 6 else ""
+    choose = "choose one by its number, series=0 (behind the path: #series=0)"
     if len({info.uid for info, _ in found}) == 1 and _directions(found) > 1:
         if "orientation-mixed" in allow:
             return found[0]
@@ -252,14 +255,9 @@ def _choose(
             path,
             "orientation-mixed",
             f"one series with images of {_directions(found)} directions, as a localizer among them "
-            f"({listed}); choose one by series=, or {lifted('orientation-mixed')}",
+            f"({there}); {choose}, or {lifted('orientation-mixed')}",
         )
-    more = ", ..." if len(found) > 6 else ""
-    raise fault(
-        path,
-        "one-series",
-        f"{len(found)} images in one folder ({listed}{more}); choose one by series=, its number",
-    )
+    raise fault(path, "one-series", f"{len(found)} images in one folder ({there}); {choose}")
 
 
 def _directions(found: Sequence[tuple[SeriesInfo, Stack]]) -> int:
