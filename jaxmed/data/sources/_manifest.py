@@ -18,6 +18,7 @@ from jaxmed.data.formats._registry import spaced
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._space import Scan, Space, check_grid
 from jaxmed.data.sources._find_files import Finder
+from jaxmed.data.sources._segment_names import segment_classes
 from jaxmed.data.tables._columns import find_columns, label_columns
 from jaxmed.data.tables._labels import find_labels, parts, spellings
 from jaxmed.data.tables._table import Table, is_missing, read_table
@@ -303,6 +304,10 @@ def open_table(
                 root if missing else finder.find(str(row["mask"]), faults, listed=file, mask=True)
             )
             masks.append(spaced(mask, row.get("spacing")))
+    named, wrong = segment_classes(masks)
+    faults += wrong
+    if named and mask_labels in (None, MaskLabels()):
+        mask_labels = MaskLabels(classes=named)
     faults += _leaks(file, rows)
     if "split" in rows[0]:
         faults += spellings(file, "split", [str(row["split"]) for row in rows])
