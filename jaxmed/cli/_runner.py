@@ -51,8 +51,8 @@ def run_experiment(
     Raises:
         ValueError: no such experiment, no such setting, a value that its type does not have, or a
             folder that holds a run with other settings.
-        Exception: what the experiment raises. Its traceback is in ``error.txt`` in the folder; where
-            settings or data were refused before anything was done, the folder is as it was.
+        Exception: what the experiment raises. Its traceback is in ``error.txt`` in the folder;
+            where settings or data were refused at once, the folder is as it was.
 
     Example:
         >>> run_experiment("medmnist", {"epochs": "ten"})
