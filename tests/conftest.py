@@ -18,7 +18,7 @@ _flags = os.environ.get("XLA_FLAGS", "")
 if "--xla_backend_optimization_level" not in _flags:
     _flags += " --xla_backend_optimization_level=0"
     if version("jaxlib").startswith("0.10."):  # later ones end at a flag that they do not know
-        _flags += " --xla_cpu_use_fusion_emitters=false"
+        _flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = _flags.strip()
 
 
