@@ -124,9 +124,11 @@ def test_dropout_draws_while_batchnorm_rests(net):
     # the same batch with another last row has the same masks.
     other = x.at[-1].set(100.0)
     assert jnp.allclose(q.predictive(KEY, other, 3)["logits"][:, :-1], whole[:, :-1], atol=1e-6)
-    mean = q.predictive(KEY, x, 2000, chunk=500)["logits"].mean(0)
+    # What is dropped comes before a linear layer: draws are right on average.
+    draws = np.asarray(q.predictive(KEY, x, 2000, chunk=500)["logits"])
     still = jax.jit(network.apply)(params, state, x)[0]["logits"]
-    np.testing.assert_allclose(mean, still, atol=0.15)
+    errors = draws.std(0) / np.sqrt(2000)
+    assert np.abs((draws.mean(0) - still) / errors).max() < 4
 
 
 def test_dropout_that_is_not_there_is_named(net):

@@ -146,7 +146,9 @@ def test_extreme_outputs_have_finite_values_and_gradients(name):
     entry = REGISTRY[name]
     outputs, targets = _data(entry)
     for scale in (entry.extreme, 0.0):
-        values, gradient = _value_and_gradient(name)(outputs * np.float32(scale), targets, np.ones(BATCH))
+        values, gradient = _value_and_gradient(name)(
+            outputs * np.float32(scale), targets, np.ones(BATCH)
+        )
         assert np.isfinite(values).all(), scale
         assert np.isfinite(gradient).all(), scale
 

@@ -327,6 +327,7 @@ def test_hidden_patches_are_what_counts(drop, normalise):
 
 def captured(objective, batch):
     """What the network was shown in training."""
+
     @jax.jit
     def show(batch):
         shown = []
