@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import platform
@@ -93,6 +94,13 @@ def data_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("JAXMED_DATA names no folder of real data")
     return Path(folder)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now out of garbage collection: all modules, till the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)  # compiling makes many objects that live a moment
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
