@@ -65,7 +65,9 @@ class Config:
     seed: int = 0
     plan: Path | None = None
     size: int | None = None
-    network: Literal["resnet18", "resnet34", "resnet50", "efficientnet_lite0"] | None = None
+    network: Literal["resnet8", "resnet18", "resnet34", "resnet50", "efficientnet_lite0"] | None = (
+        None
+    )
     weights: Literal["imagenet", "scratch"] | None = None
     epochs: int | None = None
     start: Annotated[Path | None, tyro.conf.arg(aliases=["--from"])] = None

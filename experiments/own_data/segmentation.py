@@ -15,6 +15,7 @@ each on four fifths, and keeps their average. A split `test` of the data is open
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -25,7 +26,7 @@ import tyro
 import jaxmed as jm
 from jaxmed.augment import Augmentation
 from jaxmed.data import ManifestSource, Scan, in_memory, map_source, subset, to_space
-from jaxmed.data.formats import is_picture
+from jaxmed.data.formats import is_picture, stem
 from jaxmed.inference import Recipe, Segmenter
 from jaxmed.planning import SegmentationPlan
 from jaxmed.report import MaskPair, Results, Split, segmentation, stage
@@ -71,9 +72,13 @@ class Config:
 
 
 class Case(NamedTuple):
-    """A scan: as the network meets it, as its file has it, and its true mask."""
+    """A scan: as the network meets it, as its file has it, and its true mask.
+
+    `file` is the name of its predicted mask in the run's folder.
+    """
 
     name: str
+    file: str
     scan: Scan
     on_file: Scan
     truth: np.ndarray
@@ -127,7 +132,7 @@ def run(config: Config, out: Path) -> Results:
             history=history,
             best_step=step,
             seconds=seconds,
-            masks={name: mask_name(source, name) for name in names},
+            masks={name: mask_files(source)[name] for name in names},
             notes=(*source.notes, *notes(source, parts)),
         )
         shown = pictures(source, measured_cases, results, out)
@@ -260,12 +265,14 @@ def prepared(recipe: Recipe, example: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def cases(source: ManifestSource, which: np.ndarray) -> Iterator[Case]:
     """Scans one by one, as the network meets them and as their files have them."""
+    files = mask_files(source)
     for i in which.tolist():
         on_file = source.image(i, canonical=False)
         truth, known = source.mask_and_known(i, like=on_file, canonical=False)
         scan = source.image(i, canonical=True)
         picture = is_picture(source.paths(i)[0])
-        yield Case(source.case_ids[i], scan, on_file, truth.array, known, picture)
+        name = source.case_ids[i]
+        yield Case(name, files[name], scan, on_file, truth.array, known, picture)
 
 
 def segmented(case: Case, model: Segmenter) -> np.ndarray:
@@ -275,7 +282,7 @@ def segmented(case: Case, model: Segmenter) -> np.ndarray:
 
 def predicted(case: Case, model: Segmenter, out: Path) -> np.ndarray:
     """The predicted mask, written; read, if an earlier start of this run wrote it."""
-    path = out / "masks" / (safe(case.name) + (".png" if case.picture else ".nii.gz"))
+    path = out / case.file
     if path.exists():
         return jm.data.read_mask(path, like=case.on_file).array
     mask = segmented(case, model)
@@ -297,15 +304,16 @@ def dice(pair: MaskPair, plan: SegmentationPlan) -> float:
     return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
 
 
-def safe(name: str) -> str:
-    """A case's name as a file's."""
-    return name.replace("/", "_").replace("\\", "_")
-
-
-def mask_name(source: ManifestSource, name: str) -> str:
-    """Where a case's mask lies in the run's folder."""
-    first = source.paths(source.case_ids.index(name))[0]
-    return f"masks/{safe(name)}{'.png' if is_picture(first) else '.nii.gz'}"
+def mask_files(source: ManifestSource) -> dict[str, str]:
+    """Where the predicted mask of each case lies in the run's folder."""
+    names = [stem(name) for name in source.case_ids]
+    if len(set(names)) < len(names):
+        names = [*source.case_ids]  # a.png and a.tif
+    return {
+        case: f"masks/{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}"
+        f"{'.png' if is_picture(paths[0]) else '.nii.gz'}"
+        for case, name, paths in zip(source.case_ids, names, source.images, strict=True)
+    }
 
 
 def sizes(source: ManifestSource, parts: Parts) -> tuple[Split, ...]:
@@ -363,7 +371,7 @@ def pictures(source: Any, which: np.ndarray, results: Any, out: Path) -> tuple[A
     found = []
     for rank, i in jm.report.best_median_worst(means).items():
         case = next(cases(source, which[i : i + 1]))
-        mask = jm.data.read_mask(out / mask_name(source, case.name), like=case.on_file).array
+        mask = jm.data.read_mask(out / case.file, like=case.on_file).array
         found.append(
             jm.report.mask_picture(
                 case.name, case.on_file.array, case.truth, mask,

@@ -73,7 +73,10 @@ def tasks() -> dict[str, dict[str, Path]]:
 
 def names() -> list[str]:
     """Names of the experiments that come with jaxmed."""
-    return sorted(name for files in tasks().values() for name in files)
+    found = sorted(name for files in tasks().values() for name in files)
+    if twice := sorted({name for name in found if found.count(name) > 1}):
+        raise ValueError(f"two files of experiments are called {twice[0]!r}")
+    return found
 
 
 def headline(path: Path) -> str:

@@ -52,7 +52,7 @@ def run_experiment(
         ValueError: no such experiment, no such setting, a value that its type does not have, or a
             folder that holds a run with other settings.
         Exception: what the experiment raises. Its traceback is in ``error.txt`` in the folder;
-            where settings or data were refused before anything was done, the folder is as it was.
+            where settings or data were refused at once, the folder is as it was.
 
     Examples:
         >>> run_experiment("medmnist", {"epochs": "ten"})

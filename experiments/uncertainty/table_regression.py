@@ -1,8 +1,8 @@
 """Numbers with their uncertainty out of a table, over many splits: log-likelihood and error.
 
-    jaxmed train regression --data uci_yacht.npz --method ensemble
-    jaxmed train regression --data mine.csv --target outcome --splits 20
-    jaxmed train regression --data uci_wine-quality-red.npz --rounding 1 --method nuts
+    jaxmed train table_regression --data uci_yacht.npz --method ensemble
+    jaxmed train table_regression --data mine.csv --target outcome --splits 20
+    jaxmed train table_regression --data uci_wine-quality-red.npz --rounding 1 --method nuts
 
 A network of one hidden layer says a mean and a standard deviation of the noise; prior over all its
 weights, in units of 1 / sqrt(inputs), and the training rows are all that a method sees. Columns and

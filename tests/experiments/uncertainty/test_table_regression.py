@@ -13,7 +13,7 @@ from jaxmed.cli import _experiment
 
 @pytest.fixture(scope="module")
 def regression():
-    return _experiment.load("regression").module
+    return _experiment.load("table_regression").module
 
 
 @pytest.fixture
