@@ -1,7 +1,8 @@
 """A decoder for pydicom over imagecodecs: what pydicom's own do not decode without GPL code.
 
 JPEG of 12 bits and lossless JPEG have no free decoder in pydicom; imagecodecs (libjpeg-turbo, BSD)
-has one. pydicom calls `decode` for a frame, and asks the two names above it whether it may.
+has one. pydicom asks `is_available` and `DECODER_DEPENDENCIES` of a transfer syntax, and calls
+`decode` for a frame.
 """
 
 from __future__ import annotations
@@ -12,19 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from jaxmed.data._optional import optional
+
 LABEL = "jaxmed-imagecodecs"
 _registering = threading.Lock()
-_JPEG = {
-    "1.2.840.10008.1.2.4.50": "JPEG Baseline",
-    "1.2.840.10008.1.2.4.51": "JPEG Extended",
-    "1.2.840.10008.1.2.4.57": "JPEG Lossless",
-    "1.2.840.10008.1.2.4.70": "JPEG Lossless SV1",
-}
-_JPEG_LS = {"1.2.840.10008.1.2.4.80": "JPEG-LS", "1.2.840.10008.1.2.4.81": "JPEG-LS near"}
-_JPEG_2000 = {"1.2.840.10008.1.2.4.90": "lossless", "1.2.840.10008.1.2.4.91": "JPEG 2000"}
-DECODER_DEPENDENCIES = dict.fromkeys(
-    (*_JPEG, *_JPEG_LS, *_JPEG_2000), ("numpy", "imagecodecs>=2024.9")
-)
+_ROOT = "1.2.840.10008.1.2.4."
+_JPEG = tuple(_ROOT + end for end in ("50", "51", "57", "70"))  # 8 and 12 bits, lossless twice
+_JPEG_LS = (_ROOT + "80", _ROOT + "81")
+_JPEG_2000 = (_ROOT + "90", _ROOT + "91")
+DECODER_DEPENDENCIES = dict.fromkeys((*_JPEG, *_JPEG_LS, *_JPEG_2000), ("numpy", "imagecodecs"))
 
 
 def is_available(uid: str) -> bool:
@@ -34,8 +31,7 @@ def is_available(uid: str) -> bool:
 
 def decode(src: bytes, runner: Any) -> bytearray:
     """Decode one frame, and tell pydicom's runner how the samples lie."""
-    import imagecodecs
-
+    imagecodecs = optional("imagecodecs", "this compression of DICOM")
     syntax = str(runner.transfer_syntax)
     if syntax in _JPEG_LS:
         array = imagecodecs.jpegls_decode(src)
@@ -56,10 +52,9 @@ def decode(src: bytes, runner: Any) -> bytearray:
 
 def register() -> None:
     """Offer the decoder to pydicom, behind its own ones; once."""
-    from pydicom.pixels import get_decoder
-
+    pixels = optional("pydicom.pixels", "DICOM")
     with _registering:
         for uid in DECODER_DEPENDENCIES:
-            decoder = get_decoder(uid)
+            decoder = pixels.get_decoder(uid)
             if is_available(uid) and LABEL not in decoder.available_plugins:
                 decoder.add_plugin(LABEL, (__name__, "decode"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from jaxmed.data._error import DataError
+from jaxmed.data.dicom._dataset import read_header
 from jaxmed.data.dicom._frames import Frame, read_frames
 from jaxmed.data.dicom._series import listed
 from jaxmed.data.dicom._stack import group
@@ -18,26 +20,50 @@ def series_paths(folder: Path, files: Sequence[Path]) -> list[Path]:
 
     A file that cannot be read is listed as it is, so that its fault is met when it is opened.
     """
+    return [path for path, _ in _series(folder, files)]
+
+
+def segmented_series(folder: Path, files: Sequence[Path]) -> dict[Path, list[Path]]:
+    """List the segmentations among some files, by the path of the series that each is of.
+
+    A segmentation names the series that it was made from; one of a series that is not among the
+    files is left out.
+    """
+    masks: dict[str, list[Path]] = {}
+    for file in files:
+        with contextlib.suppress(DataError):
+            header = read_header(file)
+            if header.get("Modality") == "SEG":
+                for item in header.get("ReferencedSeriesSequence") or ():
+                    masks.setdefault(str(item.get("SeriesInstanceUID")), []).append(file)
+    if not masks:
+        return {}
+    return {path: masks[uid] for path, uid in _series(folder, files) if uid in masks}
+
+
+def _series(folder: Path, files: Sequence[Path]) -> list[tuple[Path, str]]:
+    """The path and the UID of each series; no UID of a file that cannot be read."""
     frames: list[Frame] = []
-    paths: list[Path] = []
+    paths: list[tuple[Path, str]] = []
     for file in files:
         if file.name == "DICOMDIR":
             continue
         try:
             frames += read_frames(file)
         except DataError:
-            paths.append(file)
+            paths.append((file, ""))
     groups = group([frame for frame in frames if frame.modality != "SEG"])
     uses = Counter(file for alike in groups for file in {frame.file for frame in alike})
     for alike in groups:
         own = sorted({frame.file for frame in alike})
         if len(own) == 1 and uses[own[0]] == 1:
-            paths.append(own[0])
+            path = own[0]
         elif len(own) == 1:
-            paths.append(_numbered(folder, own[0], alike, groups))
+            path = _numbered(folder, own[0], alike, groups)
         else:
             home = Path(os.path.commonpath([file.parent for file in own]))
-            paths.append(_numbered(folder, home, alike, groups))
+            path = _numbered(folder, home, alike, groups)
+        paths.append((path, alike[0].series))
     return paths
 
 

@@ -14,6 +14,8 @@ from jaxmed.data.dicom._mosaic import is_mosaic, mosaic
 
 Mark = float | str
 
+# Rays cross the whole patient, so that a place that is stated is no slice's.
+_PROJECTIONS = ("CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF")
 _ORIGIN = ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
 
 
@@ -78,7 +80,7 @@ def frames_of(path: Path, dataset: Any) -> list[Frame]:
     channels = 3 if palette else int(dataset.get("SamplesPerPixel") or 1)
     shared = {
         "file": path,
-        "number": int(dataset.get("InstanceNumber") or 0),
+        "number": _instance(dataset),
         "series": str(dataset.get("SeriesInstanceUID") or ""),
         "origin": "|".join(str(dataset.get(name) or "") for name in _ORIGIN),
         "modality": str(dataset.get("Modality") or ""),
@@ -132,6 +134,8 @@ def _places(dataset: Any, count: int) -> Iterator[tuple[dict[str, Any], dict[str
         return
     thickness = dataset.get("SpacingBetweenSlices") or dataset.get("SliceThickness")
     axes, position = dataset.get("ImageOrientationPatient"), dataset.get("ImagePositionPatient")
+    if dataset.get("Modality") in _PROJECTIONS:
+        position = None
     offsets: Sequence[float] = ()
     if dataset.get("GridFrameOffsetVector"):  # doses
         offsets = [float(offset) for offset in dataset.GridFrameOffsetVector]
@@ -198,6 +202,13 @@ def _finder(own: Any, common: Any) -> Callable[[str], Any]:
         return found[0] if found else {}
 
     return find
+
+
+def _instance(dataset: Any) -> int:
+    try:
+        return int(dataset.get("InstanceNumber") or 0)
+    except (TypeError, ValueError):
+        return 0  # nothing depends on it but the choice between equals
 
 
 def _number(name: str) -> Callable[[Any], float | None]:

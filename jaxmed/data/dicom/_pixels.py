@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxmed.data._error import fault, reading
+from jaxmed.data._optional import optional
 from jaxmed.data.dicom import _codecs
 from jaxmed.data.dicom._dataset import pydicom, read_whole
 
@@ -36,9 +37,8 @@ def read_pixels(path: Path, frames: Sequence[int], *, padding: float | None = No
     with reading(path, "the pixels"):
         stored = decoded(path, dataset, frames)
         if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-            from pydicom.pixels import apply_color_lut
-
-            return apply_color_lut(stored[..., 0], dataset)[..., :3].astype(np.float32)
+            colours = _processing().apply_color_lut(stored[..., 0], dataset)
+            return colours[..., :3].astype(np.float32)
         if stored.shape[-1] > 1:
             return stored.astype(np.float32)
         values = np.empty(stored.shape, np.float32)
@@ -76,15 +76,13 @@ def _decode(path: Path, dataset: Any, frames: list[int] | None) -> np.ndarray:
         )
     syntax = dataset.file_meta.TransferSyntaxUID
     _codecs.register()
-    from pydicom.pixels import get_decoder, pixel_array
-
-    if syntax.is_encapsulated and not _has_decoder(get_decoder, syntax):
+    if syntax.is_encapsulated and not _has_decoder(syntax):
         detail = f"its pixels are compressed as {syntax.name}, of which no decoder is installed"
         raise fault(path, "codec-missing", f"{detail}: pip install 'jaxmed[formats]'")
     try:
         if frames is None:
-            return pixel_array(dataset)
-        return np.stack([pixel_array(dataset, index=index) for index in frames])
+            return _processing().pixel_array(dataset)
+        return np.stack([_processing().pixel_array(dataset, index=k) for k in frames])
     except RuntimeError as error:
         if syntax.is_encapsulated and not _codecs.is_available(str(syntax)):
             detail = f"no installed decoder reads its {syntax.name} ({error})"
@@ -94,9 +92,13 @@ def _decode(path: Path, dataset: Any, frames: list[int] | None) -> np.ndarray:
         raise
 
 
-def _has_decoder(get_decoder: Any, syntax: Any) -> bool:
+def _processing() -> Any:
+    return optional("pydicom.pixels", "DICOM")
+
+
+def _has_decoder(syntax: Any) -> bool:
     try:
-        return get_decoder(syntax).is_available
+        return _processing().get_decoder(syntax).is_available
     except NotImplementedError:
         return False
 
@@ -120,9 +122,7 @@ def _quantity(dataset: Any, index: int, stored: np.ndarray) -> np.ndarray:
     if "DoseGridScaling" in dataset:
         slope, intercept = dataset.DoseGridScaling, 0
     if table is not None:
-        from pydicom.pixels import apply_modality_lut
-
-        values = apply_modality_lut(stored, dataset).astype(np.float64)
+        values = _processing().apply_modality_lut(stored, dataset).astype(np.float64)
         low, high = 0, 2 ** int(table.LUTDescriptor[2]) - 1
     else:
         scale = 1.0 if slope in (None, "") else float(slope)

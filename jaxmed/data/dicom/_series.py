@@ -14,11 +14,8 @@ from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data.dicom._dataset import dicom_files
 from jaxmed.data.dicom._frames import Frame, Mark, read_frames
 from jaxmed.data.dicom._pixels import read_pixels
-from jaxmed.data.dicom._stack import Stack, group, stack
+from jaxmed.data.dicom._stack import ALLOWED, Stack, group, lifted, one_direction, stack
 from jaxmed.data.images._space import Scan, Space
-
-ALLOWED = ("orientation-mixed", "slice-missing", "slice-twice", "spacing-uneven")
-"""The rules that ``allow`` can lift."""
 
 
 class SeriesInfo(NamedTuple):
@@ -230,7 +227,8 @@ def _choose(
     """The one series that is meant, or the error that lists those there are."""
     found = _found(path, allow)
     if isinstance(series, SeriesInfo):
-        found = [pair for pair in found if {*pair[0].files} == {*series.files}]
+        wanted = ({*series.files}, series.shape)
+        found = [pair for pair in found if ({*pair[0].files}, pair[0].shape) == wanted]
         if not found:
             raise fault(path, "one-series", f"it holds no series of {series}")
         return found[0]
@@ -247,7 +245,9 @@ def _choose(
         return found[number]
     if len(found) == 1:
         return found[0]
-    listed = "; ".join(f"{k}: {info}" for k, (info, _) in enumerate(found[:6]))
+    there = "; ".join(f"{k}: {info}" for k, (info, _) in enumerate(found[:6]))
+    there += "; ..." if len(found) > 6 else ""
+    choose = "choose one by its number, series=0 (behind the path: #series=0)"
     if len({info.uid for info, _ in found}) == 1 and _directions(found) > 1:
         if "orientation-mixed" in allow:
             return found[0]
@@ -255,19 +255,18 @@ def _choose(
             path,
             "orientation-mixed",
             f"one series with images of {_directions(found)} directions, as a localizer among them "
-            f'({listed}); choose one by series=, or the first with allow="orientation-mixed"',
+            f"({there}); {choose}, or {lifted('orientation-mixed')}",
         )
-    more = ", ..." if len(found) > 6 else ""
-    raise fault(
-        path,
-        "one-series",
-        f"{len(found)} images in one folder ({listed}{more}); choose one by series=, its number",
-    )
+    raise fault(path, "one-series", f"{len(found)} images in one folder ({there}); {choose}")
 
 
 def _directions(found: Sequence[tuple[SeriesInfo, Stack]]) -> int:
-    axes = [made.slices[0][0].axes for _, made in found]
-    return len({None if a is None else tuple(np.round(a, 3).ravel().tolist()) for a in axes})
+    different: list[Frame] = []
+    for _, made in found:
+        first = made.slices[0][0]
+        if not any(one_direction(first, other) for other in different):
+            different.append(first)
+    return len(different)
 
 
 def _framed(path: Path, found: Stack, frame: int | str | None) -> Stack:

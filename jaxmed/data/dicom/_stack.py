@@ -19,6 +19,21 @@ _TURNED = 2e-4
 # Two images lie at one place if they are less than this apart along the normal: in millimetres.
 _ONE_PLACE = 0.01
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_BESIDE = "the slices do not lie one behind another: one is {:.3g} mm beside the line of the others"
+
+_LIFTED: Mapping[str, str] = {
+    "orientation-mixed": "take the direction with the most slices",
+    "slice-missing": "fill gaps linearly from the slices around, and take what all places have,",
+    "slice-twice": "take the first of each",
+    "spacing-uneven": "bring the slices to one line and distance linearly",
+}
+ALLOWED = tuple(_LIFTED)
+"""The rules that ``allow`` can lift."""
+
+
+def lifted(rule: str) -> str:
+    """What to do about a broken rule: mend the series, or lift the rule."""
+    return f'{_LIFTED[rule]} with allow="{rule}" (behind the path: #allow={rule})'
 
 
 class Stack(NamedTuple):
@@ -65,7 +80,7 @@ def group(frames: Sequence[Frame]) -> list[list[Frame]]:
         key = (frame.series, frame.origin, frame.modality, frame.size, frame.channels, spacing)
         key += (str(frame.file) if frame.position is None else "",)
         for alike in groups[key]:
-            if _one_direction(alike[0], frame):
+            if one_direction(alike[0], frame):
                 alike.append(frame)
                 break
         else:
@@ -73,7 +88,8 @@ def group(frames: Sequence[Frame]) -> list[list[Frame]]:
     return [alike for several in groups.values() for alike in several]
 
 
-def _one_direction(a: Frame, b: Frame) -> bool:
+def one_direction(a: Frame, b: Frame) -> bool:
+    """Whether two frames have one direction, to a tenth of a voxel over a wide image."""
     if a.axes is None or b.axes is None:
         return a.axes is b.axes
     return bool(np.abs(a.axes - b.axes).max() < _TURNED)
@@ -95,26 +111,13 @@ def stack(
     if frames[0].position is None:
         return _pages(frames), ()
     places, mending = _places(frames)
-    faults: list[Fault] = []
-    if mending.twice:
-        faults.append(
-            Fault(
-                name,
-                "slice-twice",
-                f"{mending.twice}; delete the copy, or take the first of each with "
-                'allow="slice-twice"',
-            )
-        )
-    if mending.absent:
-        faults.append(
-            Fault(
-                name,
-                "slice-missing",
-                f'{mending.absent}; take what all places have with allow="slice-missing"',
-            )
-        )
     affine, at, depth, uneven = _grid(places)
-    faults += [Fault(name, rule, detail) for rule, detail in uneven]
+    broken = [
+        *([("slice-twice", mending.twice)] if mending.twice else []),
+        *([("slice-missing", mending.absent)] if mending.absent else []),
+        *uneven,
+    ]
+    faults = [Fault(name, rule, f"{detail}; {lifted(rule)}") for rule, detail in broken]
     made = Stack(tuple(map(tuple, places)), mending.repeats, _TO_RAS @ affine, at, depth)
     return made, tuple(fault for fault in faults if fault.rule not in allow)
 
@@ -264,20 +267,12 @@ def _grid(
         affine[:3, 2] = step
         aside = np.abs(off @ axes.T).max(axis=0)  # along rows and along columns
         beside = bool(np.any(aside > _APART * np.array(spacing[::-1])))
-        found = [("spacing-uneven", _SIDEWAYS.format(aside.max()))] if beside else []
+        found = [("spacing-uneven", _BESIDE.format(aside.max()))] if beside else []
         return affine, np.arange(count), count, found
     gaps = np.diff(positions @ normal)
     at, depth, found = _uneven(gaps)
     affine[:3, 2] = (positions[-1] - positions[0]) / (depth - 1)
     return affine, at, depth, found
-
-
-_SIDEWAYS = (
-    "the slices do not lie one behind another: one is {:.3g} mm beside the line of the others; "
-    'read them as if they did with allow="spacing-uneven"'
-)
-_FILLED = 'fill the gaps linearly from the slices around them with allow="slice-missing"'
-_RESAMPLED = 'bring the slices to one distance linearly with allow="spacing-uneven"'
 
 
 def _uneven(gaps: np.ndarray) -> tuple[np.ndarray, int, list[tuple[str, str]]]:
@@ -293,19 +288,23 @@ def _uneven(gaps: np.ndarray) -> tuple[np.ndarray, int, list[tuple[str, str]]]:
             continue
         lost = int(at[-1]) + 1 - count
         where = ", ".join(f"{k + 1} and {k + 2}" for k in np.flatnonzero(multiples > 1)[:5])
-        detail = f"{lost} slices are missing, between {where} of {count} (distances {shown} mm)"
-        return at, int(at[-1]) + 1, [("slice-missing", f"{detail}; {_FILLED}")]
-    found = [("spacing-uneven", f"the slices are {shown} mm apart; {_RESAMPLED}")]
+        detail = f"{_number_of(lost)} missing, between {where} of {count} (distances {shown} mm)"
+        return at, int(at[-1]) + 1, [("slice-missing", detail)]
+    found = [("spacing-uneven", f"the slices are {shown} mm apart")]
     for k, gap in enumerate(gaps):
         for beside in gaps[max(k - 1, 0) : k + 2]:
             times = round(gap / beside)
             if times > 1 and abs(gap / beside - times) <= _APART:
                 detail = (
-                    f"{times - 1} slices are missing between {k + 1} and {k + 2} of {count}: "
+                    f"{_number_of(times - 1)} missing, between {k + 1} and {k + 2} of {count}: "
                     f"{gap:.3g} mm beside {beside:.3g} mm"
                 )
-                found.append(("slice-missing", f"{detail}; {_FILLED}"))
+                found.append(("slice-missing", detail))
                 break
     depth = max(round(total / usual) + 1, 2)
     at = np.concatenate([[0], np.cumsum(gaps)]) * ((depth - 1) / total)
     return at, depth, found
+
+
+def _number_of(slices: int) -> str:
+    return f"{slices} slice{'s are' if slices > 1 else ' is'}"

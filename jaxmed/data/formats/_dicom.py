@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from jaxmed.data._error import fault
+from jaxmed.data.dicom._identity import identifying_headers
 from jaxmed.data.dicom._segmentation import (
     is_segmentation,
     read_seg_labels,
     read_seg_space,
 )
-from jaxmed.data.dicom._series import ALLOWED, read_dicom, read_dicom_space
+from jaxmed.data.dicom._series import read_dicom, read_dicom_space
+from jaxmed.data.dicom._stack import ALLOWED
 from jaxmed.data.dicom._write_segmentation import write_dicom_seg
 from jaxmed.data.formats._format import Format, Place, Voxels
 from jaxmed.data.images._space import Scan, Space
@@ -78,4 +80,5 @@ DICOM = Format(
     (".dcm",),
     options=("series", "frame", "allow", "padding"),
     labels_on=_labels_on,
+    notes=lambda place: identifying_headers(place.path),
 )

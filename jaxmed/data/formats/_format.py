@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -58,6 +59,7 @@ class Format(NamedTuple):
         masks: the endings that masks are written with.
         options: names of the options that it takes behind a ``#``.
         picture: whether its images have no size in millimetres.
+        notes: the names of entries of a file's header that tell who was imaged.
     """
 
     name: str
@@ -69,7 +71,24 @@ class Format(NamedTuple):
     masks: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     picture: bool = False
+    notes: Callable[[Place], tuple[str, ...]] | None = None
     labels_on: Callable[[Place, Scan], Voxels] | None = None
+
+
+def telling(names: Iterable[str]) -> tuple[str, ...]:
+    """Those names of free entries of a header that tell who was imaged.
+
+    SimpleITK writes the elements of a DICOM file under their tags, of which group 0010 is the
+    patient's.
+
+    >>> telling(["0010|0010", "0018|0050", "PatientName", "ITK_InputFilterName"])
+    ('0010|0010', 'PatientName')
+    """
+    return tuple(
+        name
+        for name in names
+        if re.fullmatch(r"(DICOM_)?0010[|_,][0-9a-fA-F]{4}", name) or "patient" in name.lower()
+    )
 
 
 def check_exists(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmed.data._error import fault, reading
-from jaxmed.data.formats._format import Format, Place, Voxels, check_exists
+from jaxmed.data.formats._format import Format, Place, Voxels, check_exists, telling
 from jaxmed.data.formats._patient_axes import LPS, affine_of, check_affine
 from jaxmed.data.images._space import Space
 
@@ -184,6 +184,18 @@ def _joined(numbers: np.ndarray) -> str:
     return " ".join(f"{float(v):.17g}" for v in numbers)
 
 
+def _notes(place: Place) -> tuple[str, ...]:
+    with reading(place.path, "the header"):
+        return telling(_parse(place.path).fields)
+
+
 METAIMAGE = Format(
-    "MetaImage", (".mha", ".mhd"), _space, _image, _image, write_metaimage, (".mha",)
+    "MetaImage",
+    (".mha", ".mhd"),
+    _space,
+    _image,
+    _image,
+    write_metaimage,
+    (".mha",),
+    notes=_notes,
 )

@@ -16,6 +16,9 @@ from jaxmed.data.images._space import Space, file_affine, millimetres
 
 # A label stored through a scale is off by half a step of it; a coarser one could be another label.
 _STEP = 0.01
+# Entries of a header that hold a patient's name or number, and extensions that hold more.
+_NAMES = ("db_name",)
+_EXTENSIONS = {2: "a DICOM extension", 6: "a comment extension"}
 _COLOUR = ("R", "G", "B", "A")
 
 
@@ -146,6 +149,10 @@ def write_nifti(path: Path, mask: np.ndarray, space: Space) -> None:
         header.set_data_dtype(mask.dtype)
         header.set_data_shape(mask.shape)
         header.set_slope_inter(1, 0)
+        # What people and programs wrote of the image may name the patient.
+        header.extensions.clear()
+        for name in (*_NAMES, "descrip", "aux_file", "intent_name"):
+            header[name] = b""
         header["cal_min"], header["cal_max"] = 0, 0
         if header.get_xyzt_units()[0] not in ("mm", "unknown"):
             header.set_xyzt_units("mm")
@@ -172,8 +179,24 @@ def write_mgz(path: Path, mask: np.ndarray, space: Space) -> None:
     nib.MGHImage(voxels, space.affine).to_filename(path)
 
 
+def _notes(place: Place) -> tuple[str, ...]:
+    check_exists(place.path)
+    with reading(place.path, "the header"):
+        header = cast("Any", nib.load(place.path)).header
+        found = [name for name in _NAMES if str(header[name].astype(str)).strip()]
+        codes = {extension.get_code() for extension in getattr(header, "extensions", ())}
+        return (*found, *(name for code, name in _EXTENSIONS.items() if code in codes))
+
+
 NIFTI = Format(
-    "NIfTI", (".nii", ".nii.gz"), _space, _image, _labels, write_nifti, (".nii.gz", ".nii")
+    "NIfTI",
+    (".nii", ".nii.gz"),
+    _space,
+    _image,
+    _labels,
+    write_nifti,
+    (".nii.gz", ".nii"),
+    notes=_notes,
 )
 MGZ = Format("MGZ", (".mgz",), _space, _image, _labels, write_mgz, (".mgz",))
 ANALYZE = Format("Analyze", (".hdr", ".img"), _space, _image, _labels)

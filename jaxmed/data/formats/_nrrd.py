@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmed.data._error import fault, reading
 from jaxmed.data._optional import optional
-from jaxmed.data.formats._format import Format, Place, Voxels, check_exists
+from jaxmed.data.formats._format import Format, Place, Voxels, check_exists, telling
 from jaxmed.data.formats._patient_axes import affine_of, check_affine
 from jaxmed.data.images._segments import Segment
 from jaxmed.data.images._space import Space
@@ -108,7 +108,9 @@ def _layout(place: Place, header: Mapping[str, Any]) -> _Layout:
     units = [str(unit) for unit in header.get("space units", header.get("units", ()))]
     unit = _LENGTHS.get(units[0].strip('"').lower(), 1.0) if units else 1.0
     if directions is not None:
-        rows = [None if row is None or np.any(np.isnan(row)) else row for row in directions]
+        rows: list[Any] = [
+            None if row is None or np.any(np.isnan(row)) else row for row in directions
+        ]
         spatial = tuple(axis for axis, row in enumerate(rows) if row is not None)
     else:
         spatial = tuple(a for a, kind in enumerate(kinds) if kind in (*_IN_SPACE, "???", "none"))
@@ -204,6 +206,12 @@ def write_nrrd(path: Path, mask: np.ndarray, space: Space) -> None:
     optional("nrrd", "NRRD").write(str(path), np.asfortranarray(mask), header)
 
 
+def _notes(place: Place) -> tuple[str, ...]:
+    check_exists(place.path)
+    with reading(place.path, "the header"):
+        return telling(optional("nrrd", "NRRD").read_header(str(place.path)))
+
+
 NRRD = Format(
     "NRRD",
     (".nrrd", ".nhdr", ".seg.nrrd"),
@@ -212,4 +220,5 @@ NRRD = Format(
     _labels,
     write_nrrd,
     (".nrrd", ".seg.nrrd"),
+    notes=_notes,
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from jaxmed.data._error import fault, reading
 from jaxmed.data.formats._format import Format, Place, Voxels, check_exists
@@ -32,6 +32,11 @@ _WIDTH, _LENGTH, _ORIENTATION, _SUBFILE, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = (
     339,
 )
 _COLOUR_BYTES = ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "LA", "La")
+_TELLING = {
+    ExifTags.Base.Artist, ExifTags.Base.Copyright, ExifTags.Base.ImageDescription,
+    ExifTags.Base.XPAuthor, ExifTags.Base.XPComment, ExifTags.Base.XPTitle,
+    ExifTags.Base.DateTime, ExifTags.Base.GPSInfo, ExifTags.Base.HostComputer,
+}  # fmt: skip
 _lock = threading.Lock()
 
 
@@ -107,11 +112,11 @@ def palette(path: Path) -> dict[int, tuple[int, ...]] | None:
         return {int(i): tuple(colours[i].tolist()) for i in used if i < len(colours)}
 
 
-def metadata(path: Path) -> dict[int, Any]:
-    """The notes of a camera (EXIF) in a picture, by tag."""
-    check_exists(path)
-    with reading(path, "the picture"), _open(path) as picture:
-        return dict(picture.getexif())
+def _notes(place: Place) -> tuple[str, ...]:
+    """The notes of a camera (EXIF) that tell of persons, times and places."""
+    check_exists(place.path)
+    with reading(place.path, "the picture"), _open(place.path) as picture:
+        return tuple(sorted(ExifTags.TAGS[tag] for tag in picture.getexif() if tag in _TELLING))
 
 
 @contextlib.contextmanager
@@ -293,8 +298,8 @@ def write_picture(path: Path, mask: np.ndarray, space: Space) -> None:
     values = set(np.unique(mask).tolist())
     if bottom < 0 or top > largest:
         raise ValueError(
-            f"labels from {bottom} to {top} do not survive in a {path.suffix.lower()} "
-            f"file, which holds 0 to {largest}; write .nii.gz, or renumber them"
+            f"labels from {bottom} to {top} do not survive in a {path.suffix.lower()} file, which "
+            f"holds 0 to {largest}; write .nii.gz, or renumber them"
         )
     if top == 65535 and values <= {0, 65535}:
         raise ValueError(
@@ -356,4 +361,5 @@ PICTURE = Format(
     write_picture,
     (".png", ".tif", ".tiff", ".bmp"),
     picture=True,
+    notes=_notes,
 )

@@ -17,14 +17,21 @@ _LARGEST = 2**31 - 1
 
 
 def read_image(path: str | os.PathLike, *, canonical: bool = False) -> Scan:
-    """Read an image: NIfTI, MGZ or Analyze; PNG, JPEG, BMP, WebP or TIFF.
+    """Read an image: NIfTI, DICOM, NRRD, MetaImage, MGZ or Analyze; a picture; a NumPy array.
+
+    Volumes keep their intensities, as `read_dicom` tells for DICOM. Pictures (PNG, JPEG, BMP, WebP,
+    TIFF) of up to 16 bits are scaled to [0, 1] and turned as their EXIF entry says, and arrays of 8
+    and 16 bits without sign are scaled likewise. Lengths are in millimetres, whatever unit the
+    header has.
+
+    A fourth axis and colours are channels. The pages of a TIFF are a third spatial axis, and of a
+    camera's JPEG with several pictures the first counts. Of an array with three axes the last is
+    channels if it has at most four.
 
     Args:
-        path: the file. A fourth NIfTI axis is channels, as are the colours of an RGB NIfTI; the
-            pages of a TIFF are a third spatial axis, and of a camera's JPEG with several pictures
-            the first counts. Pictures of up to 16 bits are scaled to [0, 1] and turned as their
-            EXIF entry says; volumes keep their intensities. Lengths are in millimetres, whatever
-            unit the header has.
+        path: the file, or the folder of a DICOM series. Options follow behind a ``#``, joined by
+            ``&``: of DICOM those of `read_dicom`, ``scans/p7#series=2&allow=slice-missing``
+            (several rules joined by ``+``); of arrays ``a.npz#array=ct&spacing=0.7x0.7x5``.
         canonical: whether to turn a volume so that its axes run to the patient's right, front and
             top (RAS+); `write_mask` turns back.
 
@@ -33,7 +40,8 @@ def read_image(path: str | os.PathLike, *, canonical: bool = False) -> Scan:
 
     Raises:
         DataError: the file is missing, unreadable, truncated, damaged (a checksum does not hold),
-            empty, of complex numbers, or holds NaN or infinity.
+            empty, of complex numbers, or holds NaN or infinity; a package that its format needs is
+            not installed (``codec-missing``); or a rule of `read_dicom`.
     """
     found, place = format_of(path)
     array, affine, file = _turned(found.image(place), canonical)
@@ -60,9 +68,12 @@ def read_mask(
     samples of 1, 2 and 4 bits, included. The index of a palette picture is the class. A picture
     with the values 0 and 255 alone (0 and 65535, of 16 bits) that has no palette is read as 0 and
     1, and a volume that stores labels through a scale is rounded by no more than the scale's step.
+    The layers of a segmentation of 3D Slicer are joined, and the frames of a DICOM segmentation are
+    placed on the grid of the image, where they do not overlap. A picture as the mask of a DICOM
+    radiograph takes its millimetres.
 
     Args:
-        path: the file, in any format of `read_image` but JPEG.
+        path: the file, in any format of `read_image` but those with loss, with options as there.
         like: the image the mask belongs to (read with the same ``canonical``).
         classes: number of classes with background: labels are 0 to ``classes - 1``.
         canonical: as in `read_image`.
@@ -72,12 +83,15 @@ def read_mask(
 
     Raises:
         DataError: the file is unreadable, compressed with loss, in colour, holds fractions, a
-            number beyond 32 bits or a class outside, or differs from ``like`` in size or, by more
-            than a tenth of a voxel, in affine.
+            number beyond 32 bits or a class outside, has segments that overlap, or differs from
+            ``like`` in size or, by more than a tenth of a voxel, in affine.
     """
     found, place = format_of(path)
     on = found.labels_on if like is not None else None
     voxels = on(place, like) if on and like is not None else found.labels(place)
+    told = "spacing" in place.options
+    if like is not None and (found.picture or ("spacing" in found.options and not told)):
+        voxels = _placed(voxels, like.file)
     array, affine, file = _turned(voxels, canonical)
     path = place.path
     _check_size(path, array)
@@ -107,6 +121,17 @@ def read_space(path: str | os.PathLike) -> tuple[Space, int]:
     """Read the grid and the channels of a file from its header, without its voxels."""
     found, place = format_of(path)
     return found.space(place)
+
+
+def _placed(voxels: Voxels, image: Space) -> Voxels:
+    """Give a picture of a mask, which knows no millimetres, those of the picture it belongs to.
+
+    Of a NIfTI of two axes the first is not that of a picture's rows.
+    """
+    shape = voxels.space.shape
+    if len(shape) != 2 or shape != image.shape or hasattr(image.header, "get_best_affine"):
+        return voxels
+    return voxels._replace(space=Space(shape, image.affine, image.header))
 
 
 def _turned(voxels: Voxels, canonical: bool) -> tuple[np.ndarray, np.ndarray, Space]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jaxmed.data._error import fault
 from jaxmed.data.dicom._dataset import is_dicom
@@ -86,6 +88,19 @@ def locate(path: str | os.PathLike) -> Place:
             raise fault(path, "table", f"{part!r} behind the # is no option of the kind name=value")
         options[name.strip()] = value.strip()
     return Place(Path(text), options)
+
+
+def spaced(path: Path, cell: Any) -> Path:
+    """Add the voxel size that a table states to the path of a file that has none of its own.
+
+    >>> spaced(Path("a.npy"), "0.7, 0.7, 5").name, spaced(Path("a.nii"), "1 1 1").name
+    ('a.npy#spacing=0.7x0.7x5', 'a.nii')
+    """
+    found = _BY_ENDING.get(suffix(path))
+    lengths = re.findall(r"[^\s,;x()\[\]]+", "" if cell is None else str(cell))
+    if found is None or "spacing" not in found.options or not lengths:
+        return path
+    return path.with_name(f"{path.name}#spacing={'x'.join(lengths)}")
 
 
 def format_of(path: str | os.PathLike) -> tuple[Format, Place]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from jaxmed.data.dicom._segmentation import read_dicom_segments
 from jaxmed.data.formats._dicom import DICOM
 from jaxmed.data.formats._nrrd import NRRD, read_nrrd_segments
-from jaxmed.data.formats._registry import format_of
+from jaxmed.data.formats._registry import format_of, format_of_name
 from jaxmed.data.images._segments import Segment
+
+
+def names_segments(path: Path) -> bool:
+    """Whether a file is of a format that may name segments, and is one file."""
+    return path.is_file() and format_of_name(path) in (DICOM.name, NRRD.name)
 
 
 def read_segments(path: str | os.PathLike) -> tuple[Segment, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxmed.data._error import fault
-from jaxmed.data.formats._folder import images_in
+from jaxmed.data.formats._folder import images_in, segmentations_in
 from jaxmed.data.formats._registry import ENDINGS, stem
 from jaxmed.data.sources._find_files import holds_masks
 
@@ -34,7 +34,8 @@ def read_folder(path: Path, *, patient: str | None = None) -> Layout:
     """Find the images of a folder and what belongs to each.
 
     Masks are files beside an image that end in ``_mask``, ``_gt``, ``_seg``, ..., or files of the
-    same name in a folder whose name says so (``masks``, ``labelsTr``, ``1st_manual``). Folders
+    same name in a folder whose name says so (``masks``, ``labelsTr``, ``1st_manual``), or DICOM
+    segmentations, which name their series. Folders
     named ``train``, ``val`` and ``test`` are splits; the folder an image lies in is its label.
 
     Args:
@@ -46,6 +47,8 @@ def read_folder(path: Path, *, patient: str | None = None) -> Layout:
         DataError: no images, a mask without an image, or a path without the pattern of a patient.
     """
     images, masks, notes = _paired(path, images_in(path))
+    if not masks:
+        images, masks, notes = _segmented(path, images)
     if not images:
         detail = f"no images: no file ends in {', '.join(ENDINGS)}, nor is one marked as DICOM"
         raise fault(path, "non-empty", detail)
@@ -106,6 +109,23 @@ def _paired(root: Path, files: list[Path]) -> tuple[list[Path], dict[Path, Path]
     if bare:
         notes.append(f"{len(bare)} images without a mask are left out, such as {bare[0].name}.")
     return [p for p in images if p in found], found, notes
+
+
+def _segmented(root: Path, images: list[Path]) -> tuple[list[Path], dict[Path, Path], list[str]]:
+    """The DICOM series with their segmentations, which name them; all images if there are none."""
+    masks = segmentations_in(root)
+    for image, several in masks.items():
+        if len(several) > 1:
+            shown = ", ".join(str(m.relative_to(root)) for m in several[:3])
+            raise fault(image, "unique", f"{len(several)} segmentations are of it: {shown}")
+    if not masks:
+        return images, {}, []
+    bare = [p for p in images if p not in masks]
+    notes = []
+    if bare:
+        notes.append(f"{len(bare)} images without a mask are left out, such as {bare[0].name}.")
+    found = {image: several[0] for image, several in masks.items()}
+    return [p for p in images if p in masks], found, notes
 
 
 def _same_case(image: Path, mask: Path) -> bool:

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from PIL import ExifTags
-
-from jaxmed.data._error import DataError, Fault
+from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data.dicom._dataset import dicom_files, is_dicom
-from jaxmed.data.dicom._identity import burned_in_text, identifying_headers
+from jaxmed.data.dicom._identity import burned_in_text
 from jaxmed.data.formats._folder import images_in
-from jaxmed.data.formats._picture import metadata
-from jaxmed.data.formats._registry import is_picture, locate
+from jaxmed.data.formats._registry import format_of, locate
 from jaxmed.data.sources._dataset import open_dataset
 from jaxmed.data.tables._table import TABLES
 
 _SHOWN = 8
-_EXIF = {
-    ExifTags.Base.Artist, ExifTags.Base.Copyright, ExifTags.Base.ImageDescription,
-    ExifTags.Base.XPAuthor, ExifTags.Base.XPComment, ExifTags.Base.XPTitle,
-    ExifTags.Base.DateTime, ExifTags.Base.GPSInfo, ExifTags.Base.HostComputer,
-}  # fmt: skip
 
 
 def identity(path: str | os.PathLike) -> list[Fault]:
     """List what in the headers of a data set's files tells who was imaged, and where text may show.
 
     It names elements, never their values: of DICOM the main ones that the Basic Confidentiality
-    Profile removes (PS3.15), of pictures the notes of a camera (EXIF) on persons, times and places.
+    Profile removes (PS3.15), of pictures the notes of a camera (EXIF) on persons, times and places,
+    of NIfTI, NRRD and MetaImage the entries that hold a patient's name or a DICOM file's elements.
     Pixels are not looked at: ``burned-in`` follows from what the header says, or does not say, of
     the kinds of images that scanners write the patient's name into. This is a help to find what was
     forgotten and no de-identification: private elements, for one, are not searched.
@@ -49,10 +43,7 @@ def identity(path: str | os.PathLike) -> list[Fault]:
     pixels: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for file in sorted(set(_files(Path(path)))):
         try:
-            if is_dicom(file):
-                names, why = identifying_headers(file), burned_in_text(file)
-            else:
-                names, why = _notes(file), ""
+            names, why = _notes(file), burned_in_text(file) if is_dicom(file) else ""
         except DataError:
             continue  # a fault of another rule
         if names:
@@ -76,23 +67,24 @@ def _listed(names: str) -> str:
 
 
 def _notes(file: Path) -> tuple[str, ...]:
-    """The names of a camera's notes that tell of persons, times and places."""
-    if not is_picture(file):
-        return ()
-    return tuple(sorted(ExifTags.TAGS.get(tag, str(tag)) for tag in metadata(file) if tag in _EXIF))
+    found, place = format_of(file)
+    return found.notes(place) if found.notes else ()
 
 
 def _files(path: Path) -> Iterator[Path]:
     place = locate(path).path
-    if place.is_file() and place.suffix.lower() not in TABLES:
-        yield place
-    elif place.is_dir() and not (place / "dataset.json").is_file():
+    if place.is_dir():
         yield from _of(images_in(place))
         yield from dicom_files(place)
+    elif place.suffix.lower() in TABLES:
+        with contextlib.suppress(DataError):  # what `check` says of the table
+            source, _ = open_dataset(place)
+            if source is not None:
+                yield from _of(file for row in source.images for file in row)
+    elif place.exists():
+        yield place
     else:
-        source, _ = open_dataset(place)
-        if source is not None:
-            yield from _of(file for row in source.images for file in row)
+        raise fault(place, "exists", "there is no such file or folder")
 
 
 def _of(images: Iterable[Path]) -> Iterator[Path]:

@@ -14,9 +14,11 @@ from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data._source import Example
 from jaxmed.data.formats._picture import read_labels
 from jaxmed.data.formats._read import read_image, read_mask
+from jaxmed.data.formats._registry import spaced
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._space import Scan, Space, check_grid
 from jaxmed.data.sources._find_files import Finder
+from jaxmed.data.sources._segment_names import segment_classes
 from jaxmed.data.tables._columns import find_columns, label_columns
 from jaxmed.data.tables._labels import find_labels, parts, spellings
 from jaxmed.data.tables._table import Table, is_missing, read_table
@@ -294,12 +296,18 @@ def open_table(
     finder = Finder(root)
     images, masks = [], []
     for row in rows:
-        images.append(tuple(finder.find(part, faults, listed=file) for part in parts(row["image"])))
+        paths = [finder.find(part, faults, listed=file) for part in parts(row["image"])]
+        images.append(tuple(spaced(path, row.get("spacing")) for path in paths))
         if "mask" in row:
             missing = is_missing(row["mask"])
-            masks.append(
+            mask = (
                 root if missing else finder.find(str(row["mask"]), faults, listed=file, mask=True)
             )
+            masks.append(spaced(mask, row.get("spacing")))
+    named, wrong = segment_classes(masks)
+    faults += wrong
+    if named and mask_labels in (None, MaskLabels()):
+        mask_labels = MaskLabels(classes=named)
     faults += _leaks(file, rows)
     if "split" in rows[0]:
         faults += spellings(file, "split", [str(row["split"]) for row in rows])

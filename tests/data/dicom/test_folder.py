@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -63,3 +65,43 @@ def test_a_table_names_folders_and_what_is_to_be_allowed(study, volume):
     source = data.manifest(study / "table.csv")
     assert source[0]["image"].shape == source[1]["image"].shape == (7, 6, 5, 1)
     np.testing.assert_array_equal(source[2]["image"][..., 0], (volume[:3] * 6).transpose(2, 1, 0))
+
+
+def test_segmentations_are_the_masks_of_the_series_that_they_name(study, volume):
+    pytest.importorskip("highdicom")
+    wanted = {}
+    for name in ("p1", "p2"):
+        scan = data.read_image(study / name / "ct")
+        wanted[name] = (scan.array[..., 0] > int(name[1]) * 40).astype(int)
+        (study / "seg" / name).mkdir(parents=True)
+        data.write_dicom_seg(study / "seg" / name / "1.dcm", wanted[name], scan, ["lesion"])
+    source = data.dataset(study)
+    assert list(source.case_ids) == ["p1/ct", "p2/ct"]
+    assert "4 images without a mask are left out" in source.notes[0]
+    for index, name in enumerate(("p1", "p2")):
+        np.testing.assert_array_equal(source[index]["mask"], wanted[name])
+    assert source.mask_labels.classes == ("background", "lesion")
+    assert data.check(study) == []
+    for path in ("p1/mr", "p2/scout"):
+        shutil.rmtree(study / path)
+    (study / "p2" / "t1.nii.gz").unlink()
+    assert data.dataset(study).notes == ()
+    data.write_dicom_seg(study / "seg" / "p2" / "2.dcm", wanted["p2"], scan, ["lesion"])
+    with pytest.raises(data.DataError, match="2 segmentations are of it"):
+        data.dataset(study)
+
+
+def test_a_number_that_means_two_things_is_named(study):
+    pytest.importorskip("highdicom")
+    rows = ["image,mask"]
+    for name, segments in (("p1", ["liver", "lesion"]), ("p2", ["lesion", "liver"])):
+        scan = data.read_image(study / name / "ct")
+        mask = (scan.array[..., 0] > 0) + (scan.array[..., 0] > 50).astype(int)
+        data.write_dicom_seg(study / f"{name}.dcm", mask, scan, segments)
+        rows.append(f"{name}/ct,{name}.dcm")
+    (study / "table.csv").write_text("\n".join(rows))
+    with pytest.raises(
+        data.DataError, match=r"segment 1 is 'lesion', in .*p1.dcm 'liver'"
+    ) as found:
+        data.manifest(study / "table.csv")
+    assert [f.rule for f in found.value.faults] == ["mask-values"]

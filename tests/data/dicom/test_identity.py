@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import pickle
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -121,3 +122,25 @@ def test_nothing_that_is_written_or_said_tells_who_was_imaged(tmp_path, write, v
     # The words are those that the files do hold: a DICOM segmentation belongs to the patient.
     seg = data.write_mask(tmp_path / "seg.dcm", mask, scan).read_bytes()
     assert all(word in seg for word in (b"Zebrafinch", b"MRN-7731946", b"19470313"))
+
+
+def test_headers_of_other_formats_that_name_the_patient(tmp_path, volume):
+    image = nib.Nifti1Image(volume, np.eye(4))
+    image.header["db_name"] = b"Zebrafinch"
+    image.header["descrip"] = b"of Quentin"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"MRN-7731946"))
+    nib.save(image, tmp_path / "a.nii.gz")
+    scan = data.read_image(tmp_path / "a.nii.gz")
+    path = data.write_mask(tmp_path / "out" / "m.nii.gz", np.ones(volume.shape, int), scan)
+    for _, content in contents(tmp_path / "out"):
+        assert not any(word in content for word in (b"Zebrafinch", b"Quentin", b"MRN"))
+    assert data.read_mask(path, like=scan).array.all()
+    data.write_mask(tmp_path / "m.mha", np.ones(volume.shape, int), scan)
+    whole = (tmp_path / "m.mha").read_bytes()
+    (tmp_path / "m.mha").write_bytes(b"0010|0010 = Zebrafinch^Quentin\n" + whole)
+    assert data.read_mask(tmp_path / "m.mha").array.all()
+    found = {f.file.rpartition("/")[2]: f.detail for f in data.identity(tmp_path)}
+    assert found == {
+        "a.nii.gz": "the header states db_name, a comment extension",
+        "m.mha": "the header states 0010|0010",
+    }

@@ -260,3 +260,30 @@ def test_each_slice_has_its_own_slope(tmp_path, write, volume):
     np.testing.assert_array_equal(
         data.read_image(tmp_path).array[..., 0], wanted.transpose(2, 1, 0)
     )
+
+
+def test_a_radiograph_is_a_picture_though_it_states_a_place(tmp_path, write):
+    pixels = RNG.integers(0, 99, (4, 5)).astype(np.uint8)
+    tags = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    np.testing.assert_array_equal(
+        read(write, tmp_path / "a", pixels, "DX", **tags, PixelSpacing=[1, 1])[..., 0], pixels
+    )
+    assert read(write, tmp_path / "b", pixels, "CT", **tags, PixelSpacing=[1, 1]).shape == (
+        5, 4, 1, 1
+    )  # fmt: skip
+
+
+def test_a_picture_is_the_mask_of_a_radiograph(tmp_path, write):
+    pixels = RNG.integers(0, 99, (4, 5)).astype(np.uint8)
+    ds = write.dataset(pixels, "DX", {"PixelSpacing": [0.2, 0.3]})
+    scan = data.read_image(write.save(ds, tmp_path / "a.dcm"))
+    mask = (pixels > 50).astype(int)
+    path = data.write_mask(tmp_path / "m.png", mask, scan)
+    np.save(tmp_path / "m.npy", mask)
+    for name in (path, tmp_path / "m.npy"):
+        found = data.read_mask(name, like=scan)
+        np.testing.assert_array_equal(found.array, mask)
+        assert found.spacing == pytest.approx((0.2, 0.3))
+    smaller = data.read_image(write.save(write.dataset(pixels[1:], "DX"), tmp_path / "b.dcm"))
+    with pytest.raises(data.DataError, match=r"\(4, 5\), its image \(3, 5\)"):
+        data.read_mask(path, like=smaller)

@@ -240,7 +240,7 @@ def test_a_folder_without_an_image_and_other_files(tmp_path, write, volume):
     assert rules(data.read_image, tmp_path) == ["readable"]
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(at=st.integers(0, 1), share=st.floats(0, 0.999), value=st.integers(0, 255))
 def test_any_damage_is_read_or_refused(tmp_path_factory, write, at, share, value):
     folder = tmp_path_factory.mktemp("damage", numbered=True)

@@ -112,3 +112,13 @@ def test_options_are_for_formats_that_take_them(tmp_path):
     with pytest.raises(data.DataError, match="no option of the kind name=value"):
         data.read_image(f"{tmp_path / 'a.png'}#series=1&2")
     assert [f.rule for f in data.check(tmp_path / "gone#a=b.png")] == ["exists"]
+
+
+def test_a_table_states_the_size_of_voxels_that_arrays_do_not_know(tmp_path):
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", RNG.normal(size=(4, 5, 6)))
+    rows = ["image;spacing;label", 'a.npy;"0.7, 0.7, 5";x', "b.npy;1x1x2.5;y"]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    source = data.manifest(tmp_path / "table.csv")
+    np.testing.assert_allclose(source[0]["spacing"], (0.7, 0.7, 5))
+    np.testing.assert_allclose(source[1]["spacing"], (1, 1, 2.5))
