@@ -12,8 +12,8 @@ import numpy as np
 from jaxmed._csv import csv_text
 from jaxmed._files import replacing, write_whole
 from jaxmed.cli.predict._inputs import Given, Input, is_packed, read
-from jaxmed.data import Scan, read_mask, write_mask
-from jaxmed.data.formats import MASKS, is_picture, suffix
+from jaxmed.data import Scan, read_mask, write_dicom_seg, write_mask
+from jaxmed.data.formats import MASKS, is_of_dicom, is_picture, suffix
 from jaxmed.inference import Recipe, Segmenter, decided, probabilities
 
 
@@ -49,7 +49,7 @@ def write(
             if not found.packed:
                 # The mask last: where it is, everything is.
                 _write_also(target, found.name, soft, recipe, also, picture=is_picture(one.path))
-                write_mask(target, mask.array, mask)
+                _write_mask(target, mask, recipe.classes)
                 volumes.append((found.name, mask))
             name = found.name if found.packed else target
             print(f"{name}: {_sizes(mask, recipe.classes)}", flush=True)
@@ -68,6 +68,15 @@ def write(
         write_whole(table, _volumes(volumes, recipe.classes))
         print(table)
     return exit_code(done, failed)
+
+
+def _write_mask(target: Path, mask: Scan, classes: Sequence[str]) -> None:
+    if suffix(target) == ".dcm":
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A label's segment has its name, whichever of the classes occur.
+        write_dicom_seg(target, mask.array, mask, [*classes[1:]])
+    else:
+        write_mask(target, mask.array, mask)
 
 
 def _write_also(
@@ -173,6 +182,8 @@ def _targets(given: Sequence[Given], out: Path | None, rank: int) -> list[Path]:
     def ending(path: Path) -> str:
         if is_packed(path):
             return ".npz"
+        if is_of_dicom(path):
+            return ".dcm"
         return ".png" if rank == 2 and is_picture(path) else ".nii.gz"
 
     several = len(given) > 1

@@ -66,6 +66,14 @@ def is_picture(path: str | os.PathLike) -> bool:
     return found is not None and found.picture
 
 
+def is_of_dicom(path: str | os.PathLike) -> bool:
+    """Whether a path names a DICOM file, or a folder, which is read as one series of them."""
+    place = locate(path)
+    if place.path.is_dir():
+        return True
+    return place.path.is_file() and format_of_name(place.path) == DICOM.name
+
+
 def exists(path: str | os.PathLike) -> bool:
     """Whether there is a file or folder, which options may follow behind a ``#``."""
     return locate(path).path.exists()
