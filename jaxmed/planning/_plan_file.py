@@ -77,8 +77,9 @@ def _made(kind: Any, value: Any, where: str) -> Any:
         return {key: _made(inner[1], v, f"{where}.{key}") for key, v in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{where} is {kind.__name__}, got {value!r}")
+    plain: Any = kind  # what is left: bool, int, float, str
+    if not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
+        raise ValueError(f"{where} is {plain.__name__}, got {value!r}")
     return value
 
 

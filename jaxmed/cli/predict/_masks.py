@@ -167,7 +167,7 @@ def exit_code(done: int, failed: int) -> int:
     return 0 if not failed else 1 if done else 2
 
 
-def _save_arrays(target: Path, **arrays: np.ndarray) -> None:
+def _save_arrays(target: Path, **arrays: Any) -> None:
     with replacing(target) as partial:
         np.savez_compressed(partial, **arrays)
 
