@@ -109,8 +109,8 @@ def read_dicom(
     that bright is high; palettes and YBR become red, green, blue.
 
     Args:
-        path: A folder of files, searched with those below it, or one file: a slice of its own
-            unless it holds several frames.
+        path: A folder of files, searched with those below it, or one file: a slice of its own, as
+            deep as its header says or else 1 mm, unless it holds several frames.
         canonical: Whether to turn a volume to RAS+.
         series: Which of the folder's series: its number in `dicom_series`, its UID, or what
             `dicom_series` gave. A folder with one needs none.

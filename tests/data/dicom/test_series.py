@@ -252,3 +252,33 @@ def test_any_damage_is_read_or_refused(tmp_path_factory, write, at, share, value
     path.write_bytes(content)
     with contextlib.suppress(data.DataError):
         assert data.read_image(folder).array.shape[-1] >= 1
+
+
+def test_a_place_without_a_distance_of_pixels_is_refused(tmp_path, write, volume):
+    for spacing in (None, [0, 0], [1, -1]):
+        write.series(tmp_path, volume, tags={"PixelSpacing": spacing})
+        assert rules(data.read_dicom, tmp_path) == ["readable"]
+
+
+def test_b_values_that_makers_keep_for_themselves(tmp_path, write, volume):
+    from pydicom.dataelem import DataElement
+
+    for n, b in enumerate((1000, 0)):
+        for k, pixels in enumerate(volume):
+            ds = write.dataset(
+                pixels + n,
+                "MR",
+                {
+                    "Manufacturer": "SIEMENS", "ImagePositionPatient": [0, 0, 2 * k],
+                    "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1],
+                    "InstanceNumber": 10 * n + k,
+                },
+            )  # fmt: skip
+            ds.add(DataElement((0x0019, 0x0010), "LO", "SIEMENS MR HEADER"))
+            ds.add(DataElement((0x0019, 0x100C), "IS", str(b)))
+            write.save(ds, tmp_path / f"{n}{k}")
+    (info,) = data.dicom_series(tmp_path)
+    assert info.repeats == {"b-value": (0, 1000)}
+    np.testing.assert_array_equal(
+        data.read_dicom(tmp_path, frame="b-value:1000").array[..., 0], volume.transpose(2, 1, 0)
+    )
