@@ -212,7 +212,8 @@ def _twice(places: list[list[Frame]]) -> str:
     if not places:
         return ""
     files = " and ".join(sorted({frame.file.name for frame in places[0]})[:3])
-    return f"{len(places)} places have the same image more than once, such as {files}"
+    where = "1 place has" if len(places) == 1 else f"{len(places)} places have"
+    return f"{where} the same image more than once, such as {files}"
 
 
 def _by_number(frame: Frame) -> tuple:
