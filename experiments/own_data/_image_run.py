@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import jaxmed as jm
+from jaxmed._files import replacing
 from jaxmed.data import ManifestSource
 from jaxmed.planning import ImagePlan
 from jaxmed.report import stage
@@ -56,7 +57,7 @@ def train_and_read(
     part = lambda which: jm.data.in_memory(jm.data.subset(every, which))  # noqa: E731
     # Without a test set what is held out is measured, so nothing may be chosen by it.
     choose = len(parts.test) > 0
-    models, history, step, said = [], (), 0, {}
+    models, kept, history, step, said = [], [], (), 0, {}
     for number, (train, held) in enumerate(parts.folds):
         folder = out if len(parts.folds) == 1 else out / f"fold_{number}"
         with stage(seconds, "training" if len(parts.folds) == 1 else f"training, fold {number}"):
@@ -67,6 +68,9 @@ def train_and_read(
         history, step = history or result.history, result.step
         if not choose:
             said |= dict(zip(held.tolist(), predicted(model, part(held)), strict=True))
+        if plan.task in ("binary", "multi-class"):
+            kept.append((part(held), predicted(model, part(held))))
+    keep_held_out(out, plan, kept)
     model = jm.inference.average_models(models)
     jm.inference.save_model(out, model)
     with stage(seconds, "evaluation"):
@@ -89,6 +93,19 @@ def train_and_read(
         "notes": (*source.notes, *_notes(source, parts)),
     }
     return Read(source, plan, parts, which, rows, every.arrays["image"][which], about)
+
+
+def keep_held_out(out: Path, plan: ImagePlan, kept: list[tuple[Any, np.ndarray]]) -> None:
+    """Keep the scores of held-out images: calibration and conformal sets are fitted to them."""
+    if not kept:
+        return
+    with replacing(out / "held_out.npz") as partial:
+        np.savez(
+            partial,
+            labels=np.concatenate([part.arrays["label"] for part, _ in kept]),
+            scores=np.concatenate([scores for _, scores in kept]),
+            classes=np.array(plan.outputs),
+        )
 
 
 def _notes(source: ManifestSource, parts: Parts) -> tuple[str, ...]:

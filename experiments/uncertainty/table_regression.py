@@ -196,7 +196,7 @@ def read(config: Config) -> Table:
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError(f"{config.data} holds numbers that are NaN or infinite")
     if config.rounding and not np.allclose(y, rounded(y, config.rounding), atol=1e-6):
-        raise ValueError(f"the target is no multiple of rounding={config.rounding:g} throughout")
+        raise ValueError(f"the target is not a multiple of rounding={config.rounding:g} throughout")
     if test is None:
         draws = (np.random.default_rng([config.seed, i]) for i in range(config.splits))
         held = max(len(y) // 10, 1)

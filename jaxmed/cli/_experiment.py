@@ -117,7 +117,7 @@ def load(name: str | os.PathLike) -> Experiment:
     config, run = getattr(module, "Config", None), getattr(module, "run", None)
     if not (isinstance(config, type) and dataclasses.is_dataclass(config)) or not callable(run):
         raise ValueError(
-            f"{path} is no experiment: it needs a dataclass Config and run(config, out)"
+            f"{path} is not an experiment: it needs a dataclass Config and run(config, out)"
         )
     return Experiment(path.stem, path, config, run, (module.__doc__ or "").strip(), module)
 

@@ -18,7 +18,10 @@ _COMMANDS = {
     "evaluate": ("_evaluate", "measure any framework's predictions against a reference"),
     "compare": ("_compare", "compare models on the same cases, every pair tested"),
     "power": ("_power", "plan a study: its size or its power, and a sentence for the protocol"),
-    "predict": ("_predict", "segment an image with a trained run, in the scan's own space"),
+    "predict": (
+        "predict._command",
+        "segment, classify or measure images with a trained run, in their own space",
+    ),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),
 }
 

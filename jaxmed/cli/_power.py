@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
         raise ValueError(f"there is no design {name!r}; there are {', '.join(DESIGNS)}")
     options = tyro.cli(DESIGNS[name], prog=f"jaxmed power {name}", args=rest)
     plan = options.plan()
-    print(told(plan))
+    print(plan_text(plan))
     if options.json is not None:
         from jaxmed.report import to_json
 
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def told(plan: Plan) -> str:
+def plan_text(plan: Plan) -> str:
     """The plan as text."""
     lines = [*plan.lines, "assumptions:", *(f"  - {text}" for text in plan.assumptions)]
     return "\n".join([*lines, "for the protocol:", f"  {plan.sentence}"])

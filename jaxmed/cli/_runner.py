@@ -54,7 +54,7 @@ def run_experiment(
         Exception: what the experiment raises. Its traceback is in ``error.txt`` in the folder;
             where settings or data were refused at once, the folder is as it was.
 
-    Example:
+    Examples:
         >>> run_experiment("medmnist", {"epochs": "ten"})
         Traceback (most recent call last):
         ValueError: medmnist: epochs is int, got 'ten'

@@ -92,7 +92,7 @@ def _read(who: str, name: str, annotation: Any, value: Any) -> Any:
     except SystemExit:
         read = dataclasses.MISSING
     if read is dataclasses.MISSING or not _same(read, value):
-        raise ValueError(f"{who}: {name} is {_told(annotation)}, got {value!r}")
+        raise ValueError(f"{who}: {name} is {_type_in_words(annotation)}, got {value!r}")
     return read
 
 
@@ -122,7 +122,7 @@ def _is_sequence(annotation: Any) -> bool:
     return any(map(_is_sequence, typing.get_args(annotation)))
 
 
-def _told(annotation: Any) -> str:
+def _type_in_words(annotation: Any) -> str:
     """A type in words."""
     if typing.get_origin(annotation) is typing.Literal:
         return "one of " + ", ".join(map(repr, typing.get_args(annotation)))

@@ -61,7 +61,7 @@ class Fault(NamedTuple):
 class DataError(ValueError):
     """Raised for malformed data, named by file and rule; ``faults`` lists the findings.
 
-    Example:
+    Examples:
         >>> from jaxmed.data import DataError, Fault
         >>> print(DataError.of([Fault("a.png", "finite", "3 of 64 values are NaN")]))
         a.png: 3 of 64 values are NaN [rule finite: an image, a label, a score or an affine holds \

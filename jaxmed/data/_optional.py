@@ -14,12 +14,12 @@ def optional(module: str, what: str, *, extra: str = "formats") -> Any:
     """Import a module of an extra.
 
     Args:
-        module: Its name, such as ``"pydicom"``.
-        what: What needs it, for the message.
-        extra: The extra of this package that installs it.
+        module: its name, such as ``"pydicom"``.
+        what: what needs it, for the message.
+        extra: the extra of this package that installs it.
 
     Raises:
-        MissingPackage: It is not installed. `reading` converts it into a fault of rule
+        MissingPackage: it is not installed. `reading` converts it into a fault of rule
             ``codec-missing``.
     """
     try:

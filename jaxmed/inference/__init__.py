@@ -25,7 +25,14 @@ from jaxmed.inference._model_file import (
     save_model,
     save_segmenter,
 )
-from jaxmed.inference._segment import Preprocessed, prepare, preprocess, probabilities, segment
+from jaxmed.inference._segment import (
+    Preprocessed,
+    decided,
+    prepare,
+    preprocess,
+    probabilities,
+    segment,
+)
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.inference._sliding import sliding_window
 
@@ -40,6 +47,7 @@ __all__ = [
     "SegmenterError",
     "average_models",
     "build",
+    "decided",
     "describe",
     "image_model",
     "instance_map",

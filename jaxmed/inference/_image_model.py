@@ -105,7 +105,7 @@ def image_model(recipe: ImageRecipe, params: PyTree, state: PyTree) -> ImageMode
     Returns:
         The classifier or regressor.
 
-    Example:
+    Examples:
         >>> from jaxmed.networks import mlp
         >>> recipe = ImageRecipe("regression", ("age",), ("T1",), (4, 4), mlp(1), target=(10, 50))
         >>> params, state = recipe.network().init(jax.random.key(0), jnp.ones((1, 4, 4, 1)))

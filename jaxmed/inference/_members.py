@@ -19,15 +19,15 @@ def average_models(models: Sequence[Model]) -> Model:
     """Average the probabilities of models of one recipe, such as those of all folds.
 
     Args:
-        models: Segmenters, classifiers or regressors whose recipes are equal.
+        models: segmenters, classifiers or regressors whose recipes are equal.
 
     Returns:
         One model, which can be saved like any other: its parameters are theirs, stacked.
 
     Raises:
-        ValueError: No models, or recipes that differ.
+        ValueError: no models, or recipes that differ.
 
-    Example:
+    Examples:
         >>> from jaxmed.inference import ImageRecipe, image_model
         >>> from jaxmed.networks import mlp
         >>> recipe = ImageRecipe("binary", ("no", "yes"), ("grey",), (2, 2), mlp(2, hidden=()))

@@ -166,7 +166,15 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
 
 
 def decided(recipe: Recipe, found: Scan) -> Scan:
-    """Turn probabilities (*spatial, classes or regions) into a mask (*spatial,) int32."""
+    """Turn probabilities into a mask, as :func:`segment` does.
+
+    Args:
+        recipe: the recipe, which says whether outputs are classes or regions.
+        found: :func:`probabilities`, (*spatial, classes or regions).
+
+    Returns:
+        The mask, (*spatial,) int32.
+    """
     if not recipe.regions:
         return found._replace(array=found.array.argmax(-1).astype(np.int32))
     mask = np.zeros(found.array.shape[:-1], np.int32)

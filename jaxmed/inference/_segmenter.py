@@ -39,10 +39,10 @@ class Recipe:
             [-1, 1] by ``(2, -1)``.
         intensities: ``(low, high, mean, sd)`` of each channel for the ``"fixed"`` normalisation:
             CT numbers are clipped to the first two and standardised by the others.
-        regions: The class that each output writes, if outputs are overlapping regions, each with a
+        regions: the class that each output writes, if outputs are overlapping regions, each with a
             probability of its own; in the order in which they are painted. Empty if the outputs
             are the classes, which exclude each other.
-        members: How many networks of that kind are averaged; their parameters are stacked.
+        members: how many networks of that kind are averaged; their parameters are stacked.
     """
 
     classes: tuple[str, ...]

@@ -20,7 +20,7 @@ def region_dice_ce(regions: Sequence[Sequence[int]]) -> Callable[..., Array]:
     cross-entropy, as in nnU-Net's region-based training.
 
     Args:
-        regions: The classes of the mask that each region holds, in the order of the outputs.
+        regions: the classes of the mask that each region holds, in the order of the outputs.
 
     Returns:
         ``(outputs (batch, *spatial, regions), targets (batch, *spatial), *, where=None) ->
@@ -29,7 +29,7 @@ def region_dice_ce(regions: Sequence[Sequence[int]]) -> Callable[..., Array]:
     References:
         Isensee et al. nnU-Net for brain tumor segmentation. BrainLes 2020.
 
-    Example:
+    Examples:
         >>> loss = region_dice_ce([(1, 2), (2,)])
         >>> mask = jnp.array([[[0, 1], [2, 2]]])
         >>> sure = 50.0 * jnp.stack([jnp.where(mask > 0, 1, -1), jnp.where(mask == 2, 1, -1)], -1)

@@ -15,9 +15,9 @@ def feature_map_size(plan: UNetPlan, patch: Sequence[int], classes: int) -> int:
     transposed convolutions and of the last layer.
 
     Args:
-        plan: The network.
-        patch: Its input, in voxels.
-        classes: Channels of the output.
+        plan: the network.
+        patch: its input, in voxels.
+        classes: channels of the output.
 
     >>> plan = UNetPlan((2, 4), (1, 2), (3, 3), (1, 1), (1,))
     >>> feature_map_size(plan, (4, 4), 3)  # 2 * 16 + 4 * 4, then 2 * 16 twice and 3 * 16

@@ -32,16 +32,16 @@ class Fingerprint:
     """A data set of scans with masks, as a plan sees it.
 
     Attributes:
-        cases: Number of scans.
-        channels: Names of the channels.
-        classes: Names of the classes, the background first.
-        shapes: Voxels of each scan, cut to its nonzero region.
-        spacings: Voxel edge lengths of each scan, in millimetres.
-        kept: Median share of a scan's voxels that the nonzero region keeps.
-        intensities: Of each channel.
-        unit_range: Whether all intensities lie in [0, 1], as those of pictures do.
-        volumes: Median voxels of each class but the background, over the cases that have it.
-        present: Number of cases that have each of these classes.
+        cases: number of scans.
+        channels: names of the channels.
+        classes: names of the classes, the background first.
+        shapes: voxels of each scan, cut to its nonzero region.
+        spacings: voxel edge lengths of each scan, in millimetres.
+        kept: median share of a scan's voxels that the nonzero region keeps.
+        intensities: of each channel.
+        unit_range: whether all intensities lie in [0, 1], as those of pictures do.
+        volumes: median voxels of each class but the background, over the cases that have it.
+        present: number of cases that have each of these classes.
     """
 
     cases: int
@@ -65,15 +65,15 @@ def fingerprint(source: Any, cases: Sequence[int] | None = None, *, seed: int = 
     """Read the scans and masks of a source and describe them.
 
     Args:
-        source: Of `jaxmed.data.dataset` or `decathlon`, opened with ``canonical=True``.
-        cases: Those to read, by default all; leave test cases out.
-        seed: Of the draw of voxels.
+        source: of `jaxmed.data.dataset` or `decathlon`, opened with ``canonical=True``.
+        cases: those to read, by default all; leave test cases out.
+        seed: of the draw of voxels.
 
     Returns:
         The fingerprint.
 
     Raises:
-        DataError: Scans of different rank or channels, or masks that are all empty.
+        DataError: scans of different rank or channels, or masks that are all empty.
     """
     numbers = range(len(source)) if cases is None else [int(i) for i in cases]
     shapes, spacings, kept = [], [], []

@@ -27,13 +27,13 @@ class ImagePrint:
     """A data set of images with labels, as a plan sees it.
 
     Attributes:
-        cases: Number of images.
-        channels: Names of the channels.
-        shapes: Spatial size of each image.
-        unit_range: Whether all intensities lie in [0, 1], as those of pictures do.
-        counts: Cases of each class; positives of each label; empty for measurements.
-        mean: Mean of each measurement; empty for classes.
-        sd: Its standard deviation.
+        cases: number of images.
+        channels: names of the channels.
+        shapes: spatial size of each image.
+        unit_range: whether all intensities lie in [0, 1], as those of pictures do.
+        counts: cases of each class; positives of each label; empty for measurements.
+        mean: mean of each measurement; empty for classes.
+        sd: its standard deviation.
     """
 
     cases: int
@@ -51,24 +51,24 @@ class ImagePlan:
 
     Attributes:
         task: ``"binary"``, ``"multi-class"``, ``"multi-label"`` or ``"regression"``.
-        outputs: Names of the classes, labels or numbers.
-        channels: Names of the image's channels.
-        shape: Spatial size to which images are brought.
-        network: Which network.
+        outputs: names of the classes, labels or numbers.
+        channels: names of the image's channels.
+        shape: spatial size to which images are brought.
+        network: which network.
         start: ``"imagenet"`` weights, or ``"scratch"``.
         normalisation: ``"linear"`` for pictures, ``"zscore"`` by image for all else.
-        linear: Gain and offset of the former.
-        weights: Of the classes in the loss, where they are of very different size; empty for none.
-        target: Mean and deviation of each measurement.
-        batch: Images of a step.
-        epochs: Passes over the training images.
-        learning_rate: At the start; it falls to 0 along a cosine.
-        weight_decay: Of kernels.
-        average: Decay of the averaged parameters; 0 for none.
-        mirror: Spatial axes along which images are mirrored.
-        rotation: Largest angle of the augmentation, in degrees.
-        scale: Smallest and largest magnification.
-        why: The reason for each choice.
+        linear: gain and offset of the former.
+        weights: of the classes in the loss, where they are of very different size; empty for none.
+        target: mean and deviation of each measurement.
+        batch: images of a step.
+        epochs: passes over the training images.
+        learning_rate: at the start; it falls to 0 along a cosine.
+        weight_decay: of kernels.
+        average: decay of the averaged parameters; 0 for none.
+        mirror: spatial axes along which images are mirrored.
+        rotation: largest angle of the augmentation, in degrees.
+        scale: smallest and largest magnification.
+        why: the reason for each choice.
     """
 
     task: Task
@@ -96,11 +96,11 @@ def image_print(source: Any, cases: Sequence[int] | None = None) -> ImagePrint:
     """Read the images of a source and describe them.
 
     Args:
-        source: Of `jaxmed.data.dataset`, with labels.
-        cases: Those to read, by default all; leave test cases out.
+        source: of `jaxmed.data.dataset`, with labels.
+        cases: those to read, by default all; leave test cases out.
 
     Raises:
-        DataError: No labels, or images of different rank or channels.
+        DataError: no labels, or images of different rank or channels.
     """
     numbers = np.arange(len(source)) if cases is None else np.asarray(cases, int)
     if getattr(source, "labels", None) is None:
@@ -157,20 +157,20 @@ def plan_images(
     """Plan a classification or a regression from what the images are like.
 
     Args:
-        found: The images, as `image_print` describes them.
-        classes: Names of the classes or labels; empty for measurements.
-        several: Whether an image has several labels.
-        size: Longer side of the images, in place of the rule's.
-        network: In place of the rule's.
-        start: In place of the rule's.
-        epochs: In place of the rule's.
+        found: the images, as `image_print` describes them.
+        classes: names of the classes or labels; empty for measurements.
+        several: whether an image has several labels.
+        size: longer side of the images, in place of the rule's.
+        network: in place of the rule's.
+        start: in place of the rule's.
+        epochs: in place of the rule's.
         platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``; by default JAX's own.
 
     Returns:
         The plan.
 
     Raises:
-        ValueError: A class without a case, or ImageNet weights for volumes or without the extra.
+        ValueError: a class without a case, or ImageNet weights for volumes or without the extra.
     """
     kind = "cpu" if (platform or jax.default_backend()) == "cpu" else "other"
     rank = len(found.shapes[0])

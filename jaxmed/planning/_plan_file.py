@@ -28,11 +28,11 @@ def read_plan(path: str | os.PathLike, kind: type[Plan]) -> Plan:
     """Read a plan.
 
     Args:
-        path: The file.
+        path: the file.
         kind: `SegmentationPlan` or `ImagePlan`.
 
     Raises:
-        ValueError: Not JSON, an unknown or missing field, or a value of another type; names it.
+        ValueError: not JSON, an unknown or missing field, or a value of another type; names it.
     """
     path = Path(path)
     try:

@@ -27,24 +27,24 @@ class SegmentationPlan:
     """How a data set of scans is segmented; `plan_segmentation` makes it, and people may edit it.
 
     Attributes:
-        classes: Names, the background first.
-        channels: Names of the image's channels.
-        regions: Overlapping structures, ``{name: classes}``; empty if classes exclude each other.
-        region_order: The class that each region writes.
+        classes: names, the background first.
+        channels: names of the image's channels.
+        regions: overlapping structures, ``{name: classes}``; empty if classes exclude each other.
+        region_order: the class that each region writes.
         normalisation: ``"zscore"`` by scan; ``"fixed"``, by the data set's ``intensities``, for
             CT; ``"linear"``, for pictures.
-        over: Whether the statistics are of ``"all"`` voxels or of the ``"nonzero"`` ones, to which
+        over: whether the statistics are of ``"all"`` voxels or of the ``"nonzero"`` ones, to which
             scans are then cut.
         intensities: ``(low, high, mean, sd)`` of each channel, for ``"fixed"``.
-        full: Patch, network and batch at full resolution.
-        low: Those of the low resolution of a cascade, or None.
-        steps: Of training.
-        learning_rate: At the start; it falls to 0 as (1 - t)^0.9.
-        average: Decay of the averaged parameters.
-        mirror: Spatial axes along which patches are mirrored, in training and prediction.
-        rotation: Largest angle of the augmentation, in degrees.
-        foreground: Share of patches that are centred on a structure.
-        why: The reason for each choice.
+        full: patch, network and batch at full resolution.
+        low: those of the low resolution of a cascade, or None.
+        steps: of training.
+        learning_rate: at the start; it falls to 0 as (1 - t)^0.9.
+        average: decay of the averaged parameters.
+        mirror: spatial axes along which patches are mirrored, in training and prediction.
+        rotation: largest angle of the augmentation, in degrees.
+        foreground: share of patches that are centred on a structure.
+        why: the reason for each choice.
     """
 
     classes: tuple[str, ...]
@@ -82,8 +82,8 @@ def device_budget(
     it is nnU-Net's own, 8 GB, for which its figures are published.
 
     Args:
-        memory_gb: In place of the device's.
-        block: As in `Budget`.
+        memory_gb: in place of the device's.
+        block: as in `Budget`.
         platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``; by default JAX's own.
     """
     cpu = (platform or jax.default_backend()) == "cpu"
@@ -112,13 +112,13 @@ def plan_segmentation(
     follow nnU-Net version 2; how long to train follows from the work of a step and from the device.
 
     Args:
-        found: The data, as `fingerprint` describes them.
-        budget: How large the network may be; by default the device's, `device_budget`.
-        regions: Overlapping structures of the masks.
-        region_order: The class that each of them writes.
-        spacing: Voxel size, in place of the data's median.
-        steps: Of training, in place of the device's.
-        platform: As in `device_budget`.
+        found: the data, as `fingerprint` describes them.
+        budget: how large the network may be; by default the device's, `device_budget`.
+        regions: overlapping structures of the masks.
+        region_order: the class that each of them writes.
+        spacing: voxel size, in place of the data's median.
+        steps: of training, in place of the device's.
+        platform: as in `device_budget`.
 
     Returns:
         The plan.

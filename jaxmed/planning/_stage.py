@@ -24,11 +24,11 @@ class Budget:
     """How large a network may be: nnU-Net's reference for 8 GB of a GPU's memory, scaled.
 
     Attributes:
-        memory_gb: Memory that training may take.
-        block: Encoder: ``"plain"`` convolutions or ``"residual"`` blocks.
-        features: Channels of the finest stage.
-        covered: Share of all voxels that one batch may hold.
-        batch: Most patches of a step, or None for as many as fit.
+        memory_gb: memory that training may take.
+        block: encoder: ``"plain"`` convolutions or ``"residual"`` blocks.
+        features: channels of the finest stage.
+        covered: share of all voxels that one batch may hold.
+        batch: most patches of a step, or None for as many as fit.
     """
 
     memory_gb: float = 8.0
@@ -52,11 +52,11 @@ class Stage:
     """One resolution of a plan.
 
     Attributes:
-        spacing: Voxel edge lengths to which scans are brought, in millimetres.
-        median_shape: Voxels of the median scan at that spacing.
-        patch: Voxels that the network sees at once.
-        batch: Patches of a step.
-        network: The U-Net.
+        spacing: voxel edge lengths to which scans are brought, in millimetres.
+        median_shape: voxels of the median scan at that spacing.
+        patch: voxels that the network sees at once.
+        batch: patches of a step.
+        network: the U-Net.
     """
 
     spacing: tuple[float, ...]
@@ -75,8 +75,8 @@ def target_spacing(
     third of their voxels, takes the tenth percentile of its spacings, but no less than the others'.
 
     Args:
-        spacings: Of each scan, in millimetres.
-        shapes: Voxels of each scan.
+        spacings: of each scan, in millimetres.
+        shapes: voxels of each scan.
 
     >>> target_spacing([(1, 1, 5), (1, 1, 6), (1, 1, 10)], [(200, 200, 20)] * 3)
     (1.0, 1.0, 5.2)
@@ -119,14 +119,14 @@ def plan_stage(
     of the memory makes the batch larger, up to a twentieth of the data set's voxels.
 
     Args:
-        spacing: Voxel edge lengths.
-        median_shape: Voxels of the median scan at that spacing.
-        voxels: Of all scans together.
-        outputs: Channels of the network's output.
-        budget: What it may take.
+        spacing: voxel edge lengths.
+        median_shape: voxels of the median scan at that spacing.
+        voxels: of all scans together.
+        outputs: channels of the network's output.
+        budget: what it may take.
 
     Raises:
-        ValueError: Scans of fewer than 8 voxels along every axis, which no U-Net can halve.
+        ValueError: scans of fewer than 8 voxels along every axis, which no U-Net can halve.
 
     References:
         Isensee et al. nnU-Net. Nature Methods 18:203, 2021; and its version 2's planner.
@@ -190,11 +190,11 @@ def plan_stages(
     the full one is not worth its time, and is left out.
 
     Args:
-        spacings: Of each scan, in millimetres.
-        shapes: Voxels of each scan.
-        outputs: Channels of the network's output.
-        budget: What a network may take.
-        spacing: In place of `target_spacing`.
+        spacings: of each scan, in millimetres.
+        shapes: voxels of each scan.
+        outputs: channels of the network's output.
+        budget: what a network may take.
+        spacing: in place of `target_spacing`.
 
     Returns:
         The full stage and the low one, or None.

@@ -160,8 +160,8 @@ def same_length(**arrays: Any) -> int:
     """Return the common length of the arrays, or name those that differ."""
     sizes = {name: len(value) for name, value in arrays.items() if value is not None}
     if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
-        raise ValueError(f"lengths differ: {told}")
+        listed = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+        raise ValueError(f"lengths differ: {listed}")
     return next(iter(sizes.values()))
 
 

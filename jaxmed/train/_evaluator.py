@@ -73,10 +73,10 @@ def evaluator(
         where = known(targets) if callable(known) else None
         if isinstance(known, str):
             where = pick(batch, known)
-        told = {"weight": batch.get("weight"), "where": where}
+        counted = {"weight": batch.get("weight"), "where": where}
         if not members:
-            return [both.from_batch(outputs, targets, **told)]
-        return [both.from_batch(one, targets, **told) for one in outputs]
+            return [both.from_batch(outputs, targets, **counted)]
+        return [both.from_batch(one, targets, **counted) for one in outputs]
 
     def measure(state: LearnerState) -> dict[str, float]:
         mesh = mesh_of(state)

@@ -191,14 +191,14 @@ class _Run:
         found = load(self.folder, shared, self.learner, self.compiled, self.key, self.first)
         if found is not None:
             state, self.best_state, self.at = found
-            self._judge_as_told()
+            self._take_up_evaluation()
         elif state is None:
             state = self.compiled.init(self.key, self.first)
         self.carry = self.compiled.begin(state)
         self.earlier = self.at.seconds
         self.saved_best = None if self.at.best is None else self.at.best["step"]
 
-    def _judge_as_told(self) -> None:
+    def _take_up_evaluation(self) -> None:
         """Take up the patience, and the monitor, that this call gives."""
         if self.evaluation.monitor is not None:
             self._judge_by(self.evaluation.monitor)

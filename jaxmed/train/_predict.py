@@ -118,7 +118,8 @@ def _check_axis(endpoints: PyTree, axis: int, rows: int) -> None:
         if leaf.ndim <= axis or leaf.shape[axis] != rows:
             raise ValueError(
                 f"the endpoint {jax.tree_util.keystr(path)} has the shape {leaf.shape}: its axis "
-                f"{axis} has not the {rows} rows of the batch. Name its axis of examples by axis="
+                f"{axis} does not have the {rows} rows of the batch. Name its axis of examples by "
+                "axis="
             )
 
 

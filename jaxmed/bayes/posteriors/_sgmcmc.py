@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ def sgmcmc(
     total: int,
     step_size: float,
     steps: int,
-    method: str = "sgld",
+    method: Literal["sgld", "sghmc"] = "sgld",
     prior: Prior = 1.0,
     subset: str | None = None,
     burn: int = 0,

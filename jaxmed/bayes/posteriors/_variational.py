@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -53,7 +53,7 @@ def variational(
     total: int,
     steps: int,
     guide: Any = "normal",
-    estimator: str = "shared",
+    estimator: Literal["shared", "flipout", "local"] = "shared",
     prior: Prior = 1.0,
     subset: str | None = None,
     learning_rate: Any = 1e-3,

@@ -23,22 +23,22 @@ class Frame(NamedTuple):
     """One image of a DICOM file.
 
     Attributes:
-        file: The file, and ``index`` the frame's number in it, from 0.
-        index: See ``file``.
-        number: The instance number of the file, by which nothing is ordered that has a place.
+        file: the file, and ``index`` the frame's number in it, from 0.
+        index: see ``file``.
+        number: the instance number of the file, by which nothing is ordered that has a place.
         series: UID of the series.
-        origin: Patient, study and frame of reference: images of two are never one volume.
+        origin: patient, study and frame of reference: images of two are never one volume.
         modality: ``CT``, ``MR``, ...
-        description: Of the series, as its operator wrote it: may name the patient.
-        size: Rows and columns.
+        description: of the series, as its operator wrote it: may name the patient.
+        size: rows and columns.
         channels: 1, or 3 of a colour image.
         position: (3,) centre of the first pixel in the patient, in mm towards left, back and head;
             None for an image without a place.
         axes: (2, 3) unit vectors along a row and along a column; None as ``position``.
         spacing: mm between rows and between columns; None where the file does not know.
         thickness: mm from one slice to the next as the header states it, for a slice on its own.
-        marks: What may differ between images of one place, name to value.
-        corner: Row and column of the first pixel in the file's picture, of a mosaic's tile.
+        marks: what may differ between images of one place, name to value.
+        corner: row and column of the first pixel in the file's picture, of a mosaic's tile.
     """
 
     file: Path
@@ -62,7 +62,7 @@ def read_frames(path: Path) -> list[Frame]:
     """List the frames of a file from its header; none if it holds no image.
 
     Raises:
-        DataError: The file cannot be read, or is a tile of a whole slide, which has no place in a
+        DataError: the file cannot be read, or is a tile of a whole slide, which has no place in a
             patient.
     """
     dataset = read_header(path)

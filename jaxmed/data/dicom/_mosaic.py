@@ -15,8 +15,8 @@ class Mosaic(NamedTuple):
     """The tiles of a mosaic, the first slice first.
 
     Attributes:
-        size: Rows and columns of a tile.
-        corners: Row and column of each tile's first pixel in the picture.
+        size: rows and columns of a tile.
+        corners: row and column of each tile's first pixel in the picture.
         positions: (tiles, 3) centre of each tile's first pixel, in mm.
     """
 
@@ -37,13 +37,13 @@ def mosaic(path: Path, dataset: Any, axes: np.ndarray, distance: float) -> Mosai
     that of the slice follows from the difference of their sizes.
 
     Args:
-        path: The file, for messages.
-        dataset: Its header.
+        path: the file, for messages.
+        dataset: its header.
         axes: (2, 3) unit vectors along rows and columns.
-        distance: From slice to slice, in mm.
+        distance: from slice to slice, in mm.
 
     Raises:
-        DataError: The private header that counts the slices is gone.
+        DataError: the private header that counts the slices is gone.
     """
     with quiet():  # nibabel calls its whole package experimental
         from nibabel.nicom import csareader

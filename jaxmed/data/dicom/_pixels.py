@@ -25,12 +25,12 @@ def read_pixels(path: Path, frames: Sequence[int], *, padding: float | None = No
     are turned so that bright is high. Colours are red, green, blue as they are stored, 0 to 255.
 
     Args:
-        path: The file.
-        frames: Numbers of its frames.
-        padding: What replaces the pixels that the header declares to be padding; None keeps them.
+        path: the file.
+        frames: numbers of its frames.
+        padding: what replaces the pixels that the header declares to be padding; None keeps them.
 
     Raises:
-        DataError: The file is damaged (``readable``), or no decoder of its compression is installed
+        DataError: the file is damaged (``readable``), or no decoder of its compression is installed
             (``codec-missing``).
     """
     dataset = read_whole(path)

@@ -27,9 +27,9 @@ class DicomSegmentation(NamedTuple):
 
     Attributes:
         masks: (*spatial, segments) bool.
-        affine: From voxel indices to mm.
-        file: The grid of the image's file, or of the segmentation itself.
-        segments: Their numbers, names and codes.
+        affine: from voxel indices to mm.
+        file: the grid of the image's file, or of the segmentation itself.
+        segments: their numbers, names and codes.
     """
 
     masks: np.ndarray
@@ -47,16 +47,16 @@ def read_dicom_seg(
     frame is empty. `read_mask` reads the same file as one mask, if its segments do not overlap.
 
     Args:
-        path: The file, or a folder that holds it alone.
-        like: The image it belongs to: the segments come on its grid. Without it they come on the
+        path: the file, or a folder that holds it alone.
+        like: the image it belongs to: the segments come on its grid. Without it they come on the
             smallest grid that holds all frames.
-        threshold: The probability from which a voxel of a fractional segmentation belongs to it.
+        threshold: the probability from which a voxel of a fractional segmentation belongs to it.
 
     Returns:
         The segments, with their names and codes.
 
     Raises:
-        DataError: The file is no segmentation, is damaged, or does not lie on the image's grid.
+        DataError: the file is no segmentation, is damaged, or does not lie on the image's grid.
     """
     content = _open(Path(path))
     grid = like.file if like is not None else _own_grid(content)
@@ -81,7 +81,7 @@ def read_seg_labels(path: Path, *, like: Scan | None = None) -> tuple[np.ndarray
     """Read a segmentation as one mask, on the grid of an image's file or its own.
 
     Raises:
-        DataError: Segments overlap, or are fractions between 0 and 1.
+        DataError: segments overlap, or are fractions between 0 and 1.
     """
     content = _open(path)
     grid = like.file if like is not None else _own_grid(content)

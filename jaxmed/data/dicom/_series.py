@@ -22,17 +22,17 @@ class SeriesInfo(NamedTuple):
     """What can be read as one image; made by `dicom_series`.
 
     Attributes:
-        uid: Identifier of the series. A series that holds several directions or sizes is listed
+        uid: identifier of the series. A series that holds several directions or sizes is listed
             once for each.
         modality: ``CT``, ``MR``, ``DX``, ...
-        description: As the operator wrote it; it may name the patient.
-        shape: Spatial shape of the array that `read_dicom` gives: (columns, rows, slices) in the
+        description: as the operator wrote it; it may name the patient.
+        shape: spatial shape of the array that `read_dicom` gives: (columns, rows, slices) in the
             patient, (rows, columns) of a picture.
-        channels: Channels of that array: what repeats at one place, or colours.
-        spacing: Voxel edge lengths in mm; 1 where the files know none.
-        repeats: What tells the channels apart, such as ``{"echo time": (4.6, 9.2)}``.
-        files: The files, in the order of their slices.
-        faults: The rules it breaks; `read_dicom` refuses it unless they are allowed.
+        channels: channels of that array: what repeats at one place, or colours.
+        spacing: voxel edge lengths in mm; 1 where the files know none.
+        repeats: what tells the channels apart, such as ``{"echo time": (4.6, 9.2)}``.
+        files: the files, in the order of their slices.
+        faults: the rules it breaks; `read_dicom` refuses it unless they are allowed.
     """
 
     uid: str
@@ -55,7 +55,7 @@ class DicomSource(NamedTuple):
     """What a scan keeps of its DICOM files: where they are, and nothing that is in them.
 
     Attributes:
-        slices: The file and the number of the frame in it, of each slice of the first channel.
+        slices: the file and the number of the frame in it, of each slice of the first channel.
         modality: ``CT``, ``MR``, ...
     """
 
@@ -71,15 +71,15 @@ def dicom_series(folder: str | os.PathLike) -> tuple[SeriesInfo, ...]:
     presentation states, segmentations) is left out.
 
     Args:
-        folder: The folder, or one file.
+        folder: the folder, or one file.
 
     Returns:
         The series, those with the most slices first.
 
     Raises:
-        DataError: There is no such folder, it holds no DICOM image, or a file is damaged.
+        DataError: there is no such folder, it holds no DICOM image, or a file is damaged.
 
-    Example:
+    Examples:
         >>> from jaxmed import data
         >>> data.dicom_series("no/such/folder")
         Traceback (most recent call last):
@@ -109,18 +109,18 @@ def read_dicom(
     that bright is high; palettes and YBR become red, green, blue.
 
     Args:
-        path: A folder of files, searched with those below it, or one file: a slice of its own, as
+        path: a folder of files, searched with those below it, or one file: a slice of its own, as
             deep as its header says or else 1 mm, unless it holds several frames.
-        canonical: Whether to turn a volume to RAS+.
-        series: Which of the folder's series: its number in `dicom_series`, its UID, or what
+        canonical: whether to turn a volume to RAS+.
+        series: which of the folder's series: its number in `dicom_series`, its UID, or what
             `dicom_series` gave. A folder with one needs none.
-        frame: Which of the images that repeat at a place, or of a picture's frames: its number, or
+        frame: which of the images that repeat at a place, or of a picture's frames: its number, or
             what tells it from the others, as ``"echo time:4.6"``. All by default.
-        allow: Names of rules that may be broken: ``"slice-missing"`` fills gaps linearly from the
+        allow: names of rules that may be broken: ``"slice-missing"`` fills gaps linearly from the
             slices around them and drops what not all places have, ``"spacing-uneven"`` brings
             slices to one distance linearly, ``"slice-twice"`` takes the first of each, and
             ``"orientation-mixed"`` the direction with the most slices.
-        padding: Replaces the pixels that the header declares to be outside of what was scanned;
+        padding: replaces the pixels that the header declares to be outside of what was scanned;
             without it they keep the value that the file gives them.
 
     Returns:
@@ -129,7 +129,7 @@ def read_dicom(
         the files are and nothing that identifies the patient.
 
     Raises:
-        DataError: The series breaks a rule (``spacing-uneven``, ``slice-missing``,
+        DataError: the series breaks a rule (``spacing-uneven``, ``slice-missing``,
             ``slice-twice``, ``orientation-mixed``), there are several (``one-series``), or its
             pixels cannot be decoded (``codec-missing``, ``readable``).
     """

@@ -40,13 +40,13 @@ class Stack(NamedTuple):
     """Frames in order, and their grid.
 
     Attributes:
-        slices: The frames by slice and by what repeats at one place: ``slices[k][c]``.
-        repeats: What tells the repeats of a place from each other, name to a value each.
+        slices: the frames by slice and by what repeats at one place: ``slices[k][c]``.
+        repeats: what tells the repeats of a place from each other, name to a value each.
         affine: (4, 4) from (column, row, slice) to mm towards right, front and head; of images
             without a place (3, 3) from (row, column), or (4, 4) of several frames.
-        at: Where each slice lies, in slices of the even grid; whole numbers where none was allowed
+        at: where each slice lies, in slices of the even grid; whole numbers where none was allowed
             to be uneven.
-        depth: Slices of the even grid.
+        depth: slices of the even grid.
     """
 
     slices: tuple[tuple[Frame, ...], ...]
@@ -101,9 +101,9 @@ def stack(
     """Put the frames of one group in order along their normal.
 
     Args:
-        name: What the faults are of.
-        frames: Of one group.
-        allow: Rules that may be broken.
+        name: what the faults are of.
+        frames: of one group.
+        allow: rules that may be broken.
 
     Returns:
         The stack as well as it can be made, and the broken rules that are not allowed.

@@ -40,25 +40,25 @@ def write_dicom_seg(
     labels (DICOM 2024), which keeps their numbers.
 
     Args:
-        path: The file, ``.dcm``.
+        path: the file, ``.dcm``.
         mask: (*spatial,) whole numbers on the grid of the scan, or (*spatial, segments) bool or
             0/1, of structures that may overlap.
-        source: The scan as `read_dicom` or `read_image` gave it, turned or resampled since if need
+        source: the scan as `read_dicom` or `read_image` gave it, turned or resampled since if need
             be; or the series or folder that it would read, whose grid the mask is on.
-        segments: The structures by name: `Segment` with codes, names of the labels 1, 2, ..., or
+        segments: the structures by name: `Segment` with codes, names of the labels 1, 2, ..., or
             ``{number: name}``. The labels that occur, by number, if none are named.
-        algorithm: What made the mask, for the file's record; None if a person drew it.
-        description: Of the new series.
-        series_number: Of the new series.
+        algorithm: what made the mask, for the file's record; None if a person drew it.
+        description: of the new series.
+        series_number: of the new series.
 
     Returns:
         ``path``. The file appears whole or not at all.
 
     Raises:
-        ValueError: The mask is not on the scan's grid, holds labels that are not named, or the
+        ValueError: the mask is not on the scan's grid, holds labels that are not named, or the
             scan did not come from DICOM.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from jaxmed import data
         >>> plain = data.Scan(np.zeros((2, 2, 1)), np.eye(3), data.Space((2, 2), np.eye(3)))

@@ -16,8 +16,8 @@ def images_in(folder: Path, *, below: bool = True) -> list[Path]:
     the header is named.
 
     Args:
-        folder: The folder; what begins with a dot is left out.
-        below: Whether folders inside it are searched too.
+        folder: the folder; what begins with a dot is left out.
+        below: whether folders inside it are searched too.
     """
     files = _files(folder, below=below)
     dicom = [path for path in files if format_of_name(path) == "DICOM"]

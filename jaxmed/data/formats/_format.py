@@ -48,18 +48,18 @@ class Format(NamedTuple):
     """A format of files.
 
     Attributes:
-        name: As people call it.
+        name: as people call it.
         endings: Lower-case endings of its files, by which it is known.
-        space: The grid and the number of channels of an image, from its header alone.
-        image: The voxels of an image.
-        labels: The voxels of a mask, exactly as they are stored.
-        labels_on: Those of a mask that has no grid of its own, on the grid of an image's file.
-        write: Writes a mask of uint8, int16 or int32 on the grid of a file; raises `ValueError`
+        space: the grid and the number of channels of an image, from its header alone.
+        image: the voxels of an image.
+        labels: the voxels of a mask, exactly as they are stored.
+        labels_on: those of a mask that has no grid of its own, on the grid of an image's file.
+        write: writes a mask of uint8, int16 or int32 on the grid of a file; raises `ValueError`
             where the format cannot hold it. None: no masks are written in this format.
-        masks: The endings that masks are written with.
-        options: Names of the options that it takes behind a ``#``.
-        picture: Whether its images have no size in millimetres.
-        notes: The names of entries of a file's header that tell who was imaged.
+        masks: the endings that masks are written with.
+        options: names of the options that it takes behind a ``#``.
+        picture: whether its images have no size in millimetres.
+        notes: the names of entries of a file's header that tell who was imaged.
     """
 
     name: str

@@ -17,12 +17,12 @@ def affine_of(place: Place, columns: np.ndarray, origin: np.ndarray) -> np.ndarr
     """The (4, 4) affine of axes whose voxel edges are the columns, in right, anterior, superior.
 
     Args:
-        place: The file, for messages.
+        place: the file, for messages.
         columns: (3, axes) edges of a voxel; of two axes the third is their normal, of length 1.
         origin: (3,) centre of the first voxel.
 
     Raises:
-        DataError: The numbers are not finite, or the axes have no inverse.
+        DataError: the numbers are not finite, or the axes have no inverse.
     """
     if columns.shape[1] == 2:
         normal = np.cross(columns[:, 0], columns[:, 1])

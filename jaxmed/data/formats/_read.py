@@ -29,17 +29,17 @@ def read_image(path: str | os.PathLike, *, canonical: bool = False) -> Scan:
     channels if it has at most four.
 
     Args:
-        path: The file, or the folder of a DICOM series. Options follow behind a ``#``, joined by
+        path: the file, or the folder of a DICOM series. Options follow behind a ``#``, joined by
             ``&``: of DICOM those of `read_dicom`, ``scans/p7#series=2&allow=slice-missing``
             (several rules joined by ``+``); of arrays ``a.npz#array=ct&spacing=0.7x0.7x5``.
-        canonical: Whether to turn a volume so that its axes run to the patient's right, front and
+        canonical: whether to turn a volume so that its axes run to the patient's right, front and
             top (RAS+); `write_mask` turns back.
 
     Returns:
         The scan, ``array`` (*spatial, channels) float32.
 
     Raises:
-        DataError: The file is missing, unreadable, truncated, damaged (a checksum does not hold),
+        DataError: the file is missing, unreadable, truncated, damaged (a checksum does not hold),
             empty, of complex numbers, or holds NaN or infinity; a package that its format needs is
             not installed (``codec-missing``); or a rule of `read_dicom`.
     """
@@ -73,16 +73,16 @@ def read_mask(
     radiograph takes its millimetres.
 
     Args:
-        path: The file, in any format of `read_image` but those with loss, with options as there.
-        like: The image the mask belongs to (read with the same ``canonical``).
-        classes: Number of classes with background: labels are 0 to ``classes - 1``.
-        canonical: As in `read_image`.
+        path: the file, in any format of `read_image` but those with loss, with options as there.
+        like: the image the mask belongs to (read with the same ``canonical``).
+        classes: number of classes with background: labels are 0 to ``classes - 1``.
+        canonical: as in `read_image`.
 
     Returns:
         The mask, ``array`` (*spatial,) int32.
 
     Raises:
-        DataError: The file is unreadable, compressed with loss, in colour, holds fractions, a
+        DataError: the file is unreadable, compressed with loss, in colour, holds fractions, a
             number beyond 32 bits or a class outside, has segments that overlap, or differs from
             ``like`` in size or, by more than a tenth of a voxel, in affine.
     """

@@ -75,7 +75,7 @@ def locate(path: str | os.PathLike) -> Place:
     """Tell a path from the options behind its ``#``, such as ``scans/p7#series=2``.
 
     Raises:
-        DataError: An option is not written as ``name=value``.
+        DataError: an option is not written as ``name=value``.
     """
     whole = Path(path)
     text, mark, said = os.fspath(path).rpartition("#")
@@ -107,7 +107,7 @@ def format_of(path: str | os.PathLike) -> tuple[Format, Place]:
     """Find the format of a file or folder.
 
     Raises:
-        DataError: It does not exist, is of no known format, or its format lacks an option.
+        DataError: it does not exist, is of no known format, or its format lacks an option.
     """
     place = locate(path)
     if not place.path.exists():

@@ -21,13 +21,13 @@ def read_segments(path: str | os.PathLike) -> tuple[Segment, ...]:
     """Read the structures that a segmentation names, numbered as `read_mask` numbers them.
 
     Args:
-        path: A segmentation of 3D Slicer (``.seg.nrrd``) or of DICOM.
+        path: a segmentation of 3D Slicer (``.seg.nrrd``) or of DICOM.
 
     Returns:
         The structures; none where the file names none.
 
     Raises:
-        DataError: The file cannot be read.
+        DataError: the file cannot be read.
     """
     found, place = format_of(path)
     if found is NRRD:

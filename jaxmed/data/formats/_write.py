@@ -24,20 +24,20 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
             for two-dimensional scans, ``.png`` (labels from 0 to 65535), ``.tif`` (to 2147483647)
             or ``.bmp`` (to 255).
         mask: (*spatial,) whole numbers of at most 32 bits, on the grid of ``scan.array``.
-        scan: The scan as it was read, turned, resampled or cropped.
+        scan: the scan as it was read, turned, resampled or cropped.
 
     Returns:
         ``path``. The file appears whole or not at all.
 
     Raises:
-        ValueError: The mask is not on the scan's grid or not of whole numbers, or the format of
+        ValueError: the mask is not on the scan's grid or not of whole numbers, or the format of
             the ending cannot hold it as it is, as JPEG never can; says which labels it holds.
     """
     path = Path(path)
     mask = np.asarray(mask)
     if mask.shape != scan.space.shape:
         raise ValueError(
-            f"write_mask wants a mask on the scan's grid {scan.space.shape}, got {mask.shape}"
+            f"write_mask needs a mask on the scan's grid {scan.space.shape}, got {mask.shape}"
         )
     found = writer_of(path)
     if found is None or found.write is None or (found.picture and mask.ndim != 2):

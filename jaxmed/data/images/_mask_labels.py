@@ -18,15 +18,15 @@ class MaskLabels:
     """The classes of a data set's masks, and how its files write them.
 
     Attributes:
-        classes: Names, the background first; empty where nothing names them.
+        classes: names, the background first; empty where nothing names them.
         values: ``{number in the file: class}``; a number that is not listed is refused. Empty where
             the file holds the classes themselves.
         colours: ``{(red, green, blue): class}`` for masks in colour.
-        ignore: The number in the file of voxels that nobody labelled; they are class 0 in the
+        ignore: the number in the file of voxels that nobody labelled; they are class 0 in the
             mask, and False in ``known``.
-        regions: Overlapping structures, ``{name: classes}``, of which each is predicted for
+        regions: overlapping structures, ``{name: classes}``, of which each is predicted for
             itself (a tumour's core inside the whole); empty where classes exclude each other.
-        region_order: The class that each region writes, in the order in which they are painted
+        region_order: the class that each region writes, in the order in which they are painted
             when a prediction is stored as one mask.
     """
 
@@ -45,7 +45,7 @@ class MaskLabels:
         """Turn the numbers of a file into classes.
 
         Args:
-            path: The file, for messages.
+            path: the file, for messages.
             array: (*spatial,) whole numbers, or (*spatial, 3) of a mask in colour.
 
         Returns:
@@ -53,7 +53,7 @@ class MaskLabels:
             where all are.
 
         Raises:
-            DataError: A number or a colour without a class.
+            DataError: a number or a colour without a class.
         """
         if self.colours:
             return self._of_colours(path, array), None
@@ -122,7 +122,7 @@ def parse_map(pairs: Sequence[str]) -> tuple[dict[int, int], dict[Colour, int]]:
     """Read a mapping as it is written on the command line: numbers and colours of classes.
 
     Raises:
-        ValueError: A pair that is not ``NUMBER=CLASS`` or ``RED,GREEN,BLUE=CLASS``.
+        ValueError: a pair that is not ``NUMBER=CLASS`` or ``RED,GREEN,BLUE=CLASS``.
 
     >>> parse_map(["255=1", "0=0"]), parse_map(["255,0,0=1"])
     (({255: 1, 0: 0}, {}), ({}, {(255, 0, 0): 1}))

@@ -9,9 +9,9 @@ class Code(NamedTuple):
     """A coded meaning, as DICOM has it.
 
     Attributes:
-        value: The code, such as ``"10200004"``.
-        scheme: Whose code it is: ``"SCT"`` of SNOMED CT, ``"DCM"`` of DICOM.
-        meaning: In words, ``"Liver"``.
+        value: the code, such as ``"10200004"``.
+        scheme: whose code it is: ``"SCT"`` of SNOMED CT, ``"DCM"`` of DICOM.
+        meaning: in words, ``"Liver"``.
     """
 
     value: str
@@ -27,10 +27,10 @@ class Segment(NamedTuple):
     """One structure of a segmentation.
 
     Attributes:
-        number: The label of its voxels.
-        name: As its maker called it.
-        category: What sort of thing it is; an anatomical structure if nothing else is said.
-        kind: What it is; as ``category`` if nothing else is said.
+        number: the label of its voxels.
+        name: as its maker called it.
+        category: what sort of thing it is; an anatomical structure if nothing else is said.
+        kind: what it is; as ``category`` if nothing else is said.
     """
 
     number: int

@@ -74,7 +74,7 @@ def millimetres(header: Any) -> float:
     """Return the length unit of a header in millimetres; 1 if it names none.
 
     Raises:
-        ValueError: The header names a unit that NIfTI does not have.
+        ValueError: the header names a unit that NIfTI does not have.
     """
     if not hasattr(header, "get_xyzt_units"):
         return 1.0
@@ -142,11 +142,11 @@ def check_grid(
     """Raise if a mask's grid differs from its image's, or a modality's from the first one's.
 
     Args:
-        path: The file of the mask, for the message.
-        mask: Its grid.
-        image: The grid it has to have.
+        path: the file of the mask, for the message.
+        mask: its grid.
+        image: the grid it has to have.
         what: ``"mask"`` or ``"image"``: what the file holds.
-        reference: What has the other grid, for the message.
+        reference: what has the other grid, for the message.
     """
     shape_rule, place_rule = {
         "mask": ("mask-shape", "mask-affine"),
@@ -160,7 +160,7 @@ def check_grid(
             path,
             place_rule,
             f"the {what}'s affine differs from that of {reference}: {difference}; resample it to "
-            "that grid (data.to_space), or mend the header that is wrong",
+            "that grid (data.to_space), or correct the header that is wrong",
         )
 
 

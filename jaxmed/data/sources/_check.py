@@ -30,19 +30,19 @@ def check(
     write one class in two ways, names that differ by case or space.
 
     Args:
-        path: A MedMNIST ``.npz`` file or a folder of them; whatever `dataset` opens: a table, a
+        path: a MedMNIST ``.npz`` file or a folder of them; whatever `dataset` opens: a table, a
             folder of the Medical Segmentation Decathlon or of nnU-Net, a folder for each class,
             images with masks; a folder of any of these (each is checked); or a single image.
-        regression: Whether labels are measurements.
-        identity: Whether headers that tell who was imaged, and pixels that may show it, are faults,
+        regression: whether labels are measurements.
+        identity: whether headers that tell who was imaged, and pixels that may show it, are faults,
             as for data that are passed on (see `identity`).
-        **options: Of `dataset`, such as ``labels`` and ``columns``.
+        **options: of `dataset`, such as ``labels`` and ``columns``.
 
     Returns:
         The faults, each with its file, its rule (a key of ``RULES``) and what was found; empty if
         every rule holds.
 
-    Example:
+    Examples:
         >>> from jaxmed import data
         >>> [fault.rule for fault in data.check("no/such/folder")]
         ['exists']

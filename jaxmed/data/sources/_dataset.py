@@ -43,25 +43,25 @@ def dataset(
       ``a_mask.png``), also in a folder for each patient.
 
     Args:
-        path: The table or folder.
-        split: Keep the images of this split.
+        path: the table or folder.
+        split: keep the images of this split.
         columns: ``{role: column}`` of a table, as in `manifest`.
-        labels: The column of the labels, or several.
-        classes: Names of the labels' classes; of a folder for each class, those to keep.
-        positive: As in `manifest`.
-        patient: Of a folder: ``"folder"``, if the folder an image lies in is its patient, or a
+        labels: the column of the labels, or several.
+        classes: names of the labels' classes; of a folder for each class, those to keep.
+        positive: as in `manifest`.
+        patient: of a folder: ``"folder"``, if the folder an image lies in is its patient, or a
             regular expression with one group that finds the patient in the image's path.
-        mask_labels: What the masks' numbers or colours mean, where ``dataset.json`` does not say.
-        regression: Whether labels are measurements.
-        canonical: Whether volumes are turned to RAS+.
+        mask_labels: what the masks' numbers or colours mean, where ``dataset.json`` does not say.
+        regression: whether labels are measurements.
+        canonical: whether volumes are turned to RAS+.
 
     Returns:
         A source, as of `manifest`; ``notes`` say what was assumed.
 
     Raises:
-        DataError: A layout that is not known, or anything malformed; all faults at once.
+        DataError: a layout that is not known, or anything malformed; all faults at once.
 
-    Example:
+    Examples:
         >>> import tempfile, numpy as np
         >>> from pathlib import Path
         >>> from PIL import Image

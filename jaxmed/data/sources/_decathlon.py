@@ -75,9 +75,9 @@ def decathlon(
     image's, is an error here. Voxels are read case by case (`in_memory` reads them all).
 
     Args:
-        path: The folder with ``dataset.json``. Files whose names begin with ``._`` are ignored.
+        path: the folder with ``dataset.json``. Files whose names begin with ``._`` are ignored.
         split: ``"training"`` (with masks) or ``"test"``.
-        canonical: Whether volumes are turned to RAS+; `write_mask` turns masks back.
+        canonical: whether volumes are turned to RAS+; `write_mask` turns masks back.
 
     Returns:
         A source of ``image`` (*spatial, channels) float32, ``mask`` (*spatial,) int32, ``spacing``
@@ -85,7 +85,7 @@ def decathlon(
         keep their own shapes: bring them to one with `random_patch` or `crop_or_pad`.
 
     Raises:
-        DataError: Anything malformed, by file and rule.
+        DataError: anything malformed, by file and rule.
 
     References:
         Antonelli et al. The Medical Segmentation Decathlon. Nature Communications 13:4128, 2022.

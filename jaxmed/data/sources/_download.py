@@ -68,19 +68,19 @@ def fetch(
     only the rest (HTTP ``Range``). The file is renamed when it is complete and its MD5 matches.
 
     Args:
-        url: What to download.
-        path: Where to put it.
-        md5: Expected MD5 in hexadecimal digits.
-        retries: Number of retries of a failed transfer.
-        wait: Seconds before the first retry; doubled each time.
-        timeout: Seconds of silence after which a connection counts as cut.
+        url: what to download.
+        path: where to put it.
+        md5: expected MD5 in hexadecimal digits.
+        retries: number of retries of a failed transfer.
+        wait: seconds before the first retry; doubled each time.
+        timeout: seconds of silence after which a connection counts as cut.
 
     Returns:
         ``path``.
 
     Raises:
-        DataError: The content has another MD5, twice; nothing is left behind then.
-        OSError: The transfer failed every time; what arrived is kept for the next call.
+        DataError: the content has another MD5, twice; nothing is left behind then.
+        OSError: the transfer failed every time; what arrived is kept for the next call.
     """
     path = Path(path)
     if path.exists():

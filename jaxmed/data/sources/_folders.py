@@ -39,12 +39,12 @@ def read_folder(path: Path, *, patient: str | None = None) -> Layout:
     named ``train``, ``val`` and ``test`` are splits; the folder an image lies in is its label.
 
     Args:
-        path: The folder.
-        patient: How the patient is known: ``"folder"``, the folder an image lies in; or a regular
+        path: the folder.
+        patient: how the patient is known: ``"folder"``, the folder an image lies in; or a regular
             expression with one group, found in the path of the image from ``path``.
 
     Raises:
-        DataError: No images, a mask without an image, or a path without the pattern of a patient.
+        DataError: no images, a mask without an image, or a path without the pattern of a patient.
     """
     images, masks, notes = _paired(path, images_in(path))
     if not masks:

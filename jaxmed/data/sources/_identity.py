@@ -30,14 +30,14 @@ def identity(path: str | os.PathLike) -> list[Fault]:
     forgotten and no de-identification: private elements, for one, are not searched.
 
     Args:
-        path: A file, a folder, or a table of images, as `check` takes.
+        path: a file, a folder, or a table of images, as `check` takes.
 
     Returns:
         One finding a folder and kind, of rule ``identity`` or ``burned-in``; ``check(path,
         identity=True)`` counts them as faults.
 
     Raises:
-        DataError: The path does not exist.
+        DataError: the path does not exist.
     """
     headers: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     pixels: dict[tuple[Path, str], list[Path]] = defaultdict(list)

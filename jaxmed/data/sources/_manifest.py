@@ -36,19 +36,19 @@ class ManifestSource:
     """Images listed in a table or found in a folder; made by `manifest` and `dataset`.
 
     Attributes:
-        name: The table or folder.
-        rows: All cells of each image's row, as text.
-        images: The files of each image, one per modality.
-        masks: The file of each image's mask, if there are masks.
-        labels: As `manifest` returns them, if there are labels.
-        known: Which of several labels are known, if not all are.
-        case_ids: A name per image.
-        groups: A patient per image, if the table names patients.
-        classes: Names of the labels' classes.
-        mask_labels: What the masks' numbers mean.
-        channels: Names of the image's channels, where something names them.
-        canonical: Whether volumes are turned to RAS+.
-        notes: What was assumed, for a report.
+        name: the table or folder.
+        rows: all cells of each image's row, as text.
+        images: the files of each image, one per modality.
+        masks: the file of each image's mask, if there are masks.
+        labels: as `manifest` returns them, if there are labels.
+        known: which of several labels are known, if not all are.
+        case_ids: a name per image.
+        groups: a patient per image, if the table names patients.
+        classes: names of the labels' classes.
+        mask_labels: what the masks' numbers mean.
+        channels: names of the image's channels, where something names them.
+        canonical: whether volumes are turned to RAS+.
+        notes: what was assumed, for a report.
     """
 
     name: str
@@ -193,26 +193,26 @@ def manifest(
     others, which `column` returns. Usual other names (``image_path``, ``subject_id``) are found.
 
     Args:
-        path: A ``.csv`` or ``.tsv`` file with a header, ``.jsonl``, ``.json`` or ``.xlsx``.
-        split: Keep the rows with this value in the column ``split``. Wherever that column exists,
+        path: a ``.csv`` or ``.tsv`` file with a header, ``.jsonl``, ``.json`` or ``.xlsx``.
+        split: keep the rows with this value in the column ``split``. Wherever that column exists,
             a patient in two splits is refused.
         columns: ``{role: column}`` where columns have other names: ``{"image": "file"}``.
-        labels: The column of labels, if not ``label``; several columns of 0 and 1, empty where
+        labels: the column of labels, if not ``label``; several columns of 0 and 1, empty where
             a label is not known. By default several ``label_NAME`` are found too.
-        classes: Names of the classes; by default the sorted names in ``label``, or as many numbers
+        classes: names of the classes; by default the sorted names in ``label``, or as many numbers
             as the largest label asks for.
-        positive: The class that a two-class label tells from the other, or from all others.
-        mask_classes: Number of classes of the masks, background included.
-        mask_labels: What the masks' numbers or colours mean, in place of their number.
-        regression: Whether ``label`` holds measurements.
-        canonical: Whether volumes are turned to RAS+.
+        positive: the class that a two-class label tells from the other, or from all others.
+        mask_classes: number of classes of the masks, background included.
+        mask_labels: what the masks' numbers or colours mean, in place of their number.
+        regression: whether ``label`` holds measurements.
+        canonical: whether volumes are turned to RAS+.
 
     Returns:
         A source of ``image`` (*spatial, channels) float32, ``spacing``, ``affine``, ``label``,
         ``mask`` and, where some are not known, ``label_known`` and ``mask_known``.
 
     Raises:
-        DataError: Anything malformed in the table, all faults at once. The images are read one by
+        DataError: anything malformed in the table, all faults at once. The images are read one by
             one later (`in_memory` reads them all; `check` lists the faults of all).
     """
     source, faults = open_manifest(

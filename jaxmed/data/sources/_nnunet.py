@@ -37,7 +37,7 @@ def read_raw_folder(path: Path) -> RawFolder:
     """Read ``dataset.json`` and find the files of every case.
 
     Raises:
-        DataError: The file is missing, not JSON, or lacks labels or channels.
+        DataError: the file is missing, not JSON, or lacks labels or channels.
     """
     file = path / "dataset.json"
     table = _read_json(file)

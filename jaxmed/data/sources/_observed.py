@@ -25,8 +25,8 @@ class Observed:
         """Start without observations.
 
         Args:
-            file: The table or folder, for faults of the whole.
-            one_size: Whether batches are made of the images as they are.
+            file: the table or folder, for faults of the whole.
+            one_size: whether batches are made of the images as they are.
         """
         self._file = file
         self._one_size = one_size

@@ -14,7 +14,7 @@ def segment_classes(masks: Iterable[Path]) -> tuple[tuple[str, ...], list[Fault]
     """Read the names of the classes from the masks' files, which number them each for itself.
 
     Args:
-        masks: Files of a data set; those of formats without names say nothing.
+        masks: files of a data set; those of formats without names say nothing.
 
     Returns:
         The classes, the background first, where the numbers of all files are 1, 2, ...; empty

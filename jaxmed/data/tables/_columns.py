@@ -44,13 +44,13 @@ def find_columns(table: Table, given: Mapping[str, str] | None = None) -> Column
     with another usual name (``image_path``, ``subject_id``, ...), of any case.
 
     Args:
-        table: The table.
+        table: the table.
         given: ``{role: column}``; roles are ``image``, ``label``, ``mask``, ``patient``, ``case``,
             ``split`` and ``site``.
 
     Raises:
-        DataError: No image column, a column that is not there, or several that could be meant.
-        ValueError: No such role.
+        DataError: no image column, a column that is not there, or several that could be meant.
+        ValueError: no such role.
     """
     given = dict(given or {})
     if unknown := [role for role in given if role not in ROLES]:
@@ -97,7 +97,7 @@ def label_columns(table: Table, asked: str | tuple[str, ...] | None, columns: Co
     None are read where none are asked for, by an empty tuple.
 
     Raises:
-        DataError: A column that is asked for is not there.
+        DataError: a column that is asked for is not there.
     """
     if asked is None:
         if "label" in columns.of:

@@ -42,12 +42,12 @@ def find_labels(
     """Read the labels of a table, and list what is wrong with them.
 
     Args:
-        table: The table.
-        columns: The columns that hold labels.
-        names: Name of each row's case, for messages.
-        classes: Names of the classes.
-        positive: Of two classes, the second; of more, the one that is told from all others.
-        regression: Whether labels are measurements.
+        table: the table.
+        columns: the columns that hold labels.
+        names: name of each row's case, for messages.
+        classes: names of the classes.
+        positive: of two classes, the second; of more, the one that is told from all others.
+        regression: whether labels are measurements.
     """
     reader = _Reader(table, names, [], classes, regression)
     if len(columns) > 1:

@@ -102,11 +102,11 @@ def read_table(path: Path, *names: str) -> Table:
     """Read a table.
 
     Args:
-        path: The file: text (``.csv``, ``.tsv`` or any other ending), ``.jsonl`` or ``.xlsx``.
-        *names: Columns that will be used; a column that differs only in case is renamed.
+        path: the file: text (``.csv``, ``.tsv`` or any other ending), ``.jsonl`` or ``.xlsx``.
+        *names: columns that will be used; a column that differs only in case is renamed.
 
     Raises:
-        DataError: The file is missing or has no rows, has an unknown encoding, rows of unequal
+        DataError: the file is missing or has no rows, has an unknown encoding, rows of unequal
             length, or duplicate columns.
     """
     if not path.is_file():

@@ -69,7 +69,9 @@ def cutmix(objective: Objective, *, alpha: float = 1.0, inputs: str = "image") -
     def mix(key: Key, share: Array, batch: Batch, partner: Array):
         spatial = batch[inputs].shape[1:-1]
         if not spatial:
-            raise ValueError(f"cutmix wants (batch, *spatial, channels): {batch[inputs].shape}")
+            raise ValueError(
+                f"cutmix needs images (batch, *spatial, channels), got {batch[inputs].shape}"
+            )
         side = (1 - share) ** (1 / len(spatial))
         inside = jnp.ones((), bool)
         for axis, n in enumerate(spatial):

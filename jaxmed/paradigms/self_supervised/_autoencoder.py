@@ -110,7 +110,9 @@ def inpainting(
         (2021), Models Genesis, Medical Image Analysis 67.
     """
     if holes < 1 or not 0 < size[0] <= size[1] <= 1:
-        raise ValueError(f"inpainting wants holes of shares of an axis, got {holes} of {size}")
+        raise ValueError(
+            f"inpainting needs at least 1 hole and 0 < least <= most <= 1, got {holes}, {size}"
+        )
 
     def init(key, network, params, state, batch):
         images = network_inputs(batch, inputs)

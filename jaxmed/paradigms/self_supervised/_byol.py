@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import jax
 
-from jaxmed.core import Objective, Variables, network_inputs, stream, weighted_mean
+from jaxmed.core import Objective, network_inputs, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
-from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_update
-from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy
+from jaxmed.paradigms.base._schedules import Scheduled, counter_for
 from jaxmed.paradigms.base._views import View, deinterleave, interleave, row_weights, two_views
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding, unit
+from jaxmed.paradigms.self_supervised._momentum import momentum_objective
 
 
 def byol(
@@ -76,17 +77,10 @@ def byol(
         own = {**state["obj"], "teacher": {**teacher, "state": taught}}
         return value, ({**state, "obj": own}, {"distance": value})
 
-    def post_step(params, state):
-        own = state["obj"]
-        follow = {"net": params["net"], "obj": {"projector": params["obj"]["projector"]}}
-        teacher = ema_update(own["teacher"], follow, value_at(decay, own))
-        return advance(state, teacher=teacher)
+    def follows(params):
+        return {"net": params["net"], "obj": {"projector": params["obj"]["projector"]}}
 
-    def predictors(params, state):
-        teacher = state["obj"]["teacher"]
-        return {"teacher": Variables(teacher["params"]["net"], teacher["state"]["net"])}
-
-    return Objective(init, loss, post_step, predictors)
+    return momentum_objective(init, loss, decay, follows)
 
 
 def simsiam(

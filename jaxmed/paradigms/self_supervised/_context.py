@@ -104,7 +104,7 @@ def jigsaw(
         puzzles, ECCV.
     """
     if grid < 2 or permutations < 2:
-        raise ValueError(f"a puzzle wants a grid and orders of at least 2: {grid}, {permutations}")
+        raise ValueError(f"grid and permutations must be at least 2, got {grid}, {permutations}")
 
     def task(key: Key, images: Array):
         table = jnp.asarray(orders(grid ** (images.ndim - 2), permutations))

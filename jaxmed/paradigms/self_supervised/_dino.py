@@ -12,7 +12,6 @@ from jaxmed.core import (
     Array,
     Endpoints,
     Objective,
-    Variables,
     network_inputs,
     stream,
     weighted_mean,
@@ -22,9 +21,8 @@ from jaxmed.paradigms.base._ema import (
     check_decay,
     check_ema_decay,
     ema_copy,
-    ema_update,
 )
-from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._schedules import Scheduled, counter_for, value_at
 from jaxmed.paradigms.base._views import (
     View,
     apply_view,
@@ -34,6 +32,7 @@ from jaxmed.paradigms.base._views import (
     two_views,
 )
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding, unit
+from jaxmed.paradigms.self_supervised._momentum import momentum_objective
 
 
 class PrototypeHead(nn.Module):
@@ -171,13 +170,4 @@ def dino(
         }
         return value, ({**state, "obj": own}, metrics)
 
-    def post_step(params, state):
-        own = state["obj"]
-        teacher = ema_update(own["teacher"], params, value_at(decay, own))
-        return advance(state, teacher=teacher)
-
-    def predictors(params, state):
-        teacher = state["obj"]["teacher"]
-        return {"teacher": Variables(teacher["params"]["net"], teacher["state"]["net"])}
-
-    return Objective(init, loss, post_step, predictors)
+    return momentum_objective(init, loss, decay)

@@ -55,10 +55,10 @@ def rotation(
         pairs = list(itertools.combinations(range(rank), 2)) if planes is None else list(planes)
         for a, b in pairs:
             if not (0 <= a < rank and 0 <= b < rank and a != b):
-                raise ValueError(f"the plane {(a, b)} is none of the images {images.shape}")
+                raise ValueError(f"the plane {(a, b)} is not a plane of the images {images.shape}")
             if images.shape[1 + a] != images.shape[1 + b]:
                 raise ValueError(
-                    f"rotation in the plane {(a, b)} wants its axes equally long, the images are "
+                    f"rotation in the plane {(a, b)} needs axes of one length, but the images are "
                     f"{images.shape}: crop them, or name other planes"
                 )
         if not pairs:

@@ -186,7 +186,9 @@ def _programs(learner: Learner) -> tuple[Callable, Callable]:
         step = jax.vmap(functools.partial(one, arrays))
 
         def body(carry: tuple, at: tuple) -> tuple[tuple, Array]:
-            carry = step(*carry, own, *at)
+            rows, weight, active = at
+            state, alive = carry
+            carry = step(state, alive, own, rows, weight, active)
             return carry, carry[1]
 
         (state, alive), good = jax.lax.scan(body, (state, alive), (rows, weights, active))

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +18,10 @@ from jaxmed.report.results._segmentation import MaskPair
 
 
 def read_mask_pairs(
-    predictions: str | os.PathLike, reference: str | os.PathLike, *, missing: str = "error"
+    predictions: str | os.PathLike,
+    reference: str | os.PathLike,
+    *,
+    missing: Literal["error", "empty"] = "error",
 ) -> tuple[list[str], Iterator[MaskPair]]:
     """Pair the masks of two folders by file name.
 

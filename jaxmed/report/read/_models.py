@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def read_models(
     reference: str | os.PathLike | None = None,
     *,
     case: str = "case",
-    **names: str,
+    **names: Any,
 ) -> ModelTables:
     """Read the predictions of several models of the same cases.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def read_scores(
     score: str = "score",
     case: str = "case",
     group: str = "group",
-    missing: str = "error",
+    missing: Literal["error", "leave out"] = "error",
 ) -> ScoreTable:
     """Read scores and labels from CSV.
 

@@ -189,10 +189,10 @@ def planned_rates(
         return rate_p_values(Latent(n, rows, correlation, icc), rng, studies, cut, margin=margin)
 
     aim = f"non-inferiority within {margin:g} of" if margin else "a difference between rates of"
-    told = f"{aim} {first:g} and {second:g}"
+    finding = f"{aim} {first:g} and {second:g}"
     # A case with a single row has McNemar's exact test, and few draws: that stays on the device.
     host = on_host if rows > 1 else None
-    return PlannedStudy(draw, p_value, _unit(rows, True), told, 4, host)
+    return PlannedStudy(draw, p_value, _unit(rows, True), finding, 4, host)
 
 
 def planned_means(
@@ -276,8 +276,8 @@ def planned_means(
         return mean_p_values(law, rng, studies, differences, margin=margin)
 
     aim = f"non-inferiority within {margin:g} of means" if margin else "a difference of means"
-    told = f"{aim} of {effect:g} (sd {sd:g}" + (f", around {mean:g})" if mean else ")")
-    return PlannedStudy(draw, p_value, _unit(rows, True), told, 4, on_host if rows > 1 else None)
+    finding = f"{aim} of {effect:g} (sd {sd:g}" + (f", around {mean:g})" if mean else ")")
+    return PlannedStudy(draw, p_value, _unit(rows, True), finding, 4, on_host if rows > 1 else None)
 
 
 def _latent(key: jax.Array, n: int, rows: int, correlation: float, icc: float) -> Any:

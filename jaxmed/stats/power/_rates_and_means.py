@@ -58,7 +58,7 @@ def planned(
     n: float | None,
     power: float | None,
     unit: str,
-    told: str,
+    finding: str,
     alpha: float,
     sides: int,
     low: float = 2.0,
@@ -77,7 +77,7 @@ def planned(
     reached = known_power(power_at(size), size)
     sentence = (
         f"With {needed} {unit}, a {'two' if sides == 2 else 'one'}-sided test at the "
-        f"{100 * alpha:g}% level has {100 * power_at(needed):.0f}% power to detect {told}."
+        f"{100 * alpha:g}% level has {100 * power_at(needed):.0f}% power to detect {finding}."
     )
     return Power(size, needed, float(reached), unit, sentence)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,25 +19,61 @@ if TYPE_CHECKING:
     import jax
 
 
-class PlannedStudy(NamedTuple):
+class _Fields(NamedTuple):
+    draw: Callable[[jax.Array, int], Any]
+    p_value: Callable[[Any], Any]
+    unit: str
+    finding: str
+    smallest: int
+    on_host: Callable[[np.random.Generator, int, int], Any] | None
+
+
+class PlannedStudy(_Fields):
     """A study to simulate: its data-generating process and its test.
 
     Attributes:
         draw: `(key, n) -> data`, a pure JAX function of a key and a whole number of units.
         p_value: `(data) -> p`, a pure JAX function that returns a scalar.
         unit: name of the unit counted by n.
-        told: the expected finding, for the protocol's sentence.
+        finding: the expected finding, for the protocol's sentence.
         smallest: n below which the study makes no sense.
         on_host: the same study in NumPy, `(rng, n, studies) -> (studies,) p-values`, used on a CPU
             where there is one: for tests that sort, which XLA does slowly there.
     """
 
-    draw: Callable[[jax.Array, int], Any]
-    p_value: Callable[[Any], Any]
-    unit: str = "cases"
-    told: str = "the effect"
-    smallest: int = 8
-    on_host: Callable[[np.random.Generator, int, int], Any] | None = None
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        draw: Callable[[jax.Array, int], Any],
+        p_value: Callable[[Any], Any],
+        unit: str = "cases",
+        finding: str = "the effect",
+        smallest: int = 8,
+        on_host: Callable[[np.random.Generator, int, int], Any] | None = None,
+        *,
+        told: str | None = None,
+    ) -> PlannedStudy:
+        """Make a study; ``told`` is the old name of ``finding``."""
+        if told is not None:
+            _renamed()
+            finding = told
+        return super().__new__(cls, draw, p_value, unit, finding, smallest, on_host)
+
+    @property
+    def told(self) -> str:
+        """The old name of ``finding``."""
+        _renamed()
+        return self.finding
+
+
+def _renamed() -> None:
+    warnings.warn(
+        "PlannedStudy.told is now PlannedStudy.finding; the old name will be removed in a later "
+        "release",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 def simulate_power(

@@ -1,7 +1,8 @@
-"""What `jaxmed predict` is given: files, folders of files, arrays of an `.npz`."""
+"""What `jaxmed predict` is given: files, folders of files, tables, arrays of an `.npz`."""
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -10,10 +11,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmed.data import Scan, Space, read_image
+from jaxmed.data import Scan, Space, dataset, read_image
 from jaxmed.data.formats import ENDINGS, images_in, stem, suffix
+from jaxmed.data.images._space import check_grid
+from jaxmed.data.tables._table import TABLES
 
 _BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+_CHANNEL = re.compile(r"_\d{4}$")
+
+
+class Given(NamedTuple):
+    """One image that is named, perhaps in several files, a file for each channel.
+
+    Attributes:
+        name: of the image, from which those of its results are made.
+        paths: its files; the first is the one whose space results are in.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        """The first file."""
+        return self.paths[0]
 
 
 class Input(NamedTuple):
@@ -34,24 +56,49 @@ class Input(NamedTuple):
     packed: bool = False
 
 
-def files(given: Sequence[Path]) -> list[Path]:
-    """The files that are named, each folder replaced by its images in the order of their names.
+def files(given: Sequence[Path], channels: int) -> list[Given]:
+    """The images that are named: folders replaced by theirs, tables by those that they list.
 
-    Folders below it are searched if it has none itself; a DICOM series is one image.
+    Folders below a folder are searched if it has none itself; a DICOM series is one image. Files
+    `CASE_0000`, `CASE_0001`, ... of a folder are the channels of one image, for a network of
+    several channels.
 
     Raises:
-        ValueError: a folder without an image; names it.
+        ValueError: a folder without an image, or a table that cannot be read; names it.
     """
-    found: list[Path] = []
+    found: list[Given] = []
     for path in given:
+        if path.suffix.lower() in TABLES and path.is_file():
+            source = dataset(path, labels=())
+            found += [
+                Given(name_of(Path(name)), paths)
+                for name, paths in zip(source.case_ids, source.images, strict=True)
+            ]
+            continue
         if not path.is_dir():
-            found.append(path)
+            found.append(Given(name_of(path), (path,)))
             continue
         inside = images_in(path, below=False) or images_in(path)
         if not inside:
             raise ValueError(f"{path} has no image: none of its files ends in {', '.join(ENDINGS)}")
-        found += inside
+        found += _joined(inside, channels)
     return found
+
+
+def _joined(paths: Sequence[Path], channels: int) -> list[Given]:
+    """Join nnU-Net's files of one case's channels."""
+    alone = [Given(name_of(path), (path,)) for path in paths]
+    if channels == 1:
+        # A single channel may carry its number all the same; the case's name is without it.
+        return [g._replace(name=_CHANNEL.sub("", g.name)) for g in alone]
+    cases: dict[str, list[Path]] = {}
+    for one in alone:
+        if _CHANNEL.search(one.name):
+            cases.setdefault(_CHANNEL.sub("", one.name), []).append(one.path)
+    if not cases or any(len(paths) != channels for paths in cases.values()):
+        return alone
+    rest = [one for one in alone if not _CHANNEL.search(one.name)]
+    return [Given(name, tuple(sorted(paths))) for name, paths in cases.items()] + rest
 
 
 def name_of(path: Path) -> str:
@@ -59,30 +106,46 @@ def name_of(path: Path) -> str:
     return stem(str(path).rpartition(":")[0] if ".npz:" in path.name else path)
 
 
-def read(path: Path, spacing: Sequence[float], channels: int) -> Iterator[Input]:
+def is_packed(path: Path) -> bool:
+    """Whether a path is an `.npz`, or an array of one."""
+    return suffix(path) == ".npz" or ".npz:" in path.name
+
+
+def read(given: Given, spacing: Sequence[float], channels: int) -> Iterator[Input]:
     """The images of a file; one that cannot be read is told, not raised.
 
     Args:
-        path: an image, or `FILE.npz` or `FILE.npz:ARRAY`.
+        given: an image, or `FILE.npz` or `FILE.npz:ARRAY`.
         spacing: voxel edge lengths of arrays, which have none of their own.
         channels: that the network takes, by which an array's axes are told.
     """
-    packed = suffix(path) == ".npz" or ".npz:" in path.name
+    path, packed = given.path, is_packed(given.path)
     try:
         if not packed:
-            yield Input(name_of(path), path, read_image(path, canonical=True))
+            yield Input(given.name, path, _read_channels(given.paths))
             return
         images = _unpacked(path, len(spacing), channels)
     except _BROKEN as error:
-        yield Input(name_of(path), path, None, str(error), packed)
+        yield Input(given.name, path, None, str(error), packed)
         return
     affine = np.diag([*spacing, 1.0])
     width = len(str(len(images) - 1))
     for i, image in enumerate(images):
         scan = Scan(image, affine, Space(image.shape[:-1], affine))
         bad = "" if np.isfinite(image).all() else "it holds NaN or infinity"
-        name = f"{name_of(path)}_{i:0{width}}" if len(images) > 1 else name_of(path)
+        name = f"{given.name}_{i:0{width}}" if len(images) > 1 else given.name
         yield Input(name, path, None if bad else scan, bad, packed)
+
+
+def _read_channels(paths: Sequence[Path]) -> Scan:
+    """Read an image; several files of one grid are its channels."""
+    scans = [read_image(path, canonical=True) for path in paths]
+    first = scans[0]
+    for path, scan in zip(paths[1:], scans[1:], strict=True):
+        check_grid(path, scan.space, first.space, what="image", reference=str(paths[0]))
+    if len(scans) == 1:
+        return first
+    return first._replace(array=np.concatenate([scan.array for scan in scans], axis=-1))
 
 
 def _unpacked(path: Path, rank: int, channels: int) -> np.ndarray:
