@@ -12,8 +12,8 @@ import numpy as np
 from jaxmed._csv import csv_text
 from jaxmed._files import replacing, write_whole
 from jaxmed.cli.predict._inputs import Given, Input, is_packed, read
-from jaxmed.data import Scan, read_mask, write_mask
-from jaxmed.data.formats import MASKS, is_picture, suffix
+from jaxmed.data import Scan, read_mask, write_dicom_seg, write_mask
+from jaxmed.data.formats import MASKS, is_picture, mask_ending, suffix
 from jaxmed.inference import Recipe, Segmenter, decided, probabilities
 
 
@@ -49,7 +49,10 @@ def write(
             if not found.packed:
                 # The mask last: where it is, everything is.
                 _write_also(target, found.name, soft, recipe, also, picture=is_picture(one.path))
-                write_mask(target, mask.array, mask)
+                if suffix(target) == ".dcm":
+                    write_dicom_seg(target, mask.array, mask, recipe.classes[1:])
+                else:
+                    write_mask(target, mask.array, mask)
                 volumes.append((found.name, mask))
             name = found.name if found.packed else target
             print(f"{name}: {_sizes(mask, recipe.classes)}", flush=True)
@@ -171,9 +174,7 @@ def _targets(given: Sequence[Given], out: Path | None, rank: int) -> list[Path]:
     """Where each file's masks go; never over an image, and no two to one file."""
 
     def ending(path: Path) -> str:
-        if is_packed(path):
-            return ".npz"
-        return ".png" if rank == 2 and is_picture(path) else ".nii.gz"
+        return ".npz" if is_packed(path) else mask_ending(path, rank)
 
     several = len(given) > 1
     is_file = out is not None and bool(out.suffix) and not out.is_dir()

@@ -12,6 +12,7 @@ from jaxmed.data.formats._registry import (
     exists,
     is_image,
     is_picture,
+    mask_ending,
     stem,
     suffix,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "images_in",
     "is_image",
     "is_picture",
+    "mask_ending",
     "stem",
     "suffix",
 ]

@@ -131,6 +131,19 @@ def writer_of(path: Path) -> Format | None:
     return next((found for found in FORMATS if ending in found.masks), None)
 
 
+def mask_ending(path: str | os.PathLike, rank: int) -> str:
+    """The ending of a mask in the format of its image; ``.nii.gz`` where that holds none.
+
+    >>> [mask_ending(name, 2) for name in ("a.jpg", "a.nrrd", "a.npy")]
+    ['.png', '.nrrd', '.nii.gz']
+    """
+    place = locate(path).path
+    found = DICOM if place.is_dir() or is_dicom(place) else _BY_ENDING.get(suffix(place))
+    if found is None or not found.masks or (found.picture and rank != 2):
+        return ".nii.gz"
+    return found.masks[0]
+
+
 def _check_options(found: Format, path: Path, options: Options) -> None:
     unknown = [name for name in options if name not in found.options]
     if unknown:
