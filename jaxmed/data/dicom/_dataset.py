@@ -73,8 +73,8 @@ def _read(path: Path, *, stop_before_pixels: bool) -> Any:
             dataset = read(path, stop_before_pixels=stop_before_pixels, force=True)
             for _ in dataset:
                 pass  # pydicom converts a value when it is first seen, and warns then
+            if str(dataset.file_meta.get("MediaStorageSOPClassUID")) == _DIRECTORY:
+                raise ValueError("it is a DICOMDIR, which lists other files; name their folder")
             if not dataset or "SOPClassUID" not in dataset:
                 raise ValueError("it has no SOP class, as every DICOM object has")
-            if str(dataset.SOPClassUID) == _DIRECTORY:
-                raise ValueError("a DICOMDIR lists other files; name their folder")
     return dataset

@@ -187,9 +187,13 @@ def _found(path: Path, allow: Collection[str]) -> list[tuple[SeriesInfo, Stack]]
     frames = [frame for file in files for frame in read_frames(file)]
     images = [frame for frame in frames if frame.modality != "SEG"]
     if not images:
-        kind = "segmentation (data.read_dicom_seg reads it)" if frames else "image"
-        what = f"{len(files)} DICOM files, none of them an image" if files else "no DICOM file"
-        raise fault(path, "non-empty", f"a {kind} and no image" if frames else what)
+        if frames:
+            what = "a segmentation (data.read_dicom_seg reads it) and no image"
+        elif len(files) == 1:
+            what = "a DICOM object without an image, such as a report, a plan or a contour"
+        else:
+            what = f"{len(files)} DICOM files, none of them an image" if files else "no DICOM file"
+        raise fault(path, "non-empty", what)
     return listed(path, images, allow)
 
 

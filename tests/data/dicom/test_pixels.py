@@ -320,3 +320,16 @@ def test_colours_come_back_from_each_compression(tmp_path, write, syntax, kind):
         ds.file_meta.TransferSyntaxUID = syntax
     found = data.read_image(write.save(ds, tmp_path / "a")).array
     np.testing.assert_allclose(found, colour, atol=3 if syntax == uid.JPEGBaseline8Bit else 0)
+
+
+def test_a_palette_of_two_bytes_has_colours_of_one(tmp_path, write):
+    palette = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for name, values in {
+        "Red": [0, 0xFF00],
+        "Green": [0x8000, 0],
+        "Blue": [0x0100, 0xFFFF],
+    }.items():
+        palette[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 16]
+        palette[f"{name}PaletteColorLookupTableData"] = np.array(values, "<u2").tobytes()
+    found = read(write, tmp_path / "a", np.array([[0, 1]], np.uint8), "US", **palette)
+    np.testing.assert_array_equal(found[0], [[0, 128, 1], [255, 0, 255]])

@@ -116,7 +116,7 @@ def test_slides_and_reports_are_refused_by_what_they_are(odd):
     files = odd / "highdicom/data/test_files"
     with pytest.raises(data.DataError, match="a tile of a whole slide"):
         data.read_image(files / "sm_image.dcm")
-    with pytest.raises(data.DataError, match="none of them an image"):
+    with pytest.raises(data.DataError, match="without an image, such as a report"):
         data.read_image(files / "sr_document.dcm")
 
 
