@@ -43,13 +43,18 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
+def is_directory(path: Path) -> bool:
+    """Whether a file is by its name the table of contents of a medium."""
+    return path.name.upper().startswith("DICOMDIR")
+
+
 def dicom_files(folder: Path) -> Iterator[Path]:
     """The DICOM files in a folder and the folders below it, in the order of their names."""
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(where) / name
-            if not name.startswith(".") and name != "DICOMDIR" and is_dicom(path):
+            if not name.startswith(".") and not is_directory(path) and is_dicom(path):
                 yield path
 
 
