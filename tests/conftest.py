@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import platform
@@ -18,7 +19,7 @@ _flags = os.environ.get("XLA_FLAGS", "")
 if "--xla_backend_optimization_level" not in _flags:
     _flags += " --xla_backend_optimization_level=0"
     if version("jaxlib").startswith("0.10."):  # later ones end at a flag that they do not know
-        _flags += " --xla_cpu_use_fusion_emitters=false"
+        _flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = _flags.strip()
 
 
@@ -93,6 +94,13 @@ def data_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("JAXMED_DATA names no folder of real data")
     return Path(folder)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now out of garbage collection: all modules, till the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)  # compiling makes many objects that live a moment
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

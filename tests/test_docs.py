@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,16 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_code_on_a_page_runs(page, tmp_path, monkeypatch):
+    """And what it prints is what the comment beside says, where that is a value and not prose."""
     monkeypatch.chdir(tmp_path)
     code = "\n".join(BLOCK.findall(page.read_text()))
-    exec(compile(code, str(page), "exec"), {"__name__": "__main__"})
+    lines = code.splitlines()
+
+    def told(*values):
+        print(*values)
+        line = lines[sys._getframe(1).f_lineno - 1]
+        with contextlib.suppress(SyntaxError, ValueError):
+            expected = ast.literal_eval(line.rpartition("# ")[2].strip() if "# " in line else "")
+            assert ast.literal_eval(str(*values)) == expected, line
+
+    exec(compile(code, str(page), "exec"), {"__name__": "__main__", "print": told})

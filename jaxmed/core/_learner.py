@@ -138,6 +138,7 @@ def learner(
     # that add up gradients the weight of the batch's examples.
     optimizer = optax.with_extra_args_support(optimizer)
 
+    @jax.jit
     def init(key: Key, batch: Batch) -> LearnerState:
         given = network_inputs(batch, inputs)
         warn_if_channels_first(given)

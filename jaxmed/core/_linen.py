@@ -61,6 +61,7 @@ def from_linen(
             return {}
         return {mode: train if mode == "train" else not train}
 
+    @jax.jit  # operation by operation, a network with many shapes takes many times as long
     def init(key, inputs):
         keys = streams(key, ("params", *rngs))
         variables = dict(module.init(keys, inputs, **mode_keyword(False)))

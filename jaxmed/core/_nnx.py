@@ -40,6 +40,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
         raise TypeError(f"make must return an nnx.Module, got {type(abstract).__name__}")
     structure = nnx.graphdef(abstract)
 
+    @jax.jit
     def init(key, inputs):
         del inputs  # an NNX module knows its shapes
         _, params, random, state = nnx.split(

@@ -56,7 +56,7 @@ def test_coverage_given_the_calibration_set_follows_its_law():
         rates.append(t)  # uniform scores: the threshold is the coverage
     found = bayes.coverage_law(49, 0.8)
     assert law.kstest(rates, law.beta(found.rank, 50 - found.rank).cdf).pvalue > 0.001
-    assert np.isclose(np.std(rates), found.sd, rtol=0.2)
+    assert np.isclose(np.std(rates), found.sd, rtol=0.12)  # three errors of it
     low, high = found.interval(100)
     assert low < 0.8 < high
 

@@ -124,8 +124,11 @@ def test_dropout_draws_while_batchnorm_rests(net):
     # the same batch with another last row has the same masks.
     other = x.at[-1].set(100.0)
     assert jnp.allclose(q.predictive(KEY, other, 3)["logits"][:, :-1], whole[:, :-1], atol=1e-6)
-    mean = q.predictive(KEY, x, 2000, chunk=500)["logits"].mean(0)
-    assert jnp.allclose(mean, network.apply(params, state, x)[0]["logits"], atol=0.15)
+    # What is dropped comes before a linear layer: draws are right on average.
+    draws = np.asarray(q.predictive(KEY, x, 2000, chunk=500)["logits"])
+    still = jax.jit(network.apply)(params, state, x)[0]["logits"]
+    errors = draws.std(0) / np.sqrt(2000)
+    assert np.abs((draws.mean(0) - still) / errors).max() < 4
 
 
 def test_dropout_that_is_not_there_is_named(net):
@@ -174,7 +177,7 @@ def test_an_ensemble_is_its_members():
     )
     state = jax.jit(five.step)(five.init(KEY, batch), batch)[0]
     q = bayes.ensemble_posterior(network, state)
-    want = five.predict(state, batch["image"])["logits"]
+    want = jax.jit(five.predict)(state, batch["image"])["logits"]
     found = q.predictive(KEY, batch["image"])["logits"]
     assert found.shape == (5, 48, 3)
     assert jnp.allclose(found, want, atol=1e-6)
@@ -216,15 +219,17 @@ def test_swag_refreshes_batchnorm(net):
     rows = 3 * x + 7
     q = bayes.swag(network, stack(params), stack(state), scale=0.0, refresh=jnp.stack([rows] * 600))
     found = q.predictive(KEY, rows, 1)["logits"][0]
-    dry = network.apply(params, state, rows)[0]["logits"]
-    assert not jnp.allclose(found, dry, atol=0.1)
-    batch = network.apply(params, state, rows, key=KEY, train=False)[0]["logits"]
-    assert jnp.allclose(dry, batch)
+    apply = jax.jit(network.apply)
+    dry = apply(params, state, rows)[0]["logits"]
+    assert not np.allclose(found, dry, atol=0.1)
+    batch = apply(params, state, rows, key=KEY)[0]["logits"]
+    np.testing.assert_allclose(batch, dry, rtol=1e-5, atol=1e-6)
     # Statistics converge to the batch's own, of which the pooled layer's output has mean 0.
-    hidden = rows @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
-    normed = (hidden - hidden.mean(0)) / jnp.sqrt(hidden.var(0) + 1e-5)
-    want = normed @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"]
-    assert jnp.allclose(found, want, atol=0.05)
+    layers, rows = jax.device_get((params, rows))
+    hidden = rows @ layers["Dense_0"]["kernel"] + layers["Dense_0"]["bias"]
+    normed = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5)
+    want = normed @ layers["Dense_1"]["kernel"] + layers["Dense_1"]["bias"]
+    np.testing.assert_allclose(found, want, atol=0.05)
 
 
 def test_batch_ensemble_of_any_network():
@@ -241,10 +246,10 @@ def test_batch_ensemble_of_any_network():
         q = bayes.batch_ensemble_posterior(network, params, own)
         each = q.predictive(KEY, batch["image"])["logits"]
         assert each.shape == (4, 48, 3)
-        assert jnp.allclose(
-            each.mean(0), learner.predict(state, batch["image"])["logits"], atol=1e-5
-        )
-        assert not jnp.allclose(each[0], each[1])
+        mean = jax.jit(learner.predict)(state, batch["image"])["logits"]
+        each = np.asarray(each)
+        np.testing.assert_allclose(each.mean(0), mean, atol=1e-5)
+        assert not np.allclose(each[0], each[1])
 
 
 def test_batch_ensemble_rows_keep_their_places():
@@ -252,12 +257,14 @@ def test_batch_ensemble_rows_keep_their_places():
     x = problem()["image"]
     two = bayes.batch_ensemble(network, 2)
     params, state = two.init(KEY, x)
-    dealt = two.apply(params, state, x, key=KEY, train=True)[0]["logits"]
-    each = bayes.batch_ensemble_posterior(network, params, state).predictive(KEY, x)["logits"]
-    assert jnp.allclose(dealt[0::2], each[0, 0::2], atol=1e-6)
-    assert jnp.allclose(dealt[1::2], each[1, 1::2], atol=1e-6)
+    train = jax.jit(lambda x: two.apply(params, state, x, key=KEY, train=True)[0]["logits"])
+    dealt = np.asarray(train(x))
+    posterior = bayes.batch_ensemble_posterior(network, params, state)
+    each = np.asarray(posterior.predictive(KEY, x)["logits"])
+    np.testing.assert_allclose(dealt[0::2], each[0, 0::2], atol=1e-6)
+    np.testing.assert_allclose(dealt[1::2], each[1, 1::2], atol=1e-6)
     with pytest.raises(ValueError, match="cannot be dealt out to 2"):
-        two.apply(params, state, x[:3], key=KEY, train=True)
+        train(x[:3])
 
 
 def test_a_packed_ensemble_costs_one_network_and_its_members_are_alone():
@@ -285,6 +292,7 @@ def test_a_packed_ensemble_costs_one_network_and_its_members_are_alone():
     step = jax.jit(alone.step)
     for _ in range(3):
         own, _ = step(own, batch)
-    assert jnp.allclose(alone.predict(own, batch["image"])["logits"], logits[2], atol=1e-5)
+    single = jax.jit(alone.predict)(own, batch["image"])["logits"]
+    np.testing.assert_allclose(single, np.asarray(logits)[2], atol=1e-5)
     with pytest.raises(ValueError, match="must be positive"):
         bayes.packed_ensemble(make, 16, 0)

@@ -115,8 +115,8 @@ def test_mean_field_is_the_best_diagonal_normal(regression):
             estimator=estimator,
         )  # fmt: skip
         draws = rows_of(q.sample(KEY, 4000))
-        assert np.allclose(draws.mean(0), exact.mean, atol=0.25 * want.max())
-        assert np.allclose(draws.std(0), want, rtol=0.25), estimator
+        assert np.allclose(draws.mean(0), exact.mean, atol=0.1 * want.max()), estimator
+        assert np.allclose(draws.std(0), want, rtol=0.1), estimator
     assert q.losses[-100:].mean() < q.losses[:100].mean()
 
 
@@ -179,13 +179,13 @@ def test_noise_that_the_network_says():
     want = law.norm.logpdf([0.0, 2.0], outputs[:, 0], np.exp(outputs[:, 1]))
     for targets in (jnp.array([0.0, 2.0]), jnp.array([[[0.0], [2.0]]])):
         shaped = outputs.reshape(*targets.shape, 2)
-        found = said.log_prob(shaped, targets).reshape(-1)
+        found = np.asarray(jax.jit(said.log_prob)(shaped, targets)).reshape(-1)
         assert np.allclose(found, want if found.size == 2 else want.sum(), atol=1e-5)
     with pytest.raises(ValueError, match=r"need targets \(2,\), not \(2, 2\)"):
         said.log_prob(outputs, outputs)
     with pytest.raises(ValueError, match="mean and log scale"):
         said.log_prob(outputs[:, :1], outputs[:, 0])
-    root = said.factor(outputs)[0]
+    root = np.asarray(jax.jit(said.factor)(outputs))[0]
     assert np.allclose(root @ root.T, np.diag([np.exp(1.0), 2.0]), atol=1e-5)
 
 

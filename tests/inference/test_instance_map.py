@@ -46,4 +46,12 @@ def test_a_figure_of_a_map_is_drawn_for_grey_and_colour(tmp_path):
     heat[2:5, 2:5] = 0.5
     for image in (np.ones((8, 8)), np.ones((8, 8, 1)), np.ones((8, 8, 3))):
         figure = heat_map_figure(image, heat, centres=[[3, 3], [6, 6]], positive=[True, False])
+        plain, painted = figure.axes[:2]
+        drawn = painted.images[-1].get_array()
+        np.testing.assert_array_equal(np.ma.getmaskarray(drawn), np.isnan(heat))
+        assert drawn.compressed().tolist() == [0.5] * 9
+        marked = [dots.get_offsets().tolist() for dots in plain.collections]
+        assert marked == [[[6, 6]], [[3, 3]]]  # hollow where negative, then filled
         figure.savefig(tmp_path / "map.png")
+        assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+        (tmp_path / "map.png").unlink()

@@ -88,7 +88,7 @@ def test_focal_without_focus_is_cross_entropy_and_with_it_the_formula():
 def test_sigmoid_focal_is_optax():
     logits, y = RNG.normal(size=(6, 4)).astype(np.float32), RNG.integers(0, 2, (6, 4))
     value = _run(losses.focal, logits, y, activation="sigmoid", alpha=0.25)
-    oracle = optax.sigmoid_focal_loss(jnp.asarray(logits), jnp.asarray(y), alpha=0.25, gamma=2.0)
+    oracle = jax.jit(partial(optax.sigmoid_focal_loss, alpha=0.25, gamma=2.0))(logits, y)
     np.testing.assert_allclose(value, oracle.mean(1), rtol=1e-4)
 
 
@@ -127,10 +127,11 @@ def test_ordinal_is_the_sum_of_its_binary_questions():
 def test_ordinal_probabilities_are_differences_of_the_cumulative_ones():
     x = np.sort(RNG.normal(size=(10, 4)))[:, ::-1]  # consistent: falling
     above = np.concatenate([np.ones((10, 1)), special.expit(x), np.zeros((10, 1))], 1)
-    p = losses.ordinal_probabilities(x.copy())
+    probabilities = jax.jit(losses.ordinal_probabilities)
+    p = probabilities(x.copy())
     np.testing.assert_allclose(p, -np.diff(above, axis=1), atol=1e-6)
-    inconsistent = losses.ordinal_probabilities(RNG.normal(size=(10, 4)) * 5)
-    assert float(inconsistent.min()) >= 0
+    inconsistent = np.asarray(probabilities(RNG.normal(size=(10, 4)) * 5))
+    assert inconsistent.min() >= 0
     np.testing.assert_allclose(inconsistent.sum(-1), 1, atol=1e-6)
 
 
@@ -140,7 +141,7 @@ def test_regression_losses_by_hand_and_missing_targets():
     for loss, expected in ((losses.mse, 1.0), (losses.mae, 1.0), (losses.huber, 0.5)):
         value = _run(loss, x, y, where=where)
         np.testing.assert_array_equal(value, [expected, 0.0])
-        gradient = jax.grad(lambda x, loss=loss: _run(loss, x, y, where=where).sum())(x)
+        gradient = jax.jit(jax.grad(lambda x, f=loss: _run(f, x, y, where=where).sum()))(x)
         assert np.isfinite(gradient).all()
     np.testing.assert_allclose(
         _run(losses.huber, jnp.array([4.0]), jnp.array([0.0]), delta=2.0), [6.0]
@@ -218,9 +219,8 @@ def test_an_empty_class_is_skipped_or_counted():
     nothing = np.zeros((1, 4), int)
     assert float(_run(losses.dice, logits, nothing)[0]) == 0
     for smooth in (0.0, 1e-5):
-        gradient = jax.grad(lambda x, s=smooth: _run(losses.dice, x, nothing, smooth=s).sum())(
-            logits
-        )
+        run = lambda x, s=smooth: _run(losses.dice, x, nothing, smooth=s).sum()  # noqa: E731
+        gradient = jax.jit(jax.grad(run))(logits)
         np.testing.assert_array_equal(gradient, 0)
 
 
@@ -385,9 +385,16 @@ def test_a_class_that_is_impossible_adds_nothing(count):
         lambda x: losses.focal(x, labels, gamma=0.0),
         lambda x: losses.focal(x, shares, gamma=0.0),
     ):
-        np.testing.assert_allclose(call(logits), expected, rtol=1e-5)
-        assert np.isfinite(jax.grad(lambda x, call=call: call(x).sum())(logits)).all()
-    assert np.isinf(losses.cross_entropy(logits[:1], np.array([2])))[0]
+
+        def value_and_sum(x, call=call):
+            values = call(x)
+            return values.sum(), values
+
+        run = jax.jit(jax.value_and_grad(value_and_sum, has_aux=True))
+        (_, values), gradient = run(logits)
+        np.testing.assert_allclose(values, expected, rtol=1e-5)
+        assert np.isfinite(gradient).all()
+    assert np.isinf(_run(losses.cross_entropy, logits[:1], np.array([2])))[0]
 
 
 def test_a_binary_answer_that_is_certain_and_right_costs_nothing():
@@ -396,5 +403,6 @@ def test_a_binary_answer_that_is_certain_and_right_costs_nothing():
         losses.binary_cross_entropy,
         lambda x, y: losses.focal(x, y, gamma=0.0, activation="sigmoid"),
     ):
-        np.testing.assert_allclose(call(logits, labels), np.log(2) / 3, rtol=1e-6)
-        assert np.isinf(call(logits, 1 - labels))[0]
+        run = jax.jit(call)
+        np.testing.assert_allclose(run(logits, labels), np.log(2) / 3, rtol=1e-6)
+        assert np.isinf(run(logits, 1 - labels))[0]

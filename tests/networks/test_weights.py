@@ -190,8 +190,9 @@ def test_an_inflated_network_sees_equal_planes_as_the_flat_one_sees_a_plane(meth
     deep = inflate(params, shapes, method=method)
     state3d = inflate(state, state3d)
     # Away from the borders in depth, where a convolution pads with zeros.
-    flat_maps = flat.apply(params, state, image)[0]["pyramid"]
-    deep_maps = flat.apply(deep, state3d, volume)[0]["pyramid"]
+    apply = jax.jit(flat.apply)
+    flat_maps = jax.device_get(apply(params, state, image)[0]["pyramid"])
+    deep_maps = jax.device_get(apply(deep, state3d, volume)[0]["pyramid"])
     for a, b in zip(flat_maps, deep_maps):
         np.testing.assert_allclose(b[:, b.shape[1] // 2], a, rtol=1e-4, atol=1e-5)
 

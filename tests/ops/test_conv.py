@@ -236,8 +236,8 @@ def test_kernel_gradient_by_products_of_taps_equals_lax(stride, dilation, paddin
     geometry = Geometry((5, 6), (3, 2), stride, padding, dilation)
     x = _normal(0, (3, 5, 6, 4))
     y = _normal(1, (3, *geometry.output, 5))
-    actual = _conv_pure._kernel_by_taps(x, y, geometry, None)
-    _close(actual, _conv_xla.xla_kernel(x, y, geometry, None))
+    forms = _conv_pure._kernel_by_taps, _conv_xla.xla_kernel
+    _close(*jax.jit(lambda x, y: [f(x, y, geometry, None) for f in forms])(x, y))
 
 
 def test_auto_takes_products_of_taps_where_they_are_faster():
@@ -291,9 +291,14 @@ def test_drop_in_for_flax():
         {"use_bias": False},
     ):
         plain = nn.Conv(6, (3, 3), **options)
-        params = plain.init(jax.random.key(0), x)
         fast = nn.Conv(6, (3, 3), conv_general_dilated=ops.conv_general_dilated, **options)
-        _close(fast.apply(params, x), plain.apply(params, x))
+
+        @jax.jit
+        def both(x, plain=plain, fast=fast):
+            params = plain.init(jax.random.key(0), x)
+            return fast.apply(params, x), plain.apply(params, x)
+
+        _close(*both(x))
     assert ops.conv_general_dilated(
         jnp.ones((1, 2, 8, 8)), jnp.ones((3, 2, 3, 3)), (1, 1), "SAME"
     ).shape == (1, 3, 8, 8)  # another layout: lax
@@ -307,10 +312,8 @@ def test_drop_in_with_spread_input_is_the_transposed_convolution():
         "lhs_dilation": (2, 3),
         "dimension_numbers": LAYOUTS[2],
     }
-    _close(
-        ops.conv_general_dilated(x, kernel, **arguments),
-        lax.conv_general_dilated(x, kernel, **arguments),
-    )
+    forms = ops.conv_general_dilated, lax.conv_general_dilated
+    _close(*jax.jit(lambda x, kernel: [f(x, kernel, **arguments) for f in forms])(x, kernel))
 
 
 @pytest.mark.parametrize(

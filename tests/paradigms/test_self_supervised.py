@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from rows._evaluate import IDENTITY, KEY, begin, evaluate, plain, shift
+from rows._evaluate import IDENTITY, KEY, begin, evaluate, plain, refused, shift
 
 import jaxmed as jm
 from jaxmed import networks, paradigms
@@ -100,9 +100,9 @@ def test_momentum_encoders_follow(name, decay, rates):
         "dino": lambda: paradigms.dino(*VIEWS, head=head, decay=decay),
     }[name]()
     run = jm.learner(network, objective, optax.sgd(0.5))
-    before = run.init(jax.random.key(0), BATCH)
+    before, step = jax.jit(run.init)(jax.random.key(0), BATCH), jax.jit(run.step)
     for rate in rates:
-        after, _ = run.step(before, BATCH)
+        after, _ = step(before, BATCH)
         old, teacher = (state.state["obj"]["teacher"]["params"] for state in (before, after))
         assert jnp.abs(after.params["net"]["w"] - before.params["net"]["w"]).max() > 0
         own = set(teacher["obj"])
@@ -140,7 +140,8 @@ def test_no_gradient_flows_through_the_target():
     )
     objective = paradigms.simsiam(*VIEWS, projector=IDENTITY, predictor=IDENTITY)
     params, state = begin(objective, network, BATCH)
-    got = jax.grad(lambda p: objective.loss(network, p, state, BATCH, KEY)[0])(params)["net"]["w"]
+    loss = jax.grad(lambda p: objective.loss(network, p, state, BATCH, KEY)[0])
+    got = jax.jit(loss)(params)["net"]["w"]
 
     def whole(w):
         one, two = X @ w, (X + DELTA) @ w
@@ -148,7 +149,7 @@ def test_no_gradient_flows_through_the_target():
         return ((4 - 4 * cosine) * WEIGHT).sum() / WEIGHT.sum()
 
     # Each cosine stands there twice, once with either side held still: half of the whole.
-    np.testing.assert_allclose(got, jax.grad(whole)(jnp.eye(4)) / 2, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(got, jax.jit(jax.grad(whole))(np.eye(4)) / 2, rtol=1e-4, atol=1e-6)
 
 
 def test_vicreg_by_hand():
@@ -218,13 +219,14 @@ def test_dino_by_hand():
 
 def test_prototypes_are_met_by_cosine():
     head = paradigms.PrototypeHead(6, hidden=(5,), bottleneck=3)
-    variables = head.init(KEY, BATCH["image"])
-    logits = head.apply(variables, BATCH["image"])["logits"]
+    variables = jax.jit(head.init)(KEY, BATCH["image"])
+    apply = jax.jit(head.apply)
+    logits = apply(variables, BATCH["image"])["logits"]
     assert logits.shape == (5, 6)
     assert np.abs(logits).max() <= 1 + 1e-6
     longer = jax.tree.map(lambda p: p, variables)
     longer["params"]["prototypes"] = 3 * variables["params"]["prototypes"]
-    np.testing.assert_allclose(head.apply(longer, BATCH["image"])["logits"], logits, rtol=1e-4)
+    np.testing.assert_allclose(apply(longer, BATCH["image"])["logits"], logits, rtol=1e-4)
 
 
 IMAGES = {
@@ -263,7 +265,7 @@ def test_inpainting_is_judged_inside_the_holes():
 
 
 def test_a_box_is_a_box_of_the_size_asked_for():
-    holes = np.asarray(_masks.boxes(KEY, 40, (10, 8, 5), (0.2, 0.5), 1))[..., 0]
+    holes = np.asarray(jax.jit(lambda: _masks.boxes(KEY, 40, (10, 8, 5), (0.2, 0.5), 1))())[..., 0]
     for hole in holes:
         at = np.argwhere(hole)
         edge = at.max(0) - at.min(0) + 1
@@ -325,14 +327,20 @@ def test_hidden_patches_are_what_counts(drop, normalise):
 
 def captured(objective, batch):
     """What the network was shown in training."""
-    shown = []
 
-    def apply(params, x):
-        shown.append(x)
-        return {"features": x.reshape(len(x), -1)}
+    @jax.jit
+    def show(batch):
+        shown = []
 
-    evaluate(objective, from_functions(lambda key, x: {}, apply), batch)
-    return np.asarray(shown[-1])
+        def apply(params, x):
+            shown.append(x)
+            return {"features": x.reshape(len(x), -1)}
+
+        network = from_functions(lambda key, x: {}, apply)
+        objective.loss(network, *begin(objective, network, batch), batch, KEY)
+        return shown[-1]
+
+    return np.asarray(show(batch))
 
 
 @pytest.mark.parametrize("spatial", [(5, 5), (4, 4, 4)])
@@ -454,17 +462,17 @@ FLIP = jm.augment.flip()
         (lambda: paradigms.jigsaw(grid=1), ValueError, "grid"),
         (lambda: paradigms.jigsaw(margin=1.0), ValueError, "margin"),
         (
-            lambda: evaluate(paradigms.simclr(FLIP, output="pyramid"), MAPS, IMAGES),
+            lambda: refused(paradigms.simclr(FLIP, output="pyramid"), MAPS, IMAGES),
             ValueError,
             r"'pyramid' must be \(batch, features\)",
         ),
         (
-            lambda: evaluate(paradigms.byol(FLIP), MAPS, IMAGES),
+            lambda: refused(paradigms.byol(FLIP), MAPS, IMAGES),
             KeyError,
             r"no 'features'; it has \['pyramid'\]",
         ),
         (
-            lambda: evaluate(
+            lambda: refused(
                 paradigms.supervised_contrast(*VIEWS, projector=IDENTITY),
                 VECTORS,
                 {**BATCH, "label": jnp.zeros((5, 2), int)},
@@ -473,34 +481,34 @@ FLIP = jm.augment.flip()
             "one class per example",
         ),
         (
-            lambda: evaluate(paradigms.dense_contrast(*VIEWS, output="features"), VECTORS, BATCH),
+            lambda: refused(paradigms.dense_contrast(*VIEWS, output="features"), VECTORS, BATCH),
             ValueError,
             "must be a map",
         ),
         (
-            lambda: evaluate(paradigms.dense_contrast(FLIP, projector=IDENTITY), MAPS, IMAGES),
+            lambda: refused(paradigms.dense_contrast(FLIP, projector=IDENTITY), MAPS, IMAGES),
             ValueError,
             "move voxels",
         ),
         (
-            lambda: evaluate(paradigms.autoencoder(FLIP, decoder=IDENTITY), MAPS, IMAGES),
+            lambda: refused(paradigms.autoencoder(FLIP, decoder=IDENTITY), MAPS, IMAGES),
             ValueError,
             "move voxels",
         ),
         (
-            lambda: evaluate(
+            lambda: refused(
                 paradigms.autoencoder(decoder=nn.Dense(3), level=0), MAPS, IMAGES
             ),
             ValueError,
             r"the decoder gives \(3, 6, 4, 3\) for images \(3, 6, 4, 2\)",
         ),
         (
-            lambda: evaluate(paradigms.masked_autoencoder(4), MAPS, IMAGES),
+            lambda: refused(paradigms.masked_autoencoder(4), MAPS, IMAGES),
             ValueError,
             "do not divide the spatial shape",
         ),
         (
-            lambda: evaluate(
+            lambda: refused(
                 paradigms.masked_autoencoder(2, drop=True),
                 jm.from_linen(networks.vit(patch=(3, 2), width=8, depth=1, heads=1)),
                 IMAGES,
@@ -508,14 +516,14 @@ FLIP = jm.augment.flip()
             ValueError,
             "give the patch that the network has",
         ),
-        (lambda: evaluate(paradigms.rotation(), MAPS, IMAGES), ValueError, "of one length"),
+        (lambda: refused(paradigms.rotation(), MAPS, IMAGES), ValueError, "of one length"),
         (
-            lambda: evaluate(paradigms.rotation(planes=[(0, 2)]), MAPS, IMAGES),
+            lambda: refused(paradigms.rotation(planes=[(0, 2)]), MAPS, IMAGES),
             ValueError,
             "not a plane of the images",
         ),
         (
-            lambda: evaluate(paradigms.jigsaw(grid=5), MAPS, IMAGES),
+            lambda: refused(paradigms.jigsaw(grid=5), MAPS, IMAGES),
             ValueError,
             "5 cells along each axis do not fit",
         ),

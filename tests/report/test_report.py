@@ -156,13 +156,23 @@ def test_the_record_for_machines_is_strict_json(written):
     np.testing.assert_allclose(read.scores[:, 1], SCORES, rtol=1e-6)
 
 
-def test_figures_are_functions():
-    from matplotlib.figure import Figure
-
-    for figure in (
-        jm.report.roc_figure(BINARY, SCORES),
-        jm.report.precision_recall_figure(BINARY, SCORES),
-        jm.report.reliability_figure(CLASSES, PROBABILITIES),
-        jm.report.confusion_figure(CLASSES, PROBABILITIES.argmax(1), classes=["a", "b", "c"]),
-    ):
-        assert isinstance(figure, Figure)
+def test_figures_draw_what_scikit_learn_computes():
+    curve = jm.report.roc_figure(BINARY, SCORES).axes[0].lines[1].get_xydata()
+    assert sk.auc(*curve.T) == pytest.approx(sk.roc_auc_score(BINARY, SCORES))
+    axes = jm.report.precision_recall_figure(BINARY, SCORES).axes[0]
+    curve = max((line.get_xydata() for line in axes.lines), key=len)
+    drawn = {tuple(point) for point in curve.round(9)}
+    precision, recall, _ = sk.precision_recall_curve(BINARY, SCORES)
+    assert {*zip(recall.round(9), precision.round(9))} <= drawn | {(0.0, 1.0)}
+    axes = jm.report.reliability_figure(CLASSES, PROBABILITIES).axes[0]
+    points = axes.containers[0].lines[0].get_xydata()
+    assert ((points >= 0) & (points <= 1)).all()
+    sure, right = PROBABILITIES.max(1), PROBABILITIES.argmax(1) == CLASSES
+    assert points[:, 0].min() >= sure.min()
+    assert points[:, 0].max() <= sure.max()
+    assert points[:, 1].min() <= right.mean() <= points[:, 1].max()
+    top = PROBABILITIES.argmax(1)
+    axes = jm.report.confusion_figure(CLASSES, top, classes=["a", "b", "c"]).axes[0]
+    counts = sk.confusion_matrix(CLASSES, top)
+    written = [re.match(r"\d+", text.get_text()) for text in axes.texts]
+    assert [int(found[0]) for found in written if found] == counts.ravel().tolist()

@@ -69,7 +69,7 @@ def test_the_page_counts_failures_seeds_and_trials(tmp_path):
     assert "no patient in two parts" in answers["Partitions and their unit; leak check"]
     page = report.write(found, tmp_path).report.read_text()
     assert "the loss is inf" in page
-    assert "corrected resampled t" in page.lower() or "nadeau" in page.lower()
+    assert "corrected resampled t (Nadeau-Bengio)" in page
     assert "<strong>1</strong> failure:" in page
 
 

@@ -49,10 +49,7 @@ def write(
             if not found.packed:
                 # The mask last: where it is, everything is.
                 _write_also(target, found.name, soft, recipe, also, picture=is_picture(one.path))
-                if suffix(target) == ".dcm":
-                    write_dicom_seg(target, mask.array, mask, recipe.classes[1:])
-                else:
-                    write_mask(target, mask.array, mask)
+                _write_mask(target, mask, recipe.classes)
                 volumes.append((found.name, mask))
             name = found.name if found.packed else target
             print(f"{name}: {_sizes(mask, recipe.classes)}", flush=True)
@@ -71,6 +68,15 @@ def write(
         write_whole(table, _volumes(volumes, recipe.classes))
         print(table)
     return exit_code(done, failed)
+
+
+def _write_mask(target: Path, mask: Scan, classes: Sequence[str]) -> None:
+    if suffix(target) == ".dcm":
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A label's segment has its name, whichever of the classes occur.
+        write_dicom_seg(target, mask.array, mask, [*classes[1:]])
+    else:
+        write_mask(target, mask.array, mask)
 
 
 def _write_also(

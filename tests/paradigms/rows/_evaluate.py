@@ -26,15 +26,30 @@ def shift(by):
 
 
 def begin(objective, network, batch, inputs="image"):
-    """Parameters and state, as a learner has them."""
-    net_params, net_state = network.init(KEY, batch[inputs])
-    own_params, own_state = objective.init(KEY, network, net_params, net_state, batch)
-    return {"net": net_params, "obj": own_params}, {"net": net_state, "obj": own_state}
+    """Parameters and state, as a learner has them; one program."""
+
+    @jax.jit
+    def make(batch):
+        net_params, net_state = network.init(KEY, batch[inputs])
+        own_params, own_state = objective.init(KEY, network, net_params, net_state, batch)
+        return {"net": net_params, "obj": own_params}, {"net": net_state, "obj": own_state}
+
+    return make(batch)
 
 
 def evaluate(objective, network, batch, *, key=KEY, params=None, state=None):
-    """``loss, state after, metrics``, from the beginning unless said otherwise."""
-    first = begin(objective, network, batch)
-    params, state = params or first[0], state or first[1]
-    value, (state, metrics) = objective.loss(network, params, state, batch, key)
-    return value, state, metrics
+    """``loss, state after, metrics``, from the beginning unless said otherwise; one program."""
+
+    @jax.jit
+    def whole(batch, params, state):
+        first = begin(objective, network, batch)
+        params, state = params or first[0], state or first[1]
+        value, (state, metrics) = objective.loss(network, params, state, batch, key)
+        return value, state, metrics
+
+    return whole(batch, params, state)
+
+
+def refused(objective, network, batch):
+    """Trace ``evaluate`` alone: what an objective refuses, it refuses by shapes and names."""
+    jax.eval_shape(lambda batch: evaluate(objective, network, batch), batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -33,6 +34,15 @@ def vit(task, norm):
     return networks.vit(CLASSES, patch=PATCH, width=12, depth=1, heads=2, dropout=0.1)
 
 
+class TinyDecoder(nn.Module):
+    """A masked autoencoder's decoder for the tiny images: 9 patches in 2D, 8 in 3D."""
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        grid = {9: (3, 3), 8: (2, 2, 2)}[x["restore"].shape[1]]
+        return networks.TokenDecoder(grid, PATCH ** len(grid), width=12, depth=1, heads=2)(x)
+
+
 def alone(make, **options) -> Row:
     """An objective that looks at no label."""
     return Row(lambda task: make(), **options)
@@ -47,7 +57,7 @@ ROWS = {
     "jigsaw": alone(lambda: paradigms.jigsaw(view=noisy), batch=larger),
     "masked_autoencoder": alone(lambda: paradigms.masked_autoencoder(PATCH)),
     "masked_autoencoder of a transformer": alone(
-        lambda: paradigms.masked_autoencoder(PATCH, drop=True),
+        lambda: paradigms.masked_autoencoder(PATCH, drop=True, decoder=TinyDecoder()),
         trunk=vit,
         tasks=("classification",),
         norms=("dropout",),

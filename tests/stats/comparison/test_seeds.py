@@ -48,7 +48,7 @@ def test_patients_are_drawn_whole():
     assert whole.n == 30
     assert whole.unit == "patient"
     ratio = whole.details["sampling_sd"] / alone.details["sampling_sd"]
-    assert ratio == pytest.approx(2, rel=0.2)
+    assert ratio == pytest.approx(2, rel=0.1)
 
 
 def test_hard_cases_are_told():
