@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data.dicom._dataset import dicom_files
@@ -297,7 +298,7 @@ def _framed(path: Path, found: Stack, frame: int | str | None) -> Stack:
     if pages:
         slices = tuple(found.slices[k] for k in keep)
         affine = found.affine[np.ix_([0, 1, -1], [0, 1, -1])]
-        return Stack(slices, {}, affine, np.arange(len(keep)), len(keep))
+        return Stack(slices, {}, affine, np.arange(len(keep)), len(keep), found.aside[keep])
     slices = tuple(tuple(place[c] for c in keep) for place in found.slices)
     repeats = {n: tuple(v[c] for c in keep) for n, v in found.repeats.items()}
     return found._replace(slices=slices, repeats=repeats if len(keep) > 1 else {})
@@ -328,6 +329,9 @@ def _voxels(found: Stack, padding: float | None) -> np.ndarray:
             out[k, :, :, c * colours : (c + 1) * colours] = value
     if not found.placed:
         return np.moveaxis(out, 0, 2) if len(out) > 1 else out[0]
+    for k in np.flatnonzero(np.any(found.aside != 0, axis=1)):
+        across, down = found.aside[k]
+        out[k] = ndimage.shift(out[k], (down, across, 0), order=1, mode="nearest")
     if found.depth != len(out) or not np.array_equal(found.at, np.arange(len(out))):
         out = _even(out, found.at, found.depth)
     return np.transpose(out, (2, 1, 0, 3))

@@ -150,9 +150,12 @@ def test_an_allowed_gap_is_filled_linearly(tmp_path, write):
 
 def test_slices_beside_the_line_of_the_others_are_refused(tmp_path, write, volume):
     positions = heights(0, 2, 4, 6, 8)
-    positions[2][0] += 0.4
+    positions[2][0] += 1.0  # two columns of 0.5 mm
     write.series(tmp_path, volume, positions=positions)
     assert rules(data.read_dicom, tmp_path) == ["spacing-uneven"]
+    # Brought to the line, what it shows lies where it lay.
+    found = data.read_dicom(tmp_path, allow="spacing-uneven").array[:, :, 2, 0]
+    np.testing.assert_allclose(found[2:], volume[2].T[:-2], rtol=1e-6)
 
 
 def test_a_localizer_in_the_series_is_named(tmp_path, write, volume):
