@@ -46,6 +46,58 @@ def replacing(path: str | Path, *, resumable: bool = False) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+class BusyError(OSError):
+    """Raised for a folder that another process is writing to."""
+
+
+_owned: dict[Path, int] = {}
+
+
+@contextlib.contextmanager
+def owning(folder: str | Path) -> Iterator[None]:
+    """Keep a folder to this process while the block runs; what it calls may own it again.
+
+    The lock is the system's own on the file ``.lock``, and goes with the process, however it ends:
+    a file that a crash left behind locks nothing. Without ``flock`` (Windows) there is none.
+
+    Raises:
+        BusyError: another process owns the folder.
+    """
+    folder = Path(folder).resolve()
+    if folder in _owned:
+        _owned[folder] += 1
+        try:
+            yield
+        finally:
+            _owned[folder] -= 1
+        return
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover
+        yield
+        return
+    there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BusyError(
+                f"{folder} is in use by another process that writes to it: wait for it, or choose "
+                "another folder"
+            ) from None
+        _owned[folder] = 1
+        try:
+            yield
+        finally:
+            del _owned[folder]
+            path.unlink(missing_ok=True)
+            if not there:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # if nothing was written
+
+
 def write_whole(path: str | Path, content: str | bytes) -> None:
     """Write a text, as UTF-8, or bytes in the place of a file, all at once."""
     with replacing(path) as partial:

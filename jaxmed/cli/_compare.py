@@ -10,6 +10,7 @@ from typing import Any, Literal
 import tyro
 
 from jaxmed.cli import _given
+from jaxmed.cli._settings import ask
 
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation"]
 
@@ -71,7 +72,7 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """Read, compare, write, print."""
-    options = tyro.cli(Options, prog="jaxmed compare", args=[*arguments])
+    options = ask(Options, arguments, prog="jaxmed compare")
     study = _given.checked_study(options)
     models = named(options.models, options.names)
     folders = [path.is_dir() for path in models.values()]

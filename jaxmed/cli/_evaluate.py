@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxmed.cli import _given
+from jaxmed.cli._settings import ask
 
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation"]
 
@@ -69,9 +70,7 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """Read, measure, write, print."""
-    import tyro
-
-    options = tyro.cli(Options, prog="jaxmed evaluate", args=[*arguments])
+    options = ask(Options, arguments, prog="jaxmed evaluate")
     study = _given.checked_study(options)
     measure = _masks if options.predictions.is_dir() else _scores
     results, columns = measure(options)
