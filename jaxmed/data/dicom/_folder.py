@@ -57,6 +57,7 @@ def _series(folder: Path, files: Sequence[Path]) -> list[tuple[Path, str]]:
     whole: dict[tuple[str, str], list[Frame]] = {}
     for alike in groups:
         whole.setdefault((alike[0].series, alike[0].origin), []).extend(alike)
+    lists: dict[Path, list[Frame]] = {}
     for alike in groups:
         home = _home(alike)
         series = whole[alike[0].series, alike[0].origin]
@@ -68,7 +69,10 @@ def _series(folder: Path, files: Sequence[Path]) -> list[tuple[Path, str]]:
                     paths.append((around, alike[0].series))
                 continue
         alone = home.is_file() and uses[home] == 1
-        path = home if alone else _numbered(folder, home, alike, groups)
+        if not alone and home not in lists:
+            found = listed(home, _inside(home, groups), ())
+            lists[home] = [made.slices[0][0] for _, made in found]
+        path = home if alone else _numbered(folder, home, alike, lists[home])
         paths.append((path, alike[0].series))
     return paths
 
@@ -85,15 +89,14 @@ def _inside(home: Path, groups: Sequence[Sequence[Frame]]) -> list[Frame]:
     return [f for g in groups for f in g if f.file == home or home in f.file.parents]
 
 
-def _numbered(
-    folder: Path, home: Path, alike: Sequence[Frame], groups: Sequence[Sequence[Frame]]
-) -> Path:
-    """The place that holds a series, with its number there if it is not the only one."""
-    found = listed(home, _inside(home, groups), ())
-    if len(found) == 1:
+def _numbered(folder: Path, home: Path, alike: Sequence[Frame], firsts: Sequence[Frame]) -> Path:
+    """The place that holds a series, with its number there if it is not the only one.
+
+    ``firsts`` are the first frames of the series there, in the order of `dicom_series`.
+    """
+    if len(firsts) == 1:
         return home
     own = {(frame.file, frame.index, frame.corner) for frame in alike}
-    firsts = [made.slices[0][0] for _, made in found]
     number = next(k for k, f in enumerate(firsts) if (f.file, f.index, f.corner) in own)
     said = f"#series={number}"
     return home / said if home == folder else home.with_name(f"{home.name}{said}")
