@@ -35,6 +35,7 @@ from jaxmed.data.formats._write import write_mask
 from jaxmed.data.images._geometry import (
     crop_or_pad,
     crop_or_pad_scan,
+    moves_whole_voxels,
     random_patch,
     resample_spacing,
     to_space,
@@ -107,6 +108,7 @@ __all__ = [
     "map_source",
     "medmnist",
     "member_batches",
+    "moves_whole_voxels",
     "normalise",
     "phantoms",
     "random_patch",

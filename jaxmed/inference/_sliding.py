@@ -133,7 +133,7 @@ def _read(image: Any, start: np.ndarray, size: Sequence[int], fill: np.ndarray) 
 def _planes(whole: np.ndarray) -> Iterator[tuple[tuple[tuple[int, int], ...], np.ndarray]]:
     """Cut an array along its first axis, so that it is reduced piece by piece."""
     for first in range(0, len(whole), 16):
-        part = whole[first : first + 16]
+        part = np.array(whole[first : first + 16])  # a device's own array is read-only
         yield ((first, first + len(part)),), part
 
 

@@ -47,11 +47,8 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
         )
     if mask and array.dtype.kind not in "iub":
         raise ValueError(f"a mask holds whole numbers, got {array.dtype}")
-    matrix = np.linalg.solve(affine, space.affine)
-    whole = np.round(matrix)
-    exact = np.allclose(matrix, whole, atol=_ROUNDING)
-    matrix = whole if exact else matrix
-    if exact and np.array_equal(whole, np.eye(rank + 1)) and array.shape[:rank] == space.shape:
+    matrix, exact = _voxel_map(affine, space)
+    if exact and np.array_equal(matrix, np.eye(rank + 1)) and array.shape[:rank] == space.shape:
         return array.copy()
     inside = Space(array.shape[:rank], affine).reaches(space)
 
@@ -83,6 +80,29 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
         out[wins] = label
         best[wins] = share[wins]
     return out
+
+
+def moves_whole_voxels(affine: np.ndarray, space: Space) -> bool:
+    """Whether `to_space` interpolates nothing: it flips, exchanges axes, crops and pads.
+
+    Args:
+        affine: from an array's voxel indices to millimetres.
+        space: the new grid.
+
+    Examples:
+        >>> import numpy as np
+        >>> [moves_whole_voxels(np.eye(3), Space((4, 4), np.diag([k, 1, 1]))) for k in (-1, 0.5)]
+        [True, False]
+    """
+    return _voxel_map(affine, space)[1]
+
+
+def _voxel_map(affine: np.ndarray, space: Space) -> tuple[np.ndarray, bool]:
+    """From voxels of a grid to voxels of another, and whether that is a map of whole numbers."""
+    matrix = np.linalg.solve(affine, space.affine)
+    whole = np.round(matrix)
+    exact = bool(np.allclose(matrix, whole, atol=_ROUNDING))
+    return (whole if exact else matrix), exact
 
 
 def _for_filters(array: np.ndarray) -> np.ndarray:
