@@ -55,6 +55,7 @@ from jaxmed.data.sources._identity import identity
 from jaxmed.data.sources._lgg import LGGSource, lgg_mri
 from jaxmed.data.sources._manifest import ManifestSource, manifest
 from jaxmed.data.sources._medmnist import ChecksumWarning, medmnist
+from jaxmed.data.sources._memory_mapped import MemoryMappedSource, memory_mapped
 from jaxmed.data.sources._nuclei import NUCLEI, colon_nuclei
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "MaskLabels",
     "MedMNIST",
     "MemberBatches",
+    "MemoryMappedSource",
     "Scan",
     "Segment",
     "SeriesInfo",
@@ -108,6 +110,7 @@ __all__ = [
     "map_source",
     "medmnist",
     "member_batches",
+    "memory_mapped",
     "moves_whole_voxels",
     "normalise",
     "phantoms",

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxmed.data._source import Example
+from jaxmed.data.images._foreground import labelled_classes, labelled_voxels
 from jaxmed.data.images._space import Scan, Space
 
 _ROUNDING = 1e-4  # in voxels: rounding by headers of a flip or a shift by whole voxels
@@ -224,7 +225,8 @@ def random_patch(
     """Create a transform for `batches` that crops a random patch, often centred on foreground.
 
     With probability ``foreground`` the patch is centred on a random voxel of a random class of the
-    mask; else it lies anywhere in the volume (Isensee et al., 2021). Small volumes are padded.
+    mask; else it lies anywhere in the volume (Isensee et al., 2021). Small volumes are padded. Of
+    memory maps (`memory_mapped`) only the patch is read.
 
     Args:
         shape: spatial shape of the patch.
@@ -253,10 +255,9 @@ def random_patch(
         mask = example.get("mask")
         centre = None
         if mask is not None and rng.random() < foreground:
-            classes = np.unique(mask)
-            classes = classes[classes > 0]
+            classes = labelled_classes(mask)
             if len(classes):
-                voxels = np.flatnonzero(mask == rng.choice(classes))
+                voxels = labelled_voxels(mask, rng.choice(classes))
                 voxel = np.unravel_index(rng.choice(voxels), mask.shape)
                 centre = [
                     int(np.clip(c, n // 2, max(s - (n - n // 2), n // 2))) if s > n else s // 2
