@@ -44,6 +44,10 @@ from jaxmed.data.images._intensity import normalise
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._segments import Code, Segment
 from jaxmed.data.images._space import Scan, Space
+from jaxmed.data.slides._pyramid import write_pyramid
+from jaxmed.data.slides._slide import Level, Slide, slide
+from jaxmed.data.slides._tiles import TileSource, tiles
+from jaxmed.data.slides._tissue import Tissue, tissue
 from jaxmed.data.sources._bag_tables import bag_table
 from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data.sources._check import check
@@ -73,6 +77,7 @@ __all__ = [
     "Fault",
     "Fold",
     "LGGSource",
+    "Level",
     "ListSource",
     "ManifestSource",
     "MaskLabels",
@@ -82,8 +87,11 @@ __all__ = [
     "Scan",
     "Segment",
     "SeriesInfo",
+    "Slide",
     "Source",
     "Space",
+    "TileSource",
+    "Tissue",
     "as_source",
     "bag_batches",
     "bag_table",
@@ -122,10 +130,14 @@ __all__ = [
     "read_segments",
     "read_space",
     "resample_spacing",
+    "slide",
     "split",
     "subset",
     "take",
+    "tiles",
+    "tissue",
     "to_space",
     "write_dicom_seg",
     "write_mask",
+    "write_pyramid",
 ]

@@ -18,7 +18,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 def told(value: Any, _seen: frozenset[int] = frozenset()) -> str:
     """Describe a function by its code, its defaults, what it closes over and its module's names.
 
-    Plain values, containers, arrays, dataclasses and functions of the same module are described by their
+    Plain values, containers, arrays, dataclasses and functions of the same module are told by their
     content, anything else by its type or name.
 
     >>> k = 2
