@@ -25,6 +25,7 @@ _SUBPACKAGES = (
     "networks",
     "ops",
     "paradigms",
+    "planning",
     "protocols",
     "quantities",
     "report",

@@ -10,6 +10,7 @@ from jaxmed import metrics as metrics
 from jaxmed import networks as networks
 from jaxmed import ops as ops
 from jaxmed import paradigms as paradigms
+from jaxmed import planning as planning
 from jaxmed import protocols as protocols
 from jaxmed import quantities as quantities
 from jaxmed import report as report

@@ -12,11 +12,16 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, resumable: bool = False) -> Iterator[Path]:
     """A path to write to, which takes the place of ``path`` when the block ends well.
 
     The temporary file stands in the same folder, under a name of this process, with the same
     ending, and is deleted where the block fails. Folders are made.
+
+    Args:
+        path: the file.
+        resumable: the temporary file is ``path.part`` and stays where the block fails, so that
+            another call goes on with it: one process at a time may write it.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "notes" / "a.txt"
@@ -27,6 +32,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if resumable:
+        part = path.with_name(path.name + ".part")
+        yield part
+        os.replace(part, path)
+        return
     suffixes = "".join(path.suffixes[-2:])  # Writers such as nibabel's go by .nii.gz.
     partial = path.with_name(f".{path.name.removesuffix(suffixes)}.{os.getpid()}{suffixes}")
     try:
@@ -34,6 +44,58 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+class BusyError(OSError):
+    """Raised for a folder that another process is writing to."""
+
+
+_owned: dict[Path, int] = {}
+
+
+@contextlib.contextmanager
+def owning(folder: str | Path) -> Iterator[None]:
+    """Keep a folder to this process while the block runs; what it calls may own it again.
+
+    The lock is the system's own on the file ``.lock``, and goes with the process, however it ends:
+    a file that a crash left behind locks nothing. Without ``flock`` (Windows) there is none.
+
+    Raises:
+        BusyError: another process owns the folder.
+    """
+    folder = Path(folder).resolve()
+    if folder in _owned:
+        _owned[folder] += 1
+        try:
+            yield
+        finally:
+            _owned[folder] -= 1
+        return
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover
+        yield
+        return
+    there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BusyError(
+                f"{folder} is in use by another process that writes to it: wait for it, or choose "
+                "another folder"
+            ) from None
+        _owned[folder] = 1
+        try:
+            yield
+        finally:
+            del _owned[folder]
+            path.unlink(missing_ok=True)
+            if not there:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # if nothing was written
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:

@@ -25,6 +25,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 import jaxmed as jm
 from jaxmed import quantities
@@ -149,7 +150,7 @@ def run(config: Config, out: Path) -> Results:
                     # Dual-stream attention has a column a class.
                     weights = weights[:, 1] if weights.ndim == 2 else weights
                     attention[bag, : len(weights)] = weights
-        scores = np.asarray(jax.nn.softmax(logits, axis=-1))
+        scores = special.softmax(logits.astype(np.float32), axis=-1)
         metrics = measure(labels, scores, held, config)
         pictures = ()
         store(out, config, ("dataset", "pooling"), {"scores": scores, "attention": attention})

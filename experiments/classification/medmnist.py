@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from scipy import special
 
 import jaxmed as jm
 from jaxmed.data import MEDMNIST, in_memory, map_source, medmnist
@@ -95,7 +96,7 @@ def run(config: Config, out: Path) -> Results:
 
     def predict(state: Any, part: str) -> np.ndarray:
         logits = jm.train.predict(learner, state, parts[part], size=config.batch)
-        return _sigmoid(logits) if several else _softmax(logits)
+        return _sigmoid(logits) if several else special.softmax(logits, axis=-1)
 
     look = jm.train.evaluator(
         learner,
@@ -148,11 +149,6 @@ def _read(config: Config, part: str) -> Any:
     gain, offset = _LINEAR
     scale = lambda batch: {**batch, "image": gain * batch["image"] + offset}  # noqa: E731
     return in_memory(map_source(source, scale, batched=True))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    e = np.exp(logits - logits.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 import jaxmed as jm
 from jaxmed.core import LearnerState, PyTree, flatten_paths, unflatten_paths
@@ -74,7 +75,7 @@ def train(config: Any, row: Row, task: Task, out: Path, seconds: dict[str, float
 
     def predict(state: LearnerState, part: str) -> np.ndarray:
         images = {"image": task.parts[part].arrays["image"]}
-        return _softmax(jm.train.predict(learner, state, images, axis=1))
+        return special.softmax(jm.train.predict(learner, state, images, axis=1), axis=-1)
 
     look = jm.train.evaluator(
         learner, task.parts["val"], {"val/auc": jm.metrics.auc()}, members=True
@@ -223,8 +224,3 @@ def _optimizer(config: Any, steps: int) -> Any:
     return jm.train.optimizer(
         "adamw", config.learning_rate, schedule="cosine", steps=steps, weight_decay=1e-4
     )
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    e = np.exp(logits - logits.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)

@@ -21,8 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
+from scipy import special
 
 import jaxmed as jm
 from jaxmed import quantities
@@ -235,7 +235,7 @@ def predict(
         overlap = quantities.dice((t & q).sum(), q.sum(), t.sum()) if t.any() else np.nan
         scores["dice"].append(float(overlap))
         for task in PATIENTS:
-            scores[task].append(float(jax.nn.softmax(found[task][mine], -1)[:, 1].mean()))
+            scores[task].append(float(special.softmax(found[task][mine], axis=-1)[:, 1].mean()))
     return {name: np.array(values) for name, values in scores.items()}
 
 

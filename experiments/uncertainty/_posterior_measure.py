@@ -30,7 +30,7 @@ def whole(source: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def inputs(x: np.ndarray, seed: int, corrupted: bool) -> dict[str, np.ndarray]:
-    """The test images, strangers, and the test images under corruptions."""
+    """The test images, those of another kind, and the test images under corruptions."""
     channels = x.shape[-1]
     other = "retinamnist" if channels == 1 else "breastmnist"
     strange = whole(read(other, "test"))[0]
@@ -55,10 +55,10 @@ def measure(samples: dict[str, np.ndarray], y: np.ndarray) -> dict[str, Any]:
     """Numbers of one method."""
     row: dict[str, Any] = scores(samples["test"], y)
     known, strange = (bayes.decompose(samples[name]) for name in ("test", "strange"))
-    stranger = np.r_[np.zeros(len(known.total)), np.ones(len(strange.total))]
+    is_other = np.r_[np.zeros(len(known.total)), np.ones(len(strange.total))]
     for name in ("total", "epistemic"):
         s = np.r_[getattr(known, name), getattr(strange, name)]
-        found = bayes.ood_scores(stranger, s)
+        found = bayes.ood_scores(is_other, s)
         row[f"ood_{name}"] = round(found.auroc, 4)
     for kind in ("noise", "blur", "contrast"):
         rows = [scores(samples[f"{kind}{i}"], y) for i in range(1, 6) if f"{kind}{i}" in samples]

@@ -106,14 +106,9 @@ def fitted(base: Trained) -> Trained:
     )  # fmt: skip
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Samples of probabilities."""
-    return bayes.softmax_samples(logits)
-
-
 def with_map(base: Trained, train: Any, val: Any) -> tuple:
     """The trained network."""
-    return bayes.point(base.network, base.params, base.state), softmax
+    return bayes.point(base.network, base.params, base.state), bayes.softmax_samples
 
 
 def with_temperature(base: Trained, train: Any, val: Any) -> tuple:
@@ -126,7 +121,8 @@ def with_temperature(base: Trained, train: Any, val: Any) -> tuple:
 
 def with_dropout(base: Trained, train: Any, val: Any) -> tuple:
     """Dropout, left on."""
-    return bayes.mc_dropout(base.network, base.params, base.state, train[0][:1]), softmax
+    made = bayes.mc_dropout(base.network, base.params, base.state, train[0][:1])
+    return made, bayes.softmax_samples
 
 
 def with_ensemble(base: Trained, train: Any, val: Any) -> tuple:
@@ -137,7 +133,7 @@ def with_ensemble(base: Trained, train: Any, val: Any) -> tuple:
     several = jm.ensemble(base.learner(), base.config.members, strategy=strategy)
     key = jm.stream(base.key, "ensemble")
     result = jm.fit(several, base.batches, key=key, steps=base.steps, progress=False)
-    return bayes.ensemble_posterior(base.network, result.state), softmax
+    return bayes.ensemble_posterior(base.network, result.state), bayes.softmax_samples
 
 
 def with_batch_ensemble(base: Trained, train: Any, val: Any) -> tuple:
@@ -149,7 +145,7 @@ def with_batch_ensemble(base: Trained, train: Any, val: Any) -> tuple:
     key = jm.stream(base.key, "batch ensemble")
     result = jm.fit(learner, base.batches, key=key, steps=steps, progress=False)
     params, state = result.state.params["net"], result.state.state["net"]
-    return bayes.batch_ensemble_posterior(base.network, params, state), softmax
+    return bayes.batch_ensemble_posterior(base.network, params, state), bayes.softmax_samples
 
 
 def trained_on(base: Trained, rate: Any, every: int, steps: int) -> tuple:
@@ -168,7 +164,7 @@ def with_snapshot(base: Trained, train: Any, val: Any) -> tuple:
     cycle = max(base.steps // base.config.members, 1)
     rate = bayes.cyclical_rate(base.config.learning_rate, cycle)
     found = trained_on(base, rate, cycle, cycle * base.config.members)
-    return bayes.members(base.network, *found), softmax
+    return bayes.members(base.network, *found), bayes.softmax_samples
 
 
 def with_swag(base: Trained, train: Any, val: Any) -> tuple:
@@ -179,7 +175,7 @@ def with_swag(base: Trained, train: Any, val: Any) -> tuple:
     if jax.tree.leaves(base.state):
         rows = np.random.default_rng(0).permutation(len(train[0]))[: 32 * (len(train[0]) // 32)]
         refresh = train[0][rows].reshape(-1, 32, *train[0].shape[1:])[:40]
-    return bayes.swag(base.network, *found, rank=20, refresh=refresh), softmax
+    return bayes.swag(base.network, *found, rank=20, refresh=refresh), bayes.softmax_samples
 
 
 def linearised(base: Trained, train: Any, **options: Any) -> tuple:
@@ -190,13 +186,13 @@ def linearised(base: Trained, train: Any, **options: Any) -> tuple:
     batch = dict(zip((base.likelihood.inputs, base.likelihood.target), train, strict=True))
     fit = bayes.laplace(base.network, base.params, base.state, batch, base.likelihood, **options)
     if train[1].ndim > 1:
-        return fit, softmax
+        return fit, bayes.softmax_samples
 
     def predictive(key, inputs, n=None, *, outputs=("logits",), chunk=None):
         # Draws of numbers, not of networks: as many as make their own error small.
         return {"logits": bayes.function_samples(key, *fit.function(inputs), 500)}
 
-    return bayes.Posterior(fit.sample, predictive), softmax
+    return bayes.Posterior(fit.sample, predictive), bayes.softmax_samples
 
 
 def with_laplace(base: Trained, train: Any, val: Any) -> tuple:
@@ -227,7 +223,7 @@ def variational(base: Trained, estimator: str) -> tuple:
         base.likelihood, total=base.total, steps=base.steps, prior=prior(base), scale=0.01,
         learning_rate=optax.cosine_decay_schedule(1e-3, base.steps), estimator=estimator,
     )  # fmt: skip
-    return fit, softmax
+    return fit, bayes.softmax_samples
 
 
 def with_svi(base: Trained, train: Any, val: Any) -> tuple:
@@ -248,7 +244,7 @@ def with_sgld(base: Trained, train: Any, val: Any) -> tuple:
         method="sghmc", prior=prior(base), cycles=4, explore=0.6,
         every=max(base.steps // 40, 1),
     )  # fmt: skip
-    return fit, softmax
+    return fit, bayes.softmax_samples
 
 
 def prior(base: Trained) -> float:

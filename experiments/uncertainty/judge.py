@@ -160,7 +160,7 @@ def read(config: Config) -> Case:
     path = None if config.data is None else config.data / f"{config.case}.npz"
     if path is None or not path.is_file():
         raise ValueError(
-            f"case {config.case!r} is none of {', '.join(CASES)}, and "
+            f"case {config.case!r} is not one of {', '.join(CASES)}, and "
             + ("no folder `data` is given" if path is None else f"there is no {path}")
         )
     return table(path, config.hidden, config.scale, config.noise)

@@ -7,9 +7,9 @@ A ResNet-8 with dropout is trained once a seed (SGD with momentum and weight dec
 every method begins there, but for the ensemble, which trains five. Measured on the test images as
 they are, under noise, blur and low contrast at five strengths each, and against images of another
 kind (RetinaMNIST in grey for a set in grey, BreastMNIST else): negative log-likelihood, Brier
-score, ECE, AURC, AUROC of errors and of the strangers by entropy and by mutual information; work in
-training and prediction as multiples of the trained network's own, compilation included (processor
-seconds on a CPU, seconds else).
+score, ECE, AURC, AUROC of errors and of out-of-distribution images by entropy and by mutual
+information; work in training and prediction as multiples of the trained network's own, compilation
+included (processor seconds on a CPU, seconds else).
 
 `--rows` appends one JSON line a method; `python -m experiments.uncertainty.uncertainty ROWS
 [RECORD]` prints the tables over seeds with t intervals, and writes a record. `--method all` shares

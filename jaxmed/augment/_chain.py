@@ -14,6 +14,7 @@ from jax import lax
 
 from jaxmed import ops
 from jaxmed.core import Array, Batch, Key, View, stream
+from jaxmed.ops._boundary import Mode
 
 Shape = tuple[int, ...]
 _UNIFORMS = 16
@@ -61,7 +62,7 @@ class Augmentation:
     steps: tuple[Spatial | Intensity | View, ...]
     images: tuple[str, ...] = ("image",)
     masks: tuple[str, ...] = ("mask",)
-    outside: str = "nearest"
+    outside: Mode = "nearest"
 
     def __call__(self, key: Key, batch: Batch) -> Batch:
         batch = dict(batch)
@@ -137,7 +138,7 @@ class Augmentation:
 
 def _shade(step: Intensity, draws: Draw, images: Array, field: str) -> Array:
     if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"{step.name} wants a floating {field}, got {images.dtype}")
+        raise ValueError(f"{step.name} needs a floating {field}, got {images.dtype}")
     shaded = jax.vmap(step.apply)(draws, widened(images))
     return rounded_to(shaded, images.dtype)
 
@@ -227,7 +228,7 @@ def chain(
     *augmentations: Spatial | Intensity | View | Augmentation,
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
-    outside: str = "nearest",
+    outside: Mode = "nearest",
 ) -> Augmentation:
     """Compose augmentations; neighbouring spatial ones share one resample.
 
@@ -237,18 +238,18 @@ def chain(
     of the others.
 
     Args:
-        *augmentations: Augmentations of this subpackage, chains of them, or any
+        *augmentations: augmentations of this subpackage, chains of them, or any
             ``(key, batch) -> batch``.
-        images: Fields (batch, *spatial, channels) that all steps act on.
-        masks: Fields (batch, *spatial) or (batch, *spatial, channels) that only spatial steps act
+        images: fields (batch, *spatial, channels) that all steps act on.
+        masks: fields (batch, *spatial) or (batch, *spatial, channels) that only spatial steps act
             on. Image and mask fields that a batch does not have are ignored.
-        outside: Boundary mode: ``"nearest"``, ``"constant"`` (0), ``"mirror"`` and
+        outside: boundary mode: ``"nearest"``, ``"constant"`` (0), ``"mirror"`` and
             the other modes of `ops.resample`.
 
     Returns:
         ``(key, batch) -> batch``; other fields are unchanged.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from jaxmed import augment
         >>> view = augment.chain(augment.flip(), augment.random_affine(), augment.gamma())

@@ -62,14 +62,14 @@ def brightness(amount: float = 0.2, *, p: float = 1.0, per_channel: bool = False
     """Shift intensities by b sd(x), b uniform in [-amount, amount].
 
     Args:
-        amount: Largest shift, in standard deviations of the image.
-        p: Probability.
-        per_channel: Whether channels draw for themselves.
+        amount: largest shift, in standard deviations of the image.
+        p: probability.
+        per_channel: whether channels draw for themselves.
 
     Returns:
         An augmentation.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.arange(4.0).reshape(1, 2, 2, 1)}
         >>> bool(jnp.ptp(brightness()(jax.random.key(0), batch)["image"]) == 3)
@@ -88,14 +88,14 @@ def contrast(
     """Scale intensities about the mean, (x - m) f + m, and clip to the original range.
 
     Args:
-        factor: Least and most f, uniform.
-        p: Probability.
-        per_channel: Whether channels draw for themselves.
+        factor: least and most f, uniform.
+        p: probability.
+        per_channel: whether channels draw for themselves.
 
     Returns:
         An augmentation.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.arange(4.0).reshape(1, 2, 2, 1)}
         >>> contrast((0.0, 0.0))(jax.random.key(0), batch)["image"].ravel().tolist()
@@ -125,16 +125,16 @@ def gamma(
     y = ((x - min) / (max - min))^g (max - min) + min.
 
     Args:
-        exponent: Least and most g, log-uniform.
-        invert: Apply it to the negative image, which bends the bright end.
-        retain: Restore the original mean and standard deviation.
-        p: Probability.
-        per_channel: Whether channels draw for themselves.
+        exponent: least and most g, log-uniform.
+        invert: apply it to the negative image, which bends the bright end.
+        retain: restore the original mean and standard deviation.
+        p: probability.
+        per_channel: whether channels draw for themselves.
 
     Returns:
         An augmentation.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.array([0.0, 0.5, 1.0]).reshape(1, 3, 1)}
         >>> gamma((2.0, 2.0))(jax.random.key(0), batch)["image"].ravel().tolist()
@@ -159,13 +159,13 @@ def noise(amount: Range = (0.0, 0.1), *, p: float = 1.0) -> Augmentation:
     """Add Gaussian noise of s sd(x), s uniform.
 
     Args:
-        amount: Least and most s.
-        p: Probability.
+        amount: least and most s.
+        p: probability.
 
     Returns:
         An augmentation.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.zeros((1, 4, 4, 1))}
         >>> float(noise()(jax.random.key(0), batch)["image"].std())  # an empty image stays so
@@ -184,13 +184,13 @@ def blur(sigma: Range = (0.5, 1.0), *, p: float = 1.0) -> Augmentation:
     """Blur by a Gaussian.
 
     Args:
-        sigma: Least and most standard deviation in voxels, uniform.
-        p: Probability.
+        sigma: least and most standard deviation in voxels, uniform.
+        p: probability.
 
     Returns:
         An augmentation.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.zeros((1, 9, 1)).at[0, 4, 0].set(1.0)}
         >>> round(float(blur((1.0, 1.0))(jax.random.key(0), batch)["image"][0, 4, 0]), 3)
@@ -212,14 +212,14 @@ def bias_field(amount: float = 0.3, *, knots: int = 5, p: float = 1.0) -> Augmen
     y = (x - min) exp(f) + min, so that dark regions stay dark.
 
     Args:
-        amount: Standard deviation of f at its knots.
-        knots: Knots along each axis, at least 4.
-        p: Probability.
+        amount: standard deviation of f at its knots.
+        knots: knots along each axis, at least 4.
+        p: probability.
 
     Returns:
         An augmentation.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.ones((1, 6, 6, 1)).at[0, 0].set(0.0)}
         >>> bool((bias_field()(jax.random.key(0), batch)["image"][0, 0] == 0).all())
@@ -240,8 +240,8 @@ def low_resolution(factor: Range = (1.0, 2.0), *, p: float = 1.0) -> Augmentatio
     """Simulate low resolution: sample every f-th voxel and interpolate in between.
 
     Args:
-        factor: Least and most f, uniform, at least 1; the same along all axes.
-        p: Probability.
+        factor: least and most f, uniform, at least 1; the same along all axes.
+        p: probability.
 
     Returns:
         An augmentation that keeps the shape.
@@ -249,7 +249,7 @@ def low_resolution(factor: Range = (1.0, 2.0), *, p: float = 1.0) -> Augmentatio
     References:
         Isensee et al. nnU-Net. Nature Methods 18:203, 2021.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.arange(8.0).reshape(1, 8, 1) % 2}
         >>> float(low_resolution((2.0, 2.0))(jax.random.key(0), batch)["image"].std())
@@ -287,9 +287,9 @@ def cutout(size: Range = (0.1, 0.3), *, holes: int = 1, p: float = 1.0) -> Augme
     """Fill random boxes with the image's mean; masks are unchanged.
 
     Args:
-        size: Minimum and maximum side of a box, as a fraction of the image's, uniform per side.
-        holes: Number of boxes.
-        p: Probability.
+        size: minimum and maximum side of a box, as a fraction of the image's, uniform per side.
+        holes: number of boxes.
+        p: probability.
 
     Returns:
         An augmentation.
@@ -297,7 +297,7 @@ def cutout(size: Range = (0.1, 0.3), *, holes: int = 1, p: float = 1.0) -> Augme
     References:
         DeVries, Taylor. Improved regularization with cutout. arXiv:1708.04552, 2017.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.arange(16.0).reshape(1, 16, 1)}
         >>> int((cutout((0.25, 0.25))(jax.random.key(0), batch)["image"] == 7.5).sum())

@@ -16,24 +16,25 @@ from jaxmed.augment._intensity import (
     noise,
 )
 from jaxmed.augment._spatial import elastic, flip, random_affine
+from jaxmed.ops._boundary import Mode
 
 
 def weak(
     *,
     flips: int | Sequence[int] | None = None,
     translation: float = 0.125,
-    outside: str = "mirror",
+    outside: Mode = "mirror",
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
 ) -> Augmentation:
     """Flip and shift: FixMatch's weak view.
 
     Args:
-        flips: Spatial axes mirrored with probability 0.5; all by default, ``()`` for none.
-        translation: Largest shift as a fraction of each side.
-        outside: As in `chain`.
-        images: As in `chain`.
-        masks: As in `chain`.
+        flips: spatial axes mirrored with probability 0.5; all by default, ``()`` for none.
+        translation: largest shift as a fraction of each side.
+        outside: as in `chain`.
+        images: as in `chain`.
+        masks: as in `chain`.
 
     Returns:
         An augmentation.
@@ -41,7 +42,7 @@ def weak(
     References:
         Sohn et al. FixMatch. NeurIPS 2020.
 
-    Example:
+    Examples:
         >>> [step.name for step in weak().steps][:2]
         ['flip', 'random_affine']
     """
@@ -53,7 +54,7 @@ def strong(
     *,
     flips: int | Sequence[int] | None = None,
     geometry: bool = True,
-    outside: str = "mirror",
+    outside: Mode = "mirror",
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
 ) -> Augmentation:
@@ -63,11 +64,11 @@ def strong(
     every intensity step is applied with probability 0.5.
 
     Args:
-        flips: As in `weak`.
-        geometry: Whether to apply spatial steps; False suits voxelwise losses.
-        outside: As in `chain`.
-        images: As in `chain`.
-        masks: As in `chain`.
+        flips: as in `weak`.
+        geometry: whether to apply spatial steps; False suits voxelwise losses.
+        outside: as in `chain`.
+        images: as in `chain`.
+        masks: as in `chain`.
 
     Returns:
         An augmentation.
@@ -75,7 +76,7 @@ def strong(
     References:
         Sohn et al. FixMatch. NeurIPS 2020. Cubuk et al. RandAugment. NeurIPS 2020.
 
-    Example:
+    Examples:
         >>> [step.name for step in strong().steps][:2]
         ['flip', 'random_affine']
     """
@@ -111,14 +112,14 @@ def segmentation(
     """Augment as nnU-Net does for training, with its ranges and probabilities.
 
     Args:
-        rotation: Largest angle in degrees, with probability 0.2.
-        scale: Minimum and maximum magnification, with probability 0.2.
-        flips: As in `weak`.
+        rotation: largest angle in degrees, with probability 0.2.
+        scale: minimum and maximum magnification, with probability 0.2.
+        flips: as in `weak`.
         deform: `elastic` amount, with probability 0.2; nnU-Net has none.
         bias: `bias_field` amount, with probability 0.2; nnU-Net has none.
-        spacing: Voxel edge lengths, for rotation in millimetres.
-        images: As in `chain`.
-        masks: As in `chain`.
+        spacing: voxel edge lengths, for rotation in millimetres.
+        images: as in `chain`.
+        masks: as in `chain`.
 
     Returns:
         An augmentation.
@@ -126,7 +127,7 @@ def segmentation(
     References:
         Isensee et al. nnU-Net. Nature Methods 18:203, 2021, supplement 4.
 
-    Example:
+    Examples:
         >>> [step.name for step in segmentation().steps][:2]
         ['random_affine', 'flip']
     """

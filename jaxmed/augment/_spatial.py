@@ -26,13 +26,13 @@ def flip(axes: int | Sequence[int] | None = None, *, p: float = 0.5) -> Augmenta
     """Mirror along each of some spatial axes, each with probability p.
 
     Args:
-        axes: Spatial axes, from 0; all by default. Omit axes whose orientation is meaningful.
-        p: Probability, independent for each axis.
+        axes: spatial axes, from 0; all by default. Omit axes whose orientation is meaningful.
+        p: probability, independent for each axis.
 
     Returns:
         An augmentation.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.arange(3.0).reshape(1, 3, 1)}
         >>> flip(p=1.0)(jax.random.key(0), batch)["image"].ravel().tolist()
@@ -69,12 +69,12 @@ def rot90(axes: tuple[int, int] = (0, 1)) -> Augmentation:
     """Rotate by 0, 90, 180 or 270 degrees in a plane with equal probability, without interpolation.
 
     Args:
-        axes: The two spatial axes of the plane, which must be equally long.
+        axes: the two spatial axes of the plane, which must be equally long.
 
     Returns:
         An augmentation.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.ones((1, 4, 4, 1))}
         >>> rot90()(jax.random.key(0), batch)["image"].shape
@@ -86,7 +86,9 @@ def rot90(axes: tuple[int, int] = (0, 1)) -> Augmentation:
         if max(axes) >= len(shape) or a == b or min(axes) < 0:
             raise ValueError(f"rot90 of axes {axes} for an image of spatial shape {shape}")
         if shape[a] != shape[b]:
-            raise ValueError(f"rot90 wants axes {axes} equally long, the spatial shape is {shape}")
+            raise ValueError(
+                f"rot90 needs axes {axes} of one length, got the spatial shape {shape}"
+            )
 
     def turns(draw: Draw) -> Array:
         return jnp.floor(4 * draw.uniform[0]).astype(jnp.int32)
@@ -124,18 +126,18 @@ def random_affine(
     H, scaling D and, for anisotropic voxels, the voxel size S.
 
     Args:
-        rotation: Largest angle in degrees (about each axis in 3D), uniform.
-        scale: Smallest and largest factor of size, log-uniform; above 1 magnifies.
-        shear: Largest off-diagonal of a unit upper triangular matrix, uniform.
-        translation: Largest shift, as a fraction of each side, uniform.
-        spacing: Voxel edge lengths, so that rotations are rigid in millimetres.
-        p_rotation: Probability that an example is rotated and sheared.
-        p_scale: Probability that an example is scaled.
+        rotation: largest angle in degrees (about each axis in 3D), uniform.
+        scale: smallest and largest factor of size, log-uniform; above 1 magnifies.
+        shear: largest off-diagonal of a unit upper triangular matrix, uniform.
+        translation: largest shift, as a fraction of each side, uniform.
+        spacing: voxel edge lengths, so that rotations are rigid in millimetres.
+        p_rotation: probability that an example is rotated and sheared.
+        p_scale: probability that an example is scaled.
 
     Returns:
         An augmentation.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.ones((1, 6, 6, 6, 1))}
         >>> random_affine()(jax.random.key(0), batch)["image"].shape
@@ -193,9 +195,9 @@ def elastic(amount: float = 0.03, *, knots: int = 7, p: float = 1.0) -> Augmenta
     """Deform by a smooth random field: cubic splines between normal values on a coarse grid.
 
     Args:
-        amount: Standard deviation at the knots, as a fraction of each side.
-        knots: Knots along each axis, at least 4; more give finer deformations.
-        p: Probability.
+        amount: standard deviation at the knots, as a fraction of each side.
+        knots: knots along each axis, at least 4; more give finer deformations.
+        p: probability.
 
     Returns:
         An augmentation.
@@ -203,7 +205,7 @@ def elastic(amount: float = 0.03, *, knots: int = 7, p: float = 1.0) -> Augmenta
     References:
         Ronneberger, Fischer, Brox. U-Net. MICCAI 2015.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.ones((1, 9, 9, 1))}
         >>> elastic()(jax.random.key(0), batch)["image"].shape
@@ -228,12 +230,12 @@ def random_crop(shape: Sequence[int]) -> Augmentation:
     """Crop a box of a fixed size at a random position.
 
     Args:
-        shape: Spatial shape of the box, no larger than the image's.
+        shape: spatial shape of the box, no larger than the image's.
 
     Returns:
         An augmentation whose images and masks have this spatial shape.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = {"image": jnp.ones((2, 9, 9, 1))}
         >>> random_crop((4, 6))(jax.random.key(0), batch)["image"].shape

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import tyro
 
 from jaxmed.cli import _given
+from jaxmed.cli._settings import ask
 
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation"]
 
@@ -71,7 +72,7 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """Read, compare, write, print."""
-    options = tyro.cli(Options, prog="jaxmed compare", args=[*arguments])
+    options = ask(Options, arguments, prog="jaxmed compare")
     study = _given.checked_study(options)
     models = named(options.models, options.names)
     folders = [path.is_dir() for path in models.values()]
@@ -124,13 +125,13 @@ def _scores(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, A
     )  # fmt: skip
     columns = dict(table.columns)
     columns |= _given.known_columns(options, table.cases)
-    groups, patients, warned = _given.units(options.unit, table.groups, columns)
+    units = _given.units(options.unit, table.groups, columns)
     results = report.compare(
         table.labels, table.scores, task=options.task, classes=options.classes or table.classes,
-        cases=table.cases, groups=groups, threshold=options.threshold,
-        title=f"Comparison of {', '.join(models)}", notes=warned, **_shared(options),
+        cases=table.cases, groups=units.groups, threshold=options.threshold,
+        title=f"Comparison of {', '.join(models)}", notes=units.notes, **_shared(options),
     )  # fmt: skip
-    return report.warn_of_repeats(results, patients), columns
+    return units.warn(results), columns
 
 
 def _masks(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, Any]]:
@@ -146,16 +147,16 @@ def _masks(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, An
         classes = max(seen, key=len)
     names, _ = report.read_mask_pairs(next(iter(models.values())), options.reference)
     columns = _given.known_columns(options, names)
-    groups, patients, warned = _given.units(options.unit, None, columns)
+    units = _given.units(options.unit, None, columns)
     overlaps = {}
     for model, path in models.items():
         _, pairs = report.read_mask_pairs(path, options.reference)
-        overlaps[model] = report.overlap(pairs, classes=classes, groups=groups)
+        overlaps[model] = report.overlap(pairs, classes=classes, groups=units.groups)
     results = report.compare_segmentations(
         overlaps,
         classes=classes,
         title=f"Comparison of {', '.join(models)}",
-        notes=warned,
+        notes=units.notes,
         **_shared(options),
     )
-    return report.warn_of_repeats(results, patients), columns
+    return units.warn(results), columns

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
-
-_USAGE = """usage: jaxmed data check [--regression] PATH [PATH ...]
-
-Reads every file of a data set and lists all of its faults: a MedMNIST file (.npz), a folder of
-the Medical Segmentation Decathlon, a manifest of your own images (.csv, .jsonl), a folder of
-any of these, or a single image (list several, or a manifest). The exit code is 1 if there are any.
-
-  --regression   the labels of manifests are measurements, not classes"""
+from typing import Any
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Check each path; print a line a fault."""
-    paths = [argument for argument in arguments[1:] if argument != "--regression"]
-    asked = "--help" in arguments or "-h" in arguments
-    if asked or not paths or arguments[0] != "check":
-        print(_USAGE)
-        return 0 if asked else 2
-    from jaxmed import data
+    """Check each path; print a line a fault.
 
-    regression = len(paths) < len(arguments) - 1
-    faults = [fault for path in paths for fault in data.check(path, regression=regression)]
+    Returns:
+        0; 1 if there is any fault; 2 for a command that is none.
+    """
+    if not arguments or arguments[0] != "check":
+        _parser().print_help()
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    options = _parser().parse_args([*arguments[1:]])
+    from jaxmed import data
+    from jaxmed.data.images._mask_labels import parse_map
+
+    values, colours = parse_map(options.map)
+    paths = options.path
+    given: dict[str, Any] = {
+        "regression": options.regression,
+        "identity": options.identity,
+        "labels": options.labels,
+        "positive": options.positive,
+        "classes": options.classes,
+        "patient": options.patient,
+        "columns": dict(_pair(text) for text in options.columns),
+    }
+    if values or colours:
+        given["mask_labels"] = data.MaskLabels(values=values or None, colours=colours or None)
+    faults = [fault for path in paths for fault in data.check(path, **given)]
+    if not options.identity:
+        _tell(data, paths)
     for fault in faults:
         print(f"{fault.file}: {fault.detail} [{fault.rule}]")
     if not faults:
@@ -35,3 +48,62 @@ def run(arguments: Sequence[str]) -> int:
     for rule, count in counts.most_common():
         print(f"  {count:>5}  {rule}: {data.RULES[rule]}")
     return 1
+
+
+def _pair(text: str) -> tuple[str, str]:
+    role, sign, name = text.partition("=")
+    if not sign or not name:
+        raise ValueError(f"--columns is ROLE=COLUMN, such as image=file, got {text!r}")
+    return role, name
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxmed data check",
+        description="Read every file of a data set and list all of its faults. The exit code is 1 "
+        "if there are any.",
+    )
+    parser.add_argument(
+        "path", nargs="+",
+        help="a table of images (.csv, .tsv, .jsonl, .xlsx); a folder of the Medical Segmentation "
+        "Decathlon or of nnU-Net; a folder for each class; images with masks; a MedMNIST file "
+        "(.npz); a folder of any of these; or an image",
+    )  # fmt: skip
+    parser.add_argument(
+        "--regression", action="store_true", help="labels are measurements, not classes"
+    )
+    parser.add_argument(
+        "--identity", action="store_true",
+        help="headers that tell who was imaged, and pictures that may show it in their pixels, are "
+        "faults, as for data that are passed on; without it they are only told",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", nargs="+", metavar="COLUMN",
+        help="the column of labels, or several of 0 and 1",
+    )  # fmt: skip
+    parser.add_argument("--positive", metavar="CLASS", help="the class told from all others")
+    parser.add_argument("--classes", nargs="+", metavar="CLASS", help="names of the classes")
+    parser.add_argument(
+        "--patient", help="column of the patient; of a folder `folder`, or a pattern with one group"
+    )
+    parser.add_argument(
+        "--columns", nargs="+", default=(), metavar="ROLE=COLUMN",
+        help="columns of other names, such as image=file patient=who",
+    )  # fmt: skip
+    parser.add_argument(
+        "--map", nargs="+", default=(), metavar="NUMBER=CLASS",
+        help="what masks mean, if not the number of the class: 255=1 0=0, or 255,0,0=1 in colour",
+    )  # fmt: skip
+    return parser
+
+
+def _tell(data: Any, paths: Sequence[str]) -> None:
+    """Print who is named in the files, which is no fault of data that stay where they are."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(data.DataError):
+            found += data.identity(path)
+    for note in found:
+        print(f"note: {note.file}: {note.detail} [{note.rule}]")
+    if found:
+        print("note: these are faults of data that are passed on (--identity)")

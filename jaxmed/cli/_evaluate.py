@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxmed.cli import _given
+from jaxmed.cli._settings import ask
 
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation"]
 
@@ -69,9 +70,7 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """Read, measure, write, print."""
-    import tyro
-
-    options = tyro.cli(Options, prog="jaxmed evaluate", args=[*arguments])
+    options = ask(Options, arguments, prog="jaxmed evaluate")
     study = _given.checked_study(options)
     measure = _masks if options.predictions.is_dir() else _scores
     results, columns = measure(options)
@@ -91,7 +90,7 @@ def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
         missing="error" if options.missing == "error" else "leave out",
     )
     columns = {**table.columns, **_given.known_columns(options, table.cases)}
-    groups, patients, warned = _given.units(options.unit, table.groups, columns)
+    units = _given.units(options.unit, table.groups, columns)
     threshold, rule = options.threshold, ""
     if options.validation is not None:
         threshold, rule = _chosen(options, table.cases)
@@ -101,16 +100,15 @@ def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
         task=options.task,
         classes=options.classes or table.classes,
         cases=table.cases,
-        groups=groups,
-        patients=patients,
+        groups=units.groups,
         level=options.level,
         threshold=threshold,
         title=f"Evaluation of {options.predictions.name}",
         failures=tuple(f"{name}: no prediction, left out" for name in table.missing),
-        notes=(*warned, *_failed(table.missing, "left out of every metric")),
+        notes=(*units.notes, *_failed(table.missing, "left out of every metric")),
         study={"threshold_rule": rule} if rule else {},
     )
-    return results, columns
+    return units.warn(results), columns
 
 
 def _chosen(options: Options, tested: Sequence[str]) -> tuple[float, str]:
@@ -167,17 +165,17 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
     classes = options.classes or class_names(pairs)
     _, pairs = report.read_mask_pairs(*read, missing=missing)
     without = report.cases_without_mask(*read)
-    groups, patients, warned = _given.units(options.unit, None, columns)
+    units = _given.units(options.unit, None, columns)
     results = report.segmentation(
         pairs,
         classes=classes,
-        groups=groups,
+        groups=units.groups,
         level=options.level,
         title=f"Evaluation of {options.predictions.name}",
         failures=tuple(f"{name}: no mask, measured as an empty one" for name in without),
-        notes=(*warned, *_failed(without, "measured as empty masks")),
+        notes=(*units.notes, *_failed(without, "measured as empty masks")),
     )
-    return report.warn_of_repeats(results, patients), columns
+    return units.warn(results), columns
 
 
 def class_names(pairs: Any) -> tuple[str, ...]:

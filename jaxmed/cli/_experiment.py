@@ -73,7 +73,10 @@ def tasks() -> dict[str, dict[str, Path]]:
 
 def names() -> list[str]:
     """Names of the experiments that come with jaxmed."""
-    return sorted(name for files in tasks().values() for name in files)
+    found = sorted(name for files in tasks().values() for name in files)
+    if twice := sorted({name for name in found if found.count(name) > 1}):
+        raise ValueError(f"two files of experiments are called {twice[0]!r}")
+    return found
 
 
 def headline(path: Path) -> str:
@@ -114,7 +117,7 @@ def load(name: str | os.PathLike) -> Experiment:
     config, run = getattr(module, "Config", None), getattr(module, "run", None)
     if not (isinstance(config, type) and dataclasses.is_dataclass(config)) or not callable(run):
         raise ValueError(
-            f"{path} is no experiment: it needs a dataclass Config and run(config, out)"
+            f"{path} is not an experiment: it needs a dataclass Config and run(config, out)"
         )
     return Experiment(path.stem, path, config, run, (module.__doc__ or "").strip(), module)
 

@@ -6,7 +6,7 @@ import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Columns that name a patient, whatever --unit says.
 _PATIENTS = ("group", "patient", "patient_id", "patientid", "subject", "subject_id", "participant")
@@ -56,10 +56,36 @@ def column_of(unit: str) -> str:
     return "" if unit == "case" else unit or "group"
 
 
-def units(
-    unit: str, groups: Sequence[str] | None, columns: Mapping[str, Sequence[str]]
-) -> tuple[Sequence[str] | None, Sequence[str] | None, tuple[str, ...]]:
-    """What is resampled, and else the patients to warn of: `(groups, patients, notes)`.
+class Units(NamedTuple):
+    """What is resampled, and else the patients to warn of.
+
+    Attributes:
+        groups: (cases,) what is resampled, or None for rows.
+        patients: (cases,) of a column that was not asked for and shows repeats, or None.
+        remedy: the option that would resample these patients.
+    """
+
+    groups: Sequence[str] | None
+    patients: Sequence[str] | None = None
+    remedy: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For the whole report."""
+        if self.patients is None:
+            return ()
+        column = self.remedy.rpartition(" ")[2]
+        return (f"rows that share a {column} were counted as independent: {self.remedy}",)
+
+    def warn(self, results: Any) -> Any:
+        """Note the repeats at each number."""
+        from jaxmed import report
+
+        return report.warn_of_repeats(results, self.patients, remedy=self.remedy)
+
+
+def units(unit: str, groups: Sequence[str] | None, columns: Mapping[str, Sequence[str]]) -> Units:
+    """What is resampled, and else the patients to warn of.
 
     Args:
         unit: as `--unit` gives it.
@@ -72,7 +98,7 @@ def units(
     wanted = column_of(unit)
     found = groups if groups is not None else columns.get(wanted)
     if found is not None and wanted:
-        return found, None, ()
+        return Units(found)
     if wanted and unit:
         raise ValueError(
             f"--unit: there is no column {unit!r}; there are {', '.join(columns) or 'no others'}"
@@ -80,9 +106,8 @@ def units(
     named = next((name for name in columns if name.lower() in _PATIENTS), None)
     patients = None if named is None else columns[named]
     if patients is None or len(set(patients)) == len(patients):
-        return None, None, ()
-    told = f"rows that share a {named} were counted as independent: give --unit {named}"
-    return None, patients, (told,)
+        return Units(None)
+    return Units(None, patients, f"give --unit {named}")
 
 
 def known_columns(options: Any, cases: Any) -> dict[str, Any]:

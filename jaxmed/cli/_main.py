@@ -10,6 +10,17 @@ from collections.abc import Callable, Sequence
 
 import jaxmed
 
+_GOES_ON = "the same command goes on from here"
+_NOTHING = "nothing was written"
+# What is true of a command that was interrupted.
+_INTERRUPTED = {
+    "demo": _GOES_ON,
+    "train": _GOES_ON,
+    "predict": "what was written is whole; with --resume the rest follows",
+    "evaluate": _NOTHING,
+    "compare": _NOTHING,
+}
+
 # name: (module of the command, what it does). A module has `run(arguments) -> exit code`.
 _COMMANDS = {
     "demo": ("_demo", "train and evaluate on brain anatomy, without any download"),
@@ -18,7 +29,10 @@ _COMMANDS = {
     "evaluate": ("_evaluate", "measure any framework's predictions against a reference"),
     "compare": ("_compare", "compare models on the same cases, every pair tested"),
     "power": ("_power", "plan a study: its size or its power, and a sentence for the protocol"),
-    "predict": ("_predict", "segment an image with a trained run, in the scan's own space"),
+    "predict": (
+        "predict._command",
+        "segment, classify or measure images with a trained run, in their own space",
+    ),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),
 }
 
@@ -49,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     module = _COMMANDS[name][0]
-    return _guarded(lambda: importlib.import_module(f"jaxmed.cli.{module}").run(rest), debug=debug)
+    command = lambda: importlib.import_module(f"jaxmed.cli.{module}").run(rest)  # noqa: E731
+    return _guarded(command, debug=debug, interrupted=_INTERRUPTED.get(name, ""))
 
 
 def train_file(path: str | os.PathLike, arguments: Sequence[str] | None = None) -> None:
@@ -63,14 +78,15 @@ def train_file(path: str | os.PathLike, arguments: Sequence[str] | None = None) 
     sys.exit(main(["train", os.fspath(path), *rest]))
 
 
-def _guarded(command: Callable[[], int], *, debug: bool) -> int:
+def _guarded(command: Callable[[], int], *, debug: bool, interrupted: str) -> int:
     """Tell a user's mistake in one line; let a traceback through for `--debug`."""
     shown = warnings.showwarning
     warnings.showwarning = _show_warning
     try:
         return command()
     except KeyboardInterrupt:
-        print("\njaxmed: interrupted; the same command goes on from here", file=sys.stderr)
+        state = f"; {interrupted}" if interrupted else ""
+        print(f"\njaxmed: interrupted{state}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of a pipe has left: no error of ours, and nobody to tell.

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tyro
 
 from jaxmed.cli import _power_designs as designs
 from jaxmed.cli import _power_precision as precision
 from jaxmed.cli._power_designs import Common, Plan
 from jaxmed.cli._power_simulated import Simulate
+from jaxmed.cli._settings import ask
 
 DESIGNS: dict[str, type[Common]] = {
     "proportions": designs.Proportions,
@@ -39,9 +39,9 @@ def run(arguments: Sequence[str]) -> int:
     name, *rest = arguments
     if name not in DESIGNS:
         raise ValueError(f"there is no design {name!r}; there are {', '.join(DESIGNS)}")
-    options = tyro.cli(DESIGNS[name], prog=f"jaxmed power {name}", args=rest)
+    options = ask(DESIGNS[name], rest, prog=f"jaxmed power {name}")
     plan = options.plan()
-    print(told(plan))
+    print(plan_text(plan))
     if options.json is not None:
         from jaxmed.report import to_json
 
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def told(plan: Plan) -> str:
+def plan_text(plan: Plan) -> str:
     """The plan as text."""
     lines = [*plan.lines, "assumptions:", *(f"  - {text}" for text in plan.assumptions)]
     return "\n".join([*lines, "for the protocol:", f"  {plan.sentence}"])

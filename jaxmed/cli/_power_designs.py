@@ -58,7 +58,7 @@ class Tested(Common):
 
     Args:
         power: wanted, for which the size is solved; 0.8 unless --n is given.
-        n: size given, for which the power is told.
+        n: size given, for which the power is computed.
         alpha: size of the test, two-sided unless the design says otherwise.
     """
 
@@ -69,7 +69,7 @@ class Tested(Common):
     def asked(self, name: str = "n") -> dict[str, Any]:
         """The size or the power, whichever is given."""
         if self.n is not None and self.power is not None:
-            raise ValueError("give --n (the power is told) or --power (the size is told), not both")
+            raise ValueError("give --n, for the power, or --power, for the size, not both")
         if self.n is not None:
             return {name: self.n}
         return {"power": 0.8 if self.power is None else self.power}
@@ -105,13 +105,13 @@ class Proportions(Tested):
                 return stats.power_proportions(self.first, self.second, alpha=self.alpha, **given)
 
         sided = "one" if self.margin else "two"
-        told = [
+        assumptions = [
             f"proportions of {self.first:g} and {self.second:g}, in groups of equal size",
             f"independent cases; {sided}-sided score test at {100 * self.alpha:g}%",
         ]
         if self.margin:
-            told.append(f"non-inferiority of the first within a margin of {self.margin:g}")
-        return _of_power(self, made, told)
+            assumptions.append(f"non-inferiority of the first within a margin of {self.margin:g}")
+        return _of_power(self, made, assumptions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,12 +133,12 @@ class PairedProportions(Tested):
         def made(**given: Any) -> Any:
             return stats.power_mcnemar(self.first_only, self.second_only, alpha=self.alpha, **given)
 
-        told = [
+        assumptions = [
             f"{100 * self.first_only:g}% of cases right with the first alone, "
             f"{100 * self.second_only:g}% with the second alone",
             f"independent cases; McNemar's test at {100 * self.alpha:g}%, two-sided",
         ]
-        return _of_power(self, made, told)
+        return _of_power(self, made, assumptions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,11 +165,11 @@ class Means(Tested):
             )
 
         of = "of the differences" if self.design == "paired" else "in each group"
-        told = [
+        assumptions = [
             f"a mean difference of {self.effect:g}, standard deviation {of} {self.sd:g}",
             f"independent cases; {self.design} t-test at {100 * self.alpha:g}%, two-sided",
         ]
-        return _of_power(self, made, told)
+        return _of_power(self, made, assumptions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Auc(Tested):
         from jaxmed import stats
 
         ratio = _ratio(self.prevalence)
-        told = [
+        assumptions = [
             f"an AUC of {self.auc:g}, {100 * self.prevalence:g}% positive cases",
             "binormal scores; independent cases",
         ]
@@ -201,8 +201,8 @@ class Auc(Tested):
             def made(**given: Any) -> Any:
                 return stats.power_auc(self.auc, ratio=ratio, alpha=self.alpha, **given)
 
-            told.append(f"against an AUC of 0.5, two-sided at {100 * self.alpha:g}%")
-            return _of_auc(self, made, told, self.prevalence)
+            assumptions.append(f"against an AUC of 0.5, two-sided at {100 * self.alpha:g}%")
+            return _of_auc(self, made, assumptions, self.prevalence)
         if self.n is not None:
             raise ValueError("--above solves for the size: give --power, not --n")
         margin = self.auc - self.above
@@ -210,7 +210,9 @@ class Auc(Tested):
         found = stats.size_auc_bound(
             self.auc, margin, power=power, alpha=self.alpha, prevalence=self.prevalence
         )
-        told.append(f"one-sided lower limit at {100 * (1 - self.alpha):g}% above {self.above:g}")
+        assumptions.append(
+            f"one-sided lower limit at {100 * (1 - self.alpha):g}% above {self.above:g}"
+        )
 
         def at(n: float) -> float:
             from scipy import optimize
@@ -234,7 +236,7 @@ class Auc(Tested):
             f"sample size: {n1} positive and {n0} negative cases ({n1 + n0} in all)",
             f"power: {100 * power:.1f}%",
         ]
-        return Plan(lines, told, found.sentence, at, n1 + n0, "Cases in all", target=power)
+        return Plan(lines, assumptions, found.sentence, at, n1 + n0, "Cases in all", target=power)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +271,7 @@ class TwoAucs(Tested):
             y = columns["label"].astype(int)
             a, b = (columns[name] for name in self.scores)
             share = float(y.mean())
-            told = [
+            assumptions = [
                 f"areas, variances and correlation as in the pilot of {len(y)} cases: AUC "
                 f"{stats.auc(y, a).value:.3f} and {stats.auc(y, b).value:.3f}",
                 f"paired; DeLong's test at {100 * self.alpha:g}%, two-sided",
@@ -280,7 +282,7 @@ class TwoAucs(Tested):
             def made(**given: Any) -> Any:
                 return stats.power_two_aucs_pilot(y, a, b, alpha=self.alpha, **given)
 
-            return _of_auc(self, made, told, share)
+            return _of_auc(self, made, assumptions, share)
         if self.first is None or self.second is None:
             raise ValueError("give --first and --second, or --pilot")
         shift = np.sqrt(2) * special.ndtri([self.first, self.second])
@@ -294,13 +296,13 @@ class TwoAucs(Tested):
 
         how = f"paired, scores correlated by {self.correlation:g} in each class"
         if self.correlation == 0:
-            how = "two groups of cases, each of the size told"
-        told = [
+            how = "two groups of cases, each of the size given"
+        assumptions = [
             f"AUCs of {self.first:g} and {self.second:g}, binormal scores of equal spread",
             how,
             f"{100 * self.prevalence:g}% positive cases; test at {100 * self.alpha:g}%, two-sided",
         ]
-        return _of_auc(self, made, told, self.prevalence)
+        return _of_auc(self, made, assumptions, self.prevalence)
 
 
 def read_table(path: Path, wanted: tuple[str, ...]) -> dict[str, Any]:
@@ -326,7 +328,7 @@ def read_table(path: Path, wanted: tuple[str, ...]) -> dict[str, Any]:
             columns[name] = np.array([float(row[name]) for row in rows])
         except (TypeError, ValueError):
             raise ValueError(
-                f"{path}: the column {name!r} holds a cell that is no number"
+                f"{path}: the column {name!r} holds a cell that is not a number"
             ) from None
     return columns
 
@@ -337,18 +339,20 @@ def _ratio(prevalence: float) -> float:
     return (1 - prevalence) / prevalence
 
 
-def _of_power(options: Tested, made: Callable[..., Any], told: list[str]) -> Plan:
+def _of_power(options: Tested, made: Callable[..., Any], assumptions: list[str]) -> Plan:
     found = made(**options.asked())
     lines = [f"sample size: {found.needed} {found.unit}", f"power: {100 * found.power:.1f}%"]
     if "each group" in found.unit:
         lines[0] += f" ({2 * found.needed} in all)"
     return Plan(
-        lines, told, found.sentence, lambda n: made(n=n).power, found.needed,
+        lines, assumptions, found.sentence, lambda n: made(n=n).power, found.needed,
         found.unit.capitalize(), target=options.asked().get("power"),
     )  # fmt: skip
 
 
-def _of_auc(options: Tested, made: Callable[..., Any], told: list[str], prevalence: float) -> Plan:
+def _of_auc(
+    options: Tested, made: Callable[..., Any], assumptions: list[str], prevalence: float
+) -> Plan:
     given = options.asked()
     if "n" in given:
         given = {"positives": prevalence * given["n"]}
@@ -359,6 +363,6 @@ def _of_auc(options: Tested, made: Callable[..., Any], told: list[str], prevalen
         f"power: {100 * found.power:.1f}%",
     ]
     return Plan(
-        lines, told, found.sentence, lambda n: made(positives=prevalence * n).power, n1 + n0,
+        lines, assumptions, found.sentence, lambda n: made(positives=prevalence * n).power, n1 + n0,
         "Cases in all", target=given.get("power"),
     )  # fmt: skip

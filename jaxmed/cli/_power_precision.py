@@ -25,7 +25,9 @@ class Precise(Common):
     half_width: float = 0.05
     level: float = 0.95
 
-    def precise(self, made: Callable[[float], Any], told: list[str], unit: str, what: str) -> Plan:
+    def precise(
+        self, made: Callable[[float], Any], assumed: list[str], unit: str, what: str
+    ) -> Plan:
         """The plan of `made(half_width)`."""
         found = made(self.half_width)
         total = math.ceil(found.total - 1e-9)
@@ -49,7 +51,14 @@ class Precise(Common):
             return high
 
         return Plan(
-            lines, told, sentence, at, total, unit.capitalize(), "Half-width", self.half_width
+            lines,
+            assumed,
+            sentence,
+            at,
+            total,
+            unit.capitalize(),
+            "Half-width",
+            self.half_width,
         )
 
 
@@ -71,18 +80,18 @@ class Precision(Precise):
         """The plan."""
         from jaxmed import stats
 
-        told = [
+        assumed = [
             f"a proportion of {self.proportion:g}; independent cases",
             f"{self.method} interval at {100 * self.level:g}%",
         ]
         if self.prevalence is not None:
-            told.append(f"the class is {100 * self.prevalence:g}% of all cases")
+            assumed.append(f"the class is {100 * self.prevalence:g}% of all cases")
         return self.precise(
             lambda w: stats.size_for_width(
                 self.proportion, w, method=self.method, level=self.level,
                 prevalence=self.prevalence,
             ),
-            told, "cases", f"a proportion of {self.proportion:g}",
+            assumed, "cases", f"a proportion of {self.proportion:g}",
         )  # fmt: skip
 
 
@@ -104,7 +113,7 @@ class Kappa(Precise):
         from jaxmed import stats
 
         shares = ", ".join(f"{share:g}" for share in self.marginals)
-        told = [
+        assumed = [
             f"kappa of {self.kappa:g}; both raters use the classes with shares {shares}",
             "independent cases; delta-method interval",
         ]
@@ -112,7 +121,7 @@ class Kappa(Precise):
             lambda w: stats.size_for_kappa(
                 self.kappa, w, marginals=self.marginals, level=self.level
             ),
-            told, "cases", f"a kappa of {self.kappa:g}",
+            assumed, "cases", f"a kappa of {self.kappa:g}",
         )  # fmt: skip
 
 
@@ -133,13 +142,13 @@ class Icc(Precise):
         """The plan."""
         from jaxmed import stats
 
-        told = [
+        assumed = [
             f"an intraclass correlation of {self.icc:g}, {self.raters} raters of each subject",
             "Bonett's approximation",
         ]
         return self.precise(
             lambda w: stats.size_for_icc(self.icc, w, raters=self.raters, level=self.level),
-            told, "subjects", f"an intraclass correlation of {self.icc:g}",
+            assumed, "subjects", f"an intraclass correlation of {self.icc:g}",
         )  # fmt: skip
 
 
@@ -153,10 +162,10 @@ class Agreement(Precise):
         """The plan."""
         from jaxmed import stats
 
-        told = ["normal differences; half-width in standard deviations of the differences"]
+        assumed = ["normal differences; half-width in standard deviations of the differences"]
         return self.precise(
             lambda w: stats.size_for_limits(w, level=self.level),
-            told, "cases", "each limit of agreement, in standard deviations of the differences,",
+            assumed, "cases", "each limit of agreement, in standard deviations of the differences,",
         )  # fmt: skip
 
 
@@ -193,7 +202,7 @@ class Model(Common):
             f"intercept {found.intercept:.0f}; {found.events_per_parameter:.1f} events a "
             "parameter",
         ]
-        told = [
+        assumed = [
             f"{self.parameters} candidate parameters, prevalence {self.prevalence:g}, AUC "
             f"{self.auc:g} (Cox and Snell's R squared {found.r_squared:.3f})",
             f"shrinkage of at least {self.shrinkage:g}, optimism of R squared up to 0.05, "
@@ -206,7 +215,7 @@ class Model(Common):
             f"need a shrinkage of no less than {self.shrinkage:g} (Riley et al., BMJ 2020)."
         )
         return Plan(
-            lines, told, sentence, lambda k: made(max(k, 1)).n, self.parameters,
+            lines, assumed, sentence, lambda k: made(max(k, 1)).n, self.parameters,
             "Candidate parameters", "Cases needed",
         )  # fmt: skip
 
@@ -249,7 +258,7 @@ class Readers(Tested):
             "treatments",
             f"power: {100 * found.power:.1f}%",
         ]
-        told = [
+        assumed = [
             f"variance components of the pilot: {study.theta.shape[1]} readers, {study.cases} "
             "cases; the pilot's share of positive cases",
             f"a difference of mean AUC of {self.effect:g}; Obuchowski-Rockette's test, random "
@@ -261,4 +270,4 @@ class Readers(Tested):
             f"random has {100 * found.power:.0f}% power to detect a difference of mean AUC of "
             f"{self.effect:g}."
         )
-        return Plan(lines, told, sentence, at, found.cases, "Cases", target=given.get("power"))
+        return Plan(lines, assumed, sentence, at, found.cases, "Cases", target=given.get("power"))

@@ -61,11 +61,11 @@ class Simulate(Tested):
         sided = "one-sided" if self.margin else "two-sided"
         sentence = (
             f"With {n} {study.unit}, {self._test()} ({sided}, {100 * self.alpha:g}%) has "
-            f"{100 * found.value:.0f}% power to detect {study.told}, by simulation of "
+            f"{100 * found.value:.0f}% power to detect {study.finding}, by simulation of "
             f"{self.studies} such studies."
         )
         return Plan(
-            lines, self._told(), sentence,
+            lines, self._assumptions(), sentence,
             lambda size: stats.simulate_power(
                 study, max(int(size), study.smallest), **shared | {"studies": self.studies // 5}
             ),
@@ -102,15 +102,15 @@ class Simulate(Tested):
             "mean": "the paired t-test on patients' means" if many else "the paired t-test",
         }[self.metric]
 
-    def _told(self) -> list[str]:
-        told = {
+    def _assumptions(self) -> list[str]:
+        assumed = {
             "auc": f"AUCs of {self.first:g} and {self.second:g}; binormal scores of equal spread; "
             f"{100 * self.prevalence:g}% positive patients",
             "rate": f"rates of {self.first:g} and {self.second:g}",
             "mean": f"means of {self.first:g} and {self.second:g}, standard deviation {self.sd}, "
             "logit-normal",
         }[self.metric]
-        lines = [told]
+        lines = [assumed]
         if self.unpaired:
             lines.append("each model reads other patients")
         else:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxmed._files import write_whole
+from jaxmed._files import owning, write_whole
 from jaxmed.cli._experiment import Experiment, load
 from jaxmed.cli._settings import options, read_settings
 
 if TYPE_CHECKING:
     from jaxmed.report import Results
 
-_ERROR = "error.txt"
+_CONFIG, _ERROR = "config.json", "error.txt"
 
 
 def run_experiment(
@@ -51,9 +51,10 @@ def run_experiment(
     Raises:
         ValueError: no such experiment, no such setting, a value that its type does not have, or a
             folder that holds a run with other settings.
-        Exception: what the experiment raises; its traceback is in ``error.txt`` in the folder.
+        Exception: what the experiment raises. Its traceback is in ``error.txt`` in the folder;
+            where settings or data were refused at once, the folder is as it was.
 
-    Example:
+    Examples:
         >>> run_experiment("medmnist", {"epochs": "ten"})
         Traceback (most recent call last):
         ValueError: medmnist: epochs is int, got 'ten'
@@ -70,7 +71,22 @@ def run_experiment(
     from jaxmed import report
 
     stored = json.loads(report.to_json(dataclasses.asdict(config)))
-    _begin(place, {"experiment": found.name, **stored})
+    with owning(place):
+        return _run(found, config, place, stored, command, folder_of)
+
+
+def _run(
+    found: Experiment,
+    config: Any,
+    place: Path,
+    stored: dict[str, Any],
+    command: str,
+    folder_of: Callable[[Any], Path] | None,
+) -> Results:
+    """Run an experiment in the folder that this process owns."""
+    from jaxmed import report
+
+    _begin(place, {"experiment": found.name, **stored, "places": _places(config)})
     in_grid = getattr(found.module, "in_grid", None)
     linked = in_grid(config, folder_of) if folder_of is not None and in_grid else config
     try:
@@ -81,8 +97,8 @@ def run_experiment(
             seed=stored.get("seed"),
         )
         report.write(results, place)
-    except Exception:
-        write_whole(place / _ERROR, traceback.format_exc())
+    except Exception as error:
+        _failed(place, error)
         raise
     (place / _ERROR).unlink(missing_ok=True)
     return results
@@ -106,26 +122,59 @@ def settings_of(experiment: Experiment, settings: Any) -> Any:
 def folder_name(experiment: Experiment, config: Any) -> str:
     """Name a run's folder after the experiment and the fields that are not the default's."""
     changed = [
-        f"{field.name}={getattr(config, field.name)}"
+        f"{field.name}={_short(getattr(config, field.name))}"
         for field in dataclasses.fields(config)
         if getattr(config, field.name) != field.default
     ]
     return "_".join([experiment.name, *changed]).replace("/", "-").replace(" ", "")
 
 
+def _short(value: Any) -> str:
+    """A setting as part of a folder's name; of a path its last part."""
+    if isinstance(value, Path):
+        return value.resolve().name
+    if value and isinstance(value, tuple) and all(isinstance(part, str) for part in value):
+        return ",".join(value)
+    return str(value)
+
+
+def _failed(out: Path, error: Exception) -> None:
+    """Keep what was done and the traceback; of a start that did nothing, leave nothing.
+
+    Settings that were refused would otherwise refuse the right ones after them.
+    """
+    if {path.name for path in out.iterdir()} <= {_CONFIG, _ERROR, ".lock"}:
+        (out / _CONFIG).unlink(missing_ok=True)
+        if isinstance(error, ValueError | OSError):  # the user's, told in its message
+            (out / _ERROR).unlink(missing_ok=True)
+            return
+    write_whole(out / _ERROR, traceback.format_exc())
+
+
+def _places(config: Any) -> dict[str, str]:
+    """Where the files and folders that settings name lie, from wherever they are named."""
+    return {
+        field.name: str(value.resolve())
+        for field in dataclasses.fields(config)
+        if isinstance(value := getattr(config, field.name), Path) and value.exists()
+    }
+
+
 def _begin(out: Path, record: dict[str, Any]) -> None:
     """Write the settings down, and refuse a folder that was begun with others."""
     from jaxmed import report
 
-    path = out / "config.json"
+    path = out / _CONFIG
     try:
         old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else record
     except ValueError:
         old = record  # cut short when it was written: nothing to compare with
+    places, before = record["places"], old.get("places", {})
     differ = [
         f"{name} was {old.get(name)!r} and is {record.get(name)!r}"
-        for name in sorted({*old, *record})
+        for name in sorted({*old, *record} - {"places"})
         if old.get(name) != record.get(name)
+        and not (name in places and places[name] == before.get(name))
     ]
     if differ:
         raise ValueError(

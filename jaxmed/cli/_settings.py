@@ -7,7 +7,9 @@ import dataclasses
 import io
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+Config = TypeVar("Config")
 
 
 def read_settings(config: type, settings: Mapping[str, Any], *, of: str = "") -> Any:
@@ -92,7 +94,7 @@ def _read(who: str, name: str, annotation: Any, value: Any) -> Any:
     except SystemExit:
         read = dataclasses.MISSING
     if read is dataclasses.MISSING or not _same(read, value):
-        raise ValueError(f"{who}: {name} is {_told(annotation)}, got {value!r}")
+        raise ValueError(f"{who}: {name} is {_type_in_words(annotation)}, got {value!r}")
     return read
 
 
@@ -122,10 +124,51 @@ def _is_sequence(annotation: Any) -> bool:
     return any(map(_is_sequence, typing.get_args(annotation)))
 
 
-def _told(annotation: Any) -> str:
+def _type_in_words(annotation: Any) -> str:
     """A type in words."""
     if typing.get_origin(annotation) is typing.Literal:
         return "one of " + ", ".join(map(repr, typing.get_args(annotation)))
     if isinstance(annotation, type) and not typing.get_args(annotation):
         return annotation.__name__
     return str(annotation).replace("typing.", "").replace("pathlib.", "")
+
+
+def readable(config: type) -> type:
+    """The same settings, of which help shows what is given and not how it is stored: `--data PATH`.
+
+    Without it an option that may be left out is shown as `--data {None}|PATH`.
+    """
+    import tyro
+
+    hints = typing.get_type_hints(config, include_extras=True)
+    fields = []
+    for field in dataclasses.fields(config):
+        hint = hints[field.name]
+        given = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+        kinds = [kind for kind in typing.get_args(given) if kind is not type(None)]
+        if len(kinds) == 1 and type(None) in typing.get_args(given):
+            hint = Annotated[hint, tyro.conf.arg(metavar=_metavar(kinds[0]))]
+        if field.default is dataclasses.MISSING:
+            default = dataclasses.field(default_factory=field.default_factory)
+        else:
+            default = dataclasses.field(default=field.default)
+        fields.append((field.name, hint, default))
+    typed = dataclasses.make_dataclass(config.__name__, fields, frozen=True)
+    typed.__doc__ = config.__doc__
+    return typed
+
+
+def _metavar(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return "{" + ",".join(map(str, typing.get_args(kind))) + "}"
+    known = {int: "INT", float: "FLOAT", str: "TEXT"}
+    return known.get(kind) or getattr(kind, "__name__", "VALUE").upper()
+
+
+def ask(config: type[Config], arguments: Sequence[str], **about: Any) -> Config:
+    """Read settings from the command line; `about` is what `tyro.cli` takes besides."""
+    import tyro
+
+    said = tyro.cli(readable(config), args=[*arguments], **about)
+    names = [field.name for field in dataclasses.fields(said)]
+    return config(**{name: getattr(said, name) for name in names})

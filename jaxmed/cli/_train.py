@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from jaxmed.cli._experiment import Experiment, listing, load
 from jaxmed.cli._given import tell
 from jaxmed.cli._runner import folder_name, run_experiment
+from jaxmed.cli._settings import readable
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -35,12 +36,13 @@ def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Path |
     import tyro
 
     out = Annotated[
-        Path | None, tyro.conf.arg(help="folder of checkpoints, predictions and the report")
+        Path | None,
+        tyro.conf.arg(help="folder of checkpoints, predictions and the report", metavar="PATH"),
     ]
     options = dataclasses.make_dataclass(
         "Options",
         [
-            ("config", Annotated[experiment.config, tyro.conf.arg(name="")]),
+            ("config", Annotated[readable(experiment.config), tyro.conf.arg(name="")]),
             ("out", out, dataclasses.field(default=None)),
         ],
     )
@@ -50,4 +52,6 @@ def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Path |
         description=experiment.description,
         args=[*arguments],
     )
-    return parsed.config, parsed.out
+    names = [field.name for field in dataclasses.fields(experiment.config)]
+    config = experiment.config(**{name: getattr(parsed.config, name) for name in names})
+    return config, parsed.out

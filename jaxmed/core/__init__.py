@@ -5,7 +5,7 @@ minimised for *any* network, a :class:`Learner` runs. A learning paradigm is a f
 of the three, so paradigms compose by calling one on another.
 """
 
-from jaxmed.core._inputs import Inputs, pick
+from jaxmed.core._inputs import Inputs, network_inputs, pick
 from jaxmed.core._learner import Learner, LearnerState, Predicting, learner
 from jaxmed.core._linen import as_network, from_linen
 from jaxmed.core._network import Network, from_functions, share_passes
@@ -77,6 +77,7 @@ __all__ = [
     "label_paths",
     "learner",
     "merge_named",
+    "network_inputs",
     "path_mask",
     "pick",
     "share_passes",

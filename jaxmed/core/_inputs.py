@@ -44,6 +44,44 @@ def pick(arrays: Mapping[str, Any], inputs: Inputs, holder: str = "batch") -> An
     return arrays[inputs]
 
 
+def network_inputs(batch: Mapping[str, Any], inputs: Inputs) -> Any:
+    """What a network is given of a batch: :func:`pick`, for padded bags with their mask.
+
+    Args:
+        batch: arrays by name.
+        inputs: as :func:`pick` takes them.
+
+    Returns:
+        The array, or a dict of arrays.
+
+    Raises:
+        KeyError: if one is not there; says which there are.
+        ValueError: if the batch has a ``bag_mask``, and the inputs take instances without it: an
+            array ``(bags, instances, ...)`` whose padding the network would take for instances.
+
+    >>> bags = {"image": jnp.ones((2, 5, 3)), "bag_mask": jnp.ones((2, 5), bool)}
+    >>> sorted(network_inputs(bags, ("image", "bag_mask")))
+    ['bag_mask', 'image']
+    """
+    given = pick(batch, inputs)
+    names = [inputs] if isinstance(inputs, str) else inputs
+    chosen = tuple(names.values() if isinstance(names, Mapping) else names)
+    # Unlabelled bags are rows of their own, with weights of their own: the mask is not theirs.
+    same_rows = [name for name in chosen if not name.startswith("unlabelled")]
+    if "bag_mask" in batch and "bag_mask" not in chosen:
+        bags = jnp.shape(batch["bag_mask"])
+        shapes = [jnp.shape(x) for x in jax.tree.leaves([batch[name] for name in same_rows])]
+        padded = [shape for shape in shapes if shape[: len(bags)] == bags]
+        if padded:
+            raise ValueError(
+                f"inputs={inputs!r} takes bags of the shape {padded[0]} without the batch's "
+                f"'bag_mask': the network would take padding for instances. Give "
+                f"inputs={(*chosen, 'bag_mask')!r}, or leave 'bag_mask' out of a batch of bags "
+                "that have no padding"
+            )
+    return given
+
+
 _warned: set[tuple[int, ...]] = set()
 
 

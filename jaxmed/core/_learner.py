@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxmed.core._describe import describe
-from jaxmed.core._inputs import Inputs, pick, warn_if_channels_first
+from jaxmed.core._inputs import Inputs, network_inputs, warn_if_channels_first
 from jaxmed.core._network import Network
 from jaxmed.core._objective import Objective, merge_named
 from jaxmed.core._random import stream
@@ -140,7 +140,7 @@ def learner(
 
     @jax.jit
     def init(key: Key, batch: Batch) -> LearnerState:
-        given = pick(batch, inputs)
+        given = network_inputs(batch, inputs)
         warn_if_channels_first(given)
         net_params, net_state = network.init(stream(key, "network"), given)
         own_params, own_state = objective.init(

@@ -26,6 +26,12 @@ from jaxmed.data.batching._bags import BagBatches, bag_batches
 from jaxmed.data.batching._batches import Batches, batches
 from jaxmed.data.batching._members import MemberBatches, member_batches
 from jaxmed.data.batching._split import Fold, check_disjoint, folds, split
+from jaxmed.data.dicom._segmentation import DicomSegmentation, read_dicom_seg
+from jaxmed.data.dicom._series import SeriesInfo, dicom_series, read_dicom
+from jaxmed.data.dicom._write_segmentation import write_dicom_seg
+from jaxmed.data.formats._read import read_image, read_mask, read_space
+from jaxmed.data.formats._segments import read_segments
+from jaxmed.data.formats._write import write_mask
 from jaxmed.data.images._geometry import (
     crop_or_pad,
     crop_or_pad_scan,
@@ -34,15 +40,17 @@ from jaxmed.data.images._geometry import (
     to_space,
 )
 from jaxmed.data.images._intensity import normalise
-from jaxmed.data.images._scan import read_image, read_mask, read_space
+from jaxmed.data.images._mask_labels import MaskLabels
+from jaxmed.data.images._segments import Code, Segment
 from jaxmed.data.images._space import Scan, Space
-from jaxmed.data.images._write import write_mask
 from jaxmed.data.sources._bag_tables import bag_table
 from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data.sources._check import check
+from jaxmed.data.sources._dataset import dataset
 from jaxmed.data.sources._decathlon import DecathlonSource, decathlon
 from jaxmed.data.sources._download import cache_root, data_root, fetch
 from jaxmed.data.sources._drive import drive
+from jaxmed.data.sources._identity import identity
 from jaxmed.data.sources._lgg import LGGSource, lgg_mri
 from jaxmed.data.sources._manifest import ManifestSource, manifest
 from jaxmed.data.sources._medmnist import ChecksumWarning, medmnist
@@ -56,16 +64,21 @@ __all__ = [
     "BagBatches",
     "Batches",
     "ChecksumWarning",
+    "Code",
     "DataError",
     "DecathlonSource",
+    "DicomSegmentation",
     "Fault",
     "Fold",
     "LGGSource",
     "ListSource",
     "ManifestSource",
+    "MaskLabels",
     "MedMNIST",
     "MemberBatches",
     "Scan",
+    "Segment",
+    "SeriesInfo",
     "Source",
     "Space",
     "as_source",
@@ -81,10 +94,13 @@ __all__ = [
     "crop_or_pad",
     "crop_or_pad_scan",
     "data_root",
+    "dataset",
     "decathlon",
+    "dicom_series",
     "drive",
     "fetch",
     "folds",
+    "identity",
     "in_memory",
     "lgg_mri",
     "manifest",
@@ -94,13 +110,17 @@ __all__ = [
     "normalise",
     "phantoms",
     "random_patch",
+    "read_dicom",
+    "read_dicom_seg",
     "read_image",
     "read_mask",
+    "read_segments",
     "read_space",
     "resample_spacing",
     "split",
     "subset",
     "take",
     "to_space",
+    "write_dicom_seg",
     "write_mask",
 ]

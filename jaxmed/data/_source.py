@@ -41,15 +41,15 @@ class ArraySource:
 
     Args:
         arrays: ``{name: (n, ...)}``.
-        case_ids: A name per example; the position by default.
-        groups: A patient per example, if examples share patients.
-        classes: Names of the classes.
-        notes: Lines for a report on these data.
+        case_ids: a name per example; the position by default.
+        groups: a patient per example, if examples share patients.
+        classes: names of the classes.
+        notes: lines for a report on these data.
 
     Raises:
-        DataError: The arrays differ in length, or are empty.
+        DataError: the arrays differ in length, or are empty.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> source = ArraySource({"image": np.zeros((3, 8, 8, 1)), "label": np.arange(3)})
         >>> len(source), source[2]["label"].item(), source.take([0, 2])["image"].shape
@@ -205,17 +205,17 @@ def subset(source: Source, indices: Indices) -> SubsetSource:
     """Keep the examples at ``indices``, in that order.
 
     Args:
-        source: Any source.
+        source: any source.
         indices: (m,) positions in ``source``.
 
     Returns:
         A source of length m; names, patients, classes and notes are kept.
 
     Raises:
-        DataError: No indices.
-        IndexError: An index outside the source.
+        DataError: no indices.
+        IndexError: an index outside the source.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> half = subset(ArraySource({"label": np.arange(6)}), [5, 1])
         >>> half[0]["label"].item(), half.case_ids
@@ -226,9 +226,9 @@ def subset(source: Source, indices: Indices) -> SubsetSource:
         raise fault(getattr(source, "name", "source"), "non-empty", "the subset has no examples")
     rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
     if rows.ndim != 1:
-        raise ValueError(f"subset wants indices of shape (m,), got {rows.shape}")
+        raise ValueError(f"subset needs indices of shape (m,), got {rows.shape}")
     if rows.size == 0 or rows.min() < 0 or rows.max() >= len(source):
-        raise IndexError(f"subset wants indices in [0, {len(source)}), got {rows}")
+        raise IndexError(f"subset needs indices in [0, {len(source)}), got {rows}")
     kept = about(source)
     kept["case_ids"] = tuple(kept["case_ids"][i] for i in rows)
     if kept["groups"] is not None:
@@ -246,16 +246,16 @@ def map_source(
     """Apply a function to every example as it is read.
 
     Args:
-        source: Any source.
+        source: any source.
         function: ``example -> example``; if ``batched``, ``stacked examples -> stacked examples``.
-        batched: Whether the function takes a leading axis. Faster for array sources.
-        changes: The fields that the function changes, if not all: `column` then reads the others
+        batched: whether the function takes a leading axis. Faster for array sources.
+        changes: the fields that the function changes, if not all: `column` then reads the others
             without calling it.
 
     Returns:
         A source of the same length.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> source = map_source([{"x": np.ones(2)}], lambda e: {"x": 2 * e["x"]})
         >>> source[0]["x"].tolist()
@@ -290,7 +290,7 @@ def take(source: Source, indices: Indices) -> Example:
     """Read several examples of any source, stacked into ``{name: (m, ...)}``.
 
     Raises:
-        DataError: The examples differ in shape or fields; the case is named.
+        DataError: the examples differ in shape or fields; the case is named.
     """
     own: Any = source  # what a source may offer beyond the protocol
     if hasattr(source, "take"):
@@ -314,7 +314,7 @@ def in_memory(source: Source) -> ArraySource | ListSource:
 
     Reading everything up front also makes errors appear before training.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> in_memory([{"x": np.zeros(2)}, {"x": np.ones(2)}]).arrays["x"].shape
         (2, 2)
@@ -362,18 +362,18 @@ def as_source(data: Any, *, names: Sequence[str] | Mapping[str, str] | None = No
     """Make a source from a dict of arrays, a list, a tfds or Grain source, or a torch data set.
 
     Args:
-        data: A dict of arrays with one leading axis, or anything with a length and an item.
-        names: For items that are tuples, the name of each part; for items that are dicts,
+        data: a dict of arrays with one leading axis, or anything with a length and an item.
+        names: for items that are tuples, the name of each part; for items that are dicts,
             ``{theirs: ours}``, which also drops the fields that are not listed.
 
     Returns:
         A source whose examples are dicts.
 
     Raises:
-        TypeError: No length or item, or items that are no dicts and have no names.
-        DataError: No examples.
+        TypeError: no length or item, or items that are no dicts and have no names.
+        DataError: no examples.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> pairs = [(np.zeros((4, 4, 1)), 1), (np.zeros((4, 4, 1)), 0)]
         >>> as_source(pairs, names=("image", "label"))[0]["label"].item()

@@ -7,13 +7,15 @@ averages over mirror images; :func:`keep_largest` removes stray components of a 
 :func:`segment` applies it to one scan, which :func:`prepare` preprocesses as in training. An
 :class:`ImageModel` is the equivalent for an image-level network, a classifier or a regressor, with
 its :class:`ImageRecipe`. :func:`save_model` and :func:`load_model` store either in a folder:
-:func:`describe` turns a network into data, :func:`build` recreates it.
+:func:`describe` turns a network into data, :func:`build` recreates it. :func:`average_models` makes
+one model of several, such as those of all folds.
 """
 
 from jaxmed.inference._describe import DescriptionError, build, describe
 from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model, prepare_image
 from jaxmed.inference._instance_map import instance_map
 from jaxmed.inference._largest import keep_largest
+from jaxmed.inference._members import average_models
 from jaxmed.inference._mirror import mirrored
 from jaxmed.inference._model_file import (
     ModelError,
@@ -23,7 +25,14 @@ from jaxmed.inference._model_file import (
     save_model,
     save_segmenter,
 )
-from jaxmed.inference._segment import prepare, probabilities, segment
+from jaxmed.inference._segment import (
+    Preprocessed,
+    decided,
+    prepare,
+    preprocess,
+    probabilities,
+    segment,
+)
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.inference._sliding import sliding_window
 
@@ -32,10 +41,13 @@ __all__ = [
     "ImageModel",
     "ImageRecipe",
     "ModelError",
+    "Preprocessed",
     "Recipe",
     "Segmenter",
     "SegmenterError",
+    "average_models",
     "build",
+    "decided",
     "describe",
     "image_model",
     "instance_map",
@@ -45,6 +57,7 @@ __all__ = [
     "mirrored",
     "prepare",
     "prepare_image",
+    "preprocess",
     "probabilities",
     "save_model",
     "save_segmenter",

@@ -53,7 +53,7 @@ def describe(value: Network | nn.Module | Any) -> dict[str, Any]:
         DescriptionError: an option that is no data (a lambda, a closure, an array), or a module
             or network of the user's own; names the option.
 
-    Example:
+    Examples:
         >>> from jaxmed import networks
         >>> table = describe(networks.mlp(2, hidden=(8,), dtype=jnp.bfloat16))
         >>> table["call"], table["options"]["hidden"], table["options"]["dtype"]
@@ -109,7 +109,9 @@ def _described(value: Any, at: str) -> Any:
         return _call(type(value), options, at)
     if isinstance(value, Mapping):
         if odd := [key for key in value if not isinstance(key, str)]:
-            raise DescriptionError(f"{at or 'a mapping'} has the key {odd[0]!r}, which is no name")
+            raise DescriptionError(
+                f"{at or 'a mapping'} has the key {odd[0]!r}, which is not a name"
+            )
         return {"dict": {k: _described(v, _below(at, k)) for k, v in value.items()}}
     if isinstance(value, tuple | list):
         items = [_described(v, _below(at, i)) for i, v in enumerate(value)]
@@ -136,7 +138,7 @@ def _network(network: Network, at: str) -> dict[str, Any]:
         if note.by in getattr(module, "__all__", ()):
             options = {k: _described(v, _below(at, k)) for k, v in note.options.items()}
             return {"call": f"{name}.{note.by}", "options": options}
-    raise DescriptionError(f"{at or 'the network'}: {note.by} is no public function")
+    raise DescriptionError(f"{at or 'the network'}: {note.by} is not a public function")
 
 
 def _module(module: nn.Module, at: str) -> dict[str, Any]:
@@ -181,8 +183,8 @@ def _name_of(value: Any, at: str) -> str:
             return f"{place}.{name}"
     where = f"{at} is " if at else ""
     raise DescriptionError(
-        f"{where}{_told(value)}, for which jaxmed, flax.linen and jax.nn have no public name, so "
-        "it cannot be written down: take what has one, or save the parameters alone "
+        f"{where}{_kind_of(value)}, for which jaxmed, flax.linen and jax.nn have no public name, "
+        "so it cannot be written down: take what has one, or save the parameters alone "
         "(jaxmed.train.save) and keep the code that makes the network"
     )
 
@@ -191,7 +193,7 @@ def _shown(module: Any, name: str) -> bool:
     return not name.startswith("_") and name in getattr(module, "__all__", (name,))
 
 
-def _told(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__module__}.{value.__qualname__}"
     if callable(value) and hasattr(value, "__qualname__"):
@@ -234,7 +236,7 @@ def _built(data: Any) -> Any:
 def _called(name: str, options: dict[str, Any]) -> Any:
     constructor = _resolved(name)
     if not _constructs(constructor):
-        raise DescriptionError(f"{name} is no constructor of a network")
+        raise DescriptionError(f"{name} is not a constructor of a network")
     try:
         return constructor(**options)
     except TypeError as error:
@@ -254,7 +256,7 @@ def _constructs(value: Any) -> bool:
 def _resolved(name: Any) -> Any:
     place, _, last = str(name).rpartition(".")
     if place not in _PUBLIC:
-        raise DescriptionError(f"{name!r} is no public name of {', '.join(_PUBLIC)}")
+        raise DescriptionError(f"{name!r} is not a public name of {', '.join(_PUBLIC)}")
     module = importlib.import_module(place)
     if not hasattr(module, last) or not _shown(module, last):
         raise DescriptionError(f"{place} of this version has no {last!r}")

@@ -14,6 +14,7 @@ import numpy as np
 from jaxmed.core import Array, Network, PyTree, as_network, pick
 from jaxmed.data import Scan, resample_spacing
 from jaxmed.inference._intensities import normalised
+from jaxmed.inference._segmenter import mean_of_members
 
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression"]
 
@@ -34,6 +35,10 @@ class ImageRecipe:
             names it; or ``"linear"``, the same map for every image.
         linear: gain and offset of the ``"linear"`` normalisation: ``(2, -1)`` maps [0, 1] to
             [-1, 1].
+        offsets: subtracted from the logits of the classes: a network trained with weights of
+            classes answers as one trained without, if these are the weights' logarithms.
+        repeat: how often a single channel is repeated, for a network of colour images on grey ones.
+        members: how many networks of that kind are averaged; their parameters are stacked.
         target: gain and offset of a regression: the numbers are ``gain * logits + offset``, for a
             network trained on scaled ones.
     """
@@ -46,8 +51,17 @@ class ImageRecipe:
     normalisation: Literal["zscore", "unit", "percentile", "linear"] = "zscore"
     linear: tuple[float, float] = (1.0, 0.0)
     target: tuple[float, float] = (1.0, 0.0)
+    offsets: tuple[float, ...] = ()
+    repeat: int = 1
+    members: int = 1
 
     def __post_init__(self) -> None:
+        if self.offsets and len(self.offsets) != len(self.outputs):
+            raise ValueError(f"offsets are one per class of {self.outputs}, got {self.offsets}")
+        if self.repeat > 1 and len(self.channels) > 1:
+            raise ValueError(f"repeat is of a single channel, got the channels {self.channels}")
+        if self.members < 1:
+            raise ValueError(f"members is at least 1, got {self.members}")
         if self.task not in get_args(Task):
             raise ValueError(f"task is one of {', '.join(get_args(Task))}, got {self.task!r}")
         least = 1 if self.task in ("multi-label", "regression") else 2
@@ -91,7 +105,7 @@ def image_model(recipe: ImageRecipe, params: PyTree, state: PyTree) -> ImageMode
     Returns:
         The classifier or regressor.
 
-    Example:
+    Examples:
         >>> from jaxmed.networks import mlp
         >>> recipe = ImageRecipe("regression", ("age",), ("T1",), (4, 4), mlp(1), target=(10, 50))
         >>> params, state = recipe.network().init(jax.random.key(0), jnp.ones((1, 4, 4, 1)))
@@ -101,8 +115,7 @@ def image_model(recipe: ImageRecipe, params: PyTree, state: PyTree) -> ImageMode
     network = recipe.network()
     gain, offset = recipe.target
 
-    @jax.jit
-    def apply(params: PyTree, state: PyTree, images: Array) -> Array:
+    def of_one(params: PyTree, state: PyTree, images: Array) -> Array:
         logits = pick(network.apply(params, state, images)[0], "logits", "network")
         logits = logits if logits.ndim > 1 else logits[:, None]
         wanted = len(recipe.outputs)
@@ -115,7 +128,13 @@ def image_model(recipe: ImageRecipe, params: PyTree, state: PyTree) -> ImageMode
             )
         if recipe.task == "regression":
             return gain * logits + offset
+        if recipe.offsets:
+            logits = logits - jnp.asarray(recipe.offsets, logits.dtype)
         return jax.nn.sigmoid(logits) if recipe.task == "multi-label" else jax.nn.softmax(logits)
+
+    @jax.jit
+    def apply(params: PyTree, state: PyTree, images: Array) -> Array:
+        return mean_of_members(lambda p, s: of_one(p, s, images), params, state, recipe.members)
 
     return ImageModel(recipe, params, state, apply)
 
@@ -129,7 +148,7 @@ def prepare_image(recipe: ImageRecipe, scan: Scan) -> np.ndarray:
             canonical=True)``).
 
     Returns:
-        (*shape, channels) float32.
+        (*shape, channels) float32, the channels as the network takes them.
 
     Raises:
         ValueError: if the image and the recipe differ in rank or channels.
@@ -148,4 +167,5 @@ def prepare_image(recipe: ImageRecipe, scan: Scan) -> np.ndarray:
     if scan.space.shape != recipe.shape:
         edges = zip(scan.spacing, scan.space.shape, recipe.shape, strict=True)
         scan = resample_spacing(scan, [gap * old / new for gap, old, new in edges])
-    return normalised(scan.array, recipe.normalisation, recipe.linear)
+    image = normalised(scan.array, recipe.normalisation, recipe.linear)
+    return np.repeat(image, recipe.repeat, axis=-1) if recipe.repeat > 1 else image

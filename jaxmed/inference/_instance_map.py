@@ -39,7 +39,7 @@ def instance_map(
     Raises:
         ValueError: if the shapes do not match, or a patch is not positive.
 
-    Example:
+    Examples:
         >>> instance_map([1.0, 3.0], [[1], [3]], (6,), 3).tolist()
         [1.0, 1.0, 2.0, 3.0, 3.0, nan]
     """

@@ -32,7 +32,7 @@ def keep_largest(
     References:
         Isensee et al., nnU-Net, Nature Methods 18, 2021 (postprocessing).
 
-    Example:
+    Examples:
         >>> keep_largest(np.array([1, 2, 0, 1, 0, 2, 2, 2])).tolist()
         [0, 0, 0, 0, 0, 2, 2, 2]
         >>> keep_largest(np.array([1, 2, 0, 1, 0, 2, 2, 2]), classes=(2,)).tolist()

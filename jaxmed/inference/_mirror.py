@@ -19,7 +19,7 @@ def mirrored(predict: Callable[[Array], Array], axes: Sequence[int]) -> Callable
     Args:
         predict: ``(batch, *spatial, channels) -> (batch, *spatial, classes)``, probabilities rather
             than logits.
-        axes: Spatial axes, from 0. Use those mirrored in training.
+        axes: spatial axes, from 0. Use those mirrored in training.
 
     Returns:
         A function of the same signature, which calls ``predict`` 2^(number of axes) times.
@@ -27,7 +27,7 @@ def mirrored(predict: Callable[[Array], Array], axes: Sequence[int]) -> Callable
     References:
         Isensee et al., nnU-Net, Nature Methods 18, 2021.
 
-    Example:
+    Examples:
         >>> keep = lambda x: x * jnp.arange(2.0)[:, None]  # 0 to the left, 1 to the right
         >>> mirrored(keep, (0,))(jnp.ones((1, 2, 1))).ravel().tolist()
         [0.5, 0.5]

@@ -133,8 +133,14 @@ def load_segmenter(folder: str | os.PathLike) -> Segmenter:
 def _shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
     """Return the shapes of parameters and state of a recipe's network."""
     spatial = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
-    image = jax.ShapeDtypeStruct((1, *spatial, len(recipe.channels)), jnp.float32)
-    return jax.eval_shape(recipe.network().init, jax.random.key(0), image)
+    channels = len(recipe.channels) * getattr(recipe, "repeat", 1)
+    image = jax.ShapeDtypeStruct((1, *spatial, channels), jnp.float32)
+    shapes = jax.eval_shape(recipe.network().init, jax.random.key(0), image)
+    if recipe.members == 1:
+        return shapes
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((recipe.members, *leaf.shape), leaf.dtype), shapes
+    )
 
 
 def _check_weights(model: Segmenter | ImageModel) -> None:

@@ -14,10 +14,13 @@ from jaxmed.inference._sliding import sliding_window
 _MARGIN = 4  # Margin of voxels kept around the nonzero region.
 
 
-class _Ready(NamedTuple):
+class Preprocessed(NamedTuple):
     """A preprocessed scan, its intensities beyond the border, and the cropped region.
 
-    ``seen`` is the grid, at the scan's own voxel size, of the part that was kept.
+    Attributes:
+        scan: normalised, at the recipe's spacing.
+        outside: (channels,) what its surroundings are, where it is padded.
+        seen: the grid, at the scan's own voxel size, of the part that was kept.
     """
 
     scan: Scan
@@ -38,10 +41,19 @@ def prepare(recipe: Recipe, scan: Scan) -> Scan:
     Raises:
         ValueError: if the scan and the recipe differ in rank or channels.
     """
-    return _prepare(recipe, scan).scan
+    return preprocess(recipe, scan).scan
 
 
-def _prepare(recipe: Recipe, scan: Scan) -> _Ready:
+def preprocess(recipe: Recipe, scan: Scan) -> Preprocessed:
+    """Preprocess a scan as :func:`prepare` does, and say what lies beyond its border.
+
+    Args:
+        recipe: the recipe.
+        scan: an image in canonical orientation.
+
+    Raises:
+        ValueError: if the scan and the recipe differ in rank or channels.
+    """
     rank = len(recipe.spacing)
     channels = scan.array.shape[-1]
     if len(scan.affine) - 1 != rank or scan.array.ndim != rank + 1:
@@ -62,19 +74,25 @@ def _prepare(recipe: Recipe, scan: Scan) -> _Ready:
         outside = _former_zero(recipe, scan.array[where])
     seen = scan.space
     # Before resampling, which blurs the edge of the nonzero region.
-    array = normalised(scan.array, recipe.normalisation, recipe.linear, where=where)
+    array = _normalised(recipe, scan.array, where)
     scan = scan._replace(array=array)
     # Headers are rounded: a hundredth of a voxel is no difference in resolution.
     if not np.allclose(scan.spacing, recipe.spacing, rtol=0.01):
         scan = resample_spacing(scan, recipe.spacing)
-    return _Ready(scan, outside, seen)
+    return Preprocessed(scan, outside, seen)
+
+
+def _normalised(recipe: Recipe, image: np.ndarray, where: np.ndarray | None) -> np.ndarray:
+    return normalised(
+        image, recipe.normalisation, recipe.linear, where=where, intensities=recipe.intensities
+    )
 
 
 def _former_zero(recipe: Recipe, voxels: np.ndarray) -> np.ndarray:
     """Compute the normalised value of 0 in each channel of voxels (count, channels)."""
     with_zero = np.concatenate([voxels, np.zeros_like(voxels[:1])])
     where = np.arange(len(with_zero)) < len(voxels)
-    return normalised(with_zero, recipe.normalisation, recipe.linear, where=where)[-1]
+    return _normalised(recipe, with_zero, where)[-1]
 
 
 def _cropped(scan: Scan) -> Scan:
@@ -94,7 +112,7 @@ def _cropped(scan: Scan) -> Scan:
 
 
 def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
-    """Compute the probability of each class at each voxel of the file's grid.
+    """Compute the probability of each class, or region, at each voxel of the file's grid.
 
     Args:
         model: a segmenter.
@@ -108,7 +126,7 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     Raises:
         ValueError: the scan has another rank or other channels than the network.
     """
-    recipe, ready = model.recipe, _prepare(model.recipe, scan)
+    recipe, ready = model.recipe, preprocess(model.recipe, scan)
     # Images smaller than a patch are padded by their surroundings: the mean, or the former zero.
     found = sliding_window(
         model.predict,
@@ -120,7 +138,8 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     )
     found = to_space(found, ready.scan.affine, scan.file)
     found[~ready.seen.reaches(scan.file)] = 0
-    found[..., 0] += 1 - found.sum(-1)  # nothing is known beyond the border
+    if not recipe.regions:
+        found[..., 0] += 1 - found.sum(-1)  # nothing is known beyond the border
     return Scan(found, scan.file.affine, scan.file)
 
 
@@ -129,7 +148,8 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
 
     The scan is normalised, resampled to the voxel size of training if it differs, and predicted
     patch by patch; the probabilities are resampled to the file's grid, where the most probable
-    class is chosen. ``jaxmed.data.write_mask(path, mask.array, mask)`` writes it.
+    class is chosen; overlapping regions are painted over each other where each is more probable
+    than not. ``jaxmed.data.write_mask(path, mask.array, mask)`` writes it.
 
     Args:
         model: a segmenter.
@@ -142,5 +162,22 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     Raises:
         ValueError: the scan has another rank or other channels than the network.
     """
-    found = probabilities(model, scan, size=size)
-    return found._replace(array=found.array.argmax(-1).astype(np.int32))
+    return decided(model.recipe, probabilities(model, scan, size=size))
+
+
+def decided(recipe: Recipe, found: Scan) -> Scan:
+    """Turn probabilities into a mask, as :func:`segment` does.
+
+    Args:
+        recipe: the recipe, which says whether outputs are classes or regions.
+        found: :func:`probabilities`, (*spatial, classes or regions).
+
+    Returns:
+        The mask, (*spatial,) int32.
+    """
+    if not recipe.regions:
+        return found._replace(array=found.array.argmax(-1).astype(np.int32))
+    mask = np.zeros(found.array.shape[:-1], np.int32)
+    for output, label in enumerate(recipe.regions):
+        mask[found.array[..., output] >= 0.5] = label
+    return found._replace(array=mask)

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxmed.core import Array, Network, PyTree, as_network, from_linen
 from jaxmed.inference._mirror import mirrored
@@ -28,7 +29,7 @@ class Recipe:
         plan: of the U-Net.
         options: further options of :func:`jaxmed.networks.unet`.
         normalisation: normalisation of each scan's channels, as :func:`jaxmed.data.normalise` names
-            it; or ``"linear"``, the same map for every scan.
+            it; ``"linear"``, the same map for every scan; or ``"fixed"``, by ``intensities``.
         over: whether its statistics are of all voxels, or of the ``"nonzero"`` ones, to which the
             scan is then cut too: for images whose surroundings were set to zero.
         mirror: spatial axes over whose mirror images predictions are averaged.
@@ -36,6 +37,12 @@ class Recipe:
         net: a network whose ``logits`` are per voxel, in place of a plan.
         linear: gain and offset of the ``"linear"`` normalisation: pictures in [0, 1] come to
             [-1, 1] by ``(2, -1)``.
+        intensities: ``(low, high, mean, sd)`` of each channel for the ``"fixed"`` normalisation:
+            CT numbers are clipped to the first two and standardised by the others.
+        regions: the class that each output writes, if outputs are overlapping regions, each with a
+            probability of its own; in the order in which they are painted. Empty if the outputs
+            are the classes, which exclude each other.
+        members: how many networks of that kind are averaged; their parameters are stacked.
     """
 
     classes: tuple[str, ...]
@@ -44,12 +51,15 @@ class Recipe:
     patch: tuple[int, ...]
     plan: UNetPlan | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    normalisation: Literal["zscore", "unit", "percentile", "linear"] = "zscore"
+    normalisation: Literal["zscore", "unit", "percentile", "linear", "fixed"] = "zscore"
     over: Literal["all", "nonzero"] = "all"
     mirror: tuple[int, ...] = ()
     overlap: float = 0.5
     net: Network | nn.Module | None = None
     linear: tuple[float, float] = (1.0, 0.0)
+    intensities: tuple[tuple[float, ...], ...] = ()
+    regions: tuple[int, ...] = ()
+    members: int = 1
 
     def __post_init__(self) -> None:
         if len(self.spacing) != len(self.patch):
@@ -58,6 +68,13 @@ class Recipe:
             )
         if len(self.classes) < 2:
             raise ValueError(f"classes are the background and at least one, got {self.classes}")
+        if self.normalisation == "fixed" and len(self.intensities) != len(self.channels):
+            raise ValueError(
+                "the fixed normalisation needs (low, high, mean, sd) of each of the channels "
+                f"{self.channels}, got intensities {self.intensities}"
+            )
+        if self.members < 1:
+            raise ValueError(f"members is at least 1, got {self.members}")
         if self.plan is not None and self.net is not None:
             raise ValueError("give either plan, of a U-Net, or net, another network, not both")
         if self.options and self.plan is None:
@@ -72,7 +89,8 @@ class Recipe:
         if self.plan is None and self.net is None:
             raise ValueError("the recipe names no network: give plan, of a U-Net, or net")
         if self.net is None:
-            return from_linen(unet(len(self.classes), plan=self.plan, **self.options))
+            outputs = len(self.regions) or len(self.classes)
+            return from_linen(unet(outputs, plan=self.plan, **self.options))
         return as_network(self.net)
 
 
@@ -97,6 +115,15 @@ class Segmenter(NamedTuple):
         return self.apply(self.params, self.state, images)
 
 
+def mean_of_members(
+    apply: Callable[[PyTree, PyTree], Array], params: PyTree, state: PyTree, members: int
+) -> Array:
+    """Average what networks of one kind answer, one after the other: memory is that of one."""
+    if members == 1:
+        return apply(params, state)
+    return jnp.mean(jax.lax.map(lambda each: apply(*each), (params, state)), axis=0)
+
+
 def segmenter(recipe: Recipe, params: PyTree, state: PyTree) -> Segmenter:
     """Join a recipe and weights.
 
@@ -112,9 +139,13 @@ def segmenter(recipe: Recipe, params: PyTree, state: PyTree) -> Segmenter:
 
     @jax.jit
     def apply(params: PyTree, state: PyTree, images: Array) -> Array:
-        def soft(x: Array) -> Array:
-            return jax.nn.softmax(network.apply(params, state, x)[0]["logits"])
+        def of_one(params: PyTree, state: PyTree) -> Array:
+            def soft(x: Array) -> Array:
+                logits = network.apply(params, state, x)[0]["logits"]
+                return jax.nn.sigmoid(logits) if recipe.regions else jax.nn.softmax(logits)
 
-        return mirrored(soft, recipe.mirror)(images)
+            return mirrored(soft, recipe.mirror)(images)
+
+        return mean_of_members(of_one, params, state, recipe.members)
 
     return Segmenter(recipe, params, state, apply)

@@ -33,12 +33,12 @@ def sliding_window(
             always gets this one shape.
         image: (*spatial, channels). Where it is smaller than the window it is padded on both
             sides.
-        window: Edge lengths in voxels.
-        overlap: Minimum fraction of a window shared with its neighbour, in [0, 1).
-        size: Windows predicted at once.
+        window: edge lengths in voxels.
+        overlap: minimum fraction of a window shared with its neighbour, in [0, 1).
+        size: windows predicted at once.
         importance: ``"gaussian"`` or ``"constant"``.
-        value: Padding value, one number or one per channel: 0 is the mean of a standardised image.
-        accumulate: Where image and sums are stored: on the ``"host"``, for volumes of any size, or
+        value: padding value, one number or one per channel: 0 is the mean of a standardised image.
+        accumulate: where image and sums are stored: on the ``"host"``, for volumes of any size, or
             on the ``"device"``, which avoids copying each window back and forth. ``"auto"``
             is the device, unless that is a CPU.
 
@@ -46,14 +46,14 @@ def sliding_window(
         (*spatial, classes) float32.
 
     Raises:
-        ValueError: Window and image differ in rank, the prediction has another shape than its
+        ValueError: window and image differ in rank, the prediction has another shape than its
             windows, there are as many values as neither 1 nor the channels, or an option is
             unknown.
 
     References:
         Isensee et al., nnU-Net, Nature Methods 18, 2021.
 
-    Example:
+    Examples:
         >>> double = lambda x: 2 * x
         >>> sliding_window(double, np.arange(5.0)[:, None], (4,)).ravel().tolist()
         [0.0, 2.0, 4.0, 6.0, 8.0]

@@ -12,7 +12,8 @@ training stops instead of learning from it.
 - ordinal grades: `ordinal`, and `ordinal_probabilities` for its predictions
 - regression: `mse`, `mae`, `huber`
 - segmentation: `dice`, `generalized_dice`, `tversky`, `focal_tversky`, `dice_ce` and, over outputs
-  at several scales, `deep_supervision(loss)`; all of the above also work voxelwise
+  at several scales, `deep_supervision(loss)`; `region_dice_ce` for regions that overlap; all of
+  the above also work voxelwise
 """
 
 from jaxmed.losses._binary import binary_cross_entropy
@@ -20,6 +21,7 @@ from jaxmed.losses._compound import deep_supervision, dice_ce
 from jaxmed.losses._cross_entropy import cross_entropy, focal
 from jaxmed.losses._ordinal import ordinal, ordinal_probabilities
 from jaxmed.losses._overlap import dice, focal_tversky, generalized_dice, tversky
+from jaxmed.losses._regions import region_dice_ce
 from jaxmed.losses._regression import huber, mae, mse
 
 __all__ = [
@@ -36,5 +38,6 @@ __all__ = [
     "mse",
     "ordinal",
     "ordinal_probabilities",
+    "region_dice_ce",
     "tversky",
 ]

@@ -45,7 +45,7 @@ def binary_cross_entropy(
     Raises:
         ValueError: if the shapes do not match.
 
-    Example:
+    Examples:
         >>> logits, labels = jnp.zeros((2, 3)), jnp.array([[0, 1, 1], [1, 0, -1]])
         >>> binary_cross_entropy(logits, labels, where=labels >= 0).round(4)
         Array([0.6931, 0.6931], dtype=float32)

@@ -49,7 +49,7 @@ def dice_ce(
     Raises:
         ValueError: if the shapes do not match or an option is unknown.
 
-    Example:
+    Examples:
         >>> dice_ce(jnp.zeros((1, 2, 2, 2)), jnp.zeros((1, 2, 2), int)).round(4)  # no foreground
         Array([0.6931], dtype=float32)
 
@@ -99,7 +99,7 @@ def deep_supervision(
         ValueError: on call, if the number of weights is not that of the outputs, or an output is
             larger than the targets.
 
-    Example:
+    Examples:
         >>> logits = [jnp.zeros((1, 4, 4, 2)), jnp.zeros((1, 2, 2, 2))]
         >>> deep_supervision(cross_entropy)(logits, jnp.zeros((1, 4, 4), int)).round(4)
         Array([0.6931], dtype=float32)

@@ -48,7 +48,7 @@ def cross_entropy(
         ValueError: if the shapes do not match, the labels are not integers, or the smoothing is
             not in [0, 1).
 
-    Example:
+    Examples:
         >>> cross_entropy(jnp.log(jnp.array([[0.5, 0.25, 0.25]])), jnp.array([1])).round(4)
         Array([1.3863], dtype=float32)
     """
@@ -101,7 +101,7 @@ def focal(
     Raises:
         ValueError: if the shapes do not match, or `alpha` is given with a softmax.
 
-    Example:
+    Examples:
         >>> focal(jnp.log(jnp.array([[0.5, 0.5]])), jnp.array([1])).round(4)  # 0.25 log 2
         Array([0.1733], dtype=float32)
 

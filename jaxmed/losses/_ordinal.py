@@ -45,7 +45,7 @@ def ordinal(
     Raises:
         ValueError: if the shapes do not match or the grades are not integers.
 
-    Example:
+    Examples:
         >>> ordinal(jnp.zeros((1, 4)), jnp.array([2])).round(4)  # 4 log 2
         Array([2.7726], dtype=float32)
 
@@ -91,7 +91,7 @@ def ordinal_probabilities(outputs: jax.typing.ArrayLike) -> Array:
     Raises:
         ValueError: if there is no last axis.
 
-    Example:
+    Examples:
         >>> ordinal_probabilities(jnp.array([0.0, -40.0])).round(3)
         Array([0.5, 0.5, 0. ], dtype=float32)
     """

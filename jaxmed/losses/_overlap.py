@@ -65,7 +65,7 @@ def dice(
     Raises:
         ValueError: if the shapes do not match or an option is unknown.
 
-    Example:
+    Examples:
         >>> p = jnp.array([[[0.5, 0.5], [0.5, 0.5]]])  # two voxels, the first is of class 1
         >>> dice(p, jnp.array([[1, 0]]), activation=None).round(3)  # background counts: 1 - 1/2
         Array([0.5], dtype=float32)
@@ -124,7 +124,7 @@ def generalized_dice(
     Raises:
         ValueError: if the shapes do not match or an option is unknown.
 
-    Example:
+    Examples:
         >>> generalized_dice(jnp.array([[[9.0, -9.0], [-9.0, 9.0]]]), jnp.array([[0, 1]])).round(3)
         Array([0.], dtype=float32)
 
@@ -192,7 +192,7 @@ def tversky(
     Raises:
         ValueError: if the shapes do not match or an option is unknown.
 
-    Example:
+    Examples:
         >>> p = jnp.array([[[0.5], [0.5]]])  # TP = FP = FN = 0.5
         >>> tversky(p, jnp.array([[[1.0], [0.0]]]), activation=None).round(3)
         Array([0.5], dtype=float32)
@@ -250,7 +250,7 @@ def focal_tversky(
     Raises:
         ValueError: if the shapes do not match or an option is unknown.
 
-    Example:
+    Examples:
         >>> p = jnp.array([[[0.5], [0.5]]])  # TI = 0.5
         >>> focal_tversky(p, jnp.array([[[1.0], [0.0]]]), gamma=0.5, activation=None).round(3)
         Array([0.25], dtype=float32)

@@ -50,7 +50,7 @@ def mse(
     Raises:
         ValueError: if the shapes do not match.
 
-    Example:
+    Examples:
         >>> mse(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]]))
         Array([2.], dtype=float32)
     """
@@ -76,7 +76,7 @@ def mae(
     Raises:
         ValueError: if the shapes do not match.
 
-    Example:
+    Examples:
         >>> mae(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]]))
         Array([1.], dtype=float32)
     """
@@ -107,7 +107,7 @@ def huber(
     Raises:
         ValueError: if the shapes do not match, or `delta` is not above 0.
 
-    Example:
+    Examples:
         >>> huber(jnp.array([0.5, 3.0]), jnp.array([0.0, 0.0]))
         Array([0.125, 2.5  ], dtype=float32)
 

@@ -86,7 +86,7 @@ def _label_maps(
         return x.reshape(batch, -1), y.reshape(batch, -1), classes, bad.reshape(batch, -1)
     if y.dtype.kind not in "iub" and xp is np and not (y == np.floor(y)).all():
         raise ValueError(
-            f"dice: targets of dtype {y.dtype} hold values that are no integer labels{ORDER}"
+            f"dice: targets of dtype {y.dtype} hold values that are not integer labels{ORDER}"
         )
     if x.shape[:-1] == y.shape and x.shape[-1] >= 2:
         count = x.shape[-1]

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmed import quantities
 from jaxmed.metrics._examples import read
-from jaxmed.metrics._metric import Metric, add, refuse_invalid
+from jaxmed.metrics._metric import Activation, Metric, add, refuse_invalid
 from jaxmed.quantities import mean_defined
 
 
@@ -68,7 +68,7 @@ def counter(threshold: float | None, probabilities: bool) -> Callable[..., Confu
 
 
 def label_metric(
-    name: str, threshold: float | None, activation: str | None, value: Callable[[np.ndarray], Any]
+    name: str, threshold: float | None, activation: Activation, value: Callable[[np.ndarray], Any]
 ) -> Metric:
     """Create a metric from counts `(tasks, classes, classes)` in float64."""
     if activation not in ("auto", None):
@@ -83,7 +83,7 @@ def label_metric(
     return Metric(counter(cut, activation is None), add, compute)
 
 
-def confusion_matrix(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
+def confusion_matrix(*, threshold: float | None = None, activation: Activation = "auto") -> Metric:
     """Confusion matrix: weighted counts, truth by row and prediction by column.
 
     Args:
@@ -98,7 +98,7 @@ def confusion_matrix(*, threshold: float | None = None, activation: str | None =
     Raises:
         ValueError: the threshold is not in (0, 1).
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(confusion_matrix(), [1.0, -1.0, 2.0], [1, 0, 0])
         array([[1., 1.],
@@ -109,7 +109,7 @@ def confusion_matrix(*, threshold: float | None = None, activation: str | None =
     )
 
 
-def accuracy(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
+def accuracy(*, threshold: float | None = None, activation: Activation = "auto") -> Metric:
     """Accuracy: the share of correctly predicted labels.
 
     For several binary tasks, the mean over tasks of their accuracies (MedMNIST's rule, not the
@@ -125,7 +125,7 @@ def accuracy(*, threshold: float | None = None, activation: str | None = "auto")
     Raises:
         ValueError: the threshold is not in (0, 1).
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(accuracy(), [[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]], [0, 1])
         0.5
@@ -138,7 +138,7 @@ def accuracy(*, threshold: float | None = None, activation: str | None = "auto")
     )
 
 
-def balanced_accuracy(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
+def balanced_accuracy(*, threshold: float | None = None, activation: Activation = "auto") -> Metric:
     """Balanced accuracy: the mean recall over the classes that occur in the truth.
 
     For several binary tasks, the mean over tasks. NaN without any label.
@@ -153,7 +153,7 @@ def balanced_accuracy(*, threshold: float | None = None, activation: str | None 
     Raises:
         ValueError: the threshold is not in (0, 1).
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(balanced_accuracy(), [1.0, 1.0, 1.0, -1.0], [1, 1, 1, 1])
         0.75
@@ -166,7 +166,7 @@ def balanced_accuracy(*, threshold: float | None = None, activation: str | None 
     )
 
 
-def mcc(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
+def mcc(*, threshold: float | None = None, activation: Activation = "auto") -> Metric:
     r"""Matthews correlation coefficient for two or more classes.
 
     With :math:`s` labels, :math:`c` of them correct, :math:`t_k` true and :math:`p_k` predicted in
@@ -184,7 +184,7 @@ def mcc(*, threshold: float | None = None, activation: str | None = "auto") -> M
     Raises:
         ValueError: the threshold is not in (0, 1).
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(mcc(), [1.0, 1.0, -1.0, -1.0], [1, 1, 0, 0])
         1.0
@@ -195,7 +195,7 @@ def mcc(*, threshold: float | None = None, activation: str | None = "auto") -> M
     return label_metric("mcc", threshold, activation, lambda c: mean_defined(quantities.mcc(c)))
 
 
-def quadratic_kappa(*, threshold: float | None = None, activation: str | None = "auto") -> Metric:
+def quadratic_kappa(*, threshold: float | None = None, activation: Activation = "auto") -> Metric:
     r"""Cohen's kappa with quadratic weights, for ordered classes 0..K-1.
 
     :math:`1 - \sum_{ij} (i - j)^2 O_{ij} / \sum_{ij} (i - j)^2 E_{ij}` with observed counts O and
@@ -213,7 +213,7 @@ def quadratic_kappa(*, threshold: float | None = None, activation: str | None = 
     Raises:
         ValueError: the threshold is not in (0, 1).
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(quadratic_kappa(), [[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]], [0, 2])
         1.0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 from jax.core import Tracer
+
+Activation = Literal["auto"] | None
+"""What is done with outputs: ``auto`` takes them for logits, ``None`` for probabilities."""
 
 
 class Metric(NamedTuple):
@@ -54,7 +57,7 @@ def evaluate(
     Raises:
         ValueError: the batch does not match the metric.
 
-    Example:
+    Examples:
         >>> from jaxmed import metrics
         >>> evaluate(metrics.accuracy(), [[2.0, 1.0], [0.0, 1.0]], [0, 0])
         0.5
@@ -77,7 +80,7 @@ def collection(metrics: Mapping[str, Metric]) -> Metric:
     Raises:
         ValueError: no metrics.
 
-    Example:
+    Examples:
         >>> from jaxmed import metrics
         >>> both = collection({"accuracy": metrics.accuracy(), "f1": metrics.f1()})
         >>> evaluate(both, [0.3, -2.0, 1.5], [1, 0, 1])

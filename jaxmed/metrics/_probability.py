@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmed import quantities
 from jaxmed.metrics._examples import Examples, read
-from jaxmed.metrics._metric import Metric, add, refuse_invalid
+from jaxmed.metrics._metric import Activation, Metric, add, refuse_invalid
 from jaxmed.quantities import divide, mean_defined
 
 
@@ -24,7 +24,7 @@ class Sums(NamedTuple):
     invalid: Any
 
 
-def brier(*, activation: str | None = "auto") -> Metric:
+def brier(*, activation: Activation = "auto") -> Metric:
     r"""Brier score: the mean squared error of the probabilities.
 
     Binary: :math:`(p - y)^2`, in [0, 1]. Three classes or more: :math:`\sum_k (p_k - t_k)^2`, in
@@ -40,7 +40,7 @@ def brier(*, activation: str | None = "auto") -> Metric:
         ValueError: unknown activation; on a batch outside jit also values that are no
             probabilities.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(brier(activation=None), [0.5, 1.0], [1, 1])
         0.125
@@ -51,7 +51,7 @@ def brier(*, activation: str | None = "auto") -> Metric:
     return Metric(_summer("brier", _is_raw(activation)), add, _mean("brier"))
 
 
-def log_loss(*, activation: str | None = "auto") -> Metric:
+def log_loss(*, activation: Activation = "auto") -> Metric:
     r"""Log loss: the mean of :math:`-\log p` of the true label, in nats.
 
     It is exact from logits; a probability of the true label below 1e-12 is clipped to it. Several
@@ -67,7 +67,7 @@ def log_loss(*, activation: str | None = "auto") -> Metric:
         ValueError: unknown activation; on a batch outside jit also values that are no
             probabilities.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> round(evaluate(log_loss(), [0.0, 0.0], [1, 0]), 4)
         0.6931
@@ -76,7 +76,7 @@ def log_loss(*, activation: str | None = "auto") -> Metric:
 
 
 def ece(
-    *, bins: int = 15, top_label: bool | None = None, activation: str | None = "auto"
+    *, bins: int = 15, top_label: bool | None = None, activation: Activation = "auto"
 ) -> Metric:
     r"""Expected calibration error: the mean gap between confidence and frequency, by bin.
 
@@ -98,7 +98,7 @@ def ece(
         ValueError: an option is outside its values; on a batch outside jit also values that are
             no probabilities.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> round(evaluate(ece(activation=None), [0.9, 0.9, 0.8, 0.1], [1, 1, 0, 0]), 3)
         0.275
@@ -121,7 +121,7 @@ def ece(
     return Metric(_binner(bins, bool(top_label), _is_raw(activation)), add, compute)
 
 
-def _is_raw(activation: str | None) -> bool:
+def _is_raw(activation: Activation) -> bool:
     if activation not in ("auto", None):
         raise ValueError(f"activation={activation!r}; it must be 'auto' or None (probabilities)")
     return activation is None

@@ -9,17 +9,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxmed import quantities
 from jaxmed.metrics._examples import read
-from jaxmed.metrics._metric import Metric, UndefinedMetricWarning, refuse_invalid
+from jaxmed.metrics._metric import Activation, Metric, UndefinedMetricWarning, refuse_invalid
 from jaxmed.quantities import mean_defined
 
-AVERAGES = ("macro", "weighted", "micro", None)
+Average = Literal["macro", "weighted", "micro"] | None
+AVERAGES: tuple[Average, ...] = ("macro", "weighted", "micro", None)
 
 
 class Scores(NamedTuple):
@@ -31,7 +32,7 @@ class Scores(NamedTuple):
     invalid: Any
 
 
-def auc(*, average: str | None = "macro", activation: str | None = "auto") -> Metric:
+def auc(*, average: Average = "macro", activation: Activation = "auto") -> Metric:
     r"""Area under the ROC curve: the probability that a positive scores above a negative.
 
     :math:`P(s^+ > s^-) + \tfrac12 P(s^+ = s^-)`, exact with ties and weights. Two classes or one
@@ -51,7 +52,7 @@ def auc(*, average: str | None = "macro", activation: str | None = "auto") -> Me
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(auc(), [0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
         0.75
@@ -62,7 +63,7 @@ def auc(*, average: str | None = "macro", activation: str | None = "auto") -> Me
     return _ranking("auc", _auc, average, activation)
 
 
-def average_precision(*, average: str | None = "macro", activation: str | None = "auto") -> Metric:
+def average_precision(*, average: Average = "macro", activation: Activation = "auto") -> Metric:
     r"""Average precision: the area under the precision-recall curve as a sum of steps.
 
     :math:`\sum_n (R_n - R_{n-1}) P_n` over the distinct thresholds, exact with ties and weights.
@@ -79,7 +80,7 @@ def average_precision(*, average: str | None = "macro", activation: str | None =
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> round(evaluate(average_precision(), [0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]), 4)
         0.8333
@@ -139,7 +140,7 @@ def _merge(a: Scores, b: Scores) -> Scores:
 
 
 def _ranking(
-    name: str, one: Callable[..., float], average: str | None, activation: str | None
+    name: str, one: Callable[..., float], average: Average, activation: Activation
 ) -> Metric:
     if average not in AVERAGES:
         raise ValueError(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
 from jaxmed import quantities
 from jaxmed.metrics._confusion import label_metric
-from jaxmed.metrics._metric import Metric
+from jaxmed.metrics._metric import Activation, Metric
 
-AVERAGES = ("auto", "binary", "macro", "micro", "weighted", None)
+Average = Literal["auto", "binary", "macro", "micro", "weighted"] | None
+AVERAGES: tuple[Average, ...] = ("auto", "binary", "macro", "micro", "weighted", None)
 
 
 def precision(
     *,
-    average: str | None = "auto",
+    average: Average = "auto",
     zero_division: float | None = None,
     threshold: float | None = None,
-    activation: str | None = "auto",
+    activation: Activation = "auto",
 ) -> Metric:
     """Precision (positive predictive value): TP / (TP + FP).
 
@@ -38,7 +40,7 @@ def precision(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(precision(), [1.0, 1.0, -1.0], [1, 0, 0])
         0.5
@@ -48,10 +50,10 @@ def precision(
 
 def recall(
     *,
-    average: str | None = "auto",
+    average: Average = "auto",
     zero_division: float | None = None,
     threshold: float | None = None,
-    activation: str | None = "auto",
+    activation: Activation = "auto",
 ) -> Metric:
     """Recall (sensitivity): TP / (TP + FN).
 
@@ -67,7 +69,7 @@ def recall(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(recall(), [1.0, -1.0, -1.0], [1, 1, 0])
         0.5
@@ -77,10 +79,10 @@ def recall(
 
 def specificity(
     *,
-    average: str | None = "auto",
+    average: Average = "auto",
     zero_division: float | None = None,
     threshold: float | None = None,
-    activation: str | None = "auto",
+    activation: Activation = "auto",
 ) -> Metric:
     """Specificity: TN / (TN + FP).
 
@@ -96,7 +98,7 @@ def specificity(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(specificity(), [1.0, 1.0, -1.0], [1, 0, 0])
         0.5
@@ -108,10 +110,10 @@ def specificity(
 
 def f1(
     *,
-    average: str | None = "auto",
+    average: Average = "auto",
     zero_division: float | None = None,
     threshold: float | None = None,
-    activation: str | None = "auto",
+    activation: Activation = "auto",
 ) -> Metric:
     """F1: 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall.
 
@@ -127,7 +129,7 @@ def f1(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(f1(average=None), [1.0, 1.0, -1.0], [1, 0, 0]).round(3)
         array([0.667, 0.667])
@@ -145,10 +147,10 @@ def f1(
 def _rate(
     name: str,
     rate: Callable[[np.ndarray, float], np.ndarray],
-    average: str | None,
+    average: Average,
     zero_division: float | None,
     threshold: float | None,
-    activation: str | None,
+    activation: Activation,
 ) -> Metric:
     if average not in AVERAGES:
         raise ValueError(

@@ -32,7 +32,7 @@ def mse() -> Metric:
     Returns:
         A metric with a float value of at least 0.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(mse(), [1.0, 2.0], [1.0, 4.0])
         2.0
@@ -48,7 +48,7 @@ def mae() -> Metric:
     Returns:
         A metric with a float value of at least 0.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(mae(), [1.0, 2.0], [1.0, 4.0])
         1.0
@@ -67,7 +67,7 @@ def r2() -> Metric:
     Returns:
         A metric with a float value of at most 1.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> round(evaluate(r2(), [2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0]), 4)
         0.9486

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from jaxmed import quantities
 from jaxmed.metrics._cases import Cases, counter, merge, seen
-from jaxmed.metrics._metric import Metric
+from jaxmed.metrics._metric import Activation, Metric
 from jaxmed.quantities import mean_defined
 
 
 def dice(
     *,
     classes: int | None = None,
-    average: str | None = "macro",
+    average: Literal["macro"] | None = "macro",
     include_background: bool | None = None,
-    over: str = "case",
+    over: Literal["case", "all"] = "case",
     empty: float = float("nan"),
-    activation: str | None = "auto",
+    activation: Activation = "auto",
 ) -> Metric:
     r"""Dice coefficient :math:`2 |P \cap T| / (|P| + |T|)` of each class in each case.
 
@@ -50,7 +50,7 @@ def dice(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(dice(classes=2), [[0, 1, 1, 1]], [[0, 0, 1, 1]])
         0.8
@@ -68,11 +68,11 @@ def dice(
 def iou(
     *,
     classes: int | None = None,
-    average: str | None = "macro",
+    average: Literal["macro"] | None = "macro",
     include_background: bool | None = None,
-    over: str = "case",
+    over: Literal["case", "all"] = "case",
     empty: float = float("nan"),
-    activation: str | None = "auto",
+    activation: Activation = "auto",
 ) -> Metric:
     r"""Intersection over union :math:`|P \cap T| / |P \cup T|` of each class in each case.
 
@@ -92,7 +92,7 @@ def iou(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(iou(classes=2), [[1, 1, 1, 1]], [[0, 0, 1, 1]])
         0.5
@@ -107,12 +107,12 @@ def iou(
 def volume_error(
     *,
     classes: int | None = None,
-    average: str | None = "macro",
+    average: Literal["macro"] | None = "macro",
     include_background: bool | None = None,
     relative: bool = True,
     signed: bool = False,
     voxel_volume: float = 1.0,
-    activation: str | None = "auto",
+    activation: Activation = "auto",
 ) -> Metric:
     r"""Volume error :math:`|V_P - V_T| / V_T` of each class in each case, averaged over both.
 
@@ -135,7 +135,7 @@ def volume_error(
     Raises:
         ValueError: an option is outside its values.
 
-    Example:
+    Examples:
         >>> from jaxmed.metrics import evaluate
         >>> evaluate(volume_error(classes=2), [[0, 1, 1, 1]], [[0, 0, 1, 1]])
         0.5
@@ -176,7 +176,7 @@ def case_table(
     Raises:
         ValueError: the number of ids, names or volumes is not that of the cases or classes.
 
-    Example:
+    Examples:
         >>> counts = dice(classes=2).from_batch([[0, 1, 1, 1]], [[0, 0, 1, 1]])
         >>> [row["dice"] for row in case_table(counts, case_ids=["anna"])]
         [0.6666666666666666, 0.8]
@@ -213,10 +213,10 @@ def _case_metric(
     name: str,
     score: Callable[[Cases], np.ndarray],
     classes: int | None,
-    average: str | None,
+    average: Literal["macro"] | None,
     include_background: bool | None,
-    over: str,
-    activation: str | None,
+    over: Literal["case", "all"],
+    activation: Activation,
 ) -> Metric:
     for value, allowed, title in (
         (average, ("macro", None), "average"),

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.typing import DTypeLike
 
 from jaxmed.core import Array
-from jaxmed.ops._boundary import check_mode, extend
+from jaxmed.ops._boundary import Mode, check_mode, extend
 from jaxmed.ops._check import per_axis, spatial_rank
 
 # Below this length one dense product per axis beats the sum of shifted slices on CPU.
@@ -24,7 +25,7 @@ def gaussian_blur(
     *,
     truncate: float = 4.0,
     radius: int | Sequence[int] | None = None,
-    mode: str = "reflect",
+    mode: Mode = "reflect",
     cval: float = 0.0,
 ) -> Array:
     """Convolve with a Gaussian along every spatial axis.
@@ -34,20 +35,20 @@ def gaussian_blur(
 
     Args:
         x: ``(batch, *spatial, channels)``.
-        sigma: Standard deviation in voxels, one or one per axis; 0 leaves the axis alone. It may
+        sigma: standard deviation in voxels, one or one per axis; 0 leaves the axis alone. It may
             be traced (drawn inside ``jit``), and then ``radius`` is needed.
-        truncate: Radius in standard deviations, where ``radius`` is None.
-        radius: Radius of the filter in voxels, one or one per axis.
-        mode: Boundary, as in ``scipy.ndimage``.
-        cval: The value outside, for the constant modes.
+        truncate: radius in standard deviations, where ``radius`` is None.
+        radius: radius of the filter in voxels, one or one per axis.
+        mode: boundary, as in ``scipy.ndimage``.
+        cval: the value outside, for the constant modes.
 
     Returns:
         The shape and dtype of ``x``.
 
     Raises:
-        ValueError: If ``sigma`` is negative, does not fit the axes, or is traced without a radius.
+        ValueError: if ``sigma`` is negative, does not fit the axes, or is traced without a radius.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> y = gaussian_blur(jnp.zeros((1, 9, 1)).at[0, 4, 0].set(1.0), 1.0)
         >>> round(float(y[0, 4, 0]), 4)
@@ -55,7 +56,8 @@ def gaussian_blur(
     """
     ndim = spatial_rank("x", x.shape)
     mode = check_mode(mode)
-    mode = {"grid-constant": "constant", "wrap": "grid-wrap"}.get(mode, mode)
+    alike: dict[Mode, Mode] = {"grid-constant": "constant", "wrap": "grid-wrap"}
+    mode = alike.get(mode, mode)
     dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
     x = x.astype(dtype)
     traced = any(isinstance(s, Tracer) for s in jax.tree.leaves(sigma))
@@ -82,7 +84,7 @@ def gaussian_blur(
     return x
 
 
-def _weights(sigma: Array | np.floating, radius: int, dtype: jnp.dtype) -> Array | np.ndarray:
+def _weights(sigma: Array | np.floating, radius: int, dtype: DTypeLike) -> Array | np.ndarray:
     xp = jnp if isinstance(sigma, jax.Array) else np
     k = np.arange(-radius, radius + 1)
     # sigma = 0 gives the identity, with a finite gradient.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
 
-MODES = ("constant", "grid-constant", "nearest", "reflect", "mirror", "wrap", "grid-wrap")
-_ALIASES = {"grid-mirror": "reflect"}
+Mode = Literal[
+    "constant", "grid-constant", "nearest", "reflect", "mirror", "wrap", "grid-wrap", "grid-mirror"
+]
+_ALIASES: dict[str, Mode] = {"grid-mirror": "reflect"}
+MODES = tuple(mode for mode in get_args(Mode) if mode not in _ALIASES)
 
 
-def check_mode(mode: str) -> str:
+def check_mode(mode: Mode) -> Mode:
     """Return the canonical name of a boundary mode; raise ValueError listing them if unknown."""
     mode = _ALIASES.get(mode, mode)
     if mode not in MODES:

@@ -17,8 +17,8 @@ def per_axis(
         values = tuple(int(v) for v in value)  # pyright: ignore  (a bool says so itself)
     if len(values) != ndim:
         raise ValueError(
-            f"{name}={value!r} has {len(values)} entries; one integer, or one for each of the "
-            f"{ndim} spatial axes, is wanted"
+            f"{name}={value!r} has {len(values)} entries; give one integer, or one for each of "
+            f"the {ndim} spatial axes"
         )
     if any(v < least for v in values):
         raise ValueError(f"{name}={value!r}: every entry must be at least {least}")

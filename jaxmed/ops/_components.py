@@ -34,19 +34,19 @@ def connected_components(mask: Array, *, connectivity: int = 1) -> tuple[Array, 
 
     Args:
         mask: ``(*spatial)``, non-zero inside. Use ``jax.vmap`` for batches.
-        connectivity: Voxels are neighbours if they differ by 1 along at most this many axes:
+        connectivity: voxels are neighbours if they differ by 1 along at most this many axes:
             1 (faces) up to the number of axes (corners too).
 
     Returns:
         ``(labels, count)``: int32 ``(*spatial)``, 0 outside, and the int32 number of components.
 
     Raises:
-        ValueError: If ``connectivity`` does not fit the number of axes.
+        ValueError: if ``connectivity`` does not fit the number of axes.
 
     References:
         Shiloach and Vishkin, An O(log n) parallel connectivity algorithm, J. Algorithms 3, 1982.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> labels, count = connected_components(jnp.array([1, 1, 0, 1]))
         >>> labels.tolist(), int(count)

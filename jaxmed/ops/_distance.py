@@ -21,19 +21,19 @@ def distance_transform(mask: Array, *, spacing: float | Sequence[float] | None =
 
     Args:
         mask: ``(*spatial)``, non-zero inside. Use ``jax.vmap`` for batches.
-        spacing: Voxel edge in millimetres, one or one per axis; 1 if None.
+        spacing: voxel edge in millimetres, one or one per axis; 1 if None.
 
     Returns:
         ``(*spatial)`` distances in the unit of ``spacing``, float32 (float64 where enabled).
 
     Raises:
-        ValueError: If ``spacing`` does not fit the axes, or a given spacing is not positive.
+        ValueError: if ``spacing`` does not fit the axes, or a given spacing is not positive.
 
     References:
         Felzenszwalb and Huttenlocher, Distance transforms of sampled functions, Theory of
         Computing 8, 2012.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> distance_transform(jnp.array([0, 1, 1, 1, 1]), spacing=2.0).tolist()
         [0.0, 2.0, 4.0, 6.0, 8.0]
@@ -46,8 +46,8 @@ def distance_transform(mask: Array, *, spacing: float | Sequence[float] | None =
         steps = jnp.asarray(1.0 if spacing is None else spacing, dtype)
         if steps.shape not in ((), (mask.ndim,)):
             raise ValueError(
-                f"spacing has shape {steps.shape}; one number, or one for each of the "
-                f"{mask.ndim} axes of a mask of shape {mask.shape}, is wanted"
+                f"spacing has shape {steps.shape}; give one number, or one for each of the "
+                f"{mask.ndim} axes of a mask of shape {mask.shape}"
             )
         if not isinstance(steps, Tracer) and not bool((steps > 0).all()):
             raise ValueError(f"spacing={spacing!r} must be positive")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from jaxmed.core import Array
 
 
-def identity_grid(shape: Sequence[int], *, dtype: jnp.dtype = jnp.float32) -> Array:
+def identity_grid(shape: Sequence[int], *, dtype: DTypeLike = jnp.float32) -> Array:
     """Return the coordinates of every voxel of ``shape``, ``(*shape, ndim)``, in voxels.
 
-    Example:
+    Examples:
         >>> identity_grid((2, 2)).tolist()
         [[[0.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 1.0]]]
     """
@@ -31,7 +32,7 @@ def affine_grid(
     Args:
         matrix: ``(ndim, ndim)``, ``(ndim, ndim + 1)`` with the translation in the last column,
             or homogeneous ``(ndim + 1, ndim + 1)``; voxels.
-        shape: Spatial shape of the output.
+        shape: spatial shape of the output.
         center: ``c``: ``"origin"`` (voxel 0, SciPy's meaning), ``"center"`` (the middle of
             ``shape``), or a point in voxels.
 
@@ -39,9 +40,9 @@ def affine_grid(
         Coordinates ``(*shape, ndim)`` in voxels.
 
     Raises:
-        ValueError: If the matrix does not fit the number of axes.
+        ValueError: if the matrix does not fit the number of axes.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> affine_grid(jnp.array([[2.0, 1.0]]), (3,)).ravel().tolist()
         [1.0, 3.0, 5.0]
@@ -63,7 +64,7 @@ def affine_grid(
         point = center
     point = jnp.asarray(point, matrix.dtype)
     if point.shape != (ndim,):
-        raise ValueError(f"center has shape {point.shape}; a point of {ndim} axes is wanted")
+        raise ValueError(f"center has shape {point.shape}; it must be a point of {ndim} axes")
     linear = matrix[:ndim, :ndim]
     shift = point if matrix.shape[1] == ndim else matrix[:ndim, ndim] + point
     # One column of the matrix times one coordinate at a time: a sum of broadcast lines, cheaper

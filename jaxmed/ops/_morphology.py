@@ -25,18 +25,18 @@ def binary_erode(
 
     Args:
         mask: ``(*spatial)``, non-zero inside. Use ``jax.vmap`` for batches.
-        connectivity: Neighbourhood that differs by 1 along at most this many axes.
-        structure: A neighbourhood of your own, a concrete array of odd edge lengths.
-        iterations: How often.
-        border_value: What lies outside the image.
+        connectivity: neighbourhood that differs by 1 along at most this many axes.
+        structure: a neighbourhood of your own, a concrete array of odd edge lengths.
+        iterations: how often.
+        border_value: what lies outside the image.
 
     Returns:
         Boolean mask of the same shape, equal to ``scipy.ndimage.binary_erosion``.
 
     Raises:
-        ValueError: If the neighbourhood does not fit the mask.
+        ValueError: if the neighbourhood does not fit the mask.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> binary_erode(jnp.array([0, 1, 1, 1, 0])).astype(int).tolist()
         [0, 0, 1, 0, 0]
@@ -66,18 +66,18 @@ def binary_dilate(
 
     Args:
         mask: ``(*spatial)``, non-zero inside. Use ``jax.vmap`` for batches.
-        connectivity: Neighbourhood that differs by 1 along at most this many axes.
-        structure: A neighbourhood of your own, a concrete array of odd edge lengths.
-        iterations: How often.
-        border_value: What lies outside the image.
+        connectivity: neighbourhood that differs by 1 along at most this many axes.
+        structure: a neighbourhood of your own, a concrete array of odd edge lengths.
+        iterations: how often.
+        border_value: what lies outside the image.
 
     Returns:
         Boolean mask of the same shape, equal to ``scipy.ndimage.binary_dilation``.
 
     Raises:
-        ValueError: If the neighbourhood does not fit the mask.
+        ValueError: if the neighbourhood does not fit the mask.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> binary_dilate(jnp.array([0, 0, 1, 0, 0])).astype(int).tolist()
         [0, 1, 1, 1, 0]
@@ -106,7 +106,7 @@ def binary_open(
 
     Arguments and errors as for :func:`binary_erode`; equal to ``scipy.ndimage.binary_opening``.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> binary_open(jnp.array([0, 1, 0, 1, 1, 1, 0])).astype(int).tolist()
         [0, 0, 0, 1, 1, 1, 0]
@@ -127,7 +127,7 @@ def binary_close(
     Arguments and errors as for :func:`binary_erode`; equal to ``scipy.ndimage.binary_closing``,
     which treats everything beyond the border as outside.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> binary_close(jnp.array([0, 1, 1, 0, 1, 1, 0])).astype(int).tolist()
         [0, 1, 1, 1, 1, 1, 0]
@@ -141,15 +141,15 @@ def binary_fill_holes(mask: Array, *, connectivity: int = 1) -> Array:
 
     Args:
         mask: ``(*spatial)``, non-zero inside. Use ``jax.vmap`` for batches.
-        connectivity: How the background is connected, as for :func:`connected_components`.
+        connectivity: how the background is connected, as for :func:`connected_components`.
 
     Returns:
         Boolean mask of the same shape, equal to ``scipy.ndimage.binary_fill_holes``.
 
     Raises:
-        ValueError: If ``connectivity`` does not fit the number of axes.
+        ValueError: if ``connectivity`` does not fit the number of axes.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> binary_fill_holes(jnp.array([0, 1, 0, 0, 1, 0])).astype(int).tolist()
         [0, 1, 1, 1, 1, 0]

@@ -34,17 +34,17 @@ def max_pool(
 
     Args:
         x: ``(batch, *spatial, channels)``.
-        window: Edge lengths in voxels, one or one per axis.
-        stride: Step between windows, in voxels; the window itself if None.
+        window: edge lengths in voxels, one or one per axis.
+        stride: step between windows, in voxels; the window itself if None.
         padding: ``"VALID"``, ``"SAME"`` or ``(low, high)`` per axis; padding never wins.
 
     Returns:
         ``(batch, *pooled, channels)``, the dtype of ``x``.
 
     Raises:
-        ValueError: If the rank, window, stride or padding do not fit ``x``.
+        ValueError: if the rank, window, stride or padding do not fit ``x``.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> max_pool(jnp.arange(6.0).reshape(1, 6, 1), 2).ravel().tolist()
         [1.0, 3.0, 5.0]
@@ -72,19 +72,19 @@ def avg_pool(
 
     Args:
         x: ``(batch, *spatial, channels)``.
-        window: Edge lengths in voxels, one or one per axis.
-        stride: Step between windows, in voxels; the window itself if None.
+        window: edge lengths in voxels, one or one per axis.
+        stride: step between windows, in voxels; the window itself if None.
         padding: ``"VALID"``, ``"SAME"`` or ``(low, high)`` per axis.
-        count_padding: Divide by the full window size even where it extends past the edge. By
+        count_padding: divide by the full window size even where it extends past the edge. By
             default the mean is over the voxels inside the image.
 
     Returns:
         ``(batch, *pooled, channels)``, the dtype of ``x``.
 
     Raises:
-        ValueError: If the rank, window, stride or padding do not fit ``x``.
+        ValueError: if the rank, window, stride or padding do not fit ``x``.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> avg_pool(jnp.arange(6.0).reshape(1, 6, 1), 3).ravel().tolist()
         [1.0, 4.0]
@@ -105,7 +105,7 @@ def avg_pool(
     for axis, (n, w, s, (low, _)) in enumerate(zip(spatial, window, stride, pads, strict=True)):
         start = np.arange(counts[axis]) * s - low
         real = np.clip(start + w, 0, n) - np.clip(start, 0, n)
-        divisor = divisor * np.expand_dims(real, [a for a in range(x.ndim) if a != axis + 1])
+        divisor = divisor * np.expand_dims(real, tuple(a for a in range(x.ndim) if a != axis + 1))
     return total / np.maximum(divisor, 1).astype(x.dtype)
 
 
@@ -123,23 +123,23 @@ def stochastic_pool(
     ``sum(a_k^2) / sum(a)``, used at test time. A window without any positive value gives 0.
 
     Args:
-        key: Random key, or None for the expectation.
+        key: random key, or None for the expectation.
         x: ``(batch, *spatial, channels)`` activations; negative values count as 0.
-        window: Edge lengths in voxels, one or one per axis.
-        stride: Step between windows, in voxels; the window itself if None.
+        window: edge lengths in voxels, one or one per axis.
+        stride: step between windows, in voxels; the window itself if None.
         padding: ``"VALID"``, ``"SAME"`` or ``(low, high)`` per axis; padding is never drawn.
 
     Returns:
         ``(batch, *pooled, channels)``.
 
     Raises:
-        ValueError: If the rank, window, stride or padding do not fit ``x``.
+        ValueError: if the rank, window, stride or padding do not fit ``x``.
 
     References:
         Zeiler and Fergus, Stochastic Pooling for Regularization of Deep Convolutional Neural
         Networks, ICLR 2013.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> stochastic_pool(None, jnp.array([1.0, 3.0]).reshape(1, 2, 1), 2).item()
         2.5

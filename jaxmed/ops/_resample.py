@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from jaxmed.core import Array
-from jaxmed.ops._boundary import check_mode, extend
+from jaxmed.ops._boundary import Mode, check_mode, extend
 from jaxmed.ops._check import spatial_rank
 from jaxmed.ops._grid import identity_grid
 
@@ -19,13 +20,15 @@ _EDGE = 1e-4
 # scipy.ndimage pads by this much before it filters where no exact boundary condition exists.
 _PREPAD = 12
 
+Method = Literal["linear", "nearest", "cubic"]
+
 
 def resample(
     image: Array,
     coordinates: Array,
     *,
-    method: str = "linear",
-    mode: str = "constant",
+    method: Method = "linear",
+    mode: Mode = "constant",
     cval: float = 0.0,
     prefilter: bool = True,
 ) -> Array:
@@ -39,10 +42,10 @@ def resample(
         image: ``(*spatial, channels)``. Use ``jax.vmap`` for batches.
         coordinates: ``(*out, ndim)`` in voxels; voxel centres are whole numbers.
         method: ``"linear"``, ``"nearest"`` or ``"cubic"``.
-        mode: Boundary mode, as in ``scipy.ndimage``: ``"constant"``, ``"grid-constant"``,
+        mode: boundary mode, as in ``scipy.ndimage``: ``"constant"``, ``"grid-constant"``,
             ``"nearest"``, ``"reflect"``, ``"mirror"``, ``"wrap"``, ``"grid-wrap"``.
-        cval: The value outside for the two constant modes.
-        prefilter: Convert the image to spline coefficients first (``"cubic"`` only); pass False
+        cval: the value outside for the two constant modes.
+        prefilter: convert the image to spline coefficients first (``"cubic"`` only); pass False
             for an image that :func:`spline_prefilter` has been applied to with the same mode.
 
     Returns:
@@ -50,13 +53,13 @@ def resample(
         unless ``method="nearest"``, which keeps it.
 
     Raises:
-        ValueError: If ranks do not agree or an option is unknown.
+        ValueError: if ranks do not agree or an option is unknown.
 
     References:
         Unser, Splines: a perfect fit for signal and image processing, IEEE Signal Processing
         Magazine 16(6), 1999.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> line = jnp.array([0.0, 10.0, 20.0])[:, None]
         >>> resample(line, jnp.array([[0.5], [1.25]])).ravel().tolist()
@@ -94,8 +97,8 @@ def warp(
     image: Array,
     displacement: Array,
     *,
-    method: str = "linear",
-    mode: str = "constant",
+    method: Method = "linear",
+    mode: Mode = "constant",
     cval: float = 0.0,
 ) -> Array:
     """Deform an image by a displacement field: ``y[o] = x(o + u[o])``.
@@ -103,17 +106,17 @@ def warp(
     Args:
         image: ``(*spatial, channels)``. Use ``jax.vmap`` for batches.
         displacement: ``(*out, ndim)`` in voxels.
-        method: As in :func:`resample`.
-        mode: As in :func:`resample`.
-        cval: As in :func:`resample`.
+        method: as in :func:`resample`.
+        mode: as in :func:`resample`.
+        cval: as in :func:`resample`.
 
     Returns:
         ``(*out, channels)``.
 
     Raises:
-        ValueError: If the field does not have one displacement per axis.
+        ValueError: if the field does not have one displacement per axis.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> warp(jnp.arange(3.0)[:, None], jnp.ones((2, 1))).ravel().tolist()
         [1.0, 2.0]
@@ -131,7 +134,7 @@ def warp(
     return resample(image, grid + displacement, method=method, mode=mode, cval=cval)
 
 
-def spline_prefilter(image: Array, *, mode: str = "mirror", cval: float = 0.0) -> Array:
+def spline_prefilter(image: Array, *, mode: Mode = "mirror", cval: float = 0.0) -> Array:
     """Compute the cubic B-spline coefficients of an image, ``(*spatial, channels)``.
 
     Solves ``(c[i-1] + 4 c[i] + c[i+1]) / 6 = x[i]`` along every axis. The inverse matrix depends
@@ -139,7 +142,7 @@ def spline_prefilter(image: Array, *, mode: str = "mirror", cval: float = 0.0) -
     parallel, and its gradient is its transpose. The modes ``"nearest"`` and ``"grid-constant"``
     first pad by 12 voxels, as SciPy does.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> spline_prefilter(jnp.ones((5, 1))).ravel().round(5).tolist()
         [1.0, 1.0, 1.0, 1.0, 1.0]

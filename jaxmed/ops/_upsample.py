@@ -22,16 +22,16 @@ def upsample(x: Array, factor: int | Sequence[int], *, method: str = "linear") -
 
     Args:
         x: ``(batch, *spatial, channels)``.
-        factor: Integer scale, one or one per axis.
+        factor: integer scale, one or one per axis.
         method: ``"linear"`` or ``"nearest"``.
 
     Returns:
         ``(batch, *(spatial * factor), channels)``, the dtype of ``x``.
 
     Raises:
-        ValueError: If the factor is not a positive integer or the method is unknown.
+        ValueError: if the factor is not a positive integer or the method is unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> upsample(jnp.array([0.0, 4.0]).reshape(1, 2, 1), 2).ravel().tolist()
         [0.0, 1.0, 3.0, 4.0]

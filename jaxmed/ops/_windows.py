@@ -18,18 +18,18 @@ def sliding_windows(
     last one flush with the edge. An axis shorter than its window gets one start at 0; pad it first.
 
     Args:
-        shape: Spatial shape in voxels.
-        window: Edge lengths in voxels, one or one per axis.
-        overlap: Minimum fraction of a window shared with its neighbour, in [0, 1), one or one
+        shape: spatial shape in voxels.
+        window: edge lengths in voxels, one or one per axis.
+        overlap: minimum fraction of a window shared with its neighbour, in [0, 1), one or one
             per axis.
 
     Returns:
         ``(windows, ndim)`` int32 array, the last axis varying fastest.
 
     Raises:
-        ValueError: If the overlap is not in [0, 1) or the lengths disagree.
+        ValueError: if the overlap is not in [0, 1) or the lengths disagree.
 
-    Example:
+    Examples:
         >>> sliding_windows((10,), 4, overlap=0.25).ravel().tolist()
         [0, 3, 6]
     """
@@ -53,20 +53,20 @@ def window_importance(
     """Compute the weight of each voxel of a window for averaging overlapping windows.
 
     Args:
-        window: Edge lengths in voxels.
+        window: edge lengths in voxels.
         kind: ``"gaussian"``, falling from 1 at the centre, or ``"constant"``.
-        sigma: Standard deviation of the Gaussian as a fraction of each edge.
+        sigma: standard deviation of the Gaussian as a fraction of each edge.
 
     Returns:
         float32 array of shape ``window``, all entries positive, largest 1.
 
     Raises:
-        ValueError: If ``kind`` is unknown or ``sigma`` not positive.
+        ValueError: if ``kind`` is unknown or ``sigma`` not positive.
 
     References:
         Isensee et al., nnU-Net, Nature Methods 18, 2021.
 
-    Example:
+    Examples:
         >>> window_importance((3,), kind="constant").tolist()
         [1.0, 1.0, 1.0]
     """

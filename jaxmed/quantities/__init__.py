@@ -36,6 +36,7 @@ from jaxmed.quantities._ranks import (
     weighted_average_precision,
 )
 from jaxmed.quantities._regression import bias, explained, mae, mse, r2, rmse
+from jaxmed.quantities._scale import deviation, unit_scale
 from jaxmed.quantities._tables import (
     accuracy,
     balanced_accuracy,
@@ -64,6 +65,7 @@ __all__ = [
     "brier_values",
     "calibration_error",
     "costs",
+    "deviation",
     "dice",
     "divide",
     "explained",
@@ -92,6 +94,7 @@ __all__ = [
     "second_is_largest",
     "specificities",
     "tabulate",
+    "unit_scale",
     "volume_error",
     "weighted_auc",
     "weighted_average_precision",

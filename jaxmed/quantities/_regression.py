@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxmed.quantities._means import divide
+from jaxmed.quantities._scale import unit_scale
 
 
 def mae(targets: Any, outputs: Any, weights: Any = None) -> Any:
@@ -26,7 +27,9 @@ def mse(targets: Any, outputs: Any, weights: Any = None) -> Any:
 
 def rmse(targets: Any, outputs: Any, weights: Any = None) -> Any:
     """Return the root of the mean squared error."""
-    return np.sqrt(mse(targets, outputs, weights))
+    gap = outputs - targets
+    scale = unit_scale(gap)
+    return np.sqrt(_mean((gap / scale) ** 2, weights)) * scale
 
 
 def bias(targets: Any, outputs: Any, weights: Any = None) -> Any:
@@ -42,6 +45,8 @@ def r2(targets: Any, outputs: Any, weights: Any = None) -> Any:
         >>> round(float(r2(y, x)), 4)
         0.9486
     """
+    scale = unit_scale(targets, outputs)
+    targets, outputs = targets / scale, outputs / scale
     if weights is None:
         spread, centre = ((targets - targets.mean()) ** 2).mean(), targets.mean()
     else:

@@ -36,15 +36,10 @@ from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record
 from jaxmed.report.page._write import Written, summary, write
-from jaxmed.report.read._tables_and_masks import (
-    ModelTables,
-    ScoreTable,
-    cases_without_mask,
-    read_columns,
-    read_mask_pairs,
-    read_models,
-    read_scores,
-)
+from jaxmed.report.read._joined import read_columns
+from jaxmed.report.read._mask_folders import cases_without_mask, read_mask_pairs
+from jaxmed.report.read._models import ModelTables, read_models
+from jaxmed.report.read._scores import ScoreTable, read_scores
 from jaxmed.report.results._by_group import bands, with_subgroups
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._comparison import compare, compare_segmentations, warn_of_repeats

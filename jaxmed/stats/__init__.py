@@ -126,16 +126,14 @@ from jaxmed.stats.means._t_tests import (
 from jaxmed.stats.power._agreement import power_curve, size_for_icc, size_for_kappa, size_for_limits
 from jaxmed.stats.power._auc import (
     AucPower,
-    ModelSize,
-    model_sample_size,
     power_auc,
     power_two_aucs,
     power_two_aucs_pilot,
-    r_squared_of_auc,
     size_auc_bound,
 )
 from jaxmed.stats.power._designs import planned_aucs, planned_means, planned_rates
 from jaxmed.stats.power._precision import PrecisionPlan, size_exact_bound, size_for_width
+from jaxmed.stats.power._prediction_model import ModelSize, model_sample_size, r_squared_of_auc
 from jaxmed.stats.power._rates_and_means import (
     Power,
     power_mcnemar,
@@ -144,27 +142,16 @@ from jaxmed.stats.power._rates_and_means import (
     power_t,
 )
 from jaxmed.stats.power._simulate import PlannedStudy, simulate_power, simulate_size
-from jaxmed.stats.readers._agreement import (
-    BlandAltman,
-    bland_altman,
-    concordance_correlation,
-    fleiss_kappa,
-    icc,
-)
-from jaxmed.stats.readers._analysis import (
-    PseudovalueAnova,
-    ReaderPower,
-    ReaderTest,
-    VarianceComponents,
-    dbm_anova,
-    reader_power,
-    reader_sample_size,
-    reader_test,
-)
+from jaxmed.stats.readers._components import VarianceComponents
 from jaxmed.stats.readers._froc import froc_study
 from jaxmed.stats.readers._kappa import kappa
+from jaxmed.stats.readers._measurements import BlandAltman, bland_altman, concordance_correlation
 from jaxmed.stats.readers._one_shot import one_shot_test, one_shot_variance
+from jaxmed.stats.readers._power import ReaderPower, reader_power, reader_sample_size
+from jaxmed.stats.readers._pseudovalues import PseudovalueAnova, dbm_anova
+from jaxmed.stats.readers._raters import fleiss_kappa, icc
 from jaxmed.stats.readers._study import ReaderStudy, reader_study
+from jaxmed.stats.readers._treatments import ReaderTest, reader_test
 from jaxmed.stats.resampling._bootstrap import (
     Replicates,
     acceleration,

@@ -28,6 +28,23 @@ def _p_text(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
+POINT = "the interval is a point, which does not mean that there is no error"
+"""The note of an interval without width."""
+
+# Notes that already say it, in words of their method.
+_SAID = ("a point", "no error", "no variance", "resamples agree")
+
+
+def _with_point(notes: tuple[str, ...], lower: float, upper: float) -> tuple[str, ...]:
+    """The notes of a result, and :data:`POINT` where its interval has no width but rounding's."""
+    if math.isnan(lower) or math.isnan(upper):
+        return notes
+    wide = lower != upper and upper - lower > 1e-13 * max(abs(lower), abs(upper))
+    if wide or any(said in note for note in notes for said in _SAID):
+        return notes
+    return (*notes, POINT)
+
+
 @dataclasses.dataclass(frozen=True)
 class Estimate:
     """A value with its confidence interval, sample size, method and notes.
@@ -40,7 +57,8 @@ class Estimate:
         n: number of independent units the interval rests on.
         unit: name of one of these: `case`, `patient`, `lesion`, `reader`, ...
         method: method of the interval, by its name in the literature.
-        notes: warnings and limitations to report with the number.
+        notes: warnings and limitations to report with the number. One is added to an interval
+            without width.
         se: standard error on the scale of `value`, where the method has one.
         details: further numbers (numerator, variance, per-class values, ...).
         name: name of the estimated quantity, used when printed.
@@ -61,6 +79,9 @@ class Estimate:
     se: float | None = None
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", _with_point(self.notes, self.lower, self.upper))
 
     def __str__(self) -> str:
         units = self.unit if self.n == 1 else _plural(self.unit)
@@ -107,7 +128,7 @@ class TestResult:
         n: number of independent units.
         unit: name of one of these.
         method: the test's name in the literature, with its variant.
-        notes: warnings and limits.
+        notes: warnings and limits. One is added to an interval without width.
         level: confidence level of `interval`.
         alternative: `two-sided`, `greater`, `less`, `non-inferiority`, `equivalence`.
         df: degrees of freedom (a number, or two for F), if the test has them.
@@ -134,6 +155,10 @@ class TestResult:
     df: float | tuple[float, float] | None = None
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.interval is not None:
+            object.__setattr__(self, "notes", _with_point(self.notes, *self.interval))
 
     def __str__(self) -> str:
         parts = []
@@ -172,6 +197,43 @@ class TestResult:
             "alternative": self.alternative,
             "notes": "; ".join(self.notes),
         }
+
+
+def of_one_group(
+    value: float,
+    bounds: tuple[float, float],
+    *,
+    rows: int,
+    level: float,
+    unit: str | None,
+    method: str,
+    name: str,
+    details: Mapping[str, Any] | None = None,
+) -> Estimate:
+    """The estimate of rows that are all of one group (patient): its interval is the whole range.
+
+    Args:
+        value: the point estimate.
+        bounds: the range that the quantity may have.
+        rows: number of rows.
+        level: confidence level.
+        unit: name of the group's unit; `patient` by default.
+        method: method of the interval that was asked for.
+        name: name of the estimated quantity.
+        details: further numbers.
+    """
+    note = f"all {rows} rows are of one group: nothing says how groups differ, no interval"
+    return Estimate(
+        value,
+        *bounds,
+        level,
+        1,
+        unit or "patient",
+        method,
+        (note,),
+        details=details or {},
+        name=name,
+    )
 
 
 def _plural(unit: str) -> str:

@@ -29,6 +29,41 @@ def check_level(level: float, name: str = "level") -> float:
     return float(level)
 
 
+def check_rate(value: float, name: str) -> float:
+    """Return `value` if it lies in (0, 1), as NaN does not."""
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must lie in (0, 1), but is {value}")
+    return float(value)
+
+
+def check_number(
+    value: float,
+    name: str,
+    *,
+    above: float | None = None,
+    within: tuple[float, float] | None = None,
+) -> float:
+    """Return `value` if it is a finite number, above a bound or within two where given."""
+    if above == 0 and not value > 0:
+        raise ValueError(f"{name} must be positive, but is {value}")
+    if above is not None and not value > above:
+        raise ValueError(f"{name} must be above {above:g}, but is {value}")
+    if within is not None and not within[0] <= value <= within[1]:
+        raise ValueError(f"{name} must lie in [{within[0]:g}, {within[1]:g}], but is {value}")
+    if not np.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, but is {value}")
+    return float(value)
+
+
+def check_whole(value: float, name: str, least: int) -> int:
+    """Return `value` as an int if it is a whole number of at least `least`."""
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}, but is {value}")
+    if not float(value).is_integer():
+        raise ValueError(f"{name} must be a whole number, but is {value}")
+    return int(value)
+
+
 def spelled(method: str) -> str:
     """Normalise the spelling of a method's name: lower case with hyphens."""
     if not isinstance(method, str):
@@ -125,8 +160,8 @@ def same_length(**arrays: Any) -> int:
     """Return the common length of the arrays, or name those that differ."""
     sizes = {name: len(value) for name, value in arrays.items() if value is not None}
     if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
-        raise ValueError(f"lengths differ: {told}")
+        listed = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+        raise ValueError(f"lengths differ: {listed}")
     return next(iter(sizes.values()))
 
 

@@ -40,7 +40,7 @@ def check_augment(
         AssertionError: names the first violated law.
         ValueError: if the batch has no array of at least two examples.
 
-    Example:
+    Examples:
         >>> from jaxmed import augment
         >>> batch = {"image": jnp.arange(32.0).reshape(2, 4, 4, 1)}
         >>> check_augment(augment.flip(), batch)[0]

@@ -147,7 +147,9 @@ def _bind(jaxpr: Any, equation: Any, given: list[Lazy], note: Callable | None = 
             eqns=[equation],
             effects=equation.effects,
         )
-        run = core.jaxpr_as_fun(core.ClosedJaxpr(alone, []))
+        run = core.jaxpr_as_fun(
+            core.ClosedJaxpr(alone, [])  # pyright: ignore[reportPrivateImportUsage]
+        )
         found = run(*[by_variable[variable] for variable in variables])
         return dict(zip(wanted, found, strict=True))
 

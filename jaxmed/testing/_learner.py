@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxmed.core import Batch, Inputs, Key, Learner, pick
+from jaxmed.core import Batch, Inputs, Key, Learner, network_inputs
 from jaxmed.testing._law import Laws, assert_close, assert_finite, assert_like, assert_same
 
 
@@ -85,7 +85,7 @@ def check_learner(
 
     law("the state can be donated", donated)
     predict = jax.jit(learner.predict)
-    given = pick(batch, inputs)
+    given = network_inputs(batch, inputs)
     predicted = predict(state, given)
     law(
         "a prediction draws nothing at random",

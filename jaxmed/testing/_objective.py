@@ -8,7 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmed.core import Batch, Inputs, Key, Network, Objective, flatten_paths, pick, stateless
+from jaxmed.core import (
+    Batch,
+    Inputs,
+    Key,
+    Network,
+    Objective,
+    flatten_paths,
+    network_inputs,
+    stateless,
+)
 from jaxmed.paradigms import weighted
 from jaxmed.testing._law import Laws, assert_close, assert_finite, assert_like, assert_same
 
@@ -50,7 +59,7 @@ def check_objective(
     """
     key = jax.random.key(0) if key is None else key
     law = Laws("the objective")
-    net_params, net_state = jax.jit(network.init)(key, pick(batch, inputs))
+    net_params, net_state = jax.jit(network.init)(key, network_inputs(batch, inputs))
 
     @jax.jit
     def initialised():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Batch, Inputs, Key, Network, Objective, Variables, pick
+from jaxmed.core import Batch, Inputs, Key, Network, Objective, Variables, network_inputs
 from jaxmed.testing._law import Laws
 
 _MARK = "marked"
@@ -57,7 +57,7 @@ def check_wrapper(
         """Of the metrics and of the predictors."""
 
         def run(key, batch):
-            params, state = network.init(key, pick(batch, inputs))
+            params, state = network.init(key, network_inputs(batch, inputs))
             own, own_state = objective.init(key, network, params, state, batch)
             whole = {"net": params, "obj": own}, {"net": state, "obj": own_state}
             _, (after, metrics) = objective.loss(network, *whole, batch, key)

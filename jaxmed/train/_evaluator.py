@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmed.core import Batch, Inputs, Learner, LearnerState, pick
+from jaxmed.core import Batch, Inputs, Learner, LearnerState, network_inputs, pick
 from jaxmed.data import as_source
 from jaxmed.data import batches as cut
 from jaxmed.metrics import Metric, collection
@@ -68,15 +68,15 @@ def evaluator(
 
     @jax.jit
     def sums(state: LearnerState, batch: Batch) -> Any:
-        outputs = pick(learner.predict(state, pick(batch, inputs)), output, "network")
+        outputs = pick(learner.predict(state, network_inputs(batch, inputs)), output, "network")
         targets = pick(batch, target)
         where = known(targets) if callable(known) else None
         if isinstance(known, str):
             where = pick(batch, known)
-        told = {"weight": batch.get("weight"), "where": where}
+        counted = {"weight": batch.get("weight"), "where": where}
         if not members:
-            return [both.from_batch(outputs, targets, **told)]
-        return [both.from_batch(one, targets, **told) for one in outputs]
+            return [both.from_batch(outputs, targets, **counted)]
+        return [both.from_batch(one, targets, **counted) for one in outputs]
 
     def measure(state: LearnerState) -> dict[str, float]:
         mesh = mesh_of(state)

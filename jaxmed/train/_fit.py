@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import time
 import traceback
 import warnings
@@ -16,7 +17,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxmed._files import write_whole
+from jaxmed._files import owning, write_whole
 from jaxmed.core import Batches, Key, Learner, LearnerState
 from jaxmed.train._checkpoint import CheckpointWarning
 from jaxmed.train._devices import Device, choose_mesh, place_batch
@@ -38,6 +39,8 @@ from jaxmed.train._settings import (
 
 _log = logging.getLogger("jaxmed.train")
 _LAG = 8  # Steps by which the host's look at the metrics trails the device.
+_FIRST_REACH = 16  # Steps before the first look at the clock.
+_LINES = 1.0  # Seconds between two lines about epochs, where there is no terminal.
 _PAUSE = 60.0  # Seconds between checkpoints, unless checkpoint_every says otherwise.
 
 
@@ -113,7 +116,8 @@ def fit(
             deleted.
         devices: how many, or which, to share each batch among; the default device alone by default,
             all of them in a run of several processes. A :class:`Placement` says more.
-        progress: whether to show a bar, with rate and time to go, where there is a terminal.
+        progress: whether to show a bar, with rate and time to go, on a terminal, and a line for
+            each epoch (each second, of shorter ones) on any other standard error.
         **old: former keywords, now fields of those three; they warn.
 
     Returns:
@@ -132,6 +136,7 @@ def fit(
             whose step was another, its learning rate included. Says what differs.
         ValueError: if the arguments contradict each other, a batch does not divide over the
             devices, or batches change shape.
+        OSError: another process is writing to ``out``, or it cannot be written to.
 
     References:
         Bitwise resumption holds on CPU; on GPU with ``--xla_gpu_deterministic_ops=true``.
@@ -142,15 +147,17 @@ def fit(
     total = total_steps(epochs, steps, len(batches))
     key = jax.random.key(seed) if key is None else key
     run = _Run(learner, batches, key, evaluation, output, placement)
-    run.start(state, resume=resume)
-    try:
-        run.train(total, progress=progress)
-    except Exception:
-        if run.folder is not None and jax.process_index() == 0:
-            write_whole(run.folder / "error.txt", traceback.format_exc())
-        raise
-    if run.folder is not None and jax.process_index() == 0:
-        (run.folder / "error.txt").unlink(missing_ok=True)
+    writes = run.folder is not None and jax.process_index() == 0
+    with owning(run.folder) if run.folder is not None and writes else contextlib.nullcontext():
+        run.start(state, resume=resume)
+        try:
+            run.train(total, progress=progress)
+        except Exception:
+            if run.folder is not None and writes:
+                write_whole(run.folder / "error.txt", traceback.format_exc())
+            raise
+        if run.folder is not None and writes:
+            (run.folder / "error.txt").unlink(missing_ok=True)
     return run.result()
 
 
@@ -191,14 +198,14 @@ class _Run:
         found = load(self.folder, shared, self.learner, self.compiled, self.key, self.first)
         if found is not None:
             state, self.best_state, self.at = found
-            self._judge_as_told()
+            self._take_up_evaluation()
         elif state is None:
             state = self.compiled.init(self.key, self.first)
         self.carry = self.compiled.begin(state)
         self.earlier = self.at.seconds
         self.saved_best = None if self.at.best is None else self.at.best["step"]
 
-    def _judge_as_told(self) -> None:
+    def _take_up_evaluation(self) -> None:
         """Take up the patience, and the monitor, that this call gives."""
         if self.evaluation.monitor is not None:
             self._judge_by(self.evaluation.monitor)
@@ -296,12 +303,16 @@ class _Run:
             run = stack.enter_context(
                 runner(self.compiled, self.batches, self.at.step, self.mesh, local=self.local)
             )
-            saved = time.monotonic()
+            saved = told = time.monotonic()
+            reach = _FIRST_REACH
             while self.at.step < total and self.at.stopped is None:
                 epoch = self.at.step // self.per_epoch + 1
                 stop = min(total, epoch * self.per_epoch)
                 if checkpoint_every:
                     stop = min(stop, (self.at.step // checkpoint_every + 1) * checkpoint_every)
+                elif not self.placement.compile_epochs:
+                    stop = min(stop, self.at.step + reach)
+                begun, first = time.monotonic(), self.at.step
                 pending: deque[Report] = deque()
                 for new, made, report in run(self.carry, self.at.step, stop):
                     self.carry = new
@@ -311,6 +322,9 @@ class _Run:
                         self.take_in(pending.popleft(), write)
                 while pending:
                     self.take_in(pending.popleft(), write)
+                # As many steps as a part of the pause takes: long epochs are saved within them.
+                took = max(time.monotonic() - begun, 1e-3)
+                reach = max(1, int((self.at.step - first) / took * _PAUSE / 4))
                 ended = self.at.step == total
                 closed = ended or self.at.step % self.per_epoch == 0
                 if closed:
@@ -318,10 +332,14 @@ class _Run:
                     write(record)
                     _log.info("%s", record)
                     bar.set_postfix(_shown(record, self.at))
+                    plain = progress and bar.disable and jax.process_index() == 0
+                    if plain and (ended or time.monotonic() - told >= _LINES):
+                        told = time.monotonic()
+                        print(_line(record, total), file=sys.stderr, flush=True)
                 if checkpoint_every:
                     due = self.at.step % checkpoint_every == 0
                 else:
-                    due = closed and time.monotonic() - saved > _PAUSE
+                    due = time.monotonic() - saved > _PAUSE
                 if due or ended or self.at.stopped is not None:
                     self.save_best()
                     now = self.at._replace(seconds=self.seconds())
@@ -352,6 +370,19 @@ def _rows(report: Report) -> Iterator[tuple[dict[str, float], float, bool]]:
 def _numbers(evaluated: Mapping[str, Any]) -> dict[str, float]:
     """Named numbers as floats; an estimate with an interval counts by its value."""
     return {name: float(getattr(value, "value", value)) for name, value in evaluated.items()}
+
+
+def _line(record: Mapping[str, Any], total: int) -> str:
+    """An epoch in a line, for a log that is read later."""
+    numbers = ", ".join(
+        f"{name.removeprefix('train/')} {value:.4g}"
+        for name, value in record.items()
+        if isinstance(value, float) and name not in ("seconds", "train/gradient_norm")
+    )
+    return (
+        f"epoch {record['epoch']}, step {record['step']} of {total}, {record['seconds']:.0f} s: "
+        f"{numbers}"
+    )
 
 
 def _shown(record: dict[str, Any], at: Progress) -> dict[str, Any]:

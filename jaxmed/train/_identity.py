@@ -9,13 +9,17 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import (
+    ClosedJaxpr,  # pyright: ignore[reportPrivateImportUsage]  # jax 0.12: another name of Jaxpr
+    Jaxpr,
+    Literal,
+)
 
 from jaxmed.core import Batch, Batches, Key, Learner
 from jaxmed.train._program import Carry, Program
@@ -60,20 +64,47 @@ def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
         if name == "step":
             if old["made by"] != new["made by"]:
                 continue  # Another version of the libraries may trace another program.
-            gone = sorted(set(old["numbers"]) - set(new["numbers"]))
-            come = sorted(set(new["numbers"]) - set(old["numbers"]))
-            numbers = f" (its numbers {gone} are now {come})" if gone or come else ""
             found.append(
                 "the learner's step was another program: network, objective, optimizer or one of "
-                f"their settings, such as the learning rate, has changed{numbers}"
+                f"their settings has changed{_numbers(old['numbers'], new['numbers'])}"
             )
+        elif name == "key":
+            found.append(_key(old, new))
         elif name.startswith("first batch/"):
             # What comes of another order is said by the order.
             if not any("batches" in line for line in found):
                 found.append(f"the batches hold other data: {name.split('/')[1]!r} has changed")
+        elif name == "batches/data":
+            found.append("the data of the batches have changed")
+        elif name.startswith("batches/"):
+            found.append(f"the {name.split('/')[1]} of the batches was {old} and is {new} now")
         else:
-            found.append(f"{name} was {old} and is {new} now")
+            found.append(f"the number of {name.replace('_', ' ')} was {old} and is {new} now")
     return found
+
+
+def _key(old: Sequence[int], new: Sequence[int]) -> str:
+    """A change of key: of the seed, where both are keys that `jax.random.key` makes of one."""
+    if all(len(data) == 2 and data[0] == 0 for data in (old, new)):
+        return f"the seed was {old[1]} and is {new[1]} now"
+    return f"the random key was {old} and is {new} now"
+
+
+def _numbers(old: Sequence[float], new: Sequence[float]) -> str:
+    """Which numbers of a program have changed, as one writes them; Optax negates learning rates."""
+    gone, come = (sorted(set(a) - set(b)) for a, b in ((old, new), (new, old)))
+    if not gone and not come:
+        return ""
+    was, now = (
+        ", ".join(dict.fromkeys(_shown(abs(x)) for x in numbers)) or "none"
+        for numbers in (gone, come)
+    )
+    return f": a number such as the learning rate was {was} and is {now} now"
+
+
+def _shown(number: float) -> str:
+    """A number with the digits that single precision has of it: 0.01, not 0.009999999776."""
+    return f"{number:.7g}"
 
 
 def _same(old: Any, new: Any) -> bool:

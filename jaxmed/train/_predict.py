@@ -11,7 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 
-from jaxmed.core import Inputs, Learner, LearnerState, PyTree, pick
+from jaxmed.core import Inputs, Learner, LearnerState, PyTree, network_inputs
 from jaxmed.data import as_source
 from jaxmed.data import batches as cut
 from jaxmed.train._devices import place_batch
@@ -84,7 +84,7 @@ def predict(
     feed = batches.iterate(0)
     for step in range(len(batches)):
         batch = next(feed)
-        given = pick(batch, inputs)
+        given = network_inputs(batch, inputs)
         whole = given if isinstance(given, dict) else {"": given}
         placed = place_batch(whole, mesh)
         endpoints = run(state, placed if whole is given else placed[""])
@@ -118,7 +118,8 @@ def _check_axis(endpoints: PyTree, axis: int, rows: int) -> None:
         if leaf.ndim <= axis or leaf.shape[axis] != rows:
             raise ValueError(
                 f"the endpoint {jax.tree_util.keystr(path)} has the shape {leaf.shape}: its axis "
-                f"{axis} has not the {rows} rows of the batch. Name its axis of examples by axis="
+                f"{axis} does not have the {rows} rows of the batch. Name its axis of examples by "
+                "axis="
             )
 
 

@@ -69,16 +69,29 @@ def guarded(
 
     def run(carry: Carry, batch: Batch) -> tuple[Carry, Report]:
         new, metrics = step(carry.state, batch)
-        good = jnp.isfinite(metrics["loss"]).all()
-        for leaf in jax.tree.leaves(new.params):
-            if jnp.issubdtype(leaf.dtype, jnp.inexact):
-                good &= jnp.isfinite(leaf).all()
-        halted = carry.halted | ~good
+        halted = carry.halted | ~all_finite(new, metrics)
         state = jax.tree.map(lambda old, new: jnp.where(halted, old, new), carry.state, new)
         count = batch["weight"].sum() if "weight" in batch else jnp.ones(())
         return Carry(state, halted), Report(metrics, count, halted)
 
     return run
+
+
+def all_finite(state: LearnerState, metrics: Metrics) -> Array:
+    """Whether the loss of a step and the parameters after it are finite."""
+    good = jnp.isfinite(metrics["loss"]).all()
+    for leaf in jax.tree.leaves(state.params):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            good &= jnp.isfinite(leaf).all()
+    return good
+
+
+def batch_of_rows(arrays: Batch, rows: Array, weight: Array) -> dict[str, Array]:
+    """A batch of rows of arrays that are on the device, as the host's batches give it."""
+    batch = {name: array[rows] for name, array in arrays.items()}
+    if "weight" in batch:
+        weight = weight * batch["weight"]
+    return {**batch, "weight": weight, "index": rows}
 
 
 def program(
@@ -162,11 +175,7 @@ def _epoch(
     """Steps on the given rows of arrays that are on the device."""
 
     def body(carry: Carry, at: tuple[Array, Array]) -> tuple[Carry, Report]:
-        rows, weight = at
-        batch = {name: array[rows] for name, array in arrays.items()}
-        if "weight" in batch:
-            weight = weight * batch["weight"]
-        batch = {**batch, "weight": weight, "index": rows}
+        batch = batch_of_rows(arrays, *at)
         if split is not None:
             batch = jax.lax.with_sharding_constraint(batch, split)
         return run(carry, batch)

@@ -190,7 +190,7 @@ def gather(
                 and made[argument][name] != extra[argument][name]
             ]
             if twice:
-                raise ValueError(f"{twice[0]!r} is in {argument}= and beside it: say it once")
+                raise ValueError(f"{twice[0]!r} is in {argument}= and beside it: give it once")
     evaluation, output, placement = (
         kind(**{**made[argument], **extra[argument]}) for argument, (kind, _) in _GROUPS.items()
     )

@@ -143,7 +143,7 @@ def test_only_the_named_fields_are_touched():
     ("make", "match"),
     [
         (lambda: augment.flip(3)(KEY, atlas(1, (4, 4))), r"spatial axes 0\.\.1"),
-        (lambda: augment.rot90()(KEY, atlas(1, (4, 5))), "equally long"),
+        (lambda: augment.rot90()(KEY, atlas(1, (4, 5))), "of one length"),
         (lambda: augment.random_crop((9, 2))(KEY, atlas(1, (4, 5))), "does not fit"),
         (lambda: augment.random_affine(spacing=(1, 1))(KEY, atlas(1, (4, 4, 4))), "spacing"),
         (lambda: augment.flip()(KEY, {"image": np.ones((3, 4))}), r"got \(3, 4\)"),

@@ -125,3 +125,25 @@ def test_a_batch_may_hold_the_bag_as_one_entry():
 def test_inputs_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match=r"one row, but there are \[3, 6\]"):
         bayes.predict_samples(METHODS["point"](), KEY, {**INPUTS, "image": INPUTS["image"][:3]})
+
+
+@pytest.mark.parametrize("method", ["laplace", "variational", "sgmcmc", "nuts", "predict"])
+def test_instances_without_their_mask_are_refused(method):
+    """Padding would pass for instances, in silence."""
+    plain = from_functions(
+        lambda key, x: PARAMS, lambda p, x: x.mean(1) @ p["head"]["kernel"] + p["head"]["bias"]
+    )
+    head, given = bayes.categorical(), (plain, PARAMS, STATE)
+    one = jm.learner(plain, jm.supervised(jm.losses.cross_entropy), optax.sgd(0.1))
+    state = one.init(KEY, {name: BAGS[name] for name in ("image", "label")})
+    calls = {
+        "laplace": lambda: bayes.laplace(*given, BAGS, head, structure="diag"),
+        "variational": lambda: bayes.variational(KEY, *given, lambda t: BAGS, head, **FIT),
+        "sgmcmc": lambda: bayes.sgmcmc(
+            KEY, *given, lambda t: BAGS, head, step_size=1e-2, every=2, **FIT
+        ),
+        "nuts": lambda: bayes.nuts(KEY, *given, BAGS, head, warmup=2, draws=4, chains=1),
+        "predict": lambda: jm.train.predict(one, state, BAGS, size=3),
+    }
+    with pytest.raises(ValueError, match="without the batch's 'bag_mask'"):
+        calls[method]()

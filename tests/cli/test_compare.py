@@ -80,7 +80,8 @@ def test_rows_of_a_patient_counted_as_cases_are_warned_of(tables, tmp_path):
     for extra in ([], ["--unit", "case"]):
         assert main(["evaluate", "--predictions", tables[0], "--out", str(tmp_path), *extra]) == 0
         found = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
-        assert all(any("independent" in n for n in e["notes"]) for e in found.values())
+        notes = [" ".join(e["notes"]) for e in found.values()]
+        assert all("independent: give --unit " in n and "groups=" not in n for n in notes)
     arguments = ["--predictions", tables[0], "--out", str(tmp_path), "--unit", "patient"]
     assert main(["evaluate", *arguments]) == 0
     found = json.loads((tmp_path / "metrics.json").read_text())["metrics"]

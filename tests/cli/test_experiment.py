@@ -10,18 +10,19 @@ import pytest
 
 from jaxmed.cli import _experiment, main
 
+OWN = ("classification", "regression", "segmentation")  # of images of one's own
 RECORDED = (
     "coverage", "demo", "drive", "few_scans", "fewshot", "hippocampus", "judge", "medmnist", "mil",
-    "multitask", "paradigms", "regression", "uncertainty", "uncertainty_masks",
+    "multitask", "paradigms", "table_regression", "uncertainty", "uncertainty_masks",
 )  # fmt: skip
 
 
 def test_every_name_that_records_hold_finds_one_file():
     files = [path for found in _experiment.tasks().values() for path in found.values()]
-    assert sorted(path.stem for path in files) == _experiment.names() == sorted(RECORDED)
+    assert sorted(path.stem for path in files) == _experiment.names() == sorted(RECORDED + OWN)
 
 
-@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("name", RECORDED + OWN)
 def test_an_experiment_is_a_module_of_the_package(name):
     experiment = _experiment.load(name)
     task = experiment.path.parent.name

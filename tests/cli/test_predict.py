@@ -152,7 +152,7 @@ def test_some_scans_of_several_are_segmented(tmp_path, capsys):
     (folder / "a.nii.gz").write_text("no scan")
     masks = tmp_path / "masks"
     assert main(["predict", str(tmp_path / "run"), str(folder), "-o", str(masks)]) == 1
-    assert [path.name for path in masks.iterdir()] == ["b_mask.nii.gz"]
+    assert sorted(p.name for p in masks.iterdir()) == ["b_mask.nii.gz", "volumes.csv"]
     np.testing.assert_array_equal(nib.load(masks / "b_mask.nii.gz").dataobj, image > 0)
     assert "a.nii.gz" in capsys.readouterr().err
 
@@ -172,3 +172,84 @@ def test_mistakes_in_what_is_asked(classifier, bright, images, tmp_path, capsys)
     twice = [str(images / "dark.png")] * 2
     assert main(["predict", classifier, *twice, "-o", str(tmp_path / "a.csv")]) == 2
     assert "is named twice" in capsys.readouterr().err
+
+
+def test_probabilities_uncertainty_and_volumes_of_masks(bright, tmp_path, capsys):
+    pixels = np.zeros((9, 8), np.uint8)
+    pixels[:3], pixels[3] = 255, 128
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    out = tmp_path / "out"
+    command = ["predict", bright, str(tmp_path / "photo.png"), "-o", str(out)]
+    assert main([*command, "--probabilities", "--uncertainty", "--mirror"]) == 0
+    with np.load(out / "photo_probabilities.npz") as file:
+        assert file["probabilities"].shape == (9, 8, 2)
+        assert [*file["classes"]] == ["background", "bright"]
+        np.testing.assert_allclose(file["probabilities"].sum(-1), 1, atol=1e-3)
+        p = float(file["probabilities"][0, 0, 1])
+    assert p == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-3)
+    unsure = np.asarray(Image.open(out / "photo_uncertainty.tif"))
+    entropy = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    assert unsure[0, 0] == pytest.approx(entropy, abs=1e-3)
+    assert unsure[3, 0] == pytest.approx(1, abs=1e-3)  # as bright as dark
+    (row,) = rows(out / "volumes.csv")
+    assert row == {"case": "photo", "bright_pixels": "32", "all_pixels": "72"}
+    # What is there is not predicted again.
+    (out / "photo_uncertainty.tif").unlink()
+    assert main([*command, "--uncertainty", "--resume"]) == 0
+    assert not (out / "photo_uncertainty.tif").exists()
+    assert rows(out / "volumes.csv") == [row]
+    assert main([*command, "--sets", "0.9"]) == 2
+    assert "--sets is of a classifier" in capsys.readouterr().err
+
+
+def test_tables_folders_of_channels_and_folders_for_scores(classifier, images, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("file\nimages/dark.png\nimages/light.png\n")
+    out = tmp_path / "out"
+    assert main(["predict", classifier, str(tmp_path / "t.csv"), "-o", str(out)]) == 0
+    assert [row["case"] for row in rows(out / "predictions.csv")] == ["dark", "light"]
+    Image.fromarray(np.full(SHAPE, 102, np.uint8)).save(images / "mid_0000.png")
+    assert main(["predict", classifier, str(images), "-o", str(out), "--resume"]) == 0
+    assert [row["case"] for row in rows(out / "predictions.csv")] == ["dark", "light", "mid"]
+    assert main(["predict", classifier, str(images), "-o", str(out), "--mirror", "0"]) == 2
+    assert "--mirror is of a segmenter" in capsys.readouterr().err
+
+
+def test_two_channels_in_files_of_their_own(tmp_path):
+    net = jm.from_linen(networks.Conv(2, 1))
+    recipe = Recipe(
+        ("background", "x"), ("one", "two"), (1.0, 1.0), (8, 8), net=net, normalisation="linear"
+    )
+    kernel = jnp.array([[[[0.0, 1.0], [0.0, -1.0]]]])
+    weights = {"kernel": kernel, "bias": jnp.zeros(2)}
+    save_model(tmp_path / "run", segmenter(recipe, weights, {}))
+    (tmp_path / "in").mkdir()
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 255, (2, 8, 9), np.uint8)
+    Image.fromarray(first).save(tmp_path / "in" / "c_0000.png")
+    Image.fromarray(second).save(tmp_path / "in" / "c_0001.png")
+    run, out = str(tmp_path / "run"), tmp_path / "out"
+    assert main(["predict", run, str(tmp_path / "in"), "-o", str(out)]) == 0
+    found = np.asarray(Image.open(out / "c_mask.png"))
+    np.testing.assert_array_equal(found, first > second)
+
+
+def test_calibrated_scores_and_conformal_sets(classifier, images, tmp_path, capsys):
+    command = ["predict", classifier, str(images), "-o", str(tmp_path / "s.csv")]
+    assert main([*command, "--calibrated"]) == 2
+    assert "keeps no scores of held-out images" in capsys.readouterr().err
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    wrong = rng.random(200) < 0.2
+    score = np.where(labels ^ wrong, 0.99, 0.01)  # surer than it may be
+    np.savez(
+        tmp_path / "run" / "held_out.npz", labels=labels, classes=np.array(["a", "b"]),
+        scores=np.stack([1 - score, score], 1),
+    )  # fmt: skip
+    assert main([*command, "--calibrated", "--sets", "0.9"]) == 0
+    plain = 1 / (1 + np.exp(-1))
+    found = {row["case"]: row for row in rows(tmp_path / "s.csv")}
+    assert 0.5 < float(found["light"]["score_b"]) < plain
+    # Held-out images of this score are wrong too often for one class: both are in the set.
+    assert found["light"]["set"] == "a|b"
+    assert main([*command, "--sets", "1.5"]) == 2
+    assert "--sets is a probability" in capsys.readouterr().err

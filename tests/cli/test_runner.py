@@ -93,3 +93,47 @@ def test_without_a_folder_the_run_is_named_by_its_settings(study, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     run_experiment(study, {"shift": 0.25, "patch": "5,6"})
     assert (tmp_path / "runs" / "study_shift=0.25_patch=(5,6)" / "metrics.json").is_file()
+
+
+def test_one_file_by_two_paths_is_one_setting(study, tmp_path, monkeypatch):
+    (tmp_path / "base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run_experiment(study, {"baseline": Path("base")}, "run")
+    run_experiment(study, {"baseline": tmp_path / "base"}, "run")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ValueError, match=r"baseline was .* and is 'other'"):
+        run_experiment(study, {"baseline": Path("other")}, "run")
+
+
+def test_a_start_that_is_refused_leaves_the_folder_free_for_the_right_one(study, tmp_path):
+    study.write_text(STUDY.replace("RuntimeError", "ValueError"))
+    out = tmp_path / "run"
+    with pytest.raises(ValueError, match="a fault inside"):
+        run_experiment(study, {"shift": 2.0}, out)
+    assert not out.exists()
+    run_experiment(study, {"shift": 0.5}, out)
+    assert (out / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "demo"], "interrupted; the same command goes on from here"),
+        (["predict", "x", "y"], "interrupted; what was written is whole; with --resume"),
+        (["list"], "interrupted\n"),
+    ],
+)
+def test_an_interrupted_command_says_what_is_true_of_it(arguments, says, monkeypatch, capsys):
+    import importlib
+
+    def interrupted(name):
+        def run(rest):
+            raise KeyboardInterrupt
+
+        from types import SimpleNamespace
+
+        return SimpleNamespace(run=run)
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert main(arguments) == 130
+    assert says in capsys.readouterr().err

@@ -191,7 +191,7 @@ def test_measurements_are_kept_as_they_are(table):
 BREAK = {
     "exists": lambda rows: rows[1].update(image="none.png"),
     "label-range": lambda rows: [row.update(label=-1) for row in rows],
-    "finite": lambda rows: [row.update(label="nan") for row in rows],
+    "finite": lambda rows: [row.update(label="inf") for row in rows],
     "split-disjoint": lambda rows: rows[3].update(patient="p0"),
     "table": lambda rows: rows[2].update(image=""),
     "unique": lambda rows: rows[2].update(image="0.png"),
@@ -246,7 +246,7 @@ def test_check_names_what_it_does_not_know(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "sub").mkdir()
     assert rules(tmp_path / "a.txt") == [("a.txt", "readable")]
-    assert [rule for _, rule in rules(tmp_path / "sub")] == ["table"]
+    assert [rule for _, rule in rules(tmp_path / "sub")] == ["non-empty"]
     np.savez(tmp_path / "breastmnist.npz", x=np.zeros(3))
     assert {rule for _, rule in rules(tmp_path)} == {"table", "checksum"}
     np.savez(tmp_path / "mine.npz", x=np.zeros(3))

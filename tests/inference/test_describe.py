@@ -178,8 +178,8 @@ def test_a_wrapped_function_is_another_network():
     ("change", "told"),
     [
         ({"format": "jaxmed network 9"}, "format 'jaxmed network 9'"),
-        ({"call": "os.system"}, "'os.system' is no public name"),
-        ({"call": "jaxmed.networks.read_tensors"}, "no constructor"),
+        ({"call": "os.system"}, "'os.system' is not a public name"),
+        ({"call": "jaxmed.networks.read_tensors"}, "not a constructor"),
         ({"call": "jaxmed.networks.Missing"}, "no 'Missing'"),
         ({"call": "jaxmed.networks._private"}, "no '_private'"),
         ({"options": {"classes": 2, "colour": 1}}, "does not take its options.*colour"),

@@ -92,7 +92,7 @@ def test_files_that_are_not_what_they_say_are_refused(tmp_path):
     path = tmp_path / "model.pth"
     for content in (b"", b"not a checkpoint", pickle.dumps({"a": 1}), b"\x80\x02}("):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"model\.pth is no readable file of tensors"):
+        with pytest.raises(ValueError, match=r"model\.pth is not a readable file of tensors"):
             read_tensors(path)
     write_zip(path, TENSORS, outside=2)
     with pytest.raises(ValueError, match="reaches outside its storage"):

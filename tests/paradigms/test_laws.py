@@ -58,6 +58,25 @@ def test_objectives_keep_the_laws_on_networks_with_dropout(name):
     assert ("rows of weight 0 do not count" in held) == row.padded
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_objectives_refuse_bags_without_their_mask(name):
+    """Bags padded to one size, as `bag_batches` gives them: padding would pass for instances."""
+    row = OBJECTIVES[name]
+    network, objective = row.build(row.tasks[0], "group")
+    batch = row.batch(make_batch(SPATIAL[row.spatial[0]]))
+    first = jax.tree.leaves(batch["image"])[0]
+    bags = {**batch, "bag_mask": jnp.ones(first.shape[:2], bool)}
+
+    def loss(key):
+        params, state = network.init(key, batch["image"])
+        own, own_state = objective.init(key, network, params, state, batch)
+        whole = {"net": params, "obj": own}, {"net": state, "obj": own_state}
+        return objective.loss(network, *whole, bags, key)[0]
+
+    with pytest.raises(ValueError, match="without the batch's 'bag_mask'"):
+        jax.eval_shape(loss, jax.random.key(0))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_keep_the_laws_on_segmenters_with_running_statistics(name):

@@ -265,7 +265,7 @@ def test_the_instance_that_decides_is_found():
         (lambda: run_on((8, 5, 4), (8, 4)), r"bag_mask must have the shape .*\(8, 5\)"),
         (lambda: run_on((8, 0, 4), (8, 0)), r"at least one instance, got \(8, 0, 4\)"),
         (lambda: run_on((8, 5), (8, 5)), r"\(bags, instances, \*instance\)"),
-        (lambda: run_on((8, 5, 4, 4), (8, 5)), r"one vector an instance.*\(40, 4, 4\)"),
+        (lambda: run_on((8, 5, 4, 4), (8, 5)), r"one vector per instance.*\(40, 4, 4\)"),
     ],
 )
 def test_what_is_no_bag_is_refused(call, message):

@@ -361,7 +361,7 @@ def test_a_segmenter_refuses_views_that_move_voxels(make):
         ),
         (
             lambda: evaluate(paradigms.cutmix(NOTHING), plain(), BATCH),
-            r"cutmix wants \(batch, \*spatial, channels\)",
+            r"cutmix needs images \(batch, \*spatial, channels\)",
         ),
         (
             lambda: evaluate(

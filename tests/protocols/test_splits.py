@@ -109,7 +109,7 @@ def test_a_source_is_parted_by_its_patients_and_columns():
 def test_bad_schemes_are_refused_by_name():
     with pytest.raises(data.DataError, match="patient p is in both"):
         protocols.leave_one_site_out(3, ["x", "y", "y"], groups=["p", "p", "q"])
-    with pytest.raises(data.DataError, match="1 unit cannot be parted"):
+    with pytest.raises(data.DataError, match="1 unit cannot be divided"):
         protocols.leave_one_site_out(3, ["x", "x", "x"])
     with pytest.raises(ValueError, match="sites has 2 entries for 3 cases"):
         protocols.leave_one_site_out(3, ["x", "y"])

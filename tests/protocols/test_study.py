@@ -321,7 +321,7 @@ def test_the_ledger_counts_looks_and_overlaps(tmp_path):
     with pytest.raises(data.DataError, match="'a' comes twice"):
         protocols.open_test(path, ["a", "a"], why="x")
     path.write_text("no json\n")
-    with pytest.raises(data.DataError, match="line 1 is no record"):
+    with pytest.raises(data.DataError, match="line 1 is not a record"):
         protocols.open_test(path, names, why="x")
 
 

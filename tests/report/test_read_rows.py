@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -100,6 +101,57 @@ def test_files_that_are_no_tables_are_refused(tmp_path, content, told):
         report.read_scores(path)
 
 
+def test_all_that_is_wrong_is_named_and_the_rule_is_true_of_a_table(tmp_path):
+    rows = [row | {"score": "NA"} for row in ROWS]
+    rows[4] |= {"label": "", "score": 0.2}
+    with pytest.raises(DataError) as caught:
+        report.read_scores(write(tmp_path / "t.csv", rows))
+    assert len(caught.value.faults) == N
+    text = str(caught.value)
+    assert text.startswith("12 faults\n")
+    assert text.count("score is missing") == 10
+    assert text.endswith("... and 2 more")
+    assert "row 6: label is missing" in caught.value.faults[-1].detail
+    assert "[rule table: a table, manifest or dataset.json has the columns" in text
+    twice = [*ROWS, *ROWS[:3]]
+    with pytest.raises(DataError, match=r"(?s)3 faults.*'c0' comes twice.*'c2' comes twice"):
+        report.read_scores(write(tmp_path / "t.csv", twice))
+    models = {name: write(tmp_path / f"{name}.csv", rows[:2]) for name in "ab"}
+    with pytest.raises(DataError, match=r"(?s)4 faults.*a\.csv: row 3.*b\.csv: row 2"):
+        report.read_models(models)
+
+
+def test_labels_of_a_reference_are_told_of_by_its_file_and_row(tmp_path):
+    predictions = write(
+        tmp_path / "p.csv", [{"case": r["case"], "score": r["score"]} for r in ROWS]
+    )
+    truth = [{"case": r["case"], "label": r["label"], "score": 0.5} for r in reversed(ROWS)]
+    table = report.read_scores(predictions, write(tmp_path / "t.csv", truth))
+    np.testing.assert_array_equal(table.labels, Y)
+    np.testing.assert_array_equal(table.scores, S)  # of the predictions, whatever the reference has
+    truth[0]["label"] = "unknown"
+    with pytest.raises(DataError, match=r"t\.csv: the labels are names \(unknown\)"):
+        report.read_scores(predictions, write(tmp_path / "t.csv", truth))
+    truth[0]["label"] = ""
+    with pytest.raises(DataError, match=r"t\.csv: row 2: label is missing"):
+        report.read_scores(predictions, write(tmp_path / "t.csv", truth))
+    # Each file has its own decimal mark.
+    numbers = [{"case": r["case"], "label": f"{r['score']}".replace(".", ",")} for r in ROWS]
+    table = report.read_scores(predictions, write(tmp_path / "t.csv", numbers, delimiter=";"))
+    np.testing.assert_array_equal(table.labels, S)
+
+
+def test_labels_that_are_no_class_of_the_scores_are_each_named(tmp_path):
+    rows = [{"case": i, "label": label, "score_A": 0.4, "score_B": 0.6}
+            for i, label in enumerate(["A", "C", "B", "", "A|B"])]  # fmt: skip
+    with pytest.raises(DataError) as caught:
+        report.read_scores(write(tmp_path / "t.csv", rows))
+    details = sorted(fault.detail for fault in caught.value.faults)
+    assert [detail.partition(":")[0] for detail in details] == ["row 3", "row 5", "row 6"]
+    assert "label is 'C'; the classes of the scores are A, B" in details[0]
+    assert "several classes in one cell" in details[2]
+
+
 def test_rounded_probabilities_sum_to_one_again(tmp_path):
     rows = [{"case": 0, "label": 0, "score_A": 0.33, "score_B": 0.33, "score_C": 0.33}]
     table = report.read_scores(write(tmp_path / "t.csv", rows))
@@ -140,3 +192,12 @@ def test_a_formula_in_a_name_is_written_as_text_and_read_back(tmp_path):
     assert "'=HYPERLINK(A1)" in text
     (tmp_path / "t.csv").write_text(text)
     assert report.read_scores(tmp_path / "t.csv").cases == ("=HYPERLINK(A1)", "-b")
+
+
+def test_lines_of_json_are_a_table_too(tmp_path):
+    rows = [{"case": i, "label": bool(y), "score": s} for i, (y, s) in enumerate(zip(Y, S))]
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    table = report.read_scores(tmp_path / "t.jsonl")
+    np.testing.assert_array_equal(table.labels, Y)
+    np.testing.assert_array_equal(table.scores, S)
+    assert table.cases == tuple(str(i) for i in range(N))

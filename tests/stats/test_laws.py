@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmed import bayes, stats
+from jaxmed import bayes, quantities, stats
 
 # Dyadic grids: sums do not depend on the order, so that what differs is not rounding.
 GRID = st.integers(1, 31).map(lambda k: k / 32)
@@ -192,17 +192,155 @@ def test_rows_of_an_unknown_group_are_not_one_group(missing):
             statistic(y, x, groups=groups)
 
 
-def test_one_group_leaves_the_whole_range():
-    y, called = [0, 1, 0, 1, 1, 0], [0, 1, 1, 1, 0, 0]
-    for statistic, ends in (
-        (stats.f1, (0, 1)),
-        (stats.balanced_accuracy, (0, 1)),
-        (stats.mcc, (-1, 1)),
-    ):
-        e = statistic(y, called, groups=["a"] * 6)
-        assert (e.lower, e.upper) == ends
-        assert "one group" in e.notes[0]
-        assert e.value == statistic(y, called).value
+# (labels, scores, groups) to an estimate of rows that a patient may have several of.
+BY_GROUP = {
+    "accuracy": lambda y, x, g: stats.accuracy(y, x, threshold=0.5, groups=g),
+    "balanced accuracy": lambda y, x, g: stats.balanced_accuracy(y, x, threshold=0.5, groups=g),
+    "sensitivity": lambda y, x, g: stats.sensitivity(y, x, threshold=0.5, groups=g),
+    "specificity": lambda y, x, g: stats.specificity(y, x, threshold=0.5, groups=g),
+    "ppv": lambda y, x, g: stats.ppv(y, x, threshold=0.5, groups=g),
+    "npv": lambda y, x, g: stats.npv(y, x, threshold=0.5, groups=g),
+    "f1": lambda y, x, g: stats.f1(y, x, threshold=0.5, groups=g),
+    "mcc": lambda y, x, g: stats.mcc(y, x, threshold=0.5, groups=g),
+    "kappa": lambda y, x, g: stats.kappa(y, x >= 0.5, groups=g),
+    "macro precision": lambda y, x, g: stats.macro_precision(y, softmax_pair(x), groups=g),
+    "auc": lambda y, x, g: stats.auc(y, x, groups=g),
+    "auc by bootstrap": lambda y, x, g: stats.auc(y, x, method="bootstrap", groups=g, **FEW),
+    "multiclass auc": lambda y, x, g: stats.multiclass_auc(y, softmax_pair(x), groups=g),
+    "average precision": lambda y, x, g: stats.average_precision(y, x, groups=g, **FEW),
+    "partial auc": lambda y, x, g: stats.partial_auc(y, x, groups=g, **FEW),
+    "rate": lambda y, x, g: stats.rate_at(y, x, specificity=0.7, groups=g, **FEW),
+    "brier": lambda y, x, g: stats.brier(y, x, groups=g),
+    "log loss": lambda y, x, g: stats.log_loss(y, x, groups=g),
+    "mean": lambda y, x, g: stats.mean(x, groups=g),
+    "median": lambda y, x, g: stats.median(x, groups=g, **FEW),
+}  # fmt: skip
+RANGES = {
+    "mcc": (-1, 1), "kappa": (-1, 1), "brier": (0, np.inf), "log loss": (0, np.inf),
+    "mean": (-np.inf, np.inf), "median": (-np.inf, np.inf), "partial auc": (0, pytest.approx(0.1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_GROUP)
+def test_rows_of_one_group_have_the_whole_range(name):
+    y, x = np.array([0, 1, 0, 1, 1, 0]), np.array([0.2, 0.7, 0.6, 0.9, 0.4, 0.1])
+    e = BY_GROUP[name](y, x, ["a"] * 6)
+    assert (e.lower, e.upper) == RANGES.get(name, (0, 1))
+    assert (e.n, e.unit) == (1, "patient")
+    assert any("one group" in note or "one patient" in note for note in e.notes)
+    assert e.value == pytest.approx(BY_GROUP[name](y, x, None).value)
+
+
+def test_curves_of_one_group_have_no_limits():
+    y, x = [0, 1, 0, 1], [0.2, 0.7, 0.6, 0.9]
+    for band in (stats.roc_band, stats.pr_band):
+        made = band(y, x, groups=["a"] * 4, **FEW)
+        assert (made.lower == 0).all()
+        assert (made.upper == 1).all()
+        assert "one group" in made.method
+    assert np.isnan(stats.decision_curve(y, x, groups=["a"] * 4, **FEW).lower).all()
+    with pytest.raises(ValueError, match="at least 2 groups"):
+        stats.bootstrap_replicates(np.mean, x, groups=["a"] * 4)
+
+
+RNG = np.random.default_rng(0)
+U = RNG.normal(size=12) + 1
+V = U + 0.3 * RNG.normal(size=12) + 0.1
+RATINGS = 2 * RNG.normal(size=(8, 1)) + RNG.normal(size=(8, 3))
+FOLDS = RNG.normal(0.5, 1, size=(5, 2))
+CHAINS = RNG.normal(size=(40, 4))
+RUNS = U + RNG.normal(size=(3, 12))
+IN_THREES = np.repeat(range(4), 3)
+
+
+def its_test(r):
+    return r.statistic, r.p_value
+
+
+def mean_gap(y, x):
+    return np.mean(x - y)
+
+
+# (factor) to numbers that have no unit: values in another unit give the same.
+WITHOUT_UNIT = {
+    "paired t": lambda a: its_test(stats.paired_t_test(a * U, a * V)),
+    "paired t by patient": lambda a: its_test(stats.paired_t_test(a * U, a * V, groups=IN_THREES)),
+    "cohen dz": lambda a: stats.paired_t_test(a * U, a * V).details["cohen_dz"],
+    "non-inferiority": lambda a: its_test(
+        stats.paired_t_test(a * U, a * V, alternative="non-inferiority", margin=0.2 * a)
+    ),
+    "corrected t": lambda a: its_test(stats.corrected_t_test(a * U, ratio=0.1)),
+    "5x2cv F": lambda a: its_test(stats.five_by_two_test(a * FOLDS)),
+    "5x2cv t": lambda a: its_test(stats.five_by_two_test(a * FOLDS, method="t")),
+    "bayes t": lambda a: stats.bayes_correlated_t(a * U, rope=0.5 * a, ratio=0.1),
+    "wilcoxon": lambda a: its_test(stats.wilcoxon_test(a * U, a * V)),
+    "sign flip": lambda a: stats.sign_flip_test(a * U, a * V).p_value,
+    "kruskal": lambda a: its_test(stats.kruskal_test(a * U, a * V)),
+    "friedman": lambda a: its_test(stats.friedman_test(a * RATINGS)),
+    "cohen d": lambda a: limits(stats.cohen_d(a * U, a * V)),
+    "cliff": lambda a: limits(stats.cliffs_delta(a * U, a * V)),
+    "icc": lambda a: limits(stats.icc(a * RATINGS)),
+    "icc of means": lambda a: limits(stats.icc(a * RATINGS, form="ICC3k")),
+    "concordance": lambda a: limits(stats.concordance_correlation(a * U, a * V)),
+    "bland-altman": lambda a: np.array(limits(stats.bland_altman(a * U, a * V).upper_limit)) / a,
+    "mean": lambda a: np.array(limits(stats.mean(a * U))) / a,
+    "mean by patient": lambda a: np.array(limits(stats.mean(a * U, groups=IN_THREES))) / a,
+    "mean by bca": lambda a: np.array(limits(stats.mean(a * U, method="bca", **FEW))) / a,
+    "median": lambda a: np.array(limits(stats.median(a * U))) / a,
+    "jackknife": lambda a: np.array(limits(stats.jackknife(np.mean, a * U))) / a,
+    "bootstrap": lambda a: stats.bootstrap(np.mean, a * U, method="normal", **FEW).lower / a,
+    "acceleration": lambda a: stats.acceleration(a * U),
+    "runs": lambda a: np.array(limits(stats.over_runs(mean_gap, a * U, a * RUNS))) / a,
+    "seeds": lambda a: stats.seed_components(mean_gap, a * U, a * RUNS, **FEW).upper / a,
+    "chains": lambda a: stats.chain_diagnostics(a * CHAINS)[1:5],
+    "r2": lambda a: quantities.r2(a * U, a * V),
+    "rmse": lambda a: quantities.rmse(a * U, a * V) / a,
+    "auc": lambda a: limits(stats.auc(U > 1, a * V)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITHOUT_UNIT)
+def test_the_unit_of_the_values_changes_nothing(name):
+    """However small or large: squares of values must neither underflow nor overflow."""
+    want = np.asarray(WITHOUT_UNIT[name](1.0), float)
+    for factor in (1e-200, 1e-160, 1e150, 1e200):
+        np.testing.assert_allclose(WITHOUT_UNIT[name](factor), want, rtol=1e-9, atol=1e-12)
+    assert np.array_equal(WITHOUT_UNIT[name](2.0**-40), want)  # to the bit
+
+
+EQUAL = [0.1] * 7
+ALIKE = {
+    "mean": lambda: stats.mean(EQUAL),
+    "mean of groups": lambda: stats.mean(EQUAL, groups=[0, 0, 1, 1, 2, 2, 3]),
+    "mean by bootstrap": lambda: stats.mean(EQUAL, method="bca"),
+    "median": lambda: stats.median(EQUAL),
+    "brier": lambda: stats.brier([0, 1, 0], [0.3, 0.7, 0.3]),
+    "log loss": lambda: stats.log_loss([0, 1, 0], [0.3, 0.7, 0.3]),
+    "log loss that is clipped": lambda: stats.log_loss([0, 1, 0], [1.0, 0.0, 1.0]),
+    "jackknife": lambda: stats.jackknife(np.mean, EQUAL),
+    "bootstrap": lambda: stats.bootstrap(np.mean, EQUAL, n_resamples=50),
+    "bland-altman": lambda: stats.bland_altman([1.1, 2.3, 3.7], [1.0, 2.2, 3.6]).bias,
+    "limit of agreement": lambda: stats.bland_altman([1, 2, 3], [1, 2, 3]).lower_limit,
+    "concordance": lambda: stats.concordance_correlation([1.0, 2.0, 3.1], [1.0, 2.0, 3.1]),
+    "likelihood ratio": lambda: stats.likelihood_ratio([1, 1, 0, 0], [1, 1, 1, 1]),
+    "ece": lambda: stats.ece([1, 1, 1], [0.9, 0.9, 0.9], **FEW),
+    "accuracy by wald": lambda: stats.accuracy([1, 0], [1, 0], method="wald"),
+    "youden by wald": lambda: stats.youden([1, 0], [1, 0], method="wald"),
+    "auc by wald": lambda: stats.auc([0, 0, 1, 1], [1, 2, 3, 4], method="delong"),
+    "kappa by wald": lambda: stats.kappa([0, 1, 1], [0, 1, 1], method="delta"),
+    "fleiss kappa": lambda: stats.fleiss_kappa([[0, 0], [1, 1], [1, 1]], method="wald"),
+    "icc": lambda: stats.icc([[1, 1], [2, 2], [3, 3]]),
+    "paired t": lambda: stats.paired_t_test([1.1, 2.1, 3.1], [1.0, 2.0, 3.0]),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_an_interval_that_is_a_point_has_a_note(name):
+    e = ALIKE[name]()
+    low, high = e.interval if isinstance(e, stats.TestResult) else (e.lower, e.upper)
+    assert high - low <= 1e-13 * max(abs(high), abs(low))
+    assert any("point" in note or "error" in note for note in e.notes)
+    assert len(e.notes) == len(set(e.notes))
 
 
 @pytest.mark.parametrize("statistic", [stats.accuracy, stats.sensitivity, stats.f1, stats.ppv])

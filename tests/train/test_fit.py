@@ -12,6 +12,7 @@ import pytest
 import jaxmed as jm
 from jaxmed import data, losses, train
 from jaxmed.core import from_functions, stateless
+from jaxmed.train import _fit
 
 
 @pytest.fixture(scope="module")
@@ -256,3 +257,37 @@ def test_plain_batches(toy):
 def test_refusals(toy, options, match):
     with pytest.raises(ValueError, match=match):
         train.fit(toy.learner(), toy.batches(), **options)
+
+
+def test_a_line_an_epoch_where_there_is_no_terminal(toy, capsys, monkeypatch):
+    monkeypatch.setattr(_fit, "_LINES", 0.0)
+    run, batches = toy.linear(), toy.batches()
+    train.fit(run, batches, epochs=2)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch 1", "epoch 2"]
+    assert "loss " in lines[0]
+    train.fit(run, batches, epochs=2, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_epoch_longer_than_the_pause_is_saved_within_it(toy, same, tmp_path, monkeypatch):
+    learner, batches = toy.linear(), toy.batches()
+    whole = train.fit(learner, batches, epochs=2)
+    saved = []
+    make = _fit.saver
+
+    def noted(*given):
+        save = make(*given)
+
+        def noting(kind, step, *rest):
+            saved.append(step)
+            return save(kind, step, *rest)
+
+        return noting
+
+    monkeypatch.setattr(_fit, "saver", noted)
+    monkeypatch.setattr(_fit, "_PAUSE", 0.0)
+    monkeypatch.setattr(_fit, "_FIRST_REACH", 1)
+    cut = train.fit(learner, batches, epochs=2, out=tmp_path)
+    assert saved == list(range(1, cut.step + 1))  # after every step, not every epoch alone
+    same(cut.state, whole.state)

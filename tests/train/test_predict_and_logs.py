@@ -49,7 +49,7 @@ def test_shuffled_batches_and_several_endpoints(model):
 def test_members_first(model):
     members = train.predict(*model, {"image": IMAGES}, size=4, outputs="members", axis=1)
     np.testing.assert_allclose(members, [IMAGES, 3 * IMAGES])
-    with pytest.raises(ValueError, match=r"\(2, 4, 3\): its axis 0 has not the 4 rows.*axis="):
+    with pytest.raises(ValueError, match=r"\(2, 4, 3\): its axis 0 does not have the 4 rows.*axis"):
         train.predict(*model, {"image": IMAGES}, size=4, outputs="members")
 
 

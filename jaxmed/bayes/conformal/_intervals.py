@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed.bayes.conformal._ranks import conformal_threshold
 from jaxmed.stats.checks import Floats, check_level, finite, same_length
+
+Kind = Literal["absolute", "normalised", "quantile"]
 
 
 class IntervalRule(NamedTuple):
@@ -20,7 +22,7 @@ class IntervalRule(NamedTuple):
     """
 
     thresholds: dict[object, float]
-    kind: str
+    kind: Kind
     level: float
     n: int
     notes: tuple[str, ...] = ()
@@ -95,7 +97,7 @@ def fit_intervals(
     return IntervalRule(found, kind, level, y.size, notes)
 
 
-def _residual(y: Floats, prediction: Floats, scale: ArrayLike | None) -> tuple[Floats, str]:
+def _residual(y: Floats, prediction: Floats, scale: ArrayLike | None) -> tuple[Floats, Kind]:
     if prediction.ndim == 2 and prediction.shape[1] == 2:
         if scale is not None:
             raise ValueError("quantiles have a scale of their own: leave scale out")
@@ -248,7 +250,7 @@ def cross_sets(
     same_length(calibration=own, folds=fold)
     if fold.min() < 0 or fold.max() >= len(s):
         raise ValueError(f"folds must be 0..{len(s) - 1}, but range to {fold.max()}")
-    stranger = np.zeros(s.shape[1:], np.int64)
+    smaller = np.zeros(s.shape[1:], np.int64)
     for k in range(len(s)):
-        stranger += np.searchsorted(np.sort(own[fold == k]), s[k], side="left")
-    return stranger < level * (own.size + 1)
+        smaller += np.searchsorted(np.sort(own[fold == k]), s[k], side="left")
+    return smaller < level * (own.size + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,13 +12,14 @@ from jaxmed.bayes._check import Bools, class_labels, probabilities
 from jaxmed.bayes.conformal._ranks import conformal_p_values, conformal_threshold
 from jaxmed.stats.checks import Floats, same_length, unknown
 
-SCORES = ("lac", "aps", "raps")
+Score = Literal["lac", "aps", "raps"]
+SCORES: tuple[Score, ...] = get_args(Score)
 
 
 def class_scores(
     probs: ArrayLike,
     *,
-    score: str = "lac",
+    score: Score = "lac",
     uniform: ArrayLike | None = None,
     penalty: float = 0.01,
     free: int = 1,
@@ -78,7 +79,7 @@ class SetRule(NamedTuple):
     """
 
     thresholds: dict[object, float]
-    score: str
+    score: Score
     penalty: float
     free: int
     by: str
@@ -93,7 +94,7 @@ def fit_sets(
     probs: ArrayLike,
     *,
     level: float = 0.9,
-    score: str = "lac",
+    score: Score = "lac",
     groups: ArrayLike | None = None,
     per_class: bool = False,
     penalty: float = 0.01,
@@ -218,7 +219,7 @@ def set_p_values(
     probs: ArrayLike,
     new_probs: ArrayLike,
     *,
-    score: str = "lac",
+    score: Score = "lac",
     per_class: bool = False,
 ) -> Floats:
     """Return each class's conformal p-value for new cases; the set at a level is `p > 1 - level`.

@@ -69,7 +69,7 @@ def real_rows(batches: Iterable[Batch], likelihood: Likelihood) -> list[dict[str
         if len(examples[likelihood.target]):
             found.append(jax.tree.map(jnp.asarray, examples))
     if not found:
-        raise ValueError("there are no examples: no batch, or padding alone")
+        raise ValueError("there are no examples: no batches, or only padding rows")
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,9 +70,9 @@ def laplace(
     batches: Iterable[Batch] | Batch,
     likelihood: Likelihood,
     *,
-    structure: str = "kron",
+    structure: Literal["full", "diag", "kron"] = "kron",
     subset: str | None = None,
-    prior_precision: float | str = "evidence",
+    prior_precision: float | Literal["evidence", "validation"] = "evidence",
     validation: Iterable[Batch] | Batch | None = None,
     linearise: bool = True,
     default: int = 30,
@@ -199,14 +199,14 @@ def laplace(
         )
         tau = float(np.exp(found.x))
         bounded = -11.9 < found.x < 17.9
-        told = f"the evidence has no maximum: the prior precision ran to {tau:.3g}"
-        return under(tau, notes=() if bounded else (told,))
+        note = f"the evidence has no maximum: the prior precision ran to {tau:.3g}"
+        return under(tau, notes=() if bounded else (note,))
     if prior_precision == "validation":
         held = real_rows(_epoch(validation), likelihood)
         found = held_out_scores(moments, likelihood, held, PRECISIONS)
         best = int(found.argmax())
-        told = f"the best precision is at an end of those tried, {PRECISIONS[best]:.3g}"
-        notes = (told,) if best in (0, len(PRECISIONS) - 1) else ()
+        note = f"the best precision is at an end of those tried, {PRECISIONS[best]:.3g}"
+        notes = (note,) if best in (0, len(PRECISIONS) - 1) else ()
         return under(PRECISIONS[best], dict(zip(PRECISIONS, found.tolist())), notes)
     return under(float(prior_precision))
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmed.core import Array, Batch, Inputs, Network, PyTree, pick
+from jaxmed.core import Array, Batch, Inputs, Network, PyTree, network_inputs, pick
 
 
 class Likelihood(NamedTuple):
@@ -59,15 +59,23 @@ class Likelihood(NamedTuple):
 
         Raises:
             KeyError: if the batch lacks either of them.
+            ValueError: if the inputs take the instances of bags without their ``bag_mask``.
         """
-        names = self.names
-        missing = [name for name in names if name not in batch]
-        if missing:
-            raise KeyError(f"the batch has no {missing[0]!r}; it has {sorted(batch)}")
-        weight = batch.get("weight")
+        found = dict(self.arrays(batch))
+        weight = found.pop("weight", None)
         kept = slice(None) if weight is None else np.flatnonzero(np.asarray(weight) > 0)
-        take = lambda leaf: np.asarray(leaf)[kept]  # noqa: E731
-        return {name: jax.tree.map(take, batch[name]) for name in names}
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[kept], found)
+
+    def arrays(self, batch: Batch) -> dict[str, Any]:
+        """The arrays of a batch that the likelihood looks at: inputs, targets, the weight if any.
+
+        Raises:
+            KeyError: if the batch lacks the inputs or the targets.
+            ValueError: if the inputs take the instances of bags without their ``bag_mask``.
+        """
+        self.inputs_of(batch)
+        pick(batch, self.target)
+        return {name: batch[name] for name in (*self.names, "weight") if name in batch}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,7 +87,7 @@ class Likelihood(NamedTuple):
 
     def inputs_of(self, batch: Mapping[str, Any]) -> PyTree:
         """What the network is given of a batch: an array, or a dict of several."""
-        return pick(batch, self.inputs)
+        return network_inputs(batch, self.inputs)
 
     def outputs_of(self, network: Network, params: PyTree, state: PyTree, batch: Batch) -> Array:
         """Return the endpoint for a batch, in evaluation mode."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def nuts(
     draws: int = 500,
     chains: int = 4,
     thin: int = 1,
-    start: str = "prior",
+    start: Literal["prior", "params"] = "prior",
     target_accept: float = 0.8,
     max_tree_depth: int = 10,
     trajectory_length: float | None = None,
@@ -216,7 +216,7 @@ def _notes(rhat: float, ess: float, divergences: int, chains: int) -> tuple[str,
     if divergences:
         notes.append(f"{divergences} divergent transitions: raise target_accept")
     if not rhat <= 1.01:
-        notes.append(f"R-hat is {rhat:.3f}, above 1.01: the chains have not met, run longer")
+        notes.append(f"R-hat is {rhat:.3f}, above 1.01: the chains have not converged: run longer")
     if not ess >= 100 * chains:
         notes.append(f"the least effective sample size is {ess:.0f}, below 100 a chain")
     return tuple(notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ def sgmcmc(
     total: int,
     step_size: float,
     steps: int,
-    method: str = "sgld",
+    method: Literal["sgld", "sghmc"] = "sgld",
     prior: Prior = 1.0,
     subset: str | None = None,
     burn: int = 0,
@@ -139,7 +139,7 @@ def sgmcmc(
         rate = step_size * (0.5 * (1 + np.cos(np.pi * place_in_cycle)) if cycled else 1.0)
         sampling = place_in_cycle >= explore if cycled else True
         rate = max(rate, 1e-3 * step_size)
-        batch = {k: v for k, v in take(t).items() if k in (*likelihood.names, "weight")}
+        batch = likelihood.arrays(take(t))
         leaves, velocity, value = step(
             leaves, velocity, batch, key, t, rate, temperature if sampling else 0.0
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -21,7 +21,7 @@ from jaxmed.bayes.posteriors._model import (
     select,
 )
 from jaxmed.bayes.posteriors._posterior import make_posterior
-from jaxmed.core import Batch, Endpoints, Key, Network, PyTree, stream
+from jaxmed.core import Endpoints, Key, Network, PyTree, stream
 
 
 class Variational(NamedTuple):
@@ -53,7 +53,7 @@ def variational(
     total: int,
     steps: int,
     guide: Any = "normal",
-    estimator: str = "shared",
+    estimator: Literal["shared", "flipout", "local"] = "shared",
     prior: Prior = 1.0,
     subset: str | None = None,
     learning_rate: Any = 1e-3,
@@ -116,7 +116,7 @@ def variational(
     step, current, draw_leaves, final = run
     losses = []
     for t in range(steps):
-        current, loss = step(current, _wanted(take(t), likelihood), key, t)
+        current, loss = step(current, likelihood.arrays(take(t)), key, t)
         losses.append(loss)
         if t % 200 == 199 or t == steps - 1:
             recent = np.asarray(jnp.stack(losses[-200:]))
@@ -148,11 +148,6 @@ class _Problem(NamedTuple):
     subset: str | None
 
 
-def _wanted(batch: Batch, likelihood: Likelihood) -> dict[str, Any]:
-    names = (*likelihood.names, "weight")
-    return {name: batch[name] for name in names if name in batch}
-
-
 def _numpyro(key, problem, take, guide, learning_rate, scale, rank, particles):
     from numpyro import optim
     from numpyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO, autoguide, init_to_value
@@ -171,7 +166,7 @@ def _numpyro(key, problem, take, guide, learning_rate, scale, rank, particles):
     else:
         raise ValueError(f"guide must be 'normal', 'lowrank' or a function, got {guide!r}")
     svi = SVI(model, made, optim.optax_to_numpyro(optax.adam(learning_rate)), bound, total=total)
-    first = jax.tree.map(jnp.asarray, _wanted(take(0), likelihood))
+    first = jax.tree.map(jnp.asarray, likelihood.arrays(take(0)))
     current = svi.init(stream(key, "guide"), first)
 
     @jax.jit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -226,7 +226,7 @@ def pooled_estimates(
     values: ArrayLike,
     errors: ArrayLike | None = None,
     *,
-    scale: str = "identity",
+    scale: Literal["identity", "logit"] = "identity",
     level: float = 0.95,
     between: float | None = None,
     draws: int = 1000,

@@ -7,7 +7,7 @@ improve it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,7 +17,8 @@ from jaxmed import quantities
 from jaxmed.bayes._check import class_labels, probabilities
 from jaxmed.stats.checks import Floats, finite, unknown
 
-METHODS = ("temperature", "vector", "dirichlet", "platt", "isotonic", "beta")
+Method = Literal["temperature", "vector", "dirichlet", "platt", "isotonic", "beta"]
+METHODS: tuple[Method, ...] = get_args(Method)
 _BINARY = ("platt", "isotonic", "beta")
 
 
@@ -29,7 +30,7 @@ class Calibrator(NamedTuple):
     log loss of the calibration cases, in nats; notes.
     """
 
-    method: str
+    method: Method
     classes: int
     parameters: Mapping[str, Floats]
     logits: bool
@@ -42,7 +43,7 @@ def fit_calibrator(
     labels: ArrayLike,
     scores: ArrayLike,
     *,
-    method: str = "temperature",
+    method: Method = "temperature",
     logits: bool = False,
     penalty: float = 1e-3,
 ) -> Calibrator:

@@ -92,7 +92,7 @@ def bag_batches(
         DataError: an empty bag, or fields of one bag with different numbers of instances.
         ValueError: buckets that are not positive and ascending.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> bags = [{"image": np.ones((n, 3)), "label": n > 4} for n in (2, 7, 3)]
         >>> b = bag_batches(bags, 1, shuffle=False)

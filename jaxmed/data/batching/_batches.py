@@ -112,10 +112,10 @@ class Batches:
         """Yield the batches of steps ``start, start + 1, ...`` read ahead in the background.
 
         Args:
-            start: First global step.
-            stop: One past the last step; endless by default.
-            prefetch: Batches read ahead; 0 reads in the caller's thread.
-            workers: Threads that read. The order of batches is the same for any number.
+            start: first global step.
+            stop: one past the last step; endless by default.
+            prefetch: batches read ahead; 0 reads in the caller's thread.
+            workers: threads that read. The order of batches is the same for any number.
 
         Yields:
             The batch ``self[step]``. An error while reading is raised here, with the step.
@@ -171,11 +171,11 @@ def batches(
     ``seed`` and e alone. To resume at step s, use ``b[s]``.
 
     Args:
-        source: A source, or a dict of arrays with one leading axis.
-        size: Rows of the global batch.
-        seed: Seed of the permutations and the transforms.
-        shuffle: Whether epochs are permuted.
-        remainder: The last rows of an epoch are ``"pad"``-ed to a full batch (the added rows
+        source: a source, or a dict of arrays with one leading axis.
+        size: rows of the global batch.
+        seed: seed of the permutations and the transforms.
+        shuffle: whether epochs are permuted.
+        remainder: the last rows of an epoch are ``"pad"``-ed to a full batch (the added rows
             repeat the real ones in turn and have ``weight`` 0), or ``"drop"``-ped.
         transform: ``(rng, example) -> example`` on the host, with a NumPy generator of its own for
             every example and step. Use it to bring volumes to one shape (`random_patch`);
@@ -187,10 +187,10 @@ def batches(
         (size,) int32 added.
 
     Raises:
-        DataError: An empty source, or one smaller than a batch with ``remainder="drop"``.
-        ValueError: An invalid size or shard.
+        DataError: an empty source, or one smaller than a batch with ``remainder="drop"``.
+        ValueError: an invalid size or shard.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> b = batches({"label": np.arange(5)}, 2, shuffle=False)
         >>> len(b), b[2]["label"].tolist(), b[2]["weight"].tolist()

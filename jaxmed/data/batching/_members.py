@@ -97,7 +97,7 @@ def member_batches(
         ValueError: for no member, no rows, an empty pool that is drawn from, or a member with
             another number of pools than ``sizes``.
 
-    Example:
+    Examples:
         >>> data = {"label": np.arange(6)}
         >>> b = member_batches(data, [([0, 1], range(6)), ([4, 5], range(6))], (2, 1), steps=3)
         >>> b[0]["label"].shape, sorted(b[0]["label"][1, :2].tolist())

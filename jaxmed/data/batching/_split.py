@@ -35,24 +35,24 @@ def split(
     Sechidis et al., 2011).
 
     Args:
-        data: A number of examples, a source, or an (n,) array of labels to stratify on.
+        data: a number of examples, a source, or an (n,) array of labels to stratify on.
         fractions: ``{"train": 0.7, "val": 0.1, "test": 0.2}``; they sum to 1.
-        groups: A patient for every example, or the name of that column. A source that knows its
+        groups: a patient for every example, or the name of that column. A source that knows its
             patients (``source.groups``) is always split by them.
         stratify: (n,) classes, (n, tasks) 0/1 labels, or the name of that column.
-        seed: The same seed gives the same split.
+        seed: the same seed gives the same split.
 
     Returns:
         ``{name: sorted positions}``.
 
     Raises:
-        DataError: A part would be empty.
-        ValueError: Fractions that do not sum to 1, or lengths that disagree.
+        DataError: a part would be empty.
+        ValueError: fractions that do not sum to 1, or lengths that disagree.
 
     References:
         Sechidis, Tsoumakas, Vlahavas. On the stratification of multi-label data. ECML 2011.
 
-    Example:
+    Examples:
         >>> parts = split([0, 0, 0, 0, 1, 1, 1, 1], {"train": 0.5, "test": 0.5})
         >>> [len(part) for part in parts.values()]
         [4, 4]
@@ -88,19 +88,19 @@ def folds(
     """Make the k folds of a cross-validation; every example is tested exactly once.
 
     Args:
-        data: As in `split`.
-        k: Number of folds, at least 2.
-        groups: As in `split`.
-        stratify: As in `split`.
-        seed: The same seed gives the same folds.
+        data: as in `split`.
+        k: number of folds, at least 2.
+        groups: as in `split`.
+        stratify: as in `split`.
+        seed: the same seed gives the same folds.
 
     Returns:
         k pairs of sorted positions.
 
     Raises:
-        DataError: Fewer examples, or patients, than folds.
+        DataError: fewer examples, or patients, than folds.
 
-    Example:
+    Examples:
         >>> [len(fold.test) for fold in folds(10, 5)]
         [2, 2, 2, 2, 2]
     """
@@ -126,12 +126,12 @@ def check_disjoint(
 
     Args:
         parts: ``{name: positions}``.
-        groups: A patient for every position.
+        groups: a patient for every position.
 
     Raises:
-        DataError: A leak; the message names the parts and the patients.
+        DataError: a leak; the message names the parts and the patients.
 
-    Example:
+    Examples:
         >>> check_disjoint({"train": [0, 1], "test": [2]}, groups=["ann", "bob", "ann"])
         Traceback (most recent call last):
         ...

@@ -1,1 +1,1 @@
-"""Images in patient space: reading, writing, resampling, normalising."""
+"""Images in patient space: grids, resampling, normalising."""

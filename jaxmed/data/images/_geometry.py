@@ -25,14 +25,14 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
 
     Args:
         array: (*spatial,) whole numbers for a mask, or (*spatial, channels) floats.
-        affine: From its voxel indices to millimetres.
-        space: The new grid.
-        order: Spline order for images; 1 is linear.
+        affine: from its voxel indices to millimetres.
+        space: the new grid.
+        order: spline order for images; 1 is linear.
 
     Returns:
         The array on ``space``, of the same dtype; an image of whole numbers is rounded.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> flip = np.array([[-1.0, 0, 2], [0, 1, 0], [0, 0, 1]])
         >>> to_space(np.array([[1], [2], [3]]), np.eye(3), Space((3, 1), flip)).ravel().tolist()
@@ -109,15 +109,15 @@ def resample_spacing(
     """Resample a scan to another voxel size, about the same centre.
 
     Args:
-        scan: An image, or a mask (resampled by majority).
-        spacing: New voxel edge lengths, in millimetres.
-        order: Spline order for images.
-        antialias: Whether an image is blurred first along the axes that get coarser.
+        scan: an image, or a mask (resampled by majority).
+        spacing: new voxel edge lengths, in millimetres.
+        order: spline order for images.
+        antialias: whether an image is blurred first along the axes that get coarser.
 
     Returns:
         The scan on the new grid; ``file`` is kept, so `write_mask` finds the way back.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> scan = Scan(np.ones((4, 6, 1), np.float32), np.eye(3), Space((4, 6), np.eye(3)))
         >>> resample_spacing(scan, (2.0, 1.0)).array.shape
@@ -152,15 +152,15 @@ def crop_or_pad(
 
     Args:
         array: (*spatial, ...).
-        shape: Wanted spatial shape.
-        centre: Voxel moved to the middle; the array's own middle by default.
-        value: Padding value, one number or one per channel (the last axis): in a normalised image,
+        shape: wanted spatial shape.
+        centre: voxel moved to the middle; the array's own middle by default.
+        value: padding value, one number or one per channel (the last axis): in a normalised image,
             the former 0 has a different value in each channel.
 
     Returns:
         (*shape, ...).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> crop_or_pad(np.arange(5), (3,)).tolist(), crop_or_pad(np.arange(2), (4,)).tolist()
         ([1, 2, 3], [0, 0, 1, 0])
@@ -207,11 +207,11 @@ def random_patch(
     mask; else it lies anywhere in the volume (Isensee et al., 2021). Small volumes are padded.
 
     Args:
-        shape: Spatial shape of the patch.
-        foreground: Share of patches centred on a labelled voxel; 0 needs no mask.
-        fields: Fields to crop; absent ones are ignored, other fields are dropped unless they
+        shape: spatial shape of the patch.
+        foreground: share of patches centred on a labelled voxel; 0 needs no mask.
+        fields: fields to crop; absent ones are ignored, other fields are dropped unless they
             are single numbers or vectors of one length.
-        value: Padding value of images, as in `crop_or_pad`; ``"mask"`` is padded with 0.
+        value: padding value of images, as in `crop_or_pad`; ``"mask"`` is padded with 0.
 
     Returns:
         ``(rng, example) -> example``.
@@ -219,7 +219,7 @@ def random_patch(
     References:
         Isensee et al. nnU-Net. Nature Methods 18:203, 2021.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> cut = random_patch((4, 4))
         >>> example = {"image": np.ones((9, 7, 1)), "mask": np.ones((9, 7), int)}

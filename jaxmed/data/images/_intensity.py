@@ -23,14 +23,14 @@ def normalise(
 
     Args:
         image: (*spatial, channels).
-        method: One of the four.
+        method: one of the four.
         where: (*spatial,) voxels from which the statistics are taken, such as the brain.
-        limits: Percentiles in 0 to 100, or values, by method.
+        limits: percentiles in 0 to 100, or values, by method.
 
     Returns:
         float32, of the same shape.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> normalise(np.array([[1.0], [3.0]])).ravel().tolist()
         [-1.0, 1.0]

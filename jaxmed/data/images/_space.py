@@ -22,8 +22,9 @@ _REACH = 0.75 + 1e-4
 class Space(NamedTuple):
     """A voxel grid: its spatial shape, and the affine from voxel indices to millimetres.
 
-    ``header`` is that of the volume the grid was read from, as nibabel holds it. It knows what an
-    affine of two axes cannot: where a two-dimensional image lies in the patient.
+    ``header`` is what the format keeps of the file that the grid was read from: nibabel's header,
+    which knows what an affine of two axes cannot (where a two-dimensional image lies in the
+    patient), or the files of a DICOM series.
     """
 
     shape: tuple[int, ...]
@@ -73,7 +74,7 @@ def millimetres(header: Any) -> float:
     """Return the length unit of a header in millimetres; 1 if it names none.
 
     Raises:
-        ValueError: The header names a unit that NIfTI does not have.
+        ValueError: the header names a unit that NIfTI does not have.
     """
     if not hasattr(header, "get_xyzt_units"):
         return 1.0
@@ -95,7 +96,7 @@ def _in_patient(grid: Space) -> np.ndarray | None:
     """The (4, 4) affine of a grid; None for two axes of which no header knows the place."""
     if len(grid.affine) == 4:
         return grid.affine
-    if grid.header is None or len(grid.header.get_data_shape()) != 2:
+    if not hasattr(grid.header, "get_best_affine") or len(grid.header.get_data_shape()) != 2:
         return None
     affine = file_affine(grid.header)
     # As the file has it: a grid that was cropped or resampled has moved away from its header.
@@ -141,11 +142,11 @@ def check_grid(
     """Raise if a mask's grid differs from its image's, or a modality's from the first one's.
 
     Args:
-        path: The file of the mask, for the message.
-        mask: Its grid.
-        image: The grid it has to have.
+        path: the file of the mask, for the message.
+        mask: its grid.
+        image: the grid it has to have.
         what: ``"mask"`` or ``"image"``: what the file holds.
-        reference: What has the other grid, for the message.
+        reference: what has the other grid, for the message.
     """
     shape_rule, place_rule = {
         "mask": ("mask-shape", "mask-affine"),
@@ -159,7 +160,7 @@ def check_grid(
             path,
             place_rule,
             f"the {what}'s affine differs from that of {reference}: {difference}; resample it to "
-            "that grid (data.to_space), or mend the header that is wrong",
+            "that grid (data.to_space), or correct the header that is wrong",
         )
 
 

@@ -32,8 +32,8 @@ def atlas(resolution: int = 4, shape: tuple[int, ...] | None = None) -> Atlas:
     """Load the ICBM 152 maps from the nilearn wheel, cropped to the brain; no download.
 
     Args:
-        resolution: Voxel size in millimetres.
-        shape: Spatial shape about the brain's middle; by default the brain with a margin, rounded
+        resolution: voxel size in millimetres.
+        shape: spatial shape about the brain's middle; by default the brain with a margin, rounded
             up to multiples of 8.
 
     Raises:
@@ -98,14 +98,14 @@ def brain(
     Rician noise, in the spirit of SynthSeg.
 
     Args:
-        n: Number of scans.
-        resolution: Voxel size in millimetres.
-        shape: Spatial shape; by default the brain with a margin.
+        n: number of scans.
+        resolution: voxel size in millimetres.
+        shape: spatial shape; by default the brain with a margin.
         contrast: ``"t1"``: fluid < grey < white; ``"any"``: in any order.
-        deform: Strength of the deformation; 1 is about 4 mm, and 6 degrees.
-        noise: Standard deviation of the noise; white matter is about 1.
-        bias: Standard deviation of the logarithm of the bias field.
-        seed: The same seed gives the same scans.
+        deform: strength of the deformation; 1 is about 4 mm, and 6 degrees.
+        noise: standard deviation of the noise; white matter is about 1.
+        bias: standard deviation of the logarithm of the bias field.
+        seed: the same seed gives the same scans.
 
     Returns:
         ``image`` (*shape, 1) float32, mean 0 and standard deviation 1 over the head, and ``mask``
@@ -128,8 +128,8 @@ def brain_template(*, resolution: int = 4, shape: Sequence[int] | None = None) -
     """Return the real MNI152 T1 average (152 people) with the atlas's tissues as ground truth.
 
     Args:
-        resolution: As in `brain`.
-        shape: As in `brain`.
+        resolution: as in `brain`.
+        shape: as in `brain`.
 
     Returns:
         One example, like those of `brain`.

@@ -53,18 +53,18 @@ def classification(
     """Draw images of one shape each, whose kind is the class.
 
     Args:
-        n: Number of images.
-        shape: Spatial shape, two or three numbers.
+        n: number of images.
+        shape: spatial shape, two or three numbers.
         classes: 1 to 4: ellipsoid, box, shell, cross.
-        noise: Standard deviation of Gaussian noise (the shape stands out by 0.3 to 0.7).
-        bias: Standard deviation of the logarithm of a smooth multiplicative field.
-        patients: Number of patients that share the images in turn, as ``groups``.
-        seed: The same seed gives the same images.
+        noise: standard deviation of Gaussian noise (the shape stands out by 0.3 to 0.7).
+        bias: standard deviation of the logarithm of a smooth multiplicative field.
+        patients: number of patients that share the images in turn, as ``groups``.
+        seed: the same seed gives the same images.
 
     Returns:
         ``image`` (*shape, 1) float32 and ``label`` int32.
 
-    Example:
+    Examples:
         >>> source = classification(4, (16, 16))
         >>> source[0]["image"].shape, source.classes
         ((16, 16, 1), ('ellipsoid', 'box'))
@@ -93,18 +93,18 @@ def segmentation(
     """Draw images of one shape of every foreground class, with mask and exact volumes.
 
     Args:
-        n: Number of images.
-        shape: Spatial shape, two or three numbers.
+        n: number of images.
+        shape: spatial shape, two or three numbers.
         classes: 2 to 5, background included.
-        noise: As in `classification`.
-        bias: As in `classification`.
-        seed: As in `classification`.
+        noise: as in `classification`.
+        bias: as in `classification`.
+        seed: as in `classification`.
 
     Returns:
         ``image`` (*shape, 1), ``mask`` (*shape,) int32 and ``volume`` (classes - 1,) float32, the
         analytic volume of each shape in voxels (the mask counts voxels whose centre is inside).
 
-    Example:
+    Examples:
         >>> example = segmentation(1, (24, 24, 24), classes=2)[0]
         >>> bool(abs(example["mask"].sum() / example["volume"][0] - 1) < 0.1)
         True
@@ -136,19 +136,19 @@ def detection(
     """Draw images of up to ``objects`` shapes, with the bounding box of each.
 
     Args:
-        n: Number of images.
-        shape: Spatial shape, two or three numbers.
+        n: number of images.
+        shape: spatial shape, two or three numbers.
         classes: 1 to 4 kinds of shapes.
-        objects: Maximum number of shapes per image; the minimum is one.
-        noise: As in `classification`.
-        bias: As in `classification`.
-        seed: As in `classification`.
+        objects: maximum number of shapes per image; the minimum is one.
+        noise: as in `classification`.
+        bias: as in `classification`.
+        seed: as in `classification`.
 
     Returns:
         ``image`` (*shape, 1); ``box`` (objects, 2 rank) float32, lows then highs in voxels, where
         voxel i covers i to i + 1; ``box_label`` (objects,) int32, -1 for the empty places.
 
-    Example:
+    Examples:
         >>> example = detection(1, objects=3)[0]
         >>> example["box"].shape, example["box_label"].shape
         ((3, 4), (3,))
@@ -183,17 +183,17 @@ def modalities(
     alone is right at most once in 2^(modalities - 1), and all together always.
 
     Args:
-        n: Number of patients.
-        shape: Spatial shape, two or three numbers.
-        names: Names of the modalities, which are the fields of the examples.
-        noise: As in `classification`.
-        bias: As in `classification`.
-        seed: As in `classification`.
+        n: number of patients.
+        shape: spatial shape, two or three numbers.
+        names: names of the modalities, which are the fields of the examples.
+        noise: as in `classification`.
+        bias: as in `classification`.
+        seed: as in `classification`.
 
     Returns:
         One image (*shape, 1) per name and ``label`` int32, 0 to 2^modalities - 1.
 
-    Example:
+    Examples:
         >>> sorted(modalities(2)[0])
         ['label', 't1', 't2']
     """
@@ -229,19 +229,19 @@ def bags(
     and one at least. The others, and the other instances, hold ellipsoids.
 
     Args:
-        n: Number of bags.
-        shape: Spatial shape of an instance.
-        instances: Instances in a bag.
-        rate: Share of positive instances in a positive bag.
-        noise: As in `classification`.
-        bias: As in `classification`.
-        seed: As in `classification`.
+        n: number of bags.
+        shape: spatial shape of an instance.
+        instances: instances in a bag.
+        rate: share of positive instances in a positive bag.
+        noise: as in `classification`.
+        bias: as in `classification`.
+        seed: as in `classification`.
 
     Returns:
         ``image`` (instances, *shape, 1), ``label`` int32 of the bag, and ``instance_label``
         (instances,) int32, the ground truth hidden from learners.
 
-    Example:
+    Examples:
         >>> example = bags(1, instances=5)[0]
         >>> example["image"].shape, bool(example["label"] == example["instance_label"].max())
         ((5, 16, 16, 1), True)

@@ -26,7 +26,7 @@ def bag_table(path: str | os.PathLike) -> ListSource:
       ``ident.milbag``.
 
     Args:
-        path: The file, such as ``JAXMED_DATA/mil/musk1.mat``.
+        path: the file, such as ``JAXMED_DATA/mil/musk1.mat``.
 
     Returns:
         A source of bags: ``image`` (instances, features) float32, the values as they are in the
@@ -34,7 +34,7 @@ def bag_table(path: str | os.PathLike) -> ListSource:
         is positive if one of its instances is labelled so. Batches: `bag_batches`.
 
     Raises:
-        DataError: A missing or malformed file, values that are not finite, labels that are not two
+        DataError: a missing or malformed file, values that are not finite, labels that are not two
             classes, or (in ``.csv``) a bag with two labels.
 
     References:
@@ -42,7 +42,7 @@ def bag_table(path: str | os.PathLike) -> ListSource:
         axis-parallel rectangles. Artificial Intelligence 89, 1997 (Musk). Andrews, Tsochantaridis
         and Hofmann. Support vector machines for multiple-instance learning. NIPS 2002 (Elephant).
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "bags.csv"
         >>> _ = file.write_text("1,7,0.5,2\n1,7,1.5,2\n0,9,0,1\n")
@@ -68,7 +68,7 @@ def bag_table(path: str | os.PathLike) -> ListSource:
         bags.append({"image": features[rows].astype(np.float32), "label": label})
     found = {int(bag["label"]) for bag in bags}
     if found != {0, 1}:
-        raise fault(path, "label-range", f"bags of both classes are wanted, got labels {found}")
+        raise fault(path, "label-range", f"bags of both classes are needed, got labels {found}")
     return ListSource(
         tuple(bags), tuple(str(names[i]) for i in first), None, CLASSES, (),
     )  # fmt: skip

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jaxmed.data._error import DataError, Fault
-from jaxmed.data.images._scan import PICTURES, VOLUMES, read_image, suffix
+from jaxmed.data.formats._read import read_image
+from jaxmed.data.formats._registry import exists, is_image, locate
+from jaxmed.data.sources._dataset import open_dataset
 from jaxmed.data.sources._decathlon import check_decathlon
-from jaxmed.data.sources._manifest_check import check_manifest
-from jaxmed.data.sources._medmnist import check_medmnist
+from jaxmed.data.sources._identity import identity as find_identity
+from jaxmed.data.sources._manifest_check import check_images
+from jaxmed.data.sources._medmnist import check_medmnist, is_medmnist
+from jaxmed.data.tables._table import TABLES
 
 
-def check(path: str | os.PathLike, *, regression: bool = False) -> list[Fault]:
+def check(
+    path: str | os.PathLike, *, regression: bool = False, identity: bool = False, **options: Any
+) -> list[Fault]:
     """List all faults of a data set.
 
     Besides errors of the readers, it finds faults across files: images that differ in rank,
@@ -22,34 +30,38 @@ def check(path: str | os.PathLike, *, regression: bool = False) -> list[Fault]:
     write one class in two ways, names that differ by case or space.
 
     Args:
-        path: A MedMNIST ``.npz`` file or a folder of them; a Medical Segmentation Decathlon
-            folder; a manifest (``.csv``, ``.jsonl``); a single image; or a folder that holds any
-            of the first three (each is checked).
-        regression: Whether the labels of manifests are measurements.
+        path: a MedMNIST ``.npz`` file or a folder of them; whatever `dataset` opens: a table, a
+            folder of the Medical Segmentation Decathlon or of nnU-Net, a folder for each class,
+            images with masks; a folder of any of these (each is checked); or a single image.
+        regression: whether labels are measurements.
+        identity: whether headers that tell who was imaged, and pixels that may show it, are faults,
+            as for data that are passed on (see `identity`).
+        **options: of `dataset`, such as ``labels`` and ``columns``.
 
     Returns:
         The faults, each with its file, its rule (a key of ``RULES``) and what was found; empty if
         every rule holds.
 
-    Example:
+    Examples:
         >>> from jaxmed import data
         >>> [fault.rule for fault in data.check("no/such/folder")]
         ['exists']
     """
-    return list(_check(Path(path), regression))
+    found = list(_check(Path(path), {"regression": regression, **options}))
+    return found + (find_identity(path) if identity and exists(path) else [])
 
 
-def _check(path: Path, regression: bool) -> Iterator[Fault]:
+def _check(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
     try:
-        if not path.exists():
+        if not exists(path):
             yield Fault(str(path), "exists", "there is no such file or folder")
         elif path.is_dir():
-            yield from _check_folder(path, regression)
-        elif path.suffix == ".npz":
+            yield from _check_folder(path, options)
+        elif is_medmnist(path):
             yield from check_medmnist(path)
-        elif path.suffix.lower() in (".csv", ".jsonl"):
-            yield from check_manifest(path, regression=regression)
-        elif suffix(path) in VOLUMES + PICTURES:
+        elif path.suffix.lower() in TABLES:
+            yield from _check_dataset(path, options)
+        elif is_image(locate(path).path):
             read_image(path)
         else:
             yield Fault(str(path), "readable", "not a file of a kind that is known here")
@@ -57,21 +69,34 @@ def _check(path: Path, regression: bool) -> Iterator[Fault]:
         yield from error.faults
 
 
-def _check_folder(path: Path, regression: bool) -> Iterator[Fault]:
+def _check_dataset(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
+    source, faults = open_dataset(path, **options)
+    yield from faults
+    if source is not None:
+        yield from check_images(source)
+
+
+def _check_folder(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
     if (path / "dataset.json").is_file():
-        yield from check_decathlon(path)
+        yield from check_decathlon(path) if _lists_cases(path) else _check_dataset(path, options)
         return
     found = False
-    for child in sorted(path.iterdir()):
-        if child.name.startswith("."):
-            continue
-        if child.suffix in (".npz", ".jsonl", ".csv") or (child / "dataset.json").is_file():
+    children = [child for child in sorted(path.iterdir()) if not child.name.startswith(".")]
+    medmnist = any(is_medmnist(child) for child in children)
+    for child in children:
+        if medmnist and child.suffix == ".npz":
             found = True
-            yield from _check(child, regression)
+            yield from check_medmnist(child)
+        elif child.suffix in TABLES or (child / "dataset.json").is_file():
+            found = True
+            yield from _check(child, options)
     if not found:
-        yield Fault(
-            str(path),
-            "table",
-            "neither a dataset.json, nor a manifest (.csv, .jsonl), nor MedMNIST files (.npz); of a"
-            " folder of images alone name the images, or list them in a manifest",
-        )
+        yield from _check_dataset(path, options)
+
+
+def _lists_cases(path: Path) -> bool:
+    """Whether a dataset.json lists its cases, as the Decathlon's does."""
+    try:
+        return "training" in json.loads((path / "dataset.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True  # whose fault the Decathlon's reader names

@@ -13,7 +13,8 @@ import numpy as np
 
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data._source import Example
-from jaxmed.data.images._scan import read_image, read_mask, read_space, suffix
+from jaxmed.data.formats._read import read_image, read_mask, read_space
+from jaxmed.data.formats._registry import stem
 from jaxmed.data.images._space import Scan, check_grid
 from jaxmed.data.sources._observed import Observed
 
@@ -74,9 +75,9 @@ def decathlon(
     image's, is an error here. Voxels are read case by case (`in_memory` reads them all).
 
     Args:
-        path: The folder with ``dataset.json``. Files whose names begin with ``._`` are ignored.
+        path: the folder with ``dataset.json``. Files whose names begin with ``._`` are ignored.
         split: ``"training"`` (with masks) or ``"test"``.
-        canonical: Whether volumes are turned to RAS+; `write_mask` turns masks back.
+        canonical: whether volumes are turned to RAS+; `write_mask` turns masks back.
 
     Returns:
         A source of ``image`` (*spatial, channels) float32, ``mask`` (*spatial,) int32, ``spacing``
@@ -84,7 +85,7 @@ def decathlon(
         keep their own shapes: bring them to one with `random_patch` or `crop_or_pad`.
 
     Raises:
-        DataError: Anything malformed, by file and rule.
+        DataError: anything malformed, by file and rule.
 
     References:
         Antonelli et al. The Medical Segmentation Decathlon. Nature Communications 13:4128, 2022.
@@ -163,7 +164,7 @@ def _open(path: Path, split: str, canonical: bool) -> tuple[DecathlonSource, lis
         paths = tuple(path / str(entry[key]) for key in wanted)
         if paths[0].name.startswith("._"):  # left by macOS beside every file of an archive
             continue
-        name = paths[0].name[: -len(suffix(paths[0]))]
+        name = stem(paths[0])
         missing = [Fault(str(p), "exists", f"listed in {file}") for p in paths if not p.is_file()]
         if name in cases:
             faults.append(Fault(str(file), "unique", f"case {name} is listed twice"))

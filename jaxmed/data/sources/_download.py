@@ -13,8 +13,10 @@ import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import Any
 
-from jaxmed.data._error import fault
+from jaxmed._files import replacing
+from jaxmed.data._error import DataError, fault
 
 _CHUNK = 1 << 20
 
@@ -66,39 +68,49 @@ def fetch(
     only the rest (HTTP ``Range``). The file is renamed when it is complete and its MD5 matches.
 
     Args:
-        url: What to download.
-        path: Where to put it.
-        md5: Expected MD5 in hexadecimal digits.
-        retries: Number of retries of a failed transfer.
-        wait: Seconds before the first retry; doubled each time.
-        timeout: Seconds of silence after which a connection counts as cut.
+        url: what to download.
+        path: where to put it.
+        md5: expected MD5 in hexadecimal digits.
+        retries: number of retries of a failed transfer.
+        wait: seconds before the first retry; doubled each time.
+        timeout: seconds of silence after which a connection counts as cut.
 
     Returns:
         ``path``.
 
     Raises:
-        DataError: The content has another MD5, twice; nothing is left behind then.
-        OSError: The transfer failed every time; what arrived is kept for the next call.
+        DataError: the content has another MD5, twice; nothing is left behind then.
+        OSError: the transfer failed every time; what arrived is kept for the next call.
     """
     path = Path(path)
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     lock = path.with_name(path.name + ".lock")
     with _locked(lock):
         if path.exists():  # another process finished while this one waited
             return path
         # Twice: a wrong sum may come from a stale beginning that an earlier process left.
-        for _ in range(2):
-            _transfer(url, part, retries=retries, wait=wait, timeout=timeout)
-            got = md5sum(part) if md5 else None
-            if got == md5:
-                os.replace(part, path)
-                lock.unlink(missing_ok=True)
-                return path
+        with contextlib.suppress(DataError):
+            _whole(url, path, md5, retries=retries, wait=wait, timeout=timeout)
+        if not path.exists():
+            _whole(url, path, md5, retries=retries, wait=wait, timeout=timeout)
+        lock.unlink(missing_ok=True)
+    return path
+
+
+def _whole(url: str, path: Path, md5: str | None, **options: Any) -> None:
+    """Download a file, which appears when it is complete and its sum is right.
+
+    Raises:
+        DataError: the content has another MD5; it is deleted.
+    """
+    with replacing(path, resumable=True) as part:
+        _transfer(url, part, **options)
+        got = md5sum(part) if md5 else None
+        if got != md5:
             part.unlink()
-    raise fault(path, "checksum", f"{url} gave a file with MD5 {got}, expected {md5}")
+            raise fault(path, "checksum", f"{url} gave a file with MD5 {got}, expected {md5}")
 
 
 def _transfer(url: str, part: Path, *, retries: int, wait: float, timeout: float) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from jaxmed.data._error import fault, reading
 from jaxmed.data._source import ListSource
-from jaxmed.data.images._scan import read_image
+from jaxmed.data.formats._read import read_image
 
 
 def drive(path: str | os.PathLike, split: Literal["training", "test"] = "training") -> ListSource:
@@ -23,7 +23,7 @@ def drive(path: str | os.PathLike, split: Literal["training", "test"] = "trainin
     ``2nd_manual/01_manual2.gif`` as well.
 
     Args:
-        path: The folder.
+        path: the folder.
         split: ``"training"`` (20 images) or ``"test"`` (20).
 
     Returns:
@@ -33,8 +33,8 @@ def drive(path: str | os.PathLike, split: Literal["training", "test"] = "trainin
         are the images' numbers.
 
     Raises:
-        DataError: A missing or unreadable file, or a mask of another size than its image.
-        ValueError: No such split.
+        DataError: a missing or unreadable file, or a mask of another size than its image.
+        ValueError: no such split.
 
     References:
         Staal et al. Ridge-based vessel segmentation in color images of the retina. IEEE TMI 23,
@@ -60,7 +60,7 @@ def drive(path: str | os.PathLike, split: Literal["training", "test"] = "trainin
     for image, number, second in zip(images, numbers, seconds, strict=True):
         scan = read_image(image)
         if scan.array.ndim != 3 or scan.array.shape[-1] != 3:
-            raise fault(image, "shape", f"a colour picture is wanted, got {scan.array.shape}")
+            raise fault(image, "shape", f"a colour picture is needed, got {scan.array.shape}")
         names = {
             "mask": root / "1st_manual" / f"{number}_manual1.gif",
             "field": root / "mask" / f"{image.stem}_mask.gif",

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxmed.data._error import fault
 from jaxmed.data._source import Example
-from jaxmed.data.images._scan import read_image, read_mask
+from jaxmed.data.formats._read import read_image, read_mask
 
 _GRADE, _DEATH = "neoplasm_histologic_grade", "death01"
 
@@ -63,7 +63,7 @@ def lgg_mri(path: str | os.PathLike) -> LGGSource:
     and masks ``..._12_mask.tif``, and ``data.csv`` with one row per patient.
 
     Args:
-        path: The folder ``kaggle_3m``.
+        path: the folder ``kaggle_3m``.
 
     Returns:
         A source of slices: ``image`` (256, 256, 3) float32 in [0, 1] (pre-contrast, FLAIR,
@@ -73,7 +73,7 @@ def lgg_mri(path: str | os.PathLike) -> LGGSource:
         patient's slices together.
 
     Raises:
-        DataError: A missing file, a slice without its mask, a table without a patient or a column,
+        DataError: a missing file, a slice without its mask, a table without a patient or a column,
             or a value in it that is neither empty nor known.
 
     References:

@@ -1,12 +1,10 @@
-"""Manifests: CSV or JSONL tables of images with labels, masks, patients and sites."""
+"""Manifests: tables of images with labels, masks, patients and sites."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,237 +12,374 @@ import numpy as np
 
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data._source import Example
-from jaxmed.data.images._scan import read_image, read_mask
-from jaxmed.data.images._space import Scan, check_grid
+from jaxmed.data.formats._picture import read_labels
+from jaxmed.data.formats._read import read_image, read_mask
+from jaxmed.data.formats._registry import spaced
+from jaxmed.data.images._mask_labels import MaskLabels
+from jaxmed.data.images._space import Scan, Space, check_grid
+from jaxmed.data.sources._find_files import Finder
+from jaxmed.data.sources._segment_names import segment_classes
+from jaxmed.data.tables._columns import find_columns, label_columns
+from jaxmed.data.tables._labels import find_labels, parts, spellings
+from jaxmed.data.tables._table import Table, is_missing, read_table
 
 Row = dict[str, Any]
 
-_KNOWN = ("image", "label", "mask", "patient", "case", "split", "site")
-# What R and pandas write where a value is missing; "nan" among numbers is found as not finite.
-_MISSING = ("", "na", "n/a", "<na>")
+_SPLITS = (
+    "train", "training", "val", "valid", "validation", "dev", "test", "testing", "tuning",
+    "tune", "holdout", "calibration", "internal", "external",
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ManifestSource:
-    """The rows of a manifest; made by `manifest`."""
+    """Images listed in a table or found in a folder; made by `manifest` and `dataset`.
+
+    Attributes:
+        name: the table or folder.
+        rows: all cells of each image's row, as text.
+        images: the files of each image, one per modality.
+        masks: the file of each image's mask, if there are masks.
+        labels: as `manifest` returns them, if there are labels.
+        known: which of several labels are known, if not all are.
+        case_ids: a name per image.
+        groups: a patient per image, if the table names patients.
+        classes: names of the labels' classes.
+        mask_labels: what the masks' numbers mean.
+        channels: names of the image's channels, where something names them.
+        canonical: whether volumes are turned to RAS+.
+        notes: what was assumed, for a report.
+    """
 
     name: str
     rows: tuple[Row, ...]
+    images: tuple[tuple[Path, ...], ...]
+    masks: tuple[Path, ...] | None
     labels: np.ndarray | None
+    known: np.ndarray | None
     case_ids: tuple[str, ...]
     groups: tuple[str, ...] | None
     classes: tuple[str, ...]
-    mask_classes: int | None
-    canonical: bool
+    mask_labels: MaskLabels = field(default_factory=MaskLabels)
+    channels: tuple[str, ...] = ()
+    canonical: bool = False
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        what = [f"{len(self)} images"]
+        if self.labels is not None:
+            what.append(f"labels {_few(self.classes)}" if self.classes else "measurements")
+        if self.masks is not None:
+            names = self.mask_labels.classes
+            what.append(f"masks of {_few(names)}" if names else "masks")
+        if self.groups is not None:
+            what.append(f"{len(set(self.groups))} patients")
+        return f"{type(self).__name__}({self.name}: {', '.join(what)})"
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def paths(self, index: int) -> tuple[Path, ...]:
         """Files of the images of a row, one per modality."""
-        folder = Path(self.name).parent
-        return tuple(folder / part for part in parts(self.rows[index]["image"]))
+        return self.images[index]
 
-    def image(self, index: int) -> Scan:
+    def image(self, index: int, *, canonical: bool | None = None) -> Scan:
         """Read the image of a row; several files of one grid are joined as channels."""
+        turned = self.canonical if canonical is None else canonical
         paths = self.paths(index)
-        scans = [read_image(path, canonical=self.canonical) for path in paths]
+        scans = [read_image(path, canonical=turned) for path in paths]
         first = scans[0].space._replace(header=scans[0].file.header)
         for path, scan in zip(paths[1:], scans[1:], strict=True):
             grid = scan.space._replace(header=scan.file.header)
             check_grid(path, grid, first, what="image", reference=str(paths[0]))
+        if len(scans) == 1:
+            return scans[0]
         return scans[0]._replace(array=np.concatenate([s.array for s in scans], axis=-1))
 
-    def mask(self, index: int, *, like: Scan | None = None) -> Scan:
+    def mask(self, index: int, *, like: Scan | None = None, canonical: bool | None = None) -> Scan:
         """Read the mask of a row, checked against its image if given."""
-        path = Path(self.name).parent / self.rows[index]["mask"]
-        return read_mask(path, like=like, classes=self.mask_classes, canonical=self.canonical)
+        return self.mask_and_known(index, like=like, canonical=canonical)[0]
+
+    def mask_and_known(
+        self, index: int, *, like: Scan | None = None, canonical: bool | None = None
+    ) -> tuple[Scan, np.ndarray | None]:
+        """Read the mask of a row, and which voxels are labelled, None where all are."""
+        if self.masks is None:
+            raise fault(self.name, "table", "there are no masks")
+        path = self.masks[index]
+        turned = self.canonical if canonical is None else canonical
+        if self.mask_labels.colours:
+            samples = read_labels(path).samples
+            array, known = self.mask_labels.read(path, samples)
+            space = Space(array.shape, np.eye(array.ndim + 1))
+            if like is not None:
+                check_grid(path, space, like.space._replace(header=like.file.header))
+            return Scan(array, space.affine, space), known
+        scan = read_mask(path, like=like, canonical=turned)
+        array, known = self.mask_labels.read(path, scan.array)
+        return scan._replace(array=array), known
 
     def __getitem__(self, index: int) -> Example:
         scan = self.image(index)
-        example: Example = {"image": scan.array, "spacing": np.asarray(scan.spacing, np.float32)}
+        example: Example = {
+            "image": scan.array,
+            "spacing": np.asarray(scan.spacing, np.float32),
+            "affine": np.float32(scan.affine),
+        }
         if self.labels is not None:
             example["label"] = self.labels[index]
-        if "mask" in self.rows[index]:
-            example["mask"] = self.mask(index, like=scan).array
+        if self.known is not None:
+            example["label_known"] = self.known[index]
+        if self.masks is not None:
+            mask, known = self.mask_and_known(index, like=scan)
+            example["mask"] = mask.array
+            if self.mask_labels.ignore is not None:
+                example["mask_known"] = np.ones(mask.array.shape, bool) if known is None else known
         return example
 
     def column(self, name: str) -> np.ndarray:
         """Read one column of the table, such as ``site``; ``label`` as numbers."""
         if name == "label" and self.labels is not None:
             return self.labels
+        if name == "label_known" and self.known is not None:
+            return self.known
         if name not in self.rows[0]:
             raise KeyError(f"{self.name} has columns {sorted(self.rows[0])}, not {name!r}")
         return np.asarray([row[name] for row in self.rows])
+
+    def where(self, keep: Sequence[int]) -> ManifestSource:
+        """Keep some images, in the order given."""
+
+        def some(values: Any) -> Any:
+            return None if values is None else tuple(values[i] for i in keep)
+
+        kept = np.asarray(keep, int)
+        return replace(
+            self,
+            rows=some(self.rows),
+            images=some(self.images),
+            masks=some(self.masks),
+            labels=None if self.labels is None else self.labels[kept],
+            known=None if self.known is None else self.known[kept],
+            case_ids=some(self.case_ids),
+            groups=some(self.groups),
+        )
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return str(names) if len(names) <= 6 else f"({', '.join(map(repr, names[:4]))}, ...)"
 
 
 def manifest(
     path: str | os.PathLike,
     *,
     split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: str | Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    positive: str | None = None,
     mask_classes: int | None = None,
+    mask_labels: MaskLabels | None = None,
     regression: bool = False,
     canonical: bool = False,
 ) -> ManifestSource:
     """Open a manifest, a table of images.
 
     Columns: ``image`` (a file, relative to the table; several, joined as channels, are separated
-    by ``;`` or are a JSON list) and optionally ``label`` (a class number or name; several 0/1
-    by ``;`` or as a JSON list; any number if ``regression``), ``mask`` (a file), ``patient``,
-    ``case`` (a name; the image's file name by default), ``split``, ``site`` and any others, which
-    `column` returns.
+    by ``;`` or are a JSON list; a name without ending is looked for beside the table and in the
+    folders there) and optionally ``label`` (a class number or name; several 0/1 by ``;`` or as a
+    JSON list, several names by ``|``; any number if ``regression``), ``mask`` (a file),
+    ``patient``, ``case`` (a name; the image's file name by default), ``split``, ``site`` and any
+    others, which `column` returns. Usual other names (``image_path``, ``subject_id``) are found.
 
     Args:
-        path: A ``.csv`` (with a header) or ``.jsonl`` file.
-        split: Keep the rows with this value in the column ``split``. Wherever that column exists,
+        path: a ``.csv`` or ``.tsv`` file with a header, ``.jsonl``, ``.json`` or ``.xlsx``.
+        split: keep the rows with this value in the column ``split``. Wherever that column exists,
             a patient in two splits is refused.
-        classes: Names of the classes; by default the sorted names in ``label``, or as many numbers
+        columns: ``{role: column}`` where columns have other names: ``{"image": "file"}``.
+        labels: the column of labels, if not ``label``; several columns of 0 and 1, empty where
+            a label is not known. By default several ``label_NAME`` are found too.
+        classes: names of the classes; by default the sorted names in ``label``, or as many numbers
             as the largest label asks for.
-        mask_classes: Number of classes of the masks, background included.
-        regression: Whether ``label`` holds measurements.
-        canonical: Whether volumes are turned to RAS+.
+        positive: the class that a two-class label tells from the other, or from all others.
+        mask_classes: number of classes of the masks, background included.
+        mask_labels: what the masks' numbers or colours mean, in place of their number.
+        regression: whether ``label`` holds measurements.
+        canonical: whether volumes are turned to RAS+.
 
     Returns:
-        A source of ``image`` (*spatial, channels) float32, ``spacing``, ``label`` and ``mask``.
+        A source of ``image`` (*spatial, channels) float32, ``spacing``, ``affine``, ``label``,
+        ``mask`` and, where some are not known, ``label_known`` and ``mask_known``.
 
     Raises:
-        DataError: Anything malformed in the table, all faults at once. The images are read one by
+        DataError: anything malformed in the table, all faults at once. The images are read one by
             one later (`in_memory` reads them all; `check` lists the faults of all).
     """
-    source, faults = open_manifest(Path(path), split, classes, mask_classes, regression, canonical)
+    source, faults = open_manifest(
+        Path(path),
+        split=split,
+        columns=columns,
+        labels=labels,
+        classes=classes,
+        positive=positive,
+        mask_labels=numbered(mask_classes, mask_labels),
+        regression=regression,
+        canonical=canonical,
+    )
     if faults:
         raise DataError.of(faults)
     assert source is not None
     return source
 
 
+def numbered(count: int | None, labels: MaskLabels | None) -> MaskLabels:
+    """The masks' labels: those given, or as many numbers as there are classes."""
+    if labels is not None:
+        return labels
+    return MaskLabels(classes=tuple(str(i) for i in range(count)) if count else ())
+
+
 def open_manifest(
     path: Path,
-    split: str | None,
-    classes: Sequence[str] | None,
-    mask_classes: int | None,
-    regression: bool,
-    canonical: bool,
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: str | Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    mask_labels: MaskLabels | None = None,
+    regression: bool = False,
+    canonical: bool = False,
 ) -> tuple[ManifestSource | None, list[Fault]]:
     """Read a table: its source, unless it is too broken to have one, and all of its faults."""
-    file = str(path)
-    rows = _read(path)
-    faults = _gaps(file, rows)
-    names = [str(row.get("case") or Path(parts(row["image"])[0]).name) for row in rows]
-    if len(set(names)) < len(names) and not all(row.get("case") for row in rows):
-        names = [";".join(parts(row["image"])) for row in rows]
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            faults.append(Fault(file, "unique", f"case {name} is listed twice"))
-        seen.add(name)
+    return open_table(
+        read_table(path),
+        root=path.parent,
+        split=split,
+        columns=columns,
+        labels=labels,
+        classes=classes,
+        positive=positive,
+        mask_labels=mask_labels,
+        regression=regression,
+        canonical=canonical,
+    )
+
+
+def open_table(
+    table: Table,
+    *,
+    root: Path,
+    split: str | None,
+    columns: Mapping[str, str] | None,
+    labels: str | Sequence[str] | None,
+    classes: Sequence[str] | None,
+    positive: str | None,
+    mask_labels: MaskLabels | None,
+    regression: bool,
+    canonical: bool,
+    notes: tuple[str, ...] = (),
+) -> tuple[ManifestSource | None, list[Fault]]:
+    """Make the source of a table, and list the table's faults; ``root`` is where its files lie."""
+    file = str(table.path)
+    roles = find_columns(table, columns)
+    asked = labels if labels is None or isinstance(labels, str) else tuple(labels)
+    label = label_columns(table, asked, roles)
+    rows = [{**row, **{role: row[c] for role, c in roles.of.items()}} for row in table.rows]
+    for i, row in enumerate(rows):
+        if is_missing(row["image"]) or not row["image"]:
+            detail = f"{table.where(i)} names no image; columns are {sorted(table.columns)}"
+            raise fault(file, "table", detail)
+    names = _case_names(rows)
+    faults = _gaps(table, rows)
+    faults += _twice(file, names)
+    finder = Finder(root)
+    images, masks = [], []
     for row in rows:
-        for field in ("image", "mask"):
-            for part in parts(row[field]) if row.get(field) else ():
-                if not (path.parent / part).is_file():
-                    faults.append(Fault(str(path.parent / part), "exists", f"listed in {file}"))
+        paths = [finder.find(part, faults, listed=file) for part in parts(row["image"])]
+        images.append(tuple(spaced(path, row.get("spacing")) for path in paths))
+        if "mask" in row:
+            missing = is_missing(row["mask"])
+            mask = (
+                root if missing else finder.find(str(row["mask"]), faults, listed=file, mask=True)
+            )
+            masks.append(spaced(mask, row.get("spacing")))
+    named, wrong = segment_classes(masks)
+    faults += wrong
+    if named and mask_labels in (None, MaskLabels()):
+        mask_labels = MaskLabels(classes=named)
     faults += _leaks(file, rows)
-    labels = None
-    if "label" in rows[0] and not any(_is_missing(row["label"]) for row in rows):
-        labels, classes, wrong = _labels(file, rows, names, classes, regression)
+    if "split" in rows[0]:
+        faults += spellings(file, "split", [str(row["split"]) for row in rows])
+        faults += _typos(file, [str(row["split"]) for row in rows])
+    found = None
+    if label:
+        found, wrong = find_labels(
+            table, label, names, classes=classes, positive=positive, regression=regression
+        )
         faults += wrong
+        if len(label) == 1 and not regression:
+            values = [v for row in table.rows for v in parts(row[label[0]]) if not is_missing(v)]
+            faults += spellings(file, "label", values)
     keep = [i for i, row in enumerate(rows) if split is None or str(row.get("split")) == split]
     if not keep:
         there = sorted({str(row.get("split")) for row in rows})
         faults.append(Fault(file, "non-empty", f"no row has split {split!r}; there are {there}"))
         return None, faults
-    patients = [str(rows[i]["patient"]) for i in keep] if "patient" in rows[0] else None
+    patients = [str(row["patient"]) for row in rows] if "patient" in rows[0] else None
     source = ManifestSource(
         name=file,
-        rows=tuple(rows[i] for i in keep),
-        labels=None if labels is None else labels[keep],
-        case_ids=tuple(names[i] for i in keep),
+        rows=tuple(rows),
+        images=tuple(images),
+        masks=tuple(masks) if masks else None,
+        labels=None if found is None else found.values,
+        known=None if found is None else found.known,
+        case_ids=tuple(names),
         groups=None if patients is None else tuple(patients),
-        classes=tuple(classes or ()),
-        mask_classes=mask_classes,
+        classes=() if found is None else found.classes,
+        mask_labels=mask_labels or MaskLabels(),
         canonical=canonical,
+        notes=(*notes, *roles.notes),
     )
-    return source, faults
+    return source.where(keep), faults
 
 
-def _read(path: Path) -> list[Row]:
-    if not path.is_file():
-        raise fault(path, "exists", "there is no such manifest")
-    rows: list[Row] = []
-    try:
-        if path.suffix.lower() == ".csv":
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                _check_columns(path, reader.fieldnames or [])
-                for line, row in enumerate(reader, start=2):
-                    if None in row or None in row.values():
-                        raise fault(
-                            path, "table", f"line {line} has not as many cells as the header"
-                        )
-                    rows.append({k.strip(): v.strip() for k, v in row.items()})
-        else:
-            for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-                if text.strip():
-                    row = json.loads(text)
-                    if not isinstance(row, dict):
-                        raise fault(path, "table", f"line {line} is no JSON object")
-                    _check_columns(path, list(row))
-                    rows.append({k: v.strip() if isinstance(v, str) else v for k, v in row.items()})
-    except (OSError, csv.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise fault(path, "readable", f"not a CSV or JSONL table: {error}") from error
-    if not rows:
-        raise fault(path, "non-empty", "the manifest has no rows")
-    for number, row in enumerate(rows, start=1):
-        if set(row) != set(rows[0]):
-            raise fault(
-                path, "table", f"row {number} has columns {sorted(row)}, row 1 {sorted(rows[0])}"
-            )
-        if not row.get("image"):
-            raise fault(path, "table", f"row {number} names no image; columns are {sorted(row)}")
-    return rows
-
-
-def _gaps(file: str, rows: list[Row]) -> list[Fault]:
+def _case_names(rows: list[Row]) -> list[str]:
+    """A name for each row: the column's, else the file's; its path where two are alike."""
+    if all(not is_missing(row.get("case")) for row in rows):
+        return [str(row["case"]) for row in rows]
+    files = [parts(row["image"])[0] for row in rows]
+    names = [Path(file).name for file in files]
+    if len(set(names)) < len(names):
+        names = [";".join(parts(row["image"])) for row in rows]
     return [
-        Fault(
-            file,
-            "table",
-            f"row {number} ({row['image']}) has no {field}, though there is that column; fill it, "
-            "or list such rows in a table of their own",
-        )
-        for number, row in enumerate(rows, start=1)
-        for field in ("mask", "patient", "label")
-        if field in row and _is_missing(row[field])
+        name if is_missing(row.get("case")) else str(row["case"])
+        for name, row in zip(names, rows, strict=True)
     ]
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and value.strip().casefold() in _MISSING)
+def _gaps(table: Table, rows: list[Row]) -> list[Fault]:
+    return [
+        Fault(
+            str(table.path),
+            "table",
+            f"{table.where(i)} ({row['image']}) has no {role}, though there is that column; fill "
+            "it, or list such rows in a table of their own",
+        )
+        for i, row in enumerate(rows)
+        for role in ("mask", "patient")
+        if role in row and is_missing(row[role])
+    ]
 
 
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    """Raise for a header that would be misread."""
-    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        names = [part.strip().casefold() for column in columns for part in column.split(separator)]
-        if len(names) > len(columns) and "image" in names and "image" not in columns:
-            raise fault(
-                path,
-                "table",
-                f"the columns are separated by {name} ({separator.join(columns)[:60]!r}); save "
-                "the table with commas",
-            )
-    for column in columns:
-        name = column.strip()
-        if name not in _KNOWN and name.casefold() in _KNOWN:
-            raise fault(path, "table", f"a column is named {name!r}; write {name.casefold()!r}")
-
-
-def parts(value: Any) -> list[str]:
-    """The values of a cell, which hold several by ``;`` or as a list."""
-    several = value if isinstance(value, list) else str(value).split(";")
-    return [str(v).strip() for v in several]
+def _twice(file: str, names: list[str]) -> list[Fault]:
+    seen: set[str] = set()
+    faults = []
+    for name in names:
+        if name in seen:
+            faults.append(Fault(file, "unique", f"case {name} is listed twice"))
+        seen.add(name)
+    return faults
 
 
 def _leaks(file: str, rows: list[Row]) -> list[Fault]:
@@ -252,9 +387,8 @@ def _leaks(file: str, rows: list[Row]) -> list[Fault]:
         return []
     splits: dict[str, set[str]] = {}
     for row in rows:
-        if _is_missing(row["patient"]):
-            continue
-        splits.setdefault(str(row["patient"]), set()).add(str(row["split"]))
+        if not is_missing(row["patient"]):
+            splits.setdefault(str(row["patient"]), set()).add(str(row["split"]))
     return [
         Fault(file, "split-disjoint", f"patient {patient} is in {' and '.join(sorted(where))}")
         for patient, where in splits.items()
@@ -262,60 +396,26 @@ def _leaks(file: str, rows: list[Row]) -> list[Fault]:
     ]
 
 
-def _labels(
-    file: str,
-    rows: list[Row],
-    names: list[str],
-    classes: Sequence[str] | None,
-    regression: bool,
-) -> tuple[np.ndarray | None, tuple[str, ...], list[Fault]]:
-    cells = [parts(row["label"]) for row in rows]
-    if len({len(cell) for cell in cells}) > 1:
-        sizes = sorted({len(cell) for cell in cells})
-        return None, (), [Fault(file, "table", f"rows have {sizes} labels: give all the same")]
-    numbers = [[_number(v) for v in cell] for cell in cells]
-    several = len(cells[0]) > 1
+def _typos(file: str, values: Sequence[str]) -> list[Fault]:
+    """Find splits whose name is one typing error away from a usual one."""
     faults = []
-    if any(v is None for row in numbers for v in row):
-        if several or regression:
-            bad = next(n for n, row in zip(names, numbers, strict=True) if None in row)
-            return None, (), [Fault(file, "table", f"the label of {bad} is no number")]
-        known = tuple(classes) if classes else tuple(sorted({cell[0] for cell in cells}))
-        for name, cell in zip(names, cells, strict=True):
-            if cell[0] not in known:
-                faults.append(
-                    Fault(file, "label-range", f"the label {cell[0]!r} of {name} is not in {known}")
-                )
-        if faults:
-            return None, known, faults
-        return np.array([known.index(cell[0]) for cell in cells], np.int32), known, []
-    values = np.array(numbers, float)
-    for name, row in zip(names, values, strict=True):
-        if not np.all(np.isfinite(row)):
-            faults.append(Fault(file, "finite", f"the label of {name} is {row.tolist()}"))
-    if faults:
-        return None, (), faults
-    if regression:
-        return (values if several else values[:, 0]).astype(np.float32), (), []
-    top = 1 if several else (len(classes) - 1 if classes else int(values.max()))
-    for name, row in zip(names, values, strict=True):
-        if np.any((row < 0) | (row > top) | (row != np.round(row))):
-            got = row.tolist() if several else row[0]
-            hint = "" if np.all(row == np.round(row)) else "; for measurements: regression=True"
-            faults.append(
-                Fault(file, "label-range", f"the label {got} of {name} is not in 0..{top}{hint}")
-            )
-    count = len(cells[0]) if several else top + 1
-    known = tuple(classes) if classes else tuple(str(i) for i in range(count))
-    if several and len(known) != count:
-        faults.append(Fault(file, "label-range", f"{count} labels a row for classes {known}"))
-    if faults:
-        return None, known, faults
-    return (values if several else values[:, 0]).astype(np.int32), known, []
+    for value in dict.fromkeys(values):
+        name = value.casefold().strip()
+        near = next((known for known in _SPLITS if _one_slip(name, known)), None)
+        if name.isalpha() and name not in _SPLITS and near:
+            faults.append(Fault(file, "spelling", f"the split {value!r}: is {near!r} meant?"))
+    return faults
 
 
-def _number(text: Any) -> float | None:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return None
+def _one_slip(a: str, b: str) -> bool:
+    """Whether two words differ by one letter too much, too little or wrong, or two exchanged."""
+    if len(a) > len(b):
+        a, b = b, a
+    if len(b) - len(a) > 1 or a == b:
+        return False
+    start = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), len(a))
+    if len(a) < len(b):
+        return a[start:] == b[start + 1 :]
+    rest = a[start + 1 :] == b[start + 1 :]
+    exchanged = a[start : start + 2] == b[start : start + 2][::-1]
+    return rest or (exchanged and a[start + 2 :] == b[start + 2 :])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import warnings
@@ -35,19 +36,19 @@ def medmnist(
     with another checksum than the catalogue's is used, with a warning and a line in ``notes``.
 
     Args:
-        name: One of the names in ``MEDMNIST``.
+        name: one of the names in ``MEDMNIST``.
         split: ``"train"``, ``"val"`` or ``"test"``.
         size: 28, 64, or for the 2D sets 128 or 224.
-        root: Data folder; by default the one ``JAXMED_DATA`` names.
-        download: Whether to download a missing file.
+        root: data folder; by default the one ``JAXMED_DATA`` names.
+        download: whether to download a missing file.
 
     Returns:
         A source of ``image`` (28, 28[, 28], channels) float32 in [0, 1] and ``label``: int32 class,
         or (14,) int32 of 0 and 1 for chestmnist. Its ``notes`` belong in a report.
 
     Raises:
-        ValueError: No such set, split or size.
-        DataError: A missing file that cannot be downloaded, or a malformed one.
+        ValueError: no such set, split or size.
+        DataError: a missing file that cannot be downloaded, or a malformed one.
 
     References:
         Yang et al. MedMNIST v2. Scientific Data 10:41, 2023.
@@ -173,6 +174,17 @@ def _faults(
             f"{len(outside)} labels of {split} are outside 0..{top}, the first is "
             f"{labels[outside[0]].tolist()} at row {outside[0]}",
         )
+
+
+def is_medmnist(path: Path) -> bool:
+    """Whether a file is one of MedMNIST's, by its name or by the names of its arrays."""
+    if path.suffix != ".npz":
+        return False
+    if path.stem.partition("_")[0] in MEDMNIST:
+        return True
+    with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as file:
+        return any(name == f"{split}_images" for split in SPLITS for name in file.files)
+    return False
 
 
 def check_medmnist(path: Path) -> list[Fault]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmed.data._error import fault
 from jaxmed.data._source import Example, ListSource
-from jaxmed.data.images._scan import read_image
+from jaxmed.data.formats._read import read_image
 from jaxmed.data.sources._matlab import read_matlab
 
 NUCLEI = ("epithelial", "fibroblast", "inflammatory", "others")
@@ -27,8 +27,8 @@ def colon_nuclei(path: str | os.PathLike, *, patch: int = 27) -> ListSource:
     bag is positive if it holds an epithelial nucleus, as in Ilse et al. (2018): 51 of the 100 are.
 
     Args:
-        path: The folder.
-        patch: Side of a patch in pixels, odd. Beyond the image's edge it is mirrored.
+        path: the folder.
+        patch: side of a patch in pixels, odd. Beyond the image's edge it is mirrored.
 
     Returns:
         A source of bags: ``image`` (nuclei, patch, patch, 3) uint8, ``label`` int32, and of every
@@ -37,9 +37,9 @@ def colon_nuclei(path: str | os.PathLike, *, patch: int = 27) -> ListSource:
         ``bag_batches(..., bag=("image", "kind", "centre"))``.
 
     Raises:
-        DataError: A missing or malformed file, a centre outside its image, an image without a
+        DataError: a missing or malformed file, a centre outside its image, an image without a
             nucleus.
-        ValueError: An even or negative ``patch``.
+        ValueError: an even or negative ``patch``.
 
     References:
         Sirinukunwattana et al. Locality sensitive deep learning for detection and classification
@@ -99,7 +99,7 @@ def _picture(root: Path, name: str) -> np.ndarray:
         raise fault(places[0], "exists", f"no {name} with an ending of {', '.join(_ENDINGS)}")
     pixels = read_image(found).array
     if pixels.ndim != 3 or pixels.shape[-1] < 3:
-        raise fault(found, "shape", f"a colour picture is wanted, got the shape {pixels.shape}")
+        raise fault(found, "shape", f"a colour picture is needed, got the shape {pixels.shape}")
     return np.round(pixels[..., :3] * 255).astype(np.uint8)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from jaxmed.data._error import Fault
-from jaxmed.data.images._picture import palette, read_labels
-from jaxmed.data.images._scan import PICTURES, Scan, suffix
+from jaxmed.data.formats._picture import palette, read_labels
+from jaxmed.data.formats._registry import is_picture
+from jaxmed.data.images._space import Scan
 
 _WHITE = (255, 65535)
 _MANY = 1000  # values of one mask that are kept: more are no classes that a palette or white names
@@ -24,8 +25,8 @@ class Observed:
         """Start without observations.
 
         Args:
-            file: The table or folder, for faults of the whole.
-            one_size: Whether batches are made of the images as they are.
+            file: the table or folder, for faults of the whole.
+            one_size: whether batches are made of the images as they are.
         """
         self._file = file
         self._one_size = one_size
@@ -60,7 +61,7 @@ class Observed:
         if values[0] < 0:
             detail = f"the mask holds {values[0]}; classes count from 0, the background"
             yield Fault(name, "label-range", detail)
-        if suffix(path) in PICTURES:
+        if is_picture(path):
             values = np.unique(read_labels(path).samples)
             for index, colour in (palette(path) or {}).items():
                 known, first = self._colours.setdefault(index, (colour, name))

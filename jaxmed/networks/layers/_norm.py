@@ -36,7 +36,7 @@ def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     (3.0, 4.0)
     """
     # On CPU, XLA calls a library for sums of `x` and of `x * x`, but first materialises a copy of
-    # anything else. Hence no shift of the data here, and no `x - mean` in `_affine`.
+    # anything else. So there is no shift of the data here, and no `x - mean` in `_affine`.
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = jnp.mean(x, axes, keepdims=True)
     return mean, jnp.maximum(jnp.mean(x * x, axes, keepdims=True) - mean * mean, 0.0)

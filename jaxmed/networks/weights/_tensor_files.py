@@ -79,7 +79,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no readable file of tensors: {error}") from error
+        raise ValueError(f"{path} is not a readable file of tensors: {error}") from error
     if not tensors:
         raise ValueError(f"{path} holds no tensor")
     return tensors

@@ -164,7 +164,7 @@ def _found(endpoints, reads: str, mask: Array) -> dict[str, Array]:
     features = pick(endpoints, reads, "trunk")
     if features.ndim != 2:
         raise ValueError(
-            f"a pooling reads one vector an instance, (instances, f), but the trunk's {reads!r} "
+            f"a pooling reads one vector per instance, (instances, f), but the trunk's {reads!r} "
             f"has the shape {features.shape}"
         )
     return {"features": features.reshape(*mask.shape, -1), "bag_mask": mask}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Batch, Key, Objective, pick, share_passes, stream
+from jaxmed.core import Array, Batch, Key, Objective, network_inputs, share_passes, stream
 
 
 def mixup(objective: Objective, *, alpha: float = 0.2, inputs: str = "image") -> Objective:
@@ -36,7 +36,7 @@ def mixup(objective: Objective, *, alpha: float = 0.2, inputs: str = "image") ->
     """
 
     def mix(key: Key, share: Array, batch: Batch, partner: Array):
-        images = batch[inputs]
+        images = network_inputs(batch, inputs)
         return {inputs: share * images + (1 - share) * images[partner]}, share
 
     return _mixed(objective, mix, alpha, inputs, "mixup")
@@ -69,7 +69,9 @@ def cutmix(objective: Objective, *, alpha: float = 1.0, inputs: str = "image") -
     def mix(key: Key, share: Array, batch: Batch, partner: Array):
         spatial = batch[inputs].shape[1:-1]
         if not spatial:
-            raise ValueError(f"cutmix wants (batch, *spatial, channels): {batch[inputs].shape}")
+            raise ValueError(
+                f"cutmix needs images (batch, *spatial, channels), got {batch[inputs].shape}"
+            )
         side = (1 - share) ** (1 / len(spatial))
         inside = jnp.ones((), bool)
         for axis, n in enumerate(spatial):
@@ -96,7 +98,7 @@ def _mixed(objective: Objective, mix: Mix, alpha: float, inputs: str, name: str)
 
     def loss(network, params, state, batch, key):
         own = stream(key, name)
-        size = pick(batch, inputs, "batch").shape[0]
+        size = network_inputs(batch, inputs).shape[0]
         partner = partners(stream(own, "partner"), size, batch.get("weight"))
         share = jax.random.beta(stream(own, "share"), alpha, alpha)
         changed, share = mix(own, share, batch, partner)

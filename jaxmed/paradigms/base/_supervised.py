@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jaxmed.core import Array, Batch, Inputs, Objective, pick, stateless, weighted_mean
+from jaxmed.core import (
+    Array,
+    Batch,
+    Inputs,
+    Objective,
+    network_inputs,
+    pick,
+    stateless,
+    weighted_mean,
+)
 
 Loss = Callable[..., Array]
 """``(outputs, targets, *, where=None) -> (batch,)``, as in :mod:`jaxmed.losses`."""
@@ -56,7 +65,7 @@ def supervised(
 
     def evaluate(network, params, state, batch, key):
         endpoints, net = network.apply(
-            params["net"], state["net"], pick(batch, inputs, "batch"), key=key, train=True
+            params["net"], state["net"], network_inputs(batch, inputs), key=key, train=True
         )
         outputs = pick(endpoints, output, "network")
         targets = pick(batch, target, "batch")

@@ -47,7 +47,7 @@ def weighted(
     parts = {name: within(objectives[name], name) for name in names}
     ramps = any(callable(weight) for weight in weights.values())
     if ramps and "step" in names:
-        raise ValueError("an objective beside a weight that is a function may not be called 'step'")
+        raise ValueError("no objective may be called 'step' where a weight is a function")
 
     def init(key, network, params, state, batch):
         own = {

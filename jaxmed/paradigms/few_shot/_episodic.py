@@ -139,8 +139,7 @@ def _comparing(trunk: Network, ways: int, reads: str, compare) -> Network:
         found = pick(endpoints, reads, "trunk")
         if found.ndim != 2:
             raise ValueError(
-                "what is compared is one vector per image, but "
-                f"{reads!r} has the shape {found.shape}"
+                f"episodes compare one vector per image, but {reads!r} has the shape {found.shape}"
             )
         found = found.astype(jnp.float32).reshape(len(support), -1, found.shape[-1])
         shots = support.shape[1]

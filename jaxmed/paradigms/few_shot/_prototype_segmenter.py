@@ -82,7 +82,7 @@ def prototype_segmenter(
         rank = support.ndim - 3
         if maps.ndim != rank + 2:
             raise ValueError(
-                f"what is compared are maps (images, *spatial, f) of {rank} spatial axes, but "
+                f"episodes compare maps (images, *spatial, f) of {rank} spatial axes, but "
                 f"{reads!r} has the shape {maps.shape}"
             )
         maps = maps.astype(jnp.float32).reshape(len(support), -1, *maps.shape[1:])

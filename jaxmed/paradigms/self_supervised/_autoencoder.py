@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Objective, pick, stream, weighted_mean
+from jaxmed.core import Array, Objective, network_inputs, stream, weighted_mean
 from jaxmed.losses import mse
 from jaxmed.networks import Decoder
 from jaxmed.paradigms.base._consistency import per_example
@@ -58,11 +58,11 @@ def autoencoder(
         raise ValueError(f"sparsity must not be negative, got {sparsity}")
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         return decoding(decoder, images, output, level).init(key, network, params, state, images)
 
     def evaluate(network, params, state, batch, key):
-        key, images = stream(key, "autoencoder"), pick(batch, inputs, "batch")
+        key, images = stream(key, "autoencoder"), network_inputs(batch, inputs)
         shown, weight = apply_view(view, stream(key, "view"), images), row_weights(batch, inputs)
         decode = decoding(decoder, images, output, level)
         outputs, state = decode.apply(network, params, state, shown, stream(key, "network"))
@@ -110,14 +110,16 @@ def inpainting(
         (2021), Models Genesis, Medical Image Analysis 67.
     """
     if holes < 1 or not 0 < size[0] <= size[1] <= 1:
-        raise ValueError(f"inpainting wants holes of shares of an axis, got {holes} of {size}")
+        raise ValueError(
+            f"inpainting needs at least 1 hole and 0 < least <= most <= 1, got {holes}, {size}"
+        )
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         return decoding(decoder, images, output, level).init(key, network, params, state, images)
 
     def evaluate(network, params, state, batch, key):
-        key, images = stream(key, "inpainting"), pick(batch, inputs, "batch")
+        key, images = stream(key, "inpainting"), network_inputs(batch, inputs)
         spatial = images.shape[1:-1]
         hidden = boxes(stream(key, "holes"), len(images), spatial, size, holes)
         mean = images.mean(tuple(range(1, images.ndim - 1)), keepdims=True)

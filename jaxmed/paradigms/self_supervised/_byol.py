@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import jax
 
-from jaxmed.core import Objective, Variables, pick, stream, weighted_mean
+from jaxmed.core import Objective, network_inputs, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
-from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_update
-from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy
+from jaxmed.paradigms.base._schedules import Scheduled, counter_for
 from jaxmed.paradigms.base._views import View, deinterleave, interleave, row_weights, two_views
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding, unit
+from jaxmed.paradigms.self_supervised._momentum import momentum_objective
 
 
 def byol(
@@ -55,7 +56,7 @@ def byol(
     target = embedding({"projector": projector}, output)
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         own_params, own_state = online.init(key, network, params, state, images)
         teacher = ema_copy(
             {"net": params, "obj": {"projector": own_params["projector"]}},
@@ -64,7 +65,7 @@ def byol(
         return own_params, {**own_state, "teacher": teacher, **counter_for(decay)}
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "byol"), pick(batch, inputs, "batch")
+        key, images = stream(key, "byol"), network_inputs(batch, inputs)
         teacher = state["obj"]["teacher"]
         pair = interleave(*two_views(view, second_view, key, images))
         mine, state = online.apply(network, params, state, pair, stream(key, "network"))
@@ -76,17 +77,10 @@ def byol(
         own = {**state["obj"], "teacher": {**teacher, "state": taught}}
         return value, ({**state, "obj": own}, {"distance": value})
 
-    def post_step(params, state):
-        own = state["obj"]
-        follow = {"net": params["net"], "obj": {"projector": params["obj"]["projector"]}}
-        teacher = ema_update(own["teacher"], follow, value_at(decay, own))
-        return advance(state, teacher=teacher)
+    def follows(params):
+        return {"net": params["net"], "obj": {"projector": params["obj"]["projector"]}}
 
-    def predictors(params, state):
-        teacher = state["obj"]["teacher"]
-        return {"teacher": Variables(teacher["params"]["net"], teacher["state"]["net"])}
-
-    return Objective(init, loss, post_step, predictors)
+    return momentum_objective(init, loss, decay, follows)
 
 
 def simsiam(
@@ -123,10 +117,10 @@ def simsiam(
     embed = embedding({"projector": projector, "predictor": predictor}, output)
 
     def init(key, network, params, state, batch):
-        return embed.init(key, network, params, state, pick(batch, inputs, "batch"))
+        return embed.init(key, network, params, state, network_inputs(batch, inputs))
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "simsiam"), pick(batch, inputs, "batch")
+        key, images = stream(key, "simsiam"), network_inputs(batch, inputs)
         pair = interleave(*two_views(view, second_view, key, images))
         z, state = embed.apply(network, params, state, pair, stream(key, "network"))
         values = _crossed(z["predictor"], z["projector"])

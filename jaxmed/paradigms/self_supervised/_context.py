@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmed.core import Array, Key, Objective, pick, stream
+from jaxmed.core import Array, Key, Objective, network_inputs, stream
 from jaxmed.networks import ProjectionHead
 from jaxmed.paradigms.base._views import View, apply_view, row_weights, vectors
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding
@@ -104,7 +104,7 @@ def jigsaw(
         puzzles, ECCV.
     """
     if grid < 2 or permutations < 2:
-        raise ValueError(f"a puzzle wants a grid and orders of at least 2: {grid}, {permutations}")
+        raise ValueError(f"grid and permutations must be at least 2, got {grid}, {permutations}")
 
     def task(key: Key, images: Array):
         table = jnp.asarray(orders(grid ** (images.ndim - 2), permutations))
@@ -136,12 +136,12 @@ def _puzzle(task, sizes, margin, view, head, output: str, inputs: str, name: str
         return shown.reshape(-1, *shown.shape[2:])
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         shown, _ = task(key, images)
         return embed(images).init(key, network, params, state, flat(shown))
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, name), pick(batch, inputs, "batch")
+        key, images = stream(key, name), network_inputs(batch, inputs)
         shown, answer = task(key, images)
         shown = apply_view(view, stream(key, "view"), flat(shown))
         outputs, state = embed(images).apply(network, params, state, shown, stream(key, "network"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Metrics, Objective, pick, stream
+from jaxmed.core import Array, Metrics, Objective, network_inputs, stream
 from jaxmed.networks import ProjectionHead
 from jaxmed.paradigms.base._views import View, deinterleave, interleave, row_weights, two_views
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding
@@ -130,10 +130,10 @@ def _two_batches(view, second_view, projector, output: str, inputs: str, value: 
     embed = embedding({"projector": projector}, output)
 
     def init(key, network, params, state, batch):
-        return embed.init(key, network, params, state, pick(batch, inputs, "batch"))
+        return embed.init(key, network, params, state, network_inputs(batch, inputs))
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "decorrelation"), pick(batch, inputs, "batch")
+        key, images = stream(key, "decorrelation"), network_inputs(batch, inputs)
         pair = interleave(*two_views(view, second_view, key, images))
         z, state = embed.apply(network, params, state, pair, stream(key, "network"))
         weight = row_weights(batch, inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, as_network, pick, stream, weighted_mean
+from jaxmed.core import Objective, as_network, network_inputs, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
 from jaxmed.paradigms.base._views import (
     View,
@@ -77,13 +77,13 @@ def dense_contrast(
         return features.reshape(len(features), -1, features.shape[-1])
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         shape = jax.eval_shape(lambda images: flat(network.apply(params, state, images)[0]), images)
         own_params, own_state = head.init(stream(key, "projector"), jnp.zeros((1, shape.shape[-1])))
         return {"projector": own_params}, {"projector": own_state}
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "dense_contrast"), pick(batch, inputs, "batch")
+        key, images = stream(key, "dense_contrast"), network_inputs(batch, inputs)
         pair = interleave(*two_views(view, second_view, key, images))
         endpoints, net = network.apply(
             params["net"], state["net"], pair, key=stream(key, "network"), train=True

@@ -8,15 +8,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Endpoints, Objective, Variables, pick, stream, weighted_mean
+from jaxmed.core import (
+    Array,
+    Endpoints,
+    Objective,
+    network_inputs,
+    stream,
+    weighted_mean,
+)
 from jaxmed.paradigms.base._ema import (
     batch_average,
     check_decay,
     check_ema_decay,
     ema_copy,
-    ema_update,
 )
-from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._schedules import Scheduled, counter_for, value_at
 from jaxmed.paradigms.base._views import (
     View,
     apply_view,
@@ -26,6 +32,7 @@ from jaxmed.paradigms.base._views import (
     two_views,
 )
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding, unit
+from jaxmed.paradigms.self_supervised._momentum import momentum_objective
 
 
 class PrototypeHead(nn.Module):
@@ -114,7 +121,7 @@ def dino(
     embed = embedding({"head": head}, output)
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         own_params, own_state = embed.init(key, network, params, state, images)
         whole = {"net": params, "obj": own_params}, {"net": state, "obj": own_state}
         answers, _ = jax.eval_shape(lambda: embed.apply(network, *whole, images, key))
@@ -124,7 +131,7 @@ def dino(
         return own_params, {**own_state, **own}
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "dino"), pick(batch, inputs, "batch")
+        key, images = stream(key, "dino"), network_inputs(batch, inputs)
         teacher, centre = state["obj"]["teacher"], state["obj"]["centre"]
         pair = interleave(*two_views(view, second_view, key, images))
         answers, taught = embed.apply(
@@ -163,13 +170,4 @@ def dino(
         }
         return value, ({**state, "obj": own}, metrics)
 
-    def post_step(params, state):
-        own = state["obj"]
-        teacher = ema_update(own["teacher"], params, value_at(decay, own))
-        return advance(state, teacher=teacher)
-
-    def predictors(params, state):
-        teacher = state["obj"]["teacher"]
-        return {"teacher": Variables(teacher["params"]["net"], teacher["state"]["net"])}
-
-    return Objective(init, loss, post_step, predictors)
+    return momentum_objective(init, loss, decay)

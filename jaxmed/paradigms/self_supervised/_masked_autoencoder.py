@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Objective, pick, stream, weighted_mean
+from jaxmed.core import Array, Objective, network_inputs, pick, stream, weighted_mean
 from jaxmed.networks import TokenDecoder
 from jaxmed.paradigms.base._views import one_map, row_weights
 from jaxmed.paradigms.self_supervised._autoencoder import decoding, like
@@ -88,7 +88,7 @@ def masked_autoencoder(
         return jnp.where(paint(restore >= shown, grid, edges), token, images)
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         edges, _, patches, shown = shapes(images)
         if drop:
             whole = jax.eval_shape(lambda: network.apply(params, state, images)[0])
@@ -106,7 +106,7 @@ def masked_autoencoder(
         return {**own_params, **({} if drop else {"token": token})}, own_state
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "masked_autoencoder"), pick(batch, inputs, "batch")
+        key, images = stream(key, "masked_autoencoder"), network_inputs(batch, inputs)
         edges, _, patches, shown = shapes(images)
         order = shuffled_patches(stream(key, "order"), patches.shape[0], patches.shape[1], shown)
         seen = view(params["obj"].get("token"), images, *order)

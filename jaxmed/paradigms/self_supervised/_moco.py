@@ -5,12 +5,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, Variables, pick, stream, weighted_mean
+from jaxmed.core import Objective, network_inputs, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
-from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_update
-from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy
+from jaxmed.paradigms.base._schedules import Scheduled, counter_for
 from jaxmed.paradigms.base._views import View, row_weights, two_views
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding, unit
+from jaxmed.paradigms.self_supervised._momentum import momentum_objective
 
 
 def moco(
@@ -65,7 +66,7 @@ def moco(
     embed = embedding({"projector": projector}, output)
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         own_params, own_state = embed.init(key, network, params, state, images)
         whole = {"net": params, "obj": own_params}, {"net": state, "obj": own_state}
         z, _ = jax.eval_shape(lambda: embed.apply(network, *whole, images, key))
@@ -74,7 +75,7 @@ def moco(
         return own_params, {**own_state, **own}
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "moco"), pick(batch, inputs, "batch")
+        key, images = stream(key, "moco"), network_inputs(batch, inputs)
         own, teacher = state["obj"], state["obj"]["teacher"]
         first, other = two_views(view, second_view, key, images)
         q, state = embed.apply(network, params, state, first, stream(key, "network"))
@@ -97,13 +98,4 @@ def moco(
         }
         return value, ({"net": state["net"], "obj": own}, {"contrast": value})
 
-    def post_step(params, state):
-        own = state["obj"]
-        teacher = ema_update(own["teacher"], params, value_at(decay, own))
-        return advance(state, teacher=teacher)
-
-    def predictors(params, state):
-        teacher = state["obj"]["teacher"]
-        return {"teacher": Variables(teacher["params"]["net"], teacher["state"]["net"])}
-
-    return Objective(init, loss, post_step, predictors)
+    return momentum_objective(init, loss, decay)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmed.core import Objective, pick, stream, weighted_mean
+from jaxmed.core import Objective, network_inputs, stream, weighted_mean
 from jaxmed.paradigms.base._views import View, apply_view, row_weights
 from jaxmed.paradigms.self_supervised._embedding import Head, embedding
 
@@ -55,10 +55,10 @@ def rotation(
         pairs = list(itertools.combinations(range(rank), 2)) if planes is None else list(planes)
         for a, b in pairs:
             if not (0 <= a < rank and 0 <= b < rank and a != b):
-                raise ValueError(f"the plane {(a, b)} is none of the images {images.shape}")
+                raise ValueError(f"the plane {(a, b)} is not a plane of the images {images.shape}")
             if images.shape[1 + a] != images.shape[1 + b]:
                 raise ValueError(
-                    f"rotation in the plane {(a, b)} wants its axes equally long, the images are "
+                    f"rotation in the plane {(a, b)} needs axes of one length, but the images are "
                     f"{images.shape}: crop them, or name other planes"
                 )
         if not pairs:
@@ -69,11 +69,11 @@ def rotation(
         return embedding({"head": nn.Dense(classes) if head is None else head}, output)
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         return embed(len(turns(images))).init(key, network, params, state, images)
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "rotation"), pick(batch, inputs, "batch")
+        key, images = stream(key, "rotation"), network_inputs(batch, inputs)
         images, classes = apply_view(view, stream(key, "view"), images), turns(images)
         answer = jax.random.randint(stream(key, "turn"), (len(images),), 0, len(classes))
         turned = images

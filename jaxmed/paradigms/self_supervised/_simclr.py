@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, pick, stream, weighted_mean
+from jaxmed.core import Objective, network_inputs, pick, stream, weighted_mean
 from jaxmed.networks import ProjectionHead
 from jaxmed.paradigms.base._supervised import Known, known_mask
 from jaxmed.paradigms.base._views import View, interleave, row_weights, two_views
@@ -101,10 +101,10 @@ def _contrasted(view, second_view, projector, temperature, output, inputs, targe
     embed = embedding({"projector": projector}, output)
 
     def init(key, network, params, state, batch):
-        return embed.init(key, network, params, state, pick(batch, inputs, "batch"))
+        return embed.init(key, network, params, state, network_inputs(batch, inputs))
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "contrast"), pick(batch, inputs, "batch")
+        key, images = stream(key, "contrast"), network_inputs(batch, inputs)
         pair = interleave(*two_views(view, second_view, key, images))
         z, state = embed.apply(network, params, state, pair, stream(key, "network"))
         example = jnp.arange(len(images))

@@ -5,7 +5,15 @@ from __future__ import annotations
 import jax.numpy as jnp
 import optax
 
-from jaxmed.core import Objective, Variables, merge_named, pick, stream, weighted_mean
+from jaxmed.core import (
+    Objective,
+    Variables,
+    merge_named,
+    network_inputs,
+    pick,
+    stream,
+    weighted_mean,
+)
 from jaxmed.paradigms.base._consistency import check_ramp, per_example, ramp
 from jaxmed.paradigms.base._schedules import advance, counter
 from jaxmed.paradigms.base._views import View, apply_view, row_weights, same_geometry
@@ -55,7 +63,7 @@ def cross_pseudo(
     def init(key, network, params, state, batch):
         own_params, own_state = objective.init(key, network, params, state, batch)
         key = stream(key, "twin")
-        twin, twin_state = network.init(stream(key, "network"), pick(batch, inputs, "batch"))
+        twin, twin_state = network.init(stream(key, "network"), network_inputs(batch, inputs))
         its_params, its_state = objective.init(key, network, twin, twin_state, batch)
         return (
             {"objective": own_params, "twin": {"net": twin, "obj": its_params}},
@@ -78,7 +86,7 @@ def cross_pseudo(
 
     def loss(network, params, state, batch, key):
         (mine, other), (state_mine, state_other) = both(params), both(state)
-        images, keys = pick(batch, inputs, "batch"), (key, stream(key, "twin"))
+        images, keys = network_inputs(batch, inputs), (key, stream(key, "twin"))
         value, (state_mine, metrics) = objective.loss(network, mine, state_mine, batch, keys[0])
         twin, (state_other, _) = objective.loss(network, other, state_other, batch, keys[1])
 

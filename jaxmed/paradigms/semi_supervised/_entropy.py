@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, pick, stateless, stream, weighted_mean
+from jaxmed.core import Objective, network_inputs, pick, stateless, stream, weighted_mean
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import entropy, per_example
 from jaxmed.paradigms.base._views import View, apply_view, row_weights
@@ -35,7 +35,7 @@ def entropy_minimisation(
     """
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "entropy"), pick(batch, inputs, "batch")
+        key, images = stream(key, "entropy"), network_inputs(batch, inputs)
         endpoints, net = network.apply(
             params["net"],
             state["net"],

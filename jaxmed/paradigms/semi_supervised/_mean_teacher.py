@@ -12,6 +12,7 @@ from jaxmed.core import (
     Objective,
     PyTree,
     Variables,
+    network_inputs,
     pick,
     stream,
     weighted_mean,
@@ -85,7 +86,7 @@ def mean_teacher(
     def loss(network, params, state, batch, key):
         teacher = state["obj"]["teacher"]
         key = stream(key, "mean_teacher")
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
 
         def predicted(net_params, net_state, view, role):
             endpoints, net_state = network.apply(

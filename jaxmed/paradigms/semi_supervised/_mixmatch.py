@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmed.core import Objective, pick, stream, weighted_mean
+from jaxmed.core import Objective, network_inputs, pick, stream, weighted_mean
 from jaxmed.paradigms.base._consistency import check_ramp, ramp
 from jaxmed.paradigms.base._mixing import partners
 from jaxmed.paradigms.base._schedules import advance, counter
@@ -83,10 +83,10 @@ def mixmatch(
 
     def loss(network, params, state, batch, key):
         key = stream(key, "mixmatch")
-        labelled = {image: pick(batch, image, "batch"), target: pick(batch, target, "batch")}
+        labelled = {image: network_inputs(batch, image), target: pick(batch, target, "batch")}
         labelled = view(stream(key, "labelled"), labelled)
         x, n = labelled[image], len(labelled[image])
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         u = interleave(*[apply_view(view, stream(key, "view", i), images) for i in range(views)])
 
         def logits(images, role):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxmed.core import Objective, pick, stream, weighted_mean
+from jaxmed.core import Objective, network_inputs, pick, stream, weighted_mean
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import (
     Activation,
@@ -67,7 +67,7 @@ def pi_model(
         return {}, counter()
 
     def loss(network, params, state, batch, key):
-        key, images = stream(key, "pi_model"), pick(batch, inputs, "batch")
+        key, images = stream(key, "pi_model"), network_inputs(batch, inputs)
         pair = interleave(*[apply_view(view, stream(key, "view", i), images) for i in range(2)])
         endpoints, net = network.apply(
             params["net"], state["net"], pair, key=stream(key, "network"), train=True

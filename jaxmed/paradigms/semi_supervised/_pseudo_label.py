@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxmed.core import Objective, pick, stream, weighted_mean
+from jaxmed.core import Objective, network_inputs, pick, stream, weighted_mean
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import per_example
 from jaxmed.paradigms.base._ema import batch_average, check_decay, warmup_decay
@@ -95,7 +95,7 @@ def pseudo_label(
         share = share / share.sum()
 
     def init(key, network, params, state, batch):
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
         shape = jax.eval_shape(lambda: network.apply(params, state, images)[0])[output].shape
         if align is not None and shape[-1:] != share.shape:
             raise ValueError(f"align has {len(share)} classes, {output!r} has the shape {shape}")
@@ -105,7 +105,7 @@ def pseudo_label(
 
     def loss(network, params, state, batch, key):
         key = stream(key, "pseudo_label")
-        images, count = pick(batch, inputs, "batch"), row_weights(batch, inputs)
+        images, count = network_inputs(batch, inputs), row_weights(batch, inputs)
         views = [
             apply_view(weak, stream(key, "weak"), images),
             apply_view(strong, stream(key, "strong"), images),

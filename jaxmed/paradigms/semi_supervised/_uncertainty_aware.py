@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Objective, Variables, pick, stream
+from jaxmed.core import Objective, Variables, network_inputs, pick, stream
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import check_ramp, ramp
 from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_decay, ema_update
@@ -82,7 +82,7 @@ def uncertainty_aware_teacher(
     def loss(network, params, state, batch, key):
         own, teacher = state["obj"], state["obj"]["teacher"]
         key = stream(key, "uncertainty_aware")
-        images = pick(batch, inputs, "batch")
+        images = network_inputs(batch, inputs)
 
         def predicted(net_params, net_state, shown, role):
             endpoints, net_state = network.apply(

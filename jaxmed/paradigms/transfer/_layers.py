@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+from jax.extend.core import (
+    ClosedJaxpr,  # pyright: ignore[reportPrivateImportUsage]  # jax 0.12: another name of Jaxpr
+    Jaxpr,
+    Literal,
+    Var,
+    jaxpr_as_fun,
+)
 
 from jaxmed.core import Array, Network
 

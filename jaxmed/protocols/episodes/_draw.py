@@ -73,7 +73,7 @@ def episode(
     if len(enough) < ways:
         held = dict(zip(present.tolist(), counts.tolist(), strict=True))
         raise ValueError(
-            f"{ways} classes with {shots} + {queries} examples are wanted; the examples of each "
+            f"{ways} classes with {shots} + {queries} examples are needed; the examples of each "
             f"class are {held}"
         )
     rng = np.random.default_rng([seed, index])

@@ -122,7 +122,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             _ = row["digest"], row["marks"], row["when"], row["why"], row["cases"]
         except (ValueError, KeyError, TypeError):
             raise DataError.of(
-                [Fault(str(path), "readable", f"line {i + 1} is no record of a test set")]
+                [Fault(str(path), "readable", f"line {i + 1} is not a record of a test set")]
             ) from None
         rows.append(row)
     return rows

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
-import jax
 import numpy as np
+from scipy import special
 
+from jaxmed.core import Inputs
 from jaxmed.data import take
 from jaxmed.protocols.studies._replicates import Strategy
 
@@ -36,7 +37,7 @@ class Reading(NamedTuple):
     """Names of the arrays that a study reads, and what it stores of a prediction.
 
     Attributes:
-        inputs: the array that the network takes.
+        inputs: the array that the network takes, or several (:func:`jaxmed.core.pick`).
         label: the array of the truth.
         outputs: the predicted endpoint.
         summary: transformation of the stored endpoint: `softmax`, `sigmoid` or `none`,
@@ -45,7 +46,7 @@ class Reading(NamedTuple):
             error.
     """
 
-    inputs: str = "image"
+    inputs: Inputs = "image"
     label: str = "label"
     outputs: str = "logits"
     summary: Summary = "softmax"
@@ -60,7 +61,7 @@ class Flat(TypedDict, total=False):
     size: int
     strategy: Strategy
     width: int
-    inputs: str
+    inputs: Inputs
     label: str
     outputs: str
     summary: Summary
@@ -98,9 +99,9 @@ def summarised(summary: Summary, raw: Any, part: Any) -> np.ndarray:
     if summary == "none":
         return np.asarray(raw)
     if summary == "softmax":
-        return np.asarray(jax.nn.softmax(np.asarray(raw, np.float32), axis=-1))
+        return special.softmax(np.asarray(raw, np.float32), axis=-1)
     if summary == "sigmoid":
-        return np.asarray(jax.nn.sigmoid(np.asarray(raw, np.float32)))
+        return special.expit(np.asarray(raw, np.float32))
     if isinstance(summary, str):
         raise ValueError(f"summary is softmax, sigmoid, none or a function, got {summary!r}")
     kept = np.asarray(summary(raw, take(part, np.arange(len(part)))))

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmed.core import Key, Learner, LearnerState, PyTree
+from jaxmed.core import Array, Key, Learner, LearnerState, PyTree
+from jaxmed.data import MemberBatches, subset, take
 from jaxmed.data import batches as cut
-from jaxmed.data import subset, take
 from jaxmed.train import NonFiniteLossError, fit
+from jaxmed.train._program import all_finite, batch_of_rows
 
 Strategy = Literal["auto", "sequential", "vmap"]
 
@@ -34,14 +35,6 @@ class Replicate(NamedTuple):
     key: Key
     order: int
     steps: int
-
-
-class Rows(NamedTuple):
-    """Rows of a batch: positions in the whole data and in the training part, and weights."""
-
-    whole: Any
-    own: Any
-    weight: Any
 
 
 class Trained(NamedTuple):
@@ -115,32 +108,22 @@ def _alone(learner: Learner, source: Any, one: Replicate, size: int) -> Trained:
 def _together(
     learner: Learner, source: Any, arrays: PyTree, group: Sequence[Replicate], size: int
 ) -> Iterator[Trained]:
-    feeds = [cut(subset(source, one.train), size, seed=one.order) for one in group]
-    longest = max(one.steps for one in group)
+    batches = _batches(source, group, size)
     init, run = _programs(learner)
-
-    def rows_of(steps: range) -> tuple[Rows, np.ndarray]:
-        """Return each batch's rows and the replicates still running; (steps, group, ...)."""
-        found = [[feed.rows(step) for feed in feeds] for step in steps]
-        own = np.array([[r for r, _ in row] for row in found], np.int32)
-        whole = np.array(
-            [[one.train[r] for one, (r, _) in zip(group, row, strict=True)] for row in found],
-            np.int32,
-        )
-        weights = np.array([[w for _, w in row] for row in found], np.float32)
-        active = np.array([[step < one.steps for one in group] for step in steps])
-        return Rows(whole, own, weights), active
-
     keys = jnp.stack([one.key for one in group])
-    rows, _ = rows_of(range(1))
-    state = init(keys, arrays, jax.tree.map(lambda x: x[0], rows))
+    own = np.zeros((len(group), len(source)), np.int32)  # of each position, the place in the part
+    for i, one in enumerate(group):
+        own[i, one.train] = np.arange(len(one.train))
+    state = init(keys, arrays, own, *batches.rows(0))
     alive = jnp.ones(len(group), bool)
     ended = np.full(len(group), -1)
     # One stretch is one compiled loop; all have the same length, so that there is one program.
-    stretch = min(longest, 64)
-    for start in range(0, longest, stretch):
-        rows, active = rows_of(range(start, start + stretch))
-        state, alive, good = run(state, alive, arrays, rows, active)
+    stretch = min(len(batches), 64)
+    for start in range(0, len(batches), stretch):
+        steps = range(start, start + stretch)
+        rows, weights = map(np.stack, zip(*map(batches.rows, steps), strict=True))
+        active = np.array([[step < one.steps for one in group] for step in steps])
+        state, alive, good = run(state, alive, arrays, own, rows, weights, active)
         bad = np.argwhere(~np.asarray(good))
         for step, i in bad:
             if ended[i] < 0:
@@ -152,41 +135,63 @@ def _together(
             yield Trained(one, jax.tree.map(lambda leaf, i=i: leaf[i], state), "")
 
 
+def _batches(source: Any, group: Sequence[Replicate], size: int) -> MemberBatches:
+    """The batches of each replicate, as it would have them alone, members of one batch."""
+    feeds = [cut(subset(source, one.train), size, seed=one.order) for one in group]
+
+    def plan(step: int) -> tuple[np.ndarray, np.ndarray]:
+        rows, weights = zip(*(feed.rows(step) for feed in feeds), strict=True)
+        whole = [one.train[r] for one, r in zip(group, rows, strict=True)]
+        return np.array(whole, np.int32), np.array(weights, np.float32)
+
+    return MemberBatches(source, plan, max(one.steps for one in group))
+
+
 @functools.lru_cache(maxsize=8)
 def _programs(learner: Learner) -> tuple[Callable, Callable]:
     """Compile the start and the stretch of a group of replicates."""
 
-    def batch_of(arrays: PyTree, rows: Rows) -> PyTree:
-        batch = {name: array[rows.whole] for name, array in arrays.items()}
-        weight = rows.weight * batch["weight"] if "weight" in batch else rows.weight
-        return {**batch, "weight": weight, "index": rows.own}
+    def batch_of(arrays: PyTree, own: Array, rows: Array, weight: Array) -> PyTree:
+        # A learner knows an example by its place in the part that it is trained on.
+        return {**batch_of_rows(arrays, rows, weight), "index": own[rows]}
 
-    def start(keys: Key, arrays: PyTree, rows: Rows) -> LearnerState:
-        return jax.vmap(lambda key, rows: learner.init(key, batch_of(arrays, rows)))(keys, rows)
+    def start(keys: Key, arrays: PyTree, *members: Array) -> LearnerState:
+        init = lambda key, *member: learner.init(key, batch_of(arrays, *member))  # noqa: E731
+        return jax.vmap(init)(keys, *members)
 
     def one(
-        arrays: PyTree, state: LearnerState, alive: jax.Array, rows: Rows, active: jax.Array
-    ) -> tuple[LearnerState, jax.Array]:
+        arrays: PyTree,
+        state: LearnerState,
+        alive: Array,
+        own: Array,
+        rows: Array,
+        weight: Array,
+        active: Array,
+    ) -> tuple[LearnerState, Array]:
         """Make one step; a non-finite step changes nothing and ends only its replicate."""
-        new, metrics = learner.step(state, batch_of(arrays, rows))
-        good = jnp.isfinite(metrics["loss"]).all()
-        for leaf in jax.tree.leaves(new.params):
-            if jnp.issubdtype(leaf.dtype, jnp.inexact):
-                good &= jnp.isfinite(leaf).all()
-        alive &= good | ~active
+        new, metrics = learner.step(state, batch_of(arrays, own, rows, weight))
+        alive &= all_finite(new, metrics) | ~active
         keep = alive & active
         return jax.tree.map(lambda old, new: jnp.where(keep, new, old), state, new), alive
 
     def stretch(
-        state: LearnerState, alive: jax.Array, arrays: PyTree, rows: Rows, active: jax.Array
-    ) -> tuple[LearnerState, jax.Array, jax.Array]:
+        state: LearnerState,
+        alive: Array,
+        arrays: PyTree,
+        own: Array,
+        rows: Array,
+        weights: Array,
+        active: Array,
+    ) -> tuple[LearnerState, Array, Array]:
         step = jax.vmap(functools.partial(one, arrays))
 
-        def body(carry: tuple, at: tuple) -> tuple[tuple, jax.Array]:
-            carry = step(*carry, *at)
+        def body(carry: tuple, at: tuple) -> tuple[tuple, Array]:
+            rows, weight, active = at
+            state, alive = carry
+            carry = step(state, alive, own, rows, weight, active)
             return carry, carry[1]
 
-        (state, alive), good = jax.lax.scan(body, (state, alive), (rows, active))
+        (state, alive), good = jax.lax.scan(body, (state, alive), (rows, weights, active))
         return state, alive, good
 
     return jax.jit(start), jax.jit(stretch, donate_argnums=0)

@@ -69,5 +69,5 @@ class Study:
             "arms": len(self.arms), "splits": len(self.splits), "seeds": len(self.seeds),
             "trainings": len(self.outputs), "failures": len(self.failures),
         }  # fmt: skip
-        told = ", ".join(f"{n} {name}" for name, n in counts.items())
-        return f"Study of {', '.join(self.arms)} ({told}; {len(self.cases)} cases)"
+        contents = ", ".join(f"{n} {name}" for name, n in counts.items())
+        return f"Study of {', '.join(self.arms)} ({contents}; {len(self.cases)} cases)"

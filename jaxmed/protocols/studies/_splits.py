@@ -252,7 +252,7 @@ def _left_out(n: int, units: Sequence[Any], *, named: bool) -> list[Split]:
     for i, unit in enumerate(units):
         first.setdefault(unit, []).append(i)
     if len(first) < 2:
-        raise DataError.of([Fault("split", "non-empty", f"{len(first)} unit cannot be parted")])
+        raise DataError.of([Fault("split", "non-empty", f"{len(first)} unit cannot be divided")])
     everyone = np.arange(n)
     return [
         Split(np.setdiff1d(everyone, tested), np.array(tested), 0, i, str(unit) if named else "")

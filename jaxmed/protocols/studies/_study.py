@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 from tqdm import tqdm
 
-from jaxmed.core import Learner
+from jaxmed.core import Learner, network_inputs
 from jaxmed.data import as_source, case_ids, check_disjoint, take
 from jaxmed.protocols.studies._jobs import Job, Maker, inner_jobs, score, trainings
 from jaxmed.protocols.studies._options import Flat, Reading, TrainingPlan, merged
@@ -72,9 +72,9 @@ def study(
     patients = getattr(source, "groups", None) if reading.groups is None else reading.groups
     _check_splits(splits, patients, len(source))
     example = source[0]
-    for name in (reading.inputs, reading.label):
-        if name not in example:
-            raise KeyError(f"the examples have no array {name!r}; they have {sorted(example)}")
+    network_inputs(example, reading.inputs)
+    if reading.label not in example:
+        raise KeyError(f"the examples have no array {reading.label!r}; they have {sorted(example)}")
     folder = None if out is None else Path(out)
     names = tuple(str(case) for case in case_ids(source))
     settings = _settings(training, reading)

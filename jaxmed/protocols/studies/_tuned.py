@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from jaxmed.core import Learner
 from jaxmed.stats import one_standard_error
+
+Rule = Literal["best", "one-standard-error"]
 
 
 class Tuned(NamedTuple):
@@ -17,7 +19,7 @@ class Tuned(NamedTuple):
     candidates: Mapping[str, Learner]
     metric: Callable[..., Any]
     folds: int
-    rule: str
+    rule: Rule
     complexity: Mapping[str, float] | None
 
 
@@ -26,7 +28,7 @@ def tuned(
     metric: Callable[..., Any],
     *,
     folds: int = 4,
-    rule: str = "best",
+    rule: Rule = "best",
     complexity: Mapping[str, float] | None = None,
 ) -> Tuned:
     """Create a study arm that selects its model by inner folds of each training part.

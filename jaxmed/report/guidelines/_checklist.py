@@ -87,7 +87,7 @@ class _Ask(NamedTuple):
     claim: str
     tripod: str
     reloaded: str = ""
-    told: Callable[[Results], str] | None = None
+    known: Callable[[Results], str] | None = None
     section: str = ""
 
 
@@ -113,10 +113,10 @@ def checklist(results: Results) -> list[Item]:
     """
     items = []
     for ask in _ASKED:
-        told = ask.told(results) if ask.told else ""
+        known = ask.known(results) if ask.known else ""
         own = str(results.study.get(ask.field, "")).strip()
-        answer = ". ".join(text.rstrip(".") for text in (own, told) if text)
-        section = ask.section if told else ""
+        answer = ". ".join(text.rstrip(".") for text in (own, known) if text)
+        section = ask.section if known else ""
         if not answer:
             answer = f"{NOT_REPORTED}: fill `{ask.field}` ({FIELDS[ask.field]})"
         items.append(
@@ -225,8 +225,8 @@ def _calibrated(r: Results) -> str:
 def _decided(r: Results) -> str:
     if r.task != "binary":
         return "does not apply: acting or not is a choice of two"
-    told = "net benefit over all thresholds, against acting on all and on none"
-    return told if r.predictions() else ""
+    known = "net benefit over all thresholds, against acting on all and on none"
+    return known if r.predictions() else ""
 
 
 def _grouped(r: Results) -> str:
@@ -239,8 +239,8 @@ def _failed(r: Results) -> str:
     worst = [p for p in r.pictures if p.rank == "worst"]
     what = "trainings" if "trainings" in r.run.config else "cases"
     n = r.run.config.get("trainings", n)
-    told = f"{len(r.data.failures)} of {n} {what} failed" if n else ""
-    return told + ("; the worst cases are shown" if worst else "")
+    known = f"{len(r.data.failures)} of {n} {what} failed" if n else ""
+    return known + ("; the worst cases are shown" if worst else "")
 
 
 def _where(r: Results) -> str:
@@ -253,12 +253,12 @@ def _where(r: Results) -> str:
 
 def _seeds(r: Results) -> str:
     many = r.run.config.get("seeds")
-    told = f"seed {r.run.seed}" if r.run.seed is not None else ""
+    known = f"seed {r.run.seed}" if r.run.seed is not None else ""
     if isinstance(many, int):
-        told = f"{many} seeds" + (f" from {r.run.seed} on" if r.run.seed is not None else "")
+        known = f"{many} seeds" + (f" from {r.run.seed} on" if r.run.seed is not None else "")
     elif many:
-        told = f"seeds {', '.join(map(str, many))}"
-    return told and f"{told}; bootstraps are seeded too"
+        known = f"seeds {', '.join(map(str, many))}"
+    return known and f"{known}; bootstraps are seeded too"
 
 
 def _opened(r: Results) -> str:
@@ -299,7 +299,7 @@ _ASKED = (
     _Ask("Variability of raters", "rater_variability", "18", "8b", "quality of the reference"),
     _Ask("Model", "model", "22, 24", "12c, 22"),
     _Ask("Training", "training", "25", "12c",
-         told=lambda r: "learning curves are shown" if r.training.history else "",
+         known=lambda r: "learning curves are shown" if r.training.history else "",
          section="training"),
     _Ask("Selection of the model, ensembling", "selection", "26, 27", "12c"),
     _Ask("Tuning trials", "tuning_trials", "26", "12c"),

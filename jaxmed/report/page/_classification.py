@@ -101,7 +101,7 @@ def _calls(results: ClassificationResults, y: Any, s: Any) -> Exhibits:
         top = quantities.at_least(s[:, 1], results.threshold).astype(int)
     table = quantities.tabulate(y, top, len(results.classes))
     right = int(np.diag(table).sum())
-    told = "; ".join(
+    rows = "; ".join(
         f"true {truth}: " + ", ".join(f"{n} as {c}" for n, c in zip(row, results.classes) if n)
         for truth, row in zip(results.classes, table)
     )
@@ -110,7 +110,7 @@ def _calls(results: ClassificationResults, y: Any, s: Any) -> Exhibits:
             confusion_figure(y, top, classes=results.classes),
             "confusion",
             "Counts; the shade is the share of the true class.",
-            f"Confusion matrix, {right} of {len(y)} right. {told}.",
+            f"Confusion matrix, {right} of {len(y)} right. {rows}.",
         )
     ]  # fmt: skip
 

@@ -83,9 +83,9 @@ def _forest(
     rows: list[Row], name: str, label: str, level: float, *, zero: float | None = None
 ) -> dict[str, Any]:
     name = re.sub(r"[^a-zA-Z0-9-]", "-", name)
-    told = "; ".join(f"{r.name} {r.value:.3f} ({r.lower:.3f} to {r.upper:.3f})" for r in rows)
+    values = "; ".join(f"{r.name} {r.value:.3f} ({r.lower:.3f} to {r.upper:.3f})" for r in rows)
     caption = f"{label}, with {100 * level:g}% intervals" + (
         " (not corrected for the number of comparisons)." if zero is not None else "."
     )
     figure = forest_figure(rows, title=label, label=label, zero=zero)
-    return exhibit(figure, name, caption, f"{label}. {told}")
+    return exhibit(figure, name, caption, f"{label}. {values}")

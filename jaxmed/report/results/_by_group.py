@@ -69,7 +69,7 @@ def with_subgroups(
                 raise ValueError(f"subgroup {column!r} has {len(values)} values for {n} cases")
             by = bands(values)
             for name, (metric, y, x) in measured.items():
-                told = f"{name} by {column}" + (f" of {model}" if model else "")
+                where = f"{name} by {column}" + (f" of {model}" if model else "")
                 try:
                     found = stats.subgroups(
                         metric, y, x, by, adjustment=adjustment, level=results.level,
@@ -77,10 +77,10 @@ def with_subgroups(
                         seed=resampling_seed,
                     )  # fmt: skip
                 except ValueError as error:
-                    notes.append(f"{told} is not given: {error}")
+                    notes.append(f"{where} is not given: {error}")
                     continue
                 tables.append(SubgroupTable(column, name, found, model))
-                notes += [f"{told}: {note}" for note in found.notes]
+                notes += [f"{where}: {note}" for note in found.notes]
     return results.replace(subgroups=(*results.subgroups, *tables), notes=(*results.notes, *notes))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.report.results._measures import HEADLINE, Named, Rule, measures
 from jaxmed.report.results._parts import Scores
-from jaxmed.report.results._results import Results, results_of
+from jaxmed.report.results._results import Results, Task, results_of
 from jaxmed.stats import Estimate, warn_repeats
 
 Array = NDArray[Any]
@@ -21,7 +21,7 @@ def classification(
     labels: ArrayLike,
     scores: ArrayLike,
     *,
-    task: str | None = None,
+    task: Task | None = None,
     classes: Sequence[str] = (),
     cases: Sequence[str] = (),
     groups: Sequence[Any] | None = None,
@@ -108,7 +108,7 @@ def _measured(named: Named) -> tuple[dict[str, Estimate], list[str]]:
     return metrics, notes
 
 
-def _guess(y: Array, s: Array) -> str:
+def _guess(y: Array, s: Array) -> Task:
     if y.ndim == 2 and y.shape[1] > 1:
         return "multi-label"
     columns = 1 if s.ndim == 1 else s.shape[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,34 +14,35 @@ from jaxmed import stats
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._contrasts import Test, Way, contrasts_of
 from jaxmed.report.results._parts import Comparison, Contrast, Overlap, Scores
-from jaxmed.report.results._results import ComparisonResults, Results, placed, threshold_of
+from jaxmed.report.results._results import ComparisonResults, Results, Task, placed, threshold_of
 from jaxmed.report.results._segmentation import from_overlap, row_means
 from jaxmed.stats import TestResult
 
 Array = NDArray[Any]
 
-FAMILIES = ("all", "metric")
-Held = TypeVar("Held", Scores, Overlap)
+Family = Literal["all", "metric"]
+FAMILIES: tuple[Family, ...] = ("all", "metric")
+Predictions = TypeVar("Predictions", Scores, Overlap)
 
 
 class Correction(NamedTuple):
     """Multiplicity correction of p-values: method and family of tests."""
 
     method: str = "holm"
-    family: str = "all"
+    family: Family = "all"
 
 
 def compare(
     labels: ArrayLike,
     scores: Mapping[str, ArrayLike],
     *,
-    task: str | None = None,
+    task: Task | None = None,
     classes: Sequence[str] = (),
     cases: Sequence[str] = (),
     groups: Sequence[Any] | None = None,
     metrics: Sequence[str] = (),
     adjustment: str = "holm",
-    family: str = "all",
+    family: Family = "all",
     level: float = 0.95,
     threshold: float = 0.5,
     n_resamples: int = 2000,
@@ -107,7 +108,7 @@ def compare(
                 f"model {name} is a {found.task} model of {found.classes}, but the first one is "
                 f"{first.task} of {first.classes}"
             )
-    scored = _held(made, Scores)
+    scored = _predictions(made, Scores)
     y = np.asarray(scored[next(iter(made))].labels)
     way = _way(len(y), groups, level, n_resamples, resampling_seed)
     outputs = {name: np.asarray(held.scores) for name, held in scored.items()}
@@ -123,7 +124,7 @@ def compare_segmentations(
     classes: Sequence[str],
     metrics: Sequence[str] = (),
     adjustment: str = "holm",
-    family: str = "all",
+    family: Family = "all",
     level: float = 0.95,
     n_resamples: int = 2000,
     resampling_seed: int = 0,
@@ -168,27 +169,32 @@ def compare_segmentations(
     )
 
 
-def warn_of_repeats(results: Results, patients: Sequence[Any] | None) -> Results:
+def warn_of_repeats(
+    results: Results, patients: Sequence[Any] | None, *, remedy: str = "give groups="
+) -> Results:
     """Note on each number that its rows share patients, if it was computed without `groups=`.
 
     Args:
         results: result of `compare`, `classification` or `segmentation`.
         patients: (cases,) patients, or None, which returns the results unchanged.
+        remedy: what to do about it, in the words of the caller's interface.
     """
     if patients is None:
         return results
-    metrics = {name: stats.warn_repeats(e, patients) for name, e in results.metrics.items()}
+
+    def warned(estimate: Any) -> Any:
+        return stats.warn_repeats(estimate, patients, remedy=remedy)
+
+    metrics = {name: warned(estimate) for name, estimate in results.metrics.items()}
     results = results.replace(metrics=metrics)
     if not isinstance(results, ComparisonResults):
         return results
     found = results.comparison
     models = {
-        model: {name: stats.warn_repeats(estimate, patients) for name, estimate in metrics.items()}
+        model: {name: warned(estimate) for name, estimate in metrics.items()}
         for model, metrics in found.models.items()
     }
-    contrasts = tuple(
-        c._replace(test=stats.warn_repeats(c.test, patients)) for c in found.contrasts
-    )
+    contrasts = tuple(c._replace(test=warned(c.test)) for c in found.contrasts)
     return results.replace(comparison=found._replace(models=models, contrasts=contrasts))
 
 
@@ -252,7 +258,7 @@ def _assembled(
             result = dataclasses.replace(result, name=f"{name}: {a} - {b}")
             found.append((name, a, b, result))
     first = next(iter(made.values()))
-    told = {
+    from_models = {
         note if len({n for r in made.values() for n in r.notes}) == 1 else f"{name}: {note}": None
         for name, results in made.items()
         for note in results.notes
@@ -268,17 +274,17 @@ def _assembled(
             adjustment=correction.method,
             family=correction.family,
             level=way.level,
-            scores=_held(made, Scores),
-            overlaps=_held(made, Overlap),
+            scores=_predictions(made, Scores),
+            overlaps=_predictions(made, Overlap),
         ),
         level=way.level,
         threshold=threshold_of(first),
-        notes=(*about.pop("notes", ()), *told, *notes),
+        notes=(*about.pop("notes", ()), *from_models, *notes),
         **placed(about),
     )
 
 
-def _held(made: Mapping[str, Results], kind: type[Held]) -> dict[str, Held]:
+def _predictions(made: Mapping[str, Results], kind: type[Predictions]) -> dict[str, Predictions]:
     """Return the predictions of each model, of one kind."""
     held = {name: next(iter(results.predictions().values())) for name, results in made.items()}
     return {name: found for name, found in held.items() if isinstance(found, kind)}

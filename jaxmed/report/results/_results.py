@@ -97,8 +97,8 @@ class Results(metaclass=FlatResults):
     def __repr__(self) -> str:
         shown = "; ".join(f"{name} {self.metrics[name].value:.3g}" for name in self.headline)
         cases = next((len(held.cases) for held in self.predictions().values()), None)
-        told = [self.task, *([f"{cases} cases"] if cases is not None else []), shown]
-        return f"{type(self).__name__} {self.title!r} ({', '.join(text for text in told if text)})"
+        parts = [self.task, *([f"{cases} cases"] if cases is not None else []), shown]
+        return f"{type(self).__name__} {self.title!r} ({', '.join(text for text in parts if text)})"
 
     __str__ = __repr__
     __getattr__ = moved
@@ -197,8 +197,8 @@ class ComparisonResults(Results):
 
 def threshold_of(results: Results) -> float | None:
     """Return the threshold of a positive call, None if the task has none."""
-    told = isinstance(results, ClassificationResults | ComparisonResults)
-    return results.threshold if told else None
+    has_threshold = isinstance(results, ClassificationResults | ComparisonResults)
+    return results.threshold if has_threshold else None
 
 
 def placed(fields: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from jaxmed import protocols, quantities, stats
 from jaxmed.protocols import Study
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._parts import Comparison, Contrast, Scores
-from jaxmed.report.results._results import ComparisonResults, placed, threshold_of
+from jaxmed.report.results._results import ComparisonResults, Task, placed, threshold_of
 from jaxmed.stats import Estimate
 
 Metric = Callable[[Any, Any], Any]
@@ -22,7 +22,7 @@ Metric = Callable[[Any, Any], Any]
 def from_study(
     study: Study,
     *,
-    task: str | None = None,
+    task: Task | None = None,
     classes: Sequence[str] = (),
     metrics: Mapping[str, Metric] | None = None,
     adjustment: str = "holm",
@@ -76,7 +76,7 @@ def from_study(
             study, metric, level=level, n_resamples=n_resamples, seed=resampling_seed, name=name
         )
         for arm, estimate in found.items():
-            models[arm][name] = _told(estimate)
+            models[arm][name] = _with_deviations(estimate)
         if len(study.arms) > 1:
             for test in protocols.compare_arms(study, metric, level=level, name=name):
                 tests.append((name, test))
@@ -115,11 +115,11 @@ def from_study(
             *runs.notes,
             f"curves are of the first run: repetition {runs.runs[0][0]}, seed {runs.runs[0][1]}",
         ),
-        **placed(_made(study) | about),
+        **placed(_training_record(study) | about),
     )
 
 
-def _made(study: Study) -> dict[str, Any]:
+def _training_record(study: Study) -> dict[str, Any]:
     """Return the components of a study's results: failures, splits, settings, seeds, time."""
     return {
         "failures": tuple(
@@ -138,7 +138,7 @@ def _made(study: Study) -> dict[str, Any]:
     }
 
 
-def _told(estimate: Estimate) -> Estimate:
+def _with_deviations(estimate: Estimate) -> Estimate:
     """Return the estimate with its two standard deviations in a note."""
     parts = estimate.details
     note = f"standard deviation by cases {parts['sampling_sd']:.3g}"
@@ -162,12 +162,12 @@ def _trials(study: Study) -> str:
 def _selection(study: Study) -> str:
     if not study.choices:
         return "nothing was chosen on the data: every arm is reported"
-    told = []
+    chosen = []
     for arm in dict.fromkeys(choice.arm for choice in study.choices):
         counts = Counter(c.chosen for c in study.choices if c.arm == arm)
         times = ", ".join(f"{name} {n} times" for name, n in counts.most_common())
-        told.append(f"{arm} by inner folds of each training part ({times})")
-    return "; ".join(told)
+        chosen.append(f"{arm} by inner folds of each training part ({times})")
+    return "; ".join(chosen)
 
 
 def _binary(threshold: float) -> dict[str, Metric]:

@@ -171,7 +171,7 @@ def cumulative_test(
     q = p[order]
     scale = float(np.sqrt(np.sum(q * (1 - q))))
     if scale == 0:
-        raise ValueError("all probabilities are 0 or 1: nothing is left to chance")
+        raise ValueError("all probabilities are 0 or 1: the test has no variance")
     ends = np.append(q[1:] != q[:-1], True)
 
     def statistic(outcomes: np.ndarray) -> np.ndarray:

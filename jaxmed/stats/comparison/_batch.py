@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from jaxmed.stats.checks import Floats, binary_labels, both_classes
+from jaxmed.stats.checks import (
+    Floats,
+    binary_labels,
+    both_classes,
+    check_number,
+    check_rate,
+    check_whole,
+)
 
 
 class DelongBatch(NamedTuple):
@@ -164,8 +171,15 @@ def simulated_auc_power(
         >>> 0.5 < power < 0.95
         True
     """
-    if not (0 < auc1 < 1 and 0 < auc2 < 1 and -1 <= correlation <= 1):
-        raise ValueError("areas must lie in (0, 1) and the correlation in [-1, 1]")
+    check_rate(auc1, "auc1")
+    check_rate(auc2, "auc2")
+    check_number(correlation, "correlation", within=(-1, 1))
+    positives, negatives = (
+        check_whole(positives, "positives", 2),
+        check_whole(negatives, "negatives", 2),
+    )
+    check_rate(alpha, "alpha")
+    studies = check_whole(studies, "studies", 1)
     rng = np.random.default_rng(seed)
     n = positives + negatives
     labels = np.repeat([1, 0], [positives, negatives])

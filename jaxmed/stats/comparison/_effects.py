@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize
 
+from jaxmed.quantities import unit_scale
 from jaxmed.stats._noncentral import noncentral_t_cdf
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import check_level, finite, quantile, same_length
@@ -66,6 +67,8 @@ def cohen_d(
     x, y = finite(first, "first", minimum=2), finite(second, "second", minimum=2)
     n1, n2 = x.size, y.size
     df = n1 + n2 - 2
+    scale = unit_scale(x, y)
+    x, y = x / scale, y / scale
     pooled = float(np.sqrt(((n1 - 1) * x.var(ddof=1) + (n2 - 1) * y.var(ddof=1)) / df))
     if pooled == 0:
         raise ValueError("neither group varies: a standardised difference is undefined")

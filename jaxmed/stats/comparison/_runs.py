@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed.quantities import unit_scale
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import Floats, check_level
 from jaxmed.stats.readers._study import jackknife_covariance
@@ -74,20 +75,23 @@ def over_runs(
     if other is not None:
         base, base_out = _leave_one_out(metric, y, other)
         values, left_out = values - base, left_out - base_out
-    covariance = jackknife_covariance(values, left_out, np.ones(left_out.shape, bool))
+    scale = unit_scale(values, left_out)
+    covariance = jackknife_covariance(
+        values / scale, left_out / scale, np.ones(left_out.shape, bool)
+    )
     r, cases = left_out.shape
     notes: tuple[str, ...] = ()
     if r == 1:
         variance, df = float(covariance[0, 0]), np.inf
         notes = ("one run: the interval is over cases alone",)
     else:
-        spread = float(values.var(ddof=1))
+        spread = float((values / scale).var(ddof=1))
         shared = max(float(covariance[~np.eye(r, dtype=bool)].mean()), 0.0)
         variance = spread / r + shared
         df = (r - 1) * ((spread + r * shared) / spread) ** 2 if spread > 0 else np.inf
         if r < 4:
             notes = (f"only {r} runs: their spread is hardly known",)
-    value, se = float(values.mean()), float(np.sqrt(variance))
+    value, se = float(values.mean()), float(np.sqrt(variance)) * scale
     half = _quantile(df, 0.5 + level / 2) * se
     ends = (-np.inf, np.inf) if other is not None else _ends(values)
     details = {"runs": values.tolist(), "df": None if np.isinf(df) else float(df), "cases": cases}

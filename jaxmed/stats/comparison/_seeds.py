@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed.quantities import unit_scale
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import check_level, group_codes
 
@@ -100,8 +101,9 @@ def seed_components(
     if good.size < max(n_resamples / 2, 2):
         raise ValueError(f"the metric is undefined on {n_resamples - good.size} resamples")
     many = len(values)
-    sampling = float(good.var(ddof=1))
-    between = float(values.var(ddof=1)) if many > 1 else float("nan")
+    scale = unit_scale(values, good)
+    sampling = float((good / scale).var(ddof=1))
+    between = float((values / scale).var(ddof=1)) if many > 1 else float("nan")
     notes: tuple[str, ...] = ()
     if many == 1:
         notes = ("one seed: its variance is not known, and not in the interval",)
@@ -110,7 +112,7 @@ def seed_components(
         between_mean = between / many
         weight = sampling**2 / (k - 1) + between_mean**2 / (many - 1)
         df = (sampling + between_mean) ** 2 / weight if weight > 0 else float(k - 1)
-    se = float(np.sqrt(sampling + between_mean))
+    se = float(np.sqrt(sampling + between_mean)) * scale
     half = float(special.stdtrit(df, 0.5 + level / 2)) * se
     centre = float(values.mean())
     total = sampling + between
@@ -125,8 +127,8 @@ def seed_components(
         notes,
         se=se,
         details={
-            "sampling_sd": float(np.sqrt(sampling)),
-            "seed_sd": float(np.sqrt(between)),
+            "sampling_sd": float(np.sqrt(sampling)) * scale,
+            "seed_sd": float(np.sqrt(between)) * scale,
             "seed_share": between / total if total > 0 else float("nan"),
             "values": values.tolist(),
             "df": df,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed.quantities import deviation
 from jaxmed.stats._result import Estimate, TestResult
 from jaxmed.stats.checks import check_level, group_codes, same_length
 from jaxmed.stats.comparison._multiplicity import adjust_p_values
@@ -116,7 +117,7 @@ def subgroups(
         gap = values[i] - weights @ values[other]
         spread = draws[:, i] - draws[:, other] @ weights
         good = spread[np.isfinite(spread)]
-        se = float(good.std(ddof=1)) if good.size > 1 else float("nan")
+        se = deviation(good) if good.size > 1 else float("nan")
         z = gap / se if se > 0 else 0.0
         p = 2 * float(special.ndtr(-abs(z))) if se > 0 else 1.0
         if not se >= 0:

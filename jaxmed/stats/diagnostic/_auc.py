@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from jaxmed.quantities import Placements, placements
-from jaxmed.stats._result import Estimate
+from jaxmed.stats._result import Estimate, of_one_group
 from jaxmed.stats.checks import (
     Floats,
     binary_scores,
@@ -206,6 +206,11 @@ def auc(
     area = parts.auc
     z = quantile(level)
     details: dict[str, object] = {"positives": n1, "negatives": n0}
+    if codes is not None and k == 1:
+        return of_one_group(
+            area, (0.0, 1.0), rows=x.size, level=level, unit=unit, method=name, name="AUC",
+            details=details,
+        )  # fmt: skip
     notes: list[str] = []
     if codes is not None:
         variance = clustered_variance(positive, parts, codes, k)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed.quantities import placements
-from jaxmed.stats._result import Estimate
+from jaxmed.stats._result import Estimate, of_one_group
 from jaxmed.stats.checks import ORDER, Floats, check_level, group_codes, quantile, spelled, unknown
 from jaxmed.stats.diagnostic._auc import logit_limits
 
@@ -93,10 +93,17 @@ def multiclass_auc(
     value = float(np.dot(weights, [area for area, _ in parts]))
     influence = np.einsum("k,kn->n", weights, np.stack([i for _, i in parts]))
     codes, k = group_codes(groups, len(y))
+    areas = {key: area for key, (area, _) in zip(keys, parts, strict=True)}
+    label = "AUC (Hand-Till)" if kind == "hand-till" else f"AUC ({kind})"
+    if codes is not None and k == 1:
+        return of_one_group(
+            value, (0.0, 1.0), rows=len(y), level=level, unit=unit, method=name, name=label,
+            details={"areas": areas},
+        )  # fmt: skip
     if codes is not None:
         influence = np.bincount(codes, influence, k)
         notes.append(f"{len(y)} rows in {k} groups")
-    scale = k / (k - 1) if codes is not None and k > 1 else 1.0
+    scale = k / (k - 1) if codes is not None else 1.0
     se = float(np.sqrt(scale * np.sum(influence**2)))
     z = quantile(level)
     if name == "logit-delong" and 0 < value < 1 and se > 0:
@@ -115,8 +122,8 @@ def multiclass_auc(
         name,
         tuple(notes),
         se=se,
-        details={"areas": {key: area for key, (area, _) in zip(keys, parts, strict=True)}},
-        name="AUC (Hand-Till)" if kind == "hand-till" else f"AUC ({kind})",
+        details={"areas": areas},
+        name=label,
     )
 
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxmed import quantities
-from jaxmed.stats._result import Estimate
+from jaxmed.stats._result import Estimate, of_one_group
 from jaxmed.stats.checks import (
     binary_scores,
     both_classes,
@@ -68,6 +68,11 @@ def average_precision(
         raise unknown("method", method, ("logit", "bootstrap", "bca"))
     value = quantities.average_precision(positive, x)
     details = {"positives": n1, "negatives": n0, "chance": n1 / (n1 + n0)}
+    if codes is not None and k == 1:
+        return of_one_group(
+            value, (0.0, 1.0), rows=x.size, level=level, unit=unit, method=name,
+            name="average precision", details=details,
+        )  # fmt: skip
     if name == "logit" and codes is None:
         notes: tuple[str, ...] = ()
         if value >= 1.0:

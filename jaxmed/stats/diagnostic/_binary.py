@@ -96,20 +96,6 @@ def _share(
     if groups is not None:
         g = np.asarray(groups)
         same_length(labels=hit, groups=g)
-        if len(np.unique(g[among])) == 1:
-            rows = int(among.sum())
-            return Estimate(
-                float(hit[among].mean()),
-                0.0,
-                1.0,
-                level,
-                1,
-                unit or "patient",
-                f"{spelled(method)}, clustered",
-                (f"all {rows} rows are of one group: nothing says how groups differ, no interval",),
-                details={"rows": rows},
-                name=name,
-            )
         return clustered_proportion(
             hit[among], g[among], method=method, level=level, unit=unit or "patient", name=name
         )

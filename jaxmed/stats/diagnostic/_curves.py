@@ -7,7 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats.checks import Floats, binary_scores, both_classes, check_level, spelled, unknown
+from jaxmed.stats.checks import (
+    Floats,
+    binary_scores,
+    both_classes,
+    check_level,
+    group_codes,
+    spelled,
+    unknown,
+)
 from jaxmed.stats.diagnostic._proportion import proportion_limits
 from jaxmed.stats.resampling._resample import resample_weights
 
@@ -126,7 +134,7 @@ def roc_band(
         seed: seed of the bootstrap.
 
     Returns:
-        The band.
+        The band; from 0 to 1 where all rows are of one group.
 
     Raises:
         ValueError: as `roc_curve`.
@@ -150,6 +158,8 @@ def roc_band(
         return Band(at, value, limits[:, 0], limits[:, 1], level, "wilson, pointwise")
     if chosen != "bootstrap":
         raise unknown("method", method, ("bootstrap", "wilson"))
+    if _one_group(groups, x.size):
+        return _whole_band(at, value, level)
     order = np.argsort(-x, kind="stable")
     ordered = x[order]
     ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), x.size - 1)
@@ -172,6 +182,16 @@ def roc_band(
     alpha = (1 - level) / 2
     low, high = np.quantile(np.stack(curves), [alpha, 1 - alpha], axis=0)
     return Band(at, value, low, high, level, f"percentile bootstrap ({n_resamples}), pointwise")
+
+
+def _one_group(groups: ArrayLike | None, n: int) -> bool:
+    return groups is not None and group_codes(groups, n)[1] == 1
+
+
+def _whole_band(at: Floats, value: Floats, level: float) -> Band:
+    """The band of rows that are all of one group: nothing says how groups differ."""
+    zero = np.zeros_like(value)
+    return Band(at, value, zero, zero + 1, level, "no limits: all rows are of one group")
 
 
 def pr_band(
@@ -212,6 +232,8 @@ def pr_band(
 
     counts = np.cumsum(is_positive)[ends].astype(np.float64)
     value = read(counts, ends + 1.0)
+    if _one_group(groups, x.size):
+        return _whole_band(at, value, level)
     curves = []
     rng = np.random.default_rng(seed)
     chunks = resample_weights(

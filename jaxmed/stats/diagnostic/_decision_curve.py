@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats.checks import Floats, both_classes, check_level, probabilities
+from jaxmed.stats.checks import Floats, both_classes, check_level, group_codes, probabilities
 from jaxmed.stats.resampling._resample import resample_weights
 
 
@@ -49,7 +49,8 @@ def decision_curve(
         prevalence: prevalence of the population meant; the sample's own if absent.
         level: confidence level of the pointwise limits.
         groups: (cases,) patient of each row.
-        n_resamples: number of resamples of the bootstrap; 0 gives no limits.
+        n_resamples: number of resamples of the bootstrap; 0 gives no limits, nor do
+            rows that are all of one group.
         seed: seed of the bootstrap.
 
     Returns:
@@ -91,7 +92,8 @@ def decision_curve(
     value = benefit(np.ones((1, p.size)))[0]
     rate = positive.mean() if prevalence is None else prevalence
     lower = upper = np.full(t.size, np.nan)
-    if n_resamples:
+    # Rows that are all of one group say nothing of how groups differ: no interval.
+    if n_resamples and group_codes(groups, p.size)[1] > 1:
         rng = np.random.default_rng(seed)
         drawn = np.concatenate(
             [benefit(w) for w in resample_weights(rng, p.size, n_resamples, groups=groups)]

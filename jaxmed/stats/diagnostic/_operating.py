@@ -7,8 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import Floats, binary_scores, both_classes, check_level, spelled, unknown
+from jaxmed.stats._result import Estimate, of_one_group
+from jaxmed.stats.checks import (
+    Floats,
+    binary_scores,
+    both_classes,
+    check_level,
+    group_codes,
+    spelled,
+    unknown,
+)
 from jaxmed.stats.diagnostic._curves import RocCurve, _tpr_at, roc_curve
 from jaxmed.stats.resampling._bootstrap import bootstrap
 
@@ -207,6 +215,13 @@ def partial_auc(
             name=name,
         )
 
+    if groups is not None and group_codes(groups, x.size)[1] == 1:
+        widest = 1.0 if corrected else abs(limits[1] - limits[0])
+        return of_one_group(
+            value, (0.0, widest), rows=x.size, level=level, unit=unit, method=spelled(method),
+            name=name,
+        )  # fmt: skip
+
     def statistic(y: NDArray[np.bool_], s: Floats) -> float:
         return partial_auc_value(y, s, limits, focus, corrected)
 
@@ -279,6 +294,12 @@ def rate_at(
     held, free = (
         ("specificity", "sensitivity") if sensitivity is None else ("sensitivity", "specificity")
     )
+    name = f"{free} at {held} {fixed:g}"
+    if groups is not None and group_codes(groups, x.size)[1] == 1:
+        return of_one_group(
+            statistic(positive, x), (0.0, 1.0), rows=x.size, level=check_level(level), unit=unit,
+            method=spelled(method), name=name,
+        )  # fmt: skip
     return bootstrap(
         statistic,
         positive,
@@ -290,7 +311,7 @@ def rate_at(
         strata=positive if groups is None else None,
         seed=seed,
         unit=unit,
-        name=f"{free} at {held} {fixed:g}",
+        name=name,
     )
 
 

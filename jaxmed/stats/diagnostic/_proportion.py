@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
-from jaxmed.stats._result import Estimate
+from jaxmed.stats._result import Estimate, of_one_group
 from jaxmed.stats.checks import check_level, finite, group_codes, quantile, spelled, unknown
 
 Limits = tuple[float, float]
@@ -249,10 +249,11 @@ def clustered_proportion(
         name: name of the proportion.
 
     Returns:
-        The estimate; `n` counts groups, `details` has the design effect and the naive error.
+        The estimate; `n` counts groups, `details` has the design effect and the naive error. Rows
+        of one group have the whole range as their interval, with a note.
 
     Raises:
-        ValueError: for fewer than two groups or values outside [0, 1].
+        ValueError: for values outside [0, 1].
 
     References:
         Rao and Scott (1992), Biometrics 48:577. Obuchowski (1998), Stat Med 17:1495.
@@ -266,8 +267,12 @@ def clustered_proportion(
     if x.min() < 0 or x.max() > 1:
         raise ValueError(f"values must lie in [0, 1], but range from {x.min()} to {x.max()}")
     codes, k = group_codes(groups, x.size)
+    method_name = f"{spelled(method)}, clustered"
     if k < 2:
-        raise ValueError(f"a clustered interval needs at least 2 groups, but there is {k}")
+        return of_one_group(
+            float(x.mean()), (0.0, 1.0), rows=x.size, level=level, unit=unit, method=method_name,
+            name=name, details={"rows": x.size},
+        )  # fmt: skip
     sums, sizes = np.bincount(codes, x, k), np.bincount(codes, minlength=k)
     m = x.size
     p = float(x.mean())
@@ -292,7 +297,7 @@ def clustered_proportion(
         level=level,
         n=k,
         unit=unit,
-        method=f"{spelled(method)}, clustered",
+        method=method_name,
         notes=notes,
         se=float(np.sqrt(variance)),
         details={"design_effect": effect, "naive_se": float(np.sqrt(naive)), "rows": m},

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from jaxmed import quantities
-from jaxmed.stats._result import Estimate
+from jaxmed.stats._result import Estimate, of_one_group
 from jaxmed.stats.checks import (
     ORDER,
     Floats,
@@ -203,17 +203,10 @@ def table_estimate(
             **common,
         )
     if codes is not None and g == 1:
-        return Estimate(
-            value=value,
-            lower=low_end,
-            upper=high_end,
-            method=chosen,
-            notes=(
-                f"all {truth.size} rows are of one group: nothing says how groups differ, "
-                "no interval",
-            ),
-            **common,
-        )
+        return of_one_group(
+            value, bounds, rows=truth.size, level=level, unit=unit, method=chosen, name=name,
+            details=common["details"],
+        )  # fmt: skip
     if codes is not None and chosen in ("delta", "transformed-delta"):
         chosen = "bootstrap"
     if chosen in ("bootstrap", "bca"):

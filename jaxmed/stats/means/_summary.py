@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
+from jaxmed.quantities import deviation
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import Floats, check_level, finite, group_codes, spelled, unknown
+from jaxmed.stats.means._clustered import clustered_error
 from jaxmed.stats.resampling._bootstrap import bootstrap
 
 
@@ -74,7 +76,7 @@ def mean(
     codes, k = group_codes(g, x.size)
     unit = unit or ("case" if codes is None else "patient")
     value = float(x.mean())
-    details = {"sd": float(x.std(ddof=1)) if x.size > 1 else None, "rows": int(x.size)}
+    details = {"sd": deviation(x) if x.size > 1 else None, "rows": int(x.size)}
     if k < 2:
         return Estimate(
             value,
@@ -90,10 +92,9 @@ def mean(
         )
     if chosen in ("t", "normal"):
         if codes is None:
-            se = float(x.std(ddof=1) / np.sqrt(k))
+            se = float(deviation(x) / np.sqrt(k))
         else:
-            excess = np.bincount(codes, x - value, k)
-            se = float(np.sqrt(k / (k - 1) * np.sum(excess**2)) / x.size)
+            se = clustered_error(x - value, codes, k)
             notes = (*notes, f"{x.size} rows in {k} groups")
         q = (
             special.stdtrit(k - 1, 0.5 + level / 2)

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed.quantities import deviation, unit_scale
 from jaxmed.stats._result import TestResult
-from jaxmed.stats.checks import Floats, finite, group_codes, same_length
+from jaxmed.stats.checks import Floats, check_number, finite, group_codes, same_length
+from jaxmed.stats.means._clustered import clustered_error
 from jaxmed.stats.means._z_tests import effect_test
 
 
@@ -70,15 +72,14 @@ def paired_t_test(
     effect = float(d.mean())
     notes: tuple[str, ...] = ()
     if codes is None:
-        sd = float(d.std(ddof=1))
+        sd = deviation(d)
         se = sd / np.sqrt(k)
     else:
-        excess = np.bincount(codes, d - effect, k)
-        se = float(np.sqrt(k / (k - 1) * np.sum(excess**2)) / d.size)
+        se = clustered_error(d - effect, codes, k)
         sd = se * np.sqrt(k)
         notes = (f"{d.size} rows in {k} groups",)
     # All differences are equal up to rounding: there is no variance to compare with.
-    if se <= 1e-14 * max(np.abs(d).max(), 1e-300):
+    if se <= 1e-14 * np.abs(d).max():
         se = 0.0
         notes += ("all differences are equal: the test has no error to compare with",)
     t, p, interval, side = effect_test(
@@ -142,13 +143,12 @@ def corrected_t_test(
         >>> round(r.statistic, 4)
         3.2071
     """
-    if not ratio > 0:
-        raise ValueError(f"ratio, test size over training size, must be positive, but is {ratio}")
+    check_number(ratio, "ratio, test size over training size,", above=0)
     d = _differences(first, second)
     effect, j = float(d.mean()), d.size
-    se = float(np.sqrt(d.var(ddof=1) * (1 / j + ratio)))
+    se = _corrected_error(d, ratio)
     notes: tuple[str, ...] = ()
-    if se <= 1e-14 * max(np.abs(d).max(), 1e-300):
+    if se <= 1e-14 * np.abs(d).max():
         se, notes = 0.0, ("all folds differ alike: the test has no error to compare with",)
     t, p, interval, side = effect_test(effect, se, alternative=alternative, level=level, df=j - 1)
     return TestResult(
@@ -166,6 +166,12 @@ def corrected_t_test(
         details={"se": se, "ratio": ratio},
         name=name,
     )
+
+
+def _corrected_error(d: Floats, ratio: float) -> float:
+    """The error of a mean over folds that share training data (Nadeau and Bengio)."""
+    scale = unit_scale(d)
+    return float(np.sqrt((d / scale).var(ddof=1) * (1 / d.size + ratio))) * scale
 
 
 def five_by_two_test(
@@ -196,9 +202,10 @@ def five_by_two_test(
     d = finite(differences, "differences", ndim=2)
     if d.shape != (5, 2):
         raise ValueError(f"differences must be (5, 2): repeats and folds, but are {d.shape}")
+    scale = unit_scale(d)
+    effect, d = float(d.mean()), d / scale
     variances = np.sum((d - d.mean(axis=1, keepdims=True)) ** 2, axis=1)
     total = float(variances.sum())
-    effect = float(d.mean())
     if total == 0:
         raise ValueError("all pairs of folds agree: there is no variance to test with")
     if method == "F":
@@ -216,12 +223,12 @@ def five_by_two_test(
         )
     if method != "t":
         raise ValueError(f"method must be 'F' or 't', but is {method!r}")
-    se = float(np.sqrt(total / 5))
-    t, p, interval, _ = effect_test(float(d[0, 0]), se, alternative="two-sided", level=level, df=5)
+    first, se = float(d[0, 0]) * scale, float(np.sqrt(total / 5)) * scale
+    t, p, interval, _ = effect_test(first, se, alternative="two-sided", level=level, df=5)
     return TestResult(
         t,
         p,
-        float(d[0, 0]),
+        first,
         interval,
         10,
         "fold",
@@ -266,11 +273,11 @@ def bayes_correlated_t(
         >>> 0.8 < b.first_better < 0.99
         True
     """
-    if not rope >= 0 or not ratio >= 0:
+    if not rope >= 0 or not 0 <= ratio < np.inf:
         raise ValueError(f"rope and ratio must be 0 or more, but are {rope} and {ratio}")
     d = _differences(first, second)
     j = d.size
-    centre, scale = float(d.mean()), float(np.sqrt(d.var(ddof=1) * (1 / j + ratio)))
+    centre, scale = float(d.mean()), _corrected_error(d, ratio)
     if scale == 0:
         return BayesComparison(
             float(centre > rope), float(abs(centre) <= rope), float(centre < -rope)

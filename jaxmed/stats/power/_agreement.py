@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
-from jaxmed.stats.checks import Floats, quantile
+from jaxmed.stats.checks import Floats, check_number, check_rate, check_whole, quantile
 from jaxmed.stats.power._precision import PrecisionPlan
-from jaxmed.stats.power._rates_and_means import _rate
 
 
 def size_for_kappa(
@@ -51,7 +50,7 @@ def size_for_kappa(
         raise ValueError(f"kappa must lie in [0, 1), but is {kappa}")
     if share.ndim != 1 or share.size < 2 or share.min() <= 0 or abs(share.sum() - 1) > 1e-9:
         raise ValueError(f"marginals must be positive shares that sum to 1, but are {marginals}")
-    w = _rate(half_width, "half_width")
+    w = check_rate(half_width, "half_width")
     table = kappa * np.diag(share) + (1 - kappa) * np.outer(share, share)
 
     def statistic(t: Any) -> Any:
@@ -92,9 +91,8 @@ def size_for_icc(
         >>> math.ceil(size_for_icc(0.8, 0.1, raters=3).total)
         36
     """
-    rho, w = _rate(icc, "icc"), 2 * _rate(half_width, "half_width")
-    if raters < 2:
-        raise ValueError(f"agreement needs at least 2 raters, but has {raters}")
+    rho, w = check_rate(icc, "icc"), 2 * check_rate(half_width, "half_width")
+    check_whole(raters, "raters", 2)
     z = quantile(level)
     inner = (1 - rho) * (1 + (raters - 1) * rho)
     n = 8 * z * z * inner**2 / (raters * (raters - 1) * w * w) + 1
@@ -122,8 +120,7 @@ def size_for_limits(half_width: float, *, level: float = 0.95) -> PrecisionPlan:
         >>> math.ceil(size_for_limits(0.34).total)
         103
     """
-    if not half_width > 0:
-        raise ValueError(f"half_width must be positive, but is {half_width}")
+    check_number(half_width, "half_width", above=0)
 
     def gap(n: float) -> float:
         return float(special.stdtrit(n - 1, 0.5 + level / 2)) * math.sqrt(3 / n) - half_width

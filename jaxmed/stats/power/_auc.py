@@ -1,4 +1,4 @@
-"""Power and sample size of AUCs, and of prediction models."""
+"""Power and sample size of AUCs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from jaxmed.quantities import placements
-from jaxmed.stats.checks import binary_scores, both_classes, spelled, unknown
+from jaxmed.stats.checks import (
+    binary_scores,
+    both_classes,
+    check_number,
+    check_rate,
+    spelled,
+    unknown,
+)
 from jaxmed.stats.diagnostic._auc import (
     delong_covariance,
     delong_variance,
@@ -24,7 +31,6 @@ from jaxmed.stats.diagnostic._binormal import (
     exponential_binormal_variance,
     fit_binormal,
 )
-from jaxmed.stats.power._rates_and_means import _rate
 
 
 class AucPower(NamedTuple):
@@ -36,11 +42,11 @@ class AucPower(NamedTuple):
     sentence: str
 
 
-def _plan(positives: float, ratio: float, power: float, alpha: float, told: str) -> AucPower:
+def _plan(positives: float, ratio: float, power: float, alpha: float, finding: str) -> AucPower:
     n1, n0 = math.ceil(positives - 1e-9), math.ceil(ratio * positives - 1e-9)
     sentence = (
         f"With {n1} positive and {n0} negative cases, a two-sided test at the {100 * alpha:g}% "
-        f"level has {100 * power:.0f}% power to detect {told}."
+        f"level has {100 * power:.0f}% power to detect {finding}."
     )
     return AucPower(float(positives), float(ratio * positives), float(power), sentence)
 
@@ -53,22 +59,25 @@ def _size_or_power(
     power: float | None,
     ratio: float,
     alpha: float,
-    told: str,
+    finding: str,
 ) -> AucPower:
     """Solve (z_a sqrt(v0) + z_b sqrt(va))^2 = positives delta^2 for what is missing."""
     if (positives is None) == (power is None):
         raise ValueError("give exactly one of positives= and power=")
+    check_rate(alpha, "alpha")
+    check_number(delta, "difference")
     if delta == 0:
         raise ValueError("the areas are equal: there is no difference to detect")
     z = float(special.ndtri(1 - alpha / 2))
     if power is not None:
-        zb = float(special.ndtri(_rate(power, "power")))
+        zb = float(special.ndtri(check_rate(power, "power")))
         positives = (z * math.sqrt(v0) + zb * math.sqrt(va)) ** 2 / delta**2
     else:
         assert positives is not None  # exactly one of the two is missing
+        check_number(positives, "positives", above=0)
         shift = (math.sqrt(positives) * abs(delta) - z * math.sqrt(v0)) / math.sqrt(va)
         power = float(special.ndtr(shift))
-    return _plan(positives, ratio, power, alpha, told)
+    return _plan(positives, ratio, power, alpha, finding)
 
 
 def power_auc(
@@ -101,9 +110,8 @@ def power_auc(
         >>> round(power_auc(0.7, power=0.9).positives, 1)
         40.2
     """
-    _rate(auc, "auc")
-    if not ratio > 0:
-        raise ValueError(f"ratio must be positive, but is {ratio}")
+    check_rate(auc, "auc")
+    check_number(ratio, "ratio", above=0)
     null = 0.0792 * (1 + 1 / ratio)  # the paper's variance at .5
     va = exponential_binormal_variance(auc, ratio)
     return _size_or_power(
@@ -151,16 +159,16 @@ def size_auc_bound(
         >>> round(size_auc_bound(0.7, 0.05, power=0.9).positives, 2)
         488.8
     """
-    _rate(auc, "auc")
-    _rate(margin, "margin")
+    check_rate(auc, "auc")
+    check_rate(margin, "margin")
     if not margin < auc:
         raise ValueError(f"the margin {margin:g} reaches below an AUC of 0 from {auc:g}")
     name = spelled(method)
     if name not in ("score", "hanley-mcneil"):
         raise unknown("method", method, ("score", "hanley-mcneil"))
-    ratio = (1 - _rate(prevalence, "prevalence")) / prevalence
-    z_alpha = float(special.ndtri(1 - _rate(alpha, "alpha")))
-    z_power = float(special.ndtri(_rate(power, "power")))
+    ratio = (1 - check_rate(prevalence, "prevalence")) / prevalence
+    z_alpha = float(special.ndtri(1 - check_rate(alpha, "alpha")))
+    z_power = float(special.ndtri(check_rate(power, "power")))
 
     def gap(log_n: float) -> float:
         n1 = math.exp(log_n)
@@ -226,6 +234,7 @@ def power_two_aucs(
         >>> round(p.positives, 1)
         165.8
     """
+    check_number(ratio, "ratio", above=0)
     if not -1 <= r_positive <= 1 or not -1 <= r_negative <= 1:
         raise ValueError("correlations must lie in [-1, 1]")
     name = spelled(method)
@@ -310,92 +319,3 @@ def power_two_aucs_pilot(
         alpha,
         f"a difference between AUCs of {a.auc:.3f} and {b.auc:.3f}",
     )
-
-
-class ModelSize(NamedTuple):
-    """Cases needed to develop a prediction model, by each of Riley's criteria."""
-
-    n: int
-    shrinkage: float
-    optimism: float
-    intercept: float
-    r_squared: float
-    events_per_parameter: float
-
-
-def r_squared_of_auc(auc: float, prevalence: float) -> float:
-    r"""Return Cox and Snell's R squared of a binormal score of an AUC and a prevalence.
-
-    The score is normal of unit variance in each class, so its logistic model is exact; the
-    likelihood ratio is integrated by quadrature.
-
-    Examples:
-        >>> round(r_squared_of_auc(0.8, 0.2), 2)
-        0.18
-    """
-    _rate(auc, "auc")
-    phi = _rate(prevalence, "prevalence")
-    shift = math.sqrt(2) * float(special.ndtri(auc))
-    nodes, weights = np.polynomial.hermite_e.hermegauss(200)
-    weights = weights / weights.sum()
-    offset = math.log(phi / (1 - phi)) - shift**2 / 2
-    on, off = offset + shift * (nodes + shift), offset + shift * nodes
-    model = phi * float(weights @ -np.logaddexp(0, -on)) + (1 - phi) * float(
-        weights @ -np.logaddexp(0, off)
-    )
-    null = phi * math.log(phi) + (1 - phi) * math.log(1 - phi)
-    return 1 - math.exp(-2 * (model - null))
-
-
-def model_sample_size(
-    parameters: int,
-    prevalence: float,
-    *,
-    r_squared: float | None = None,
-    auc: float | None = None,
-    shrinkage: float = 0.9,
-    optimism: float = 0.05,
-    margin: float = 0.05,
-) -> ModelSize:
-    r"""Return the cases needed to develop a binary prediction model (Riley's criteria).
-
-    Args:
-        parameters: candidate parameters.
-        prevalence: prevalence of the outcome.
-        r_squared: Cox and Snell's R squared expected; or
-        auc: expected, turned into it by `r_squared_of_auc`. Exactly one of the two.
-        shrinkage: wanted uniform shrinkage (criterion 1).
-        optimism: allowed optimism in Nagelkerke's R squared (criterion 2).
-        margin: allowed error of the overall risk (criterion 3).
-
-    Returns:
-        The largest of the three sizes, and each.
-
-    Raises:
-        ValueError: for values outside their ranges.
-
-    References:
-        Riley et al. (2020), BMJ 368:m441.
-
-    Examples:
-        >>> model_sample_size(20, 0.2, r_squared=0.15).n
-        1097
-    """
-    phi = _rate(prevalence, "prevalence")
-    if parameters < 1 or (r_squared is None) == (auc is None):
-        raise ValueError("give parameters >= 1 and exactly one of r_squared= and auc=")
-    r2 = r_squared_of_auc(auc, phi) if auc is not None else r_squared
-    assert r2 is not None  # exactly one of the two is missing
-    null = phi * math.log(phi) + (1 - phi) * math.log(1 - phi)
-    most = 1 - math.exp(2 * null)
-    if not 0 < r2 < most:
-        raise ValueError(f"r_squared must lie in (0, {most:.4f}) at this prevalence, but is {r2}")
-
-    def size(s: float) -> float:
-        return parameters / ((s - 1) * math.log1p(-r2 / s))
-
-    one = size(shrinkage)
-    two = size(r2 / (r2 + optimism * most))
-    three = (1.96 / margin) ** 2 * phi * (1 - phi)
-    n = max(math.ceil(v - 1e-9) for v in (one, two, three))
-    return ModelSize(n, one, two, three, r2, n * phi / parameters)

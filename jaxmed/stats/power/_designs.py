@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import optimize, special
 
-from jaxmed.stats.checks import Floats
+from jaxmed.stats.checks import Floats, check_number, check_rate, check_whole
 from jaxmed.stats.power._on_host import (
     Latent,
     auc_p_values,
@@ -189,10 +189,10 @@ def planned_rates(
         return rate_p_values(Latent(n, rows, correlation, icc), rng, studies, cut, margin=margin)
 
     aim = f"non-inferiority within {margin:g} of" if margin else "a difference between rates of"
-    told = f"{aim} {first:g} and {second:g}"
+    finding = f"{aim} {first:g} and {second:g}"
     # A case with a single row has McNemar's exact test, and few draws: that stays on the device.
     host = on_host if rows > 1 else None
-    return PlannedStudy(draw, p_value, _unit(rows, True), told, 4, host)
+    return PlannedStudy(draw, p_value, _unit(rows, True), finding, 4, host)
 
 
 def planned_means(
@@ -232,8 +232,8 @@ def planned_means(
     """
     _correlated(correlation, icc, rows)
     _margin(margin)
-    if not sd > 0:
-        raise ValueError(f"sd must be positive, but is {sd}")
+    check_number(effect, "effect")
+    check_number(sd, "sd", above=0)
     if mean is not None:
         _within(mean=mean)
         _within(**{"mean + effect": mean + effect})
@@ -276,8 +276,8 @@ def planned_means(
         return mean_p_values(law, rng, studies, differences, margin=margin)
 
     aim = f"non-inferiority within {margin:g} of means" if margin else "a difference of means"
-    told = f"{aim} of {effect:g} (sd {sd:g}" + (f", around {mean:g})" if mean else ")")
-    return PlannedStudy(draw, p_value, _unit(rows, True), told, 4, on_host if rows > 1 else None)
+    finding = f"{aim} of {effect:g} (sd {sd:g}" + (f", around {mean:g})" if mean else ")")
+    return PlannedStudy(draw, p_value, _unit(rows, True), finding, 4, on_host if rows > 1 else None)
 
 
 def _latent(key: jax.Array, n: int, rows: int, correlation: float, icc: float) -> Any:
@@ -347,18 +347,16 @@ def _unit(rows: int, paired: bool) -> str:
 
 def _within(**values: float) -> None:
     for name, value in values.items():
-        if not 0 < value < 1:
-            raise ValueError(f"{name} must lie in (0, 1), but is {value}")
+        check_rate(value, name)
 
 
 def _correlated(correlation: float, icc: float, rows: int) -> None:
-    if not -1 <= correlation <= 1 or not 0 <= icc <= 1 or rows < 1:
-        raise ValueError(
-            "correlation must lie in [-1, 1], icc in [0, 1], rows be at least 1, got "
-            f"{correlation}, {icc}, {rows}"
-        )
+    check_number(correlation, "correlation", within=(-1, 1))
+    check_number(icc, "icc", within=(0, 1))
+    check_whole(rows, "rows", 1)
 
 
 def _margin(margin: float) -> None:
     if not margin >= 0:
         raise ValueError(f"margin must be 0 (a two-sided test) or positive, but is {margin}")
+    check_number(margin, "margin")

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from jaxmed.stats.checks import spelled, unknown
-from jaxmed.stats.power._rates_and_means import _rate
+from jaxmed.stats.checks import check_number, check_rate, check_whole, quantile, spelled, unknown
 
 
 class PrecisionPlan(NamedTuple):
@@ -49,11 +48,10 @@ def size_for_width(
         >>> size_for_width(0.9, 0.05).total
         141.0
     """
-    from jaxmed.stats.checks import quantile
     from jaxmed.stats.diagnostic._proportion import proportion_limits
 
-    p, w = _rate(p, "p"), _rate(half_width, "half_width")
-    share = 1.0 if prevalence is None else _rate(prevalence, "prevalence")
+    p, w = check_rate(p, "p"), check_rate(half_width, "half_width")
+    share = 1.0 if prevalence is None else check_rate(prevalence, "prevalence")
     z = quantile(level)
     name = spelled(method)
     if name == "wald":
@@ -103,7 +101,11 @@ def size_exact_bound(
         >>> size_exact_bound(0.9, 0.05)
         408
     """
-    p, null = _rate(p, "p"), _rate(p - margin, "p - margin")
+    p, null = check_rate(p, "p"), check_rate(p - margin, "p - margin")
+    check_number(margin, "margin", above=0)
+    check_rate(power, "power")
+    check_rate(alpha, "alpha")
+    check_whole(largest, "largest", 2)
     n = np.arange(2, largest + 1)
     critical = stats.binom.isf(alpha, n, null) + 1
     enough = stats.binom.sf(critical - 1, n, p) >= power

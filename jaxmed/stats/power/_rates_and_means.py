@@ -10,7 +10,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from jaxmed.stats._noncentral import noncentral_t_sf
-from jaxmed.stats.checks import spelled, unknown
+from jaxmed.stats.checks import check_number, check_rate, spelled, unknown
 
 
 class Power(NamedTuple):
@@ -27,15 +27,15 @@ class Power(NamedTuple):
     sentence: str
 
 
-def _rate(value: float, name: str) -> float:
-    if not 0 < value < 1:
-        raise ValueError(f"{name} must lie in (0, 1), but is {value}")
-    return float(value)
+def _check_test(alpha: float, sides: int) -> None:
+    check_rate(alpha, "alpha")
+    if sides not in (1, 2):
+        raise ValueError(f"sides must be 1 or 2, but is {sides}")
 
 
 def _solve(power_at: Callable[[float], float], power: float, low: float = 2.0) -> float:
     """Return the n at which an increasing power curve reaches `power`."""
-    _rate(power, "power")
+    check_rate(power, "power")
     high = max(2 * low, 8.0)
     while known_power(power_at(high), high) < power:
         high *= 2
@@ -58,7 +58,7 @@ def planned(
     n: float | None,
     power: float | None,
     unit: str,
-    told: str,
+    finding: str,
     alpha: float,
     sides: int,
     low: float = 2.0,
@@ -66,10 +66,8 @@ def planned(
     """Build the plan: solve for n if power is given, for power if n is."""
     if (n is None) == (power is None):
         raise ValueError("give exactly one of n= and power=")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie in (0, 1), but is {alpha}")
     if n is not None:
-        size = float(n)
+        size = check_number(n, "n")
     else:
         assert power is not None  # exactly one of the two is missing
         size = _solve(power_at, power, low)
@@ -79,7 +77,7 @@ def planned(
     reached = known_power(power_at(size), size)
     sentence = (
         f"With {needed} {unit}, a {'two' if sides == 2 else 'one'}-sided test at the "
-        f"{100 * alpha:g}% level has {100 * power_at(needed):.0f}% power to detect {told}."
+        f"{100 * alpha:g}% level has {100 * power_at(needed):.0f}% power to detect {finding}."
     )
     return Power(size, needed, float(reached), unit, sentence)
 
@@ -120,7 +118,8 @@ def power_proportions(
         >>> power_proportions(0.8, 0.9, power=0.8).needed
         199
     """
-    p1, p2 = _rate(p1, "p1"), _rate(p2, "p2")
+    p1, p2 = check_rate(p1, "p1"), check_rate(p2, "p2")
+    _check_test(alpha, sides)
     name = spelled(method)
     z = float(special.ndtri(1 - alpha / sides))
     if name == "normal":
@@ -188,8 +187,9 @@ def power_t(
     name = spelled(design).replace("two.sample", "two-sample")
     if name not in ("paired", "two-sample"):
         raise unknown("design", design, ("paired", "two-sample"))
-    if not sd > 0:
-        raise ValueError(f"sd must be positive, but is {sd}")
+    check_number(effect, "effect")
+    check_number(sd, "sd", above=0)
+    _check_test(alpha, sides)
     groups = 1 if name == "paired" else 2
 
     def power_at(m: float) -> float:
@@ -237,7 +237,8 @@ def power_mcnemar(
         >>> power_mcnemar(0.1, 0.2, power=0.8).needed
         234
     """
-    b, c = _rate(p_first, "p_first"), _rate(p_second, "p_second")
+    b, c = check_rate(p_first, "p_first"), check_rate(p_second, "p_second")
+    check_rate(alpha, "alpha")
     if b + c > 1:
         raise ValueError(f"p_first + p_second must not pass 1, but is {b + c}")
     small, large = min(b, c), max(b, c)
@@ -321,9 +322,9 @@ def power_noninferiority(
         >>> power_noninferiority(0.85, 0.85, 0.1, power=0.8).needed
         201
     """
-    a, b = _rate(p_new, "p_new"), _rate(p_reference, "p_reference")
-    if not margin > 0:
-        raise ValueError(f"margin must be positive, but is {margin}")
+    a, b = check_rate(p_new, "p_new"), check_rate(p_reference, "p_reference")
+    check_number(margin, "margin", above=0)
+    check_rate(alpha, "alpha")
     sd = math.sqrt(a * (1 - a) + b * (1 - b))
     z = float(special.ndtri(1 - alpha))
 

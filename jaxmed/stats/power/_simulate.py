@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,32 +12,68 @@ import numpy as np
 from scipy import special
 
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import check_level
+from jaxmed.stats.checks import check_level, check_rate, check_whole
 from jaxmed.stats.diagnostic._proportion import proportion_limits
 
 if TYPE_CHECKING:
     import jax
 
 
-class PlannedStudy(NamedTuple):
+class _Fields(NamedTuple):
+    draw: Callable[[jax.Array, int], Any]
+    p_value: Callable[[Any], Any]
+    unit: str
+    finding: str
+    smallest: int
+    on_host: Callable[[np.random.Generator, int, int], Any] | None
+
+
+class PlannedStudy(_Fields):
     """A study to simulate: its data-generating process and its test.
 
     Attributes:
         draw: `(key, n) -> data`, a pure JAX function of a key and a whole number of units.
         p_value: `(data) -> p`, a pure JAX function that returns a scalar.
         unit: name of the unit counted by n.
-        told: the expected finding, for the protocol's sentence.
+        finding: the expected finding, for the protocol's sentence.
         smallest: n below which the study makes no sense.
         on_host: the same study in NumPy, `(rng, n, studies) -> (studies,) p-values`, used on a CPU
             where there is one: for tests that sort, which XLA does slowly there.
     """
 
-    draw: Callable[[jax.Array, int], Any]
-    p_value: Callable[[Any], Any]
-    unit: str = "cases"
-    told: str = "the effect"
-    smallest: int = 8
-    on_host: Callable[[np.random.Generator, int, int], Any] | None = None
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        draw: Callable[[jax.Array, int], Any],
+        p_value: Callable[[Any], Any],
+        unit: str = "cases",
+        finding: str = "the effect",
+        smallest: int = 8,
+        on_host: Callable[[np.random.Generator, int, int], Any] | None = None,
+        *,
+        told: str | None = None,
+    ) -> PlannedStudy:
+        """Make a study; ``told`` is the old name of ``finding``."""
+        if told is not None:
+            _renamed()
+            finding = told
+        return super().__new__(cls, draw, p_value, unit, finding, smallest, on_host)
+
+    @property
+    def told(self) -> str:
+        """The old name of ``finding``."""
+        _renamed()
+        return self.finding
+
+
+def _renamed() -> None:
+    warnings.warn(
+        "PlannedStudy.told is now PlannedStudy.finding; the old name will be removed in a later "
+        "release",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 def simulate_power(
@@ -85,8 +122,8 @@ def simulate_power(
             f"the study needs at least {study.smallest} {study.unit} and 1 simulation, got "
             f"n={n}, studies={studies}"
         )
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie in (0, 1), but is {alpha}")
+    n, studies = check_whole(n, "n", 1), check_whole(studies, "studies", 1)
+    check_rate(alpha, "alpha")
     width = batch or int(np.clip(1_000_000 // n, 1, studies))
     if study.on_host is not None and _on_cpu():
         found = np.asarray(study.on_host(np.random.default_rng(seed), int(n), int(studies)))
@@ -150,8 +187,10 @@ def simulate_size(
         >>> 30 <= n <= 38
         True
     """
-    if not 0 < power < 1:
-        raise ValueError(f"power must lie in (0, 1), but is {power}")
+    check_rate(power, "power")
+    check_rate(alpha, "alpha")
+    for name, value in (("start", start), ("largest", largest), ("rounds", rounds)):
+        check_whole(value, name, 1)
     wanted, reject = float(special.ndtri(power)), float(special.ndtri(1 - alpha / 2))
     tried: dict[int, Estimate] = {}
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed.quantities import deviation, unit_scale
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
     Floats,
@@ -72,6 +73,9 @@ def bootstrap_replicates(
     n = same_length(**{f"data {i}": array for i, array in enumerate(arrays)})
     if n < 2:
         raise ValueError(f"a bootstrap needs at least 2 rows, but there is {n}")
+    units = group_codes(groups, n)[1]
+    if units < 2:
+        raise ValueError(f"a bootstrap needs at least 2 groups, but there is {units}")
     if n_resamples < 1:
         raise ValueError(f"n_resamples must be at least 1, but is {n_resamples}")
     evaluate = _evaluator(statistic, arrays, weighted)
@@ -120,6 +124,7 @@ def acceleration(leave_one_out: ArrayLike, strata: ArrayLike | None = None) -> f
         True
     """
     values = np.asarray(leave_one_out, dtype=np.float64)
+    values = values / unit_scale(values)
     layer = np.zeros(values.size, int) if strata is None else np.asarray(strata)
     cubes = squares = 0.0
     for stratum in np.unique(layer):
@@ -140,7 +145,7 @@ def interval_from_replicates(
     elif method == "basic":
         high, low = 2 * point - np.quantile(values, [alpha, 1 - alpha])
     elif method == "normal":
-        centre, half = 2 * point - values.mean(), quantile(level) * values.std(ddof=1)
+        centre, half = 2 * point - values.mean(), quantile(level) * deviation(values)
         low, high = centre - half, centre + half
     elif method == "bca":
         below = np.mean(values < point) + 0.5 * np.mean(values == point)
@@ -361,7 +366,7 @@ def _estimate(
         unit=unit or ("case" if codes is None else "patient"),
         method=f"{label} bootstrap ({n_resamples} resamples)",
         notes=notes,
-        se=float(values.std(ddof=1)) if values.size > 1 else None,
+        se=deviation(values) if values.size > 1 else None,
         details={"bias": float(result.replicates.mean() - result.value)} | extra,
         name=name,
     )

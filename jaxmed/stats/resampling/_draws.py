@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from jaxmed.quantities import deviation
 from jaxmed.stats._result import TestResult
 from jaxmed.stats.checks import Floats, check_level, group_codes, spelled, unknown
 from jaxmed.stats.resampling._bootstrap import Replicates, interval_from_replicates
@@ -199,7 +200,7 @@ def result_of_replicates(
     notes: tuple[str, ...] = ()
     if failed:
         notes += (f"undefined on {failed} of {n_resamples} resamples, left out",)
-    se = float(values.std(ddof=1)) if values.size > 1 else 0.0
+    se = deviation(values) if values.size > 1 else 0.0
     if se == 0:
         notes += ("all resamples agree: the bootstrap says nothing about the error here",)
     z = effect / se if se > 0 else (0.0 if effect == 0 else np.inf)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from jaxmed.quantities import unit_scale
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
     check_level,
@@ -64,7 +65,9 @@ def jackknife(
     evaluate = _evaluator(statistic, arrays, weighted)
     point = float(evaluate(np.ones((1, n)))[0])
     values = jackknife_values(evaluate, n, codes, k)
-    se = float(np.sqrt((k - 1) / k * np.sum((values - values.mean()) ** 2)))
+    scale = unit_scale(values)
+    gap = (values - values.mean()) / scale
+    se = float(np.sqrt((k - 1) / k * np.sum(gap**2))) * scale
     half = float(special.stdtrit(k - 1, 0.5 + level / 2)) * se
     return Estimate(
         value=point,

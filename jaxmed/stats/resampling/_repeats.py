@@ -13,12 +13,13 @@ from jaxmed.stats._result import Estimate, TestResult
 Result = TypeVar("Result", Estimate, TestResult)
 
 
-def warn_repeats(result: Result, patients: ArrayLike) -> Result:
+def warn_repeats(result: Result, patients: ArrayLike, *, remedy: str = "give groups=") -> Result:
     """Add a warning to a result whose rows share patients, made without `groups=`.
 
     Args:
         result: an estimate or a test.
         patients: (rows,) patient of each row.
+        remedy: what to do about it, in the words of the caller's interface.
 
     Returns:
         The result, with a note where a patient has several rows and the result counts rows.
@@ -37,7 +38,7 @@ def warn_repeats(result: Result, patients: ArrayLike) -> Result:
     if names.size == rows or by_patient:
         return result
     note = (
-        f"{rows} rows of {names.size} patients were counted as independent: give groups=, "
+        f"{rows} rows of {names.size} patients were counted as independent: {remedy}, "
         "the interval is too narrow"
     )
     return dataclasses.replace(result, notes=(*result.notes, note))

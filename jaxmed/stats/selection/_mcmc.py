@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import fft, special
 
-from jaxmed.quantities import midrank
+from jaxmed.quantities import midrank, unit_scale
 from jaxmed.stats.checks import Floats, finite
 
 
@@ -101,6 +101,8 @@ def chain_diagnostics(draws: ArrayLike) -> ChainDiagnostics:
         (True, True)
     """
     x = finite(draws, "draws", minimum=8, ndim=2)
+    scale = unit_scale(x)
+    x = x / scale
     halves = _split(x)
     folded = np.abs(halves - np.median(halves))
     tails = [_ess(_split((x <= np.quantile(x, q)).astype(np.float64))) for q in (0.05, 0.95)]
@@ -117,8 +119,8 @@ def chain_diagnostics(draws: ArrayLike) -> ChainDiagnostics:
         _ess(_normal_scores(halves)),
         float(min(tails)),
         basic,
-        sd / float(np.sqrt(basic)),
-        mcse_sd,
-        float(x.mean()),
-        sd,
+        sd / float(np.sqrt(basic)) * scale,
+        mcse_sd * scale,
+        float(x.mean()) * scale,
+        sd * scale,
     )

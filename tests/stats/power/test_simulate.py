@@ -148,3 +148,12 @@ def test_placements_of_a_continuous_law_are_the_pairwise_shares():
     for row, places in zip(x, found, strict=True):
         wins = row[:4, None] > row[None, 4:]
         np.testing.assert_allclose(places, [*wins.mean(1), *wins.mean(0)], rtol=1e-6)
+
+
+def test_the_old_name_of_a_finding_still_works():
+    with pytest.warns(DeprecationWarning, match="told is now PlannedStudy.finding"):
+        study = stats.PlannedStudy(lambda key, n: n, lambda data: data, told="a gap")
+    assert study.finding == study[3] == "a gap"
+    with pytest.warns(DeprecationWarning, match="told is now"):
+        assert study.told == "a gap"
+    assert study._replace(unit="eyes").unit == "eyes"

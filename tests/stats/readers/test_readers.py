@@ -131,6 +131,10 @@ def test_agreement_by_hand() -> None:
     ba = stats.bland_altman(x[:, 0], x[:, 1])
     assert ba.bias.value == pytest.approx(-0.25)
     assert ba.upper_limit.value == pytest.approx(-0.25 + 1.96 * np.std([-1, 0, -1, 1], ddof=1))
+    none = stats.concordance_correlation([1, 2, 3], [1, 0, 1])  # r = 0 has an error like any other
+    near = stats.concordance_correlation([1, 2, 3], [1, 0, 1 + 1e-9])
+    assert (none.value, none.lower) == (0, pytest.approx(near.lower, abs=1e-6))
+    assert none.se == pytest.approx(none.details["bias_correction"], rel=1e-12)
     same = stats.concordance_correlation(x[:, 0], x[:, 0])
     assert same.value == pytest.approx(1)
     assert stats.fleiss_kappa([[0, 0], [1, 1], [0, 1], [1, 0]]).value == pytest.approx(0)

@@ -1,0 +1,1 @@
+"""One's own images: planned, trained, measured, without a line of Python."""

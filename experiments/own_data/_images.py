@@ -1,0 +1,230 @@
+"""Training of a network on whole images: what classification and regression share."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import jaxmed as jm
+from jaxmed.augment import Augmentation
+from jaxmed.data import ArraySource, ManifestSource
+from jaxmed.inference import ImageModel, ImageRecipe
+from jaxmed.networks import BatchNorm
+from jaxmed.planning import ImagePlan
+from jaxmed.report import Split
+
+from .._common.lite0 import imagenet
+from ._own import Parts, begun, repeated
+
+# With the published momentum, .99, running statistics follow a new set of images too slowly.
+_NORM = partial(BatchNorm, momentum=0.9, epsilon=1e-3)
+_SMALL = 32
+
+
+def recipe_of(plan: ImagePlan) -> ImageRecipe:
+    """What is done to an image, and by which network."""
+    outputs = len(plan.outputs)
+    small = max(plan.shape) <= _SMALL
+    if plan.network == "efficientnet_lite0":
+        net = jm.networks.efficientnet_lite0(outputs, norm=_NORM)
+    else:
+        make = getattr(jm.networks, plan.network)
+        net = make(outputs, stem="small" if small else "standard")
+    gain, offset = 1.0, 0.0
+    if len(plan.target) == 1:
+        offset, gain = plan.target[0]
+    return ImageRecipe(
+        task=plan.task,
+        outputs=plan.outputs,
+        channels=plan.channels,
+        shape=plan.shape,
+        net=net,
+        normalisation=plan.normalisation,
+        linear=plan.linear,
+        target=(gain, offset),
+        offsets=tuple(float(np.log(w)) for w in plan.weights),
+        repeat=3 if plan.network == "efficientnet_lite0" and len(plan.channels) == 1 else 1,
+    )
+
+
+def prepared(source: ManifestSource, which: np.ndarray, recipe: ImageRecipe) -> ArraySource:
+    """Images in memory as the network takes them, with their labels."""
+    images = [
+        jm.inference.prepare_image(recipe, source.image(int(i), canonical=True)) for i in which
+    ]
+    arrays = {"image": np.stack(images), "label": np.asarray(source.labels)[which]}
+    if source.known is not None:
+        arrays["label_known"] = source.known[which]
+    return ArraySource(
+        arrays,
+        case_ids=tuple(source.case_ids[int(i)] for i in which),
+        groups=None if source.groups is None else tuple(source.groups[int(i)] for i in which),
+        classes=source.classes,
+        name=source.name,
+    )
+
+
+def fit(
+    config: Any,
+    plan: ImagePlan,
+    recipe: ImageRecipe,
+    train: ArraySource,
+    held: ArraySource,
+    out: Path,
+    *,
+    choose: bool,
+) -> tuple[ImageModel, Any]:
+    """Train one network.
+
+    Args:
+        config: with `seed` and `start`.
+        plan: what it follows.
+        recipe: of the network.
+        train: what it learns from.
+        held: what the learning curve is of.
+        out: folder of checkpoints and of the model.
+        choose: whether the epoch with the best score on what is held out is kept, not the last.
+    """
+    batches = jm.data.batches(repeated(train, plan.batch, least=1), plan.batch, seed=config.seed)
+    steps = plan.epochs * len(batches)
+    optimizer = jm.train.optimizer(
+        "adamw", plan.learning_rate, schedule="cosine", steps=steps,
+        weight_decay=plan.weight_decay, clip=5.0,
+    )  # fmt: skip
+    network = recipe.network()
+    if plan.start == "imagenet" and config.start is None:
+        network = imagenet(network)
+    network = begun(network, config.start)
+    objective = jm.supervised(
+        loss_of(plan), known="label_known" if "label_known" in train.arrays else None
+    )
+    learner = jm.learner(network, jm.paradigms.augmented(objective, augmentation(plan)), optimizer)
+    if plan.average:
+        # The average reaches back a tenth of the training at most, however short it is.
+        learner = jm.train.parameter_average(learner, min(plan.average, 1 - 10 / max(steps, 20)))
+    blank = jm.inference.image_model(recipe, None, None)
+
+    def model_of(state: Any) -> ImageModel:
+        return blank._replace(**learner.predicting.get(state)._asdict())
+
+    def look(state: Any) -> dict[str, float]:
+        return score(predicted(model_of(state), held), held, plan)
+
+    result = jm.fit(
+        learner, batches, seed=config.seed, epochs=plan.epochs, out=out,
+        evaluate=jm.train.Evaluation(
+            look, every=max(1, plan.epochs // 20),
+            **({"monitor": f"held out/{main_score(plan)}", "mode": mode(plan)} if choose else {}),
+        ),
+    )  # fmt: skip
+    model = model_of(result.best_state if choose else result.state)
+    jm.inference.save_model(out, model)
+    return model, result
+
+
+def loss_of(plan: ImagePlan) -> Any:
+    """The loss of the task, on the scale that the network learns on."""
+    if plan.task == "regression":
+        mean, sd = (np.array([t[k] for t in plan.target], np.float32) for k in (0, 1))
+        if len(plan.target) == 1:
+            return lambda x, y, **o: jm.losses.huber(x[..., 0], (y - mean[0]) / sd[0], **o)
+        return lambda x, y, **o: jm.losses.huber(x, (y - mean) / sd, **o)
+    if plan.task == "multi-label":
+        return jm.losses.binary_cross_entropy
+    if plan.weights:
+        return partial(jm.losses.cross_entropy, class_weights=plan.weights)
+    return jm.losses.cross_entropy
+
+
+def augmentation(plan: ImagePlan) -> Augmentation:
+    """Turn, scale, mirror and shade, as the plan allows."""
+    from jaxmed.augment import brightness, chain, contrast, flip, random_affine
+
+    steps: list[Any] = [random_affine(rotation=plan.rotation, scale=plan.scale)]
+    if plan.mirror:
+        steps.append(flip(plan.mirror))
+    # Pictures have no value that means nothing: they go on as they end.
+    outside = "nearest" if plan.normalisation == "linear" else "constant"
+    return chain(*steps, brightness(0.1, p=0.5), contrast((0.8, 1.25), p=0.5), outside=outside)
+
+
+def predicted(model: ImageModel, source: ArraySource, size: int = 64) -> np.ndarray:
+    """Probabilities, or numbers, (cases, outputs), in pieces of one size."""
+    images, n = source.arrays["image"], len(source)
+    size = min(size, n)
+    found = []
+    for begin in range(0, n, size):
+        rows = np.minimum(np.arange(begin, begin + size), n - 1)
+        found.append(np.asarray(model.predict(images[rows]))[: n - begin])
+    return np.concatenate(found)
+
+
+def main_score(plan: ImagePlan) -> str:
+    """The number by which an epoch is judged."""
+    return {"regression": "mae"}.get(plan.task, "auc")
+
+
+def mode(plan: ImagePlan) -> str:
+    """Whether more of it is better."""
+    return "min" if plan.task == "regression" else "max"
+
+
+def score(said: np.ndarray, source: ArraySource, plan: ImagePlan) -> dict[str, float]:
+    """The main score of predictions, for the learning curve; NaN where it has no value."""
+    labels = source.arrays["label"]
+    if plan.task == "regression":
+        return {"held out/mae": float(np.abs(said - labels.reshape(said.shape)).mean())}
+    from jaxmed.quantities import auc
+
+    if plan.task == "multi-label":
+        known = source.arrays.get("label_known", np.ones(labels.shape, bool))
+        columns = [(labels[known[:, k], k], said[known[:, k], k]) for k in range(labels.shape[1])]
+    elif plan.task == "binary":
+        columns = [(labels, said[:, 1])]
+    else:
+        columns = [(labels == k, said[:, k]) for k in range(said.shape[1])]
+    found = [auc(y == 1, s) for y, s in columns if 0 < np.sum(y == 1) < len(y)]
+    return {"held out/auc": float(np.mean(found)) if found else float("nan")}
+
+
+def sizes(source: ManifestSource, parts: Parts) -> tuple[Split, ...]:
+    """Cases, patients and classes of each part."""
+
+    def size(name: str, which: np.ndarray) -> Split:
+        groups, labels = source.groups, np.asarray(source.labels)[which]
+        patients = None if groups is None else len({groups[int(i)] for i in which})
+        counts = {}
+        if labels.dtype.kind == "i":
+            found = labels.sum(0) if labels.ndim == 2 else np.bincount(
+                labels, minlength=len(source.classes)
+            )  # fmt: skip
+            counts = dict(zip(source.classes, map(int, found), strict=True))
+        return Split(name, len(which), patients, counts)
+
+    if len(parts.folds) == 1:
+        train, held = parts.folds[0]
+        found = [size("train", train), size("held out", held)]
+    else:
+        found = [size(f"development, {len(parts.folds)} folds", parts.development)]
+    return (*found, *([size("test", parts.test)] if len(parts.test) else []))
+
+
+def described(plan: ImagePlan, parts: Parts, *, chosen: bool) -> str:
+    """How it was done, in the report's words."""
+    shape = " x ".join(map(str, plan.shape))
+    begin = "ImageNet weights" if plan.start == "imagenet" else "fresh weights"
+    networks = "the network" if len(parts.folds) == 1 else f"all {len(parts.folds)} networks"
+    when = "of the epoch that was best on what was held out" if chosen else "after the last step"
+    text = (
+        f"{plan.network} from {begin}, {plan.epochs} epochs in batches of {plan.batch} at {shape}; "
+        "plan.json holds all choices and their reasons. "
+    )
+    if len(parts.test):
+        return text + f"The {len(parts.test)} test images are read once, by {networks} {when}."
+    return text + (
+        "What is held out is read with the averaged parameters after the last step; nothing was "
+        "chosen by it."
+    )

@@ -1,0 +1,185 @@
+"""What training on one's own images shares: opening them, their parts, earlier runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import jaxmed as jm
+from jaxmed.data import ManifestSource, MaskLabels, check_disjoint, dataset, folds
+from jaxmed.data.images._mask_labels import parse_map
+
+_SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "dev": "val", "tuning": "val", "tune": "val", "test": "test", "testing": "test",
+    "holdout": "test", "external": "test",
+}  # fmt: skip
+_PARTS = 5  # the folds of which one is held out where only one network is trained
+
+
+class Parts(NamedTuple):
+    """How the images are dealt.
+
+    Attributes:
+        folds: `(train, held out)` positions, one pair for each network that is trained.
+        test: positions of the test set, which is opened once; perhaps none.
+        flow: how they came to be there, one sentence a step.
+    """
+
+    folds: list[tuple[np.ndarray, np.ndarray]]
+    test: np.ndarray
+    flow: tuple[str, ...]
+
+    @property
+    def development(self) -> np.ndarray:
+        """All images but the test set's."""
+        train, held = self.folds[0]
+        return np.sort(np.concatenate([train, held]))
+
+
+def opened(config: Any, **options: Any) -> ManifestSource:
+    """The images that the settings name.
+
+    Raises:
+        ValueError: no data, a column or mapping that cannot be read.
+        DataError: anything malformed.
+    """
+    if config.data is None:
+        raise ValueError("--data: name a table or a folder of images (jaxmed data check PATH)")
+    pairs = [pair.partition("=") for pair in config.columns]
+    if wrong := [role for role, sign, name in pairs if not sign or not name]:
+        raise ValueError(f"--columns is ROLE=COLUMN, such as image=file, got {wrong[0]!r}")
+    return dataset(
+        config.data,
+        columns={role: name for role, _, name in pairs},
+        patient=config.patient,
+        **options,
+    )
+
+
+def mask_labels(config: Any) -> MaskLabels | None:
+    """What the masks' numbers mean, if the settings say so."""
+    values, colours = parse_map(config.map)
+    names = tuple(config.classes)
+    if not values and not colours:
+        return MaskLabels(names) if names else None
+    return MaskLabels(names, values=values or None, colours=colours or None)
+
+
+def dealt(source: ManifestSource, config: Any) -> Parts:
+    """Deal the images into folds, by patient, and into the table's own splits where it has any.
+
+    Raises:
+        ValueError: a split of another name, or a fold that is none.
+    """
+    count = "image" if len(source) == 1 else "images"
+    flow = [f"{len(source)} {count} of {Path(source.name).name}"]
+    every = np.arange(len(source))
+    splits = np.full(len(source), "train", dtype="<U5")
+    if "split" in source.rows[0]:
+        given = [str(row["split"]).strip().casefold() for row in source.rows]
+        if unknown := sorted(set(given) - set(_SPLITS)):
+            raise ValueError(
+                f"{source.name}: the split {unknown[0]!r} is none of train, val and test (or "
+                f"{', '.join(name for name in _SPLITS if name not in ('train', 'val', 'test'))})"
+            )
+        splits = np.array([_SPLITS[name] for name in given])
+        flow.append("dealt into " + ", ".join(sorted(set(splits))) + " as the data say")
+    test, val = every[splits == "test"], every[splits == "val"]
+    rest = every[splits == "train"]
+    if not len(rest):
+        raise ValueError(f"{source.name}: no image is in the split 'train'")
+    if len(val) and config.folds == 1:
+        pairs = [(rest, val)]
+        flow.append(f"{len(val)} images held out, as the data say")
+    else:
+        pairs = _folds(source, np.sort(np.concatenate([rest, val])), config)
+        unit = "image: no patients are named" if source.groups is None else "patient"
+        k = config.folds if config.folds > 1 else _PARTS
+        what = f"dealt at random into {min(k, len(rest) + len(val))} folds by {unit}"
+        flow.append(what + ("" if config.folds > 1 else f"; fold {config.fold} held out"))
+    for train, held in pairs:
+        if np.array_equal(train, held):
+            continue  # a single patient
+        check_disjoint({"train": train, "held out": held}, groups=source.groups)
+    return Parts(pairs, test, tuple(flow))
+
+
+def _folds(
+    source: ManifestSource, rest: np.ndarray, config: Any
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    k = config.folds if config.folds > 1 else _PARTS
+    groups = None if source.groups is None else [source.groups[i] for i in rest]
+    labels = None
+    if source.labels is not None and source.labels.ndim == 1 and source.labels.dtype.kind == "i":
+        labels = source.labels[rest]
+    units = len(rest) if groups is None else len(set(groups))
+    if units == 1:
+        # A single patient: it is learned and looked at, and nothing is held out.
+        return [(rest, rest)]
+    found = folds(len(rest), min(k, units), groups=groups, stratify=labels, seed=config.seed)
+    if config.folds == 1:
+        if not 0 <= config.fold < len(found):
+            raise ValueError(f"--fold is 0 to {len(found) - 1}, got {config.fold}")
+        found = [found[config.fold]]
+    return [(rest[fold.train], rest[fold.test]) for fold in found]
+
+
+def begun(network: jm.Network, start: Path | None) -> jm.Network:
+    """The network begun with an earlier run's weights, where they have its shapes."""
+    if start is None:
+        return network
+    model = jm.inference.load_model(start)
+    params, state = model.params, model.state
+    if model.recipe.members > 1:
+        params, state = jax.tree.map(lambda leaf: leaf[0], (params, state))
+    return jm.paradigms.pretrained(network, params, state, strict=False)
+
+
+def repeated(source: Any, batch: int, least: int = 8) -> Any:
+    """A source in which an epoch has at least so many batches, however few its examples are."""
+    n = len(source)
+    times = -(-least * batch // n)
+    return jm.data.subset(source, np.tile(np.arange(n), times)) if times > 1 else source
+
+
+def in_steps(steps: int, length: int) -> tuple[int, int]:
+    """Epochs that make so many steps, and the epochs between two of ten looks."""
+    epochs = max(1, round(steps / length))
+    return epochs, max(1, epochs // 10)
+
+
+def unsaid(config: Any, fields: Sequence[str]) -> list[str]:
+    """Settings that differ from their defaults, of those named."""
+    defaults = {f.name: f.default for f in dataclasses.fields(config)}
+    return [name for name in fields if getattr(config, name) != defaults[name]]
+
+
+def kept_plan(
+    config: Any, out: Path, kind: type, make: Callable[[], Any], decides: Sequence[str]
+) -> Any:
+    """The plan given, else the one this folder began with, else a new one; it is in `plan.json`.
+
+    Raises:
+        ValueError: a plan that cannot be read, or settings that the given plan would overrule.
+    """
+    path = out / "plan.json"
+    if config.plan is not None:
+        if said := unsaid(config, decides):
+            raise ValueError(
+                f"--plan decides {', '.join(said)}: edit the plan, or leave the option out"
+            )
+        plan = jm.planning.read_plan(config.plan, kind)
+        if not path.exists() or path.resolve() != config.plan.resolve():
+            jm.planning.write_plan(path, plan)
+        return plan
+    if path.exists():
+        return jm.planning.read_plan(path, kind)
+    plan = make()
+    jm.planning.write_plan(path, plan)
+    return plan

@@ -1,0 +1,133 @@
+"""Classify one's own images, planned from the data, trained, measured.
+
+    jaxmed train classification --data PATH [--labels COLUMN]
+
+PATH is a table of images with labels, or a folder with a folder for each class
+(docs/own-data.md). Labels are one class of several, or several 0/1 columns of which some cells may
+be empty. The plan (`plan.json` in the run's folder: size, network, weights to begin with, weights
+of the classes, augmentation, length, each with its reason) may be edited and given by `--plan`. A
+fifth of the patients is held out and measured once, with the parameters after the last step;
+`--folds 5` trains five networks and keeps their average. A split `test` of the data is opened once,
+at the end; then the epoch is chosen by what is held out.
+
+`jaxmed predict DIR IMAGES... -o scores.csv` scores further images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from jaxmed.planning import ImagePlan, image_print, plan_images
+from jaxmed.report import Results, class_pictures, classification
+
+from ._image_run import Read, train_and_read
+from ._own import opened
+
+_DECIDED = ("size", "network", "weights", "epochs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One data set.
+
+    Args:
+        data: the table or folder.
+        labels: column of the labels, or several columns of 0 and 1; by default `label`, or the
+            folders.
+        columns: ROLE=COLUMN where a table's columns have other names: image=file patient=subject.
+        classes: names of the classes in order; of folders, those to use.
+        positive: the class that is told from the other, or from all others.
+        patient: column of the patient; of a folder `folder` or a pattern with one group.
+        folds: networks, each with a fold of its own held out; 1 holds out a fifth.
+        fold: the part held out by a single network, from 0.
+        seed: of folds, parameters, order of batches and augmentation.
+        plan: a plan to follow, such as an edited plan.json.
+        size: longer side of the images.
+        network: which.
+        weights: to begin with: imagenet or scratch.
+        epochs: passes over the training images.
+        start: folder of a run whose weights are the beginning.
+    """
+
+    data: Path | None = None
+    labels: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    positive: str | None = None
+    patient: str | None = None
+    folds: int = 1
+    fold: int = 0
+    seed: int = 0
+    plan: Path | None = None
+    size: int | None = None
+    network: Literal["resnet8", "resnet18", "resnet34", "resnet50", "efficientnet_lite0"] | None = (
+        None
+    )
+    weights: Literal["imagenet", "scratch"] | None = None
+    epochs: int | None = None
+    start: Annotated[Path | None, tyro.conf.arg(aliases=["--from"])] = None
+
+
+def run(config: Config, out: Path) -> Results:
+    """Plan, train each fold, classify what is held out and the test set, measure."""
+    source = opened(
+        config,
+        labels=config.labels or None,
+        classes=config.classes or None,
+        positive=config.positive,
+        canonical=True,
+    )
+    source = dataclasses.replace(source, masks=None)
+
+    def plan(parts) -> ImagePlan:
+        found = image_print(source, parts.development)
+        labels = np.asarray(source.labels)
+        return plan_images(
+            found, source.classes, several=labels.ndim == 2, size=config.size,
+            network=config.network, start=config.weights, epochs=config.epochs,
+        )  # fmt: skip
+
+    return _results(train_and_read(config, source, plan, _DECIDED, out))
+
+
+def _results(read: Read) -> Results:
+    labels = np.asarray(read.source.labels)[read.which]
+    about, notes = dict(read.about), read.about["notes"]
+    if read.source.known is not None:
+        whole = read.source.known[read.which].all(axis=1)
+        missing = int((~whole).sum())
+        if missing:
+            notes = (*notes, f"{missing} images with a label that is not known are not measured.")
+            labels, said = labels[whole], read.said[whole]
+            about = {**about, "cases": tuple(np.array(about["cases"], object)[whole])}
+            if about["groups"] is not None:
+                about["groups"] = tuple(np.array(about["groups"], object)[whole])
+        else:
+            said = read.said
+    else:
+        said = read.said
+    results = classification(
+        labels,
+        said,
+        task=read.plan.task,
+        classes=read.plan.outputs,
+        title=f"Classification of {Path(read.source.name).stem}",
+        **{**about, "notes": notes},
+    )
+    images = read.images
+    if read.plan.normalisation == "linear":
+        gain, offset = read.plan.linear
+        images = (images - offset) / gain
+    shown = class_pictures(images, results.scores, classes=read.plan.outputs)
+    return results.replace(pictures=shown)
+
+
+if __name__ == "__main__":
+    from jaxmed.cli import train_file
+
+    train_file(__file__)

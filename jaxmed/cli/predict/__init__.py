@@ -1,0 +1,1 @@
+"""`jaxmed predict`: what a trained run says of new images."""

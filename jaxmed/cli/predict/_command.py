@@ -1,0 +1,87 @@
+"""`jaxmed predict`: its options, and which model is asked."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Read the options, apply the model to every image, write what it says.
+
+    Returns:
+        0; 1 if some images could not be predicted, 2 if none could: each is named with its reason.
+    """
+    options = _parser().parse_args([*arguments])
+
+    from jaxmed.cli.predict import _masks, _scores
+    from jaxmed.cli.predict._inputs import files
+    from jaxmed.inference import Segmenter, load_model, segmenter
+
+    model = load_model(options.run)
+    given = files(options.image, len(model.recipe.channels))
+    if not isinstance(model, Segmenter):
+        _refuse(options, ("probabilities", "uncertainty", "mirror"), "a segmenter")
+        asked = _scores.Asked(options.run, options.calibrated, options.sets, options.resume)
+        return _scores.write(model, given, options.out, asked)
+    _refuse(options, ("calibrated", "sets"), "a classifier")
+    if options.mirror is not None:
+        recipe = dataclasses.replace(model.recipe, mirror=tuple(options.mirror))
+        model = segmenter(recipe, model.params, model.state)
+    also = _masks.Also(options.probabilities, options.uncertainty)
+    return _masks.write(model, given, options.out, also, resume=options.resume)
+
+
+def _refuse(options: argparse.Namespace, names: Sequence[str], of: str) -> None:
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise ValueError(f"--{name} is of {of}, which {options.run} is not")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxmed predict",
+        description="Apply the model of a trained run to new images. A segmenter writes a mask for "
+        "each in its own space: the same shape, affine and orientation, and a table of volumes. A "
+        "classifier or regressor writes one table, a row an image.",
+    )
+    parser.add_argument("run", type=Path, help="folder of a finished run (jaxmed train, or demo)")
+    parser.add_argument(
+        "image", type=Path, nargs="+",
+        help="images: NIfTI, DICOM, NRRD, MetaImage, PNG, JPEG, TIFF; folders of such or of DICOM "
+        "series; tables that list images; FILE.npz or FILE.npz:ARRAY",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--out", type=Path, default=None,
+        help="a folder; for one image also the mask's file, for scores also the table. By default "
+        "the current folder: NAME_mask.nii.gz (.png of a picture, .dcm of DICOM, .npz of arrays), "
+        "or predictions.csv",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out images whose results are there already"
+    )
+    parser.add_argument(
+        "--probabilities", action="store_true",
+        help="write NAME_probabilities.npz too: (*spatial, classes) float16 on the image's grid",
+    )  # fmt: skip
+    parser.add_argument(
+        "--uncertainty", action="store_true",
+        help="write NAME_uncertainty too: entropy of the classes at each voxel, 0 to 1",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mirror", type=int, nargs="*", default=None, metavar="AXIS",
+        help="axes of the mirror images that are averaged, from 0; none for a faster answer. By "
+        "default those of the plan",
+    )  # fmt: skip
+    parser.add_argument(
+        "--calibrated", action="store_true",
+        help="scores by temperature scaling, fitted to what was held out from training",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sets", type=float, default=None, metavar="LEVEL",
+        help="for each image the classes that hold the true one with this probability (conformal "
+        "sets, from what was held out from training), such as 0.9",
+    )  # fmt: skip
+    return parser

@@ -1,0 +1,182 @@
+"""What `jaxmed predict` is given: files, folders of files, tables, arrays of an `.npz`."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmed.data import Scan, Space, dataset, read_image
+from jaxmed.data.formats import ENDINGS, images_in, stem, suffix
+from jaxmed.data.images._space import check_grid
+from jaxmed.data.tables._table import TABLES
+
+_BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+_CHANNEL = re.compile(r"_\d{4}$")
+
+
+class Given(NamedTuple):
+    """One image that is named, perhaps in several files, a file for each channel.
+
+    Attributes:
+        name: of the image, from which those of its results are made.
+        paths: its files; the first is the one whose space results are in.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        """The first file."""
+        return self.paths[0]
+
+
+class Input(NamedTuple):
+    """One image, or why there is none.
+
+    Attributes:
+        name: of the image: its file's, without the ending, and its number in an `.npz`.
+        path: of the file.
+        scan: the image.
+        error: what is wrong with it, or nothing.
+        packed: whether the file is an `.npz`.
+    """
+
+    name: str
+    path: Path
+    scan: Scan | None
+    error: str = ""
+    packed: bool = False
+
+
+def files(given: Sequence[Path], channels: int) -> list[Given]:
+    """The images that are named: folders replaced by theirs, tables by those that they list.
+
+    Folders below a folder are searched if it has none itself; a DICOM series is one image. Files
+    `CASE_0000`, `CASE_0001`, ... of a folder are the channels of one image, for a network of
+    several channels.
+
+    Raises:
+        ValueError: a folder without an image, or a table that cannot be read; names it.
+    """
+    found: list[Given] = []
+    for path in given:
+        if path.suffix.lower() in TABLES and path.is_file():
+            source = dataset(path, labels=())
+            found += [
+                Given(name_of(Path(name)), paths)
+                for name, paths in zip(source.case_ids, source.images, strict=True)
+            ]
+            continue
+        if not path.is_dir():
+            found.append(Given(name_of(path), (path,)))
+            continue
+        inside = images_in(path, below=False) or images_in(path)
+        if not inside:
+            raise ValueError(f"{path} has no image: none of its files ends in {', '.join(ENDINGS)}")
+        found += _joined(inside, channels)
+    return found
+
+
+def _joined(paths: Sequence[Path], channels: int) -> list[Given]:
+    """Join nnU-Net's files of one case's channels."""
+    alone = [Given(name_of(path), (path,)) for path in paths]
+    if channels == 1:
+        # A single channel may carry its number all the same; the case's name is without it.
+        return [g._replace(name=_CHANNEL.sub("", g.name)) for g in alone]
+    cases: dict[str, list[Path]] = {}
+    for one in alone:
+        if _CHANNEL.search(one.name):
+            cases.setdefault(_CHANNEL.sub("", one.name), []).append(one.path)
+    if not cases or any(len(paths) != channels for paths in cases.values()):
+        return alone
+    rest = [one for one in alone if not _CHANNEL.search(one.name)]
+    return [Given(name, tuple(sorted(paths))) for name, paths in cases.items()] + rest
+
+
+def name_of(path: Path) -> str:
+    """A file's name without its ending, nor the array of an `.npz`."""
+    return stem(str(path).rpartition(":")[0] if ".npz:" in path.name else path)
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a path is an `.npz`, or an array of one."""
+    return suffix(path) == ".npz" or ".npz:" in path.name
+
+
+def read(given: Given, spacing: Sequence[float], channels: int) -> Iterator[Input]:
+    """The images of a file; one that cannot be read is told, not raised.
+
+    Args:
+        given: an image, or `FILE.npz` or `FILE.npz:ARRAY`.
+        spacing: voxel edge lengths of arrays, which have none of their own.
+        channels: that the network takes, by which an array's axes are told.
+    """
+    path, packed = given.path, is_packed(given.path)
+    try:
+        if not packed:
+            yield Input(given.name, path, _read_channels(given.paths))
+            return
+        images = _unpacked(path, len(spacing), channels)
+    except _BROKEN as error:
+        yield Input(given.name, path, None, str(error), packed)
+        return
+    affine = np.diag([*spacing, 1.0])
+    width = len(str(len(images) - 1))
+    for i, image in enumerate(images):
+        scan = Scan(image, affine, Space(image.shape[:-1], affine))
+        bad = "" if np.isfinite(image).all() else "it holds NaN or infinity"
+        name = f"{given.name}_{i:0{width}}" if len(images) > 1 else given.name
+        yield Input(name, path, None if bad else scan, bad, packed)
+
+
+def _read_channels(paths: Sequence[Path]) -> Scan:
+    """Read an image; several files of one grid are its channels."""
+    scans = [read_image(path, canonical=True) for path in paths]
+    first = scans[0]
+    for path, scan in zip(paths[1:], scans[1:], strict=True):
+        check_grid(path, scan.space, first.space, what="image", reference=str(paths[0]))
+    if len(scans) == 1:
+        return first
+    return first._replace(array=np.concatenate([scan.array for scan in scans], axis=-1))
+
+
+def _unpacked(path: Path, rank: int, channels: int) -> np.ndarray:
+    """Images (n, *spatial, channels) float32 of an `.npz`."""
+    text, _, wanted = str(path).rpartition(":") if ".npz:" in path.name else (str(path), "", "")
+    if not Path(text).is_file():
+        raise ValueError(f"{text}: there is no such file")
+    with np.load(text) as file:
+        names = [*file]
+        usual = [name for name in ("image", "images") if name in names]
+        choice = wanted or (usual[0] if usual else names[0] if len(names) == 1 else "")
+        if choice not in names:
+            raise ValueError(
+                f"{text} has {f'no array {choice!r}; it has' if choice else 'the arrays'} "
+                f"{', '.join(names)}: name one as {text}:{names[0] if names else 'ARRAY'}"
+            )
+        array = file[choice]
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{path}: an image holds numbers, {choice!r} holds {array.dtype}")
+    # As pictures: whole numbers of 8 or 16 bits are shares of the largest.
+    largest = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(array.dtype, 1)
+    array = array.astype(np.float32) / np.float32(largest)
+    whole = array.ndim == rank + 2 and array.shape[-1] == channels
+    one = array.ndim == rank + 1 and array.shape[-1] == channels
+    if not whole and channels == 1 and array.ndim in (rank, rank + 1) and not one:
+        array = array[..., None]
+        whole, one = array.ndim == rank + 2, array.ndim == rank + 1
+    if not (whole or one) or array.size == 0:
+        axes = "rows, columns" if rank == 2 else f"{rank} spatial axes"
+        raise ValueError(
+            f"{path}: {choice!r} has the shape {array.shape}; the network takes ([images,] {axes}, "
+            f"{channels} channel(s))"
+        )
+    return array if whole else array[None]

@@ -1,0 +1,1 @@
+"""DICOM: series, pixels, geometry, segmentations, identity."""

@@ -1,0 +1,80 @@
+"""DICOM files on disk: which there are, and their headers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxmed.data._error import fault, reading
+from jaxmed.data._optional import optional
+
+_PREAMBLE = 128
+_DIRECTORY = "1.2.840.10008.1.3.10"  # the class of a DICOMDIR
+_quiet = threading.RLock()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pydicom from warning of values that the standard does not allow, by showing them.
+
+    A patient's name may be one. The filters of warnings belong to all threads, hence the lock.
+    """
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def pydicom() -> Any:
+    """The package pydicom, or the error that names the extra to install."""
+    return optional("pydicom", "DICOM")
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file says of itself that it is DICOM: ``DICM`` behind 128 bytes."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
+    except OSError:
+        return False
+
+
+def dicom_files(folder: Path) -> Iterator[Path]:
+    """The DICOM files in a folder and the folders below it, in the order of their names."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(where) / name
+            if not name.startswith(".") and name != "DICOMDIR" and is_dicom(path):
+                yield path
+
+
+def read_header(path: Path) -> Any:
+    """Read the data set of a file but for its pixels."""
+    return _read(path, stop_before_pixels=True)
+
+
+def read_whole(path: Path) -> Any:
+    """Read the data set of a file with its pixels, which are decoded later."""
+    return _read(path, stop_before_pixels=False)
+
+
+def _read(path: Path, *, stop_before_pixels: bool) -> Any:
+    if not path.is_file():
+        raise fault(path, "exists", "there is no such file")
+    with reading(path, "the DICOM file"):
+        # A file without its preamble is read as well, if what follows is a data set.
+        read = pydicom().dcmread
+        with quiet():
+            dataset = read(path, stop_before_pixels=stop_before_pixels, force=True)
+            for _ in dataset:
+                pass  # pydicom converts a value when it is first seen, and warns then
+            if not dataset or "SOPClassUID" not in dataset:
+                raise ValueError("it has no SOP class, as every DICOM object has")
+            if str(dataset.SOPClassUID) == _DIRECTORY:
+                raise ValueError("a DICOMDIR lists other files; name their folder")
+    return dataset

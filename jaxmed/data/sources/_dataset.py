@@ -1,0 +1,166 @@
+"""One's own images, however they lie on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jaxmed.data._error import DataError, Fault, fault
+from jaxmed.data.images._mask_labels import MaskLabels
+from jaxmed.data.sources._find_files import Finder
+from jaxmed.data.sources._folders import read_folder
+from jaxmed.data.sources._manifest import ManifestSource, open_table
+from jaxmed.data.sources._nnunet import read_raw_folder
+from jaxmed.data.tables._columns import find_columns
+from jaxmed.data.tables._labels import parts
+from jaxmed.data.tables._table import TABLES, Table, read_table
+
+
+def dataset(
+    path: str | os.PathLike,
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: str | Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    patient: str | None = None,
+    mask_labels: MaskLabels | None = None,
+    regression: bool = False,
+    canonical: bool = False,
+) -> ManifestSource:
+    """Open a data set of one's own, whatever its layout.
+
+    - A table of images (``.csv``, ``.tsv``, ``.jsonl``, ``.xlsx``), as `manifest` reads it, or a
+      folder that holds one.
+    - A folder of the Medical Segmentation Decathlon or of nnU-Net (``dataset.json``), version 1
+      or 2, with its regions and its ignored label.
+    - A folder for each class, with ``train``, ``val`` and ``test`` above if there are splits.
+    - Images with masks: in two folders (``images``, ``masks``), or side by side (``a.png``,
+      ``a_mask.png``), also in a folder for each patient.
+
+    Args:
+        path: the table or folder.
+        split: keep the images of this split.
+        columns: ``{role: column}`` of a table, as in `manifest`.
+        labels: the column of the labels, or several.
+        classes: names of the labels' classes; of a folder for each class, those to keep.
+        positive: as in `manifest`.
+        patient: of a folder: ``"folder"``, if the folder an image lies in is its patient, or a
+            regular expression with one group that finds the patient in the image's path.
+        mask_labels: what the masks' numbers or colours mean, where ``dataset.json`` does not say.
+        regression: whether labels are measurements.
+        canonical: whether volumes are turned to RAS+.
+
+    Returns:
+        A source, as of `manifest`; ``notes`` say what was assumed.
+
+    Raises:
+        DataError: a layout that is not known, or anything malformed; all faults at once.
+
+    Examples:
+        >>> import tempfile, numpy as np
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("benign/a", "benign/b", "malignant/c"):
+        ...     (folder / name).parent.mkdir(exist_ok=True)
+        ...     Image.fromarray(np.eye(8, dtype=np.uint8)).save(folder / f"{name}.png")
+        >>> source = dataset(folder)
+        >>> source.classes, source.labels.tolist(), source.case_ids
+        (('benign', 'malignant'), [0, 0, 1], ('benign/a', 'benign/b', 'malignant/c'))
+    """
+    source, faults = open_dataset(
+        Path(path),
+        split=split,
+        columns=columns,
+        labels=labels,
+        classes=classes,
+        positive=positive,
+        patient=patient,
+        mask_labels=mask_labels,
+        regression=regression,
+        canonical=canonical,
+    )
+    if faults:
+        raise DataError.of(faults)
+    assert source is not None
+    return source
+
+
+def open_dataset(
+    path: Path,
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: str | Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    patient: str | None = None,
+    mask_labels: MaskLabels | None = None,
+    regression: bool = False,
+    canonical: bool = False,
+) -> tuple[ManifestSource | None, list[Fault]]:
+    """Open a data set: its source, unless it is too broken to have one, and all of its faults."""
+    options: dict[str, Any] = {
+        "split": split,
+        "columns": columns,
+        "labels": labels,
+        "classes": classes,
+        "positive": positive,
+        "regression": regression,
+        "canonical": canonical,
+    }
+    if not path.exists():
+        raise fault(path, "exists", "there is no such file or folder")
+    if path.is_file():
+        return _of_table(path, patient, options, mask_labels)
+    if (path / "dataset.json").is_file():
+        raw = read_raw_folder(path)
+        named = mask_labels or raw.labels
+        table = Table(path, raw.rows, decimal_comma=False, first=1)
+        source, faults = open_table(table, root=path, mask_labels=named, **options)
+        if source is not None:
+            source = replace(source, channels=raw.channels)
+        return source, raw.faults + faults
+    tables = [p for p in sorted(path.iterdir()) if p.suffix.lower() in TABLES]
+    listing = [p for p in tables if _lists_images(p, columns)]
+    if len(listing) > 1:
+        shown = ", ".join(p.name for p in listing)
+        raise fault(path, "table", f"several tables list images ({shown}): name the one meant")
+    if listing:
+        return _of_table(listing[0], patient, options, mask_labels)
+    layout = read_folder(path, patient=patient)
+    rows = layout.rows
+    if classes and "label" in rows[0]:
+        rows = [row for row in rows if row["label"] in classes]
+    table = Table(path, rows, decimal_comma=False, first=1)
+    return open_table(table, root=path, mask_labels=mask_labels, notes=layout.notes, **options)
+
+
+def _of_table(
+    path: Path, patient: str | None, options: dict[str, Any], mask_labels: MaskLabels | None
+) -> tuple[ManifestSource | None, list[Fault]]:
+    if patient is not None:
+        options = {**options, "columns": {**(options["columns"] or {}), "patient": patient}}
+    table, root = read_table(path), path.parent
+    roles = find_columns(table, options["columns"]).of
+    notes: tuple[str, ...] = ()
+    if "mask" not in roles:
+        finder = Finder(root)
+        masks = [finder.mask_of(parts(row[roles["image"]])[0]) for row in table.rows]
+        if all(masks):
+            rows = [{**row, "mask": str(m)} for row, m in zip(table.rows, masks, strict=True)]
+            table = table._replace(rows=rows)
+            notes = (f"Masks are the files of the same names in {masks[0].parent.name!r}.",)
+    return open_table(table, root=root, mask_labels=mask_labels, notes=notes, **options)
+
+
+def _lists_images(path: Path, columns: Mapping[str, str] | None) -> bool:
+    try:
+        return "image" in find_columns(read_table(path), columns).of
+    except DataError:
+        return False

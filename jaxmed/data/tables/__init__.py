@@ -1,0 +1,1 @@
+"""Tables as people write them: text, workbooks, JSON; their columns and labels."""

@@ -1,0 +1,117 @@
+"""Which column of a table holds what: as it is named, by a usual other name, or as one is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jaxmed.data.tables._table import Table, table_fault
+
+# Names under which published tables hold each role, as they are compared: lower case, no blanks.
+_USUAL: dict[str, tuple[str, ...]] = {
+    "image": (
+        "image", "img", "image_path", "img_path", "image_file", "image_name", "image_id", "file",
+        "filename", "file_name", "filepath", "file_path", "path", "scan", "dicom",
+    ),
+    "label": ("label", "labels", "class", "target"),
+    "mask": (
+        "mask", "mask_path", "mask_file", "seg", "seg_path", "segmentation", "segmentation_path",
+        "annotation",
+    ),
+    "patient": (
+        "patient", "patient_id", "patientid", "subject", "subject_id", "subjectid", "participant",
+        "participant_id",
+    ),
+    "case": ("case", "case_id"),
+    "split": ("split", "subset", "partition"),
+    "site": ("site", "centre", "center", "hospital", "institution"),
+}  # fmt: skip
+ROLES = tuple(_USUAL)
+
+
+class Columns(NamedTuple):
+    """The column of each role that a table has, and a line for each that has another name."""
+
+    of: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def find_columns(table: Table, given: Mapping[str, str] | None = None) -> Columns:
+    """Find the columns of a table.
+
+    A role has the column that ``given`` names; else the one of its own name; else the only one
+    with another usual name (``image_path``, ``subject_id``, ...), of any case.
+
+    Args:
+        table: the table.
+        given: ``{role: column}``; roles are ``image``, ``label``, ``mask``, ``patient``, ``case``,
+            ``split`` and ``site``.
+
+    Raises:
+        DataError: no image column, a column that is not there, or several that could be meant.
+        ValueError: no such role.
+    """
+    given = dict(given or {})
+    if unknown := [role for role in given if role not in ROLES]:
+        raise ValueError(f"columns has roles {', '.join(ROLES)}, not {unknown[0]!r}")
+    plain = {column: _plain(column) for column in table.columns}
+    found: dict[str, str] = {}
+    notes = []
+    for role, usual in _USUAL.items():
+        if role in given:
+            exact = [c for c in plain if c == given[role]]
+            alike = exact or [c for c, p in plain.items() if p == _plain(given[role])]
+            if len(alike) != 1:
+                raise table_fault(
+                    table.path,
+                    f"there is no column {given[role]!r} for {role}; there are {table.columns}",
+                )
+            found[role] = alike[0]
+            continue
+        named = [c for c, p in plain.items() if p == role and c not in given.values()]
+        others = [c for c, p in plain.items() if p in usual and c not in given.values()]
+        options = named if len(named) == 1 else others
+        if len(options) > 1:
+            raise table_fault(
+                table.path,
+                f"the columns {', '.join(map(repr, options))} could each be the {role}: say which "
+                f"with columns={{{role!r}: ...}} (--columns {role}=NAME)",
+            )
+        if options:
+            found[role] = options[0]
+            if plain[options[0]] != role:
+                notes.append(f"Column {options[0]!r} is read as the {role}.")
+    if "image" not in found:
+        raise table_fault(
+            table.path,
+            f"there is no column 'image'; there are {table.columns}: say which holds the files "
+            "with columns={'image': ...} (--columns image=NAME)",
+        )
+    return Columns(found, tuple(notes))
+
+
+def label_columns(table: Table, asked: str | tuple[str, ...] | None, columns: Columns) -> list[str]:
+    """Return the columns of the labels: those asked for, ``label``, or all ``label_NAME``.
+
+    None are read where none are asked for, by an empty tuple.
+
+    Raises:
+        DataError: a column that is asked for is not there.
+    """
+    if asked is None:
+        if "label" in columns.of:
+            return [columns.of["label"]]
+        several = [c for c in table.columns if re.match(r"label[_ :]", c, re.IGNORECASE)]
+        return several if len(several) > 1 else []
+    wanted = [asked] if isinstance(asked, str) else [*asked]
+    plain = {_plain(column): column for column in table.columns}
+    for name in wanted:
+        if name not in table.columns and _plain(name) not in plain:
+            detail = f"there is no column {name!r} of labels; there are {table.columns}"
+            raise table_fault(table.path, detail)
+    return [name if name in table.columns else plain[_plain(name)] for name in wanted]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip().casefold())

@@ -1,0 +1,56 @@
+"""Several trained networks of one kind as one model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxmed.inference._image_model import ImageModel, image_model
+from jaxmed.inference._segmenter import Segmenter, segmenter
+
+Model = TypeVar("Model", Segmenter, ImageModel)
+
+
+def average_models(models: Sequence[Model]) -> Model:
+    """Average the probabilities of models of one recipe, such as those of all folds.
+
+    Args:
+        models: segmenters, classifiers or regressors whose recipes are equal.
+
+    Returns:
+        One model, which can be saved like any other: its parameters are theirs, stacked.
+
+    Raises:
+        ValueError: no models, or recipes that differ.
+
+    Examples:
+        >>> from jaxmed.inference import ImageRecipe, image_model
+        >>> from jaxmed.networks import mlp
+        >>> recipe = ImageRecipe("binary", ("no", "yes"), ("grey",), (2, 2), mlp(2, hidden=()))
+        >>> start = lambda seed: recipe.network().init(jax.random.key(seed), jnp.ones((1, 2, 2, 1)))
+        >>> both = average_models([image_model(recipe, *start(seed)) for seed in (0, 1)])
+        >>> both.predict(jnp.ones((3, 2, 2, 1))).shape, both.recipe.members
+        ((3, 2), 2)
+    """
+    if not models:
+        raise ValueError("there are no models to average")
+    first = models[0]
+    for model in models[1:]:
+        if model.recipe != first.recipe:
+            raise ValueError("models of different recipes cannot be averaged")
+    if len(models) == 1:
+        return first
+    if first.recipe.members > 1:
+        raise ValueError("these are averages of several networks already")
+    params, state = (
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+        for trees in ([m.params for m in models], [m.state for m in models])
+    )
+    recipe = replace(first.recipe, members=len(models))
+    if isinstance(first, Segmenter):
+        return segmenter(recipe, params, state)
+    return image_model(recipe, params, state)

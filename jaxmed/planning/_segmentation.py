@@ -1,0 +1,235 @@
+"""The plan of a segmentation: everything that training decides from the data, with its reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import jax
+
+from jaxmed.planning._cost import multiplications
+from jaxmed.planning._fingerprint import Fingerprint
+from jaxmed.planning._stage import Budget, Stage, plan_stages
+
+_CROPPED = 0.75  # Scans that lose a quarter by cutting zeros away are normalised inside.
+_CT = ("ct", "hu", "hounsfield")
+_SIDES = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)|^(left|right)|(left|right)$", re.I)
+
+# Multiplications of a training, forward passes alone: what two cores of a CPU do in about half an
+# hour, and what a GPU does in about two hours.
+_WORK = {"cpu": 2.5e13, "other": 2.5e16}
+
+
+@dataclass(frozen=True)
+class SegmentationPlan:
+    """How a data set of scans is segmented; `plan_segmentation` makes it, and people may edit it.
+
+    Attributes:
+        classes: names, the background first.
+        channels: names of the image's channels.
+        regions: overlapping structures, ``{name: classes}``; empty if classes exclude each other.
+        region_order: the class that each region writes.
+        normalisation: ``"zscore"`` by scan; ``"fixed"``, by the data set's ``intensities``, for
+            CT; ``"linear"``, for pictures.
+        over: whether the statistics are of ``"all"`` voxels or of the ``"nonzero"`` ones, to which
+            scans are then cut.
+        intensities: ``(low, high, mean, sd)`` of each channel, for ``"fixed"``.
+        full: patch, network and batch at full resolution.
+        low: those of the low resolution of a cascade, or None.
+        steps: of training.
+        learning_rate: at the start; it falls to 0 as (1 - t)^0.9.
+        average: decay of the averaged parameters.
+        mirror: spatial axes along which patches are mirrored, in training and prediction.
+        rotation: largest angle of the augmentation, in degrees.
+        foreground: share of patches that are centred on a structure.
+        why: the reason for each choice.
+    """
+
+    classes: tuple[str, ...]
+    channels: tuple[str, ...]
+    normalisation: Literal["zscore", "fixed", "linear"]
+    over: Literal["all", "nonzero"]
+    full: Stage
+    low: Stage | None = None
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    region_order: tuple[int, ...] = ()
+    intensities: tuple[tuple[float, float, float, float], ...] = ()
+    steps: int = 1000
+    learning_rate: float = 2e-3
+    average: float = 0.995
+    mirror: tuple[int, ...] = ()
+    rotation: float = 15.0
+    foreground: float = 1 / 3
+    why: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the network's output."""
+        return len(self.regions) or len(self.classes)
+
+
+def device_budget(
+    memory_gb: float | None = None,
+    block: Literal["plain", "residual"] = "plain",
+    platform: str | None = None,
+) -> Budget:
+    """The budget of the device at hand.
+
+    On a CPU a network is half as wide, planned for a quarter GB, and a step has two patches, since
+    time is short before memory is: of the same work, more and smaller steps learn more. Elsewhere
+    it is nnU-Net's own, 8 GB, for which its figures are published.
+
+    Args:
+        memory_gb: in place of the device's.
+        block: as in `Budget`.
+        platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``; by default JAX's own.
+    """
+    cpu = (platform or jax.default_backend()) == "cpu"
+    return Budget(
+        memory_gb=memory_gb or (0.25 if cpu else 8.0),
+        block=block,
+        features=16 if cpu else 32,
+        covered=1.0 if block == "residual" else 0.05,
+        batch=2 if cpu else None,
+    )
+
+
+def plan_segmentation(
+    found: Fingerprint,
+    *,
+    budget: Budget | None = None,
+    regions: Mapping[str, Sequence[int]] | None = None,
+    region_order: Sequence[int] = (),
+    spacing: Sequence[float] | None = None,
+    steps: int | None = None,
+    platform: str | None = None,
+) -> SegmentationPlan:
+    """Plan a segmentation from what the data are like.
+
+    Voxel size, patch, batch, depth and width of the U-Net, and whether a coarse stage goes before,
+    follow nnU-Net version 2; how long to train follows from the work of a step and from the device.
+
+    Args:
+        found: the data, as `fingerprint` describes them.
+        budget: how large the network may be; by default the device's, `device_budget`.
+        regions: overlapping structures of the masks.
+        region_order: the class that each of them writes.
+        spacing: voxel size, in place of the data's median.
+        steps: of training, in place of the device's.
+        platform: as in `device_budget`.
+
+    Returns:
+        The plan.
+
+    References:
+        Isensee et al. nnU-Net: a self-configuring method for deep learning-based biomedical image
+        segmentation. Nature Methods 18:203, 2021.
+    """
+    platform = platform or jax.default_backend()
+    budget = budget or device_budget(platform=platform)
+    regions = {name: tuple(values) for name, values in (regions or {}).items()}
+    outputs = len(regions) or len(found.classes)
+    full, low = plan_stages(
+        found.spacings, found.shapes, outputs=outputs, budget=budget, spacing=spacing
+    )
+    why = _reasons_of_stages(found, full, low, budget, spacing is not None)
+    normalisation, why["normalisation"] = _normalisation(found)
+    over, why["over"] = _over(found, normalisation)
+    mirror, why["mirror"] = _mirror(found)
+    if steps is None:
+        work = full.batch * multiplications(full.network, full.patch, len(found.channels), outputs)
+        limit = _WORK["cpu" if platform == "cpu" else "other"]
+        steps = max(200, min(round(limit / work / 50) * 50, 50_000))
+        why["steps"] = (
+            f"{work:.2g} multiplications a step, and {limit:.1g} of a training on this kind of "
+            f"device ({platform}); --steps changes it"
+        )
+    else:
+        why["steps"] = "as given"
+    turned = 180.0 if found.rank == 2 and len(mirror) == 2 else 15.0
+    why["rotation"] = "any angle, as a picture has no upright" if turned > 15 else (
+        "a patient lies a little askew"
+    )  # fmt: skip
+    return SegmentationPlan(
+        classes=found.classes,
+        channels=found.channels,
+        normalisation=normalisation,
+        over=over,
+        full=full,
+        low=low,
+        regions=regions,
+        region_order=tuple(region_order),
+        intensities=tuple((i.low, i.high, i.mean, i.sd) for i in found.intensities)
+        if normalisation == "fixed"
+        else (),
+        steps=steps,
+        mirror=mirror,
+        rotation=turned,
+        why=why,
+    )
+
+
+def _reasons_of_stages(
+    found: Fingerprint, full: Stage, low: Stage | None, budget: Budget, given: bool
+) -> dict[str, str]:
+    shape = " x ".join(map(str, full.median_shape))
+    gap = " x ".join(f"{s:.4g}" for s in full.spacing)
+    share = 1.0
+    for p, m in zip(full.patch, full.median_shape, strict=True):
+        share *= min(p / m, 1.0)
+    why = {
+        "spacing": "as given" if given else (
+            f"the median of {found.cases} scans (of a coarse axis the tenth percentile): {gap} mm, "
+            f"at which the median scan is {shape}"
+        ),
+        "patch": (
+            f"the largest of that aspect of which {full.batch} fit {budget.memory_gb:g} GB by "
+            f"nnU-Net's estimate, at {budget.features} channels; it sees {100 * share:.0f} % of "
+            "the median scan"
+        ),
+        "network": (
+            f"axes are halved while they keep 4 voxels, the finest first; {budget.block} encoder, "
+            "channels double from stage to stage"
+        ),
+    }  # fmt: skip
+    if len(full.spacing) == 3:
+        why["low"] = (
+            "a patch sees enough of a scan (a quarter), or a coarser stage would save too little"
+            if low is None
+            else f"a patch sees {100 * share:.0f} % of the median scan, so a stage at "
+            f"{' x '.join(f'{s:.3g}' for s in low.spacing)} mm may go before"
+        )
+    return why
+
+
+def _normalisation(found: Fingerprint) -> tuple[Literal["zscore", "fixed", "linear"], str]:
+    if any(name.casefold().strip() in _CT for name in found.channels):
+        return "fixed", (
+            "CT numbers mean the same in every scan: cut to the percentiles 0.5 and 99.5 of the "
+            "structures, then by their mean and deviation"
+        )
+    if found.unit_range and found.rank == 2:
+        return "zscore", "pictures of their own exposure: mean 0 and deviation 1 of each channel"
+    return "zscore", "intensities have no unit: mean 0 and deviation 1 of each scan's channel"
+
+
+def _over(found: Fingerprint, normalisation: str) -> tuple[Literal["all", "nonzero"], str]:
+    if normalisation == "zscore" and found.rank == 3 and found.kept < _CROPPED:
+        return "nonzero", (
+            f"the surroundings are 0 (scans keep {100 * found.kept:.0f} % when they are cut away), "
+            "so statistics are of what is inside"
+        )
+    return "all", f"scans keep {100 * found.kept:.0f} % of their voxels when zeros are cut away"
+
+
+def _mirror(found: Fingerprint) -> tuple[tuple[int, ...], str]:
+    sided = [name for name in found.classes if _SIDES.search(name)]
+    if found.rank == 2:
+        if sided:
+            return (0,), f"classes name a side ({sided[0]!r}), so pictures keep left and right"
+        return (0, 1), "a picture has no upright; --mirror changes it"
+    if sided:
+        return (), f"classes name a side ({sided[0]!r}), so scans keep left and right"
+    return (0,), "left and right alone: no class names a side"

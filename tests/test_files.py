@@ -1,0 +1,51 @@
+"""Folders that one process owns at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from jaxmed._files import BusyError, owning
+
+HOLD = """
+import sys
+from jaxmed._files import owning
+with owning(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process that owns the folder until it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_folder_is_owned_by_one_process_and_free_once_it_was_killed(other, tmp_path):
+    with (
+        pytest.raises(BusyError, match="run is in use by another process"),
+        owning(tmp_path / "run"),
+    ):
+        pass
+    other.kill()
+    other.wait()
+    assert (tmp_path / "run" / ".lock").exists()  # left by the crash, locks nothing
+    with owning(tmp_path / "run"), owning(tmp_path / "run"):  # and what it calls may own it too
+        (tmp_path / "run" / "x").write_text("")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["x"]
+
+
+def test_nothing_is_left_of_a_folder_in_which_nothing_was_written(tmp_path):
+    with owning(tmp_path / "new"):
+        assert (tmp_path / "new").is_dir()
+    assert not (tmp_path / "new").exists()
