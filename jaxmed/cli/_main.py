@@ -33,6 +33,7 @@ _COMMANDS = {
         "predict._command",
         "segment, classify or measure images with a trained run, in their own space",
     ),
+    "export": ("_export", "write a trained network as one file that JAX alone can call"),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),
 }
 
