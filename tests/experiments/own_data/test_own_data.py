@@ -140,7 +140,7 @@ def test_a_study_compares_arms_and_says_what_may_differ(pictures, tmp_path, caps
                "--epochs", "1", "--out", str(tmp_path / "out")]  # fmt: skip
     assert main([*command, "--arms", "network=resnet8", "learning_rate=0.1,0.001", "--debug"]) == 0
     record = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert sorted(record["comparison"]["models"]) == ["resnet8_0.001", "resnet8_0.1"]
+    assert sorted(record["models"]) == ["resnet8_0.001", "resnet8_0.1"]
     plans = tmp_path / "out" / "plans"
     assert read_plan(plans / "resnet8_0.1.json", ImagePlan).learning_rate == 0.1
     assert main(["study", "--data", str(tmp_path / "few.csv"), "--out", str(tmp_path / "x"),
