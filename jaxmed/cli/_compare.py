@@ -10,6 +10,7 @@ from typing import Any, Literal
 import tyro
 
 from jaxmed.cli import _given
+from jaxmed.cli._evaluate import class_names, holds_masks
 from jaxmed.cli._settings import ask
 
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation"]
@@ -44,6 +45,8 @@ class Options:
             of patients shows repeats.
         cases: a CSV by case with further columns, such as patients, sites, sexes.
         groups: columns by which each model is told too: site, sex, age, ...
+        missing: what to do with cases of the reference that a folder of masks lacks: an error, or
+            measure them as empty masks.
         study: a TOML file of what only you know of the study, for the checklist in the report.
         ledger: a file in which each look at a test set is recorded; the report says how often.
     """
@@ -66,6 +69,7 @@ class Options:
     unit: str = ""
     cases: Path | None = None
     groups: tuple[str, ...] = ()
+    missing: Literal["error", "fail"] = "error"
     study: Path | None = None
     ledger: Path | None = None
 
@@ -75,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
     options = ask(Options, arguments, prog="jaxmed compare")
     study = _given.checked_study(options)
     models = named(options.models, options.names)
-    folders = [path.is_dir() for path in models.values()]
+    folders = [holds_masks(path) for path in models.values()]
     if any(folders) and not all(folders):
         raise ValueError("models are either all CSV files or all folders of masks")
     results, columns = _masks(options, models) if all(folders) else _scores(options, models)
@@ -136,27 +140,34 @@ def _scores(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, A
 
 def _masks(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, Any]]:
     from jaxmed import report
-    from jaxmed.cli._evaluate import class_names
 
     if options.reference is None:
         raise ValueError("folders of masks need --reference, the folder of true masks")
-    classes = options.classes
+    classes, notes = options.classes, []
+    missing = "error" if options.missing == "error" else "empty"
+    for model, path in models.items():
+        without = report.cases_without_mask(path, options.reference)
+        if without and missing == "empty":
+            notes.append(f"{model}: {len(without)} cases have no mask and are measured as empty.")
     if not classes:
-        seen = [class_names(report.read_mask_pairs(p, options.reference)[1])
+        seen = [class_names(report.read_mask_pairs(p, options.reference, missing=missing)[1])
                 for p in models.values()]  # fmt: skip
         classes = max(seen, key=len)
-    names, _ = report.read_mask_pairs(next(iter(models.values())), options.reference)
+    first = next(iter(models.values()))
+    names, _ = report.read_mask_pairs(first, options.reference, missing=missing)
     columns = _given.known_columns(options, names)
     units = _given.units(options.unit, None, columns)
     overlaps = {}
     for model, path in models.items():
-        _, pairs = report.read_mask_pairs(path, options.reference)
+        _, pairs = report.read_mask_pairs(
+            path, options.reference, missing=missing, classes=len(options.classes)
+        )
         overlaps[model] = report.overlap(pairs, classes=classes, groups=units.groups)
     results = report.compare_segmentations(
         overlaps,
         classes=classes,
         title=f"Comparison of {', '.join(models)}",
-        notes=units.notes,
+        notes=(*units.notes, *notes),
         **_shared(options),
     )
     return units.warn(results), columns

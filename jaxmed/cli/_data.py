@@ -15,9 +15,10 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         0; 1 if there is any fault; 2 for a command that is none.
     """
-    if not arguments or arguments[0] != "check":
+    asked = any(word in ("-h", "--help") for word in arguments)
+    if asked or not arguments or arguments[0] != "check":
         _parser().print_help()
-        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+        return 0 if asked else 2
     options = _parser().parse_args([*arguments[1:]])
     from jaxmed import data
     from jaxmed.data.images._mask_labels import parse_map

@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
     """Read, measure, write, print."""
     options = ask(Options, arguments, prog="jaxmed evaluate")
     study = _given.checked_study(options)
-    measure = _masks if options.predictions.is_dir() else _scores
+    measure = _masks if holds_masks(options.predictions) else _scores
     results, columns = measure(options)
     return _given.finish(results, columns, options, study, ["jaxmed", "evaluate", *arguments])
 
@@ -157,13 +157,14 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
     from jaxmed import report
 
     if options.reference is None:
-        raise ValueError("--predictions is a folder of masks: --reference must name that of truth")
+        raise ValueError("--predictions is of masks: --reference must name the true ones")
     missing = "error" if options.missing == "error" else "empty"
     read = (options.predictions, options.reference)
-    names, pairs = report.read_mask_pairs(*read, missing=missing)
+    count = len(options.classes)
+    names, pairs = report.read_mask_pairs(*read, missing=missing, classes=count)
     columns = _given.known_columns(options, names)
     classes = options.classes or class_names(pairs)
-    _, pairs = report.read_mask_pairs(*read, missing=missing)
+    _, pairs = report.read_mask_pairs(*read, missing=missing, classes=count)
     without = report.cases_without_mask(*read)
     units = _given.units(options.unit, None, columns)
     results = report.segmentation(
@@ -176,6 +177,13 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
         notes=(*units.notes, *_failed(without, "measured as empty masks")),
     )
     return units.warn(results), columns
+
+
+def holds_masks(path: Path) -> bool:
+    """Whether a path is of masks, a folder of them or one, and not a table."""
+    from jaxmed.data.formats import MASKS, suffix
+
+    return path.is_dir() or suffix(path) in (*MASKS, ".npz")
 
 
 def class_names(pairs: Any) -> tuple[str, ...]:

@@ -50,7 +50,6 @@ def average_models(models: Sequence[Model]) -> Model:
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
         for trees in ([m.params for m in models], [m.state for m in models])
     )
-    recipe = replace(first.recipe, members=len(models))
     if isinstance(first, Segmenter):
-        return segmenter(recipe, params, state)
-    return image_model(recipe, params, state)
+        return segmenter(replace(first.recipe, members=len(models)), params, state)
+    return image_model(replace(first.recipe, members=len(models)), params, state)

@@ -45,6 +45,15 @@ def read_plan(path: str | os.PathLike, kind: type[Plan]) -> Plan:
         raise ValueError(f"{path}: {error}") from error
 
 
+def plan_of(kind: type[Plan], table: Mapping[str, Any]) -> Plan:
+    """Make a plan of a table as JSON has it, each value checked as `read_plan` does.
+
+    Raises:
+        ValueError: an unknown or missing field, or a value of another type; names it.
+    """
+    return _made(kind, dict(table), "")
+
+
 def _made(kind: Any, value: Any, where: str) -> Any:
     """Turn JSON into a value of an annotated type."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
@@ -77,8 +86,9 @@ def _made(kind: Any, value: Any, where: str) -> Any:
         return {key: _made(inner[1], v, f"{where}.{key}") for key, v in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{where} is {kind.__name__}, got {value!r}")
+    plain: Any = kind  # what is left: bool, int, float, str
+    if not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
+        raise ValueError(f"{where} is {plain.__name__}, got {value!r}")
     return value
 
 

@@ -106,7 +106,7 @@ def new_shape(
 
 def plan_stage(
     spacing: Sequence[float],
-    median_shape: Sequence[float],
+    median_shape: Sequence[float] | np.ndarray,
     voxels: float,
     *,
     outputs: int,

@@ -56,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--out", type=Path, default=None,
         help="a folder; for one image also the mask's file, for scores also the table. By default "
-        "the current folder: NAME_mask.nii.gz (.png of a picture, .dcm of DICOM, .npz of arrays), "
-        "or predictions.csv",
+        "the current folder: NAME_mask in the image's format (.png of a picture, .dcm of DICOM, "
+        ".npz of arrays, else .nii.gz), or predictions.csv",
     )  # fmt: skip
     parser.add_argument(
         "--resume", action="store_true", help="leave out images whose results are there already"

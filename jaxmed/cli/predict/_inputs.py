@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -82,7 +83,21 @@ def files(given: Sequence[Path], channels: int) -> list[Given]:
         if not inside:
             raise ValueError(f"{path} has no image: none of its files ends in {', '.join(ENDINGS)}")
         found += _joined(inside, channels)
-    return found
+    return _told_apart(found)
+
+
+def _told_apart(given: Sequence[Given]) -> list[Given]:
+    """Put the names of folders before names that several images have: `p1_ct` and `p2_ct`."""
+    given = [*given]
+    for depth in range(1, max((len(one.path.parts) for one in given), default=1)):
+        counts = Counter(one.name for one in given)
+        given = [
+            one._replace(name=f"{one.path.parts[-1 - depth]}_{one.name}")
+            if counts[one.name] > 1 and depth < len(one.path.parts)
+            else one
+            for one in given
+        ]
+    return given
 
 
 def _joined(paths: Sequence[Path], channels: int) -> list[Given]:

@@ -13,7 +13,7 @@ from jaxmed._csv import csv_text
 from jaxmed._files import replacing, write_whole
 from jaxmed.cli.predict._inputs import Given, Input, is_packed, read
 from jaxmed.data import Scan, read_mask, write_dicom_seg, write_mask
-from jaxmed.data.formats import MASKS, is_of_dicom, is_picture, suffix
+from jaxmed.data.formats import MASKS, is_picture, mask_ending, suffix
 from jaxmed.inference import Recipe, Segmenter, decided, probabilities
 
 
@@ -167,7 +167,7 @@ def exit_code(done: int, failed: int) -> int:
     return 0 if not failed else 1 if done else 2
 
 
-def _save_arrays(target: Path, **arrays: np.ndarray) -> None:
+def _save_arrays(target: Path, **arrays: Any) -> None:
     with replacing(target) as partial:
         np.savez_compressed(partial, **arrays)
 
@@ -180,11 +180,7 @@ def _targets(given: Sequence[Given], out: Path | None, rank: int) -> list[Path]:
     """Where each file's masks go; never over an image, and no two to one file."""
 
     def ending(path: Path) -> str:
-        if is_packed(path):
-            return ".npz"
-        if is_of_dicom(path):
-            return ".dcm"
-        return ".png" if rank == 2 and is_picture(path) else ".nii.gz"
+        return ".npz" if is_packed(path) else mask_ending(path, rank)
 
     several = len(given) > 1
     is_file = out is not None and bool(out.suffix) and not out.is_dir()

@@ -43,13 +43,18 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
+def is_directory(path: Path) -> bool:
+    """Whether a file is by its name the table of contents of a medium."""
+    return path.name.upper().startswith("DICOMDIR")
+
+
 def dicom_files(folder: Path) -> Iterator[Path]:
     """The DICOM files in a folder and the folders below it, in the order of their names."""
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(where) / name
-            if not name.startswith(".") and name != "DICOMDIR" and is_dicom(path):
+            if not name.startswith(".") and not is_directory(path) and is_dicom(path):
                 yield path
 
 
@@ -73,8 +78,8 @@ def _read(path: Path, *, stop_before_pixels: bool) -> Any:
             dataset = read(path, stop_before_pixels=stop_before_pixels, force=True)
             for _ in dataset:
                 pass  # pydicom converts a value when it is first seen, and warns then
+            if str(dataset.file_meta.get("MediaStorageSOPClassUID")) == _DIRECTORY:
+                raise ValueError("it is a DICOMDIR, which lists other files; name their folder")
             if not dataset or "SOPClassUID" not in dataset:
                 raise ValueError("it has no SOP class, as every DICOM object has")
-            if str(dataset.SOPClassUID) == _DIRECTORY:
-                raise ValueError("a DICOMDIR lists other files; name their folder")
     return dataset

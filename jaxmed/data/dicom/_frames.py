@@ -161,12 +161,14 @@ def _place(position: Any, axes: Any, spacing: Any, thickness: Any) -> dict[str, 
     found: dict[str, Any] = {
         "position": None,
         "axes": None,
-        "spacing": None if spacing is None else (float(spacing[0]), float(spacing[1])),
+        "spacing": _positive(spacing),
         "thickness": None if not thickness else abs(float(thickness)),
     }
     if position is None or axes is None or len(position) != 3 or len(axes) != 6:
         return found
     found["position"] = np.array([float(value) for value in position])
+    if found["spacing"] is None:
+        raise ValueError("it states a place in the patient, but no distance between its pixels")
     vectors = np.array([float(value) for value in axes]).reshape(2, 3)
     lengths = np.linalg.norm(vectors, axis=1)
     if not np.all(np.isfinite([*lengths, *found["position"]])) or np.abs(lengths - 1).max() > 0.01:
@@ -175,6 +177,14 @@ def _place(position: Any, axes: Any, spacing: Any, thickness: Any) -> dict[str, 
         raise ValueError(f"the orientation {vectors.ravel().tolist()} is not at right angles")
     found["axes"] = vectors / lengths[:, None]
     return found
+
+
+def _positive(spacing: Any) -> tuple[float, float] | None:
+    if not isinstance(spacing, str) and spacing is not None and len(spacing) == 2:
+        rows, columns = float(spacing[0]), float(spacing[1])
+        if 0 < rows < np.inf and 0 < columns < np.inf:
+            return rows, columns
+    return None
 
 
 def _spacing(dataset: Any) -> Any:
@@ -229,12 +239,29 @@ def _text(name: str) -> Callable[[Any], str | None]:
     return get
 
 
+def _b_value(dataset: Any) -> float | None:
+    """The b-value, where makers keep it in elements of their own too."""
+    for name in ("DiffusionBValue", *_PRIVATE_B.get(str(dataset.get("Manufacturer"))[:7], ())):
+        element = dataset.get(name)
+        value = getattr(element, "value", element)
+        try:
+            return float(value.decode() if isinstance(value, bytes) else value)
+        except (AttributeError, TypeError, ValueError):
+            continue
+    return None
+
+
+_PRIVATE_B: Mapping[str, tuple[tuple[int, int], ...]] = {
+    "SIEMENS": ((0x0019, 0x100C),),
+    "Siemens": ((0x0019, 0x100C),),
+    "Philips": ((0x2001, 0x1003),),
+}
 # What can tell two images of one place from each other, the first the most telling.
 _MARKS: Mapping[str, Callable[[Any], Mark | None]] = {
     "image type": _text("ImageType"),
     "stack": _text("StackID"),
     "echo time": _number("EchoTime"),
-    "b-value": _number("DiffusionBValue"),
+    "b-value": _b_value,
     "gradient": _text("DiffusionGradientOrientation"),
     "inversion time": _number("InversionTime"),
     "flip angle": _number("FlipAngle"),

@@ -38,7 +38,8 @@ def read_pixels(path: Path, frames: Sequence[int], *, padding: float | None = No
         stored = decoded(path, dataset, frames)
         if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
             colours = _processing().apply_color_lut(stored[..., 0], dataset)
-            return colours[..., :3].astype(np.float32)
+            deep = colours.dtype.itemsize > 1  # the upper byte is the colour that is shown
+            return (colours >> 8 if deep else colours)[..., :3].astype(np.float32)
         if stored.shape[-1] > 1:
             return stored.astype(np.float32)
         values = np.empty(stored.shape, np.float32)

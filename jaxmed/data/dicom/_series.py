@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data.dicom._dataset import dicom_files
@@ -109,8 +110,8 @@ def read_dicom(
     that bright is high; palettes and YBR become red, green, blue.
 
     Args:
-        path: a folder of files, searched with those below it, or one file: a slice of its own
-            unless it holds several frames.
+        path: a folder of files, searched with those below it, or one file: a slice of its own, as
+            deep as its header says or else 1 mm, unless it holds several frames.
         canonical: whether to turn a volume to RAS+.
         series: which of the folder's series: its number in `dicom_series`, its UID, or what
             `dicom_series` gave. A folder with one needs none.
@@ -187,9 +188,13 @@ def _found(path: Path, allow: Collection[str]) -> list[tuple[SeriesInfo, Stack]]
     frames = [frame for file in files for frame in read_frames(file)]
     images = [frame for frame in frames if frame.modality != "SEG"]
     if not images:
-        kind = "segmentation (data.read_dicom_seg reads it)" if frames else "image"
-        what = f"{len(files)} DICOM files, none of them an image" if files else "no DICOM file"
-        raise fault(path, "non-empty", f"a {kind} and no image" if frames else what)
+        if frames:
+            what = "a segmentation (data.read_dicom_seg reads it) and no image"
+        elif len(files) == 1:
+            what = "a DICOM object without an image, such as a report, a plan or a contour"
+        else:
+            what = f"{len(files)} DICOM files, none of them an image" if files else "no DICOM file"
+        raise fault(path, "non-empty", what)
     return listed(path, images, allow)
 
 
@@ -293,7 +298,7 @@ def _framed(path: Path, found: Stack, frame: int | str | None) -> Stack:
     if pages:
         slices = tuple(found.slices[k] for k in keep)
         affine = found.affine[np.ix_([0, 1, -1], [0, 1, -1])]
-        return Stack(slices, {}, affine, np.arange(len(keep)), len(keep))
+        return Stack(slices, {}, affine, np.arange(len(keep)), len(keep), found.aside[keep])
     slices = tuple(tuple(place[c] for c in keep) for place in found.slices)
     repeats = {n: tuple(v[c] for c in keep) for n, v in found.repeats.items()}
     return found._replace(slices=slices, repeats=repeats if len(keep) > 1 else {})
@@ -324,6 +329,9 @@ def _voxels(found: Stack, padding: float | None) -> np.ndarray:
             out[k, :, :, c * colours : (c + 1) * colours] = value
     if not found.placed:
         return np.moveaxis(out, 0, 2) if len(out) > 1 else out[0]
+    for k in np.flatnonzero(np.any(found.aside != 0, axis=1)):
+        across, down = found.aside[k]
+        out[k] = ndimage.shift(out[k], (down, across, 0), order=1, mode="nearest")
     if found.depth != len(out) or not np.array_equal(found.at, np.arange(len(out))):
         out = _even(out, found.at, found.depth)
     return np.transpose(out, (2, 1, 0, 3))

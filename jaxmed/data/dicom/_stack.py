@@ -47,6 +47,8 @@ class Stack(NamedTuple):
         at: where each slice lies, in slices of the even grid; whole numbers where none was allowed
             to be uneven.
         depth: slices of the even grid.
+        aside: how far each slice lies beside the line of the others, (slices, 2) in columns and
+            rows.
     """
 
     slices: tuple[tuple[Frame, ...], ...]
@@ -54,6 +56,7 @@ class Stack(NamedTuple):
     affine: np.ndarray
     at: np.ndarray
     depth: int
+    aside: np.ndarray
 
     @property
     def placed(self) -> bool:
@@ -112,13 +115,19 @@ def stack(
         return _pages(frames), ()
     places, mending = _places(frames)
     affine, at, depth, uneven = _grid(places)
+    aside = _aside(places, affine, at)
+    if np.any(np.abs(aside) > _APART):
+        far = float(np.abs(aside * np.linalg.norm(affine[:3, :2], axis=0)).max())
+        uneven.append(("spacing-uneven", _BESIDE.format(far)))
+    else:
+        aside = np.zeros_like(aside)
     broken = [
         *([("slice-twice", mending.twice)] if mending.twice else []),
         *([("slice-missing", mending.absent)] if mending.absent else []),
         *uneven,
     ]
     faults = [Fault(name, rule, f"{detail}; {lifted(rule)}") for rule, detail in broken]
-    made = Stack(tuple(map(tuple, places)), mending.repeats, _TO_RAS @ affine, at, depth)
+    made = Stack(tuple(map(tuple, places)), mending.repeats, _TO_RAS @ affine, at, depth, aside)
     return made, tuple(fault for fault in faults if fault.rule not in allow)
 
 
@@ -128,9 +137,9 @@ def _pages(frames: Sequence[Frame]) -> Stack:
     several = len(frames) > 1
     ordered = sorted(frames, key=lambda frame: frame.index)
     affine = np.diag([*spacing, *([1.0] if several else []), 1.0])
-    return Stack(
-        tuple((frame,) for frame in ordered), {}, affine, np.arange(len(frames)), len(frames)
-    )
+    count = len(frames)
+    slices = tuple((frame,) for frame in ordered)
+    return Stack(slices, {}, affine, np.arange(count), count, np.zeros((count, 2)))
 
 
 class _Repeats(NamedTuple):
@@ -212,7 +221,8 @@ def _twice(places: list[list[Frame]]) -> str:
     if not places:
         return ""
     files = " and ".join(sorted({frame.file.name for frame in places[0]})[:3])
-    return f"{len(places)} places have the same image more than once, such as {files}"
+    where = "1 place has" if len(places) == 1 else f"{len(places)} places have"
+    return f"{where} the same image more than once, such as {files}"
 
 
 def _by_number(frame: Frame) -> tuple:
@@ -265,14 +275,19 @@ def _grid(
     distance = float(step @ normal)
     if np.abs(off @ normal).max() <= _APART * distance:
         affine[:3, 2] = step
-        aside = np.abs(off @ axes.T).max(axis=0)  # along rows and along columns
-        beside = bool(np.any(aside > _APART * np.array(spacing[::-1])))
-        found = [("spacing-uneven", _BESIDE.format(aside.max()))] if beside else []
-        return affine, np.arange(count), count, found
+        return affine, np.arange(count), count, []
     gaps = np.diff(positions @ normal)
     at, depth, found = _uneven(gaps)
     affine[:3, 2] = (positions[-1] - positions[0]) / (depth - 1)
     return affine, at, depth, found
+
+
+def _aside(places: Sequence[Sequence[Frame]], affine: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """How far each slice lies from its place on a grid, in columns and rows."""
+    positions = np.array([place[0].position for place in places])
+    off = positions - (affine[:3, 3] + np.asarray(at)[:, None] * affine[:3, 2])
+    edges = affine[:3, :2]
+    return off @ edges / np.sum(edges**2, axis=0)
 
 
 def _uneven(gaps: np.ndarray) -> tuple[np.ndarray, int, list[tuple[str, str]]]:

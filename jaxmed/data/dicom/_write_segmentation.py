@@ -152,7 +152,8 @@ def _build(
     seg = optional("highdicom.seg", "writing DICOM segmentations")
     uids = [hd.UID() for _ in range(2)]
     source: DicomSource = file.header
-    headers = {frame[0]: read_header(frame[0]) for frame in source.slices}
+    files = dict.fromkeys(file for file, _ in source.slices)
+    headers = _sources([read_header(file) for file in files])
     numbers = [segment.number for segment in segments]
     plain = several or numbers == [*range(1, len(numbers) + 1)]
     if several:
@@ -160,10 +161,10 @@ def _build(
         segments = [s._replace(number=k) for k, s in enumerate(segments, start=1)]
     else:
         pixels = _slices(layers[0]).astype(np.uint8 if max(numbers) < 256 else np.uint16)
-    placed = len(file.affine) == 4 and "FrameOfReferenceUID" in next(iter(headers.values()))
+    placed = len(file.affine) == 4 and "FrameOfReferenceUID" in headers[0]
     with quiet():
         return seg.Segmentation(
-            source_images=[*headers.values()],
+            source_images=headers,
             pixel_array=pixels,
             segmentation_type="BINARY" if plain else "LABELMAP",
             segment_descriptions=[_described(hd, seg, s, algorithm) for s in segments],
@@ -178,6 +179,19 @@ def _build(
             series_description=description,
             **(_geometry(hd, file) if placed else {}),
         )
+
+
+def _sources(headers: list[Any]) -> list[Any]:
+    """The headers as highdicom asks for them: one of several frames, or one for each slice."""
+    if "PerFrameFunctionalGroupsSequence" not in headers[0]:
+        return headers
+    first = headers[0]  # it takes no second file of several frames
+    common = first.SharedFunctionalGroupsSequence[0]
+    for name in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+        own = first.PerFrameFunctionalGroupsSequence[0].get(name)
+        if name not in common and own:  # which it looks for among the common ones alone
+            setattr(common, name, own)
+    return [first]
 
 
 def _slices(mask: np.ndarray) -> np.ndarray:

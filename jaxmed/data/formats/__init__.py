@@ -11,8 +11,8 @@ from jaxmed.data.formats._registry import (
     MASKS,
     exists,
     is_image,
-    is_of_dicom,
     is_picture,
+    mask_ending,
     stem,
     suffix,
 )
@@ -24,8 +24,8 @@ __all__ = [
     "exists",
     "images_in",
     "is_image",
-    "is_of_dicom",
     "is_picture",
+    "mask_ending",
     "stem",
     "suffix",
 ]

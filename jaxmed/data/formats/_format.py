@@ -49,7 +49,7 @@ class Format(NamedTuple):
 
     Attributes:
         name: as people call it.
-        endings: lower-case endings of its files, by which it is known.
+        endings: Lower-case endings of its files, by which it is known.
         space: the grid and the number of channels of an image, from its header alone.
         image: the voxels of an image.
         labels: the voxels of a mask, exactly as they are stored.
@@ -79,16 +79,13 @@ def telling(names: Iterable[str]) -> tuple[str, ...]:
     """Those names of free entries of a header that tell who was imaged.
 
     SimpleITK writes the elements of a DICOM file under their tags, of which group 0010 is the
-    patient's.
+    patient's; sex, age, size and weight tell of no one person.
 
-    >>> telling(["0010|0010", "0018|0050", "PatientName", "ITK_InputFilterName"])
+    >>> telling(["0010|0010", "0010|0040", "0018|0050", "PatientName", "ITK_InputFilterName"])
     ('0010|0010', 'PatientName')
     """
-    return tuple(
-        name
-        for name in names
-        if re.fullmatch(r"(DICOM_)?0010[|_,][0-9a-fA-F]{4}", name) or "patient" in name.lower()
-    )
+    element = re.compile(r"(DICOM_)?0010[|_,](?!0040|10[123]0)[0-9a-fA-F]{4}")
+    return tuple(n for n in names if element.fullmatch(n) or "patient" in n.lower())
 
 
 def check_exists(path: Path) -> None:

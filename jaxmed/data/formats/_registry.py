@@ -66,14 +66,6 @@ def is_picture(path: str | os.PathLike) -> bool:
     return found is not None and found.picture
 
 
-def is_of_dicom(path: str | os.PathLike) -> bool:
-    """Whether a path names a DICOM file, or a folder, which is read as one series of them."""
-    place = locate(path)
-    if place.path.is_dir():
-        return True
-    return place.path.is_file() and format_of_name(place.path) == DICOM.name
-
-
 def exists(path: str | os.PathLike) -> bool:
     """Whether there is a file or folder, which options may follow behind a ``#``."""
     return locate(path).path.exists()
@@ -137,6 +129,19 @@ def writer_of(path: Path) -> Format | None:
     """The format that writes masks with the ending of a path, if there is one."""
     ending = suffix(path)
     return next((found for found in FORMATS if ending in found.masks), None)
+
+
+def mask_ending(path: str | os.PathLike, rank: int) -> str:
+    """The ending of a mask in the format of its image; ``.nii.gz`` where that holds none.
+
+    >>> [mask_ending(name, 2) for name in ("a.jpg", "a.nrrd", "a.npy")]
+    ['.png', '.nrrd', '.nii.gz']
+    """
+    place = locate(path).path
+    found = DICOM if place.is_dir() or is_dicom(place) else _BY_ENDING.get(suffix(place))
+    if found is None or not found.masks or (found.picture and rank != 2):
+        return ".nii.gz"
+    return found.masks[0]
 
 
 def _check_options(found: Format, path: Path, options: Options) -> None:

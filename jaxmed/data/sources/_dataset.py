@@ -152,10 +152,11 @@ def _of_table(
     if "mask" not in roles:
         finder = Finder(root)
         masks = [finder.mask_of(parts(row[roles["image"]])[0]) for row in table.rows]
-        if all(masks):
+        first = masks[0]
+        if first is not None and all(masks):
             rows = [{**row, "mask": str(m)} for row, m in zip(table.rows, masks, strict=True)]
             table = table._replace(rows=rows)
-            notes = (f"Masks are the files of the same names in {masks[0].parent.name!r}.",)
+            notes = (f"Masks are the files of the same names in {first.parent.name!r}.",)
     return open_table(table, root=root, mask_labels=mask_labels, notes=notes, **options)
 
 

@@ -97,11 +97,11 @@ class _Reader(NamedTuple):
                     self.fault("label-range", detail + hint)
                 else:
                     values[i, j] = got
-        for i in np.flatnonzero(~known.any(axis=1)):
-            detail = f"{self.table.where(int(i))} ({self.names[i]}) has no label in any column"
+        for i in np.flatnonzero(~known.any(axis=1)).tolist():
+            detail = f"{self.table.where(i)} ({self.names[i]}) has no label in any column"
             self.fault("table", detail)
         if self.regression and not known.all():
-            i, j = np.argwhere(~known)[0]
+            i, j = map(int, np.argwhere(~known)[0])
             self.fault("table", f"{self.names[i]} has no {columns[j]}: leave the row out")
         if self.faults:
             return Labels(None, classes)

@@ -58,7 +58,9 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     path = Path(path)
     if path.suffix == ".safetensors":
         try:
-            from safetensors.numpy import load_file
+            from safetensors.numpy import (  # pyright: ignore[reportMissingImports]
+                load_file,
+            )
         except ImportError as error:
             raise ImportError(
                 f"{path} needs the package safetensors: pip install 'jaxmed[transfer]'"

@@ -105,3 +105,12 @@ def test_a_number_that_means_two_things_is_named(study):
     ) as found:
         data.manifest(study / "table.csv")
     assert [f.rule for f in found.value.faults] == ["mask-values"]
+
+
+def test_a_localizer_within_a_series_is_named_by_a_check_of_its_folder(study, write, volume):
+    tags = {"PatientID": "p2", "SeriesInstanceUID": "1.2.2"}
+    sagittal = {"orientation": (0, 1, 0, 0, 0, -1), "order": np.array([77])}
+    write.series(study / "p2" / "ct", volume[:1], tags=tags, **sagittal)
+    assert study / "p2" / "ct" in images_in(study)
+    found = {fault.file.rpartition("/")[2]: fault.rule for fault in data.check(study)}
+    assert found["ct"] == "orientation-mixed"

@@ -287,3 +287,49 @@ def test_a_picture_is_the_mask_of_a_radiograph(tmp_path, write):
     smaller = data.read_image(write.save(write.dataset(pixels[1:], "DX"), tmp_path / "b.dcm"))
     with pytest.raises(data.DataError, match=r"\(4, 5\), its image \(3, 5\)"):
         data.read_mask(path, like=smaller)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "kind"),
+    [
+        (uid.JPEGBaseline8Bit, "YBR_FULL_422"),
+        (uid.JPEGLosslessSV1, "RGB"),
+        (uid.JPEGLSLossless, "RGB"),
+        (uid.JPEG2000Lossless, "YBR_RCT"),
+        (uid.RLELossless, "RGB"),
+    ],
+)
+def test_colours_come_back_from_each_compression(tmp_path, write, syntax, kind):
+    codecs = pytest.importorskip("imagecodecs")
+    row, column = np.mgrid[:16, :24]
+    colour = np.stack([column * 10, row * 15, 255 - column * 10], -1).astype(np.uint8)
+    ds = write.dataset(colour, "US", {"PhotometricInterpretation": kind})
+    if syntax == uid.RLELossless:
+        ds.compress(syntax, generate_instance_uid=False)
+    else:
+        encode = {
+            uid.JPEGBaseline8Bit: lambda a: codecs.jpeg8_encode(a, level=98, subsampling="444"),
+            uid.JPEGLosslessSV1: lambda a: codecs.jpeg8_encode(a, lossless=True, predictor=1),
+            uid.JPEGLSLossless: codecs.jpegls_encode,
+            uid.JPEG2000Lossless: lambda a: codecs.jpeg2k_encode(
+                a, level=0, codecformat="j2k", reversible=True, mct=True
+            ),
+        }
+        ds.PixelData = encapsulate([encode[syntax](colour)])
+        ds["PixelData"].VR = "OB"
+        ds.file_meta.TransferSyntaxUID = syntax
+    found = data.read_image(write.save(ds, tmp_path / "a")).array
+    np.testing.assert_allclose(found, colour, atol=3 if syntax == uid.JPEGBaseline8Bit else 0)
+
+
+def test_a_palette_of_two_bytes_has_colours_of_one(tmp_path, write):
+    palette = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for name, values in {
+        "Red": [0, 0xFF00],
+        "Green": [0x8000, 0],
+        "Blue": [0x0100, 0xFFFF],
+    }.items():
+        palette[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 16]
+        palette[f"{name}PaletteColorLookupTableData"] = np.array(values, "<u2").tobytes()
+    found = read(write, tmp_path / "a", np.array([[0, 1]], np.uint8), "US", **palette)
+    np.testing.assert_array_equal(found[0], [[0, 128, 1], [255, 0, 255]])

@@ -116,7 +116,7 @@ def test_slides_and_reports_are_refused_by_what_they_are(odd):
     files = odd / "highdicom/data/test_files"
     with pytest.raises(data.DataError, match="a tile of a whole slide"):
         data.read_image(files / "sm_image.dcm")
-    with pytest.raises(data.DataError, match="none of them an image"):
+    with pytest.raises(data.DataError, match="without an image, such as a report"):
         data.read_image(files / "sr_document.dcm")
 
 
@@ -149,3 +149,22 @@ def test_segmentations_are_read_as_highdicom_reads_them(odd):
         for k in range(found.masks.shape[-1]):
             there = data.to_space(volume.array[..., k] >= 0.5, affine, found.file)
             np.testing.assert_array_equal(found.masks[..., k], there)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "dcm_qa_ts/In/1.dcm",
+        "dcm_qa_enh/In/Philips",
+        "dcm_qa_enh/In/Siemens",
+        "dcm_qa_decubitus/In/HFDL/2_t1_fl2d_sag",
+        "highdicom/data/test_files/dx_image.dcm",
+    ],
+)
+def test_a_mask_of_any_scanner_comes_back(odd, tmp_path, where):
+    pytest.importorskip("highdicom")
+    scan = data.read_image(odd / where, canonical=True)
+    mask = (scan.array[..., 0] > scan.array.mean()).astype(int)
+    written = data.write_mask(tmp_path / "m.dcm", mask, scan)
+    found = data.read_mask(written, like=scan, canonical=True)
+    np.testing.assert_array_equal(found.array, mask)

@@ -150,9 +150,12 @@ def test_an_allowed_gap_is_filled_linearly(tmp_path, write):
 
 def test_slices_beside_the_line_of_the_others_are_refused(tmp_path, write, volume):
     positions = heights(0, 2, 4, 6, 8)
-    positions[2][0] += 0.4
+    positions[2][0] += 1.0  # two columns of 0.5 mm
     write.series(tmp_path, volume, positions=positions)
     assert rules(data.read_dicom, tmp_path) == ["spacing-uneven"]
+    # Brought to the line, what it shows lies where it lay.
+    found = data.read_dicom(tmp_path, allow="spacing-uneven").array[:, :, 2, 0]
+    np.testing.assert_allclose(found[2:], volume[2].T[:-2], rtol=1e-6)
 
 
 def test_a_localizer_in_the_series_is_named(tmp_path, write, volume):
@@ -252,3 +255,33 @@ def test_any_damage_is_read_or_refused(tmp_path_factory, write, at, share, value
     path.write_bytes(content)
     with contextlib.suppress(data.DataError):
         assert data.read_image(folder).array.shape[-1] >= 1
+
+
+def test_a_place_without_a_distance_of_pixels_is_refused(tmp_path, write, volume):
+    for spacing in (None, [0, 0], [1, -1]):
+        write.series(tmp_path, volume, tags={"PixelSpacing": spacing})
+        assert rules(data.read_dicom, tmp_path) == ["readable"]
+
+
+def test_b_values_that_makers_keep_for_themselves(tmp_path, write, volume):
+    from pydicom.dataelem import DataElement
+
+    for n, b in enumerate((1000, 0)):
+        for k, pixels in enumerate(volume):
+            ds = write.dataset(
+                pixels + n,
+                "MR",
+                {
+                    "Manufacturer": "SIEMENS", "ImagePositionPatient": [0, 0, 2 * k],
+                    "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1],
+                    "InstanceNumber": 10 * n + k,
+                },
+            )  # fmt: skip
+            ds.add(DataElement((0x0019, 0x0010), "LO", "SIEMENS MR HEADER"))
+            ds.add(DataElement((0x0019, 0x100C), "IS", str(b)))
+            write.save(ds, tmp_path / f"{n}{k}")
+    (info,) = data.dicom_series(tmp_path)
+    assert info.repeats == {"b-value": (0, 1000)}
+    np.testing.assert_array_equal(
+        data.read_dicom(tmp_path, frame="b-value:1000").array[..., 0], volume.transpose(2, 1, 0)
+    )
