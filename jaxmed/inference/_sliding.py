@@ -33,9 +33,9 @@ def sliding_window(
     centre of each window to its border, where a network has least context.
 
     On the host the image is read window by window, and what no further window touches is averaged,
-    reduced, put into the result and released. The sums in memory are those of the planes that two
-    windows share along the first axis: they do not grow with the image's length along it. With
-    ``reduce`` or ``sink``, neither does the rest.
+    reduced, put into the result and released. The sums in memory do not grow with the image's
+    length along its first axis, and above half a gigabyte most of them lie in a temporary folder.
+    With ``reduce`` or ``sink`` there is no array of all probabilities either.
 
     Args:
         predict: ``(size, *window, channels) -> (size, *window, classes)``, compiled or not; it

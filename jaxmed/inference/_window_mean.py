@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -35,15 +36,15 @@ def mean_on_host(
         Each block as soon as no further window touches it: its ``(begin, end)`` along the first
         one or two axes, and its mean (*block, classes) float32.
     """
-    sums = WindowSums(starts, weight.shape[:-1], shape)
-    for first, (some, count) in enumerate(_batches(starts, size)):
-        batch = np.stack([read(start) for start in some])
-        found = np.asarray(predict(batch))
-        _check(found, batch)
-        for start, one in zip(some[:count], found, strict=False):
-            sums.add(start, one, weight)
-        done = first * size + count
-        yield from sums.finished(starts[done] if done < len(starts) else None)
+    with contextlib.closing(WindowSums(starts, weight.shape[:-1], shape)) as sums:
+        for first, (some, count) in enumerate(_batches(starts, size)):
+            batch = np.stack([read(start) for start in some])
+            found = np.asarray(predict(batch))
+            _check(found, batch)
+            for start, one in zip(some[:count], found, strict=False):
+                sums.add(start, one, weight)
+            done = first * size + count
+            yield from sums.finished(starts[done] if done < len(starts) else None)
 
 
 def mean_on_device(

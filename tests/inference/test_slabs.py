@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmed import ops
-from jaxmed.inference import sliding_window
+from jaxmed.inference import _window_sums, sliding_window
 
 
 def at_once(predict, image, window, overlap, size):
@@ -50,17 +50,20 @@ def layouts(draw):
 
 
 @settings(max_examples=60)
-@given(layouts(), st.integers(0, 99))
-def test_blocks_are_the_whole_to_the_bit(layout, seed):
+@given(layouts(), st.integers(0, 99), st.sampled_from([0, 2**29]))
+def test_blocks_are_the_whole_to_the_bit(layout, seed, held):
+    """Also where the sums that wait for the next row of windows lie on disk."""
     shape, window, overlap, size = layout
     image = np.random.default_rng(seed).normal(size=(*shape, 1)).astype(np.float32)
     options = {"overlap": overlap, "size": size, "accumulate": "host"}
     whole = at_once(classes, image, window, overlap, size)
     np.testing.assert_array_equal(sliding_window(classes, image, window, **options), whole)
     sink = np.full((*shape, 3), np.nan, np.float32)
-    assert sliding_window(classes, image, window, sink=sink, **options) is sink
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_window_sums, "_HELD", held)
+        assert sliding_window(classes, image, window, sink=sink, **options) is sink
+        labels = sliding_window(classes, image, window, reduce="argmax", **options)
     np.testing.assert_array_equal(sink, whole)
-    labels = sliding_window(classes, image, window, reduce="argmax", **options)
     assert labels.dtype == np.uint8
     np.testing.assert_array_equal(labels, whole.argmax(-1))
 
@@ -109,6 +112,25 @@ def test_memory_does_not_grow_with_depth():
     assert deep - shallow < (128 - 32) * plane * 1.2
     assert deep < slab + 128 * plane * 1.2
     assert 128 * plane * kinds * 4 > 10 * slab  # what it would take at once
+
+
+def test_sums_on_disk_leave_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(_window_sums, "_HELD", 0)
+    image, seen = np.zeros((9, 9, 1), np.float32), []
+
+    def predict(batch):
+        seen.append(len(list(tmp_path.rglob("*.npy"))))
+        if len(seen) == 12:
+            raise RuntimeError("out of memory")
+        return batch
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        sliding_window(predict, image, (4, 4), size=1)
+    assert max(seen) > 0
+    assert not list(tmp_path.iterdir())
+    sliding_window(predict, image, (4, 4), size=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_sink_that_cannot_hold_the_result_is_refused():
