@@ -109,8 +109,8 @@ def test_memory_does_not_grow_with_depth():
     shallow, deep = peak(32), peak(128)
     plane = 24 * 24
     slab = window[0] * plane * (kinds + 1) * 4
-    assert deep - shallow < (128 - 32) * plane * 1.2
-    assert deep < slab + 128 * plane * 1.2
+    assert deep - shallow < (128 - 32) * plane + slab / 4  # the mask, and what Python keeps
+    assert deep < 2 * slab
     assert 128 * plane * kinds * 4 > 10 * slab  # what it would take at once
 
 

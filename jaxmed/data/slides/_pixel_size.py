@@ -8,7 +8,7 @@ from typing import Any
 
 # To micrometres, by the names that OME and ImageJ write.
 _UNITS = {
-    "nm": 1e-3, "µm": 1.0, "um": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0,
+    "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00B5m": 1.0, "micron": 1.0, "microns": 1.0,
     "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0, "in": 25400.0,
 }  # fmt: skip
 _INCH, _CENTIMETRE = 2, 3
