@@ -43,6 +43,8 @@ from jaxmed.data.images._intensity import normalise
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._segments import Code, Segment
 from jaxmed.data.images._space import Scan, Space
+from jaxmed.data.interchange._grain import GrainBatches, grain_batches, to_grain
+from jaxmed.data.interchange._tfds import TFDSSource, read_tfds, write_tfds
 from jaxmed.data.sources._bag_tables import bag_table
 from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data.sources._check import check
@@ -70,6 +72,7 @@ __all__ = [
     "DicomSegmentation",
     "Fault",
     "Fold",
+    "GrainBatches",
     "LGGSource",
     "ListSource",
     "ManifestSource",
@@ -81,6 +84,7 @@ __all__ = [
     "SeriesInfo",
     "Source",
     "Space",
+    "TFDSSource",
     "as_source",
     "bag_batches",
     "bag_table",
@@ -100,6 +104,7 @@ __all__ = [
     "drive",
     "fetch",
     "folds",
+    "grain_batches",
     "identity",
     "in_memory",
     "lgg_mri",
@@ -116,11 +121,14 @@ __all__ = [
     "read_mask",
     "read_segments",
     "read_space",
+    "read_tfds",
     "resample_spacing",
     "split",
     "subset",
     "take",
+    "to_grain",
     "to_space",
     "write_dicom_seg",
     "write_mask",
+    "write_tfds",
 ]
