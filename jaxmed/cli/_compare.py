@@ -47,6 +47,8 @@ class Options:
         groups: columns by which each model is told too: site, sex, age, ...
         missing: what to do with cases of the reference that a folder of masks lacks: an error, or
             measure them as empty masks.
+        images: a folder of the images of the masks, named like them, to show the cases on.
+        tolerance: of the normalised surface distance (NSD), in mm (of pictures in pixels).
         study: a TOML file of what only you know of the study, for the checklist in the report.
         ledger: a file in which each look at a test set is recorded; the report says how often.
     """
@@ -70,6 +72,8 @@ class Options:
     cases: Path | None = None
     groups: tuple[str, ...] = ()
     missing: Literal["error", "fail"] = "error"
+    images: Path | None = None
+    tolerance: float = 1.0
     study: Path | None = None
     ledger: Path | None = None
 
@@ -157,17 +161,22 @@ def _masks(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, An
     names, _ = report.read_mask_pairs(first, options.reference, missing=missing)
     columns = _given.known_columns(options, names)
     units = _given.units(options.unit, None, columns)
-    overlaps = {}
+    image = _given.images(options)
+    overlaps, reads = {}, {}
     for model, path in models.items():
         _, pairs = report.read_mask_pairs(
             path, options.reference, missing=missing, classes=len(options.classes)
         )
-        overlaps[model] = report.overlap(pairs, classes=classes, groups=units.groups)
+        overlaps[model] = report.overlap(
+            pairs, classes=classes, groups=units.groups, tolerance=options.tolerance
+        )
+        reads[model] = _given.reader(path, options.reference, missing, classes)
     results = report.compare_segmentations(
         overlaps,
         classes=classes,
         title=f"Comparison of {', '.join(models)}",
         notes=(*units.notes, *notes),
+        pictures=report.contrast_pictures(overlaps, reads, image),
         **_shared(options),
     )
     return units.warn(results), columns

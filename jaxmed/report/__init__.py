@@ -25,6 +25,7 @@ from jaxmed.report.figures._models import (
 from jaxmed.report.figures._power import power_figure
 from jaxmed.report.figures._regression import agreement_figure, observed_figure
 from jaxmed.report.figures._segments import distribution_figure
+from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
 from jaxmed.report.figures._uncertainty import (
     entropy_figure,
     risk_coverage_figure,
@@ -36,6 +37,7 @@ from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record
 from jaxmed.report.page._write import Written, summary, write
+from jaxmed.report.read._case_images import read_case_images
 from jaxmed.report.read._joined import read_columns
 from jaxmed.report.read._mask_folders import cases_without_mask, read_mask_pairs
 from jaxmed.report.read._models import ModelTables, read_models
@@ -119,6 +121,7 @@ __all__ = [
     "comparison_csv",
     "confusion_figure",
     "confusion_matrix",
+    "contrast_pictures",
     "decision_figure",
     "distribution_figure",
     "entropy_figure",
@@ -130,6 +133,7 @@ __all__ = [
     "html",
     "learning_curves",
     "mask_picture",
+    "mask_pictures",
     "metrics_csv",
     "metrics_record",
     "models_reliability_figure",
@@ -139,6 +143,7 @@ __all__ = [
     "power_figure",
     "precision_recall_figure",
     "predictions_csv",
+    "read_case_images",
     "read_columns",
     "read_mask_pairs",
     "read_models",

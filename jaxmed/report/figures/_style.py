@@ -79,6 +79,19 @@ def dash_of(index: int) -> str:
     return DASHES[(index // len(PALETTE) + index) % len(DASHES)]
 
 
+def shortened(name: str, limit: int) -> str:
+    """Return a name with its middle left out where it is longer than `limit` characters.
+
+    Examples:
+        >>> shortened("resnet50_imagenet_seed_3", 13)
+        'resnet…seed_3'
+    """
+    if len(name) <= limit:
+        return name
+    kept = limit - 1
+    return f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
+
+
 def to_svg(figure: Figure, *, name: str, alt: str) -> str:
     """Write a figure as one inline SVG element that follows the page's colours.
 

@@ -36,6 +36,8 @@ class Way(NamedTuple):
     def values(self, first: Array, second: Array) -> TestResult:
         """Compare two means on the same cases by sign flips, with bootstrap limits."""
         keep = np.isfinite(first) & np.isfinite(second)
+        if not keep.any():
+            raise ValueError("in no case is it defined, and finite, for both")
         groups = None if self.groups is None else self.groups[keep]
         difference = first[keep] - second[keep]
         found = stats.sign_flip_test(difference, groups=groups, seed=self.seed)
