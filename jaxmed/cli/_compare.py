@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,6 +114,11 @@ def named(paths: Sequence[Path], names: Sequence[str]) -> dict[str, Path]:
     return dict(zip(names, paths, strict=True))
 
 
+def _title(models: Mapping[str, Path]) -> str:
+    several = len(models) > 3
+    return f"Comparison of {f'{len(models)} models' if several else ', '.join(models)}"
+
+
 def _shared(options: Options) -> dict[str, Any]:
     return {
         "metrics": options.metrics,
@@ -137,7 +142,7 @@ def _scores(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, A
     results = report.compare(
         table.labels, table.scores, task=options.task, classes=options.classes or table.classes,
         cases=table.cases, groups=units.groups, threshold=options.threshold,
-        title=f"Comparison of {', '.join(models)}", notes=units.notes, **_shared(options),
+        title=_title(models), notes=units.notes, **_shared(options),
     )  # fmt: skip
     return units.warn(results), columns
 
@@ -174,7 +179,7 @@ def _masks(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, An
     results = report.compare_segmentations(
         overlaps,
         classes=classes,
-        title=f"Comparison of {', '.join(models)}",
+        title=_title(models),
         notes=(*units.notes, *notes),
         pictures=report.contrast_pictures(overlaps, reads, image),
         **_shared(options),

@@ -26,6 +26,7 @@ from jaxmed.report.figures._power import power_figure
 from jaxmed.report.figures._regression import agreement_figure, observed_figure
 from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
+from jaxmed.report.figures._subgroups import subgroup_figure
 from jaxmed.report.figures._uncertainty import (
     entropy_figure,
     risk_coverage_figure,
@@ -156,6 +157,7 @@ __all__ = [
     "set_size_figure",
     "split_sizes",
     "stage",
+    "subgroup_figure",
     "summary",
     "to_json",
     "uncertainty_map_figure",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed import quantities
-from jaxmed.report.figures._style import INK, PALETTE, new_figure, shortened, style
+from jaxmed.report.figures._style import INK, PALETTE, new_figure, short_names, style
 from jaxmed.report.results._parts import Picture, Scores
 
 _COLUMNS = 5  # Panels of a case beside each other.
@@ -110,6 +110,7 @@ def case_figure(picture: Picture, *, classes: Sequence[str]) -> Figure:
     height, width = picture.image.shape[:2]
     ratio = np.clip(height / width * picture.aspect, 0.5, 2)
     each = 2.3
+    titles = short_names([name for name, _ in panels], 34)
     columns = min(len(panels), _COLUMNS)
     rows = -(-len(panels) // columns)
     with style():
@@ -135,9 +136,7 @@ def case_figure(picture: Picture, *, classes: Sequence[str]) -> Figure:
                             mask == i, levels=[0.5], colors=[PALETTE[(i - 1) % len(PALETTE)]],
                             linewidths=1.4,
                         )  # fmt: skip
-            ax.set_title(
-                shortened(name, 34), loc="center", fontsize=9, fontweight="normal", color=INK
-            )
+            ax.set_title(titles[name], loc="center", fontsize=9, fontweight="normal", color=INK)
             ax.set_axis_off()
     return figure
 
