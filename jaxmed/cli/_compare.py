@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,8 @@ class Options:
         groups: columns by which each model is told too: site, sex, age, ...
         missing: what to do with cases of the reference that a folder of masks lacks: an error, or
             measure them as empty masks.
+        images: a folder of the images of the masks, named like them, to show the cases on.
+        tolerance: of the normalised surface distance (NSD), in mm (of pictures in pixels).
         study: a TOML file of what only you know of the study, for the checklist in the report.
         ledger: a file in which each look at a test set is recorded; the report says how often.
     """
@@ -70,6 +72,8 @@ class Options:
     cases: Path | None = None
     groups: tuple[str, ...] = ()
     missing: Literal["error", "fail"] = "error"
+    images: Path | None = None
+    tolerance: float = 1.0
     study: Path | None = None
     ledger: Path | None = None
 
@@ -110,6 +114,11 @@ def named(paths: Sequence[Path], names: Sequence[str]) -> dict[str, Path]:
     return dict(zip(names, paths, strict=True))
 
 
+def _title(models: Mapping[str, Path]) -> str:
+    several = len(models) > 3
+    return f"Comparison of {f'{len(models)} models' if several else ', '.join(models)}"
+
+
 def _shared(options: Options) -> dict[str, Any]:
     return {
         "metrics": options.metrics,
@@ -133,7 +142,7 @@ def _scores(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, A
     results = report.compare(
         table.labels, table.scores, task=options.task, classes=options.classes or table.classes,
         cases=table.cases, groups=units.groups, threshold=options.threshold,
-        title=f"Comparison of {', '.join(models)}", notes=units.notes, **_shared(options),
+        title=_title(models), notes=units.notes, **_shared(options),
     )  # fmt: skip
     return units.warn(results), columns
 
@@ -157,17 +166,22 @@ def _masks(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, An
     names, _ = report.read_mask_pairs(first, options.reference, missing=missing)
     columns = _given.known_columns(options, names)
     units = _given.units(options.unit, None, columns)
-    overlaps = {}
+    image = _given.images(options)
+    overlaps, reads = {}, {}
     for model, path in models.items():
         _, pairs = report.read_mask_pairs(
             path, options.reference, missing=missing, classes=len(options.classes)
         )
-        overlaps[model] = report.overlap(pairs, classes=classes, groups=units.groups)
+        overlaps[model] = report.overlap(
+            pairs, classes=classes, groups=units.groups, tolerance=options.tolerance
+        )
+        reads[model] = _given.reader(path, options.reference, missing, classes)
     results = report.compare_segmentations(
         overlaps,
         classes=classes,
-        title=f"Comparison of {', '.join(models)}",
+        title=_title(models),
         notes=(*units.notes, *notes),
+        pictures=report.contrast_pictures(overlaps, reads, image),
         **_shared(options),
     )
     return units.warn(results), columns

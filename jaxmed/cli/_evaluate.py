@@ -43,6 +43,8 @@ class Options:
         groups: columns by which the metrics are told too: site, sex, age, ...
         missing: what to do with cases of the reference that have no prediction: an error, or
             count them as failures (empty masks; scores are left out).
+        images: a folder of the images of the masks, named like them, to show the cases on.
+        tolerance: of the normalised surface distance (NSD), in mm (of pictures in pixels).
         study: a TOML file of what only you know of the study, for the checklist in the report.
         ledger: a file in which each look at a test set is recorded; the report says how often.
     """
@@ -64,6 +66,8 @@ class Options:
     cases: Path | None = None
     groups: tuple[str, ...] = ()
     missing: Literal["error", "fail"] = "error"
+    images: Path | None = None
+    tolerance: float = 1.0
     study: Path | None = None
     ledger: Path | None = None
 
@@ -164,6 +168,7 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
     names, pairs = report.read_mask_pairs(*read, missing=missing, classes=count)
     columns = _given.known_columns(options, names)
     classes = options.classes or class_names(pairs)
+    image = _given.images(options)
     _, pairs = report.read_mask_pairs(*read, missing=missing, classes=count)
     without = report.cases_without_mask(*read)
     units = _given.units(options.unit, None, columns)
@@ -171,11 +176,14 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
         pairs,
         classes=classes,
         groups=units.groups,
+        tolerance=options.tolerance,
         level=options.level,
         title=f"Evaluation of {options.predictions.name}",
         failures=tuple(f"{name}: no mask, measured as an empty one" for name in without),
         notes=(*units.notes, *_failed(without, "measured as empty masks")),
     )
+    shown = report.mask_pictures(results.overlap, _given.reader(*read, missing, classes), image)
+    results = results.replace(pictures=shown)
     return units.warn(results), columns
 
 

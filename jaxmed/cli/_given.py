@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ def checked_study(options: Any) -> dict[str, str]:
     """
     if not 0 < options.level < 1:
         raise ValueError(f"--level must be between 0 and 1, got {options.level}")
+    if not 0 <= options.tolerance < math.inf:
+        raise ValueError(f"--tolerance must be 0 or more, got {options.tolerance:g}")
     return read_study(options.study)
 
 
@@ -117,6 +120,24 @@ def known_columns(options: Any, cases: Any) -> dict[str, Any]:
     if options.cases is None:
         return {}
     return report.read_columns(options.cases, cases, case=options.case)
+
+
+def images(options: Any) -> Any:
+    """The function from a case to its image that `--images` gives; None without it."""
+    from jaxmed import report
+
+    if options.images is None:
+        return None
+    return report.read_case_images(options.images, options.reference)
+
+
+def reader(predictions: Path, reference: Path, missing: Any, classes: Sequence[str]) -> Any:
+    """A function from names of cases to their masks, which are read again to be shown."""
+    from jaxmed import report
+
+    return lambda cases: report.read_mask_pairs(
+        predictions, reference, missing=missing, classes=len(classes), only=cases
+    )[1]
 
 
 def finish(

@@ -44,6 +44,8 @@ from jaxmed.data.images._intensity import normalise
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._segments import Code, Segment
 from jaxmed.data.images._space import Scan, Space
+from jaxmed.data.interchange._grain import GrainBatches, grain_batches, to_grain
+from jaxmed.data.interchange._tfds import TFDSSource, read_tfds, write_tfds
 from jaxmed.data.slides._pyramid import write_pyramid
 from jaxmed.data.slides._slide import Level, Slide, slide
 from jaxmed.data.slides._tiles import TileSource, tiles
@@ -76,6 +78,7 @@ __all__ = [
     "DicomSegmentation",
     "Fault",
     "Fold",
+    "GrainBatches",
     "LGGSource",
     "Level",
     "ListSource",
@@ -90,6 +93,7 @@ __all__ = [
     "Slide",
     "Source",
     "Space",
+    "TFDSSource",
     "TileSource",
     "Tissue",
     "as_source",
@@ -111,6 +115,7 @@ __all__ = [
     "drive",
     "fetch",
     "folds",
+    "grain_batches",
     "identity",
     "in_memory",
     "lgg_mri",
@@ -129,6 +134,7 @@ __all__ = [
     "read_mask",
     "read_segments",
     "read_space",
+    "read_tfds",
     "resample_spacing",
     "slide",
     "split",
@@ -136,8 +142,10 @@ __all__ = [
     "take",
     "tiles",
     "tissue",
+    "to_grain",
     "to_space",
     "write_dicom_seg",
     "write_mask",
     "write_pyramid",
+    "write_tfds",
 ]

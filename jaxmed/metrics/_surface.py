@@ -158,7 +158,15 @@ def hausdorff(
         raise ValueError(f"percentile must lie in (0, 100], but is {percentile}")
     if definition not in ("directed", "pooled"):
         raise ValueError(f"definition must be 'directed' or 'pooled', but is {definition!r}")
-    d = surface_distances(prediction, target, spacing=spacing)
+    return hausdorff_of(
+        surface_distances(prediction, target, spacing=spacing), percentile, definition
+    )
+
+
+def hausdorff_of(
+    d: SurfaceDistances, percentile: float = 100.0, definition: str = "directed"
+) -> float:
+    """Return what `hausdorff` does, of distances that are known."""
     if (value := _undefined(d)) is not None:
         return value
     if definition == "pooled":
@@ -261,7 +269,11 @@ def surface_dice(
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be 0 or more, but is {tolerance}")
-    d = surface_distances(prediction, target, spacing=spacing)
+    return surface_dice_of(surface_distances(prediction, target, spacing=spacing), tolerance)
+
+
+def surface_dice_of(d: SurfaceDistances, tolerance: float) -> float:
+    """Return what `surface_dice` does, of distances that are known."""
     if d.empty:
         return float("nan") if d.empty == "both" else 0.0
     # Three voxels of 1.1 mm are 3.3 mm apart, though not in binary fractions.

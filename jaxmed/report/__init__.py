@@ -25,6 +25,8 @@ from jaxmed.report.figures._models import (
 from jaxmed.report.figures._power import power_figure
 from jaxmed.report.figures._regression import agreement_figure, observed_figure
 from jaxmed.report.figures._segments import distribution_figure
+from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
+from jaxmed.report.figures._subgroups import subgroup_figure
 from jaxmed.report.figures._uncertainty import (
     entropy_figure,
     risk_coverage_figure,
@@ -37,6 +39,7 @@ from jaxmed.report.page._model_card import model_card
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record
 from jaxmed.report.page._write import Written, summary, write
+from jaxmed.report.read._case_images import read_case_images
 from jaxmed.report.read._joined import read_columns
 from jaxmed.report.read._mask_folders import cases_without_mask, read_mask_pairs
 from jaxmed.report.read._models import ModelTables, read_models
@@ -120,6 +123,7 @@ __all__ = [
     "comparison_csv",
     "confusion_figure",
     "confusion_matrix",
+    "contrast_pictures",
     "decision_figure",
     "distribution_figure",
     "entropy_figure",
@@ -131,6 +135,7 @@ __all__ = [
     "html",
     "learning_curves",
     "mask_picture",
+    "mask_pictures",
     "metrics_csv",
     "metrics_record",
     "model_card",
@@ -141,6 +146,7 @@ __all__ = [
     "power_figure",
     "precision_recall_figure",
     "predictions_csv",
+    "read_case_images",
     "read_columns",
     "read_mask_pairs",
     "read_models",
@@ -153,6 +159,7 @@ __all__ = [
     "set_size_figure",
     "split_sizes",
     "stage",
+    "subgroup_figure",
     "summary",
     "to_json",
     "uncertainty_map_figure",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed import quantities
-from jaxmed.report.figures._style import INK, PALETTE, new_figure, style
+from jaxmed.report.figures._style import INK, PALETTE, new_figure, short_names, style
 from jaxmed.report.results._parts import Picture, Scores
+
+_COLUMNS = 5  # Panels of a case beside each other.
 
 
 def best_median_worst(values: ArrayLike) -> dict[str, int]:
@@ -36,7 +38,7 @@ def mask_picture(
     case: str,
     image: ArrayLike,
     truth: ArrayLike | None,
-    prediction: ArrayLike,
+    prediction: ArrayLike | Mapping[str, ArrayLike],
     *,
     rank: str = "",
     caption: str = "",
@@ -44,11 +46,14 @@ def mask_picture(
 ) -> Picture:
     """Cut the plane with the largest extent of the structures out of a case.
 
+    Of several models it is the plane on most of whose voxels they differ.
+
     Args:
         case: name of the case.
-        image: (*spatial,) or (*spatial, channels), 2D or 3D as the masks are.
+        image: (*spatial,) or (*spatial, channels), 2D or 3D as the masks are; zeros where there
+            is none.
         truth: (*spatial,) whole numbers, or None.
-        prediction: (*spatial,) whole numbers.
+        prediction: (*spatial,) whole numbers; or model to such a mask.
         rank: reason for showing the case.
         caption: caption, e.g. the case's Dice.
         spacing: size of a voxel along each axis.
@@ -57,61 +62,81 @@ def mask_picture(
         A picture with the first of the remaining axes to the right and the second upwards, as
         NIfTI's right-anterior-superior order is usually drawn.
     """
-    x, p = np.asarray(image), np.asarray(prediction)
-    t = None if truth is None else np.asarray(truth)
+    x, t = np.asarray(image), None if truth is None else np.asarray(truth)
+    models = prediction if isinstance(prediction, Mapping) else {"": prediction}
+    masks = {model: np.asarray(mask) for model, mask in models.items()}
+    p = next(iter(masks.values()))
     if x.ndim == p.ndim:
         x = x[..., None]
-    if x.shape[:-1] != p.shape or (t is not None and t.shape != p.shape):
-        shapes = x.shape, None if t is None else t.shape, p.shape
+    others = [mask for mask in (t, *masks.values()) if mask is not None]
+    if any(mask.shape != x.shape[:-1] for mask in others):
+        shapes = x.shape, *(mask.shape for mask in others)
         raise ValueError(f"image, truth and prediction of {case} differ in shape: {shapes}")
     spacing = tuple(spacing or (1.0,) * p.ndim)
     if p.ndim == 3:
         seen = (p if t is None or not t.any() else t) > 0
+        differ = np.any([mask != p for mask in masks.values()], axis=0)
+        seen = differ if differ.any() else seen
         # The plane with the largest cut, across any axis.
         areas = [seen.sum(tuple(a for a in range(3) if a != axis)) for axis in range(3)]
         cut = [area.max() * np.prod(np.delete(spacing, axis)) for axis, area in enumerate(areas)]
         axis = int(np.argmax(cut))
         at = int(np.argmax(areas[axis])) if seen.any() else p.shape[axis] // 2
-        x, p = np.take(x, at, axis), np.take(p, at, axis)
-        t = None if t is None else np.take(t, at, axis)
-        spacing = tuple(np.delete(spacing, axis))
-        x, p = x.swapaxes(0, 1)[::-1], p.T[::-1]
-        t = None if t is None else t.T[::-1]
-        spacing = spacing[::-1]
+        x = np.take(x, at, axis).swapaxes(0, 1)[::-1]
+        masks = {model: np.take(mask, at, axis).T[::-1] for model, mask in masks.items()}
+        t = None if t is None else np.take(t, at, axis).T[::-1]
+        spacing = tuple(np.delete(spacing, axis))[::-1]
     x = x if x.shape[-1] == 3 else x[..., 0]
-    return Picture(case, rank, x, t, p, caption, float(spacing[0] / spacing[1]))
+    shown = masks if isinstance(prediction, Mapping) else masks[""]
+    return Picture(case, rank, x, t, shown, caption, float(spacing[0] / spacing[1]))
 
 
 def case_figure(picture: Picture, *, classes: Sequence[str]) -> Figure:
-    """Draw a case: the image alone, with the truth, with the prediction.
+    """Draw a case: the image alone, with the truth, with the prediction of each model.
+
+    An image without any contrast is a plain ground for the masks, and not shown alone.
 
     Args:
         picture: a picture with masks, or with class names.
         classes: names of the mask's classes 1, 2, ...
     """
-    panels: list[tuple[str, Any]] = [("image", None)]
-    for name, mask in (("truth", picture.truth), ("prediction", picture.prediction)):
+    plain = np.ptp(picture.image) == 0
+    panels: list[tuple[str, Any]] = [] if plain else [("image", None)]
+    predicted = picture.prediction
+    models = predicted if isinstance(predicted, Mapping) else {"prediction": predicted}
+    for name, mask in {"truth": picture.truth, **models}.items():
         if mask is not None and not isinstance(mask, str):
             panels.append((name, mask))
     height, width = picture.image.shape[:2]
     ratio = np.clip(height / width * picture.aspect, 0.5, 2)
     each = 2.3
+    titles = short_names([name for name, _ in panels], 34)
+    columns = min(len(panels), _COLUMNS)
+    rows = -(-len(panels) // columns)
     with style():
-        figure, axes = new_figure(each * len(panels), each * ratio + 0.25, columns=len(panels))
+        figure, axes = new_figure(
+            each * columns, (each * ratio + 0.25) * rows, rows=rows, columns=columns
+        )
+        for ax in axes[len(panels) :]:
+            ax.set_axis_off()
         for ax, (name, mask) in zip(axes, panels):
             ax.imshow(
                 to_display(picture.image), cmap="gray", aspect=picture.aspect,
                 interpolation="nearest", vmin=0, vmax=1,
             )  # fmt: skip
             if mask is not None:
-                ax.imshow(overlay(mask, alpha=0.3), aspect=picture.aspect, interpolation="nearest")
+                ax.imshow(
+                    overlay(mask, alpha=0.6 if plain else 0.3),
+                    aspect=picture.aspect,
+                    interpolation="nearest",
+                )
                 for i in range(1, len(classes) + 1):
                     if (mask == i).any():
                         ax.contour(
                             mask == i, levels=[0.5], colors=[PALETTE[(i - 1) % len(PALETTE)]],
                             linewidths=1.4,
                         )  # fmt: skip
-            ax.set_title(name, loc="center", fontsize=9, fontweight="normal", color=INK)
+            ax.set_title(titles[name], loc="center", fontsize=9, fontweight="normal", color=INK)
             ax.set_axis_off()
     return figure
 

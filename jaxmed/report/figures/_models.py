@@ -11,7 +11,18 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from jaxmed import stats
-from jaxmed.report.figures._style import INK, MUTED, colour_of, dash_of, new_figure, style
+from jaxmed.report.figures._style import (
+    INK,
+    MUTED,
+    colour_of,
+    dash_of,
+    legend,
+    new_figure,
+    short_names,
+    style,
+)
+
+_MINUS = " \N{MINUS SIGN} "  # Between the two models of a difference.
 
 
 class Row(NamedTuple):
@@ -35,7 +46,9 @@ def forest_figure(
         label: label of the axis.
         zero: position of the line of no difference.
     """
-    widest = max(len(row.name) for row in rows)
+    short = short_names([part for row in rows for part in row.name.split(_MINUS)], 26)
+    names = [_MINUS.join(short[part] for part in row.name.split(_MINUS)) for row in rows]
+    widest = max(map(len, names))
     with style():
         figure, (axes,) = new_figure(4.2 + 0.055 * widest, 0.9 + 0.3 * len(rows))
         if zero is not None:
@@ -49,7 +62,7 @@ def forest_figure(
                 fontsize=8.5, color=INK,
             )  # fmt: skip
         axes.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel=label, title=title)
-        axes.set_yticklabels([row.name for row in rows])
+        axes.set_yticklabels(names)
         axes.grid(visible=False, axis="y")
     return figure
 
@@ -67,15 +80,16 @@ def models_roc_figure(
     with style():
         figure, (axes,) = new_figure(4.8, 4.6)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
+        short = short_names(scores, 26)
         for i, (name, values) in enumerate(scores.items()):
             curve = stats.roc_curve(labels, values)
-            text = f"{name} {captions[i]}" if i < len(captions) else name
+            text = f"{short[name]} {captions[i]}" if i < len(captions) else short[name]
             axes.plot(curve.fpr, curve.tpr, color=colour_of(i), linestyle=dash_of(i), label=text)
         axes.set(
             xlabel="False-positive rate (1 - specificity)", ylabel="Sensitivity",
             xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), aspect="equal", title="ROC of each model",
         )  # fmt: skip
-        axes.legend(loc="lower right")
+        legend(axes, "lower right")
     return figure
 
 
@@ -93,19 +107,20 @@ def models_reliability_figure(
     with style():
         figure, (axes,) = new_figure(4.8, 4.6)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="perfect")
+        short = short_names(scores, 26)
         for i, (name, p) in enumerate(scores.items()):
             found = stats.reliability(labels, p, n_bins=bins, binning="mass", level=level)
             axes.errorbar(
                 found.confidence, found.observed,
                 yerr=np.maximum([found.observed - found.lower, found.upper - found.observed], 0),
                 color=colour_of(i), linestyle=dash_of(i), marker="o", markersize=4, capsize=2,
-                elinewidth=0.8, label=name,
+                elinewidth=0.8, label=short[name],
             )  # fmt: skip
         axes.set(
             xlabel="Predicted probability", ylabel="Observed frequency", xlim=(-0.015, 1.015),
             ylim=(-0.03, 1.03), aspect="equal", title="Calibration of each model",
         )  # fmt: skip
-        axes.legend(loc="upper left")
+        legend(axes, "upper left")
     return figure
 
 
@@ -133,13 +148,14 @@ def decision_figure(
     with style():
         figure, (axes,) = new_figure(4.8, 3.6)
         curve = None
+        short = short_names(models, 26)
         for i, (name, p) in enumerate(models.items()):
             curve = stats.decision_curve(
                 labels, p, groups=groups, level=level, n_resamples=300 if alone else 0, seed=seed
             )
             axes.plot(
                 curve.thresholds, curve.net_benefit, color=colour_of(i), linestyle=dash_of(i),
-                label=name,
+                label=short[name],
             )  # fmt: skip
             if alone:
                 axes.fill_between(
@@ -155,5 +171,5 @@ def decision_figure(
             xlabel="Threshold probability", ylabel="Net benefit", xlim=(0, 1),
             ylim=(-0.35 * top, top), title="Decision curve",
         )  # fmt: skip
-        axes.legend(loc="lower left")
+        legend(axes, "lower left")
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -77,6 +77,59 @@ def colour_of(index: int) -> str:
 def dash_of(index: int) -> str:
     """Return the line style of the i-th curve, so that colour is never the only difference."""
     return DASHES[(index // len(PALETTE) + index) % len(DASHES)]
+
+
+def shortened(name: str, limit: int) -> str:
+    """Return a name with its middle left out where it is longer than `limit` characters.
+
+    Examples:
+        >>> shortened("resnet50_imagenet_seed_3", 13)
+        'resnet…seed_3'
+    """
+    if len(name) <= limit:
+        return name
+    kept = limit - 1
+    return f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
+
+
+def short_names(names: Iterable[str], limit: int) -> dict[str, str]:
+    """Return names that fit, all different: without what they share, or without their middle.
+
+    Names of which two would become the same stay as they are.
+
+    Examples:
+        >>> short_names(["resnet50_seed_1_all", "resnet50_seed_2_all"], 12)
+        {'resnet50_seed_1_all': '…seed_1…', 'resnet50_seed_2_all': '…seed_2…'}
+    """
+    whole = list(dict.fromkeys(names))
+    if all(len(name) <= limit for name in whole):
+        return dict(zip(whole, whole))
+    start = end = 0
+    if len(whole) > 1:
+        start = _shared(whole)
+        end = _shared([name[start:][::-1] for name in whole])
+    start, end = (n if n > 3 else 0 for n in (start, end))
+    words = re.findall(r"[^\W_]*[\W_]*", whole[0][:start])
+    start -= len(words[-2]) if len(words) > 1 else 0  # What tells them apart keeps its word.
+    parts = [name[start : len(name) - end] for name in whole]
+    bare = [f"{'…' * (start > 0)}{part}{'…' * (end > 0)}" for part in parts]
+    short = [shortened(name, limit) for name in bare]
+    return dict(zip(whole, short if len(set(short)) == len(whole) else whole))
+
+
+def _shared(names: Sequence[str]) -> int:
+    """Count the letters with which all names begin."""
+    columns = zip(*names)
+    return next((i for i, c in enumerate(columns) if len(set(c)) > 1), min(map(len, names)))
+
+
+def legend(axes: Axes, where: str) -> None:
+    """Draw the legend of curves within the axes, or below them where there are many."""
+    marks, names = axes.get_legend_handles_labels()
+    if len(names) <= 5:
+        axes.legend(loc=where)
+    else:
+        axes.legend(marks, names, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
 
 
 def to_svg(figure: Figure, *, name: str, alt: str) -> str:

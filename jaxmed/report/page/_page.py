@@ -15,8 +15,10 @@ import jaxmed
 from jaxmed._json import to_json
 from jaxmed.report.guidelines._checklist import checklist
 from jaxmed.report.page._exhibits import figure_groups
+from jaxmed.report.page._glossary import glossary
 from jaxmed.report.page._pictures import case_exhibits, galleries
 from jaxmed.report.page._record import metrics_record
+from jaxmed.report.page._subgroups import subgroup_exhibits
 from jaxmed.report.page._tables import (
     case_table,
     class_table,
@@ -25,6 +27,7 @@ from jaxmed.report.page._tables import (
     model_table,
     pretty,
     subgroup_tables,
+    untested_list,
 )
 from jaxmed.report.results._results import ComparisonResults, Results
 
@@ -51,7 +54,8 @@ def html(results: Results) -> str:
     columns, case_rows = case_table(results)
     pictures, gallery = case_exhibits(results), galleries(results)
     models, contrasts = model_table(results), contrast_table(results)
-    by_group = subgroup_tables(results)
+    by_group, forests = subgroup_tables(results), subgroup_exhibits(results)
+    methods = glossary(results)
     items = checklist(results)
     sections = [("results", "Results")]
     if contrasts:
@@ -66,6 +70,8 @@ def html(results: Results) -> str:
         sections.append(("subgroups", "Subgroups"))
     if pictures or gallery:
         sections.append(("cases", "Cases"))
+    if methods:
+        sections.append(("methods", "Methods"))
     sections += [("made", "How it was made"), ("checklist", "Checklist")]
     record = to_json(metrics_record(results), indent=None).replace("<", "\\u003c")
     return _template().render(
@@ -80,7 +86,10 @@ def html(results: Results) -> str:
         model_rows=models,
         contrast_rows=contrasts,
         comparison_note=_comparison_note(results),
+        untested=untested_list(results),
         subgroup_tables=by_group,
+        subgroup_figures=forests,
+        glossary=methods,
         items=items,
         answered=sum(item.known for item in items),
         shown={id_ for id_, _ in sections},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ def case_exhibits(results: Results) -> Exhibits:
         if isinstance(picture.prediction, str) or picture.prediction is None:
             continue
         figure = case_figure(picture, classes=results.classes)
+        models = picture.prediction if isinstance(picture.prediction, Mapping) else {}
+        whose = f" by {', '.join(models)}" if models else ""
         alt = (
             f"{picture.rank} case {picture.case}: the image, the true and the predicted outline of "
-            f"{', '.join(results.classes)}. {picture.caption}"
+            f"{', '.join(results.classes)}{whose}. {picture.caption}"
         )
         shown.append(
             {

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxmed.report.results._by_group import in_order
+from jaxmed.report.results._contrasts import untested
 from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
 
 _NAMES = {
@@ -18,13 +20,14 @@ _NAMES = {
     "dice": "Dice",
     "ece": "Expected calibration error",
     "f1": "F1 score",
-    "hd95": "HD95 (mm)",
+    "hd95": "HD95",
     "iou": "IoU",
     "log_loss": "Log loss",
     "mae": "Mean absolute error",
     "mae_grades": "Mean absolute error (grades)",
     "mcc": "Matthews correlation",
     "memory_gb": "Memory (GiB)",
+    "nsd": "NSD",
     "npv": "Negative predictive value",
     "ppv": "Positive predictive value",
     "quadratic_kappa": "Quadratic kappa",
@@ -92,12 +95,23 @@ def contrast_table(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
+def untested_list(results: Results) -> list[dict[str, str]]:
+    """Return why metrics of a comparison have no test: `{metric, why}`; reasons are said once."""
+    if not isinstance(results, ComparisonResults):
+        return []
+    by_reason: dict[str, list[str]] = {}
+    for name, why in untested(results).items():
+        by_reason.setdefault(why, []).append(pretty(name))
+    return [{"metric": ", ".join(names), "why": why} for why, names in by_reason.items()]
+
+
 def subgroup_tables(results: Results) -> list[dict[str, Any]]:
     """Return one table per column and metric: `{title, rows, gap}`."""
     tables = []
     for table in results.subgroups:
         rows = []
-        for name, estimate in table.found.estimates.items():
+        for name in in_order(table.found.estimates):
+            estimate = table.found.estimates[name]
             test = table.found.differences[name]
             row = metric_table({table.metric: estimate})[0]
             against = test.to_row()

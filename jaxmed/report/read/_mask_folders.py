@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from jaxmed.data import DataError, Fault, read_mask
-from jaxmed.data.formats import MASKS, stem, suffix
+from jaxmed.data.formats import MASKS, is_picture, stem, suffix
 from jaxmed.report.read._cells import refuse
 from jaxmed.report.read._joined import same_cases
 from jaxmed.report.read._mask_file import read_prediction
@@ -25,6 +25,7 @@ def read_mask_pairs(
     *,
     missing: Literal["error", "empty"] = "error",
     classes: int = 0,
+    only: Collection[str] | None = None,
 ) -> tuple[list[str], Iterator[MaskPair]]:
     """Pair the masks of two folders by file name.
 
@@ -39,6 +40,7 @@ def read_mask_pairs(
             prediction.
         classes: number of classes without the background; 0 where only the references tell. A
             predicted label beyond them is refused, one that no reference has is the model's error.
+        only: names of the cases to read; by default all.
 
     Returns:
         The names of the cases, and the pairs, read lazily one by one.
@@ -55,16 +57,17 @@ def read_mask_pairs(
     def pairs() -> Iterator[MaskPair]:
         known = set(range(classes + 1))
         stray: dict[int, Path] = {}
-        for name in sorted(truth):
+        for name in sorted(truth if only is None else set(truth) & set(only)):
             true = read_mask(truth[name])
+            unit = "px" if is_picture(truth[name]) else "mm"
             known |= set(np.unique(true.array).tolist())
             if name not in found:
-                yield MaskPair(name, true.array, np.zeros_like(true.array), true.spacing)
+                yield MaskPair(name, true.array, np.zeros_like(true.array), true.spacing, unit)
                 continue
             predicted = read_prediction(found[name], true, truth[name])
             for label in set(np.unique(predicted).tolist()) - known:
                 stray.setdefault(label, found[name])
-            yield MaskPair(name, true.array, predicted, true.spacing)
+            yield MaskPair(name, true.array, predicted, true.spacing, unit)
         # At the end: a later reference may have the label.
         refuse(
             [
@@ -93,7 +96,7 @@ def cases_without_mask(
 
 def _paired(predictions: Path, reference: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """The files of both sides by the name of their case."""
-    found, truth = _masks(predictions), _masks(reference)
+    found, truth = mask_files(predictions), mask_files(reference)
     if predictions.is_file() and reference.is_file():
         return {min(truth): predictions}, truth
     if set(found) & set(truth):
@@ -114,7 +117,7 @@ def _tail(name: str, truth: Mapping[str, Path]) -> str | None:
     return name.removeprefix(max(fits, key=len)) if fits else None
 
 
-def _masks(path: Path) -> dict[str, Path]:
+def mask_files(path: Path) -> dict[str, Path]:
     """The masks of a folder by name; of a folder for each case, the one mask in each."""
     if path.is_file():
         return {stem(path): path}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxmed import quantities, stats
+from jaxmed.data.tables._table import is_missing
 from jaxmed.report.results._parts import Overlap, Scores, SubgroupTable
 from jaxmed.report.results._results import Results, threshold_of
 from jaxmed.report.results._segmentation import row_means
@@ -20,6 +21,7 @@ Measured = tuple[Callable[..., Estimate], Array, Array]
 
 _BANDS = 3  # of a number with more distinct values than `_FEW`
 _FEW = 8
+_UNKNOWN = "not known"
 
 
 def with_subgroups(
@@ -37,7 +39,7 @@ def with_subgroups(
         results: result of `classification`, `segmentation` or `compare`, whose models are evaluated
             separately.
         columns: name of the grouping variable to (cases,) values. Numbers with more than eight
-            values, such as ages, are cut into thirds.
+            values, such as ages, are cut into thirds, as `bands` tells.
         adjustment: adjustment of the p-values over the subgroups of one column and metric.
         minimum: smaller subgroups are left out, with a note.
         n_resamples: number of bootstrap resamples behind tests and gaps.
@@ -85,22 +87,51 @@ def with_subgroups(
 
 
 def bands(values: Sequence[Any]) -> Array:
-    """Convert values to subgroup names; many distinct numbers are cut into thirds.
+    """Convert values to subgroup names; more than eight distinct numbers are cut into thirds.
+
+    The cuts are the tertiles, rounded up to whole numbers if all values are whole, else to three
+    digits. Each interval holds its lower end and not its upper one, but for the last, which holds
+    both. A missing value is `not known`, a group of its own.
 
     Examples:
-        >>> sorted(set(bands([20, 30, 40, 50, 60, 70, 80, 90, 95]).tolist()))
-        ['20 to 46.7', '46.7 to 73.3', '73.3 to 95']
+        >>> in_order(set(bands([20, 30, 40, 50, 60, 70, 80, 90, 105, ""]).tolist()))
+        ['[20, 47)', '[47, 74)', '[74, 105]', 'not known']
     """
-    text = np.array([str(value).strip() or "not known" for value in values])
+    text = np.array([_UNKNOWN if is_missing(str(v)) else str(v).strip() for v in values])
+    known = text != _UNKNOWN
     try:
-        numbers = np.array([float(t) for t in text])
+        numbers = np.array([float(t) for t in text[known]])
     except ValueError:
         return text
     if len(np.unique(numbers)) <= _FEW or not np.isfinite(numbers).all():
         return text
-    edges = np.quantile(numbers, np.linspace(0, 1, _BANDS + 1))
-    names = [f"{low:.3g} to {high:.3g}" for low, high in itertools.pairwise(edges)]
-    return np.array(names)[np.searchsorted(edges[1:-1], numbers, side="right")]
+    tertiles = np.quantile(numbers, np.arange(1, _BANDS) / _BANDS)
+    if np.array_equal(numbers, np.round(numbers)):
+        cuts = np.ceil(tertiles - 1e-9)
+    else:
+        cuts = np.array([float(f"{cut:.3g}") for cut in tertiles])
+    low, high = numbers.min(), numbers.max()
+    cuts = np.unique(cuts[(cuts > low) & (cuts <= high)])
+    ends = [f"{end:.12g}" for end in (low, *cuts, high)]
+    names = [f"[{a}, {b})" for a, b in itertools.pairwise(ends)]
+    names[-1] = names[-1][:-1] + "]"
+    found = np.full(len(text), _UNKNOWN, dtype=object)
+    found[known] = np.array(names)[np.searchsorted(cuts, numbers, side="right")]
+    return found.astype(str)
+
+
+def in_order(groups: Iterable[Any]) -> list[Any]:
+    """Sort subgroups: intervals and numbers by value, before names, what is not known last."""
+
+    def place(group: Any) -> tuple[int, float, str]:
+        text = str(group)
+        number = text[1:].partition(",")[0] if text.startswith("[") else text
+        try:
+            return 0, float(number), text
+        except ValueError:
+            return 1 + (text == _UNKNOWN), 0.0, text
+
+    return sorted(groups, key=place)
 
 
 def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxmed import quantities, stats
+from jaxmed.report.results._results import ComparisonResults
 from jaxmed.stats import Draws, Replicates, TestResult
 
 Array = NDArray[Any]
@@ -36,6 +37,8 @@ class Way(NamedTuple):
     def values(self, first: Array, second: Array) -> TestResult:
         """Compare two means on the same cases by sign flips, with bootstrap limits."""
         keep = np.isfinite(first) & np.isfinite(second)
+        if not keep.any():
+            raise ValueError("in no case is it defined, and finite, for both")
         groups = None if self.groups is None else self.groups[keep]
         difference = first[keep] - second[keep]
         found = stats.sign_flip_test(difference, groups=groups, seed=self.seed)
@@ -88,10 +91,47 @@ def contrasts_of(
 ) -> Iterator[tuple[str, Test]]:
     """Return the tests of a task by metric name; each takes two models' scores.
 
-    Expected calibration error has none, because its upward bias depends on the model. The Brier
-    score and the log loss, which are proper, also compare calibration.
+    Why others have none is told by `untested`.
     """
     return _TASKS[task](way, y, names, threshold)
+
+
+_FOUR = (
+    "it is made of the same counts as sensitivity, specificity and the predictive values, which "
+    "are tested: one test more of them would only make the correction more severe"
+)
+_AIM = (
+    "a larger value is not a better one: the aim is {aim}, against which each model's interval is "
+    "to be read"
+)
+# Metrics that are estimated and have no test, by the part of their name before a slash.
+_UNTESTED = {
+    "ece": "its upward bias depends on the model, so that a difference is no difference of "
+    "calibration alone; the Brier score and the log loss, which are proper, compare that too",
+    "balanced_accuracy": _FOUR,
+    "f1": _FOUR,
+    "mcc": _FOUR,
+    "calibration_slope": _AIM.format(aim="a slope of 1"),
+    "calibration_intercept": _AIM.format(aim="an intercept of 0"),
+}
+
+
+def untested(results: ComparisonResults) -> dict[str, str]:
+    """Return why each metric that is estimated in a comparison has no test."""
+    found = results.comparison
+    tested = {contrast.metric for contrast in found.contrasts}
+    estimated = dict.fromkeys(name for metrics in found.models.values() for name in metrics)
+    reasons = {}
+    for name in estimated:
+        if name in tested:
+            continue
+        if any(note.startswith(f"{name}, ") and "not tested" in note for note in results.notes):
+            reasons[name] = "it could not be tested on these data, as the notes say"
+        else:
+            reasons[name] = _UNTESTED.get(
+                name.partition("/")[0], "it is not among the metrics that were named to be tested"
+            )
+    return reasons
 
 
 def _delong(way: Way, y: Array, column: int) -> Test:

@@ -99,11 +99,15 @@ class Overlap(NamedTuple):
         values: metric name to (cases, classes) array; NaN where a metric is undefined (the
             structure is in neither mask).
         groups: patient of each case, or None.
+        tolerance: of the NSD, in `unit`.
+        unit: of distances: `mm`, or `px` of pictures.
     """
 
     cases: Sequence[str]
     values: Mapping[str, NDArray[np.floating]]
     groups: Sequence[Any] | None = None
+    tolerance: float = 1.0
+    unit: str = "mm"
 
 
 class Contrast(NamedTuple):
@@ -170,7 +174,7 @@ class Picture(NamedTuple):
         rank: why it is shown: `best`, `median`, `worst`, ...
         image: (height, width) or (height, width, 3).
         truth: mask (height, width) of classes, or the name of the true class.
-        prediction: likewise.
+        prediction: likewise; of several models each one's mask.
         caption: caption, e.g. the case's Dice.
         aspect: height of a pixel over its width, from the voxel spacing.
     """
@@ -179,7 +183,7 @@ class Picture(NamedTuple):
     rank: str
     image: NDArray[Any]
     truth: NDArray[np.integer] | str | None = None
-    prediction: NDArray[np.integer] | str | None = None
+    prediction: NDArray[np.integer] | str | Mapping[str, NDArray[np.integer]] | None = None
     caption: str = ""
     aspect: float = 1.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,24 +10,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed import quantities
-from jaxmed.metrics import hausdorff
+from jaxmed.metrics import surface_distances
+from jaxmed.metrics._surface import hausdorff_of, surface_dice_of
 from jaxmed.report.results._parts import Overlap
 from jaxmed.report.results._results import SegmentationResults, placed
 from jaxmed.stats import Estimate, bootstrap
 
-MEASURES = ("dice", "iou", "volume_error", "hd95")
+MEASURES = ("dice", "iou", "volume_error", "hd95", "nsd")
 
 
 class MaskPair(NamedTuple):
     """The true and predicted mask of one case: integers, 0 for the background.
 
-    `spacing` is the size of a voxel along each axis in mm; distances need it.
+    `spacing` is the size of a voxel along each axis, in `unit`; distances need it.
     """
 
     case: str
     truth: NDArray[np.integer]
     prediction: NDArray[np.integer]
     spacing: Sequence[float] | None = None
+    unit: str = "mm"
 
 
 def agreement(
@@ -35,6 +38,7 @@ def agreement(
     classes: int,
     *,
     spacing: Sequence[float] | None = None,
+    tolerance: float = 1.0,
 ) -> dict[str, NDArray[Any]]:
     r"""Evaluate one predicted mask class by class, excluding the background.
 
@@ -42,19 +46,21 @@ def agreement(
     :math:`|T\cap P|/|T\cup P|`, volume error :math:`(|P|-|T|)/|T|`. A class in neither mask is
     NaN (left out of means), a class in one of them scores 0; a volume error without a true volume
     is NaN. HD95 is `metrics.hausdorff` at 95 (the larger of the two directed percentiles), infinite
-    where one of the masks is empty.
+    where one of the masks is empty. NSD is `metrics.surface_dice`, 0 there: the share of both
+    surfaces that lies within the tolerance of the other one.
 
     Args:
         truth: whole numbers, any shape.
         prediction: whole numbers, the same shape.
         classes: number of classes without the background.
-        spacing: size of a voxel along each axis in mm; without it there is no `hd95`.
+        spacing: size of a voxel along each axis in mm; without it there is no `hd95` or `nsd`.
+        tolerance: of the NSD, in mm.
 
     Returns:
-        Arrays (classes,) by name: `dice`, `iou`, `volume_error`, and `hd95` in mm.
+        Arrays (classes,) by name: `dice`, `iou`, `volume_error`, `hd95` in mm, and `nsd`.
 
     Raises:
-        ValueError: shapes that differ, or a class beyond `classes`.
+        ValueError: shapes that differ, a class beyond `classes`, or a negative tolerance.
 
     Examples:
         >>> agreement([0, 1, 1, 2], [0, 1, 2, 2], 3)["dice"].round(3).tolist()
@@ -76,13 +82,17 @@ def agreement(
         "volume_error": quantities.volume_error(found, true),
     }
     if spacing is not None:
-        values["hd95"] = np.array(
-            [
-                hausdorff(p == c, t == c, percentile=95, spacing=spacing)
-                for c in range(1, classes + 1)
-            ]
-        )
+        check_tolerance(tolerance)
+        found = [surface_distances(p == c, t == c, spacing=spacing) for c in range(1, classes + 1)]
+        values["hd95"] = np.array([hausdorff_of(d, 95) for d in found])
+        values["nsd"] = np.array([surface_dice_of(d, tolerance) for d in found])
     return values
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Refuse a tolerance that is no distance."""
+    if not (np.isfinite(tolerance) and tolerance >= 0):
+        raise ValueError(f"the tolerance of the NSD must be 0 or more, got {tolerance}")
 
 
 def segmentation(
@@ -90,6 +100,7 @@ def segmentation(
     *,
     classes: Sequence[str],
     groups: Sequence[Any] | None = None,
+    tolerance: float = 1.0,
     level: float = 0.95,
     resampling_seed: int = 0,
     title: str = "Segmentation",
@@ -102,6 +113,7 @@ def segmentation(
             distances in mm; masks may differ in shape between cases.
         classes: names of the classes 1, 2, ..., without the background.
         groups: (cases,) patients, if a patient has several cases.
+        tolerance: of the NSD, in mm.
         level: confidence level of all intervals.
         resampling_seed: seed of the bootstrap.
         title: title of the report.
@@ -110,8 +122,9 @@ def segmentation(
 
     Returns:
         The results: `dice` is the mean over cases of the mean over classes, `dice/NAME` the mean
-        over cases of one class; so for `iou`, `volume_error` and `hd95`. Intervals are BCa
-        bootstrap, over patients where `groups` names them.
+        over cases of one class; so for `iou`, `volume_error`, `hd95` and `nsd`. An infinite HD95
+        is left out of the mean and counted in a note; its NSD and Dice of 0 are not. Intervals
+        are BCa bootstrap, over patients where `groups` names them.
 
     Raises:
         ValueError: no case, a case with masks of different shape, a class beyond `classes`.
@@ -122,7 +135,7 @@ def segmentation(
         0.833
     """
     return from_overlap(
-        overlap(pairs, classes=classes, groups=groups),
+        overlap(pairs, classes=classes, groups=groups, tolerance=tolerance),
         classes=classes, level=level, resampling_seed=resampling_seed, title=title, **about,
     )  # fmt: skip
 
@@ -132,14 +145,19 @@ def overlap(
     *,
     classes: Sequence[str],
     groups: Sequence[Any] | None = None,
+    tolerance: float = 1.0,
 ) -> Overlap:
     """Evaluate pairs of masks case by case; see `segmentation`."""
-    names, rows = [], []
+    check_tolerance(tolerance)
+    names, rows, units = [], [], set()
     for pair in pairs:
         case, truth, prediction, *rest = pair
-        spacing = rest[0] if rest else None
+        spacing, unit = [*rest, *(None, "mm")[len(rest) :]]
+        units.add(unit)
         try:
-            rows.append(agreement(truth, prediction, len(classes), spacing=spacing))
+            rows.append(
+                agreement(truth, prediction, len(classes), spacing=spacing, tolerance=tolerance)
+            )
         except ValueError as error:
             raise ValueError(f"case {case}: {error}") from None
         names.append(str(case))
@@ -149,7 +167,12 @@ def overlap(
         raise ValueError(f"groups has {len(groups)} entries for {len(names)} cases")
     given = [name for name in MEASURES if all(name in row for row in rows)]
     values = {name: np.stack([row[name] for row in rows]) for name in given}
-    return Overlap(names, values, groups)
+    if len(units) > 1:
+        raise ValueError(
+            f"distances are in {' and in '.join(sorted(units))}, which have no mean: measure "
+            "pictures and volumes apart"
+        )
+    return Overlap(names, values, groups, tolerance, min(units))
 
 
 def from_overlap(
@@ -171,7 +194,8 @@ def from_overlap(
         for label, column in columns.items():
             estimate, note = _mean(label, column, overlap.groups, level, resampling_seed)
             if estimate is not None:
-                metrics[label] = estimate
+                said = _said_of(name, overlap)
+                metrics[label] = dataclasses.replace(estimate, notes=(*said, *estimate.notes))
             notes += note
     order = [m for m in metrics if m.startswith("dice")] + [
         m for m in metrics if not m.startswith("dice")
@@ -181,12 +205,22 @@ def from_overlap(
         title=title,
         classes=tuple(classes),
         metrics=metrics,
-        headline=tuple(m for m in metrics if m.startswith("dice"))[:4],
+        headline=(
+            *[m for m in metrics if m.startswith("dice")][:4],
+            *(m for m in ("hd95", "nsd") if m in metrics),
+        ),
         overlap=overlap,
         level=level,
         notes=(*about.pop("notes", ()), *notes),
         **placed(about),
     )
+
+
+def _said_of(measure: str, overlap: Overlap) -> tuple[str, ...]:
+    """The unit of a distance, or the tolerance that a share of surfaces is within."""
+    if measure == "hd95":
+        return (f"in {overlap.unit}",)
+    return (f"within {overlap.tolerance:g} {overlap.unit}",) if measure == "nsd" else ()
 
 
 def row_means(table: NDArray[Any]) -> NDArray[Any]:
@@ -204,7 +238,7 @@ def _mean(
     if apart:
         notes.append(
             f"{name}: infinite in {apart} of {len(column)} cases, where one of the masks is empty; "
-            "left out, so look at Dice as well, which is 0 there"
+            "left out, so look at Dice and NSD as well, which are 0 there"
         )
     values = column[known]
     if values.size == 0:
