@@ -1,8 +1,13 @@
-"""Patches of volumes on disk: from memory maps, against reading whole volumes for each."""
+"""Patches of volumes on disk: from memory maps, against reading whole volumes for each.
+
+MONAI's side is its data set that keeps prepared examples on disk (``PersistentDataset``, with the
+places of the foreground), which reads a whole example for every patch.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +15,8 @@ import nibabel as nib
 import numpy as np
 
 import jaxmed as jm
-from benchmarks._case import Case, Options, Run
+from benchmarks import _torch
+from benchmarks._case import Case, Options, Run, UnavailableError
 
 
 def cases(options: Options) -> list[Case]:
@@ -31,10 +37,12 @@ def cases(options: Options) -> list[Case]:
         return Run(lambda: batches[next(steps)], result=lambda: batches[0]["image"])
 
     names = ("jaxmed", "whole .npy", "whole .nii.gz")
+    sides = {name: lambda name=name: side(name) for name in names}
+    sides["monai"] = lambda: _monai(sources(), patch, options)
     return [
         Case(
             f"patches of {patch}^3 from {volumes} volumes of {size}^3",
-            {name: lambda name=name: side(name) for name in names},
+            sides,
             items=2,
             unit="patches",
         )
@@ -76,4 +84,45 @@ def _sources(folder: Path, size: int, volumes: int) -> dict[str, Any]:
         "jaxmed": jm.data.memory_mapped(compressed, folder / "maps"),
         "whole .npy": jm.data.map_source(numbers, load),
         "whole .nii.gz": compressed,
+        "paths": paths,
     }
+
+
+def _monai(made: dict[str, Any], patch: int, options: Options) -> Run:
+    torch = _torch.torch_module(options.threads)
+    try:
+        from monai import transforms
+        from monai.data import DataLoader, PersistentDataset
+    except ImportError as error:
+        raise UnavailableError("pip install --no-deps monai") from error
+    both = ["image", "mask"]
+    steps = transforms.Compose(
+        [
+            transforms.LoadImaged(both),
+            transforms.EnsureChannelFirstd(both),
+            transforms.FgBgToIndicesd("mask"),
+            transforms.RandCropByPosNegLabeld(
+                both,
+                label_key="mask",
+                spatial_size=(patch,) * 3,
+                pos=1,
+                neg=2,
+                fg_indices_key="mask_fg_indices",
+                bg_indices_key="mask_bg_indices",
+            ),
+            transforms.SelectItemsd(both),
+        ]
+    )
+    files = [{"image": str(image), "mask": str(mask)} for image, mask in made["paths"]]
+    cached = PersistentDataset(files, steps, cache_dir=str(made["paths"][0][0].parent / "monai"))
+    loader = DataLoader(cached, batch_size=2, shuffle=True)
+    torch.manual_seed(0)
+
+    def endless() -> Iterator[Any]:
+        while True:
+            yield from loader
+
+    batches = endless()
+    for _ in range(len(loader)):  # prepared, as ours are
+        next(batches)
+    return Run(lambda: next(batches))
