@@ -97,7 +97,7 @@ def sliding_window(
     starts = np.asarray(ops.sliding_windows(shape, window, overlap=overlap))
     weight = ops.window_importance(window, kind=importance)[..., None]
 
-    def read(start: Sequence[int], lengths: Sequence[int] = window) -> np.ndarray:
+    def read(start: Any, lengths: Sequence[int] = window) -> np.ndarray:
         return _read(image, np.subtract(start, before), lengths, fill)
 
     result = _Result(spatial, _reduction(reduce), sink)

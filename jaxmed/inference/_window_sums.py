@@ -13,7 +13,6 @@ import numpy as np
 
 Spans = tuple[tuple[int, int], ...]
 _HELD = 2**29  # Bytes of sums in memory; above it those that wait for the next row lie on disk.
-
 _WIDE = 2**22  # Voxels of a row of windows above which the second axis is cut too.
 
 
@@ -78,9 +77,9 @@ class WindowSums:
             spans = self._block(key)
             if key not in self._norms:
                 shape = (*(b - a for a, b in spans), *self._shape[cut:])
-                self._totals[key] = np.zeros((*shape, found.shape[-1]), np.float32)
+                fresh = np.zeros((*shape, found.shape[-1]), np.float32)
+                self._totals[key], self._held = fresh, self._held + fresh.nbytes
                 self._norms[key] = np.zeros((*shape, 1), np.float32)
-                self._held += self._totals[key].nbytes
                 last = tuple(self._last[axis][i] for axis, i in enumerate(key))
                 heapq.heappush(self._order, (last, key))
             total = self._total(key)

@@ -70,10 +70,9 @@ class Slide:
         if given is None:
             detail = "the file does not say how large its pixels are; give mpp, in micrometres"
             raise fault(path, "pixel-size", f"{detail}: slide(path, mpp=0.25)")
-        finest = self._shape(0)
         self.levels = tuple(
-            Level(self._shape(i), tuple(m * _factor(n, k) for m, n, k in zip(given, finest, shape)))
-            for i, shape in enumerate(map(self._shape, range(len(self._arrays))))
+            Level(shape, _pixels_of(given, self._shape(0), shape))
+            for shape in map(self._shape, range(len(self._arrays)))
         )
 
     def _shape(self, level: int) -> tuple[int, int]:
@@ -239,6 +238,13 @@ def _pair(mpp: float | Sequence[float]) -> tuple[float, float]:
     if not (np.isfinite(found) & (found > 0)).all():
         raise ValueError(f"mpp is a positive number of micrometres, or two, got {mpp}")
     return float(found[0]), float(found[1])
+
+
+def _pixels_of(
+    mpp: tuple[float, float], finest: tuple[int, int], shape: tuple[int, int]
+) -> tuple[float, float]:
+    """Micrometres a pixel of a level, from its size and those of the finest one."""
+    return mpp[0] * _factor(finest[0], shape[0]), mpp[1] * _factor(finest[1], shape[1])
 
 
 def _factor(finest: int, pixels: int) -> float:

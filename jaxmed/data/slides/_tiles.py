@@ -101,7 +101,7 @@ def tiles(
     places = [_grid(slide, size, mpp, overlap) for slide in slides]
     if tissue is not False:
         masks = _masks(slides, tissue)
-        boxes = [np.array([_box(*place, size, mpp) for place in some.tolist()]) for some in places]
+        boxes = [np.concatenate([some, some + size], 1) * mpp for some in places]
         places = [
             some[mask.share(box) >= least]
             for some, mask, box in zip(places, masks, boxes, strict=True)
