@@ -180,9 +180,11 @@ def case_ids(source: Source) -> Sequence[str]:
 def fingerprint(source: Source) -> int:
     """A checksum of a source's examples in memory, and of their names: cheap, no image is read.
 
-    Of a large array evenly spaced examples are taken, of 64 MB together.
+    Of a large array evenly spaced examples are taken, of 64 MB together. Examples that were
+    prepared on disk say by which settings (``made``).
     """
     found = zlib.crc32("\0".join(map(str, case_ids(source))).encode())
+    found = zlib.crc32(getattr(source, "made", "").encode(), found)
     for name, array in sorted(getattr(source, "arrays", {}).items()):
         found = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), found)
         if array.dtype.kind in "biufcV":

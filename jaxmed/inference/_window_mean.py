@@ -43,6 +43,7 @@ def mean_on_host(
             _check(found, batch)
             for start, one in zip(some[:count], found, strict=False):
                 sums.add(start, one, weight)
+            del found, one  # before the next are predicted
             done = first * size + count
             yield from sums.finished(starts[done] if done < len(starts) else None)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,14 +14,17 @@ import numpy as np
 Spans = tuple[tuple[int, int], ...]
 _HELD = 2**29  # Bytes of sums in memory; above it those that wait for the next row lie on disk.
 
+_WIDE = 2**22  # Voxels of a row of windows above which the second axis is cut too.
+
 
 class WindowSums:
     """Weighted sums of windows that come in the order of their starts, the first axis slowest.
 
-    The first two axes are cut where a window begins or ends. No window covers a part of a block,
-    so that a block is allocated when the first of its windows comes and released after the last:
-    what is held at once does not grow along the first axis. Each voxel's windows are added in the
-    order in which they come, as they would be to one array of the whole.
+    The first axis is cut where a window begins or ends, and so is the second where a row of windows
+    has many voxels. No window covers a part of a block, so that a block is allocated when the first
+    of its windows comes and released after the last: what is held at once does not grow along the
+    first axis. Each voxel's windows are added in the order in which they come, as they would be to
+    one array of the whole.
 
     Of an image with many voxels in a plane, even the sums of the planes that two rows of windows
     share may be larger than memory. Once they take more than half a gigabyte, blocks to which no
@@ -34,15 +39,24 @@ class WindowSums:
             window: edge lengths in voxels.
             shape: spatial shape that the windows cover.
         """
-        self._window, self._rest = tuple(window), tuple(shape[2:])
+        self._window, self._shape = tuple(window), tuple(shape)
         self._spans: list[list[tuple[int, int]]] = []
         self._last: list[list[int]] = []
-        for axis in range(min(2, len(window))):
+        self._inside: list[dict[int, range]] = []  # spans of a window, by its start
+        wide = window[0] * math.prod(shape[1:]) > _WIDE
+        for axis in range(2 if wide and len(window) > 1 else 1):
             firsts = np.unique(starts[:, axis])
             cuts = np.unique(np.concatenate([firsts, firsts + window[axis]]))
             self._spans.append([(int(a), int(b)) for a, b in itertools.pairwise(cuts)])
             # Every span lies in some window: windows leave no gap.
             self._last.append([int(firsts[firsts <= a].max()) for a, _ in self._spans[-1]])
+            covered = np.searchsorted(cuts, [firsts, firsts + window[axis]]).T.tolist()
+            self._inside.append(
+                {int(a): range(*some) for a, some in zip(firsts, covered, strict=True)}
+            )
+        # Blocks in memory or on disk by when they are finished, and the bytes of those in memory.
+        self._order: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        self._held = 0
         self._totals: dict[tuple[int, ...], np.ndarray | Path] = {}
         self._norms: dict[tuple[int, ...], np.ndarray] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -55,19 +69,20 @@ class WindowSums:
             found: (*window, classes).
             weight: (*window, 1) weight of each of its voxels.
         """
+        inside = [spans[int(a)] for spans, a in zip(self._inside, start)]
+        cut = len(inside)
         rest = tuple(
-            slice(int(a), int(a) + w) for a, w in zip(start[2:], self._window[2:], strict=True)
+            slice(int(a), int(a) + w) for a, w in zip(start[cut:], self._window[cut:], strict=True)
         )
-        inside = [
-            [i for i, (a, b) in enumerate(spans) if first <= a and b <= first + w]
-            for spans, first, w in zip(self._spans, start, self._window)
-        ]
         for key in itertools.product(*inside):
             spans = self._block(key)
             if key not in self._norms:
-                shape = (*(b - a for a, b in spans), *self._rest)
+                shape = (*(b - a for a, b in spans), *self._shape[cut:])
                 self._totals[key] = np.zeros((*shape, found.shape[-1]), np.float32)
                 self._norms[key] = np.zeros((*shape, 1), np.float32)
+                self._held += self._totals[key].nbytes
+                last = tuple(self._last[axis][i] for axis, i in enumerate(key))
+                heapq.heappush(self._order, (last, key))
             total = self._total(key)
             part = tuple(slice(a - int(f), b - int(f)) for (a, b), f in zip(spans, start))
             place = (*(slice(None) for _ in spans), *rest)
@@ -85,15 +100,15 @@ class WindowSums:
             (*block, classes).
         """
         # Windows come in lexicographic order: the last of a block begins last along each axis.
-        after = None if following is None else tuple(int(a) for a in following[:2])
-        for key in list(self._totals):
-            last = tuple(self._last[axis][i] for axis, i in enumerate(key))
-            if after is None or last < after:
-                total = self._total(key)
-                total /= self._norms.pop(key)
-                del self._totals[key]
-                yield self._block(key), total
-        if after is not None and len(after) == 2:
+        after = None if following is None else tuple(int(a) for a in following[: len(self._spans)])
+        while self._order and (after is None or self._order[0][0] < after):
+            _, key = heapq.heappop(self._order)
+            total = self._total(key)
+            total /= self._norms.pop(key)
+            del self._totals[key]
+            self._held -= total.nbytes
+            yield self._block(key), total
+        if after is not None and len(after) > 1:
             self._put_away(after[1])
 
     def close(self) -> None:
@@ -111,17 +126,18 @@ class WindowSums:
             path, total = total, np.load(total)
             path.unlink()
             self._totals[key] = total
+            self._held += total.nbytes
         return total
 
     def _put_away(self, begin: int) -> None:
         """Put blocks on disk that end before the rest of the row begins, if many are held."""
-        held = {k: t for k, t in self._totals.items() if isinstance(t, np.ndarray)}
-        if sum(total.nbytes for total in held.values()) <= _HELD:
+        if self._held <= _HELD:
             return
-        for key, total in held.items():
-            if self._spans[1][key[1]][1] <= begin:
+        for key, total in self._totals.items():
+            if isinstance(total, np.ndarray) and self._spans[1][key[1]][1] <= begin:
                 if self._folder is None:
                     self._folder = tempfile.TemporaryDirectory(prefix="jaxmed-")
                 path = Path(self._folder.name) / f"{key[0]}-{key[1]}.npy"
                 np.save(path, total)
                 self._totals[key] = path
+                self._held -= total.nbytes

@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +67,29 @@ def test_patches_are_drawn_as_from_memory(tmp_path_factory, seed, foreground, va
     for step in range(4):
         for name in ("image", "mask"):
             np.testing.assert_array_equal(here[step][name], there[step][name])
+
+
+def test_patches_are_drawn_from_zarr_as_from_memory(tmp_path):
+    example = scans(1)[0]
+    stored = {
+        name: zarr.create_array(tmp_path / f"{name}.zarr", data=example[name], chunks="auto")
+        for name in ("image", "mask")
+    }
+    cut = data.random_patch((4, 3, 5), foreground=0.7)
+    for seed in range(8):
+        here, there = (cut(np.random.default_rng(seed), e) for e in (example, stored))
+        for name in stored:
+            np.testing.assert_array_equal(here[name], there[name])
+
+
+def test_a_run_knows_by_what_its_examples_were_prepared(tmp_path):
+    """Names are the same: only the function tells two folders apart."""
+    source = scans()
+    known = [
+        data.batches(data.memory_mapped(source, tmp_path / name, function=f), 1).identity()
+        for name, f in (("a", halved), ("b", halved), ("c", dict))
+    ]
+    assert known[0] == known[1] != known[2]
 
 
 def test_a_patch_of_a_mapped_volume_reads_no_volume(tmp_path):

@@ -173,6 +173,22 @@ def test_a_plain_pyramid_of_pages_has_its_levels(tmp_path):
     assert [level.mpp[0] for level in levels] == [0.25, 0.5, 1.0]
 
 
+def test_of_a_scanners_file_the_thumbnail_and_the_label_are_no_levels(tmp_path):
+    array = picture(400, 640)
+    said = "Aperio Image Library v12\r\n640x400 |AppMag = 40|MPP = 0.2500"
+    rgb = {"photometric": "rgb", "metadata": None}
+    with tifffile.TiffWriter(tmp_path / "a.svs") as file:
+        file.write(array, tile=(64, 64), description=said, **rgb)
+        file.write(picture(96, 150), rowsperstrip=16, description=said, **rgb)
+        file.write(array[::4, ::4], tile=(64, 64), description=said, **rgb)
+        label = f"{said}\r\nlabel 50x60"
+        file.write(picture(60, 50), rowsperstrip=16, subfiletype=1, description=label, **rgb)
+    slide = data.slide(tmp_path / "a.svs")
+    assert [level.shape for level in slide.levels] == [(400, 640), (100, 160)]
+    assert [level.mpp for level in slide.levels] == [(0.25, 0.25), (1.0, 1.0)]
+    np.testing.assert_array_equal(slide.read(mpp=1.0), array[::4, ::4])
+
+
 def test_channels_stand_last_however_they_are_stored(tmp_path):
     array = np.random.default_rng(0).integers(0, 4000, (40, 50, 5), dtype=np.uint16)
     slide = data.slide(data.write_pyramid(tmp_path / "five.ome.tif", array, mpp=1, tile=16))

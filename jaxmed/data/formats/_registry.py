@@ -16,10 +16,11 @@ from jaxmed.data.formats._format import Format, Options, Place
 from jaxmed.data.formats._metaimage import METAIMAGE
 from jaxmed.data.formats._nifti import ANALYZE, MGZ, NIFTI
 from jaxmed.data.formats._nrrd import NRRD
+from jaxmed.data.formats._ome_tiff import OME_TIFF
 from jaxmed.data.formats._picture import PICTURE
 
 FORMATS: tuple[Format, ...] = (
-    NIFTI, DICOM, NRRD, METAIMAGE, MGZ, ANALYZE, PICTURE, ARRAY
+    NIFTI, DICOM, NRRD, METAIMAGE, MGZ, ANALYZE, PICTURE, OME_TIFF, ARRAY
 )  # fmt: skip
 """Every format, the commonest first."""
 

@@ -19,8 +19,9 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, scan: Scan) -> Path:
     `read_mask` gives back the same numbers, and a two-dimensional NIfTI its place in the patient.
 
     Args:
-        path: ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mgz`` (three axes); ``.dcm`` for a scan
-            that was read from DICOM (see `write_dicom_seg`, which names the structures too); or,
+        path: ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mgz`` (three axes); ``.ome.tif`` for a
+            grid that is neither turned nor moved; ``.dcm`` for a scan that was read from DICOM
+            (see `write_dicom_seg`, which names the structures too); or,
             for two-dimensional scans, ``.png`` (labels from 0 to 65535), ``.tif`` (to 2147483647)
             or ``.bmp`` (to 255).
         mask: (*spatial,) whole numbers of at most 32 bits, on the grid of ``scan.array``.

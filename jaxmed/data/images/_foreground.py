@@ -31,4 +31,5 @@ def labelled_classes(mask: np.ndarray) -> np.ndarray:
 def labelled_voxels(mask: np.ndarray, label: np.integer) -> np.ndarray:
     """The flat indices of the voxels of one class, in rising order."""
     known = getattr(mask, "foreground", None)
-    return np.flatnonzero(mask == label) if known is None else known[int(label)]
+    # An array in chunks (Zarr) is no array to ``==``.
+    return np.flatnonzero(np.asarray(mask) == label) if known is None else known[int(label)]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
 from typing import Any
 
-# To micrometres, by the names that OME and ImageJ write.
-_UNITS = {
-    "nm": 1e-3, "µm": 1.0, "um": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0,
-    "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0, "in": 25400.0,
-}  # fmt: skip
+from jaxmed.data.formats._ome_tiff import UNITS, physical_sizes
+
 _INCH, _CENTIMETRE = 2, 3
 # Programs write the resolution of screens and printers (72 to 1200 an inch) where none is known.
 _COARSEST = 20.0
@@ -32,20 +28,8 @@ def pixel_size(tiff: Any) -> tuple[float, float] | None:
 
 
 def _ome(tiff: Any) -> tuple[float, float] | None:
-    if not tiff.is_ome:
-        return None
-    for element in ET.fromstring(tiff.ome_metadata).iter():
-        if element.tag.rpartition("}")[2] != "Pixels":
-            continue
-        sizes = [_length(element, axis) for axis in "YX"]
-        return None if None in sizes else (sizes[0], sizes[1])  # type: ignore[return-value]
-    return None
-
-
-def _length(pixels: Any, axis: str) -> float | None:
-    size = pixels.get(f"PhysicalSize{axis}")
-    unit = _UNITS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-    return float(size) * unit if size and unit else None
+    sizes = physical_sizes(tiff)
+    return (sizes["Y"], sizes["X"]) if {"Y", "X"} <= sizes.keys() else None
 
 
 def _aperio(tiff: Any) -> tuple[float, float] | None:
@@ -66,7 +50,7 @@ def _resolution(tiff: Any) -> tuple[float, float] | None:
     lengths = {_INCH: 25400.0, _CENTIMETRE: 10000.0}
     length = lengths.get(int(unit.value) if unit is not None else _INCH)
     if tiff.is_imagej:
-        length = _UNITS.get(str((tiff.imagej_metadata or {}).get("unit", "")).strip())
+        length = UNITS.get(str((tiff.imagej_metadata or {}).get("unit", "")).strip())
     if length is None or min(rows, columns) <= 0:
         return None
     sizes = (length / rows, length / columns)

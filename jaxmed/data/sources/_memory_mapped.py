@@ -26,9 +26,19 @@ _ABOUT, _RECORD = "example.json", "prepared.json"
 
 @dataclass(frozen=True, repr=False)
 class MemoryMappedSource:
-    """Examples whose arrays stay on disk; made by `memory_mapped`."""
+    """Examples whose arrays stay on disk; made by `memory_mapped`.
+
+    Attributes:
+        folder: where they are.
+        made: by which function and settings, as JSON.
+        case_ids: names of the examples.
+        groups: a patient per example, or None.
+        classes: names of the classes.
+        notes: lines for the report.
+    """
 
     folder: Path
+    made: str
     case_ids: Sequence[str]
     groups: Sequence[Any] | None
     classes: Sequence[str]
@@ -124,7 +134,7 @@ def memory_mapped(
             except Exception as error:
                 error.add_note(f"while preparing {names[index]} for {folder}")
                 raise
-    return MemoryMappedSource(folder, **about(source))
+    return MemoryMappedSource(folder, json.dumps(made), **about(source))
 
 
 def _identity(
