@@ -35,7 +35,7 @@ clean:
 # One stamp a set of extras: installed again when the metadata change. The last step compiles the
 # native convolution, or says in a line why it cannot and that the pure forms serve.
 $(VENV)/.demo: EXTRAS := cpu,demo
-$(VENV)/.test: EXTRAS := cpu,demo,data,formats,test
+$(VENV)/.test: EXTRAS := cpu,demo,data,export,formats,test
 $(VENV)/.docs: EXTRAS := cpu,demo,formats,docs
 $(VENV)/.demo $(VENV)/.test $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 ROOT = Path(__file__).parent
@@ -20,6 +21,7 @@ CHECKS = {
 OLD = {"rand", "randn", "normal", "uniform", "randint", "choice", "permutation", "shuffle"}
 
 
+@functools.cache
 def _names(function: ast.FunctionDef) -> set[str]:
     """Every name in a function: of what it calls, hands on, or is given as a fixture."""
     found = {argument.arg for argument in function.args.args}
@@ -62,9 +64,14 @@ def test_every_test_asserts_something():
     assert not silent
 
 
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def _functions(path: Path) -> list[ast.FunctionDef]:
-    tree = ast.parse(path.read_text())
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return [node for node in ast.walk(_tree(path)) if isinstance(node, ast.FunctionDef)]
 
 
 def test_a_silent_test_is_seen():
@@ -80,7 +87,7 @@ def test_no_test_draws_unseeded_numbers():
     """Neither from NumPy's global generator nor from one without a seed."""
     unseeded = []
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(_tree(path)):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             whose = ast.unparse(node.func)

@@ -90,21 +90,8 @@ def fit(
     """
     batches = jm.data.batches(repeated(train, plan.batch, least=1), plan.batch, seed=config.seed)
     steps = plan.epochs * len(batches)
-    optimizer = jm.train.optimizer(
-        "adamw", plan.learning_rate, schedule="cosine", steps=steps,
-        weight_decay=plan.weight_decay, clip=5.0,
-    )  # fmt: skip
-    network = recipe.network()
-    if plan.start == "imagenet" and config.start is None:
-        network = imagenet(network)
-    network = begun(network, config.start)
-    objective = jm.supervised(
-        loss_of(plan), known="label_known" if "label_known" in train.arrays else None
-    )
-    learner = jm.learner(network, jm.paradigms.augmented(objective, augmentation(plan)), optimizer)
-    if plan.average:
-        # The average reaches back a tenth of the training at most, however short it is.
-        learner = jm.train.parameter_average(learner, min(plan.average, 1 - 10 / max(steps, 20)))
+    known = "label_known" if "label_known" in train.arrays else None
+    learner = learner_of(plan, recipe, steps, start=config.start, known=known)
     blank = jm.inference.image_model(recipe, None, None)
 
     def model_of(state: Any) -> ImageModel:
@@ -123,6 +110,33 @@ def fit(
     model = model_of(result.best_state if choose else result.state)
     jm.inference.save_model(out, model)
     return model, result
+
+
+def learner_of(
+    plan: ImagePlan,
+    recipe: ImageRecipe,
+    steps: int,
+    *,
+    start: Path | None = None,
+    known: str | None = None,
+) -> jm.Learner:
+    """What is trained: the network, its loss and augmentation, its optimizer, its average."""
+    optimizer = jm.train.optimizer(
+        "adamw", plan.learning_rate, schedule="cosine", steps=steps,
+        weight_decay=plan.weight_decay, clip=5.0,
+    )  # fmt: skip
+    network = recipe.network()
+    if plan.start == "imagenet" and start is None:
+        network = imagenet(network)
+    network = begun(network, start)
+    objective = jm.paradigms.augmented(
+        jm.supervised(loss_of(plan), known=known), augmentation(plan)
+    )
+    learner = jm.learner(network, objective, optimizer)
+    if not plan.average:
+        return learner
+    # The average reaches back a tenth of the training at most, however short it is.
+    return jm.train.parameter_average(learner, min(plan.average, 1 - 10 / max(steps, 20)))
 
 
 def loss_of(plan: ImagePlan) -> Any:

@@ -16,6 +16,7 @@ _NOTHING = "nothing was written"
 _INTERRUPTED = {
     "demo": _GOES_ON,
     "train": _GOES_ON,
+    "study": _GOES_ON,
     "predict": "what was written is whole; with --resume the rest follows",
     "evaluate": _NOTHING,
     "compare": _NOTHING,
@@ -25,6 +26,7 @@ _INTERRUPTED = {
 _COMMANDS = {
     "demo": ("_demo", "train and evaluate on brain anatomy, without any download"),
     "train": ("_train", "run an experiment: a file of experiments/, by name or path"),
+    "study": ("_study", "compare ways to classify your own images, cross-validated"),
     "list": ("_list", "list the experiments"),
     "evaluate": ("_evaluate", "measure any framework's predictions against a reference"),
     "compare": ("_compare", "compare models on the same cases, every pair tested"),
@@ -33,6 +35,7 @@ _COMMANDS = {
         "predict._command",
         "segment, classify or measure images with a trained run, in their own space",
     ),
+    "export": ("_export", "write a trained network as one file that JAX alone can call"),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),
 }
 

@@ -97,6 +97,8 @@ def _run(
             seed=stored.get("seed"),
         )
         report.write(results, place)
+        if (place / "model.json").exists():
+            write_whole(place / "model_card.md", report.model_card(results))
     except Exception as error:
         _failed(place, error)
         raise

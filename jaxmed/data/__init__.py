@@ -35,6 +35,7 @@ from jaxmed.data.formats._write import write_mask
 from jaxmed.data.images._geometry import (
     crop_or_pad,
     crop_or_pad_scan,
+    moves_whole_voxels,
     random_patch,
     resample_spacing,
     to_space,
@@ -43,6 +44,12 @@ from jaxmed.data.images._intensity import normalise
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._segments import Code, Segment
 from jaxmed.data.images._space import Scan, Space
+from jaxmed.data.interchange._grain import GrainBatches, grain_batches, to_grain
+from jaxmed.data.interchange._tfds import TFDSSource, read_tfds, write_tfds
+from jaxmed.data.slides._pyramid import write_pyramid
+from jaxmed.data.slides._slide import Level, Slide, slide
+from jaxmed.data.slides._tiles import TileSource, tiles
+from jaxmed.data.slides._tissue import Tissue, tissue
 from jaxmed.data.sources._bag_tables import bag_table
 from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data.sources._check import check
@@ -54,6 +61,7 @@ from jaxmed.data.sources._identity import identity
 from jaxmed.data.sources._lgg import LGGSource, lgg_mri
 from jaxmed.data.sources._manifest import ManifestSource, manifest
 from jaxmed.data.sources._medmnist import ChecksumWarning, medmnist
+from jaxmed.data.sources._memory_mapped import MemoryMappedSource, memory_mapped
 from jaxmed.data.sources._nuclei import NUCLEI, colon_nuclei
 
 __all__ = [
@@ -70,17 +78,24 @@ __all__ = [
     "DicomSegmentation",
     "Fault",
     "Fold",
+    "GrainBatches",
     "LGGSource",
+    "Level",
     "ListSource",
     "ManifestSource",
     "MaskLabels",
     "MedMNIST",
     "MemberBatches",
+    "MemoryMappedSource",
     "Scan",
     "Segment",
     "SeriesInfo",
+    "Slide",
     "Source",
     "Space",
+    "TFDSSource",
+    "TileSource",
+    "Tissue",
     "as_source",
     "bag_batches",
     "bag_table",
@@ -100,6 +115,7 @@ __all__ = [
     "drive",
     "fetch",
     "folds",
+    "grain_batches",
     "identity",
     "in_memory",
     "lgg_mri",
@@ -107,6 +123,8 @@ __all__ = [
     "map_source",
     "medmnist",
     "member_batches",
+    "memory_mapped",
+    "moves_whole_voxels",
     "normalise",
     "phantoms",
     "random_patch",
@@ -116,11 +134,18 @@ __all__ = [
     "read_mask",
     "read_segments",
     "read_space",
+    "read_tfds",
     "resample_spacing",
+    "slide",
     "split",
     "subset",
     "take",
+    "tiles",
+    "tissue",
+    "to_grain",
     "to_space",
     "write_dicom_seg",
     "write_mask",
+    "write_pyramid",
+    "write_tfds",
 ]

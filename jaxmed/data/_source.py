@@ -29,7 +29,7 @@ class Source(Protocol):
     def __getitem__(self, index: int, /) -> Example: ...
 
 
-def _shown(source: Any) -> str:
+def shown(source: Any) -> str:
     """Show a source in one line, however large it is."""
     classes = f", classes={tuple(source.classes)}" if len(source.classes) else ""
     return f"{type(source).__name__}({len(source)} examples{classes})"
@@ -84,7 +84,7 @@ class ArraySource:
         object.__setattr__(self, "case_ids", case_ids)
 
     def __repr__(self) -> str:
-        return _shown(self)
+        return shown(self)
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -114,7 +114,7 @@ class SubsetSource:
     notes: Sequence[str]
 
     def __repr__(self) -> str:
-        return _shown(self)
+        return shown(self)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -145,7 +145,7 @@ class MappedSource:
     notes: Sequence[str]
 
     def __repr__(self) -> str:
-        return _shown(self)
+        return shown(self)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -349,7 +349,7 @@ class ListSource:
     notes: Sequence[str]
 
     def __repr__(self) -> str:
-        return _shown(self)
+        return shown(self)
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -8,10 +8,12 @@ averages over mirror images; :func:`keep_largest` removes stray components of a 
 :class:`ImageModel` is the equivalent for an image-level network, a classifier or a regressor, with
 its :class:`ImageRecipe`. :func:`save_model` and :func:`load_model` store either in a folder:
 :func:`describe` turns a network into data, :func:`build` recreates it. :func:`average_models` makes
-one model of several, such as those of all folds.
+one model of several, such as those of all folds; :func:`export_model` writes the network for
+serving, which JAX alone can call.
 """
 
 from jaxmed.inference._describe import DescriptionError, build, describe
+from jaxmed.inference._export import Exported, export_model, load_exported
 from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model, prepare_image
 from jaxmed.inference._instance_map import instance_map
 from jaxmed.inference._largest import keep_largest
@@ -38,6 +40,7 @@ from jaxmed.inference._sliding import sliding_window
 
 __all__ = [
     "DescriptionError",
+    "Exported",
     "ImageModel",
     "ImageRecipe",
     "ModelError",
@@ -49,9 +52,11 @@ __all__ = [
     "build",
     "decided",
     "describe",
+    "export_model",
     "image_model",
     "instance_map",
     "keep_largest",
+    "load_exported",
     "load_model",
     "load_segmenter",
     "mirrored",

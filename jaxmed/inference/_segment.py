@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmed.data import Scan, Space, resample_spacing, to_space
+from jaxmed.data import Scan, Space, moves_whole_voxels, resample_spacing, to_space
 from jaxmed.inference._intensities import normalised
 from jaxmed.inference._segmenter import Recipe, Segmenter
 from jaxmed.inference._sliding import sliding_window
 
 _MARGIN = 4  # Margin of voxels kept around the nonzero region.
+_LARGE = 2**31  # Bytes of probabilities above which they lie in a file.
 
 
 class Preprocessed(NamedTuple):
@@ -126,21 +131,10 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     Raises:
         ValueError: the scan has another rank or other channels than the network.
     """
-    recipe, ready = model.recipe, preprocess(model.recipe, scan)
-    # Images smaller than a patch are padded by their surroundings: the mean, or the former zero.
-    found = sliding_window(
-        model.predict,
-        ready.scan.array,
-        recipe.patch,
-        overlap=recipe.overlap,
-        size=size,
-        value=ready.outside,
-    )
-    found = to_space(found, ready.scan.affine, scan.file)
+    ready = preprocess(model.recipe, scan)
+    found = to_space(_predicted(model, ready, size), ready.scan.affine, scan.file)
     found[~ready.seen.reaches(scan.file)] = 0
-    if not recipe.regions:
-        found[..., 0] += 1 - found.sum(-1)  # nothing is known beyond the border
-    return Scan(found, scan.file.affine, scan.file)
+    return Scan(_with_background(model.recipe, found), scan.file.affine, scan.file)
 
 
 def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
@@ -150,6 +144,11 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     patch by patch; the probabilities are resampled to the file's grid, where the most probable
     class is chosen; overlapping regions are painted over each other where each is more probable
     than not. ``jaxmed.data.write_mask(path, mask.array, mask)`` writes it.
+
+    Where the file has the voxel size of training, classes are chosen as soon as no further patch
+    touches a voxel, and moved to their place: no probabilities of the whole are kept. Where it has
+    not, they lie in a temporary file if they are larger than 2 GB, and the file's grid is decided
+    a few planes at a time.
 
     Args:
         model: a segmenter.
@@ -162,7 +161,68 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     Raises:
         ValueError: the scan has another rank or other channels than the network.
     """
-    return decided(model.recipe, probabilities(model, scan, size=size))
+    recipe, ready = model.recipe, preprocess(model.recipe, scan)
+    grid, file = ready.scan.affine, scan.file
+
+    def decide(found: np.ndarray) -> np.ndarray:
+        return _decided(recipe, _with_background(recipe, found))
+
+    if moves_whole_voxels(grid, file):
+        mask = to_space(_predicted(model, ready, size, reduce=decide), grid, file)
+        mask[~ready.seen.reaches(file)] = 0
+        return Scan(mask, file.affine, file)
+    mask = np.empty(file.shape, np.int32)
+    outputs = len(recipe.regions) or len(recipe.classes)
+    with _room((*ready.scan.space.shape, outputs)) as sink:
+        found = _predicted(model, ready, size, sink=sink)
+        planes = max(_LARGE // 8 // (4 * outputs * int(np.prod(file.shape[1:]))), 1)
+        for first in range(0, file.shape[0], planes):
+            part = _some_planes(file, first, planes)
+            soft = to_space(found, grid, part)
+            soft[~ready.seen.reaches(part)] = 0
+            mask[first : first + planes] = decide(soft)
+        del found, sink
+    return Scan(mask, file.affine, file)
+
+
+def _predicted(model: Segmenter, ready: Preprocessed, size: int, **options: Any) -> np.ndarray:
+    """Probabilities on the network's grid, or what `sliding_window` is asked to make of them."""
+    # Images smaller than a patch are padded by their surroundings: the mean, or the former zero.
+    return sliding_window(
+        model.predict,
+        ready.scan.array,
+        model.recipe.patch,
+        overlap=model.recipe.overlap,
+        size=size,
+        value=ready.outside,
+        **options,
+    )
+
+
+def _with_background(recipe: Recipe, found: np.ndarray) -> np.ndarray:
+    """Give what is missing to 1 to the background: nothing is known beyond the border."""
+    if not recipe.regions:
+        found[..., 0] += 1 - found.sum(-1)
+    return found
+
+
+@contextlib.contextmanager
+def _room(shape: tuple[int, ...]) -> Iterator[np.ndarray | None]:
+    """A temporary file for float32 numbers of this shape; None where memory may hold them."""
+    if 4 * int(np.prod(shape, dtype=np.int64)) <= _LARGE:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="jaxmed-") as folder:
+        path = Path(folder) / "probabilities.npy"
+        yield np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+
+
+def _some_planes(space: Space, first: int, count: int) -> Space:
+    """Some planes of a grid along its first axis."""
+    step = np.eye(len(space.affine))
+    step[0, -1] = first
+    shape = (min(count, space.shape[0] - first), *space.shape[1:])
+    return Space(shape, space.affine @ step)
 
 
 def decided(recipe: Recipe, found: Scan) -> Scan:
@@ -175,9 +235,13 @@ def decided(recipe: Recipe, found: Scan) -> Scan:
     Returns:
         The mask, (*spatial,) int32.
     """
+    return found._replace(array=_decided(recipe, found.array))
+
+
+def _decided(recipe: Recipe, found: np.ndarray) -> np.ndarray:
     if not recipe.regions:
-        return found._replace(array=found.array.argmax(-1).astype(np.int32))
-    mask = np.zeros(found.array.shape[:-1], np.int32)
+        return found.argmax(-1).astype(np.int32)
+    mask = np.zeros(found.shape[:-1], np.int32)
     for output, label in enumerate(recipe.regions):
-        mask[found.array[..., output] >= 0.5] = label
-    return found._replace(array=mask)
+        mask[found[..., output] >= 0.5] = label
+    return mask

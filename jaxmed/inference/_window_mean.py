@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,42 +11,40 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmed.inference._window_sums import WindowSums
+
 
 def mean_on_host(
     predict: Callable[[Any], Any],
-    image: np.ndarray,
+    read: Callable[[np.ndarray], np.ndarray],
+    shape: Sequence[int],
     starts: np.ndarray,
     weight: np.ndarray,
     size: int,
-) -> np.ndarray:
-    """Average over windows, each copied to ``predict`` and back.
+) -> Iterator[tuple[tuple[tuple[int, int], ...], np.ndarray]]:
+    """Average over windows, each copied to ``predict`` and back, block by block.
 
     Args:
         predict: (size, *window, channels) -> (size, *window, classes).
-        image: (*spatial, channels).
-        starts: (windows, ndim) the windows' first voxels.
+        read: from a window's first voxel (ndim,) to its voxels (*window, channels).
+        shape: the spatial shape that the windows cover.
+        starts: (windows, ndim) the windows' first voxels, the last axis varying fastest.
         weight: (*window, 1) weight of each voxel of a window.
         size: windows predicted at once.
 
-    Returns:
-        (*spatial, classes) float32.
+    Yields:
+        Each block as soon as no further window touches it: its ``(begin, end)`` along the first
+        one or two axes, and its mean (*block, classes) float32.
     """
-    window = weight.shape[:-1]
-    total = norm = np.zeros(0, np.float32)
-    for some, count in _batches(starts, size):
-        places = [
-            tuple(slice(a, a + w) for a, w in zip(start, window, strict=True)) for start in some
-        ]
-        batch = np.stack([image[place] for place in places])
-        found = np.asarray(predict(batch))
-        _check(found, batch)
-        if not total.size:
-            total = np.zeros((*image.shape[:-1], found.shape[-1]), np.float32)
-            norm = np.zeros((*image.shape[:-1], 1), np.float32)
-        for place, one in zip(places[:count], found, strict=False):
-            total[place] += weight * one
-            norm[place] += weight
-    return total / norm
+    with contextlib.closing(WindowSums(starts, weight.shape[:-1], shape)) as sums:
+        for first, (some, count) in enumerate(_batches(starts, size)):
+            batch = np.stack([read(start) for start in some])
+            found = np.asarray(predict(batch))
+            _check(found, batch)
+            for start, one in zip(some[:count], found, strict=False):
+                sums.add(start, one, weight)
+            done = first * size + count
+            yield from sums.finished(starts[done] if done < len(starts) else None)
 
 
 def mean_on_device(
@@ -55,7 +54,18 @@ def mean_on_device(
     weight: np.ndarray,
     size: int,
 ) -> np.ndarray:
-    """Average as :func:`mean_on_host`, with the image and the sums on JAX's default device."""
+    """Average over windows, with the image and the sums on JAX's default device.
+
+    Args:
+        predict: as for :func:`mean_on_host`.
+        image: (*spatial, channels).
+        starts: as for :func:`mean_on_host`.
+        weight: likewise.
+        size: likewise.
+
+    Returns:
+        (*spatial, classes) float32.
+    """
     pixels, weights = jnp.asarray(image), jnp.asarray(weight)
     total = norm = jnp.zeros(0)
     for some, count in _batches(starts, size):

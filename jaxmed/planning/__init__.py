@@ -8,7 +8,7 @@ dataclass that `write_plan` writes as JSON for people to read and edit, and `rea
 from jaxmed.planning._cost import feature_map_size, multiplications
 from jaxmed.planning._fingerprint import Fingerprint, Intensity, fingerprint
 from jaxmed.planning._images import ImagePlan, ImagePrint, image_print, plan_images
-from jaxmed.planning._plan_file import read_plan, write_plan
+from jaxmed.planning._plan_file import plan_of, read_plan, write_plan
 from jaxmed.planning._segmentation import SegmentationPlan, device_budget, plan_segmentation
 from jaxmed.planning._stage import Budget, Stage, plan_stage, plan_stages, target_spacing
 
@@ -26,6 +26,7 @@ __all__ = [
     "image_print",
     "multiplications",
     "plan_images",
+    "plan_of",
     "plan_segmentation",
     "plan_stage",
     "plan_stages",

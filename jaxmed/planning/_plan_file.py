@@ -45,6 +45,15 @@ def read_plan(path: str | os.PathLike, kind: type[Plan]) -> Plan:
         raise ValueError(f"{path}: {error}") from error
 
 
+def plan_of(kind: type[Plan], table: Mapping[str, Any]) -> Plan:
+    """Make a plan of a table as JSON has it, each value checked as `read_plan` does.
+
+    Raises:
+        ValueError: an unknown or missing field, or a value of another type; names it.
+    """
+    return _made(kind, dict(table), "")
+
+
 def _made(kind: Any, value: Any, where: str) -> Any:
     """Turn JSON into a value of an annotated type."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)

@@ -35,6 +35,7 @@ from jaxmed.report.figures._uncertainty import (
 )
 from jaxmed.report.guidelines._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
 from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
+from jaxmed.report.page._model_card import model_card
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record
 from jaxmed.report.page._write import Written, summary, write
@@ -137,6 +138,7 @@ __all__ = [
     "mask_pictures",
     "metrics_csv",
     "metrics_record",
+    "model_card",
     "models_reliability_figure",
     "models_roc_figure",
     "observed_figure",

@@ -119,7 +119,7 @@ def _equation(
         if name == "cond":
             return _late(equation, lambda: _branch(params, given, keys, pending), pending)
         if name == "scan":
-            return _late(equation, lambda: _scan(params, given, keys, pending), pending)
+            return _late(equation, lambda: _scan(equation, given, keys, pending), pending)
         if name == "while":
             return _late(equation, lambda: _while(params, given, keys, pending), pending)
         body = _bodies(params)[0]
@@ -170,8 +170,20 @@ def _branch(params: dict, given: list[Lazy], keys: Keys, pending: list) -> Seque
     return _run(taken.jaxpr, taken.consts, given[1:], keys, pending)
 
 
-def _scan(params: dict, given: list[Lazy], keys: Keys, pending: list) -> Sequence[Lazy]:
-    consts, carried = params["num_consts"], params["num_carry"]
+def _scan(equation: Any, given: list[Lazy], keys: Keys, pending: list) -> Sequence[Lazy]:
+    params = equation.params
+    inner = params["jaxpr"].jaxpr
+    # What is carried keeps its rank, what is stacked has one axis more: versions of JAX name the
+    # counts differently.
+    carried = sum(
+        out.aval.ndim == body.aval.ndim
+        for out, body in zip(equation.outvars, inner.outvars, strict=True)
+    )
+    scanned = sum(
+        atom.aval.ndim > body.aval.ndim
+        for atom, body in zip(equation.invars, inner.invars, strict=True)
+    )
+    consts = len(given) - carried - scanned
     fixed, carry, columns = (
         given[:consts],
         given[consts : consts + carried],

@@ -10,7 +10,7 @@ import pytest
 
 from jaxmed.cli import _experiment, main
 
-OWN = ("classification", "regression", "segmentation")  # of images of one's own
+OWN = ("classification", "regression", "segmentation", "study")  # of images of one's own
 RECORDED = (
     "coverage", "demo", "drive", "few_scans", "fewshot", "hippocampus", "judge", "medmnist", "mil",
     "multitask", "paradigms", "table_regression", "uncertainty", "uncertainty_masks",

@@ -128,7 +128,6 @@ def test_labels_as_people_write_them(folder, cells, options, classes, labels):
     [
         (["-1", "1", "1", "-1"], {}, r"classes count from 0.*--classes=-1,1"),
         (["a", "b", "", "a"], {}, "row 4 .* has no label"),
-        (["a", "b", "A", "a"], {}, "'a', 'A': write one of them"),
         (["a", "b", "b", "a"], {"positive": "c"}, r"'c' is none of \('a', 'b'\)"),
         (["a", "b", "b", "c"], {"classes": ("a", "b")}, r"'c' of d.png is not in"),
     ],
@@ -138,6 +137,15 @@ def test_labels_that_could_be_misread_are_refused(folder, cells, options, says):
     with pytest.raises(data.DataError, match=says):
         data.manifest(path, **options)
     assert data.check(path, **options)
+
+
+def test_names_that_differ_by_case_alone_are_told(folder):
+    path = table(folder, "image,label", [f"{n}.png,{c}" for n, c in zip(NAMES, "abAa")])
+    with pytest.warns(UserWarning, match="'a', 'A': write one of them"):
+        assert data.manifest(path).classes == ("A", "a", "b")
+    with pytest.raises(data.DataError, match="'a', 'A': write one of them"):
+        data.dataset(path)
+    assert [f.rule for f in data.check(path)] == ["spelling"]
 
 
 def test_several_labels_by_column_by_name_and_some_unknown(folder):

@@ -16,6 +16,7 @@ from jaxmed.inference import (
     Recipe,
     Segmenter,
     SegmenterError,
+    decided,
     load_segmenter,
     prepare,
     probabilities,
@@ -185,3 +186,47 @@ def test_a_recipe_must_fit_together():
         Recipe(("a", "b"), ("T1",), (1.0, 1.0), (8, 8, 8), RECIPE.plan)
     with pytest.raises(ValueError, match="at least one"):
         Recipe(("background",), ("T1",), (1.0,), (8,), RECIPE.plan)
+
+
+@pytest.mark.parametrize("regions", [(), (2, 1)])
+@pytest.mark.parametrize("where", ["memory", "disk"])
+@pytest.mark.parametrize(
+    ("affine", "spacing"),
+    [
+        (np.array([[0, -1.0, 0, 9], [1, 0, 0, -3], [0, 0, -1, 4], [0, 0, 0, 1]]), (1, 1, 1)),
+        (np.diag([0.8, -1.0, 1.7, 1]), (1.0, 1.0, 1.0)),
+    ],
+    ids=["turned", "resampled"],
+)
+def test_deciding_piece_by_piece_is_deciding_on_all_probabilities(
+    tmp_path, monkeypatch, affine, spacing, where, regions
+):
+    """A network that contradicts itself from patch to patch, on images cut to their voxels."""
+    if where == "disk":
+        monkeypatch.setattr("jaxmed.inference._segment._LARGE", 2000)
+    image = np.random.default_rng(0).uniform(1, 2, (9, 12, 10)).astype(np.float32)
+    image[:, :2] = 0
+    image = np.pad(image, [(6, 6), (0, 0), (0, 6)])
+    nib.Nifti1Image(image, affine).to_filename(tmp_path / "scan.nii.gz")
+    scan = read_image(tmp_path / "scan.nii.gz", canonical=True)
+    ramp = np.random.default_rng(1).normal(size=(5, 6, 4, 3)).astype(np.float32)
+
+    def guess(params, state, images):
+        logits = ramp * np.asarray(images)
+        return jax.nn.sigmoid(logits[..., :2]) if regions else jax.nn.softmax(logits)
+
+    recipe = dataclasses.replace(
+        RECIPE,
+        classes=("background", "a", "b"),
+        regions=regions,
+        patch=(5, 6, 4),
+        spacing=spacing,
+        over="nonzero",
+    )
+    model = Segmenter(recipe, {}, {}, guess)
+    found = segment(model, scan)
+    expected = decided(recipe, probabilities(model, scan))
+    assert found.array.dtype == np.int32
+    assert set(np.unique(found.array)) == {0, 1, 2}
+    np.testing.assert_array_equal(found.array, expected.array)
+    np.testing.assert_array_equal(found.affine, expected.affine)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from rows import CLASSES, ROWS, SPATIAL, TASKS, Row, Tiny, make_batch
+from rows import CLASSES, ROWS, SPATIAL, TASKS, Row, Tiny, make_batch, quick_key
 
 import jaxmed as jm
 from jaxmed.testing import check_learner, check_network, check_objective
@@ -54,7 +54,7 @@ def test_objectives_keep_the_laws_on_networks_with_dropout(name):
     row = OBJECTIVES[name]
     network, objective = row.build(row.tasks[0], "dropout")
     batch = row.batch(make_batch(SPATIAL[row.spatial[0]]))
-    held = check_objective(objective, network, batch)
+    held = check_objective(objective, network, batch, key=quick_key())
     assert ("rows of weight 0 do not count" in held) == row.padded
 
 
@@ -82,7 +82,9 @@ def test_objectives_refuse_bags_without_their_mask(name):
 def test_objectives_keep_the_laws_on_segmenters_with_running_statistics(name):
     row = OBJECTIVES[name]
     network, objective = row.build(row.tasks[-1], "batch")
-    check_objective(objective, network, row.batch(make_batch(SPATIAL[row.spatial[-1]])))
+    check_objective(
+        objective, network, row.batch(make_batch(SPATIAL[row.spatial[-1]])), key=quick_key()
+    )
 
 
 @pytest.mark.slow
@@ -91,7 +93,7 @@ def test_learners_of_all_objectives_keep_the_laws(name):
     row = OBJECTIVES[name]
     network, objective = row.build(row.tasks[0], "batch")
     batch = row.batch(make_batch(SPATIAL[row.spatial[0]]))
-    held = check_learner(jm.learner(network, objective, optax.sgd(0.1)), batch)
+    held = check_learner(jm.learner(network, objective, optax.sgd(0.1)), batch, key=quick_key())
     assert "several devices equal one" in held
 
 
@@ -118,7 +120,7 @@ def test_a_label_that_is_not_known_plays_no_part(name, task):
     told = jnp.arange(batch[target].size).reshape(batch[target].shape) % 3 > 0
     told = told.at[0].set(False).at[1].set(True)
     other = jnp.where(told, batch[target], (batch[target] + 1) % CLASSES)
-    key = jax.random.key(4)
+    key = quick_key(4)
 
     @jax.jit
     def value(batch):
@@ -136,7 +138,7 @@ def test_a_label_that_is_not_known_plays_no_part(name, task):
 @pytest.mark.parametrize("name", LEARNERS)
 def test_learners_keep_the_laws(name):
     single = jm.learner(jm.from_linen(Tiny(norm="dropout")), CLASSIFY, optax.adam(1e-2))
-    check_learner(LEARNERS[name](single), make_batch((6, 6)))
+    check_learner(LEARNERS[name](single), make_batch((6, 6)), key=quick_key())
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_a_member_is_the_single_learner_with_its_key(strategy):
     if strategy == "shard":
         mesh = jax.make_mesh((2,), ("member",), axis_types=(jax.sharding.AxisType.Auto,))
     several = jm.ensemble(single, 4, strategy=strategy, mesh=mesh)
-    batch, key = make_batch((6, 6)), jax.random.key(5)
+    batch, key = make_batch((6, 6)), quick_key(5)
     state, step = several.init(key, batch), jax.jit(several.step)
     alone, alone_step = single.init(jm.paradigms.member_key(key, 3), batch), jax.jit(single.step)
     for _ in range(3):
@@ -171,8 +173,8 @@ def test_members_may_have_batches_of_their_own():
     def after(learner):
         return jax.jit(lambda key, batch: learner.step(learner.init(key, batch), batch)[0])
 
-    state = after(several)(jax.random.key(0), both)
-    alone = after(single)(jm.paradigms.member_key(jax.random.key(0), 1), two)
+    state = after(several)(quick_key(), both)
+    alone = after(single)(jm.paradigms.member_key(quick_key(), 1), two)
     np.testing.assert_allclose(
         jm.paradigms.member(state, 1).params["net"]["head"]["bias"],
         alone.params["net"]["head"]["bias"],
@@ -189,9 +191,9 @@ def test_networks_with_heads_keep_the_laws(spatial):
     }
     network = jm.with_heads(trunk, heads)
     image = make_batch(SPATIAL[spatial])["image"]
-    check_network(network, image)
+    check_network(network, image, key=quick_key())
     endpoints, _ = jax.eval_shape(
-        lambda image: network.apply(*network.init(jax.random.key(0), image), image), image
+        lambda image: network.apply(*network.init(quick_key(), image), image), image
     )
     assert endpoints["grade"].shape == (8, 4)
     assert endpoints["tumour"].shape == (8, 2)
@@ -222,10 +224,14 @@ class TinyNNX(nnx.Module):
 def test_objectives_keep_the_laws_on_nnx_networks(name):
     row = OBJECTIVES[name]
     batch = row.batch(make_batch((6, 6)))
-    check_objective(row.objective(TASKS["classification"]), jm.from_nnx(TinyNNX), batch)
+    check_objective(
+        row.objective(TASKS["classification"]), jm.from_nnx(TinyNNX), batch, key=quick_key()
+    )
 
 
 def test_learners_keep_the_laws_on_nnx_networks():
     single = jm.learner(jm.from_nnx(TinyNNX), CLASSIFY, optax.sgd(0.1))
-    held = check_learner(jm.ensemble(single, 2, strategy="unroll"), make_batch((6, 6)))
+    held = check_learner(
+        jm.ensemble(single, 2, strategy="unroll"), make_batch((6, 6)), key=quick_key()
+    )
     assert "several devices equal one" in held

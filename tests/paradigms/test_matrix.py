@@ -16,7 +16,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from rows import FAMILIES, NORMS, ROWS, SPATIAL, TASKS, make_batch
+from rows import FAMILIES, NORMS, ROWS, SPATIAL, TASKS, make_batch, quick_key
 
 import jaxmed as jm
 from jaxmed import bayes
@@ -47,7 +47,7 @@ def check_cell(name: str, task: str, rank: str, norm: str) -> None:
     # Init and step as one program: compiling is what this costs.
     first, state, metrics = jax.jit(
         lambda key, batch: (first := run.init(key, batch), *run.step(first, batch))
-    )(jax.random.key(0), batch)
+    )(quick_key(), batch)
     assert jax.tree.structure(first) == jax.tree.structure(state)
     for old, new in zip(jax.tree.leaves(first), jax.tree.leaves(state), strict=True):
         assert (old.shape, old.dtype) == (new.shape, new.dtype)
@@ -102,7 +102,7 @@ def check_pair(outer: str, inner: str) -> None:
     run = jm.learner(network, given.objective, optax.sgd(0.1))
     first, state, metrics = jax.jit(
         lambda key, batch: (first := run.init(key, batch), *run.step(first, batch))
-    )(jax.random.key(0), batch)
+    )(quick_key(), batch)
     assert jax.tree.structure(first) == jax.tree.structure(state)
     assert np.isfinite(metrics["loss"])
 
@@ -133,11 +133,11 @@ def test_eight_devices_equal_one(name):
         state, _ = run.step(run.init(key, batch), batch)
         return run.step(state, batch)
 
-    alone, metrics = jax.jit(steps)(jax.random.key(0), batch)
+    alone, metrics = jax.jit(steps)(quick_key(), batch)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     spread = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     everywhere = NamedSharding(mesh, PartitionSpec())
-    shared, measured = jax.jit(steps, out_shardings=everywhere)(jax.random.key(0), spread)
+    shared, measured = jax.jit(steps, out_shardings=everywhere)(quick_key(), spread)
     for one, eight in zip(
         jax.tree.leaves((alone._replace(key=0), metrics)),
         jax.tree.leaves((shared._replace(key=0), measured)),
@@ -158,11 +158,11 @@ def test_bags_have_posteriors(name):
     """Whatever pools them: curvature and draws over a network that takes a dict."""
     network, _ = ROWS[name].build("classification", "group")
     batch = ROWS[name].batch(make_batch(SPATIAL["2D"], size=4))
-    params, state = jax.jit(network.init)(jax.random.key(0), batch["image"])
+    params, state = jax.jit(network.init)(quick_key(), batch["image"])
     fitted = bayes.laplace(
         network, params, state, batch, bayes.categorical(), structure="diag", prior_precision=10.0
     )
-    found = bayes.predict_samples(fitted, jax.random.key(1), batch["image"], 2)
+    found = bayes.predict_samples(fitted, quick_key(1), batch["image"], 2)
     assert found.shape == (2, 4, 3)
     assert np.ptp(found, axis=0).max() > 0
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from rows import quick_key
 
 import jaxmed as jm
 from jaxmed.core import from_functions
@@ -123,7 +124,7 @@ def make(pooling: str, trunk=IDENTITY):
 @pytest.mark.parametrize("pooling", sorted(POOLINGS))
 def test_a_pooling_is_its_formula_and_blind_to_padding_and_order(pooling):
     network, batch = make(pooling), make_bags()
-    params, state = network.init(jax.random.key(1), given(batch))
+    params, state = network.init(quick_key(1), given(batch))
     run = jax.jit(lambda inputs: network.apply(params, state, inputs)[0])
     endpoints = run(given(batch))
     images = np.asarray(batch["image"])
@@ -154,7 +155,7 @@ def test_a_pooling_is_its_formula_and_blind_to_padding_and_order(pooling):
 
 def test_an_additive_pooling_is_the_sum_of_its_instances():
     network, batch = make("additive"), make_bags()
-    endpoints, _ = network.apply(*network.init(jax.random.key(0), given(batch)), given(batch))
+    endpoints, _ = network.apply(*network.init(quick_key(), given(batch)), given(batch))
     np.testing.assert_allclose(endpoints["instance_logits"].sum(1), endpoints["logits"], rtol=1e-5)
 
 
@@ -162,7 +163,7 @@ def test_an_additive_pooling_is_the_sum_of_its_instances():
 def test_an_empty_bag_gives_finite_values_and_gradients(pooling):
     network, batch = make(pooling), make_bags(bags=2)
     inputs = {"image": batch["image"] * jnp.nan, "bag_mask": jnp.zeros((2, 5), bool)}
-    params, state = network.init(jax.random.key(0), given(batch))
+    params, state = network.init(quick_key(), given(batch))
 
     def total(params):
         return sum(x.sum() for x in jax.tree.leaves(network.apply(params, state, inputs)[0]))
@@ -231,7 +232,7 @@ def test_bags_stack_with_other_paradigms():
     batch["unlabelled"] = batch["image"][:, ::-1]
     objective = jm.mean_teacher(CLASSIFY)
     several = jm.ensemble(jm.learner(network, objective, optax.sgd(0.1), inputs=BAG), 2)
-    state, metrics = jax.jit(several.step)(several.init(jax.random.key(0), batch), batch)
+    state, metrics = jax.jit(several.step)(several.init(quick_key(), batch), batch)
     assert np.isfinite(metrics["loss"])
     assert several.predict(state, given(batch))["logits"].shape == (2, 8, 3)
 
@@ -247,7 +248,7 @@ def test_the_instance_that_decides_is_found():
     trunk = jm.from_linen(jm.networks.mlp(hidden=(8,)))
     network = jm.multiple_instance(trunk, "gated_attention", classes=2, hidden=8)
     run = jm.learner(network, jm.supervised(jm.losses.cross_entropy), optax.adam(1e-2))
-    state, step = run.init(jax.random.key(0), batch), jax.jit(run.step)
+    state, step = run.init(quick_key(), batch), jax.jit(run.step)
     for _ in range(150):
         state, _ = step(state, batch)
     endpoints = run.predict(state, batch["image"])
@@ -275,7 +276,7 @@ def test_what_is_no_bag_is_refused(call, message):
 
 def run_on(image, mask):
     inputs = {"image": jnp.zeros(image), "bag_mask": jnp.ones(mask)}
-    make("mean").init(jax.random.key(0), inputs)
+    make("mean").init(quick_key(), inputs)
 
 
 def test_batches_of_ragged_bags_make_few_programs_and_predictions_in_order(tmp_path):
@@ -288,7 +289,7 @@ def test_batches_of_ragged_bags_make_few_programs_and_predictions_in_order(tmp_p
     batches = jm.data.bag_batches(bags, 4, buckets=(8, 40), seed=1)
     network = make("mean")
     run = jm.learner(network, CLASSIFY, optax.sgd(0.1), inputs=BAG)
-    state = run.init(jax.random.key(0), batches[0])
+    state = run.init(quick_key(), batches[0])
     traces = []
     step = jax.jit(lambda state, batch: (traces.append(1), run.step(state, batch))[1])
     for at in range(len(batches)):

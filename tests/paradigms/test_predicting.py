@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from rows import ROWS, SPATIAL, TASKS, make_batch
+from rows import ROWS, SPATIAL, TASKS, make_batch, quick_key
 
 import jaxmed as jm
 from jaxmed import paradigms
@@ -25,7 +25,7 @@ BATCH = {
     "unlabelled": RNG.normal(size=(4, 3)).astype(np.float32),
     "label": np.int32([0, 1, 1, 0]),
 }
-KEY = jax.random.key(3)
+KEY = quick_key(3)
 
 
 def plain(objective=SUPERVISED, rate=0.5):

@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP, WebP and TIFF pictures at their full bit depth, by Pillow."""
+"""PNG, JPEG, BMP, GIF, WebP and TIFF pictures at their full bit depth, by Pillow."""
 
 from __future__ import annotations
 
@@ -354,7 +354,7 @@ def _grey(path: Path, array: np.ndarray) -> np.ndarray:
 
 PICTURE = Format(
     "picture",
-    (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"),
+    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
     _space,
     _image,
     _mask,

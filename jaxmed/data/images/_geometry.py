@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxmed.data._source import Example
+from jaxmed.data.images._foreground import labelled_classes, labelled_voxels
 from jaxmed.data.images._space import Scan, Space
 
 _ROUNDING = 1e-4  # in voxels: rounding by headers of a flip or a shift by whole voxels
@@ -47,11 +48,8 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
         )
     if mask and array.dtype.kind not in "iub":
         raise ValueError(f"a mask holds whole numbers, got {array.dtype}")
-    matrix = np.linalg.solve(affine, space.affine)
-    whole = np.round(matrix)
-    exact = np.allclose(matrix, whole, atol=_ROUNDING)
-    matrix = whole if exact else matrix
-    if exact and np.array_equal(whole, np.eye(rank + 1)) and array.shape[:rank] == space.shape:
+    matrix, exact = _voxel_map(affine, space)
+    if exact and np.array_equal(matrix, np.eye(rank + 1)) and array.shape[:rank] == space.shape:
         return array.copy()
     inside = Space(array.shape[:rank], affine).reaches(space)
 
@@ -83,6 +81,29 @@ def to_space(array: np.ndarray, affine: np.ndarray, space: Space, *, order: int 
         out[wins] = label
         best[wins] = share[wins]
     return out
+
+
+def moves_whole_voxels(affine: np.ndarray, space: Space) -> bool:
+    """Whether `to_space` interpolates nothing: it flips, exchanges axes, crops and pads.
+
+    Args:
+        affine: from an array's voxel indices to millimetres.
+        space: the new grid.
+
+    Examples:
+        >>> import numpy as np
+        >>> [moves_whole_voxels(np.eye(3), Space((4, 4), np.diag([k, 1, 1]))) for k in (-1, 0.5)]
+        [True, False]
+    """
+    return _voxel_map(affine, space)[1]
+
+
+def _voxel_map(affine: np.ndarray, space: Space) -> tuple[np.ndarray, bool]:
+    """From voxels of a grid to voxels of another, and whether that is a map of whole numbers."""
+    matrix = np.linalg.solve(affine, space.affine)
+    whole = np.round(matrix)
+    exact = bool(np.allclose(matrix, whole, atol=_ROUNDING))
+    return (whole if exact else matrix), exact
 
 
 def _for_filters(array: np.ndarray) -> np.ndarray:
@@ -204,7 +225,8 @@ def random_patch(
     """Create a transform for `batches` that crops a random patch, often centred on foreground.
 
     With probability ``foreground`` the patch is centred on a random voxel of a random class of the
-    mask; else it lies anywhere in the volume (Isensee et al., 2021). Small volumes are padded.
+    mask; else it lies anywhere in the volume (Isensee et al., 2021). Small volumes are padded. Of
+    memory maps (`memory_mapped`) only the patch is read.
 
     Args:
         shape: spatial shape of the patch.
@@ -233,10 +255,9 @@ def random_patch(
         mask = example.get("mask")
         centre = None
         if mask is not None and rng.random() < foreground:
-            classes = np.unique(mask)
-            classes = classes[classes > 0]
+            classes = labelled_classes(mask)
             if len(classes):
-                voxels = np.flatnonzero(mask == rng.choice(classes))
+                voxels = labelled_voxels(mask, rng.choice(classes))
                 voxel = np.unravel_index(rng.choice(voxels), mask.shape)
                 centre = [
                     int(np.clip(c, n // 2, max(s - (n - n // 2), n // 2))) if s > n else s // 2

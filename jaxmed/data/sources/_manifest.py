@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -213,7 +214,8 @@ def manifest(
 
     Raises:
         DataError: anything malformed in the table, all faults at once. The images are read one by
-            one later (`in_memory` reads them all; `check` lists the faults of all).
+            one later (`in_memory` reads them all; `check` lists the faults of all). Names that
+            differ by case or blanks alone are a warning here, and an error of `dataset`.
     """
     source, faults = open_manifest(
         Path(path),
@@ -226,8 +228,11 @@ def manifest(
         regression=regression,
         canonical=canonical,
     )
-    if faults:
+    doubts = [f for f in faults if f.rule == "spelling"]
+    if len(faults) > len(doubts):
         raise DataError.of(faults)
+    for doubt in doubts:  # two names may be meant, so this is no error here
+        warnings.warn(str(doubt), stacklevel=2)
     assert source is not None
     return source
 

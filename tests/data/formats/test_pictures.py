@@ -123,6 +123,17 @@ def test_an_animation_is_refused(tmp_path):
         data.read_image(tmp_path / "a.png")
 
 
+def test_a_gif_is_its_one_picture(tmp_path):
+    mask = np.eye(6, 8, dtype=np.uint8)
+    Image.fromarray(mask * 255).save(tmp_path / "a.gif")
+    np.testing.assert_array_equal(data.read_mask(tmp_path / "a.gif").array, mask)
+    assert data.read_space(tmp_path / "a.gif")[0].shape == (6, 8)
+    frames = [Image.fromarray(np.full((4, 4), i * 90, np.uint8)) for i in range(3)]
+    frames[0].save(tmp_path / "b.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(data.DataError, match="animation of 3 frames"):
+        data.read_image(tmp_path / "b.gif")
+
+
 def test_masks_in_jpeg_are_refused_by_content_not_by_name(tmp_path):
     mask = Image.fromarray(np.eye(16, dtype=np.uint8) * 255)
     for name in ("mask.jpg", "mask.png"):

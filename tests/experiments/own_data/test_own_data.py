@@ -132,6 +132,22 @@ def test_a_number_is_measured_and_an_edited_plan_is_followed(pictures, tmp_path)
     assert load_model(second).recipe.task == "regression"
 
 
+def test_a_study_compares_arms_and_says_what_may_differ(pictures, tmp_path, capsys):
+    (tmp_path / "few.csv").write_text(
+        "image,label\n" + "\n".join(f"{pictures}/{i}.png,{i % 2}" for i in range(12))
+    )
+    command = ["study", "--data", str(tmp_path / "few.csv"), "--folds", "2", "--size", "8",
+               "--epochs", "1", "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main([*command, "--arms", "network=resnet8", "learning_rate=0.1,0.001", "--debug"]) == 0
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert sorted(record["models"]) == ["resnet8_0.001", "resnet8_0.1"]
+    plans = tmp_path / "out" / "plans"
+    assert read_plan(plans / "resnet8_0.1.json", ImagePlan).learning_rate == 0.1
+    assert main(["study", "--data", str(tmp_path / "few.csv"), "--out", str(tmp_path / "x"),
+                 "--arms", "epochs=1,2"]) == 2  # fmt: skip
+    assert "not in 'epochs'" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_named_and_nothing_is_left(pictures, tmp_path, capsys):
     (tmp_path / "t.csv").write_text(f"image,grade\n{pictures}/0.png,1\n")
     for options, says in (

@@ -65,13 +65,14 @@ def folder(tmp_path_factory):
 def test_every_command_of_the_page_runs_and_leaves_what_it_says(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     typed = commands()
-    assert len(typed) == 7
+    assert len(typed) == 8
     for program, *arguments in typed:
         assert program == "jaxmed"
         small = SMALL[arguments[1]] if arguments[0] == "train" else []
         assert main([*arguments, *small, "--debug"]) == 0, arguments
     for run in ("scans", "lesions", "melanoma", "age"):
         assert (folder / "runs" / run / "report.html").is_file()
+        assert "NOT REPORTED" in (folder / "runs" / run / "model_card.md").read_text()
     assert (folder / "masks" / "scan_mask.nii.gz").is_file()
     assert "blob_ml" in (folder / "masks" / "volumes.csv").read_text()
     assert len((folder / "scores" / "predictions.csv").read_text().splitlines()) == 1 + 24

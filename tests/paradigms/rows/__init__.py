@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from rows._keys import quick_key
 from rows._row import CLASSES, NORMS, SPATIAL, TASKS, Row, Task, Tiny, make_batch, noisy
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Tiny",
     "make_batch",
     "noisy",
+    "quick_key",
 ]
 
 FAMILIES: dict[str, dict[str, Row]] = {

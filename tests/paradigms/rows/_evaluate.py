@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 
 from jaxmed.core import from_functions, stateless
+from rows._keys import quick_key
 
-KEY = jax.random.key(3)
+KEY = quick_key(3)
 
 # What is learned from labels, where that is not the question: nothing.
 NOTHING = stateless(lambda network, params, state, batch, key: (jax.numpy.zeros(()), (state, {})))

@@ -1,0 +1,1 @@
+"""Other libraries' pipelines: data sets of TensorFlow Datasets, data sets of Grain."""

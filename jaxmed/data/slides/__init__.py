@@ -1,0 +1,1 @@
+"""Whole slides: pyramids of microscopy, read by micrometres."""
