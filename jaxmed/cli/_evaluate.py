@@ -175,6 +175,7 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
         failures=tuple(f"{name}: no mask, measured as an empty one" for name in without),
         notes=(*units.notes, *_failed(without, "measured as empty masks")),
     )
+    assert results.overlap is not None  # `segmentation` measures it
     shown = report.mask_pictures(results.overlap, _given.reader(*read, missing, classes), image)
     results = results.replace(pictures=shown)
     return units.warn(results), columns

@@ -45,6 +45,7 @@ def by_name(prefix, values):
         {"y_true": Y, "prob_1": S},
         {"label": Y, "y_score": S},
         {"label": np.array(["no", "yes"])[Y], "score_yes": S},
+        {"label_tumour": Y, "score_tumour": S},
     ],
 )
 def test_columns_of_other_names_are_found_and_told_of(tmp_path, columns):
@@ -53,7 +54,7 @@ def test_columns_of_other_names_are_found_and_told_of(tmp_path, columns):
     scores = found.scores if found.scores.ndim == 1 else found.scores[:, 1]
     np.testing.assert_allclose(scores, S)
     assert found.cases == tuple(map(str, range(N)))
-    guessed = [name for name in columns if name != "label" and not name.startswith("score")]
+    guessed = [name for name in columns if not name.startswith(("label", "score"))]
     assert all(any(g.split("_")[0] in note for note in found.notes) for g in guessed)
 
 
@@ -118,6 +119,10 @@ def test_classes_in_place_of_scores_are_called_hard(tmp_path):
         assert made.metrics["balanced_accuracy"].value == pytest.approx(
             balanced_accuracy_score(Y3, calls)
         )
+    # Two numbers, whichever they are.
+    read = report.read_scores(table(tmp_path / "t.csv", y_true=Y + 1, y_pred=(S > 0.5) + 1))
+    assert read.hard
+    assert accuracy_score(read.labels, read.scores[:, 1]) == accuracy_score(Y, S > 0.5)
     # Whole numbers that are measured are no classes.
     read = report.read_scores(table(tmp_path / "t.csv", label=Y3, y_pred=calls), task="regression")
     assert not read.hard

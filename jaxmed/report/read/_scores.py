@@ -129,31 +129,21 @@ def read_scores(
         if named(other, theirs.label) or not named(found, label):
             truth, order, label = other, at, theirs.label
             notes += [note for note in theirs.notes if note.endswith("as the label")]
-    tasks, of_tasks_ = _columns(truth, label, "label")
-    read = labels = None
-    hard = False
-    if len(scores) == 1 and tasks[0] == label and task != "regression":
-        calls = [found.rows[i][scores[0]] for i in own]
-        if _are_classes(calls, [truth.rows[i][label] for i in order], named_so=of.calls):
-            labels, read = of_calls(truth, order, label, calls, positive=positive)
-            hard, faults = True, []
-    if read is None:
+    tasks, of_task = _columns(truth, label, "label")
+    one = len(scores) == 1 and tasks[0] == label and task != "regression"
+    calls = [found.rows[i][scores[0]] for i in own] if one else []
+    faults: list[Fault] = []
+    if one and _are_classes(calls, [truth.rows[i][label] for i in order], named_so=of.calls):
+        labels, read = of_calls(truth, order, label, calls, positive=positive)
+        hard = True
+    else:
         read, faults = numbers(found, own, scores)
-        if tasks[0] != label:
-            if of_tasks_ != classes:
-                detail = f"the tasks of {label}_* are {of_tasks_}, those of {score}_* {classes}"
-                raise truth.fault(detail)
-            labels = of_tasks(truth, order, tasks, unknown)
-        elif len(classes) > 1:
-            labels = of_classes(truth, order, label, classes)
-        elif task == "regression":
-            values, odd = numbers(truth, order, [label])
-            labels = Labels(values[:, 0], odd)
-        else:
-            labels = of_one_score(
-                truth, order, label, positive=positive, of=classes[0] if classes else ""
-            )
-            classes = ()
+        if tasks[0] != label and of_task != classes:
+            detail = f"the tasks of {label}_* are {of_task}, those of {score}_* {classes}"
+            raise truth.fault(detail)
+        labels = _labels(truth, order, label, tasks, classes, task, positive, unknown)
+        hard = task != "regression" and len(read) > 1 and bool(np.isin(read, (0, 1)).all())
+        classes = classes if len(classes) > 1 else ()
     refuse([*map(_with_remedy, faults), *labels.faults])
     several = labels.values.ndim == 2
     if task != "regression":
@@ -161,8 +151,6 @@ def read_scores(
     if len(classes) > 1 and not several:
         read, said = _sum_to_one(found, scores, read)
         notes += said
-    if not hard and task != "regression" and len(read) > 1 and np.isin(read, (0, 1)).all():
-        hard = True
     if hard:
         notes.append(_HARD)
     cases = tuple(row.get(ours) or str(i) for i, row in enumerate(rows))
@@ -174,6 +162,29 @@ def read_scores(
         labels.values, columns, labels.classes or classes, cases, groups, others, without,
         (*notes, *labels.notes), hard, ours in found.columns,
     )  # fmt: skip
+
+
+def _labels(
+    table: Table,
+    order: Sequence[int],
+    label: str,
+    tasks: Sequence[str],
+    classes: Sequence[str],
+    task: str | None,
+    positive: str,
+    unknown: Sequence[str],
+) -> Labels:
+    """The labels, as the scores and the task have them."""
+    if len(tasks) > 1:
+        return of_tasks(table, order, tasks, unknown)
+    label = tasks[0]  # `label_NAME` alone is one label
+    if len(classes) > 1:
+        return of_classes(table, order, label, classes)
+    if task == "regression":
+        values, faults = numbers(table, order, [label])
+        return Labels(values[:, 0], faults)
+    of = classes[0] if classes else ""
+    return of_one_score(table, order, label, positive=positive, of=of)
 
 
 def _with_remedy(fault: Fault) -> Fault:
@@ -200,7 +211,7 @@ def _are_classes(calls: Sequence[str], truth: Sequence[str], *, named_so: bool) 
         return bool(known) and bool(known & set(calls))
     both = [*values, *(number(text) for text in truth if not is_missing(text))]
     whole = all(value is not None and value == round(value) for value in both)
-    return named_so and whole and 2 < len(set(both)) <= _MOST_CLASSES
+    return named_so and whole and 1 < len(set(both)) <= _MOST_CLASSES
 
 
 def _without_missing(
