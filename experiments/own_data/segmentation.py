@@ -295,7 +295,9 @@ def measured(case: Case, mask: np.ndarray, plan: SegmentationPlan) -> MaskPair:
     """A case's true and predicted mask, without the voxels that nobody labelled."""
     if case.known is not None:
         mask = np.where(case.known, mask, 0)
-    return MaskPair(case.name, case.truth, mask, None if case.picture else case.on_file.spacing)
+    if case.picture:  # whose pixels have no size in millimetres
+        return MaskPair(case.name, case.truth, mask, (1.0,) * mask.ndim, "px")
+    return MaskPair(case.name, case.truth, mask, case.on_file.spacing)
 
 
 def dice(pair: MaskPair, plan: SegmentationPlan) -> float:

@@ -40,6 +40,9 @@ class Options:
         label: column of the labels, or what their columns begin with.
         score: column of the scores, or what their columns begin with.
         case: column of the cases.
+        positive: of two labels the one that the score is of; by default told in a note.
+        scale: of the scores: logit is sent through a sigmoid, percent divided by 100.
+        unknown: what stands for a label that is not known, besides an empty cell: -1.
         unit: what is independent and resampled: a column, such as `patient`; `case` counts rows.
             By default the column `group` if there is one, else rows, with a warning where a column
             of patients shows repeats.
@@ -68,6 +71,9 @@ class Options:
     label: str = "label"
     score: str = "score"
     case: str = "case"
+    positive: str = ""
+    scale: Literal["probability", "logit", "percent"] = "probability"
+    unknown: tuple[str, ...] = ()
     unit: str = ""
     cases: Path | None = None
     groups: tuple[str, ...] = ()
@@ -133,8 +139,8 @@ def _scores(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, A
     from jaxmed import report
 
     table = report.read_models(
-        models, options.reference, label=options.label, score=options.score, case=options.case,
-        group=_given.column_of(options.unit),
+        models, options.reference, group=_given.column_of(options.unit),
+        **_given.reading(options, options.task),
     )  # fmt: skip
     columns = dict(table.columns)
     columns |= _given.known_columns(options, table.cases)
@@ -142,7 +148,8 @@ def _scores(options: Options, models: dict[str, Path]) -> tuple[Any, dict[str, A
     results = report.compare(
         table.labels, table.scores, task=options.task, classes=options.classes or table.classes,
         cases=table.cases, groups=units.groups, threshold=options.threshold,
-        title=_title(models), notes=units.notes, **_shared(options),
+        title=_title(models), notes=(*units.notes, *table.notes), hard=table.hard,
+        **_shared(options),
     )  # fmt: skip
     return units.warn(results), columns
 

@@ -36,6 +36,9 @@ class Options:
         label: column of the labels, or what their columns begin with.
         score: column of the scores, or what their columns begin with.
         case: column of the cases.
+        positive: of two labels the one that the score is of; by default told in a note.
+        scale: of the scores: logit is sent through a sigmoid, percent divided by 100.
+        unknown: what stands for a label that is not known, besides an empty cell: -1.
         unit: what is independent and resampled: a column, such as `patient`; `case` counts rows.
             By default the column `group` if there is one, else rows, with a warning where a column
             of patients shows repeats.
@@ -62,6 +65,9 @@ class Options:
     label: str = "label"
     score: str = "score"
     case: str = "case"
+    positive: str = ""
+    scale: Literal["probability", "logit", "percent"] = "probability"
+    unknown: tuple[str, ...] = ()
     unit: str = ""
     cases: Path | None = None
     groups: tuple[str, ...] = ()
@@ -87,18 +93,18 @@ def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
     table = report.read_scores(
         options.predictions,
         options.reference,
-        label=options.label,
-        score=options.score,
-        case=options.case,
         group=_given.column_of(options.unit),
         missing="error" if options.missing == "error" else "leave out",
+        **_given.reading(options, options.task),
     )
     columns = {**table.columns, **_given.known_columns(options, table.cases)}
     units = _given.units(options.unit, table.groups, columns)
     threshold, rule = options.threshold, ""
     if options.validation is not None:
-        threshold, rule = _chosen(options, table.cases)
-    results = report.classification(
+        threshold, rule = _chosen(options, table)
+    results = _given.measured(
+        options.predictions,
+        report.classification,
         table.labels,
         table.scores,
         task=options.task,
@@ -107,28 +113,28 @@ def _scores(options: Options) -> tuple[Any, dict[str, Any]]:
         groups=units.groups,
         level=options.level,
         threshold=threshold,
+        hard=table.hard,
         title=f"Evaluation of {options.predictions.name}",
         failures=tuple(f"{name}: no prediction, left out" for name in table.missing),
-        notes=(*units.notes, *_failed(table.missing, "left out of every metric")),
+        notes=(*units.notes, *table.notes, *_failed(table.missing, "left out of every metric")),
         study={"threshold_rule": rule} if rule else {},
     )
     return units.warn(results), columns
 
 
-def _chosen(options: Options, tested: Sequence[str]) -> tuple[float, str]:
+def _chosen(options: Options, tested: Any) -> tuple[float, str]:
     """The threshold that the rule fixes on validation data, and a sentence on it."""
     import numpy as np
 
     from jaxmed import report, stats
 
     assert options.validation is not None  # the caller has looked
-    table = report.read_scores(
-        options.validation, label=options.label, score=options.score, case=options.case
-    )
+    table = report.read_scores(options.validation, **_given.reading(options, options.task))
     scores = table.scores if table.scores.ndim == 1 else table.scores[:, -1]
     if table.scores.ndim > 1 and table.scores.shape[1] != 2:
         raise ValueError(f"--validation: {options.validation} is not of two classes")
-    shared = sorted(set(table.cases) & set(tested)) if _named(options) else []
+    named = table.has_cases and tested.has_cases
+    shared = sorted(set(table.cases) & set(tested.cases)) if named else []
     if shared:
         raise ValueError(
             f"--validation: {len(shared)} of its cases are tested too ({', '.join(shared[:3])}): "
@@ -142,19 +148,6 @@ def _chosen(options: Options, tested: Sequence[str]) -> tuple[float, str]:
         f"{point.threshold:.4g}, by the rule {options.rule}{held} on {len(scores)} cases of "
         f"{options.validation.name}"  # pyright: ignore[reportOptionalMemberAccess]
     )
-
-
-def _named(options: Options) -> bool:
-    """Whether both tables name their cases, so that the same name is the same case."""
-    import csv
-
-    def has(path: Path | None) -> bool:
-        if path is None:
-            return False
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return options.case in next(csv.reader(file), [])
-
-    return has(options.predictions) and has(options.validation)
 
 
 def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
@@ -182,6 +175,7 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
         failures=tuple(f"{name}: no mask, measured as an empty one" for name in without),
         notes=(*units.notes, *_failed(without, "measured as empty masks")),
     )
+    assert results.overlap is not None  # `segmentation` measures it
     shown = report.mask_pictures(results.overlap, _given.reader(*read, missing, classes), image)
     results = results.replace(pictures=shown)
     return units.warn(results), columns

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,19 @@ def pick(columns: Mapping[str, Sequence[str]], wanted: Sequence[str]) -> dict[st
 def column_of(unit: str) -> str:
     """The column that `--unit` names; by default `group`, and none for rows."""
     return "" if unit == "case" else unit or "group"
+
+
+def reading(options: Any, task: str | None) -> dict[str, Any]:
+    """How tables are read, as `report.read_scores` takes it."""
+    return {
+        "label": options.label,
+        "score": options.score,
+        "case": options.case,
+        "task": task,
+        "positive": options.positive,
+        "scale": options.scale,
+        "unknown": options.unknown,
+    }
 
 
 class Units(NamedTuple):
@@ -138,6 +152,23 @@ def reader(predictions: Path, reference: Path, missing: Any, classes: Sequence[s
     return lambda cases: report.read_mask_pairs(
         predictions, reference, missing=missing, classes=len(classes), only=cases
     )[1]
+
+
+def measured(path: Path, measure: Callable[..., Any], *data: Any, **about: Any) -> Any:
+    """Call a function of what a file holds; what it refuses names the file."""
+    try:
+        return measure(*data, **about)
+    except ValueError as error:
+        raise ValueError(f"{path}: {in_words(str(error))}") from None
+
+
+def in_words(text: str) -> str:
+    """A message in the words of the command line, where it gives both.
+
+    >>> in_words("give task='regression' (--task regression)")
+    'give --task regression'
+    """
+    return re.sub(r"\w+=\S+ \((--[^)]+)\)", r"\1", text)
 
 
 def finish(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -39,7 +40,8 @@ def run(arguments: Sequence[str]) -> int:
     name, *rest = arguments
     if name not in DESIGNS:
         raise ValueError(f"there is no design {name!r}; there are {', '.join(DESIGNS)}")
-    options = ask(DESIGNS[name], rest, prog=f"jaxmed power {name}")
+    design = DESIGNS[name]
+    options = ask(design, as_options(design, rest), prog=f"jaxmed power {name}")
     plan = options.plan()
     print(plan_text(plan))
     if options.json is not None:
@@ -62,6 +64,33 @@ def run(arguments: Sequence[str]) -> int:
         figure.savefig(options.plot, dpi=160, bbox_inches="tight")
         print(f"curve: {options.plot}")
     return 0
+
+
+def as_options(design: type[Common], words: Sequence[str]) -> list[str]:
+    """The words of the command line with values that stand alone as options.
+
+    `proportions 0.8 0.9` is `proportions --first 0.8 --second 0.9`, and `--design two-sample`,
+    as it was called before, `--unpaired`.
+    """
+    flags = [f"--{field.name}" for field in dataclasses.fields(design) if field.default is False]
+    names = [*design.leading]
+    found: list[str] = []
+    queue = [*words]
+    while names and queue:
+        word = queue.pop(0)
+        if word.startswith("--") or word == "-h":
+            found.append(word)
+            alone = word.replace("--no-", "--") in (*flags, "--help", "-h") or "=" in word
+            found += [] if alone or not queue else [queue.pop(0)]
+        else:
+            found += [f"--{names.pop(0).replace('_', '-')}", word]
+    found += queue
+    if "--unpaired" in flags and "--design" in found[:-1]:
+        at = found.index("--design")
+        found[at : at + 2] = {"paired": [], "two-sample": ["--unpaired"]}.get(
+            found[at + 1], found[at : at + 2]
+        )
+    return found
 
 
 def plan_text(plan: Plan) -> str:
@@ -98,6 +127,7 @@ def _help() -> str:
     ]
     lines += [
         "",
-        "`jaxmed power DESIGN --help` tells a design's options; --plot FILE draws the curve.",
+        "`jaxmed power DESIGN --help` tells a design's options, of which those without a default",
+        "may stand first without their names; --plot FILE draws the curve.",
     ]
     return "\n".join(lines)

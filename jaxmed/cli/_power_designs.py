@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import tyro
 
@@ -47,6 +47,9 @@ class Common:
     plot: Path | None = None
     json: Path | None = None
 
+    # Options whose values may stand alone at the beginning: `proportions 0.8 0.9`.
+    leading: ClassVar[tuple[str, ...]] = ()
+
     def plan(self) -> Plan:
         """The plan, which each design makes."""
         raise NotImplementedError
@@ -57,9 +60,9 @@ class Tested(Common):
     """A design with a test.
 
     Args:
-        power: wanted, for which the size is solved; 0.8 unless --n is given.
+        power: power wanted, for which the size is solved; 0.8 unless --n is given.
         n: size given, for which the power is computed.
-        alpha: size of the test, two-sided unless the design says otherwise.
+        alpha: level of the test, two-sided unless the design says otherwise.
     """
 
     power: float | None = None
@@ -85,9 +88,11 @@ class Proportions(Tested):
         margin: above 0, a one-sided test for non-inferiority of the first within it.
     """
 
-    first: tyro.conf.Positional[float] = tyro.MISSING
-    second: tyro.conf.Positional[float] = tyro.MISSING
+    first: float = tyro.MISSING
+    second: float = tyro.MISSING
     margin: float = 0.0
+
+    leading = ("first", "second")
 
     def plan(self) -> Plan:
         """The plan."""
@@ -123,8 +128,10 @@ class PairedProportions(Tested):
         second_only: share that the second alone gets right.
     """
 
-    first_only: tyro.conf.Positional[float] = tyro.MISSING
-    second_only: tyro.conf.Positional[float] = tyro.MISSING
+    first_only: float = tyro.MISSING
+    second_only: float = tyro.MISSING
+
+    leading = ("first_only", "second_only")
 
     def plan(self) -> Plan:
         """The plan."""
@@ -147,27 +154,29 @@ class Means(Tested):
 
     Args:
         effect: difference to be found.
-        sd: standard deviation: of the differences, or of one group with --design two-sample.
-        design: paired, or two-sample.
+        sd: standard deviation of the differences; of each group if unpaired.
+        unpaired: the means are of two groups of cases, not of the same ones.
     """
 
-    effect: tyro.conf.Positional[float] = tyro.MISSING
+    effect: float = tyro.MISSING
     sd: float = tyro.MISSING
-    design: Literal["paired", "two-sample"] = "paired"
+    unpaired: bool = False
+
+    leading = ("effect",)
 
     def plan(self) -> Plan:
         """The plan."""
         from jaxmed import stats
 
-        def made(**given: Any) -> Any:
-            return stats.power_t(
-                self.effect, sd=self.sd, alpha=self.alpha, design=self.design, **given
-            )
+        design = "two-sample" if self.unpaired else "paired"
 
-        of = "of the differences" if self.design == "paired" else "in each group"
+        def made(**given: Any) -> Any:
+            return stats.power_t(self.effect, sd=self.sd, alpha=self.alpha, design=design, **given)
+
+        of = "in each group" if self.unpaired else "of the differences"
         assumptions = [
             f"a mean difference of {self.effect:g}, standard deviation {of} {self.sd:g}",
-            f"independent cases; {self.design} t-test at {100 * self.alpha:g}%, two-sided",
+            f"independent cases; {design} t-test at {100 * self.alpha:g}%, two-sided",
         ]
         return _of_power(self, made, assumptions)
 
@@ -183,9 +192,11 @@ class Auc(Tested):
         prevalence: share of positive cases.
     """
 
-    auc: tyro.conf.Positional[float] = tyro.MISSING
+    auc: float = tyro.MISSING
     above: float | None = None
     prevalence: float = 0.5
+
+    leading = ("auc",)
 
     def plan(self) -> Plan:
         """The plan; --n counts all cases."""
@@ -246,7 +257,7 @@ class TwoAucs(Tested):
     Args:
         first: area of one model.
         second: area of the other.
-        correlation: of the two scores in each class; 0 for two groups of cases.
+        correlation: correlation of the two scores in each class; 0 for two groups of cases.
         prevalence: share of positive cases.
         pilot: a CSV of a pilot with label and two columns of scores, instead of all these.
         scores: names of the two columns of the pilot.

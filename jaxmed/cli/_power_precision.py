@@ -18,8 +18,8 @@ class Precise(Common):
     """A design with an interval of a wanted half-width.
 
     Args:
-        half_width: of the interval: 0.05 for an interval of about 10 points.
-        level: of the interval.
+        half_width: half of the interval: 0.05 for an interval of about 10 points.
+        level: level of the interval.
     """
 
     half_width: float = 0.05
@@ -67,12 +67,14 @@ class Precision(Precise):
     """The interval of a proportion: sensitivity, specificity, accuracy.
 
     Args:
-        proportion: expected.
+        proportion: proportion expected.
         prevalence: share of the class that it is about, such as of positives for sensitivity.
         method: wilson, or wald (Buderer's formula).
     """
 
-    proportion: tyro.conf.Positional[float] = tyro.MISSING
+    leading = ("proportion",)
+
+    proportion: float = tyro.MISSING
     prevalence: float | None = None
     method: str = "wilson"
 
@@ -100,11 +102,13 @@ class Kappa(Precise):
     """The interval of Cohen's kappa of two raters.
 
     Args:
-        kappa: expected.
+        kappa: kappa expected.
         marginals: share of each class.
     """
 
-    kappa: tyro.conf.Positional[float] = tyro.MISSING
+    leading = ("kappa",)
+
+    kappa: float = tyro.MISSING
     marginals: tuple[float, ...] = (0.5, 0.5)
     half_width: float = 0.1
 
@@ -130,11 +134,13 @@ class Icc(Precise):
     """The interval of an intraclass correlation.
 
     Args:
-        icc: expected.
+        icc: intraclass correlation expected.
         raters: ratings of each subject.
     """
 
-    icc: tyro.conf.Positional[float] = tyro.MISSING
+    leading = ("icc",)
+
+    icc: float = tyro.MISSING
     raters: int = 2
     half_width: float = 0.1
 
@@ -175,12 +181,14 @@ class Model(Common):
 
     Args:
         parameters: candidate parameters.
-        prevalence: of the outcome.
-        auc: expected.
-        shrinkage: wanted.
+        prevalence: share of cases with the outcome.
+        auc: area expected.
+        shrinkage: shrinkage wanted.
     """
 
-    parameters: tyro.conf.Positional[int] = tyro.MISSING
+    leading = ("parameters",)
+
+    parameters: int = tyro.MISSING
     prevalence: float = tyro.MISSING
     auc: float = tyro.MISSING
     shrinkage: float = 0.9
@@ -226,11 +234,13 @@ class Readers(Tested):
 
     Args:
         pilot: a CSV with reader, treatment, case, truth and rating, a row a rating.
-        readers: of the planned study.
+        readers: readers of the planned study.
         effect: difference of the mean AUC to be found.
     """
 
-    pilot: tyro.conf.Positional[Path] = tyro.MISSING
+    leading = ("pilot",)
+
+    pilot: Path = tyro.MISSING
     readers: int = tyro.MISSING
     effect: float = 0.05
 

@@ -16,22 +16,24 @@ class Simulate(Tested):
 
     Args:
         metric: auc (DeLong), rate (McNemar: sensitivity, accuracy) or mean (paired t: Dice).
-        first: expected of the first model.
-        second: expected of the second.
+        first: value expected of the first model.
+        second: value expected of the second.
         sd: for means: standard deviation of each model's values over cases.
-        correlation: of the two models on a case.
+        correlation: correlation of the two models on a case.
         prevalence: for auc: share of positive patients.
         rows: images or lesions of each patient.
         icc: correlation of two rows of a patient.
         unpaired: for auc: each model reads other patients.
         margin: above 0, a one-sided test for non-inferiority of the first.
-        studies: simulated.
-        seed: same seed, same answer.
+        studies: number of studies simulated.
+        seed: seed of the simulation: the same seed, the same answer.
     """
 
-    metric: tyro.conf.Positional[Literal["auc", "rate", "mean"]] = tyro.MISSING
-    first: tyro.conf.Positional[float] = tyro.MISSING
-    second: tyro.conf.Positional[float] = tyro.MISSING
+    leading = ("metric", "first", "second")
+
+    metric: Literal["auc", "rate", "mean"] = tyro.MISSING
+    first: float = tyro.MISSING
+    second: float = tyro.MISSING
     sd: float | None = None
     correlation: float = 0.5
     prevalence: float = 0.5

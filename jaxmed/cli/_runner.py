@@ -86,7 +86,10 @@ def _run(
     """Run an experiment in the folder that this process owns."""
     from jaxmed import report
 
-    _begin(place, {"experiment": found.name, **stored, "places": _places(config)})
+    record = {"experiment": found.name, **stored}
+    if places := _places(config):
+        record["places"] = places
+    _begin(place, record)
     in_grid = getattr(found.module, "in_grid", None)
     linked = in_grid(config, folder_of) if folder_of is not None and in_grid else config
     try:
@@ -171,7 +174,7 @@ def _begin(out: Path, record: dict[str, Any]) -> None:
         old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else record
     except ValueError:
         old = record  # cut short when it was written: nothing to compare with
-    places, before = record["places"], old.get("places", {})
+    places, before = record.get("places", {}), old.get("places", {})
     differ = [
         f"{name} was {old.get(name)!r} and is {record.get(name)!r}"
         for name in sorted({*old, *record} - {"places"})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import io
+import textwrap
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
@@ -136,18 +138,27 @@ def _type_in_words(annotation: Any) -> str:
 def readable(config: type) -> type:
     """The same settings, of which help shows what is given and not how it is stored: `--data PATH`.
 
-    Without it an option that may be left out is shown as `--data {None}|PATH`.
+    Without it an option that may be left out is shown as `--data {None}|PATH`, with a default of
+    `None`, and one of a base class without its words.
     """
     import tyro
 
+    words = {name: text for kind in reversed(config.__mro__) for name, text in _args(kind).items()}
     hints = typing.get_type_hints(config, include_extras=True)
     fields = []
     for field in dataclasses.fields(config):
         hint = hints[field.name]
         given = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
         kinds = [kind for kind in typing.get_args(given) if kind is not type(None)]
+        shown: dict[str, Any] = {}
         if len(kinds) == 1 and type(None) in typing.get_args(given):
-            hint = Annotated[hint, tyro.conf.arg(metavar=_metavar(kinds[0]))]
+            shown["metavar"] = _metavar(kinds[0])
+        if field.default is None or field.default == () or field.default == "":
+            shown["help_behavior_hint"] = ""
+        if field.name in words and field.name not in _args(config):
+            shown["help"] = words[field.name]
+        if shown:
+            hint = Annotated[hint, tyro.conf.arg(**shown)]
         if field.default is dataclasses.MISSING:
             default = dataclasses.field(default_factory=field.default_factory)
         else:
@@ -156,6 +167,19 @@ def readable(config: type) -> type:
     typed = dataclasses.make_dataclass(config.__name__, fields, frozen=True)
     typed.__doc__ = config.__doc__
     return typed
+
+
+def _args(config: type) -> dict[str, str]:
+    """What the docstring of a class says of each of its fields, under `Args:`."""
+    _, found, text = inspect.cleandoc(config.__dict__.get("__doc__") or "").partition("Args:\n")
+    entries: dict[str, str] = {}
+    for line in textwrap.dedent(text.split("\n\n")[0]).splitlines() if found else ():
+        name, colon, said = line.partition(":")
+        if colon and not line.startswith(" "):
+            entries[name] = said.strip()
+        elif entries:
+            entries[[*entries][-1]] += f" {line.strip()}"
+    return entries
 
 
 def _metavar(kind: Any) -> str:

@@ -30,6 +30,22 @@ PLANS = {
 }
 
 
+def test_values_may_stand_alone_and_older_words_are_understood(capsys):
+    told = []
+    for command in (
+        "proportions 0.8 0.9 --n 100",
+        "proportions --n 100 0.8 0.9",
+        "proportions --second 0.9 --n=100 --first 0.8",
+        "means 0.5 --sd 1 --unpaired --n 34",
+        "means --design two-sample --sd 1 --effect 0.5 --n 34",
+    ):
+        assert main(["power", *command.split()]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] == told[2]
+    assert told[3] == told[4]
+    assert "34 cases in each group" in told[3]
+
+
 @pytest.mark.parametrize("command", PLANS)
 def test_a_plan_is_told_with_assumptions_and_a_sentence(command, capsys):
     assert main(["power", *command.split()]) == 0

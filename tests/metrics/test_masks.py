@@ -159,7 +159,7 @@ def test_the_threshold_is_a_probability():
             lambda: metrics.evaluate(metrics.dice(), np.zeros((1, 2, 3)), [[0, 3]]),
             r"1 cases hold labels outside the classes 0\.\.2",
         ),
-        (lambda: metrics.evaluate(metrics.dice(), np.zeros((1, 2, 3)), [[0, 0.5]]), "no integer"),
+        (lambda: metrics.evaluate(metrics.dice(), np.zeros((1, 2, 3)), [[0, 0.5]]), "not integer"),
         (lambda: metrics.dice(over="batch"), "over='batch'"),
     ],
 )

@@ -29,6 +29,26 @@ _USUAL: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 ROLES = tuple(_USUAL)
 
+# The same of tables of predictions.
+_PREDICTED: dict[str, tuple[str, ...]] = {
+    "case": (
+        *_USUAL["case"], *_USUAL["image"], "id", "uid", "study_id", "sample", "sample_id", "name",
+    ),
+    "label": (
+        *_USUAL["label"], "y_true", "y_test", "y", "truth", "true", "true_label", "true_class",
+        "ground_truth", "gt", "actual", "observed",
+    ),
+    "score": (
+        "score", "scores", "prob", "probs", "proba", "probability", "probabilities", "y_score",
+        "y_scores", "y_prob", "y_proba", "logit", "logits", "output", "pred_prob", "pred_proba",
+        "predicted_probability",
+    ),
+    "prediction": (
+        "prediction", "predictions", "predicted", "pred", "preds", "y_pred", "y_hat", "yhat",
+        "pred_label", "pred_class", "predicted_label", "predicted_class",
+    ),
+}  # fmt: skip
+
 
 class Columns(NamedTuple):
     """The column of each role that a table has, and a line for each that has another name."""
@@ -89,6 +109,40 @@ def find_columns(table: Table, given: Mapping[str, str] | None = None) -> Column
             "with columns={'image': ...} (--columns image=NAME)",
         )
     return Columns(found, tuple(notes))
+
+
+def predicted_column(table: Table, role: str, options: str = "") -> str | None:
+    """Return the column of a role of a table of predictions that has another usual name.
+
+    Of several columns ``NAME_X``, one a class, it is ``NAME``.
+
+    Args:
+        table: the table.
+        role: ``case``, ``label``, ``score`` or ``prediction``.
+        options: the option that names the column, for messages.
+
+    Raises:
+        DataError: several columns could be meant.
+    """
+    plain = {column: _plain(column) for column in table.columns}
+    usual = _PREDICTED[role]
+    found = [column for column, name in plain.items() if name in usual]
+    if not found and role != "case":
+        bases = {
+            column[: len(name)]
+            for column, whole in plain.items()
+            for name in usual
+            if whole.startswith(f"{name}_") and len(whole) > len(name) + 1
+        }
+        # Of pred_prob_A it is pred_prob, not pred.
+        found = [b for b in sorted(bases) if not any(o != b and o.startswith(b) for o in bases)]
+    if len(found) > 1 and role != "case":
+        raise table_fault(
+            table.path,
+            f"the columns {', '.join(map(repr, found))} could each be the {role}: say which "
+            f"with --{options or role}",
+        )
+    return found[0] if found else None
 
 
 def label_columns(table: Table, asked: str | tuple[str, ...] | None, columns: Columns) -> list[str]:

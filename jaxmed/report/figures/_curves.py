@@ -166,7 +166,8 @@ def _columns(labels: ArrayLike, scores: ArrayLike) -> list[tuple[Floats, Floats]
         raise ValueError(f"labels and scores must have one shape, got {y.shape} and {s.shape}")
     if y.ndim == 1:
         y, s = y[:, None], s[:, None]
-    return [(a, b) for a, b in zip(y.T, s.T) if 0 < a.sum() < a.size]
+    known = [(a[~np.isnan(a)], b[~np.isnan(a)]) for a, b in zip(y.T, s.T)]
+    return [(a, b) for a, b in known if 0 < a.sum() < a.size]
 
 
 def _legend(classes: Sequence[str], captions: Sequence[str], i: int) -> str | None:

@@ -123,7 +123,7 @@ def _shared(names: Sequence[str]) -> int:
     return next((i for i, c in enumerate(columns) if len(set(c)) > 1), min(map(len, names)))
 
 
-def legend(axes: Axes, where: str) -> None:
+def legend(axes: Axes, where: Any) -> None:
     """Draw the legend of curves within the axes, or below them where there are many."""
     marks, names = axes.get_legend_handles_labels()
     if len(names) <= 5:

@@ -175,7 +175,7 @@ def _balance(r: Results) -> str:
     if not isinstance(held, Scores):
         return ""
     y = np.asarray(held.labels)
-    found = y.sum(0) if y.ndim == 2 else np.bincount(y.astype(int), minlength=len(r.classes))
+    found = np.nansum(y, 0) if y.ndim == 2 else np.bincount(y.astype(int), minlength=len(r.classes))
     return "test: " + ", ".join(f"{name} {int(n)}" for name, n in zip(r.classes, found))
 
 

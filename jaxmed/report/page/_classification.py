@@ -23,10 +23,16 @@ def class_exhibits(results: ClassificationResults) -> Exhibits:
         return []
     y, s = np.asarray(results.scores.labels), np.asarray(results.scores.scores)
     groups = results.scores.groups
+    if results.hard:
+        return [] if results.task == "multi-label" else _calls(results, y, s)
     if results.task == "binary":
         return _binary(results, y, s, groups)
     one_hot = y if results.task == "multi-label" else (y[:, None] == np.arange(s.shape[1]))
-    both = [i for i in range(s.shape[1]) if 0 < one_hot[:, i].sum() < len(y)][:_CURVES]
+    both = [
+        i
+        for i in range(s.shape[1])
+        if 0 < np.nansum(one_hot[:, i]) < (~np.isnan(one_hot[:, i])).sum()
+    ][:_CURVES]
     figures = []
     if both:
         names = [results.classes[i] for i in both]

@@ -92,7 +92,7 @@ def _score_rows(results: Results, found: Scores) -> tuple[list[str], list[list[A
     rows = []
     for i, case in enumerate(found.cases):
         row = [case] + ([found.groups[i]] if found.groups is not None else [])
-        row += [*y[i]] if many else [y[i]]
+        row += ["" if np.isnan(v) else f"{v:g}" for v in y[i]] if many else [y[i]]
         row += [f"{v:.9g}" for v in np.atleast_1d(s[i])]
         rows.append(row)
     return header, rows

@@ -27,7 +27,7 @@ def model_exhibits(results: ComparisonResults) -> Exhibits:
     figures = []
     order = {name: i for i, name in enumerate(found.models)}
     held = next(iter(found.scores.values()), None)
-    if results.task == "binary" and held is not None:
+    if results.task == "binary" and held is not None and not _hard(results):
         y = np.asarray(held.labels)
         scores = {name: np.asarray(s.scores)[:, 1] for name, s in found.scores.items()}
         if 0 < y.sum() < len(y):
@@ -77,6 +77,15 @@ def model_exhibits(results: ComparisonResults) -> Exhibits:
             label = f"Difference of {pretty(metric)}"
             figures.append(_forest(gaps, f"gaps-{metric}", label, results.level, zero=0.0))
     return figures
+
+
+def _hard(results: ComparisonResults) -> bool:
+    """Whether the models' predictions are classes without a probability, which have no curve."""
+    found = results.comparison
+    return any(
+        np.isin(held.scores, (0, 1)).all() and "auc" not in found.models[model]
+        for model, held in found.scores.items()
+    )
 
 
 def _forest(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from jaxmed.report.guidelines._checklist import checklist
-from jaxmed.report.results._contrasts import untested
 from jaxmed.report.results._results import ComparisonResults, Results
 
 _FIELDS = ("value", "lower", "upper", "level", "n", "unit", "method", "notes")
@@ -61,7 +60,6 @@ def _compared(results: Results) -> dict[str, Any]:
             }
             for contrast in found.contrasts
         ],
-        "untested": untested(results),
     }
 
 

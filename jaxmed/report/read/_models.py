@@ -12,6 +12,7 @@ import numpy as np
 from jaxmed.data import DataError, Fault
 from jaxmed.report.read._cells import read_text, refuse
 from jaxmed.report.read._joined import by_case, same_cases, some
+from jaxmed.report.read._roles import roles
 from jaxmed.report.read._scores import ScoreTable, read_scores
 
 
@@ -25,6 +26,8 @@ class ModelTables(NamedTuple):
         cases: as in `ScoreTable`.
         groups: as in `ScoreTable`.
         columns: as in `ScoreTable`.
+        notes: as in `ScoreTable`, of all tables.
+        hard: whether some model's predictions are classes without a probability.
     """
 
     labels: np.ndarray
@@ -33,6 +36,11 @@ class ModelTables(NamedTuple):
     cases: tuple[str, ...]
     groups: tuple[str, ...] | None
     columns: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...] = ()
+    hard: bool = False
+
+
+_ASKED = {"label": "label", "score": "score"}
 
 
 def read_models(
@@ -48,7 +56,7 @@ def read_models(
         predictions: model to its table, as in `read_scores`, with a column of cases.
         reference: a table of the labels; without it each table must have them, and they must agree.
         case: the column of the cases.
-        **names: further columns, as in `read_scores`.
+        **names: further columns and options, as in `read_scores`.
 
     Returns:
         The predictions, joined by case.
@@ -61,7 +69,8 @@ def read_models(
     faults: list[Fault] = []
     for model, path in predictions.items():
         try:
-            by_case(read_text(Path(path), case), case)
+            text = read_text(Path(path), case)
+            by_case(text, roles(text, **_ASKED | {"case": case}).case)
             tables[model] = read_scores(path, reference, case=case, **names)
         except DataError as error:
             faults += error.faults
@@ -82,14 +91,22 @@ def read_models(
             faults += _otherwise(path, table, order, origin, base)
             scores[model] = table.scores[order]
     refuse(faults)
-    return ModelTables(base.labels, scores, base.classes, base.cases, base.groups, base.columns)
+    notes = tuple(dict.fromkeys(note for table in tables.values() for note in table.notes))
+    hard = any(table.hard for table in tables.values())
+    return ModelTables(
+        base.labels, scores, base.classes, base.cases, base.groups, base.columns, notes, hard
+    )
 
 
 def _otherwise(
     path: Path, table: ScoreTable, order: np.ndarray, origin: Path, base: ScoreTable
 ) -> Iterator[Fault]:
     """Where a table says something else of the cases than the first one."""
-    differ = table.labels[order] != base.labels
+    ours = table.labels[order]
+    if ours.shape != base.labels.shape:
+        yield Fault(str(path), "table", f"its labels are of another kind than those of {origin}")
+        return
+    differ = (ours != base.labels) & ~((ours != ours) & (base.labels != base.labels))  # NaN
     differ = np.flatnonzero(differ.reshape(len(differ), -1).any(1))
     if len(differ):
         detail = f"{some([base.cases[i] for i in differ])} with another label than in {origin}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from jaxmed import quantities, stats
 from jaxmed.data.tables._table import is_missing
+from jaxmed.report.results._measures import mean_auc
 from jaxmed.report.results._parts import Overlap, Scores, SubgroupTable
 from jaxmed.report.results._results import Results, threshold_of
 from jaxmed.report.results._segmentation import row_means
@@ -144,21 +145,26 @@ def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:
     if results.task == "regression":
         error = abs(y - s)
         return {"mae": (_mean, error, error)}
+    hard = getattr(results, "hard", False)
     if results.task == "binary":
         threshold = threshold_of(results)
         called = quantities.at_least(s[:, 1], 0.5 if threshold is None else threshold).astype(int)
-        return {
-            "auc": (stats.auc, y, s[:, 1]),
+        area = {} if hard else {"auc": (stats.auc, y, s[:, 1])}
+        return area | {
             "accuracy": (stats.accuracy, y, called),
             "sensitivity": (stats.sensitivity, y, called),
             "specificity": (stats.specificity, y, called),
         }
     if results.task == "multi-label":
-        return {"auc": (stats.multiclass_auc, y, s)}
-    return {
-        "auc": (stats.multiclass_auc, y, s),
-        "accuracy": (stats.accuracy, y, quantities.largest(s)),
-    }
+        known = ~np.isnan(y)
+        return {"auc": (stats.multiclass_auc if known.all() else _mean_auc, y, s)}
+    area = {} if hard else {"auc": (stats.multiclass_auc, y, s)}
+    return area | {"accuracy": (stats.accuracy, y, quantities.largest(s))}
+
+
+def _mean_auc(y: Array, s: Array, *, level: float = 0.95, groups: Any = None) -> Estimate:
+    """Average the AUCs of labels that are partly unknown."""
+    return stats.bootstrap(mean_auc, y, s, level=level, groups=groups, n_resamples=200)
 
 
 def _mean(_: Array, values: Array, *, level: float = 0.95, groups: Any = None) -> Estimate:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.report.results._measures import HEADLINE, Named, Rule, measures
+from jaxmed.report.results._measures import HEADLINE, OF_CALLS, Named, Rule, measures
 from jaxmed.report.results._parts import Scores
 from jaxmed.report.results._results import Results, Task, results_of
 from jaxmed.stats import Estimate, warn_repeats
@@ -28,6 +28,7 @@ def classification(
     patients: Sequence[Any] | None = None,
     level: float = 0.95,
     threshold: float = 0.5,
+    hard: bool = False,
     resampling_seed: int = 0,
     title: str = "Classification",
     **about: Any,
@@ -38,7 +39,8 @@ def classification(
     over labels for several labels; accuracy of the most probable class, or at `threshold`.
 
     Args:
-        labels: (cases,) classes 0, 1, ...; (cases, tasks) 0/1 for multi-label; numbers.
+        labels: (cases,) classes 0, 1, ...; (cases, tasks) 0/1 for multi-label, NaN where a label is
+            not known; numbers.
         scores: (cases, classes) probabilities; for two classes also (cases,), of class 1;
             (cases, tasks) for multi-label; (cases,) for regression.
         task: one of `report.TASKS`; by default inferred from the shapes (never ordinal or
@@ -50,6 +52,8 @@ def classification(
             metric then says how many rows share a patient.
         level: confidence level of all intervals.
         threshold: threshold of the positive call.
+        hard: whether the scores are predicted classes, 0 and 1, without a probability: then only
+            what counts calls is measured.
         resampling_seed: seed of the bootstrap.
         title: title of the report.
         **about: further fields of `Results`; those of its parts (`splits`, `history`, `seed`, ...)
@@ -80,7 +84,10 @@ def classification(
         if values is not None and len(values) != n:
             raise ValueError(f"{name} has {len(values)} entries for {n} rows")
     rule = Rule(level, None if groups is None else np.asarray(groups), resampling_seed)
-    metrics, undefined = _measured(measures(task, rule, y, s, names, threshold))
+    named = measures(task, rule, y, s, names, threshold)
+    if hard:
+        named = ((name, make) for name, make in named if name in OF_CALLS)
+    metrics, undefined = _measured(named)
     if patients is not None and groups is None:
         metrics = {name: warn_repeats(found, patients) for name, found in metrics.items()}
     return results_of(
@@ -93,6 +100,7 @@ def classification(
         level=level,
         notes=(*about.pop("notes", ()), *undefined),
         **({"threshold": threshold} if task in ("binary", "multi-label") else {}),
+        **({"hard": True} if hard and task != "regression" else {}),
         **about,
     )
 
@@ -133,6 +141,8 @@ def _checked(y: Array, s: Array, task: str) -> tuple[Array, Array]:
         if y.shape != s.shape or y.ndim != 1:
             raise ValueError(f"regression takes (cases,) twice, got {y.shape} and {s.shape}")
         return y.astype(float), s
+    if task == "multi-label" and y.dtype.kind == "f" and np.isnan(y).any():
+        return _checked_with_unknown(y, s)
     whole = y.astype(int)
     if (whole != y).any():
         raise ValueError(
@@ -152,6 +162,15 @@ def _checked(y: Array, s: Array, task: str) -> tuple[Array, Array]:
     return whole, s
 
 
+def _checked_with_unknown(y: Array, s: Array) -> tuple[Array, Array]:
+    """Labels of several tasks, some of which are not known."""
+    if y.shape != s.shape:
+        raise ValueError(f"multi-label takes (cases, tasks) twice: {y.shape}, {s.shape}")
+    if not np.isin(y[~np.isnan(y)], (0, 1)).all():
+        raise ValueError("labels of a multi-label task are 0, 1, or NaN where they are not known")
+    return y, s
+
+
 def _numbered(y: Array, s: Array, task: str) -> tuple[str, ...]:
     return ("value",) if task == "regression" else tuple(str(i) for i in range(s.shape[1]))
 
@@ -162,6 +181,8 @@ def _check_classes(y: Array, s: Array, names: Sequence[str], task: str) -> None:
     if len(names) != s.shape[1]:
         raise ValueError(f"{len(names)} class names for {s.shape[1]} columns of scores")
     limit = 2 if task in ("binary", "multi-label") else len(names)
+    if np.isnan(y).any():
+        return
     if y.min() < 0 or y.max() >= limit:
         seen = np.unique(y)
         hint = ""
@@ -185,10 +206,10 @@ def check_threshold(s: Array, task: str, threshold: float) -> None:
     if low >= 0 and high <= 1:
         return
     if low >= 0 and high <= 100:
-        hint = "divide per cents by 100"
+        hint = "divide per cents by 100 (--scale percent)"
     else:
-        hint = "send logits through a sigmoid"
+        hint = "send logits through a sigmoid (--scale logit)"
     raise ValueError(
         f"scores range from {low:g} to {high:g}, but a threshold of 0.5 is for probabilities: "
-        f"{hint}, or give the threshold of a positive call"
+        f"{hint}, or give the threshold of a positive call (--threshold)"
     )

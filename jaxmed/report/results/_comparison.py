@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from jaxmed import stats
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._contrasts import Test, Way, contrasts_of
+from jaxmed.report.results._measures import OF_CALLS
 from jaxmed.report.results._parts import Comparison, Contrast, Overlap, Scores
 from jaxmed.report.results._results import ComparisonResults, Results, Task, placed, threshold_of
 from jaxmed.report.results._segmentation import from_overlap, row_means
@@ -45,6 +46,7 @@ def compare(
     family: Family = "all",
     level: float = 0.95,
     threshold: float = 0.5,
+    hard: bool = False,
     n_resamples: int = 2000,
     resampling_seed: int = 0,
     title: str = "Comparison",
@@ -70,6 +72,7 @@ def compare(
         family: tests corrected together: `all`, or those of one `metric`.
         level: confidence level of all intervals. Those of differences are not corrected.
         threshold: threshold of a positive call.
+        hard: as in `classification`, of all models.
         n_resamples: number of resamples of the bootstrap.
         resampling_seed: seed of bootstraps and permutations.
         title: title of the report.
@@ -93,7 +96,7 @@ def compare(
     _at_least_two(scores)
     options: dict[str, Any] = {
         "classes": classes, "cases": cases, "groups": groups, "level": level,
-        "threshold": threshold, "resampling_seed": resampling_seed,
+        "threshold": threshold, "hard": hard, "resampling_seed": resampling_seed,
     }  # fmt: skip
     made = {}
     for name, given in scores.items():
@@ -113,6 +116,8 @@ def compare(
     way = _way(len(y), groups, level, n_resamples, resampling_seed)
     outputs = {name: np.asarray(held.scores) for name, held in scored.items()}
     tests = contrasts_of(first.task, way, y, first.classes, threshold)
+    if hard:
+        tests = ((name, test) for name, test in tests if name in OF_CALLS)
     return _assembled(
         made, outputs, tests, metrics, Correction(adjustment, family), way, title, about
     )

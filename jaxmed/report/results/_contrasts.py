@@ -135,8 +135,10 @@ def untested(results: ComparisonResults) -> dict[str, str]:
 
 
 def _delong(way: Way, y: Array, column: int) -> Test:
+    known = ~np.isnan(y)
+    groups = None if way.groups is None else way.groups[known]
     return lambda a, b: stats.delong_test(
-        y, a[:, column], b[:, column], level=way.level, groups=way.groups
+        y[known].astype(int), a[known, column], b[known, column], level=way.level, groups=groups
     )
 
 
@@ -202,11 +204,20 @@ def _predictive(
 
 
 def _macro(truth: Array) -> Callable[[Array, Array], Array]:
-    """Average the weighted AUCs of the columns; columns of one class are left out."""
-    both = [k for k in range(truth.shape[1]) if 0 < truth[:, k].sum() < len(truth)]
+    """Average the weighted AUCs of the columns; columns of one class are left out.
+
+    Unknown labels, NaN, weigh nothing in their column.
+    """
+    known = ~np.isnan(truth)
+    both = [k for k in range(truth.shape[1]) if 0 < np.nansum(truth[:, k]) < known[:, k].sum()]
 
     def area(scores: Array, weights: Array) -> Array:
-        parts = [quantities.weighted_auc(truth[:, k] == 1, scores[:, k], weights) for k in both]
+        parts = [
+            quantities.weighted_auc(
+                truth[known[:, k], k] == 1, scores[known[:, k], k], weights[:, known[:, k]]
+            )
+            for k in both
+        ]
         return np.mean(parts, axis=0)
 
     return area
@@ -257,16 +268,17 @@ def _ordinal(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iter
 
 
 def _multi_label(way: Way, y: Array, names: Sequence[str], threshold: float) -> Iterator:
+    known = ~np.isnan(y)
+    weight = known / np.where(known.any(1), known.sum(1), np.nan)[:, None]
+
+    def right(scores: Array) -> Array:
+        """The share of a case's known labels that is right."""
+        return ((quantities.at_least(scores, threshold) == y) * weight).sum(1)
+
     yield "auc", way.resampled(_macro(y))
-    yield (
-        "accuracy",
-        lambda a, b: way.values(
-            (quantities.at_least(a, threshold) == y).mean(1),
-            (quantities.at_least(b, threshold) == y).mean(1),
-        ),
-    )  # fmt: skip
+    yield "accuracy", lambda a, b: way.values(right(a), right(b))
     for i, name in enumerate(names):
-        if 0 < y[:, i].sum() < len(y):
+        if 0 < np.nansum(y[:, i]) < known[:, i].sum():
             yield f"auc/{name}", _delong(way, y[:, i], i)
 
 

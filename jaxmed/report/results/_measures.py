@@ -23,6 +23,13 @@ HEADLINE = {
 }
 
 
+# What predicted classes without a probability have.
+OF_CALLS = (
+    "accuracy", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy", "f1", "mcc",
+    "quadratic_kappa", "mae_grades",
+)  # fmt: skip
+
+
 class Rule(NamedTuple):
     """Interval settings: level, patient of each case, seed of the bootstrap."""
 
@@ -104,13 +111,40 @@ def _ordinal(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: fl
 
 
 def _multi_label(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:
-    yield "auc", rule.of(stats.multiclass_auc, y, s)
-    yield (
-        "accuracy",
-        rule.resampled(lambda a, b: float((a == b).mean()), y, quantities.at_least(s, threshold)),
-    )
+    called = quantities.at_least(s, threshold)
+    known = ~np.isnan(y)
+    if known.all():
+        yield "auc", rule.of(stats.multiclass_auc, y, s)
+        yield "accuracy", rule.resampled(lambda a, b: float((a == b).mean()), y, called)
+    else:
+        yield "auc", rule.resampled(mean_auc, y, s)
+        yield "accuracy", rule.resampled(_share_of_known, y, called)
     for i, name in enumerate(names):
-        yield f"auc/{name}", rule.of(stats.auc, y[:, i], s[:, i])
+        rows = known[:, i]
+        groups = None if rule.groups is None else rule.groups[rows]
+        part = rule._replace(groups=groups)
+        yield f"auc/{name}", part.of(stats.auc, y[rows, i].astype(int), s[rows, i])
+
+
+def mean_auc(y: Array, s: Array) -> float:
+    """Average the AUCs of the labels, each over the cases where it is known.
+
+    Raises:
+        ValueError: no label has both values.
+    """
+    areas = []
+    for truth, score in zip(y.T, s.T):
+        known = ~np.isnan(truth)
+        if 0 < truth[known].sum() < known.sum():
+            areas.append(stats.auc(truth[known].astype(int), score[known]).value)
+    if not areas:
+        raise ValueError("no label has both values among the cases where it is known")
+    return float(np.mean(areas))
+
+
+def _share_of_known(y: Array, called: Array) -> float:
+    known = ~np.isnan(y)
+    return float((y == called)[known].mean())
 
 
 def _regression(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold: float) -> Named:

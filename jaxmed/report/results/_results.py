@@ -113,12 +113,14 @@ class ClassificationResults(Results):
         scores: predictions, one row per case.
         threshold: threshold of a positive call.
         uncertainty: samples of a posterior, prediction sets.
+        hard: whether the scores are predicted classes, 0 and 1, without a probability.
     """
 
     task: ClassificationTask  # pyright: ignore[reportIncompatibleVariableOverride]
     scores: Scores | None = None
     threshold: float | None = None
     uncertainty: Uncertainty | None = None
+    hard: bool = False
 
     tasks: ClassVar = ("binary", "multi-class", "ordinal", "multi-label")
 

@@ -47,7 +47,7 @@ def test_a_table_of_ones_own(judge, tmp_path):
         judge.read(config)
     np.savez(tmp_path / "mine.npz", **arrays, y_test=np.ones(3))
     assert judge.read(config).noise is None  # 0 and 1 are classes
-    with pytest.raises(ValueError, match=r"none of gap1d, wdbc, breastmnist.*no folder"):
+    with pytest.raises(ValueError, match=r"is not one of gap1d, wdbc, breastmnist.*no folder"):
         judge.read(judge.Config(case="mine"))
     with pytest.raises(ValueError, match="'lapalce' is not known"):
         judge.run(judge.Config(method="lapalce"), tmp_path)

@@ -72,7 +72,7 @@ def test_rounded_targets_are_scored_as_intervals(regression, table):
     assert found["coverage"] == pytest.approx(1 / 3)  # draws are rounded too
     exact = regression.measure(np.full(3, 4.0), np.full((2, 3), 4.0), np.full((2, 3), 1e-3), key, 1)
     assert exact["log_likelihood"] == pytest.approx(0, abs=1e-9)  # no more than probability 1
-    with pytest.raises(ValueError, match="no multiple of rounding=1"):
+    with pytest.raises(ValueError, match="not a multiple of rounding=1"):
         regression.read(regression.Config(data=table[0], rounding=1.0))
 
 
