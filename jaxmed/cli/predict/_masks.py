@@ -14,7 +14,7 @@ from jaxmed._files import replacing, write_whole
 from jaxmed.cli.predict._inputs import Given, Input, is_packed, read
 from jaxmed.data import Scan, read_mask, write_dicom_seg, write_mask
 from jaxmed.data.formats import MASKS, is_picture, mask_ending, suffix
-from jaxmed.inference import Recipe, Segmenter, decided, probabilities
+from jaxmed.inference import Recipe, Segmenter, decided, probabilities, segment
 
 
 class Also(NamedTuple):
@@ -40,15 +40,19 @@ def write(
         masks: list[np.ndarray] = []
         broken = 0
         for found in read(one, recipe.spacing, len(recipe.channels)):
-            soft = tried(found, lambda scan: probabilities(model, scan))
-            if soft is None:
+            # Without maps a large volume is decided piece by piece, in less memory.
+            work = probabilities if any(also) else segment
+            answer = tried(found, lambda scan: work(model, scan))
+            if answer is None:
                 broken += 1
                 continue
-            mask = decided(recipe, soft)
+            mask = decided(recipe, answer) if any(also) else answer
             masks.append(mask.array)
             if not found.packed:
                 # The mask last: where it is, everything is.
-                _write_also(target, found.name, soft, recipe, also, picture=is_picture(one.path))
+                if any(also):
+                    picture = is_picture(one.path)
+                    _write_also(target, found.name, answer, recipe, also, picture=picture)
                 _write_mask(target, mask, recipe.classes)
                 volumes.append((found.name, mask))
             name = found.name if found.packed else target

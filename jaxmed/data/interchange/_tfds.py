@@ -124,10 +124,10 @@ def write_tfds(
 
             def _generate_examples(self, source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
                 names = case_ids(source)
-                groups = getattr(source, "groups", None)
+                groups: Any = getattr(source, "groups", None)
                 for i in range(len(source)):
                     example = source[i]
-                    record = {
+                    record: dict[str, Any] = {
                         field: np.asarray(example[field], dtype)
                         for field, (_, dtype) in fields.items()
                     }
