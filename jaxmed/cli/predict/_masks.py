@@ -32,6 +32,11 @@ def write(
     targets = _targets(given, out, len(recipe.patch))
     done, failed = 0, 0
     volumes: list[tuple[str, Scan]] = []
+
+    def asked(scan: Scan) -> Scan:
+        # Without maps a large volume is decided piece by piece, in less memory.
+        return probabilities(model, scan) if any(also) else segment(model, scan)
+
     for one, target in zip(given, targets, strict=True):
         if resume and target.exists() and target.suffix != ".npz":
             volumes.append((one.name, read_mask(target)))
@@ -40,9 +45,7 @@ def write(
         masks: list[np.ndarray] = []
         broken = 0
         for found in read(one, recipe.spacing, len(recipe.channels)):
-            # Without maps a large volume is decided piece by piece, in less memory.
-            work = probabilities if any(also) else segment
-            answer = tried(found, lambda scan: work(model, scan))
+            answer = tried(found, asked)
             if answer is None:
                 broken += 1
                 continue
