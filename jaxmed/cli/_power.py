@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,13 @@ def run(arguments: Sequence[str]) -> int:
         raise ValueError(f"there is no design {name!r}; there are {', '.join(DESIGNS)}")
     design = DESIGNS[name]
     options = ask(design, as_options(design, rest), prog=f"jaxmed power {name}")
-    plan = options.plan()
+    try:
+        plan = options.plan()
+    except ValueError as error:
+        # The formulas call two proportions p1 and p2.
+        named = {"p1": "--first", "p2": "--second"}
+        said = [f"{p} is {n}" for p, n in named.items() if re.search(rf"\b{p}\b", str(error))]
+        raise ValueError(f"{error}" + f" ({', '.join(said)})" * bool(said)) from None
     print(plan_text(plan))
     if options.json is not None:
         from jaxmed.report import to_json

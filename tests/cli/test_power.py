@@ -98,6 +98,7 @@ def test_pilots_are_read(tmp_path, capsys):
     [
         ("nothing", "there is no design 'nothing'; there are proportions"),
         ("proportions 0.8 1.2", "p2 must lie in (0, 1)"),
+        ("proportions 0.8 1.2", "(p2 is --second)"),
         ("proportions 0.8 0.8", "is there an effect"),
         ("proportions 0.8 0.9 --n 100 --power 0.8", "not both"),
         ("means 0.1 --sd 0", "sd must be positive"),

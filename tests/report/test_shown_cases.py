@@ -7,6 +7,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.spatial.distance import cdist
 
 from jaxmed import report
@@ -151,13 +152,24 @@ def test_images_that_do_not_fit_are_refused(folders, capsys, change, message):
 
 
 def test_compare_shows_the_cases_on_which_models_differ_most(folders):
-    assert call(folders, "compare", "one", "two", tolerance=3) == 0
+    assert call(folders, "compare", "one", "two", tolerance=3, images=folders / "images") == 0
     page = (folders / "out" / "report.html").read_text()
     told = shown(page)
     # Case a is the same in both, and not shown.
     assert [s.split(":")[0] for s in told] == ["largest difference case c", "second largest case b"]
     assert "by one, two" in told[0]
     assert "two: Dice 1.000" in told[0]
+
+
+def test_lengths_of_pictures_are_in_pixels(tmp_path):
+    for name, mask in (("truth", blob()[:, :, 4]), ("found", blob(1)[:, :, 4])):
+        (tmp_path / name).mkdir()
+        Image.fromarray(255 * mask).save(tmp_path / name / "a.png")
+    _, pairs = report.read_mask_pairs(tmp_path / "found", tmp_path / "truth")
+    made = report.segmentation(pairs, classes=["x"], tolerance=0)
+    assert made.metrics["hd95"].value == 1
+    assert made.metrics["hd95"].notes[0] == "in px"
+    assert made.metrics["nsd"].notes[0] == "within 0 px"
 
 
 def test_a_tolerance_is_a_distance(folders, capsys):
