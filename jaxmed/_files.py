@@ -82,6 +82,9 @@ def owning(folder: str | Path) -> Iterator[None]:
     with open(path, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its last owner may have removed the file since it was opened: then it locks nothing.
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                raise FileNotFoundError
         except OSError:
             raise BusyError(
                 f"{folder} is in use by another process that writes to it: wait for it, or choose "
