@@ -126,7 +126,7 @@ def run(config: Config, out: Path) -> Results:
             classes=structures,
             groups=None if groups is None else [groups[int(i)] for i in measured_cases],
             title=f"Segmentation of {Path(source.name).stem}",
-            description=described(config, plan, parts, source),
+            description=described(plan, parts, step),
             splits=sizes(source, parts),
             flow=parts.flow,
             history=history,
@@ -334,12 +334,12 @@ def sizes(source: ManifestSource, parts: Parts) -> tuple[Split, ...]:
     return (*found, *([size("test", parts.test)] if len(parts.test) else []))
 
 
-def described(config: Config, plan: SegmentationPlan, parts: Parts, source: ManifestSource) -> str:
+def described(plan: SegmentationPlan, parts: Parts, steps: int) -> str:
     """How it was done, in the report's words."""
     shape = " x ".join(map(str, plan.full.patch))
     text = (
         f"A U-Net of {plan.full.network.stages} stages ({plan.full.network.features[0]} to "
-        f"{max(plan.full.network.features)} channels) on patches of {shape}, {plan.steps} steps of "
+        f"{max(plan.full.network.features)} channels) on patches of {shape}, {steps} steps of "
         f"{plan.full.batch} patches; plan.json holds all choices and their reasons. "
     )
     if len(parts.test):
