@@ -14,8 +14,8 @@ from jaxmed.data import ManifestSource
 from jaxmed.planning import ImagePlan
 from jaxmed.report import stage
 
-from ._images import described, fit, predicted, prepared, recipe_of, sizes
-from ._own import Parts, dealt, kept_plan
+from ._images import described, fit, predicted, prepared, recipe_of
+from ._own import Parts, dealt, kept_plan, notes, sizes
 
 
 class Read(NamedTuple):
@@ -90,7 +90,7 @@ def train_and_read(
         "history": history,
         "best_step": step,
         "seconds": seconds,
-        "notes": (*source.notes, *_notes(source, parts)),
+        "notes": (*source.notes, *notes(source, parts)),
     }
     return Read(source, plan, parts, which, rows, every.arrays["image"][which], about)
 
@@ -106,12 +106,3 @@ def keep_held_out(out: Path, plan: ImagePlan, kept: list[tuple[Any, np.ndarray]]
             scores=np.concatenate([scores for _, scores in kept]),
             classes=np.array(plan.outputs),
         )
-
-
-def _notes(source: ManifestSource, parts: Parts) -> tuple[str, ...]:
-    train, held = parts.folds[0]
-    if np.array_equal(train, held):
-        return ("One patient only: the network is measured on what it was trained on.",)
-    if source.groups is None:
-        return ("No patients are named: images of one patient may be on both sides.",)
-    return ()

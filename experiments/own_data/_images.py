@@ -14,7 +14,6 @@ from jaxmed.data import ArraySource, ManifestSource
 from jaxmed.inference import ImageModel, ImageRecipe
 from jaxmed.networks import BatchNorm
 from jaxmed.planning import ImagePlan
-from jaxmed.report import Split
 
 from .._common.lite0 import imagenet
 from ._own import Parts, begun, repeated
@@ -202,28 +201,6 @@ def score(said: np.ndarray, source: ArraySource, plan: ImagePlan) -> dict[str, f
         columns = [(labels == k, said[:, k]) for k in range(said.shape[1])]
     found = [auc(y == 1, s) for y, s in columns if 0 < np.sum(y == 1) < len(y)]
     return {"held out/auc": float(np.mean(found)) if found else float("nan")}
-
-
-def sizes(source: ManifestSource, parts: Parts) -> tuple[Split, ...]:
-    """Cases, patients and classes of each part."""
-
-    def size(name: str, which: np.ndarray) -> Split:
-        groups, labels = source.groups, np.asarray(source.labels)[which]
-        patients = None if groups is None else len({groups[int(i)] for i in which})
-        counts = {}
-        if labels.dtype.kind == "i":
-            found = labels.sum(0) if labels.ndim == 2 else np.bincount(
-                labels, minlength=len(source.classes)
-            )  # fmt: skip
-            counts = dict(zip(source.classes, map(int, found), strict=True))
-        return Split(name, len(which), patients, counts)
-
-    if len(parts.folds) == 1:
-        train, held = parts.folds[0]
-        found = [size("train", train), size("held out", held)]
-    else:
-        found = [size(f"development, {len(parts.folds)} folds", parts.development)]
-    return (*found, *([size("test", parts.test)] if len(parts.test) else []))
 
 
 def described(plan: ImagePlan, parts: Parts, *, chosen: bool) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 import jaxmed as jm
 from jaxmed.data import ManifestSource, MaskLabels, check_disjoint, dataset, folds
 from jaxmed.data.images._mask_labels import parse_map
+from jaxmed.data.tables._columns import parse_columns
+from jaxmed.report import Split
 
 _SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -51,12 +53,9 @@ def opened(config: Any, **options: Any) -> ManifestSource:
     """
     if config.data is None:
         raise ValueError("--data: name a table or a folder of images (jaxmed data check PATH)")
-    pairs = [pair.partition("=") for pair in config.columns]
-    if wrong := [role for role, sign, name in pairs if not sign or not name]:
-        raise ValueError(f"--columns is ROLE=COLUMN, such as image=file, got {wrong[0]!r}")
     return dataset(
         config.data,
-        columns={role: name for role, _, name in pairs},
+        columns=parse_columns(config.columns),
         patient=config.patient,
         **options,
     )
@@ -128,6 +127,40 @@ def _folds(
             raise ValueError(f"--fold is 0 to {len(found) - 1}, got {config.fold}")
         found = [found[config.fold]]
     return [(rest[fold.train], rest[fold.test]) for fold in found]
+
+
+def sizes(source: ManifestSource, parts: Parts) -> tuple[Split, ...]:
+    """Cases, patients and, where there are labels, classes of each part."""
+
+    def size(name: str, which: np.ndarray) -> Split:
+        groups = source.groups
+        patients = None if groups is None else len({groups[int(i)] for i in which})
+        counts = {}
+        labels = None if source.labels is None else source.labels[which]
+        if labels is not None and labels.dtype.kind == "i":
+            found = labels.sum(0) if labels.ndim == 2 else np.bincount(
+                labels, minlength=len(source.classes)
+            )  # fmt: skip
+            counts = dict(zip(source.classes, map(int, found), strict=True))
+        return Split(name, len(which), patients, counts)
+
+    if len(parts.folds) == 1:
+        train, held = parts.folds[0]
+        found = [size("train", train), size("held out", held)]
+    else:
+        found = [size(f"development, {len(parts.folds)} folds", parts.development)]
+    return (*found, *([size("test", parts.test)] if len(parts.test) else []))
+
+
+def notes(source: ManifestSource, parts: Parts) -> tuple[str, ...]:
+    """What a reader should know of the parts."""
+    found = []
+    train, held = parts.folds[0]
+    if np.array_equal(train, held):
+        found.append("One patient only: the network is measured on what it was trained on.")
+    if source.groups is None and len(train) > 1:
+        found.append("No patients are named: images of one patient may be on both sides.")
+    return tuple(found)
 
 
 def begun(network: jm.Network, start: Path | None) -> jm.Network:

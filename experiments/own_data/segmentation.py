@@ -29,9 +29,20 @@ from jaxmed.data import ManifestSource, Scan, in_memory, map_source, subset, to_
 from jaxmed.data.formats import is_picture, stem
 from jaxmed.inference import Recipe, Segmenter
 from jaxmed.planning import SegmentationPlan
-from jaxmed.report import MaskPair, Results, Split, segmentation, stage
+from jaxmed.report import MaskPair, Results, segmentation, stage
 
-from ._own import Parts, begun, dealt, in_steps, kept_plan, mask_labels, opened, repeated
+from ._own import (
+    Parts,
+    begun,
+    dealt,
+    in_steps,
+    kept_plan,
+    mask_labels,
+    notes,
+    opened,
+    repeated,
+    sizes,
+)
 
 _DECIDED = ("memory_gb", "encoder", "steps")
 
@@ -111,14 +122,15 @@ def run(config: Config, out: Path) -> Results:
         if not len(parts.test):
             with stage(seconds, "evaluation"):
                 for case in cases(source, held):
-                    pairs[case.name] = measured(case, predicted(case, model, out), plan)
+                    pairs[case.name] = measured(case, predicted(case, model, out))
     model = jm.inference.average_models(models)
     jm.inference.save_model(out, model)
     measured_cases = parts.test if len(parts.test) else np.concatenate([h for _, h in parts.folds])
     with stage(seconds, "evaluation"):
         for case in cases(source, parts.test):
-            pairs[case.name] = measured(case, predicted(case, model, out), plan)
+            pairs[case.name] = measured(case, predicted(case, model, out))
         names = [source.case_ids[int(i)] for i in measured_cases]
+        files = mask_files(source)
         groups = source.groups
         structures = tuple(plan.regions) or plan.classes[1:]
         results = segmentation(
@@ -132,7 +144,7 @@ def run(config: Config, out: Path) -> Results:
             history=history,
             best_step=step,
             seconds=seconds,
-            masks={name: mask_files(source)[name] for name in names},
+            masks={name: files[name] for name in names},
             notes=(*source.notes, *notes(source, parts)),
         )
         shown = pictures(source, measured_cases, results, out)
@@ -206,7 +218,7 @@ def fit(
 
     def look(state: Any) -> dict[str, float]:
         model = blank._replace(**learner.predicting.get(state)._asdict())
-        found = [dice(measured(case, segmented(case, model), plan), plan) for case in few]
+        found = [dice(measured(case, segmented(case, model)), plan) for case in few]
         return {"held out/dice": float(np.nanmean(found))}
 
     result = jm.fit(
@@ -291,7 +303,7 @@ def predicted(case: Case, model: Segmenter, out: Path) -> np.ndarray:
     return mask
 
 
-def measured(case: Case, mask: np.ndarray, plan: SegmentationPlan) -> MaskPair:
+def measured(case: Case, mask: np.ndarray) -> MaskPair:
     """A case's true and predicted mask, without the voxels that nobody labelled."""
     if case.known is not None:
         mask = np.where(case.known, mask, 0)
@@ -318,22 +330,6 @@ def mask_files(source: ManifestSource) -> dict[str, str]:
     }
 
 
-def sizes(source: ManifestSource, parts: Parts) -> tuple[Split, ...]:
-    """Cases and patients of each part."""
-
-    def size(name: str, which: np.ndarray) -> Split:
-        groups = source.groups
-        patients = None if groups is None else len({groups[int(i)] for i in which})
-        return Split(name, len(which), patients)
-
-    if len(parts.folds) == 1:
-        train, held = parts.folds[0]
-        found = [size("train", train), size("held out", held)]
-    else:
-        found = [size(f"development, {len(parts.folds)} folds", parts.development)]
-    return (*found, *([size("test", parts.test)] if len(parts.test) else []))
-
-
 def described(plan: SegmentationPlan, parts: Parts, steps: int) -> str:
     """How it was done, in the report's words."""
     shape = " x ".join(map(str, plan.full.patch))
@@ -352,17 +348,6 @@ def described(plan: SegmentationPlan, parts: Parts, steps: int) -> str:
         "What is held out is segmented with the averaged parameters after the last step; nothing "
         "was chosen by it. The learning curve shows at most five of these images."
     )
-
-
-def notes(source: ManifestSource, parts: Parts) -> tuple[str, ...]:
-    """What a reader should know of the parts."""
-    found = []
-    train, held = parts.folds[0]
-    if np.array_equal(train, held):
-        found.append("One patient only: the network is measured on what it was trained on.")
-    if source.groups is None and len(parts.folds[0][0]) > 1:
-        found.append("No patients are named: images of one patient may be on both sides.")
-    return tuple(found)
 
 
 def pictures(source: Any, which: np.ndarray, results: Any, out: Path) -> tuple[Any, ...]:

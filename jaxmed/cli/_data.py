@@ -22,6 +22,7 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args([*arguments[1:]])
     from jaxmed import data
     from jaxmed.data.images._mask_labels import parse_map
+    from jaxmed.data.tables._columns import parse_columns
 
     values, colours = parse_map(options.map)
     paths = options.path
@@ -32,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
         "positive": options.positive,
         "classes": options.classes,
         "patient": options.patient,
-        "columns": dict(_pair(text) for text in options.columns),
+        "columns": parse_columns(options.columns),
     }
     if values or colours:
         given["mask_labels"] = data.MaskLabels(values=values or None, colours=colours or None)
@@ -49,13 +50,6 @@ def run(arguments: Sequence[str]) -> int:
     for rule, count in counts.most_common():
         print(f"  {count:>5}  {rule}: {data.RULES[rule]}")
     return 1
-
-
-def _pair(text: str) -> tuple[str, str]:
-    role, sign, name = text.partition("=")
-    if not sign or not name:
-        raise ValueError(f"--columns is ROLE=COLUMN, such as image=file, got {text!r}")
-    return role, name
 
 
 def _parser() -> argparse.ArgumentParser:

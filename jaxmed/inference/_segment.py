@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmed.data import Scan, Space, moves_whole_voxels, resample_spacing, to_space
+from jaxmed.data.images._geometry import nonzero_box
 from jaxmed.inference._intensities import normalised
 from jaxmed.inference._segmenter import Recipe, Segmenter
 from jaxmed.inference._sliding import sliding_window
@@ -102,14 +103,11 @@ def _former_zero(recipe: Recipe, voxels: np.ndarray) -> np.ndarray:
 
 def _cropped(scan: Scan) -> Scan:
     """Crop a scan to its nonzero region, outside of which the network was not trained."""
-    inside = (scan.array != 0).any(-1)
-    if not inside.any():
+    inner = nonzero_box(scan.array)
+    if inner is None:
         raise ValueError("every voxel of the image is zero")
-    low, high = [], []
-    for axis in range(inside.ndim):
-        found = np.flatnonzero(inside.any(tuple(a for a in range(inside.ndim) if a != axis)))
-        low.append(max(int(found[0]) - _MARGIN, 0))
-        high.append(int(found[-1]) + 1 + _MARGIN)
+    low = [max(axis.start - _MARGIN, 0) for axis in inner]
+    high = [axis.stop + _MARGIN for axis in inner]
     step = np.eye(len(scan.affine))
     step[:-1, -1] = low
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))

@@ -53,14 +53,14 @@ def multiplications(plan: UNetPlan, patch: Sequence[int], channels: int, classes
     rank = len(patch)
     total, width = 0.0, channels
     for stage, size in enumerate(sizes):
-        window = math.prod(_axes(plan.kernels[stage], rank))
+        window = math.prod(per_axis(plan.kernels[stage], rank))
         convolutions = plan.depths[stage] * (1 if plan.block == "plain" else 2)
         for _ in range(convolutions):
             total += math.prod(size) * window * width * plan.features[stage]
             width = plan.features[stage]
     for stage in reversed(range(plan.stages - 1)):
         voxels, width = math.prod(sizes[stage]), plan.features[stage]
-        window = math.prod(_axes(plan.kernels[stage], rank))
+        window = math.prod(per_axis(plan.kernels[stage], rank))
         total += voxels * plan.features[stage + 1] * width  # transposed, no two windows overlap
         total += voxels * window * 2 * width * width
         total += voxels * window * (plan.decoder_depths[stage] - 1) * width * width
@@ -71,10 +71,11 @@ def _sizes(plan: UNetPlan, patch: Sequence[int]) -> list[tuple[int, ...]]:
     """Spatial size of every stage."""
     size, sizes = tuple(int(n) for n in patch), []
     for stride in plan.strides:
-        size = tuple(n // s for n, s in zip(size, _axes(stride, len(size)), strict=True))
+        size = tuple(n // s for n, s in zip(size, per_axis(stride, len(size)), strict=True))
         sizes.append(size)
     return sizes
 
 
-def _axes(value: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
+def per_axis(value: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """A stride or a window of a `UNetPlan` as a number per axis."""
     return (value,) * rank if isinstance(value, int) else value

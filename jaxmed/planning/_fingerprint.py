@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxmed.data import DataError, Fault
+from jaxmed.data.images._geometry import nonzero_box
 
 _SAMPLED = 10_000  # voxels of a case from which intensities are estimated
 _PERCENTILES = (0.5, 99.5)
@@ -94,7 +95,7 @@ def fingerprint(source: Any, cases: Sequence[int] | None = None, *, seed: int = 
             )
             raise DataError.of([Fault(name, "shape", detail)])
         box = nonzero_box(image)
-        size = tuple(s.stop - s.start for s in box)
+        size = image.shape[:-1] if box is None else tuple(s.stop - s.start for s in box)
         kept.append(np.prod(size) / np.prod(image.shape[:-1]))
         shapes.append(size)
         spacings.append(tuple(float(s) for s in example["spacing"]))
@@ -141,19 +142,6 @@ def channel_names(source: Any, count: int) -> tuple[str, ...]:
     if count == 3:
         return ("red", "green", "blue")
     return ("image",) if count == 1 else tuple(f"channel {i}" for i in range(count))
-
-
-def nonzero_box(image: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds all voxels that are not 0 in every channel; all if none is."""
-    inside = (image != 0).any(-1)
-    if not inside.any():
-        return tuple(slice(0, n) for n in inside.shape)
-    box = []
-    for axis in range(inside.ndim):
-        others = tuple(a for a in range(inside.ndim) if a != axis)
-        found = np.flatnonzero(inside.any(others))
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
-    return tuple(box)
 
 
 def _intensity(values: np.ndarray) -> Intensity:

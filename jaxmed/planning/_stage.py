@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from jaxmed.networks import UNetPlan, plan_unet
-from jaxmed.planning._cost import feature_map_size
+from jaxmed.planning._cost import feature_map_size, per_axis
 
 _ANISOTROPIC = 3  # An axis is coarse from this many times the spacing of the others.
 _COVERED = 0.05  # Share of all voxels of a data set that one batch may hold.
@@ -226,7 +226,7 @@ def _patch(network: UNetPlan) -> tuple[int, ...]:
 
 
 def _divisor(network: UNetPlan, rank: int) -> list[int]:
-    return [math.prod(_axes(s, rank)[axis] for s in network.strides) for axis in range(rank)]
+    return [math.prod(per_axis(s, rank)[axis] for s in network.strides) for axis in range(rank)]
 
 
 def _reordered(network: UNetPlan, order: Sequence[int]) -> UNetPlan:
@@ -234,7 +234,7 @@ def _reordered(network: UNetPlan, order: Sequence[int]) -> UNetPlan:
     rank = len(order)
 
     def turned(values: Sequence[int | tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
-        return tuple(tuple(_axes(value, rank)[axis] for axis in order) for value in values)
+        return tuple(tuple(per_axis(value, rank)[axis] for axis in order) for value in values)
 
     return replace(
         network,
@@ -242,7 +242,3 @@ def _reordered(network: UNetPlan, order: Sequence[int]) -> UNetPlan:
         kernels=turned(network.kernels),
         patch_size=tuple(_patch(network)[axis] for axis in order),
     )
-
-
-def _axes(value: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
-    return (value,) * rank if isinstance(value, int) else value

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmed.data import Scan, Space, dataset, read_image
+from jaxmed.data import Scan, Space, dataset
 from jaxmed.data.formats import ENDINGS, images_in, stem, suffix
-from jaxmed.data.images._space import check_grid
+from jaxmed.data.formats._read import read_channels
 from jaxmed.data.tables._table import TABLES
 
 _BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -137,7 +137,7 @@ def read(given: Given, spacing: Sequence[float], channels: int) -> Iterator[Inpu
     path, packed = given.path, is_packed(given.path)
     try:
         if not packed:
-            yield Input(given.name, path, _read_channels(given.paths))
+            yield Input(given.name, path, read_channels(given.paths, canonical=True))
             return
         images = _unpacked(path, len(spacing), channels)
     except _BROKEN as error:
@@ -150,17 +150,6 @@ def read(given: Given, spacing: Sequence[float], channels: int) -> Iterator[Inpu
         bad = "" if np.isfinite(image).all() else "it holds NaN or infinity"
         name = f"{given.name}_{i:0{width}}" if len(images) > 1 else given.name
         yield Input(name, path, None if bad else scan, bad, packed)
-
-
-def _read_channels(paths: Sequence[Path]) -> Scan:
-    """Read an image; several files of one grid are its channels."""
-    scans = [read_image(path, canonical=True) for path in paths]
-    first = scans[0]
-    for path, scan in zip(paths[1:], scans[1:], strict=True):
-        check_grid(path, scan.space, first.space, what="image", reference=str(paths[0]))
-    if len(scans) == 1:
-        return first
-    return first._replace(array=np.concatenate([scan.array for scan in scans], axis=-1))
 
 
 def _unpacked(path: Path, rank: int, channels: int) -> np.ndarray:

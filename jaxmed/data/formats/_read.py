@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -53,6 +54,22 @@ def read_image(path: str | os.PathLike, *, canonical: bool = False) -> Scan:
     if bad:
         raise fault(path, "finite", f"{bad} of {array.size} values are NaN or infinite")
     return Scan(np.ascontiguousarray(array, dtype=np.float32), affine, file)
+
+
+def read_channels(paths: Sequence[Path], *, canonical: bool) -> Scan:
+    """Read an image; several files, which lie on one grid, are its channels.
+
+    Raises:
+        DataError: as of `read_image`, or a file on another grid than the first.
+    """
+    scans = [read_image(path, canonical=canonical) for path in paths]
+    first = scans[0].space._replace(header=scans[0].file.header)
+    for path, scan in zip(paths[1:], scans[1:], strict=True):
+        grid = scan.space._replace(header=scan.file.header)
+        check_grid(path, grid, first, what="image", reference=str(paths[0]))
+    if len(scans) == 1:
+        return scans[0]
+    return scans[0]._replace(array=np.concatenate([s.array for s in scans], axis=-1))
 
 
 def read_mask(

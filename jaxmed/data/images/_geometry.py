@@ -215,6 +215,26 @@ def crop_or_pad_scan(
     return Scan(crop_or_pad(scan.array, shape, value=value), scan.affine @ step, scan.file)
 
 
+def nonzero_box(image: np.ndarray) -> tuple[slice, ...] | None:
+    """Find the smallest box that holds all voxels that are not 0 in every channel.
+
+    Args:
+        image: (*spatial, channels).
+
+    Returns:
+        A slice per spatial axis; None if every voxel is 0.
+    """
+    inside = (image != 0).any(-1)
+    if not inside.any():
+        return None
+    box = []
+    for axis in range(inside.ndim):
+        others = tuple(a for a in range(inside.ndim) if a != axis)
+        found = np.flatnonzero(inside.any(others))
+        box.append(slice(int(found[0]), int(found[-1]) + 1))
+    return tuple(box)
+
+
 def random_patch(
     shape: Sequence[int],
     *,

@@ -30,9 +30,13 @@ class TFDSSource:
     def __init__(self, name: str, records: Any, classes: tuple[str, ...], notes: tuple[str, ...]):
         """Keep the records; names and patients are read at once, arrays when they are asked for."""
         self.name, self._records, self.classes, self.notes = name, records, classes, notes
-        texts = [records[i] for i in range(len(records))] if len(records) else []
-        self.case_ids = tuple(_text(record[_CASE]) for record in texts)
-        patients = [_text(record[_PATIENT]) for record in texts if _PATIENT in record]
+        names, patients = [], []
+        for i in range(len(records)):  # one by one: all arrays at once may not fit into memory
+            record = records[i]
+            names.append(_text(record[_CASE]))
+            if _PATIENT in record:
+                patients.append(_text(record[_PATIENT]))
+        self.case_ids = tuple(names)
         self.groups = tuple(patients) if patients else None
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxmed.data._error import DataError, Fault, fault
 from jaxmed.data._source import Example
 from jaxmed.data.formats._picture import read_labels
-from jaxmed.data.formats._read import read_image, read_mask
+from jaxmed.data.formats._read import read_channels, read_mask
 from jaxmed.data.formats._registry import spaced
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._space import Scan, Space, check_grid
@@ -87,15 +87,7 @@ class ManifestSource:
     def image(self, index: int, *, canonical: bool | None = None) -> Scan:
         """Read the image of a row; several files of one grid are joined as channels."""
         turned = self.canonical if canonical is None else canonical
-        paths = self.paths(index)
-        scans = [read_image(path, canonical=turned) for path in paths]
-        first = scans[0].space._replace(header=scans[0].file.header)
-        for path, scan in zip(paths[1:], scans[1:], strict=True):
-            grid = scan.space._replace(header=scan.file.header)
-            check_grid(path, grid, first, what="image", reference=str(paths[0]))
-        if len(scans) == 1:
-            return scans[0]
-        return scans[0]._replace(array=np.concatenate([s.array for s in scans], axis=-1))
+        return read_channels(self.paths(index), canonical=turned)
 
     def mask(self, index: int, *, like: Scan | None = None, canonical: bool | None = None) -> Scan:
         """Read the mask of a row, checked against its image if given."""

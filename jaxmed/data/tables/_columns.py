@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jaxmed.data.tables._table import Table, table_fault
@@ -143,6 +143,21 @@ def predicted_column(table: Table, role: str, options: str = "") -> str | None:
             f"with --{options or role}",
         )
     return found[0] if found else None
+
+
+def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
+    """Read columns as they are written on the command line.
+
+    Raises:
+        ValueError: a pair that is not ``ROLE=COLUMN``.
+
+    >>> parse_columns(["image=file", "patient=who"])
+    {'image': 'file', 'patient': 'who'}
+    """
+    parts = [pair.partition("=") for pair in pairs]
+    if wrong := [role for role, sign, name in parts if not sign or not name]:
+        raise ValueError(f"--columns is ROLE=COLUMN, such as image=file, got {wrong[0]!r}")
+    return {role: name for role, _, name in parts}
 
 
 def label_columns(table: Table, asked: str | tuple[str, ...] | None, columns: Columns) -> list[str]:
