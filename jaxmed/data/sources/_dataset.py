@@ -94,26 +94,18 @@ def dataset(
 def open_dataset(
     path: Path,
     *,
-    split: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    labels: str | Sequence[str] | None = None,
-    classes: Sequence[str] | None = None,
-    positive: str | None = None,
     patient: str | None = None,
     mask_labels: MaskLabels | None = None,
-    regression: bool = False,
-    canonical: bool = False,
+    **options: Any,
 ) -> tuple[ManifestSource | None, list[Fault]]:
-    """Open a data set: its source, unless it is too broken to have one, and all of its faults."""
-    options: dict[str, Any] = {
-        "split": split,
-        "columns": columns,
-        "labels": labels,
-        "classes": classes,
-        "positive": positive,
-        "regression": regression,
-        "canonical": canonical,
-    }
+    """Open a data set: its source, unless it is too broken to have one, and all of its faults.
+
+    Args:
+        path: the table or folder.
+        patient: as in `dataset`.
+        mask_labels: as in `dataset`.
+        **options: its others, which go to the table that every layout becomes.
+    """
     if not path.exists():
         raise fault(path, "exists", "there is no such file or folder")
     if path.is_file():
@@ -127,7 +119,7 @@ def open_dataset(
             source = replace(source, channels=raw.channels)
         return source, raw.faults + faults
     tables = [p for p in sorted(path.iterdir()) if p.suffix.lower() in TABLES]
-    listing = [p for p in tables if _lists_images(p, columns)]
+    listing = [p for p in tables if _lists_images(p, options.get("columns"))]
     if len(listing) > 1:
         shown = ", ".join(p.name for p in listing)
         raise fault(path, "table", f"several tables list images ({shown}): name the one meant")
@@ -135,7 +127,7 @@ def open_dataset(
         return _of_table(listing[0], patient, options, mask_labels)
     layout = read_folder(path, patient=patient)
     rows = layout.rows
-    if classes and "label" in rows[0]:
+    if (classes := options.get("classes")) and "label" in rows[0]:
         rows = [row for row in rows if row["label"] in classes]
     table = Table(path, rows, decimal_comma=False, first=1)
     return open_table(table, root=path, mask_labels=mask_labels, notes=layout.notes, **options)
@@ -145,9 +137,9 @@ def _of_table(
     path: Path, patient: str | None, options: dict[str, Any], mask_labels: MaskLabels | None
 ) -> tuple[ManifestSource | None, list[Fault]]:
     if patient is not None:
-        options = {**options, "columns": {**(options["columns"] or {}), "patient": patient}}
+        options = {**options, "columns": {**(options.get("columns") or {}), "patient": patient}}
     table, root = read_table(path), path.parent
-    roles = find_columns(table, options["columns"]).of
+    roles = find_columns(table, options.get("columns")).of
     notes: tuple[str, ...] = ()
     if "mask" not in roles:
         finder = Finder(root)

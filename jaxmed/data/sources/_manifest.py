@@ -209,8 +209,10 @@ def manifest(
             one later (`in_memory` reads them all; `check` lists the faults of all). Names that
             differ by case or blanks alone are a warning here, and an error of `dataset`.
     """
-    source, faults = open_manifest(
-        Path(path),
+    path = Path(path)
+    source, faults = open_table(
+        read_table(path),
+        root=path.parent,
         split=split,
         columns=columns,
         labels=labels,
@@ -236,9 +238,10 @@ def numbered(count: int | None, labels: MaskLabels | None) -> MaskLabels:
     return MaskLabels(classes=tuple(str(i) for i in range(count)) if count else ())
 
 
-def open_manifest(
-    path: Path,
+def open_table(
+    table: Table,
     *,
+    root: Path,
     split: str | None = None,
     columns: Mapping[str, str] | None = None,
     labels: str | Sequence[str] | None = None,
@@ -247,34 +250,6 @@ def open_manifest(
     mask_labels: MaskLabels | None = None,
     regression: bool = False,
     canonical: bool = False,
-) -> tuple[ManifestSource | None, list[Fault]]:
-    """Read a table: its source, unless it is too broken to have one, and all of its faults."""
-    return open_table(
-        read_table(path),
-        root=path.parent,
-        split=split,
-        columns=columns,
-        labels=labels,
-        classes=classes,
-        positive=positive,
-        mask_labels=mask_labels,
-        regression=regression,
-        canonical=canonical,
-    )
-
-
-def open_table(
-    table: Table,
-    *,
-    root: Path,
-    split: str | None,
-    columns: Mapping[str, str] | None,
-    labels: str | Sequence[str] | None,
-    classes: Sequence[str] | None,
-    positive: str | None,
-    mask_labels: MaskLabels | None,
-    regression: bool,
-    canonical: bool,
     notes: tuple[str, ...] = (),
 ) -> tuple[ManifestSource | None, list[Fault]]:
     """Make the source of a table, and list the table's faults; ``root`` is where its files lie."""
