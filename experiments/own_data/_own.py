@@ -57,6 +57,7 @@ def opened(config: Any, **options: Any) -> ManifestSource:
         config.data,
         columns=parse_columns(config.columns),
         patient=config.patient,
+        merge_rows=config.merge_rows,
         **options,
     )
 

@@ -43,6 +43,7 @@ class Config:
         classes: names of the classes in order; of folders, those to use.
         positive: the class that is told from the other, or from all others.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
+        merge_rows: whether rows of one image, such as of its findings, are one.
         folds: networks, each with a fold of its own held out; 1 holds out a fifth.
         fold: the part held out by a single network, from 0.
         seed: of folds, parameters, order of batches and augmentation.
@@ -60,6 +61,7 @@ class Config:
     classes: tuple[str, ...] = ()
     positive: str | None = None
     patient: str | None = None
+    merge_rows: bool = False
     folds: int = 1
     fold: int = 0
     seed: int = 0

@@ -36,6 +36,7 @@ class Config:
         labels: column of the number; by default `label`.
         columns: ROLE=COLUMN where a table's columns have other names: image=file patient=subject.
         patient: column of the patient.
+        merge_rows: whether rows of one image, such as of its findings, are one.
         folds: networks, each with a fold of its own held out; 1 holds out a fifth.
         fold: the part held out by a single network, from 0.
         seed: of folds, parameters, order of batches and augmentation.
@@ -51,6 +52,7 @@ class Config:
     labels: str | None = None
     columns: tuple[str, ...] = ()
     patient: str | None = None
+    merge_rows: bool = False
     folds: int = 1
     fold: int = 0
     seed: int = 0

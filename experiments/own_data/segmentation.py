@@ -57,6 +57,7 @@ class Config:
         classes: names of the masks' classes, the background first, where the data name none.
         map: NUMBER=CLASS or RED,GREEN,BLUE=CLASS, where masks are written otherwise: 255=1 0=0.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
+        merge_rows: whether rows of one image, such as of its findings, are one.
         folds: networks, each with a fold of its own held out; 1 holds out a fifth.
         fold: the part held out by a single network, from 0.
         seed: of folds, parameters, order of batches and augmentation.
@@ -72,6 +73,7 @@ class Config:
     classes: tuple[str, ...] = ()
     map: tuple[str, ...] = ()
     patient: str | None = None
+    merge_rows: bool = False
     folds: int = 1
     fold: int = 0
     seed: int = 0

@@ -46,6 +46,7 @@ class Config:
         classes: names of the classes in order; of folders, those to use.
         positive: the class that is told from the other, or from all others.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
+        merge_rows: whether rows of one image, such as of its findings, are one.
         folds: into how many the patients are dealt.
         repeats: how often they are dealt anew.
         seeds: trainings of each arm on each fold.
@@ -61,6 +62,7 @@ class Config:
     classes: tuple[str, ...] = ()
     positive: str | None = None
     patient: str | None = None
+    merge_rows: bool = False
     folds: int = 5
     repeats: int = 1
     seeds: int = 1
