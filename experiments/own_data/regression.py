@@ -12,6 +12,7 @@ classification`: the plan in `plan.json`, a fifth of the patients held out, `--f
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,7 +24,9 @@ from jaxmed.report import Results, classification
 
 from ._image_run import train_and_read
 from ._own import opened
+from ._rounds import may_differ
 
+extends = partial(may_differ, field="epochs")
 _DECIDED = ("size", "network", "weights", "epochs")
 
 
@@ -42,9 +45,9 @@ class Config:
         seed: of folds, parameters, order of batches and augmentation.
         plan: a plan to follow, such as an edited plan.json.
         size: longer side of the images.
-        network: which.
-        weights: to begin with: imagenet or scratch.
-        epochs: passes over the training images.
+        network: in place of the plan's choice.
+        weights: to begin with, in place of the plan's choice.
+        epochs: passes over the training images; more of them let a finished run go on.
         start: folder of a run whose weights are the beginning.
     """
 

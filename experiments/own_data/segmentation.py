@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -33,17 +34,22 @@ from jaxmed.report import MaskPair, Results, segmentation, stage
 
 from ._own import (
     Parts,
-    begun,
+    begun_from,
+    begun_with,
     dealt,
+    fits,
     in_steps,
     kept_plan,
     mask_labels,
     notes,
     opened,
+    partition,
     repeated,
     sizes,
 )
+from ._rounds import Round, in_rounds, may_differ, rate, rounds, told
 
+extends = partial(may_differ, field="steps")
 _DECIDED = ("memory_gb", "encoder", "steps")
 
 
@@ -64,7 +70,8 @@ class Config:
         plan: a plan to follow, such as an edited plan.json.
         memory_gb: memory that the plan may fill; by default 0.25 on a CPU, else 8.
         encoder: plain convolutions, or residual blocks.
-        steps: of each training; by default what the device does in a fair time.
+        steps: of each training, to the nearest whole pass over the images; by default what the
+            device does in a fair time. More of them let a finished run go on.
         start: folder of a run whose weights are the beginning.
     """
 
@@ -111,9 +118,11 @@ def run(config: Config, out: Path) -> Results:
             )
         parts = dealt(source, config)
         plan = kept_plan(
-            config, out, SegmentationPlan, lambda: planned(config, source, parts), _DECIDED
+            config, out, SegmentationPlan, lambda: planned(config, source, parts), _DECIDED, "steps"
         )
+        fits(config.plan or out / "plan.json", plan, source, plan.classes, len(plan.full.patch))
     recipe = recipe_of(plan)
+    begun = begun_with(recipe, config.start)
     models, history, pairs, step = [], (), {}, 0
     for number, (train, held) in enumerate(parts.folds):
         folder = out if len(parts.folds) == 1 else out / f"fold_{number}"
@@ -142,12 +151,19 @@ def run(config: Config, out: Path) -> Results:
             title=f"Segmentation of {Path(source.name).stem}",
             description=described(plan, parts, step),
             splits=sizes(source, parts),
+            partition=partition(source),
             flow=parts.flow,
             history=history,
             best_step=step,
             seconds=seconds,
             masks={name: files[name] for name in names},
-            notes=(*source.notes, *notes(source, parts)),
+            notes=(
+                *source.notes,
+                *notes(source, parts),
+                *begun,
+                *([f"In training {plan.why['classes']}."] if "classes" in plan.why else []),
+                *told(plan.ended, plan.steps, "steps", test=len(parts.test) > 0),
+            ),
         )
         shown = pictures(source, measured_cases, results, out)
     return results.replace(pictures=shown)
@@ -198,38 +214,48 @@ def fit(
     examples = repeated(in_memory(ready), plan.full.batch)
     fields = ("image", "mask", "mask_known")
     cut = jm.data.random_patch(plan.full.patch, foreground=plan.foreground, fields=fields)
-    batches = jm.data.batches(examples, plan.full.batch, seed=config.seed, transform=cut)
-    epochs, every = in_steps(plan.steps, len(batches))
     objective = jm.supervised(
         jm.losses.deep_supervision(loss_of(plan)),
         output="deep",
         target="mask",
         known="mask_known" if source.mask_labels.ignore is not None else None,
     )
-    optimizer = jm.train.optimizer(
-        "adamw", plan.learning_rate, schedule="poly", steps=epochs * len(batches),
-        weight_decay=1e-2, clip=5.0,
-    )  # fmt: skip
-    network = begun(recipe.network(), config.start)
-    learner = jm.train.parameter_average(
-        jm.learner(network, jm.paradigms.augmented(objective, augmentation(plan)), optimizer),
-        plan.average,
-    )
+    network = begun_from(recipe.network(), config.start)
     blank = jm.inference.segmenter(recipe, None, None)
     few = [*cases(source, held[:: max(len(held) // 5, 1)][:5])]
 
-    def look(state: Any) -> dict[str, float]:
-        model = blank._replace(**learner.predicting.get(state)._asdict())
-        found = [dice(measured(case, segmented(case, model)), plan) for case in few]
-        return {"held out/dice": float(np.nanmean(found))}
+    def train_round(one: Round, first: int, state: Any) -> Any:
+        batches = jm.data.batches(
+            examples, plan.full.batch, seed=one.seed(config.seed), transform=cut
+        )
+        steps, every = in_steps(one.length, len(batches))
+        optimizer = jm.train.optimizer(
+            "adamw", **rate("poly", plan.learning_rate, steps, first), weight_decay=1e-2, clip=5.0
+        )
+        learner = jm.train.parameter_average(
+            jm.learner(network, jm.paradigms.augmented(objective, augmentation(plan)), optimizer),
+            plan.average,
+        )
 
-    result = jm.fit(
-        learner, batches, seed=config.seed, epochs=epochs, out=out,
-        evaluate=jm.train.Evaluation(look, every=every),
-    )  # fmt: skip
-    model = blank._replace(**learner.predicting.get(result.state)._asdict())
-    jm.inference.save_model(out, model)
-    return model, result
+        def look(state: Any) -> dict[str, float]:
+            model = model_of(learner, state)
+            found = [dice(measured(case, segmented(case, model)), plan) for case in few]
+            return {"held out/dice": float(np.nanmean(found))}
+
+        trained = jm.fit(
+            learner, batches, seed=config.seed, steps=steps, state=state, out=one.folder(out),
+            evaluate=jm.train.Evaluation(look, every=every),
+        )  # fmt: skip
+        models.append(model_of(learner, trained.state))
+        return trained
+
+    def model_of(learner: jm.Learner, state: Any) -> Segmenter:
+        return blank._replace(**learner.predicting.get(state)._asdict())
+
+    models: list[Segmenter] = []
+    result = in_rounds(train_round, rounds(plan.steps, plan.ended))
+    jm.inference.save_model(out, models[-1])
+    return models[-1], result
 
 
 def loss_of(plan: SegmentationPlan) -> Any:

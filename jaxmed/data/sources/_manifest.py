@@ -280,7 +280,7 @@ def open_table(
         rows = [rows[i] for i in found.keep]
         table = table.kept(found.keep)
         notes, faults = (*notes, *found.notes), found.faults
-    names = _case_names(rows)
+    names = case_names(rows)
     faults += [] if names_are_labels else _gaps(table, rows)
     faults += _twice(table, rows, names)
     finder = Finder(root)
@@ -335,7 +335,7 @@ def open_table(
     return source.where(keep), faults
 
 
-def _case_names(rows: list[Row]) -> list[str]:
+def case_names(rows: list[Row]) -> list[str]:
     """A name for each row: the column's, else the file's; its path where two are alike."""
     if all(not is_missing(row.get("case")) for row in rows):
         return [str(row["case"]) for row in rows]

@@ -81,6 +81,19 @@ def holds_images(folder: str) -> bool:
     return bool(_IMAGES.fullmatch(folder))
 
 
+def masks_among(root: Path, files: list[Path]) -> set[Path]:
+    """The files that are masks of others: those beside their images, and those in their folders."""
+    beside = {mask for masks in _beside(root, files, None).values() for mask in masks}
+    inside = [p for p in files if any(holds_masks(d) for d in p.relative_to(root).parts[:-1])]
+    images = [path for path in files if path not in {*inside, *beside}]
+    names = {_folder(root, mask) for mask in inside}
+    found = any(
+        _matched(root, images, [mask for mask in inside if _folder(root, mask) == name])
+        for name in names
+    )
+    return beside | ({*inside} if found else set())
+
+
 def left_out(images: Sequence[Path], found: Iterable[Path]) -> list[str]:
     """A line on the images that have no mask, if there are any."""
     having = set(found)
