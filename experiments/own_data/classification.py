@@ -43,8 +43,9 @@ class Config:
         classes: names of the classes in order; of folders, those to use.
         positive: the class that is told from the other, or from all others.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
-        folds: networks, each with a fold of its own held out; 1 holds out a fifth.
-        fold: the part held out by a single network, from 0.
+        folds: networks, each with a fold of its own held out; of 1, see held_out.
+        held_out: share of the patients on which a single network is measured: a fifth.
+        fold: which of the parts of that size, from 0.
         seed: of folds, parameters, order of batches and augmentation.
         plan: a plan to follow, such as an edited plan.json.
         size: longer side of the images.
@@ -61,6 +62,7 @@ class Config:
     positive: str | None = None
     patient: str | None = None
     folds: int = 1
+    held_out: float = 0.2
     fold: int = 0
     seed: int = 0
     plan: Path | None = None

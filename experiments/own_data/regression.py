@@ -36,8 +36,9 @@ class Config:
         labels: column of the number; by default `label`.
         columns: ROLE=COLUMN where a table's columns have other names: image=file patient=subject.
         patient: column of the patient.
-        folds: networks, each with a fold of its own held out; 1 holds out a fifth.
-        fold: the part held out by a single network, from 0.
+        folds: networks, each with a fold of its own held out; of 1, see held_out.
+        held_out: share of the patients on which a single network is measured: a fifth.
+        fold: which of the parts of that size, from 0.
         seed: of folds, parameters, order of batches and augmentation.
         plan: a plan to follow, such as an edited plan.json.
         size: longer side of the images.
@@ -52,6 +53,7 @@ class Config:
     columns: tuple[str, ...] = ()
     patient: str | None = None
     folds: int = 1
+    held_out: float = 0.2
     fold: int = 0
     seed: int = 0
     plan: Path | None = None

@@ -159,3 +159,19 @@ def test_what_is_missing_is_named_and_nothing_is_left(pictures, tmp_path, capsys
         assert main(["train", *options, "--out", str(tmp_path / "out")]) == 2
         assert says in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
+
+
+def test_a_single_network_leaves_out_the_share_that_is_asked_for(pictures, capsys):
+    from experiments.own_data import _own, segmentation
+    from jaxmed.data import dataset
+
+    source = dataset(pictures / "table.csv", columns={"patient": "who"}, labels=())
+    asked = segmentation.Config(data=pictures, held_out=0.25)
+    with pytest.raises(ValueError, match="at most 0.5"):
+        _own.dealt(source, segmentation.Config(data=pictures, held_out=0.7))
+    ((train, held),) = _own.dealt(source, asked).folds
+    assert len(held) == 4  # two of eight patients
+    others = [_own.dealt(source, segmentation.Config(held_out=0.25, fold=k)) for k in range(4)]
+    everyone = sorted(int(i) for part in others for i in part.folds[0][1])
+    assert everyone == list(range(16))
+    assert not set(train) & set(held)
