@@ -167,7 +167,7 @@ def test_a_single_network_leaves_out_the_share_that_is_asked_for(pictures, capsy
 
     source = dataset(pictures / "table.csv", columns={"patient": "who"}, labels=())
     asked = segmentation.Config(data=pictures, held_out=0.25)
-    with pytest.raises(ValueError, match="at most 0.5"):
+    with pytest.raises(ValueError, match=r"at most 0\.5"):
         _own.dealt(source, segmentation.Config(data=pictures, held_out=0.7))
     ((train, held),) = _own.dealt(source, asked).folds
     assert len(held) == 4  # two of eight patients
