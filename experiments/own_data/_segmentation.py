@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -218,9 +219,9 @@ def cut(plan: SegmentationPlan, stage: Stage, structures: int) -> Any:
 
 def loss_of(plan: SegmentationPlan) -> Any:
     """Dice and cross-entropy, of classes or of regions."""
-    if plan.regions:
-        return jm.losses.region_dice_ce([*plan.regions.values()])
-    return jm.losses.dice_ce
+    regions = [*plan.regions.values()]
+    loss = jm.losses.region_dice_ce(regions) if regions else jm.losses.dice_ce
+    return functools.partial(loss, over=plan.dice_over)
 
 
 def augmentation(plan: SegmentationPlan, stage: Stage) -> Augmentation:

@@ -54,6 +54,7 @@ class SegmentationPlan:
         rotation: largest angle of the augmentation, in degrees: one for pictures, of volumes one
             about each axis.
         foreground: share of patches that are centred on a structure.
+        dice_over: whether the Dice loss is of each patch (``"case"``) or of all of a step together.
         why: the reason for each choice.
     """
 
@@ -73,6 +74,7 @@ class SegmentationPlan:
     mirror: tuple[int, ...] = ()
     rotation: tuple[float, ...] = (15.0,)
     foreground: float = 1 / 3
+    dice_over: Literal["case", "batch"] = "case"
     why: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -88,8 +90,9 @@ def device_budget(
 ) -> Budget:
     """The budget of the device at hand.
 
-    On a CPU a network is half as wide, planned for a quarter GB, and a step has two patches, since
-    time is short before memory is: of the same work, more and smaller steps learn more. Elsewhere
+    On a CPU a network is half as wide, planned for a quarter GB, and a step has two patches of
+    volumes or four pictures, since time is short before memory is: of the same work, more and
+    smaller steps learn more. Elsewhere
     it is nnU-Net's own, 8 GB, for which its figures are published.
 
     Args:
@@ -168,6 +171,12 @@ def plan_segmentation(
     else:
         why["steps"] = "as given"
     rotation, why["rotation"] = _rotation(full.patch, mirror)
+    dice_over: Literal["case", "batch"] = "batch" if kind == "2d" else "case"
+    why["dice_over"] = (
+        "many slices lack a structure, and alone would not tell where it is painted in vain"
+        if kind == "2d"
+        else "a patch of a volume mostly holds something of each structure"
+    )
     return SegmentationPlan(
         classes=found.classes,
         channels=found.channels,
@@ -184,6 +193,7 @@ def plan_segmentation(
         steps=steps,
         mirror=mirror,
         rotation=rotation,
+        dice_over=dice_over,
         why=why,
     )
 

@@ -28,7 +28,8 @@ class Budget:
         block: encoder: ``"plain"`` convolutions or ``"residual"`` blocks.
         features: channels of the finest stage.
         covered: share of all voxels that one batch may hold.
-        batch: most patches of a step, or None for as many as fit.
+        batch: most patches of a step, twice as many of pictures and slices, or None for as many as
+            fit.
     """
 
     memory_gb: float = 8.0
@@ -173,7 +174,7 @@ def plan_stage(
     size = round(reference / estimate(network) * reference_batch)
     limit = round(voxels * budget.covered / math.prod(patch))
     if budget.batch is not None:
-        limit = min(limit, budget.batch)
+        limit = min(limit, budget.batch * (2 if rank == 2 else 1))
     back = [order.index(axis) for axis in range(rank)]
     return Stage(
         spacing=tuple(float(s) for s in spacing),
