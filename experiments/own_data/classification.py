@@ -22,11 +22,12 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
+from jaxmed.data import ManifestSource
 from jaxmed.planning import ImagePlan, image_print, plan_images
 from jaxmed.report import Results, class_pictures, classification
 
 from ._image_run import Read, train_and_read
-from ._own import opened
+from ._own import Parts, dealt, opened
 
 _DECIDED = ("size", "network", "weights", "epochs")
 
@@ -77,6 +78,19 @@ class Config:
 
 def run(config: Config, out: Path) -> Results:
     """Plan, train each fold, classify what is held out and the test set, measure."""
+    source = _source(config)
+    return _results(
+        train_and_read(config, source, lambda parts: _plan(config, source, parts), _DECIDED, out)
+    )
+
+
+def make_plan(config: Config) -> ImagePlan:
+    """What `run` would do."""
+    source = _source(config)
+    return _plan(config, source, dealt(source, config))
+
+
+def _source(config: Config) -> ManifestSource:
     source = opened(
         config,
         labels=config.labels or None,
@@ -84,17 +98,16 @@ def run(config: Config, out: Path) -> Results:
         positive=config.positive,
         canonical=True,
     )
-    source = dataclasses.replace(source, masks=None)
+    return dataclasses.replace(source, masks=None)
 
-    def plan(parts) -> ImagePlan:
-        found = image_print(source, parts.development)
-        labels = np.asarray(source.labels)
-        return plan_images(
-            found, source.classes, several=labels.ndim == 2, size=config.size,
-            network=config.network, start=config.weights, epochs=config.epochs,
-        )  # fmt: skip
 
-    return _results(train_and_read(config, source, plan, _DECIDED, out))
+def _plan(config: Config, source: ManifestSource, parts: Parts) -> ImagePlan:
+    found = image_print(source, parts.development)
+    labels = np.asarray(source.labels)
+    return plan_images(
+        found, source.classes, several=labels.ndim == 2, size=config.size,
+        network=config.network, start=config.weights, epochs=config.epochs,
+    )  # fmt: skip
 
 
 def _results(read: Read) -> Results:

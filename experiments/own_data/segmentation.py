@@ -77,15 +77,10 @@ def run(config: Config, out: Path) -> Results:
     """Plan, train each fold, segment what is held out and the test set, measure."""
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
-        source = opened(config, labels=(), mask_labels=mask_labels(config), canonical=True)
-        if source.masks is None:
-            raise ValueError(
-                f"{source.name}: no masks: give the table a column `mask`, or put them into a "
-                "folder `masks` beside the images"
-            )
+        source = _source(config)
         parts = dealt(source, config)
         plan = kept_plan(
-            config, out, SegmentationPlan, lambda: planned(config, source, parts), _DECIDED
+            config, out, SegmentationPlan, lambda: _plan(config, source, parts), _DECIDED
         )
     models, history, pairs, step = [], (), {}, 0
     for number, (train, held) in enumerate(parts.folds):
@@ -126,8 +121,23 @@ def run(config: Config, out: Path) -> Results:
     return results.replace(pictures=shown)
 
 
-def planned(config: Config, source: ManifestSource, parts: Parts) -> SegmentationPlan:
-    """The plan of the development data."""
+def make_plan(config: Config) -> SegmentationPlan:
+    """What `run` would do."""
+    source = _source(config)
+    return _plan(config, source, dealt(source, config))
+
+
+def _source(config: Config) -> ManifestSource:
+    source = opened(config, labels=(), mask_labels=mask_labels(config), canonical=True)
+    if source.masks is None:
+        raise ValueError(
+            f"{source.name}: no masks: give the table a column `mask`, or put them into a "
+            "folder `masks` beside the images"
+        )
+    return source
+
+
+def _plan(config: Config, source: ManifestSource, parts: Parts) -> SegmentationPlan:
     found = jm.planning.fingerprint(source, parts.development)
     budget = jm.planning.device_budget(config.memory_gb, config.encoder)
     labels = source.mask_labels
