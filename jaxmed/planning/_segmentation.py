@@ -21,7 +21,7 @@ _SIDES = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)|^(left|right)|(
 
 # Multiplications of a training, forward passes alone: what two cores of a CPU do in about half an
 # hour, and what a GPU does in about two hours.
-_WORK = {"cpu": 2.5e13, "other": 2.5e16}
+_WORK = {"cpu": 3.5e13, "other": 2.5e16}
 
 _THIN = 3  # A patch so many times thinner along one axis is turned about that axis alone.
 
