@@ -19,7 +19,12 @@ Bag poolings, which `jaxmed.paradigms.multiple_instance` accepts by name, map `f
 
 from jaxmed.networks.bags._pooling import AdditivePooling, AttentionPooling, SimplePooling
 from jaxmed.networks.bags._relations import DualStreamPooling, TransformerPooling
-from jaxmed.networks.heads._answers import ClassificationHead, ProjectionHead, SegmentationHead
+from jaxmed.networks.heads._answers import (
+    ClassificationHead,
+    LinearHead,
+    ProjectionHead,
+    SegmentationHead,
+)
 from jaxmed.networks.heads._pyramid import PyramidHead
 from jaxmed.networks.layers._convolution import (
     Conv,
@@ -55,6 +60,7 @@ __all__ = [
     "EfficientNet",
     "GroupNorm",
     "InstanceNorm",
+    "LinearHead",
     "NoNorm",
     "ProjectionHead",
     "PyramidHead",

@@ -46,6 +46,7 @@ transform                            from -> to               what it is
 :func:`vicreg`                       view -> Objective        agree, vary, do not repeat
 :func:`barlow_twins`                 view -> Objective        correlation is the identity
 :func:`dino`                         view -> Objective        answers of one's own average
+:func:`closed_form`                  Network -> Learner       least squares on its features
 :func:`ensemble`                     Learner -> Learner       independent members as one program
 :func:`alternate`                    Learners -> Learner      players that take turns
 ===================================  =======================  ====================================
@@ -62,6 +63,7 @@ from jaxmed.paradigms.base._weighted import weighted
 from jaxmed.paradigms.few_shot._episodic import EPISODE, matching, prototypical
 from jaxmed.paradigms.few_shot._maml import maml
 from jaxmed.paradigms.few_shot._prototype_segmenter import MASKED_EPISODE, prototype_segmenter
+from jaxmed.paradigms.least_squares._closed_form import ClosedForm, LeaveOneOut, closed_form
 from jaxmed.paradigms.multi_task._cross_stitch import cross_stitch
 from jaxmed.paradigms.multi_task._gradnorm import gradnorm
 from jaxmed.paradigms.multi_task._pcgrad import pcgrad
@@ -94,7 +96,9 @@ __all__ = [
     "BAG",
     "EPISODE",
     "MASKED_EPISODE",
+    "ClosedForm",
     "Head",
+    "LeaveOneOut",
     "PrototypeHead",
     "adapters",
     "alternate",
@@ -102,6 +106,7 @@ __all__ = [
     "autoencoder",
     "barlow_twins",
     "byol",
+    "closed_form",
     "cross_pseudo",
     "cross_stitch",
     "cutmix",
