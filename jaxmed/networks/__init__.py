@@ -38,6 +38,7 @@ from jaxmed.networks.vision._cnn import CNN, cnn
 from jaxmed.networks.vision._decoder import Decoder
 from jaxmed.networks.vision._efficientnet import EfficientNet, efficientnet_lite0
 from jaxmed.networks.vision._mlp import MLP, mlp
+from jaxmed.networks.vision._random_convolutions import RandomConvolutions, random_convolutions
 from jaxmed.networks.vision._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
 from jaxmed.networks.vision._unet import UNet, unet
 from jaxmed.networks.vision._unet_plan import UNetPlan, plan_unet
@@ -64,6 +65,7 @@ __all__ = [
     "NoNorm",
     "ProjectionHead",
     "PyramidHead",
+    "RandomConvolutions",
     "ResNet",
     "SegmentationHead",
     "SimplePooling",
@@ -82,6 +84,7 @@ __all__ = [
     "make_norm",
     "mlp",
     "plan_unet",
+    "random_convolutions",
     "read_tensors",
     "resnet8",
     "resnet18",
