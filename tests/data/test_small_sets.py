@@ -18,7 +18,8 @@ LABELS = np.uint8([3, 0, 9, 9, 1])
 
 
 def idx(array):
-    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + bytes(array)
+    sizes = struct.pack(f">{array.ndim}I", *array.shape)
+    return bytes((0, 0, 8, array.ndim)) + sizes + bytes(array)
 
 
 @pytest.mark.parametrize("place", ["MNIST/raw", "mnist/MNIST/raw", "."])

@@ -20,7 +20,8 @@ X = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
 @pytest.mark.parametrize(
     ("options", "shape"),
     [
-        ({"maps": (3, 4), "kernel": (3, 2), "window": 2, "pooling": ("sqrt", "stochastic")}, (8, 8)),
+        ({"maps": (3, 4), "kernel": (3, 2), "window": 2, "pooling": ("sqrt", "stochastic")},
+         (8, 8)),
         ({"maps": (3,), "kernel": 3, "window": 2, "units": 5, "pooling": "max"}, (4, 6, 4)),
         ({"maps": (4,), "kernel": 3, "window": 3, "pooling": "average", "both": False, "units": 5,
           "orthogonal": False}, (9,)),
@@ -52,7 +53,8 @@ def test_filters_are_orthonormal(shape):
 def maps(pooling, train=False, key=None):
     network = jm.from_linen(random_convolutions(maps=(3,), kernel=3, window=4, pooling=pooling))
     params, state = network.init(KEY, X)
-    return np.asarray(network.apply(params, state, X, key=key, train=train)[0]["pyramid"][0]), params
+    endpoints, _ = network.apply(params, state, X, key=key, train=train)
+    return np.asarray(endpoints["pyramid"][0]), params
 
 
 def test_each_pooling_is_its_formula():

@@ -103,9 +103,7 @@ def _to_unit(batch: Example) -> Example:
     return {"image": image, "label": np.asarray(batch["label"])}
 
 
-def _folder(
-    split: str, root: str | os.PathLike | None, places: Sequence[str], what: str
-) -> Path:
+def _folder(split: str, root: str | os.PathLike | None, places: Sequence[str], what: str) -> Path:
     """The first of the places in the data folder that is there."""
     if split not in _IDX:
         raise ValueError(f"split is 'train' or 'test', got {split!r}")
@@ -137,9 +135,8 @@ def _read_idx(path: Path, rank: int) -> np.ndarray:
         raise fault(path, "readable", f"this is no idx file of unsigned bytes of rank {rank}")
     shape = struct.unpack(f">{rank}I", content[4:header])
     if len(content) != header + int(np.prod(shape, dtype=np.int64)):
-        raise fault(
-            path, "readable", f"its header says {shape}, behind it are {len(content) - header} bytes"
-        )
+        found = len(content) - header
+        raise fault(path, "readable", f"its header says {shape}, behind it are {found} bytes")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
