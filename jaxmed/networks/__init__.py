@@ -40,6 +40,7 @@ from jaxmed.networks.vision._efficientnet import EfficientNet, efficientnet_lite
 from jaxmed.networks.vision._mlp import MLP, mlp
 from jaxmed.networks.vision._random_convolutions import RandomConvolutions, random_convolutions
 from jaxmed.networks.vision._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
+from jaxmed.networks.vision._stacking import StackingModule
 from jaxmed.networks.vision._unet import UNet, unet
 from jaxmed.networks.vision._unet_plan import UNetPlan, plan_unet
 from jaxmed.networks.vision._vit import TokenDecoder, ViT, vit
@@ -69,6 +70,7 @@ __all__ = [
     "ResNet",
     "SegmentationHead",
     "SimplePooling",
+    "StackingModule",
     "TokenDecoder",
     "TransformerPooling",
     "UNet",

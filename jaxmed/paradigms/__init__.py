@@ -5,6 +5,7 @@ transform                            from -> to               what it is
 ===================================  =======================  ====================================
 :func:`with_heads`                   Network -> Network       named heads on one trunk
 :func:`multiple_instance`            Network -> Network       bags of instances, pooled
+:func:`stacked`                      Networks -> Network      each sees the predictions below
 :func:`towers`                       Networks -> Network      networks side by side
 :func:`cross_stitch`                 stages -> Network        tasks that exchange activations
 :func:`pretrained`                   Network -> Network       begun with given weights
@@ -16,6 +17,7 @@ transform                            from -> to               what it is
 :func:`maml`                         Network -> Network       few shots: adapted by gradient steps
 :func:`prototype_segmenter`          Network -> Network       few shots: voxels against masked means
 :func:`supervised`                   loss -> Objective        targets in the batch
+:func:`variable_projection`          -> Objective             features for the best linear head
 :func:`weighted`                     Objectives -> Objective  a weighted sum
 :func:`uncertainty_weighted`         Objectives -> Objective  weights by each task's uncertainty
 :func:`gradnorm`                     Objectives -> Objective  tasks learn at one pace
@@ -64,6 +66,8 @@ from jaxmed.paradigms.few_shot._episodic import EPISODE, matching, prototypical
 from jaxmed.paradigms.few_shot._maml import maml
 from jaxmed.paradigms.few_shot._prototype_segmenter import MASKED_EPISODE, prototype_segmenter
 from jaxmed.paradigms.least_squares._closed_form import ClosedForm, LeaveOneOut, closed_form
+from jaxmed.paradigms.least_squares._stacked import stacked
+from jaxmed.paradigms.least_squares._variable_projection import variable_projection
 from jaxmed.paradigms.multi_task._cross_stitch import cross_stitch
 from jaxmed.paradigms.multi_task._gradnorm import gradnorm
 from jaxmed.paradigms.multi_task._pcgrad import pcgrad
@@ -143,11 +147,13 @@ __all__ = [
     "simclr",
     "simsiam",
     "soft_sharing",
+    "stacked",
     "supervised",
     "supervised_contrast",
     "towers",
     "uncertainty_aware_teacher",
     "uncertainty_weighted",
+    "variable_projection",
     "vicreg",
     "weighted",
     "with_heads",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jaxmed.core import Learner, Network
-from jaxmed.paradigms import closed_form
-from rows._row import CLASSES, Row
+from jaxmed.paradigms import closed_form, variable_projection
+from rows._row import CLASSES, TASKS, Row
 
 # What differs between tasks; `Tiny` has logits of its own.
 TASK = {
@@ -21,7 +21,13 @@ def fitted(**options):
     return make
 
 
+def projected(task):
+    name = next(name for name, known in TASKS.items() if known is task)
+    return variable_projection(ridge=1.0, **TASK[name])
+
+
 ROWS = {
+    "variable_projection": Row(projected),
     "closed_form": Row(solved=fitted(ridge=1.0), across=True),
     "closed_form by cross-validation": Row(solved=fitted(ridge="gcv")),
     "closed_form of drawn features": Row(
