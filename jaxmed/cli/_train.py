@@ -6,12 +6,18 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from jaxmed.cli._experiment import Experiment, listing, load
 from jaxmed.cli._given import read_study, tell
 from jaxmed.cli._runner import folder_name, run_experiment
 from jaxmed.cli._settings import readable
+
+_OUT = {
+    "train": "folder of checkpoints, predictions and the report, by default one in `runs` that is "
+    "named after the options",
+    "plan": "file of the plan, by default plan.json",
+}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -32,18 +38,15 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Path | None, Path | None]:
-    """Read an experiment's fields, `--out` and `--study` from the command line."""
+def parse(
+    experiment: Experiment, arguments: Sequence[str], *, command: Literal["train", "plan"] = "train"
+) -> tuple[Any, Path | None, Path | None]:
+    """Read an experiment's fields, `--out`, and of a training `--study`, from the command line."""
     import tyro
 
     out = Annotated[
         Path | None,
-        tyro.conf.arg(
-            help="folder of checkpoints, predictions and the report; by default in `runs`, by the "
-            "options",
-            help_behavior_hint="",
-            metavar="PATH",
-        ),
+        tyro.conf.arg(help=_OUT[command], help_behavior_hint="", metavar="PATH"),
     ]
     study = Annotated[
         Path | None,
@@ -59,17 +62,17 @@ def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Path |
         [
             ("config", Annotated[readable(experiment.config), tyro.conf.arg(name="")]),
             ("out", out, dataclasses.field(default=None)),
-            ("study", study, dataclasses.field(default=None)),
+            *([("study", study, dataclasses.field(default=None))] if command == "train" else []),
         ],
     )
     parsed = tyro.cli(
         options,
         prog="jaxmed study"
         if experiment.ours and experiment.name == "study"
-        else f"jaxmed train {experiment.name}",
+        else f"jaxmed {command} {experiment.name}",
         description=experiment.description,
         args=[*arguments],
     )
     names = [field.name for field in dataclasses.fields(experiment.config)]
     config = experiment.config(**{name: getattr(parsed.config, name) for name in names})
-    return config, parsed.out, parsed.study
+    return config, parsed.out, getattr(parsed, "study", None)

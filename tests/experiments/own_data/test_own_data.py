@@ -190,6 +190,46 @@ def test_what_is_missing_is_named_and_nothing_is_left(pictures, tmp_path, capsys
         assert not (tmp_path / "out").exists()
 
 
+def test_a_single_network_leaves_out_the_share_that_is_asked_for(pictures, capsys):
+    from experiments.own_data import _own, segmentation
+    from jaxmed.data import dataset
+
+    source = dataset(pictures / "table.csv", columns={"patient": "who"}, labels=())
+    asked = segmentation.Config(data=pictures, held_out=0.25)
+    with pytest.raises(ValueError, match=r"at most 0\.5"):
+        _own.dealt(source, segmentation.Config(data=pictures, held_out=0.7))
+    ((train, held),) = _own.dealt(source, asked).folds
+    assert len(held) == 4  # two of eight patients
+    others = [_own.dealt(source, segmentation.Config(held_out=0.25, fold=k)) for k in range(4)]
+    everyone = sorted(int(i) for part in others for i in part.folds[0][1])
+    assert everyone == list(range(16))
+    assert not set(train) & set(held)
+
+
+def test_a_plan_is_made_edited_and_followed(pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = ["--data", str(pictures / "table.csv"), "--columns", "patient=who"]
+    command = ["plan", "segmentation", *data, "--memory-gb", "0.001"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("plan.json\n")
+    assert "spacing: the median of 16 scans" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+    assert main(command) == 2  # an edited plan would be lost
+    assert "plan.json exists" in capsys.readouterr().err
+    for task, label in (("classification", "diagnosis"), ("regression", "size")):
+        out = tmp_path / f"{task}.json"
+        assert main(["plan", task, *data, "--labels", label, "--out", str(out)]) == 0
+        assert read_plan(out, ImagePlan).task in ("binary", "regression")
+    plan = read_plan("plan.json", SegmentationPlan)
+    edited = plan_of(tmp_path / "edited.json", plan, steps=8, foreground=0.5)
+    given = ["train", "segmentation", *data, "--plan", str(edited), "--out", "run", "--debug"]
+    assert main(given) == 0
+    assert read_plan(tmp_path / "run" / "plan.json", SegmentationPlan).foreground == 0.5
+    assert main(["plan", "hippocampus"]) == 2
+    assert "hippocampus makes no plan; classification, regression, seg" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -341,7 +381,7 @@ def test_copies_of_an_image_are_kept_on_one_side(tmp_path):
         rows.append(f"{i}.png,{i % 2},{'test' if i % 6 == 0 else 'train'}")
     table = tmp_path / "t.csv"
     table.write_text("\n".join(rows))
-    config = SimpleNamespace(folds=3, fold=0, seed=0)
+    config = SimpleNamespace(folds=3, held_out=0.2, fold=0, seed=0)
     parts = own.dealt(data.dataset(table), config)
     assert sorted(np.concatenate([held for _, held in parts.folds])) == sorted(
         i for i in range(18) if i % 6
@@ -366,10 +406,10 @@ def test_more_folds_than_patients_are_told(tmp_path):
         rows.append(f"{i}.png,{i % 2},p{i // 3}")
     (tmp_path / "t.csv").write_text("\n".join(rows))
     source = data.dataset(tmp_path / "t.csv")
-    parts = own.dealt(source, SimpleNamespace(folds=5, fold=0, seed=0))
+    parts = own.dealt(source, SimpleNamespace(folds=5, held_out=0.2, fold=0, seed=0))
     assert len(parts.folds) == 3
     assert any("into 3 folds by patient, not 5" in line for line in own.notes(source, parts))
-    single = own.dealt(source, SimpleNamespace(folds=1, fold=2, seed=0))
+    single = own.dealt(source, SimpleNamespace(folds=1, held_out=0.2, fold=2, seed=0))
     assert any("into 3 folds by patient; fold 2 held out" in line for line in single.flow)
     with pytest.raises(ValueError, match="--fold is 0 to 2, got 3"):
-        own.dealt(source, SimpleNamespace(folds=1, fold=3, seed=0))
+        own.dealt(source, SimpleNamespace(folds=1, held_out=0.2, fold=3, seed=0))
