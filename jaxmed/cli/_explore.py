@@ -41,7 +41,9 @@ def run(arguments: Sequence[str]) -> int:
     splits = None if split is None or len(set(split)) < 2 else [str(name) for name in split]
     key = jax.random.key(options.seed)
     print(f"{n} images, {features.shape[1]} features: {what}")
-    found = un.explore(key, features, labels, splits=splits, groups=source.groups)
+    found = un.explore(
+        key, features, labels, splits=splits, groups=source.groups, ks=options.clusters
+    )
     mapped = np.sort(np.random.default_rng(options.seed).permutation(n)[: options.most])
     groups = None if source.groups is None else [source.groups[int(i)] for i in mapped]
     maps = report.projections(features[mapped], groups=groups, seed=options.seed)
@@ -114,6 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--most", type=int, default=2000,
         help="images that are mapped, at random if there are more",
+    )  # fmt: skip
+    parser.add_argument(
+        "--clusters", type=int, nargs="+", default=range(2, 9), metavar="K",
+        help="numbers of clusters that are tried; by default 2 to 8",
     )  # fmt: skip
     parser.add_argument("--labels", metavar="COLUMN", help="the column of the labels")
     parser.add_argument(

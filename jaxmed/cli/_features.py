@@ -43,13 +43,17 @@ def features_of(name: str, source: Any, *, size: int) -> tuple[np.ndarray, str]:
 
 
 def middle(scan: Any) -> np.ndarray:
-    """An image (height, width, channels) in [0, 1]: of a volume its middle plane."""
+    """An image (height, width, channels) in [0, 1]: of a volume its middle plane.
+
+    Pictures are read as that, and keep how bright they are; other grey values have no zero and no
+    unit in common, and are brought between their own 1st and 99.5th percentile.
+    """
     x = np.asarray(scan.array, np.float32)
     if x.ndim == 4:
         # Right-anterior-superior: the first axis to the right, the second upwards.
         x = x[:, :, x.shape[2] // 2].swapaxes(0, 1)[::-1]
-    if np.issubdtype(scan.array.dtype, np.uint8):
-        return x / 255
+    if x.min() >= 0 and x.max() <= 1:
+        return x
     low, high = np.percentile(x, [1, 99.5])
     return np.clip((x - low) / max(float(high - low), 1e-12), 0, 1)
 

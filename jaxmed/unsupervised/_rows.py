@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.stats import checks
@@ -26,7 +27,7 @@ def rows(x: ArrayLike, name: str = "x", *, minimum: int = 1) -> NDArray[Any]:
         ValueError: for too few rows, no feature, NaN or infinity.
         TypeError: for a traced array.
     """
-    if isinstance(x, jax.core.Tracer):
+    if isinstance(x, Tracer):
         raise TypeError(
             f"{name} is traced: this runs on the host and cannot stand inside jit, vmap or grad"
         )

@@ -32,7 +32,8 @@ def images(tmp_path_factory):
 
 def test_clusters_duplicates_and_outliers_are_on_the_page(images, tmp_path, capsys):
     out = tmp_path / "look"
-    assert main(["explore", str(images), "--size", "12", "-o", str(out), "--debug"]) == 0
+    command = ["explore", str(images), "--size", "12", "--clusters", "2", "3", "-o", str(out)]
+    assert main([*command, "--debug"]) == 0
     told = capsys.readouterr().out
     assert "1 near duplicates, 1 across splits" in told
     page = (out / "report.html").read_text()

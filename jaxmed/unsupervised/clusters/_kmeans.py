@@ -216,7 +216,7 @@ def _lloyd(x, weight, centres, tolerance, *, max_steps, chunk):
         taken = empty & (order[chosen] > 0)  # a row on its centre would make a second one there
         numbers = jnp.arange(k, dtype=labels.dtype)
         labels = labels.at[jnp.where(taken, chosen, n)].set(numbers, mode="drop")
-        return sums(labels), taken.sum()
+        return sums(labels), taken.sum(dtype=jnp.int32)
 
     def step(carried):
         centres, steps, moved, _ = carried
@@ -226,7 +226,7 @@ def _lloyd(x, weight, centres, tolerance, *, max_steps, chunk):
         (total, counts), taken = jax.lax.cond(
             empty.any(),
             lambda: relocated(centres, labels, empty),
-            lambda: ((total, counts), jnp.zeros_like(moved)),
+            lambda: ((total, counts), none),
         )
         # A donor that gave its last row keeps its place, to be moved in the next step.
         held = counts[:, None] > 0
@@ -237,10 +237,9 @@ def _lloyd(x, weight, centres, tolerance, *, max_steps, chunk):
     def goes_on(carried):
         return ~carried[3] & (carried[1] < max_steps)
 
-    zero = jnp.zeros((), jnp.int32)
-    moved = jnp.zeros((), jnp.zeros(1, bool).sum().dtype)
+    none = jnp.zeros((), jnp.int32)
     centres, steps, moved, resting = jax.lax.while_loop(
-        goes_on, step, (centres, zero, moved, jnp.zeros((), bool))
+        goes_on, step, (centres, none, none, jnp.zeros((), bool))
     )
     labels, distances = _assign(x, centres, chunk=chunk)
     return labels, distances, centres, steps, resting, moved

@@ -198,8 +198,8 @@ def _whitened(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rows about the points' mean, in units in which kernels have covariance 1; and the mean."""
     x = x.astype(np.float64)
-    origin = x.mean(axis=0) if origin is None else origin
-    return linalg.solve_triangular(factor, (x - origin).T, lower=True).T / bandwidth, origin
+    middle = np.asarray(x.mean(axis=0)) if origin is None else origin
+    return linalg.solve_triangular(factor, (x - middle).T, lower=True).T / bandwidth, middle
 
 
 @contextlib.contextmanager
