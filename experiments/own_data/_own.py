@@ -21,7 +21,6 @@ _SPLITS = {
     "dev": "val", "tuning": "val", "tune": "val", "test": "test", "testing": "test",
     "holdout": "test", "external": "test",
 }  # fmt: skip
-_PARTS = 5  # the folds of which one is held out where only one network is trained
 
 
 class Parts(NamedTuple):
@@ -74,7 +73,7 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
     """Deal the images into folds, by patient, and into the table's own splits where it has any.
 
     Raises:
-        ValueError: a split of another name, or a fold that is none.
+        ValueError: a split of another name, a share or a fold that is none.
     """
     count = "image" if len(source) == 1 else "images"
     flow = [f"{len(source)} {count} of {Path(source.name).name}"]
@@ -99,7 +98,7 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
     else:
         pairs = _folds(source, np.sort(np.concatenate([rest, val])), config)
         unit = "image: no patients are named" if source.groups is None else "patient"
-        k = config.folds if config.folds > 1 else _PARTS
+        k = _parts(config)
         what = f"dealt at random into {min(k, len(rest) + len(val))} folds by {unit}"
         flow.append(what + ("" if config.folds > 1 else f"; fold {config.fold} held out"))
     for train, held in pairs:
@@ -109,10 +108,19 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
     return Parts(pairs, test, tuple(flow))
 
 
+def _parts(config: Any) -> int:
+    """How many equal parts the patients are dealt into."""
+    if config.folds > 1:
+        return config.folds
+    if not 0 < config.held_out <= 0.5:
+        raise ValueError(f"--held-out is a share above 0 and at most 0.5, got {config.held_out}")
+    return round(1 / config.held_out)
+
+
 def _folds(
     source: ManifestSource, rest: np.ndarray, config: Any
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    k = config.folds if config.folds > 1 else _PARTS
+    k = _parts(config)
     groups = None if source.groups is None else [source.groups[i] for i in rest]
     labels = None
     if source.labels is not None and source.labels.ndim == 1 and source.labels.dtype.kind == "i":

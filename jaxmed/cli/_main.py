@@ -18,6 +18,7 @@ _INTERRUPTED = {
     "train": _GOES_ON,
     "study": _GOES_ON,
     "predict": "what was written is whole; with --resume the rest follows",
+    "plan": _NOTHING,
     "evaluate": _NOTHING,
     "compare": _NOTHING,
 }
@@ -25,6 +26,7 @@ _INTERRUPTED = {
 # name: (module of the command, what it does). A module has `run(arguments) -> exit code`.
 _COMMANDS = {
     "demo": ("_demo", "train and evaluate on brain anatomy, without any download"),
+    "plan": ("_plan", "plan the training on your own images, every choice with its reason"),
     "train": ("_train", "run an experiment: a file of experiments/, by name or path"),
     "study": ("_study", "compare ways to classify your own images, cross-validated"),
     "list": ("_list", "list the experiments"),

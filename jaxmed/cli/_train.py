@@ -6,12 +6,17 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from jaxmed.cli._experiment import Experiment, listing, load
 from jaxmed.cli._given import tell
 from jaxmed.cli._runner import folder_name, run_experiment
 from jaxmed.cli._settings import readable
+
+_OUT = {
+    "train": "folder of checkpoints, predictions and the report",
+    "plan": "file of the plan, by default plan.json",
+}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -31,13 +36,15 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Path | None]:
+def parse(
+    experiment: Experiment, arguments: Sequence[str], *, command: Literal["train", "plan"] = "train"
+) -> tuple[Any, Path | None]:
     """Read an experiment's fields, and `--out`, from the command line."""
     import tyro
 
     out = Annotated[
         Path | None,
-        tyro.conf.arg(help="folder of checkpoints, predictions and the report", metavar="PATH"),
+        tyro.conf.arg(help=_OUT[command], metavar="PATH"),
     ]
     options = dataclasses.make_dataclass(
         "Options",
@@ -48,7 +55,7 @@ def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Path |
     )
     parsed = tyro.cli(
         options,
-        prog=f"jaxmed train {experiment.name}",
+        prog=f"jaxmed {command} {experiment.name}",
         description=experiment.description,
         args=[*arguments],
     )

@@ -28,7 +28,8 @@ class Budget:
         block: encoder: ``"plain"`` convolutions or ``"residual"`` blocks.
         features: channels of the finest stage.
         covered: share of all voxels that one batch may hold.
-        batch: most patches of a step, or None for as many as fit.
+        batch: most patches of a step, twice as many of pictures and slices, or None for as many as
+            fit.
     """
 
     memory_gb: float = 8.0
@@ -52,7 +53,8 @@ class Stage:
     """One resolution of a plan.
 
     Attributes:
-        spacing: voxel edge lengths to which scans are brought, in millimetres.
+        spacing: voxel edge lengths to which scans are brought, in millimetres; 0 along an axis
+            that is left as it is.
         median_shape: voxels of the median scan at that spacing.
         patch: voxels that the network sees at once.
         batch: patches of a step.
@@ -126,7 +128,8 @@ def plan_stage(
         budget: what it may take.
 
     Raises:
-        ValueError: scans of fewer than 8 voxels along every axis, which no U-Net can halve.
+        ValueError: scans of fewer than 8 voxels along every axis, which no U-Net can halve; or no
+            network that fits the memory.
 
     References:
         Isensee et al. nnU-Net. Nature Methods 18:203, 2021; and its version 2's planner.
@@ -158,13 +161,20 @@ def plan_stage(
         # Subtracting the whole stride could skip sizes that are valid with one halving less.
         trial = [*patch]
         trial[axis] -= _divisor(network, rank)[axis]
-        patch[axis] -= _divisor(planned(trial), rank)[axis]
-        network = planned(patch)
+        try:
+            patch[axis] -= _divisor(planned(trial), rank)[axis]
+            network = planned(patch)
+        except ValueError as error:
+            raise ValueError(
+                f"no U-Net of {budget.features} channels and {outputs} outputs fits "
+                f"{budget.memory_gb:g} GB: one of patches of {' x '.join(map(str, patch))} does "
+                "not, and smaller ones cannot be halved; plan for more memory"
+            ) from error
     patch = _patch(network)
     size = round(reference / estimate(network) * reference_batch)
     limit = round(voxels * budget.covered / math.prod(patch))
     if budget.batch is not None:
-        limit = min(limit, budget.batch)
+        limit = min(limit, budget.batch * (2 if rank == 2 else 1))
     back = [order.index(axis) for axis in range(rank)]
     return Stage(
         spacing=tuple(float(s) for s in spacing),
@@ -218,6 +228,67 @@ def plan_stages(
         )
         seen = math.prod(low.patch)
     return full, None if low is None or median.prod() / voxels < 2 else low
+
+
+def plan_slices(
+    spacings: Sequence[Sequence[float]],
+    shapes: Sequence[Sequence[int]],
+    *,
+    outputs: int,
+    budget: Budget,
+    spacing: Sequence[float] | None = None,
+) -> Stage:
+    """Plan a network of the slices of volumes: nnU-Net's 2D configuration.
+
+    Slices stand across the coarsest axis, of equal ones that of the fewest voxels. The network is
+    one of volumes with patches, kernels and strides of 1 along that axis, which is not resampled.
+
+    Args:
+        spacings: of each volume, in millimetres.
+        shapes: voxels of each volume.
+        outputs: channels of the network's output.
+        budget: what the network may take.
+        spacing: in place of `target_spacing`.
+
+    Returns:
+        The stage, of three axes.
+
+    >>> stage = plan_slices([(1, 1, 8)], [(200, 180, 9)], outputs=2, budget=Budget(1.0))
+    >>> stage.patch, stage.spacing, stage.network.kernels[0]
+    ((200, 192, 1), (1.0, 1.0, 0.0), (3, 3, 1))
+    """
+    chosen = tuple(spacing) if spacing is not None else target_spacing(spacings, shapes)
+    sizes = [new_shape(n, s, chosen) for n, s in zip(shapes, spacings, strict=True)]
+    median = np.median(np.asarray(sizes, float), axis=0)
+    across = min(range(3), key=lambda a: (-round(chosen[a] / max(chosen), 2), median[a]))
+    plane = [axis for axis in range(3) if axis != across]
+    voxels = float(median.prod()) * len(shapes)
+    flat = plan_stage(
+        [chosen[a] for a in plane], median[plane], voxels, outputs=outputs, budget=budget
+    )
+
+    def widened(values: Sequence[int], one: int = 1) -> tuple[int, ...]:
+        found = [*values]
+        found.insert(across, one)
+        return tuple(found)
+
+    def each(values: Sequence[int | tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+        return tuple(widened(per_axis(value, 2)) for value in values)
+
+    gaps = [*flat.spacing]
+    gaps.insert(across, 0.0)
+    return Stage(
+        spacing=tuple(gaps),
+        median_shape=widened(flat.median_shape, round(float(median[across]))),
+        patch=widened(flat.patch),
+        batch=flat.batch,
+        network=replace(
+            flat.network,
+            strides=each(flat.network.strides),
+            kernels=each(flat.network.kernels),
+            patch_size=widened(flat.patch),
+        ),
+    )
 
 
 def _patch(network: UNetPlan) -> tuple[int, ...]:

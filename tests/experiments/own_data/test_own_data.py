@@ -159,3 +159,43 @@ def test_what_is_missing_is_named_and_nothing_is_left(pictures, tmp_path, capsys
         assert main(["train", *options, "--out", str(tmp_path / "out")]) == 2
         assert says in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
+
+
+def test_a_single_network_leaves_out_the_share_that_is_asked_for(pictures, capsys):
+    from experiments.own_data import _own, segmentation
+    from jaxmed.data import dataset
+
+    source = dataset(pictures / "table.csv", columns={"patient": "who"}, labels=())
+    asked = segmentation.Config(data=pictures, held_out=0.25)
+    with pytest.raises(ValueError, match=r"at most 0\.5"):
+        _own.dealt(source, segmentation.Config(data=pictures, held_out=0.7))
+    ((train, held),) = _own.dealt(source, asked).folds
+    assert len(held) == 4  # two of eight patients
+    others = [_own.dealt(source, segmentation.Config(held_out=0.25, fold=k)) for k in range(4)]
+    everyone = sorted(int(i) for part in others for i in part.folds[0][1])
+    assert everyone == list(range(16))
+    assert not set(train) & set(held)
+
+
+def test_a_plan_is_made_edited_and_followed(pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = ["--data", str(pictures / "table.csv"), "--columns", "patient=who"]
+    command = ["plan", "segmentation", *data, "--memory-gb", "0.001"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("plan.json\n")
+    assert "spacing: the median of 16 scans" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+    assert main(command) == 2  # an edited plan would be lost
+    assert "plan.json exists" in capsys.readouterr().err
+    for task, label in (("classification", "diagnosis"), ("regression", "size")):
+        out = tmp_path / f"{task}.json"
+        assert main(["plan", task, *data, "--labels", label, "--out", str(out)]) == 0
+        assert read_plan(out, ImagePlan).task in ("binary", "regression")
+    plan = read_plan("plan.json", SegmentationPlan)
+    edited = plan_of(tmp_path / "edited.json", plan, steps=8, foreground=0.5)
+    given = ["train", "segmentation", *data, "--plan", str(edited), "--out", "run", "--debug"]
+    assert main(given) == 0
+    assert read_plan(tmp_path / "run" / "plan.json", SegmentationPlan).foreground == 0.5
+    assert main(["plan", "hippocampus"]) == 2
+    assert "hippocampus makes no plan; classification, regression, seg" in capsys.readouterr().err
