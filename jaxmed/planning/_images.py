@@ -210,15 +210,18 @@ def plan_images(
         The plan.
 
     Raises:
-        ValueError: a class without a case, or ImageNet weights for volumes or without the extra.
+        ValueError: a class without a case, a single class, or ImageNet weights for volumes or
+            without the extra.
     """
     kind = "cpu" if (platform or jax.default_backend()) == "cpu" else "other"
     rank = len(found.shapes[0])
     empty = [name for name, n in zip(classes, found.counts, strict=True) if n == 0]
     if empty and not found.mean:
         raise ValueError(
-            f"no training image is {empty[0]!r}: leave the class out (classes), or check the labels"
+            f"no training image is {empty[0]!r}: leave its images out, or check labels and splits"
         )
+    if len(classes) == 1 and not several and not found.mean:
+        raise ValueError(f"all images are {classes[0]!r}: a classification needs two classes")
     why: dict[str, str] = {}
     task: Task = "regression"
     if not found.mean:
