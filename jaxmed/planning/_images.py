@@ -104,7 +104,7 @@ class ImagePlan:
         check.names("outputs", self.outputs, 1 if self.task in ("regression", "multi-label") else 2)
         if self.task == "binary":
             check.length("outputs", self.outputs, 2, "classes of a binary task")
-        check.names("channels", self.channels, 1)
+        check.some("channels", self.channels, 1)
         check.between("the length of shape", len(self.shape), 1, 3)
         for side in self.shape:
             check.at_least("a side of shape", side, 1)
