@@ -12,6 +12,7 @@ classification`: the plan in `plan.json`, a fifth of the patients held out, `--f
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +25,9 @@ from jaxmed.report import Results, classification
 
 from ._image_run import train_and_read
 from ._own import Parts, dealt, opened
+from ._rounds import may_differ
 
+extends = partial(may_differ, field="epochs")
 _DECIDED = ("size", "network", "weights", "epochs")
 
 
@@ -37,15 +40,16 @@ class Config:
         labels: column of the number; by default `label`.
         columns: ROLE=COLUMN where a table's columns have other names: image=file patient=subject.
         patient: column of the patient.
+        merge_rows: whether rows of one image, such as of its findings, are one.
         folds: networks, each with a fold of its own held out; of 1, see held_out.
         held_out: share of the patients on which a single network is measured: a fifth.
         fold: which of the parts of that size, from 0.
         seed: of folds, parameters, order of batches and augmentation.
         plan: a plan to follow, such as an edited plan.json.
         size: longer side of the images.
-        network: which.
-        weights: to begin with: imagenet or scratch.
-        epochs: passes over the training images.
+        network: in place of the plan's choice.
+        weights: to begin with, in place of the plan's choice.
+        epochs: passes over the training images; more of them let a finished run go on.
         start: folder of a run whose weights are the beginning.
     """
 
@@ -53,6 +57,7 @@ class Config:
     labels: str | None = None
     columns: tuple[str, ...] = ()
     patient: str | None = None
+    merge_rows: bool = False
     folds: int = 1
     held_out: float = 0.2
     fold: int = 0

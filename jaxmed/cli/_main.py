@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import jaxmed
+from jaxmed.cli._given import in_words
 
 _GOES_ON = "the same command goes on from here"
 _NOTHING = "nothing was written"
@@ -102,6 +103,7 @@ def _guarded(command: Callable[[], int], *, debug: bool, interrupted: str) -> in
         if debug:
             raise
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        text = in_words(text)
         kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
         print(f"jaxmed: error: {kind}{text or type(error).__name__}", file=sys.stderr)
         if not isinstance(error, OSError) and not type(error).__module__.startswith("jaxmed."):
@@ -112,7 +114,7 @@ def _guarded(command: Callable[[], int], *, debug: bool, interrupted: str) -> in
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"jaxmed: warning: {message}", file=file or sys.stderr)
+    print(f"jaxmed: warning: {in_words(str(message))}", file=file or sys.stderr)
 
 
 def _help() -> str:
