@@ -88,12 +88,17 @@ def parts(k: int, n: int, name: str = "k", what: str = "rows of positive weight"
 def centred(
     x: NDArray[Any], weight: NDArray[np.float64]
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return rows less their weighted mean, and the mean, in float64.
+    """Return rows less their weighted mean, rounded to the rows' own type, and that mean.
 
-    The product form of a distance, ``|a|^2 + |b|^2 - 2ab``, cancels where data lie far from 0.
+    The product form of a distance, ``|a|^2 + |b|^2 - 2ab``, cancels where data lie far from 0. A
+    mean of the rows' own type is as good an origin, and spares a copy of all rows in float64.
     """
-    mean = weight @ x.astype(np.float64, copy=False) / weight.sum()
-    return (x - mean).astype(computed_in()), mean
+    if (weight == weight[0]).all():
+        mean = x.mean(axis=0, dtype=np.float64)
+    else:
+        mean = weight @ x.astype(np.float64, copy=False) / weight.sum()
+    origin = mean.astype(x.dtype)
+    return (x - origin).astype(computed_in(), copy=False), origin.astype(np.float64)
 
 
 def computed_in() -> np.dtype:

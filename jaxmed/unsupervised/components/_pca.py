@@ -151,11 +151,11 @@ def pca(
             steps = checks.check_whole(power_steps, "power_steps", 0)
             start = jax.random.normal(stream(key, "directions"), (d, width), points.dtype)
             variances, components = _by_range(points, start, n, steps)
-    return _made(mean, components, variances / (count - 1), total, count, given.dtype)
+    return assembled(mean, components, variances / (count - 1), total, count, given.dtype)
 
 
-def _made(mean, components, variances, total, count, dtype) -> PCA:
-    """The result, once all its directions are known to be ones."""
+def assembled(mean, components, variances, total, count, dtype) -> PCA:
+    """The result: directions that are ones, with the sign rule, and the noise that is left."""
     n, d = components.shape
     noise = max(10, np.sqrt(d)) * np.finfo(dtype).eps  # of a sum of products
     rank = int((variances > noise * max(variances[0], 0)).sum())
