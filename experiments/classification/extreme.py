@@ -4,8 +4,8 @@
 
 A deep convolutional extreme learning machine. Filters and units are drawn and never trained; the
 head is solved from sums over the training set, its ridge by generalised cross-validation or exact
-leave-one-out. A tenth of the digits is held out to scale scores into probabilities, then added to the sums; MedMNIST's
-own validation part does that, and is not added, as its protocol asks.
+leave-one-out. A tenth of the digits is held out to scale scores into probabilities, then added to
+the sums; MedMNIST's own validation part does that, and is not added, as its protocol asks.
 
 Published: MNIST .37 % error for filters modelled on vision and a large random layer (McDonnell and
 Vladusich 2015); USPS about 5.6 % for the nearest neighbour; BreastMNIST AUC .901, ACC .863 for

@@ -61,6 +61,7 @@ def sweep(
     if steps == 0:
         raise ValueError(f"there are no steps to sweep along axis {axis} of {x.shape}")
     slices = jnp.moveaxis(x, axis, 0)
+    step: Callable[[Any, Any], Any]
     if mask is None:
         step, given = cell, slices
     else:

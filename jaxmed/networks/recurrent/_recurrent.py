@@ -125,15 +125,16 @@ class _Layer(nn.Module):
         start = jax.tree.map(lambda leaf: leaf.astype(dtype), start)
 
         def begin(key):
-            params = cell.init(key, start, x[:, 0])["params"]
+            params: Any = cell.init(key, start, x[:, 0])["params"]
             if self.cell == "lstm":
                 forget = params["hf"]
                 params = {**params, "hf": {**forget, "bias": jnp.ones_like(forget["bias"])}}
             return params
 
         params = self.param(self.cell, begin)
+        step: Any = lambda carry, given: cell.apply({"params": params}, carry, given)  # noqa: E731
         carry, steps = ops.sweep(
-            lambda carry, given: cell.apply({"params": params}, carry, given), x,
+            step, x,
             start=start, reverse=self.reverse, mask=mask,
         )  # fmt: skip
         return carry[1] if self.cell == "lstm" else carry, steps

@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from jaxmed.core import Array, Endpoints
 from jaxmed.networks.layers._convolution import at_least_float32
@@ -55,7 +56,7 @@ class StackingModule(nn.Module):
         image = image.reshape(len(image), -1)
         kernel = self.param("kernel", normal_fan_in, (image.shape[-1], self.units))
         bias = self.param("bias", nn.initializers.normal(1.0), (self.units,))
-        image, kernel, bias = nn.dtypes.promote_dtype(image, kernel, bias, dtype=self.dtype)
+        image, kernel, bias = promote_dtype(image, kernel, bias, dtype=self.dtype)
         driven = self.spread * (image @ kernel) + bias
         if below.shape[-1]:
             shape = (below.shape[-1], self.units)

@@ -232,7 +232,7 @@ def _solved(
     of = np.zeros(n, int)
     if order is not None:
         of[order] = np.arange(n) % folds
-    first = {name: value[:2] for name, value in arrays.items()}
+    first: dict[str, Any] = {name: value[:2] for name, value in arrays.items()}
     begun = machine.init(stream(key, "solution"), first)
     step = jax.jit(machine.step)
 
