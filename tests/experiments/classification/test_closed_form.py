@@ -41,7 +41,7 @@ def accuracy(folder) -> float:
     "command",
     [
         "extreme --dataset mnist --maps 4 --units 20",
-        "extreme --dataset usps --maps 4 --units 20 --choose leave-one-out --last stochastic --draw",
+        "extreme --dataset usps --maps 4 --units 9 --choose leave-one-out --last stochastic --draw",
         "stacking --dataset usps --modules 2 --units 20 --passed out-of-fold --folds 3 --tune 3",
     ],
 )
