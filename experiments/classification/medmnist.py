@@ -50,6 +50,8 @@ class Config:
         learning_rate: at the start.
         compute: precision of the forward and backward passes; parameters are float32 in both.
         compile_epochs: keep the data on the device and make each epoch one program.
+        loader: who deals and reads the batches: `jaxmed.data.batches`, or a pipeline of Grain, as
+            one would have it for images that do not fit into memory.
     """
 
     dataset: str = "breastmnist"
@@ -61,6 +63,7 @@ class Config:
     learning_rate: float = 1e-3
     compute: Literal["float32", "bfloat16"] = "float32"
     compile_epochs: bool = False
+    loader: Literal["batches", "grain"] = "batches"
 
 
 def run(config: Config, out: Path) -> Results:
@@ -79,7 +82,7 @@ def run(config: Config, out: Path) -> Results:
         make(len(classes), stem=stem, dtype=config.compute, kernel_init=jm.networks.torch_uniform)
     )
     loss = jm.losses.binary_cross_entropy if several else jm.losses.cross_entropy
-    batches = jm.data.batches(parts["train"], config.batch, seed=config.seed)
+    batches = _batches(config, parts["train"])
     recipe = jm.inference.ImageRecipe(
         task=task,
         outputs=classes,
@@ -142,6 +145,15 @@ def run(config: Config, out: Path) -> Results:
         model = jm.inference.image_model(recipe, *best)
         jm.inference.save_model(out, model)
     return results.replace(pictures=pictures)
+
+
+def _batches(config: Config, train: Any) -> Any:
+    """Shuffled batches, the same at a step however often the run was cut before it."""
+    if config.loader == "batches":
+        return jm.data.batches(train, config.batch, seed=config.seed)
+    # Grain has no weight 0 for the rows that fill the last batch, so it is left out.
+    pipeline = jm.data.to_grain(train).seed(config.seed).shuffle()
+    return jm.data.grain_batches(pipeline.batch(config.batch, drop_remainder=True))
 
 
 def _read(config: Config, part: str) -> Any:

@@ -4,7 +4,8 @@
 for masks, so labels stay aligned. Each example draws independently, from named streams. All run
 under ``jit``. Spatial: `flip`, `rot90`, `random_affine`, `elastic`, `random_crop`. Intensity:
 `brightness`, `contrast`, `gamma`, `noise`, `blur`, `bias_field`, `low_resolution`, `cutout`, in
-units of the image's own range. Presets: `weak`, `strong`, `segmentation`.
+units of the image's own range. Presets: `weak`, `strong`, `segmentation`. `with_structures`: for
+the second network of a cascade.
 """
 
 from jaxmed.augment._chain import Augmentation, Draw, Intensity, Spatial, chain
@@ -20,6 +21,7 @@ from jaxmed.augment._intensity import (
 )
 from jaxmed.augment._presets import segmentation, strong, weak
 from jaxmed.augment._spatial import elastic, flip, random_affine, random_crop, rot90
+from jaxmed.augment._structures import with_structures
 
 __all__ = [
     "Augmentation",
@@ -43,4 +45,5 @@ __all__ = [
     "segmentation",
     "strong",
     "weak",
+    "with_structures",
 ]

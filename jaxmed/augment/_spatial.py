@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxmed.augment._chain import (
@@ -112,7 +113,7 @@ def rot90(axes: tuple[int, int] = (0, 1)) -> Augmentation:
 
 def random_affine(
     *,
-    rotation: float = 15.0,
+    rotation: float | Sequence[float] = 15.0,
     scale: tuple[float, float] = (0.9, 1.1),
     shear: float = 0.0,
     translation: float = 0.0,
@@ -126,7 +127,8 @@ def random_affine(
     H, scaling D and, for anisotropic voxels, the voxel size S.
 
     Args:
-        rotation: largest angle in degrees (about each axis in 3D), uniform.
+        rotation: largest angle in degrees, uniform; in 3D about each axis, or one for each axis:
+            thick slices are turned in their plane alone by ``(0, 0, 15)``.
         scale: smallest and largest factor of size, log-uniform; above 1 magnifies.
         shear: largest off-diagonal of a unit upper triangular matrix, uniform.
         translation: largest shift, as a fraction of each side, uniform.
@@ -147,16 +149,22 @@ def random_affine(
     check_p(p_scale)
     if not 0 < scale[0] <= scale[1]:
         raise ValueError(f"scale is (least, most) with 0 < least <= most, got {scale}")
+    # Planes of two axes count from the first axis, so the axes they turn about from the last.
+    largest = np.radians(np.ravel(rotation)[::-1])
+    if len(largest) not in (1, 3):
+        raise ValueError(f"rotation is one angle, or one about each of three axes, got {rotation}")
 
     def coordinates(draw: Draw, points: Array, before: Shape, after: Shape) -> Array:
         rank = len(before)
         if spacing is not None and len(spacing) != rank:
             raise ValueError(f"spacing {tuple(spacing)} for a spatial shape {before}")
+        if len(largest) > 1 and rank != 3:
+            raise ValueError(f"rotation {rotation} is about three axes, the image has {rank}")
         u = draw.uniform
         sheared = jnp.eye(rank)
         for (i, j), value in zip(itertools.combinations(range(rank), 2), u[2:5], strict=False):
             sheared = sheared.at[i, j].set(shear * between(value, -1, 1))
-        angles = math.radians(rotation) * between(u[5:8], -1, 1)
+        angles = jnp.asarray(largest, jnp.float32) * between(u[5:8], -1, 1)
         matrix = jnp.where(
             u[0] < p_rotation, _product(_rotation(angles, rank), sheared), jnp.eye(rank)
         )

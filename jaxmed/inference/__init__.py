@@ -34,6 +34,7 @@ from jaxmed.inference._segment import (
     preprocess,
     probabilities,
     segment,
+    structure_channels,
 )
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.inference._sliding import sliding_window
@@ -69,4 +70,5 @@ __all__ = [
     "segment",
     "segmenter",
     "sliding_window",
+    "structure_channels",
 ]

@@ -52,7 +52,7 @@ def export_model(
     ``folder/network.stablehlo`` needs no code of jaxmed: ``jax.export.deserialize`` reads it and
     ``call`` runs it on the platforms named. It takes prepared images (`prepare`, `prepare_image`)
     of the recipe's patch or shape, and gives probabilities or numbers. ``folder/recipe.json`` says
-    how images are prepared.
+    how images are prepared. The first network of a cascade goes into ``folder/before``.
 
     Args:
         folder: the folder, created if missing.
@@ -70,9 +70,8 @@ def export_model(
     """
     recipe = model.recipe
     shape = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
-    channels = len(recipe.channels) * getattr(recipe, "repeat", 1)
     (batch,) = jax.export.symbolic_shape("batch")
-    images = jax.ShapeDtypeStruct((batch, *shape, channels), jnp.float32)
+    images = jax.ShapeDtypeStruct((batch, *shape, recipe.inputs), jnp.float32)
 
     @jax.jit
     def network(images: Array) -> Array:
@@ -88,10 +87,12 @@ def export_model(
             "writing the program needs flatbuffers: pip install 'jaxmed[export]'"
         ) from error
     folder = Path(folder)
+    if isinstance(model, Segmenter) and model.before is not None:
+        export_model(folder / "before", model.before, platforms=platforms)
     table = {
         "format": _FORMAT,
         "shape": list(shape),
-        "channels": channels,
+        "channels": recipe.inputs,
         "platforms": list(platforms),
         "recipe": describe(recipe),
     }

@@ -68,6 +68,11 @@ class ImageRecipe:
         if len(self.outputs) < least or (self.task == "binary" and len(self.outputs) > 2):
             raise ValueError(f"outputs of a {self.task} task cannot be {self.outputs}")
 
+    @property
+    def inputs(self) -> int:
+        """Channels of the network's input."""
+        return len(self.channels) * self.repeat
+
     def network(self) -> Network:
         """Build the network, without weights."""
         return as_network(self.net)

@@ -19,7 +19,8 @@ def average_models(models: Sequence[Model]) -> Model:
     """Average the probabilities of models of one recipe, such as those of all folds.
 
     Args:
-        models: segmenters, classifiers or regressors whose recipes are equal.
+        models: segmenters, classifiers or regressors whose recipes are equal; of cascades, the
+            networks before are averaged likewise.
 
     Returns:
         One model, which can be saved like any other: its parameters are theirs, stacked.
@@ -44,12 +45,15 @@ def average_models(models: Sequence[Model]) -> Model:
             raise ValueError("models of different recipes cannot be averaged")
     if len(models) == 1:
         return first
-    if first.recipe.members > 1:
-        raise ValueError("these are averages of several networks already")
+    # Averages of equally many networks are joined: their average is that of all networks.
+    join = jnp.stack if first.recipe.members == 1 else jnp.concatenate
     params, state = (
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+        jax.tree.map(lambda *leaves: join(leaves), *trees)
         for trees in ([m.params for m in models], [m.state for m in models])
     )
+    members = len(models) * first.recipe.members
     if isinstance(first, Segmenter):
-        return segmenter(replace(first.recipe, members=len(models)), params, state)
-    return image_model(replace(first.recipe, members=len(models)), params, state)
+        earlier = [m.before for m in models if isinstance(m, Segmenter) and m.before is not None]
+        before = average_models(earlier) if earlier else None
+        return segmenter(replace(first.recipe, members=members), params, state, before=before)
+    return image_model(replace(first.recipe, members=members), params, state)

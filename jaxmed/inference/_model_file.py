@@ -19,7 +19,7 @@ from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.networks import UNetPlan
 from jaxmed.train import restore, save
 
-_FILE, _WEIGHTS = "model.json", "model"
+_FILE, _WEIGHTS, _BEFORE = "model.json", "model", "before"
 _FORMAT = "jaxmed model 2"
 _FORMAT_1 = "jaxmed segmenter 1"
 
@@ -40,8 +40,9 @@ def save_model(folder: str | os.PathLike, model: Segmenter | ImageModel) -> Path
     """Save a segmenter, a classifier or a regressor, for use by `jaxmed predict FOLDER`.
 
     ``folder/model.json`` holds the pre- and postprocessing and the network's description
-    (:func:`describe`), ``folder/model`` the weights. Nothing is written unless everything can be;
-    ``model.json`` is written last and atomically, so a folder that has it is complete.
+    (:func:`describe`), ``folder/model`` the weights, ``folder/before`` the first network of a
+    cascade. Nothing is written unless everything can be; ``model.json`` is written last and
+    atomically, so a folder that has it is complete.
 
     Args:
         folder: the folder, created if missing.
@@ -64,6 +65,8 @@ def save_model(folder: str | os.PathLike, model: Segmenter | ImageModel) -> Path
     _check_weights(model)
     folder.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
+    if isinstance(model, Segmenter) and model.before is not None:
+        save_model(folder / _BEFORE, model.before)
     save(folder / _WEIGHTS, 0, {"params": model.params, "state": model.state}, {}, keep=1)
     write_whole(path, text + "\n")
     return path
@@ -93,10 +96,11 @@ def load_model(folder: str | os.PathLike) -> Segmenter | ImageModel:
             raise ValueError(f"a {type(recipe).__name__} is no recipe")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} does not describe a model of jaxmed: {error}") from error
-    params, state = _shapes(recipe)
+    params, state = weight_shapes(recipe)
     kept = restore(folder / _WEIGHTS, {"params": params, "state": state}).state
     if isinstance(recipe, Recipe):
-        return segmenter(recipe, kept["params"], kept["state"])
+        before = load_segmenter(folder / _BEFORE) if recipe.cascade else None
+        return segmenter(recipe, kept["params"], kept["state"], before=before)
     return image_model(recipe, kept["params"], kept["state"])
 
 
@@ -130,11 +134,10 @@ def load_segmenter(folder: str | os.PathLike) -> Segmenter:
     return model
 
 
-def _shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
+def weight_shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
     """Return the shapes of parameters and state of a recipe's network."""
     spatial = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
-    channels = len(recipe.channels) * getattr(recipe, "repeat", 1)
-    image = jax.ShapeDtypeStruct((1, *spatial, channels), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, *spatial, recipe.inputs), jnp.float32)
     shapes = jax.eval_shape(recipe.network().init, jax.random.key(0), image)
     if recipe.members == 1:
         return shapes
@@ -145,7 +148,7 @@ def _shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
 
 def _check_weights(model: Segmenter | ImageModel) -> None:
     """Raise if the weights do not match the recipe's network."""
-    wanted = _outline(_shapes(model.recipe))
+    wanted = _outline(weight_shapes(model.recipe))
     given = _outline((model.params, model.state))
     for path in sorted({*wanted, *given}):
         if wanted.get(path) != given.get(path):

@@ -35,7 +35,7 @@ class Preprocessed(NamedTuple):
 
 
 def prepare(recipe: Recipe, scan: Scan) -> Scan:
-    """Resample and normalise a scan as in training.
+    """Resample and normalise a scan as in training; of a cascade, without the earlier mask.
 
     Args:
         recipe: the recipe.
@@ -82,10 +82,37 @@ def preprocess(recipe: Recipe, scan: Scan) -> Preprocessed:
     # Before resampling, which blurs the edge of the nonzero region.
     array = _normalised(recipe, scan.array, where)
     scan = scan._replace(array=array)
+    spacing = [new or old for new, old in zip(recipe.spacing, scan.spacing, strict=True)]
     # Headers are rounded: a hundredth of a voxel is no difference in resolution.
-    if not np.allclose(scan.spacing, recipe.spacing, rtol=0.01):
-        scan = resample_spacing(scan, recipe.spacing)
+    if not np.allclose(scan.spacing, spacing, rtol=0.01):
+        scan = resample_spacing(scan, spacing)
     return Preprocessed(scan, outside, seen)
+
+
+def structure_channels(mask: np.ndarray, classes: int) -> np.ndarray:
+    """One channel for each class but the background, as a cascade's second network takes them.
+
+    Args:
+        mask: (*spatial,) whole numbers.
+        classes: how many there are, with the background.
+
+    Returns:
+        (*spatial, classes - 1) float32, 0 or 1.
+    """
+    return (mask[..., None] == np.arange(1, classes)).astype(np.float32)
+
+
+def _given(model: Segmenter, scan: Scan, size: int) -> Preprocessed:
+    """What the network is given: the scan, and of a cascade what was found in it before."""
+    ready = preprocess(model.recipe, scan)
+    if model.before is None:
+        return ready
+    # On this network's grid at once, not by way of the file's.
+    mask = segment(model.before, scan._replace(file=ready.scan.space), size=size).array
+    found = structure_channels(mask, len(model.recipe.classes))
+    array = np.concatenate([ready.scan.array, found], axis=-1)
+    outside = np.concatenate([ready.outside, np.zeros(found.shape[-1], np.float32)])
+    return ready._replace(scan=ready.scan._replace(array=array), outside=outside)
 
 
 def _normalised(recipe: Recipe, image: np.ndarray, where: np.ndarray | None) -> np.ndarray:
@@ -129,7 +156,7 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     Raises:
         ValueError: the scan has another rank or other channels than the network.
     """
-    ready = preprocess(model.recipe, scan)
+    ready = _given(model, scan, size)
     found = to_space(_predicted(model, ready, size), ready.scan.affine, scan.file)
     found[~ready.seen.reaches(scan.file)] = 0
     return Scan(_with_background(model.recipe, found), scan.file.affine, scan.file)
@@ -159,7 +186,7 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     Raises:
         ValueError: the scan has another rank or other channels than the network.
     """
-    recipe, ready = model.recipe, preprocess(model.recipe, scan)
+    recipe, ready = model.recipe, _given(model, scan, size)
     grid, file = ready.scan.affine, scan.file
 
     def decide(found: np.ndarray) -> np.ndarray:

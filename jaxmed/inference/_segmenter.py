@@ -24,7 +24,8 @@ class Recipe:
     Attributes:
         classes: names of the classes, the background first.
         channels: names of the image's channels.
-        spacing: voxel edge lengths, in millimetres, to which scans are brought.
+        spacing: voxel edge lengths, in millimetres, to which scans are brought; 0 along an axis
+            that is left as it is.
         patch: spatial shape of what the network is given at once.
         plan: of the U-Net.
         options: further options of :func:`jaxmed.networks.unet`.
@@ -43,6 +44,8 @@ class Recipe:
             probability of its own; in the order in which they are painted. Empty if the outputs
             are the classes, which exclude each other.
         members: how many networks of that kind are averaged; their parameters are stacked.
+        cascade: whether the structures that another network found before are further channels of
+            the input, one for each class but the background.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +63,7 @@ class Recipe:
     intensities: tuple[tuple[float, ...], ...] = ()
     regions: tuple[int, ...] = ()
     members: int = 1
+    cascade: bool = False
 
     def __post_init__(self) -> None:
         if len(self.spacing) != len(self.patch):
@@ -79,6 +83,11 @@ class Recipe:
             raise ValueError("give either plan, of a U-Net, or net, another network, not both")
         if self.options and self.plan is None:
             raise ValueError("options are of the plan's U-Net; net has its own")
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the network's input."""
+        return len(self.channels) + (len(self.classes) - 1 if self.cascade else 0)
 
     def network(self) -> Network:
         """The network, without weights.
@@ -103,12 +112,14 @@ class Segmenter(NamedTuple):
         state: the network's state.
         apply: ``(params, state, images) -> (batch, *patch, classes)``, probabilities, compiled at
             the first call. ``_replace(params=..., state=...)`` keeps what was compiled.
+        before: of a cascade, the segmenter whose mask is part of this one's input.
     """
 
     recipe: Recipe
     params: PyTree
     state: PyTree
     apply: Callable[[PyTree, PyTree, Array], Array]
+    before: Segmenter | None = None
 
     def predict(self, images: Array) -> Array:
         """Map patches ``(batch, *patch, channels)`` to the probabilities of the classes."""
@@ -124,17 +135,33 @@ def mean_of_members(
     return jnp.mean(jax.lax.map(lambda each: apply(*each), (params, state)), axis=0)
 
 
-def segmenter(recipe: Recipe, params: PyTree, state: PyTree) -> Segmenter:
+def segmenter(
+    recipe: Recipe, params: PyTree, state: PyTree, *, before: Segmenter | None = None
+) -> Segmenter:
     """Join a recipe and weights.
 
     Args:
         recipe: the recipe.
         params: parameters of ``recipe.network()``.
         state: likewise.
+        before: of a cascade, the segmenter that looks at a scan first, of the same classes.
 
     Returns:
         The segmenter.
+
+    Raises:
+        ValueError: a recipe of a cascade without the segmenter before it, or the other way round.
     """
+    if recipe.cascade != (before is not None):
+        raise ValueError(
+            "the recipe is of a cascade: name the segmenter before"
+            if recipe.cascade
+            else "a segmenter before is for a recipe with cascade=True"
+        )
+    if before is not None and before.recipe.classes != recipe.classes:
+        raise ValueError(
+            f"the segmenter before has the classes {before.recipe.classes}, not {recipe.classes}"
+        )
     network = recipe.network()
 
     @jax.jit
@@ -148,4 +175,4 @@ def segmenter(recipe: Recipe, params: PyTree, state: PyTree) -> Segmenter:
 
         return mean_of_members(of_one, params, state, recipe.members)
 
-    return Segmenter(recipe, params, state, apply)
+    return Segmenter(recipe, params, state, apply, before)

@@ -9,11 +9,24 @@ from jaxmed.planning._cost import feature_map_size, multiplications
 from jaxmed.planning._fingerprint import Fingerprint, Intensity, fingerprint
 from jaxmed.planning._images import ImagePlan, ImagePrint, image_print, plan_images
 from jaxmed.planning._plan_file import plan_of, read_plan, write_plan
-from jaxmed.planning._segmentation import SegmentationPlan, device_budget, plan_segmentation
-from jaxmed.planning._stage import Budget, Stage, plan_stage, plan_stages, target_spacing
+from jaxmed.planning._segmentation import (
+    Configuration,
+    SegmentationPlan,
+    device_budget,
+    plan_segmentation,
+)
+from jaxmed.planning._stage import (
+    Budget,
+    Stage,
+    plan_slices,
+    plan_stage,
+    plan_stages,
+    target_spacing,
+)
 
 __all__ = [
     "Budget",
+    "Configuration",
     "Fingerprint",
     "ImagePlan",
     "ImagePrint",
@@ -28,6 +41,7 @@ __all__ = [
     "plan_images",
     "plan_of",
     "plan_segmentation",
+    "plan_slices",
     "plan_stage",
     "plan_stages",
     "read_plan",

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from jaxmed.networks import UNetPlan, plan_unet
+from jaxmed.planning import _check as check
 from jaxmed.planning._cost import feature_map_size, per_axis
 
 _ANISOTROPIC = 3  # An axis is coarse from this many times the spacing of the others.
@@ -28,7 +29,8 @@ class Budget:
         block: encoder: ``"plain"`` convolutions or ``"residual"`` blocks.
         features: channels of the finest stage.
         covered: share of all voxels that one batch may hold.
-        batch: most patches of a step, or None for as many as fit.
+        batch: most patches of a step, twice as many of pictures and slices, or None for as many as
+            fit.
     """
 
     memory_gb: float = 8.0
@@ -52,7 +54,8 @@ class Stage:
     """One resolution of a plan.
 
     Attributes:
-        spacing: voxel edge lengths to which scans are brought, in millimetres.
+        spacing: voxel edge lengths to which scans are brought, in millimetres; 0 along an axis
+            that is left as it is.
         median_shape: voxels of the median scan at that spacing.
         patch: voxels that the network sees at once.
         batch: patches of a step.
@@ -64,6 +67,29 @@ class Stage:
     patch: tuple[int, ...]
     batch: int
     network: UNetPlan
+
+    def __post_init__(self) -> None:
+        """Refuse what no network can be trained on.
+
+        Raises:
+            ValueError: names the field.
+        """
+        rank = len(self.spacing)
+        check.between("the length of spacing", rank, 1, 3)
+        check.length("patch", self.patch, rank, "axes of spacing")
+        check.length("median_shape", self.median_shape, rank, "axes of spacing")
+        for edge in self.spacing:
+            check.at_least("an edge of spacing", edge, 0)
+        check.above("the largest edge of spacing", max(self.spacing))
+        check.at_least("batch", self.batch, 1)
+        for axis, (side, step) in enumerate(
+            zip(self.patch, _divisor(self.network, rank), strict=True)
+        ):
+            if side < 1 or side % step:
+                raise ValueError(
+                    f"patch[{axis}] is a multiple of {step}, by which the network's strides divide "
+                    f"it, got {side}"
+                )
 
 
 def target_spacing(
@@ -126,7 +152,8 @@ def plan_stage(
         budget: what it may take.
 
     Raises:
-        ValueError: scans of fewer than 8 voxels along every axis, which no U-Net can halve.
+        ValueError: scans of fewer than 8 voxels along every axis, which no U-Net can halve, or a
+            budget that no patch fits.
 
     References:
         Isensee et al. nnU-Net. Nature Methods 18:203, 2021; and its version 2's planner.
@@ -149,22 +176,47 @@ def plan_stage(
     inverse = 1 / np.asarray(gaps)
     side = {3: 256.0**3}.get(rank, 2048.0**2)
     first = inverse * (side / math.prod(inverse)) ** (1 / rank)
-    network = planned([int(min(round(p), m)) for p, m in zip(first, median, strict=True)])
+    shape = " x ".join(f"{float(n):g}" for n in median_shape)
+    try:
+        network = planned(
+            [max(1, int(min(round(p), m))) for p, m in zip(first, median, strict=True)]
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"the median scan has {shape} voxels of {' x '.join(f'{s:.4g}' for s in spacing)} mm, "
+            f"which no U-Net can halve: {error}"
+        ) from error
+
+    def smaller(axis: int, size: Sequence[int], step: Sequence[int]) -> UNetPlan | None:
+        """The network of a patch that is shorter along an axis, if there is one."""
+        trial = [*size]
+        trial[axis] -= step[axis]
+        try:
+            return planned(trial) if trial[axis] > 0 else None
+        except ValueError:
+            return None
+
     # Its planner of residual encoders shrinks until the whole reference batch fits.
     least = _MIN_BATCH if budget.block == "plain" else reference_batch
     while estimate(network) / reference_batch * least > reference:
-        patch = [*_patch(network)]
-        axis = int(np.argsort([p / m for p, m in zip(patch, median, strict=True)])[-1])
+        patch, step = [*_patch(network)], _divisor(network, rank)
+        by_share = np.argsort([p / m for p, m in zip(patch, median, strict=True)])[::-1]
+        tried = ((int(axis), smaller(int(axis), patch, step)) for axis in by_share)
+        axis, trial = next(((a, found) for a, found in tried if found is not None), (0, None))
+        if trial is None:
+            raise ValueError(
+                f"no U-Net of {budget.features} channels and {outputs} outputs fits "
+                f"{budget.memory_gb:g} GB: one of patches of {' x '.join(map(str, patch))} does "
+                "not, and smaller ones cannot be halved; plan for more memory"
+            )
         # Subtracting the whole stride could skip sizes that are valid with one halving less.
-        trial = [*patch]
-        trial[axis] -= _divisor(network, rank)[axis]
-        patch[axis] -= _divisor(planned(trial), rank)[axis]
+        patch[axis] -= _divisor(trial, rank)[axis]
         network = planned(patch)
     patch = _patch(network)
     size = round(reference / estimate(network) * reference_batch)
     limit = round(voxels * budget.covered / math.prod(patch))
     if budget.batch is not None:
-        limit = min(limit, budget.batch)
+        limit = min(limit, budget.batch * (2 if rank == 2 else 1))
     back = [order.index(axis) for axis in range(rank)]
     return Stage(
         spacing=tuple(float(s) for s in spacing),
@@ -201,7 +253,7 @@ def plan_stages(
     """
     chosen = tuple(spacing) if spacing is not None else target_spacing(spacings, shapes)
     sizes = [new_shape(n, s, chosen) for n, s in zip(shapes, spacings, strict=True)]
-    median = np.median(np.asarray(sizes, float), axis=0)
+    median = np.maximum(np.median(np.asarray(sizes, float), axis=0), 1)
     total = float(median.prod()) * len(shapes)
     full = plan_stage(chosen, median, total, outputs=outputs, budget=budget)
     if len(chosen) < 3:
@@ -213,11 +265,80 @@ def plan_stages(
         gap = np.where(finer, gap * _STEP, gap) if finer.any() else gap * _STEP
         size = np.asarray(chosen) / gap * median
         voxels = float(size.prod())
-        low = plan_stage(
-            gap.tolist(), np.rint(size), voxels * len(shapes), outputs=outputs, budget=budget
-        )
+        try:
+            low = plan_stage(
+                gap.tolist(),
+                np.maximum(np.rint(size), 1),
+                voxels * len(shapes),
+                outputs=outputs,
+                budget=budget,
+            )
+        except ValueError:  # coarser than a network can halve
+            low = None
+            break
         seen = math.prod(low.patch)
     return full, None if low is None or median.prod() / voxels < 2 else low
+
+
+def plan_slices(
+    spacings: Sequence[Sequence[float]],
+    shapes: Sequence[Sequence[int]],
+    *,
+    outputs: int,
+    budget: Budget,
+    spacing: Sequence[float] | None = None,
+) -> Stage:
+    """Plan a network of the slices of volumes: nnU-Net's 2D configuration.
+
+    Slices stand across the coarsest axis, of equal ones that of the fewest voxels. The network is
+    one of volumes with patches, kernels and strides of 1 along that axis, which is not resampled.
+
+    Args:
+        spacings: of each volume, in millimetres.
+        shapes: voxels of each volume.
+        outputs: channels of the network's output.
+        budget: what the network may take.
+        spacing: in place of `target_spacing`.
+
+    Returns:
+        The stage, of three axes.
+
+    >>> stage = plan_slices([(1, 1, 8)], [(200, 180, 9)], outputs=2, budget=Budget(1.0))
+    >>> stage.patch, stage.spacing, stage.network.kernels[0]
+    ((200, 192, 1), (1.0, 1.0, 0.0), (3, 3, 1))
+    """
+    chosen = tuple(spacing) if spacing is not None else target_spacing(spacings, shapes)
+    sizes = [new_shape(n, s, chosen) for n, s in zip(shapes, spacings, strict=True)]
+    median = np.maximum(np.median(np.asarray(sizes, float), axis=0), 1)
+    across = min(range(3), key=lambda a: (-round(chosen[a] / max(chosen), 2), median[a]))
+    plane = [axis for axis in range(3) if axis != across]
+    voxels = float(median.prod()) * len(shapes)
+    flat = plan_stage(
+        [chosen[a] for a in plane], median[plane], voxels, outputs=outputs, budget=budget
+    )
+
+    def widened(values: Sequence[int], one: int = 1) -> tuple[int, ...]:
+        found = [*values]
+        found.insert(across, one)
+        return tuple(found)
+
+    def each(values: Sequence[int | tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+        return tuple(widened(per_axis(value, 2)) for value in values)
+
+    gaps = [*flat.spacing]
+    gaps.insert(across, 0.0)
+    return Stage(
+        spacing=tuple(gaps),
+        median_shape=widened(flat.median_shape, round(float(median[across]))),
+        patch=widened(flat.patch),
+        batch=flat.batch,
+        network=replace(
+            flat.network,
+            strides=each(flat.network.strides),
+            kernels=each(flat.network.kernels),
+            patch_size=widened(flat.patch),
+        ),
+    )
 
 
 def _patch(network: UNetPlan) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ def stepwise(
 
     def run(carry: Carry, start: int, stop: int) -> Iterator[tuple[Carry, int, Report]]:
         for step in range(start, stop):
+            # A step is only begun here, so the next batch goes to the device while it runs.
             batch = place_batch(next(feed), mesh, local=local)
             _same_shapes(shapes, batch, step)
             carry, report = compiled.step(carry, batch)

@@ -159,3 +159,18 @@ def test_only_the_named_fields_are_touched():
 def test_nonsense_is_refused(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_thick_slices_turn_in_their_plane_alone():
+    grid = jnp.arange(4.0)[None, None, None, :, None] * jnp.ones((1, 6, 6, 4, 1))
+    turn = augment.random_affine(rotation=(0, 0, 40), scale=(1, 1))
+    key = jax.random.key(0)
+    np.testing.assert_allclose(turn(key, {"image": grid})["image"], grid, atol=1e-5)
+    plane = jax.random.normal(jax.random.key(1), (1, 6, 6, 1, 1)) * jnp.ones((1, 6, 6, 4, 1))
+    moved = turn(key, {"image": plane})["image"]
+    assert not np.allclose(moved, plane, atol=0.1)
+    np.testing.assert_allclose(moved, moved[:, :, :, :1] * jnp.ones((4, 1)), atol=1e-5)
+    with pytest.raises(ValueError, match="about three axes"):
+        turn(key, {"image": jnp.ones((1, 6, 6, 1))})
+    with pytest.raises(ValueError, match="one angle"):
+        augment.random_affine(rotation=(1, 2))

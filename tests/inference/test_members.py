@@ -52,9 +52,15 @@ def test_models_that_are_not_of_one_kind_are_not_averaged():
         average_models([one, segmenter(other, *start(other, 0))])
     with pytest.raises(ValueError, match="no models"):
         average_models([])
-    both = average_models([one, one])
-    with pytest.raises(ValueError, match="averages of several networks already"):
-        average_models([both, both])
+
+
+def test_averages_of_averages_are_averages_of_all():
+    one, two, three, four = (segmenter(RECIPE, *start(RECIPE, seed)) for seed in range(4))
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 1)), jnp.float32)
+    nested = average_models([average_models([one, two]), average_models([three, four])])
+    assert nested.recipe.members == 4
+    flat = average_models([one, two, three, four])
+    np.testing.assert_allclose(nested.predict(images), flat.predict(images), atol=1e-6)
 
 
 def scan(array):

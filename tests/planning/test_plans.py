@@ -210,3 +210,49 @@ def test_several_labels_are_counted_where_they_are_known():
     plan = plan_images(found, ("a", "b"), several=True)
     assert isinstance(plan, ImagePlan)
     assert plan.weights == ()
+
+
+BIG = dataclasses.replace(FOUND, shapes=((200, 200, 120),) * 10, spacings=((1.0, 1.0, 1.0),) * 10)
+
+
+def test_a_configuration_says_which_networks_are_planned():
+    budget = Budget(0.05, features=8, batch=2)
+    plans = {
+        name: plan_segmentation(BIG, budget=budget, configuration=name, platform="cpu")
+        for name in ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
+    }
+    full, low = plans["3d_fullres"], plans["3d_lowres"]
+    assert plans["3d_cascade_fullres"].full == full.full
+    assert plans["3d_cascade_fullres"].low == full.low == low.full
+    assert "may go before" in full.why["low"]
+    assert "goes before" in plans["3d_cascade_fullres"].why["low"]
+    assert "a quarter" in low.why["spacing"]
+    assert low.low is None
+    flat = plans["2d"].full
+    assert flat.patch[2] == 1  # of equal spacings, slices stand across the axis of fewest voxels
+    assert flat.spacing == (1.0, 1.0, 0.0)
+    assert {k[2] for k in flat.network.kernels} == {s[2] for s in flat.network.strides} == {1}
+    assert plans["2d"].rotation == (0.0, 0.0, 15.0)
+    assert full.rotation == (15.0,) * 3
+    # The same work, whichever network does it.
+    assert plans["3d_cascade_fullres"].steps <= full.steps
+
+
+def test_a_configuration_that_data_do_not_have_is_refused():
+    pictures = {"shapes": ((40, 50),) * 10, "spacings": ((1.0, 1.0),) * 10}
+    assert planned(**pictures).configuration == "2d"
+    with pytest.raises(ValueError, match="these are pictures"):
+        plan_segmentation(dataclasses.replace(FOUND, **pictures), configuration="3d_lowres")
+    with pytest.raises(ValueError, match="so take 3d_fullres"):
+        plan_segmentation(FOUND, budget=Budget(8.0), configuration="3d_cascade_fullres")
+
+
+def test_a_memory_that_no_network_fits_is_told():
+    with pytest.raises(ValueError, match=r"fits 0\.0001 GB.*plan for more memory"):
+        plan_segmentation(BIG, budget=Budget(0.0001))
+
+
+def test_thick_slices_are_turned_in_their_plane():
+    thick = planned(shapes=((128, 128, 20),) * 10, spacings=((1.0, 1.0, 6.0),) * 10)
+    assert thick.full.patch[2] * 3 < max(thick.full.patch)
+    assert thick.rotation == (0.0, 0.0, 15.0)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from numpy.typing import ArrayLike
@@ -232,7 +233,7 @@ def _solved(
     of = np.zeros(n, int)
     if order is not None:
         of[order] = np.arange(n) % folds
-    first: dict[str, Any] = {name: value[:2] for name, value in arrays.items()}
+    first = {name: jnp.asarray(value[:2]) for name, value in arrays.items()}
     begun = machine.init(stream(key, "solution"), first)
     step = jax.jit(machine.step)
 

@@ -8,12 +8,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.classification import medmnist
 from jaxmed.cli import main
+from jaxmed.data import ArraySource
+
+
+def test_grain_deals_every_image_once_an_epoch_and_anew_in_the_next():
+    config = medmnist.Config(batch=4, loader="grain", seed=3)
+    train = ArraySource({"image": np.zeros((10, 2, 2, 1)), "label": np.arange(10)})
+    batches = medmnist._batches(config, train)
+    assert len(batches) == 2
+    epochs = [np.concatenate([batches[2 * e + i]["label"] for i in range(2)]) for e in range(3)]
+    for epoch in epochs:
+        assert len(set(epoch.tolist())) == 8
+    assert not np.array_equal(epochs[0], epochs[1])
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("loader", ["batches", "grain"])
 @pytest.mark.filterwarnings("ignore::jaxmed.data.ChecksumWarning")
-def test_predict_gives_the_runs_own_scores(tmp_path, monkeypatch):
+def test_predict_gives_the_runs_own_scores(tmp_path, monkeypatch, loader):
     rng = np.random.default_rng(0)
     arrays = {}
     for part, n in (("train", 12), ("val", 6), ("test", 5)):
@@ -25,7 +39,7 @@ def test_predict_gives_the_runs_own_scores(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXMED_DATA", str(tmp_path))
     run, table = tmp_path / "run", tmp_path / "scores.csv"
     command = ["train", "medmnist", "--epochs", "1", "--batch", "6", "--out", str(run), "--debug"]
-    assert main(command) == 0
+    assert main([*command, "--loader", loader]) == 0
     with (run / "predictions.csv").open() as file:
         own = list(csv.DictReader(file))
     Image.fromarray(arrays["test_images"][0]).save(tmp_path / "one.png")
