@@ -42,6 +42,7 @@ BRIEF = (
     "simclr",
     "moco",
     "vicreg",
+    "contrastive_divergence",
 )
 
 
