@@ -64,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     runs.add_argument("--published", action="append", default=[], metavar="METRIC=VALUE")
     runs.add_argument("--source", default="", help="where that was published")
     runs.add_argument("--note", default="", help="what a reader must know")
+    runs.add_argument(
+        "--separate", action="store_true", help="runs of different data: no mean of them"
+    )
     grid = commands.add_parser("grid", help="many runs of an experiment, in parallel, resumable")
     _grid.add_arguments(grid)
     record = commands.add_parser("grid-record", help="one record of a grid's finished runs")
@@ -121,6 +124,7 @@ def _gather_runs(given: argparse.Namespace) -> int:
         published={name: float(value) for name, value in published.items()},
         source=given.source,
         note=given.note,
+        separate=given.separate,
     )
     save(RESULTS / f"{given.record}.json", record)
     return 0

@@ -17,8 +17,9 @@ def gather(
     published: Mapping[str, float] | None = None,
     source: str = "",
     note: str = "",
+    separate: bool = False,
 ) -> dict[str, Any]:
-    """Build one record of several runs that differ only in seed or fold.
+    """Build one record of several runs, which differ only in seed or fold unless they are separate.
 
     Args:
         folders: folders of finished runs, each with a `metrics.json`.
@@ -26,6 +27,7 @@ def gather(
         published: by metric, the published value.
         source: source of the published values.
         note: note for readers of the table.
+        separate: whether they are of different data, so that there is no mean of them.
 
     Raises:
         FileNotFoundError: if a run has no `metrics.json`, so is not finished.
@@ -33,8 +35,9 @@ def gather(
     """
     runs = [_run(folder, metrics) for folder in folders]
     record = {"runs": runs, "published": dict(published or {}), "source": source, "note": note}
-    tables = {"runs": _runs_table(record), "machine": _machine_table(runs)}
-    if len(runs) > 1:
+    averaged = len(runs) > 1 and not separate
+    tables = {"runs": _runs_table(record, averaged=averaged), "machine": _machine_table(runs)}
+    if averaged:
         tables["summary"] = {**tables["runs"], "rows": tables["runs"]["rows"][len(runs) :]}
     return {**record, "tables": tables}
 
@@ -45,8 +48,12 @@ def _run(folder: Path, metrics: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"{folder} has no {missing}; it has {sorted(found['metrics'])}")
     return {
         "title": found["title"],
-        # The output folder of a run is irrelevant.
-        "command": re.sub(r"(--out[= ])(?:\S*/)?(\S+)", r"\1runs/\2", found["command"]),
+        # Where the folders of a run stand is irrelevant.
+        "command": re.sub(
+            r"(--(?:data|from)[= ])(?:\S*/)?(\S+)",
+            r"\1\2",
+            re.sub(r"(--out[= ])(?:\S*/)?(\S+)", r"\1runs/\2", found["command"]),
+        ),
         "seconds": found["seconds"],
         "environment": found["environment"],
         "config": {k: v for k, v in found["config"].items() if k != "data"},
@@ -55,7 +62,7 @@ def _run(folder: Path, metrics: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _runs_table(record: Mapping[str, Any]) -> dict[str, list]:
+def _runs_table(record: Mapping[str, Any], *, averaged: bool) -> dict[str, list]:
     runs, published = record["runs"], record["published"]
     names = list(runs[0]["metrics"])
     rows = [
@@ -66,7 +73,7 @@ def _runs_table(record: Mapping[str, Any]) -> dict[str, list]:
         ]
         for run in runs
     ]
-    if len(runs) > 1:
+    if averaged:
         values = [[run["metrics"][name]["value"] for run in runs] for name in names]
         spread = [f"**{mean(column):.3f}** ± {stdev(column):.3f}" for column in values]
         rows.append([f"mean ± standard deviation of {len(runs)} runs", *spread, ""])

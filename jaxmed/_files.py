@@ -6,6 +6,7 @@ Pure Python: every subpackage may use it, those that stand without JAX too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,7 @@ class BusyError(OSError):
 
 
 _owned: dict[Path, int] = {}
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 @contextlib.contextmanager
@@ -58,7 +60,8 @@ def owning(folder: str | Path) -> Iterator[None]:
     """Keep a folder to this process while the block runs; what it calls may own it again.
 
     The lock is the system's own on the file ``.lock``, and goes with the process, however it ends:
-    a file that a crash left behind locks nothing. Without ``flock`` (Windows) there is none.
+    a file that a crash left behind locks nothing. Without ``flock`` (Windows, some network drives)
+    there is none.
 
     Raises:
         BusyError: another process owns the folder.
@@ -81,7 +84,8 @@ def owning(folder: str | Path) -> Iterator[None]:
     path = folder / ".lock"
     with open(path, "a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _unless_unknown():
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its last owner may have removed the file since it was opened: then it locks nothing.
             if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 raise FileNotFoundError
@@ -99,6 +103,16 @@ def owning(folder: str | Path) -> Iterator[None]:
             if not there:
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # if nothing was written
+
+
+@contextlib.contextmanager
+def _unless_unknown() -> Iterator[None]:
+    """Let a lock pass that the file system does not know."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:

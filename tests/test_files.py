@@ -49,3 +49,16 @@ def test_nothing_is_left_of_a_folder_in_which_nothing_was_written(tmp_path):
     with owning(tmp_path / "new"):
         assert (tmp_path / "new").is_dir()
     assert not (tmp_path / "new").exists()
+
+
+def test_where_the_drive_knows_no_locks_there_is_none(tmp_path, monkeypatch):
+    import errno
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with owning(tmp_path / "run"):
+        (tmp_path / "run" / "a").write_text("x")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["a"]

@@ -15,7 +15,8 @@ from jaxmed.planning import ImagePlan
 from jaxmed.report import stage
 
 from ._images import described, fit, predicted, prepared, recipe_of
-from ._own import Parts, dealt, kept_plan, notes, sizes
+from ._own import Parts, begun_with, dealt, fits, kept_plan, notes, partition, sizes
+from ._rounds import told
 
 
 class Read(NamedTuple):
@@ -51,8 +52,10 @@ def train_and_read(
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
         parts = dealt(source, config)
-        plan = kept_plan(config, out, ImagePlan, lambda: make_plan(parts), decides)
+        plan = kept_plan(config, out, ImagePlan, lambda: make_plan(parts), decides, "epochs")
+        fits(config.plan or out / "plan.json", plan, source, plan.outputs, len(plan.shape))
         recipe = recipe_of(plan)
+        begun = begun_with(recipe, config.start)
         every = prepared(source, np.arange(len(source)), recipe)
     part = lambda which: jm.data.in_memory(jm.data.subset(every, which))  # noqa: E731
     # Without a test set what is held out is measured, so nothing may be chosen by it.
@@ -84,13 +87,19 @@ def train_and_read(
     about = {
         "cases": tuple(source.case_ids[int(i)] for i in which),
         "groups": None if groups is None else tuple(groups[int(i)] for i in which),
-        "description": described(plan, parts, chosen=choose),
+        "description": described(plan, parts, chosen=choose, start=config.start),
         "splits": sizes(source, parts),
+        "partition": partition(source),
         "flow": parts.flow,
         "history": history,
         "best_step": step,
         "seconds": seconds,
-        "notes": (*source.notes, *notes(source, parts)),
+        "notes": (
+            *source.notes,
+            *notes(source, parts),
+            *begun,
+            *told(plan.ended, plan.epochs, "epochs", test=choose),
+        ),
     }
     return Read(source, plan, parts, which, rows, every.arrays["image"][which], about)
 

@@ -16,7 +16,8 @@ from jaxmed.networks import BatchNorm
 from jaxmed.planning import ImagePlan
 
 from .._common.lite0 import imagenet
-from ._own import Parts, begun, repeated
+from ._own import Parts, begun_from, repeated
+from ._rounds import Round, in_rounds, rate, rounds
 
 # With the published momentum, .99, running statistics follow a new set of images too slowly.
 _NORM = partial(BatchNorm, momentum=0.9, epsilon=1e-3)
@@ -87,26 +88,36 @@ def fit(
         out: folder of checkpoints and of the model.
         choose: whether the epoch with the best score on what is held out is kept, not the last.
     """
-    batches = jm.data.batches(repeated(train, plan.batch, least=1), plan.batch, seed=config.seed)
-    steps = plan.epochs * len(batches)
     known = "label_known" if "label_known" in train.arrays else None
-    learner = learner_of(plan, recipe, steps, start=config.start, known=known)
     blank = jm.inference.image_model(recipe, None, None)
+    examples = repeated(train, plan.batch, least=1)
 
-    def model_of(state: Any) -> ImageModel:
-        return blank._replace(**learner.predicting.get(state)._asdict())
+    def train_round(one: Round, first: int, state: Any) -> Any:
+        batches = jm.data.batches(examples, plan.batch, seed=one.seed(config.seed))
+        learner = learner_of(
+            plan, recipe, one.length * len(batches), first=first, start=config.start, known=known
+        )
 
-    def look(state: Any) -> dict[str, float]:
-        return score(predicted(model_of(state), held), held, plan)
+        def model_of(state: Any) -> ImageModel:
+            return blank._replace(**learner.predicting.get(state)._asdict())
 
-    result = jm.fit(
-        learner, batches, seed=config.seed, epochs=plan.epochs, out=out,
-        evaluate=jm.train.Evaluation(
-            look, every=max(1, plan.epochs // 20),
-            **({"monitor": f"held out/{main_score(plan)}", "mode": mode(plan)} if choose else {}),
-        ),
-    )  # fmt: skip
-    model = model_of(result.best_state if choose else result.state)
+        def look(state: Any) -> dict[str, float]:
+            return score(predicted(model_of(state), held), held, plan)
+
+        trained = jm.fit(
+            learner, batches, seed=config.seed, epochs=one.length, state=state, out=one.folder(out),
+            evaluate=jm.train.Evaluation(
+                look, every=max(1, one.length // 20),
+                **({"monitor": f"held out/{main_score(plan)}", "mode": mode(plan)}
+                   if choose else {}),
+            ),
+        )  # fmt: skip
+        models.append(model_of)
+        return trained
+
+    models: list[Any] = []
+    result = in_rounds(train_round, rounds(plan.epochs, plan.ended), mode(plan))
+    model = models[-1](result.best_state if choose else result.state)
     jm.inference.save_model(out, model)
     return model, result
 
@@ -116,18 +127,22 @@ def learner_of(
     recipe: ImageRecipe,
     steps: int,
     *,
+    first: int = 0,
     start: Path | None = None,
     known: str | None = None,
 ) -> jm.Learner:
-    """What is trained: the network, its loss and augmentation, its optimizer, its average."""
+    """What is trained: the network, its loss and augmentation, its optimizer, its average.
+
+    ``steps`` are those of a round, ``first`` those that were made before it.
+    """
     optimizer = jm.train.optimizer(
-        "adamw", plan.learning_rate, schedule="cosine", steps=steps,
+        "adamw", **rate("cosine", plan.learning_rate, steps, first),
         weight_decay=plan.weight_decay, clip=5.0,
     )  # fmt: skip
     network = recipe.network()
     if plan.start == "imagenet" and start is None:
         network = imagenet(network)
-    network = begun(network, start)
+    network = begun_from(network, start)
     objective = jm.paradigms.augmented(
         jm.supervised(loss_of(plan), known=known), augmentation(plan)
     )
@@ -203,10 +218,11 @@ def score(said: np.ndarray, source: ArraySource, plan: ImagePlan) -> dict[str, f
     return {"held out/auc": float(np.mean(found)) if found else float("nan")}
 
 
-def described(plan: ImagePlan, parts: Parts, *, chosen: bool) -> str:
+def described(plan: ImagePlan, parts: Parts, *, chosen: bool, start: Path | None) -> str:
     """How it was done, in the report's words."""
     shape = " x ".join(map(str, plan.shape))
     begin = "ImageNet weights" if plan.start == "imagenet" else "fresh weights"
+    begin = f"the weights of {start.name}" if start is not None else begin
     networks = "the network" if len(parts.folds) == 1 else f"all {len(parts.folds)} networks"
     when = "of the epoch that was best on what was held out" if chosen else "after the last step"
     text = (

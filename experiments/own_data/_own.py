@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +16,17 @@ import jaxmed as jm
 from jaxmed.data import ManifestSource, MaskLabels, check_disjoint, dataset, folds
 from jaxmed.data.images._mask_labels import parse_map
 from jaxmed.data.tables._columns import parse_columns
+from jaxmed.inference._model_file import weight_shapes
 from jaxmed.report import Split
+
+from ._copies import check_splits, copies, units
 
 _SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "dev": "val", "tuning": "val", "tune": "val", "test": "test", "testing": "test",
     "holdout": "test", "external": "test",
 }  # fmt: skip
+_FEWER, _COPIES = "as there are no more", "images are copies"
 
 
 class Parts(NamedTuple):
@@ -56,6 +62,7 @@ def opened(config: Any, **options: Any) -> ManifestSource:
         config.data,
         columns=parse_columns(config.columns),
         patient=config.patient,
+        merge_rows=config.merge_rows,
         **options,
     )
 
@@ -69,6 +76,23 @@ def mask_labels(config: Any) -> MaskLabels | None:
     return MaskLabels(names, values=values or None, colours=colours or None)
 
 
+def split_names(source: ManifestSource) -> np.ndarray:
+    """The split of each image, `train`, `val` or `test`; `train` where the data name none.
+
+    Raises:
+        ValueError: a split of another name.
+    """
+    if "split" not in source.rows[0]:
+        return np.full(len(source), "train")
+    given = [str(row["split"]).strip().casefold() for row in source.rows]
+    if unknown := sorted(set(given) - set(_SPLITS)):
+        raise ValueError(
+            f"{source.name}: the split {unknown[0]!r} is none of train, val and test (or "
+            f"{', '.join(name for name in _SPLITS if name not in ('train', 'val', 'test'))})"
+        )
+    return np.array([_SPLITS[name] for name in given])
+
+
 def dealt(source: ManifestSource, config: Any) -> Parts:
     """Deal the images into folds, by patient, and into the table's own splits where it has any.
 
@@ -78,15 +102,9 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
     count = "image" if len(source) == 1 else "images"
     flow = [f"{len(source)} {count} of {Path(source.name).name}"]
     every = np.arange(len(source))
-    splits = np.full(len(source), "train", dtype="<U5")
+    splits, alike = split_names(source), copies(source)
+    check_splits(source, splits, alike)
     if "split" in source.rows[0]:
-        given = [str(row["split"]).strip().casefold() for row in source.rows]
-        if unknown := sorted(set(given) - set(_SPLITS)):
-            raise ValueError(
-                f"{source.name}: the split {unknown[0]!r} is none of train, val and test (or "
-                f"{', '.join(name for name in _SPLITS if name not in ('train', 'val', 'test'))})"
-            )
-        splits = np.array([_SPLITS[name] for name in given])
         flow.append("dealt into " + ", ".join(sorted(set(splits))) + " as the data say")
     test, val = every[splits == "test"], every[splits == "val"]
     rest = every[splits == "train"]
@@ -96,10 +114,15 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
         pairs = [(rest, val)]
         flow.append(f"{len(val)} images held out, as the data say")
     else:
-        pairs = _folds(source, np.sort(np.concatenate([rest, val])), config)
+        whole = units(source, alike)
+        pairs, count = _folds(source, np.sort(np.concatenate([rest, val])), config, whole)
+        if alike:
+            n = sum(len(several) - 1 for several in alike)
+            flow.append(f"{n} {_COPIES} of others, kept on one side")
         unit = "image: no patients are named" if source.groups is None else "patient"
-        k = _parts(config)
-        what = f"dealt at random into {min(k, len(rest) + len(val))} folds by {unit}"
+        what = f"dealt at random into {count} folds by {unit}"
+        if config.folds > 1 and count < config.folds:
+            what += f", not {config.folds}, {_FEWER}"
         flow.append(what + ("" if config.folds > 1 else f"; fold {config.fold} held out"))
     for train, held in pairs:
         if np.array_equal(train, held):
@@ -118,23 +141,26 @@ def _parts(config: Any) -> int:
 
 
 def _folds(
-    source: ManifestSource, rest: np.ndarray, config: Any
-) -> list[tuple[np.ndarray, np.ndarray]]:
+    source: ManifestSource, rest: np.ndarray, config: Any, whole: Sequence[Any] | None
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+    """The parts, and into how many folds all were dealt."""
     k = _parts(config)
-    groups = None if source.groups is None else [source.groups[i] for i in rest]
+    groups = None if whole is None else [whole[i] for i in rest]
     labels = None
     if source.labels is not None and source.labels.ndim == 1 and source.labels.dtype.kind == "i":
         labels = source.labels[rest]
     units = len(rest) if groups is None else len(set(groups))
     if units == 1:
         # A single patient: it is learned and looked at, and nothing is held out.
-        return [(rest, rest)]
+        return [(rest, rest)], 1
     found = folds(len(rest), min(k, units), groups=groups, stratify=labels, seed=config.seed)
     if config.folds == 1:
         if not 0 <= config.fold < len(found):
             raise ValueError(f"--fold is 0 to {len(found) - 1}, got {config.fold}")
-        found = [found[config.fold]]
-    return [(rest[fold.train], rest[fold.test]) for fold in found]
+        count, found = len(found), [found[config.fold]]
+    else:
+        count = len(found)
+    return [(rest[fold.train], rest[fold.test]) for fold in found], count
 
 
 def sizes(source: ManifestSource, parts: Parts) -> tuple[Split, ...]:
@@ -162,7 +188,7 @@ def sizes(source: ManifestSource, parts: Parts) -> tuple[Split, ...]:
 
 def notes(source: ManifestSource, parts: Parts) -> tuple[str, ...]:
     """What a reader should know of the parts."""
-    found = []
+    found = [line for line in parts.flow if _FEWER in line or _COPIES in line]
     train, held = parts.folds[0]
     if np.array_equal(train, held):
         found.append("One patient only: the network is measured on what it was trained on.")
@@ -171,15 +197,48 @@ def notes(source: ManifestSource, parts: Parts) -> tuple[str, ...]:
     return tuple(found)
 
 
-def begun(network: jm.Network, start: Path | None) -> jm.Network:
+def partition(source: ManifestSource) -> str:
+    """What the parts share none of, for the checklist: `dealt` has refused all else."""
+    unit = "image, no patients named" if source.groups is None else "patient"
+    return f"by {unit}; no {unit.partition(',')[0]} and no copy of a file in two parts, checked"
+
+
+def begun_from(network: jm.Network, start: Path | None) -> jm.Network:
     """The network begun with an earlier run's weights, where they have its shapes."""
     if start is None:
         return network
+    return jm.paradigms.pretrained(network, *_weights(start), strict=False)
+
+
+def begun_with(recipe: Any, start: Path | None) -> tuple[str, ...]:
+    """How many of a network's parameters are an earlier run's, a note.
+
+    Raises:
+        ValueError: none are, as of a run of another kind.
+    """
+    if start is None:
+        return ()
+    there, wanted = map(_sizes, (_weights(start)[0], weight_shapes(recipe)[0]))
+    same = sum(math.prod(size) for path, size in wanted.items() if there.get(path) == size)
+    whole = sum(math.prod(size) for size in wanted.values())
+    if not same:
+        raise ValueError(
+            f"--from {start}: none of its weights fit this network: it is a run of another kind, "
+            "or of another plan"
+        )
+    return (f"Begun with the weights of {start.name}: {100 * same / whole:.0f} % of them fit.",)
+
+
+def _weights(start: Path) -> tuple[Any, Any]:
     model = jm.inference.load_model(start)
-    params, state = model.params, model.state
-    if model.recipe.members > 1:
-        params, state = jax.tree.map(lambda leaf: leaf[0], (params, state))
-    return jm.paradigms.pretrained(network, params, state, strict=False)
+    if model.recipe.members == 1:
+        return model.params, model.state
+    return jax.tree.map(lambda leaf: leaf[0], (model.params, model.state))
+
+
+def _sizes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in leaves}
 
 
 def repeated(source: Any, batch: int, least: int = 8) -> Any:
@@ -190,9 +249,12 @@ def repeated(source: Any, batch: int, least: int = 8) -> Any:
 
 
 def in_steps(steps: int, length: int) -> tuple[int, int]:
-    """Epochs that make so many steps, and the epochs between two of ten looks."""
-    epochs = max(1, round(steps / length))
-    return epochs, max(1, epochs // 10)
+    """The steps of a training, and the epochs between two of ten looks.
+
+    Of more than an epoch, it is whole ones, so that each image is seen equally often.
+    """
+    epochs = round(steps / length)
+    return (steps, 1) if steps < length else (epochs * length, max(1, epochs // 10))
 
 
 def unsaid(config: Any, fields: Sequence[str]) -> list[str]:
@@ -202,9 +264,11 @@ def unsaid(config: Any, fields: Sequence[str]) -> list[str]:
 
 
 def kept_plan(
-    config: Any, out: Path, kind: type, make: Callable[[], Any], decides: Sequence[str]
+    config: Any, out: Path, kind: type, make: Callable[[], Any], decides: Sequence[str], unit: str
 ) -> Any:
     """The plan given, else the one this folder began with, else a new one; it is in `plan.json`.
+
+    Of a run that has ended and is to go on, `unit` of the plan (`epochs` or `steps`) grows.
 
     Raises:
         ValueError: a plan that cannot be read, or settings that the given plan would overrule.
@@ -220,7 +284,32 @@ def kept_plan(
             jm.planning.write_plan(path, plan)
         return plan
     if path.exists():
-        return jm.planning.read_plan(path, kind)
+        plan = jm.planning.read_plan(path, kind)
+        has, wanted = getattr(plan, unit), getattr(config, unit)
+        if wanted is not None and wanted > has and (out / "metrics.json").exists():
+            # Of what was predicted at the first end nothing is true of the second.
+            shutil.rmtree(out / "masks", ignore_errors=True)
+            why = {**plan.why, unit: f"as given, {has} at first"}
+            plan = dataclasses.replace(plan, ended=(*plan.ended, has), why=why, **{unit: wanted})
+            jm.planning.write_plan(path, plan)
+        return plan
     plan = make()
     jm.planning.write_plan(path, plan)
     return plan
+
+
+def fits(where: Any, plan: Any, source: ManifestSource, classes: Sequence[str], rank: int) -> None:
+    """Refuse a plan that was given, or edited, for other data.
+
+    Raises:
+        ValueError: other classes, channels or axes; names both.
+    """
+    image = source.image(0).array
+    named = source.classes if source.masks is None else source.mask_labels.classes
+    for what, has, wants in (
+        ("spatial axes", rank, image.ndim - 1),
+        ("channels", len(plan.channels), image.shape[-1]),
+        ("the classes", [*classes], [*named] or [*classes]),
+    ):
+        if has != wants:
+            raise ValueError(f"{where} is of {what} {has}, the data are of {wants}: plan anew")

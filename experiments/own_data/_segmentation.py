@@ -20,7 +20,8 @@ from jaxmed.inference import Recipe, Segmenter
 from jaxmed.planning import SegmentationPlan, Stage
 from jaxmed.report import MaskPair
 
-from ._own import begun, in_steps, repeated
+from ._own import begun_from, in_steps, repeated
+from ._rounds import Round, in_rounds, rate, rounds
 
 _STORED = "prepared"
 _MOST = 4e9  # Bytes of prepared cases that lie in memory.
@@ -59,6 +60,12 @@ def recipe_of(plan: SegmentationPlan, stage: Stage, *, cascade: bool = False) ->
     )
 
 
+def final_recipe(plan: SegmentationPlan) -> Recipe:
+    """What is done to a scan before the network that decides."""
+    cascade = plan.configuration == "3d_cascade_fullres" and plan.low is not None
+    return recipe_of(plan, plan.full, cascade=cascade)
+
+
 def trained(
     config: Any,
     plan: SegmentationPlan,
@@ -71,24 +78,22 @@ def trained(
 
     The second network of a cascade learns from masks of scans that the first has not seen: each
     half of the training scans is segmented by a coarse network of the other half. Both look first
-    at whatever is segmented later, and are averaged.
+    at whatever is segmented later, and are averaged; a training that goes on leaves them as they
+    are.
     """
-    if plan.configuration != "3d_cascade_fullres" or plan.low is None:
-        examples = Prepared(source, train, recipe_of(plan, plan.full))
+    recipe = final_recipe(plan)
+    if not recipe.cascade or plan.low is None:
+        examples = Prepared(source, train, recipe)
         return fit(config, plan, plan.full, examples, held, out)
+    coarse = dataclasses.replace(plan, steps=(*plan.ended, plan.steps)[0], ended=())
     halves = coarse_halves(source, train, config.seed)
     before, of_case = [], {}
     for number, (learned, other) in enumerate(halves):
         examples = Prepared(source, learned, recipe_of(plan, plan.low))
-        model, _ = fit(config, plan, plan.low, examples, held, out / f"low_{number}")
+        model, _ = fit(config, coarse, plan.low, examples, held, out / f"low_{number}")
         before.append(model)
         of_case |= dict.fromkeys(other.tolist(), model)
-    examples = Prepared(
-        source,
-        train,
-        recipe_of(plan, plan.full, cascade=True),
-        [of_case[int(i)] for i in train],
-    )
+    examples = Prepared(source, train, recipe, [of_case[int(i)] for i in train])
     return fit(config, plan, plan.full, examples, held, out, jm.inference.average_models(before))
 
 
@@ -152,43 +157,51 @@ def fit(
     source, recipe = examples.source, examples.recipe
     structures = len(recipe.classes) - 1 if recipe.cascade else 0
     at_hand = repeated(stored(examples, out), stage.batch)
-    batches = jm.data.batches(
-        at_hand, stage.batch, seed=config.seed, transform=cut(plan, stage, structures)
-    )
-    epochs, every = in_steps(plan.steps, len(batches))
     objective = jm.supervised(
         jm.losses.deep_supervision(loss_of(plan)),
         output="deep",
         target="mask",
         known="mask_known" if source.mask_labels.ignore is not None else None,
     )
-    optimizer = jm.train.optimizer(
-        "adamw", plan.learning_rate, schedule="poly", steps=epochs * len(batches),
-        weight_decay=1e-2, clip=5.0,
-    )  # fmt: skip
-    network = begun(recipe.network(), config.start)
+    network = begun_from(recipe.network(), config.start)
     view = augmentation(plan, stage)
     if structures:
         view = jm.augment.with_structures(view, structures)
-    learner = jm.train.parameter_average(
-        jm.learner(network, jm.paradigms.augmented(objective, view), optimizer), plan.average
-    )
     blank = jm.inference.segmenter(recipe, None, None, before=before)
     few = [*cases(source, held[:: max(len(held) // 5, 1)][:5])]
+    models: list[Segmenter] = []
 
-    def look(state: Any) -> dict[str, float]:
-        model = blank._replace(**learner.predicting.get(state)._asdict())
-        found = [dice(measured(case, segmented(case, model)), plan) for case in few]
-        return {"held out/dice": float(np.nanmean(found))}
+    def train_round(one: Round, first: int, state: Any) -> Any:
+        batches = jm.data.batches(
+            at_hand, stage.batch, seed=one.seed(config.seed), transform=cut(plan, stage, structures)
+        )
+        steps, every = in_steps(one.length, len(batches))
+        optimizer = jm.train.optimizer(
+            "adamw", **rate("poly", plan.learning_rate, steps, first), weight_decay=1e-2, clip=5.0
+        )
+        learner = jm.train.parameter_average(
+            jm.learner(network, jm.paradigms.augmented(objective, view), optimizer), plan.average
+        )
 
-    result = jm.fit(
-        learner, batches, seed=config.seed, epochs=epochs, out=out,
-        evaluate=jm.train.Evaluation(look, every=every),
-    )  # fmt: skip
-    model = blank._replace(**learner.predicting.get(result.state)._asdict())
-    jm.inference.save_model(out, model)
+        def model_of(state: Any) -> Segmenter:
+            return blank._replace(**learner.predicting.get(state)._asdict())
+
+        def look(state: Any) -> dict[str, float]:
+            model = model_of(state)
+            found = [dice(measured(case, segmented(case, model)), plan) for case in few]
+            return {"held out/dice": float(np.nanmean(found))}
+
+        made = jm.fit(
+            learner, batches, seed=config.seed, steps=steps, state=state, out=one.folder(out),
+            evaluate=jm.train.Evaluation(look, every=every),
+        )  # fmt: skip
+        models.append(model_of(made.state))
+        return made
+
+    result = in_rounds(train_round, rounds(plan.steps, plan.ended))
+    jm.inference.save_model(out, models[-1])
     shutil.rmtree(out / _STORED, ignore_errors=True)
-    return model, result
+    return models[-1], result
 
 
 def stored(examples: Prepared, out: Path) -> Any:

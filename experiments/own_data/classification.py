@@ -16,18 +16,22 @@ at the end; then the epoch is chosen by what is held out.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
+from jaxmed.data import ManifestSource
 from jaxmed.planning import ImagePlan, image_print, plan_images
 from jaxmed.report import Results, class_pictures, classification
 
 from ._image_run import Read, train_and_read
-from ._own import opened
+from ._own import Parts, dealt, opened
+from ._rounds import may_differ
 
+extends = partial(may_differ, field="epochs")
 _DECIDED = ("size", "network", "weights", "epochs")
 
 
@@ -43,15 +47,16 @@ class Config:
         classes: names of the classes in order; of folders, those to use.
         positive: the class that is told from the other, or from all others.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
+        merge_rows: whether rows of one image, such as of its findings, are one.
         folds: networks, each with a fold of its own held out; of 1, see held_out.
         held_out: share of the patients on which a single network is measured: a fifth.
         fold: which of the parts of that size, from 0.
         seed: of folds, parameters, order of batches and augmentation.
         plan: a plan to follow, such as an edited plan.json.
         size: longer side of the images.
-        network: which.
-        weights: to begin with: imagenet or scratch.
-        epochs: passes over the training images.
+        network: in place of the plan's choice.
+        weights: to begin with, in place of the plan's choice.
+        epochs: passes over the training images; more of them let a finished run go on.
         start: folder of a run whose weights are the beginning.
     """
 
@@ -61,6 +66,7 @@ class Config:
     classes: tuple[str, ...] = ()
     positive: str | None = None
     patient: str | None = None
+    merge_rows: bool = False
     folds: int = 1
     held_out: float = 0.2
     fold: int = 0
@@ -77,6 +83,19 @@ class Config:
 
 def run(config: Config, out: Path) -> Results:
     """Plan, train each fold, classify what is held out and the test set, measure."""
+    source = _source(config)
+    return _results(
+        train_and_read(config, source, lambda parts: _plan(config, source, parts), _DECIDED, out)
+    )
+
+
+def make_plan(config: Config) -> ImagePlan:
+    """What `run` would do."""
+    source = _source(config)
+    return _plan(config, source, dealt(source, config))
+
+
+def _source(config: Config) -> ManifestSource:
     source = opened(
         config,
         labels=config.labels or None,
@@ -84,17 +103,16 @@ def run(config: Config, out: Path) -> Results:
         positive=config.positive,
         canonical=True,
     )
-    source = dataclasses.replace(source, masks=None)
+    return dataclasses.replace(source, masks=None)
 
-    def plan(parts) -> ImagePlan:
-        found = image_print(source, parts.development)
-        labels = np.asarray(source.labels)
-        return plan_images(
-            found, source.classes, several=labels.ndim == 2, size=config.size,
-            network=config.network, start=config.weights, epochs=config.epochs,
-        )  # fmt: skip
 
-    return _results(train_and_read(config, source, plan, _DECIDED, out))
+def _plan(config: Config, source: ManifestSource, parts: Parts) -> ImagePlan:
+    found = image_print(source, parts.development)
+    labels = np.asarray(source.labels)
+    return plan_images(
+        found, source.classes, several=labels.ndim == 2, size=config.size,
+        network=config.network, start=config.weights, epochs=config.epochs,
+    )  # fmt: skip
 
 
 def _results(read: Read) -> Results:

@@ -12,18 +12,22 @@ classification`: the plan in `plan.json`, a fifth of the patients held out, `--f
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
+from jaxmed.data import ManifestSource
 from jaxmed.planning import ImagePlan, image_print, plan_images
 from jaxmed.report import Results, classification
 
 from ._image_run import train_and_read
-from ._own import opened
+from ._own import Parts, dealt, opened
+from ._rounds import may_differ
 
+extends = partial(may_differ, field="epochs")
 _DECIDED = ("size", "network", "weights", "epochs")
 
 
@@ -36,15 +40,16 @@ class Config:
         labels: column of the number; by default `label`.
         columns: ROLE=COLUMN where a table's columns have other names: image=file patient=subject.
         patient: column of the patient.
+        merge_rows: whether rows of one image, such as of its findings, are one.
         folds: networks, each with a fold of its own held out; of 1, see held_out.
         held_out: share of the patients on which a single network is measured: a fifth.
         fold: which of the parts of that size, from 0.
         seed: of folds, parameters, order of batches and augmentation.
         plan: a plan to follow, such as an edited plan.json.
         size: longer side of the images.
-        network: which.
-        weights: to begin with: imagenet or scratch.
-        epochs: passes over the training images.
+        network: in place of the plan's choice.
+        weights: to begin with, in place of the plan's choice.
+        epochs: passes over the training images; more of them let a finished run go on.
         start: folder of a run whose weights are the beginning.
     """
 
@@ -52,6 +57,7 @@ class Config:
     labels: str | None = None
     columns: tuple[str, ...] = ()
     patient: str | None = None
+    merge_rows: bool = False
     folds: int = 1
     held_out: float = 0.2
     fold: int = 0
@@ -68,26 +74,39 @@ class Config:
 
 def run(config: Config, out: Path) -> Results:
     """Plan, train each fold, measure what is held out and the test set, compare."""
-    source = opened(config, labels=config.labels, regression=True, canonical=True)
-    source = dataclasses.replace(source, masks=None)
-    name = config.labels or "label"
-
-    def plan(parts) -> ImagePlan:
-        found = image_print(source, parts.development)
-        made = plan_images(
-            found, (), size=config.size, network=config.network, start=config.weights,
-            epochs=config.epochs,
-        )  # fmt: skip
-        return dataclasses.replace(made, outputs=(name,))
-
-    read = train_and_read(config, source, plan, _DECIDED, out)
+    source = _source(config)
+    read = train_and_read(config, source, lambda parts: _plan(config, source, parts), _DECIDED, out)
     return classification(
         np.asarray(source.labels)[read.which],
         read.said[:, 0],
         task="regression",
-        title=f"{name} of {Path(source.name).stem}",
+        title=f"{_name(config)} of {Path(source.name).stem}",
         **read.about,
     )
+
+
+def make_plan(config: Config) -> ImagePlan:
+    """What `run` would do."""
+    source = _source(config)
+    return _plan(config, source, dealt(source, config))
+
+
+def _name(config: Config) -> str:
+    return config.labels or "label"
+
+
+def _source(config: Config) -> ManifestSource:
+    source = opened(config, labels=config.labels, regression=True, canonical=True)
+    return dataclasses.replace(source, masks=None)
+
+
+def _plan(config: Config, source: ManifestSource, parts: Parts) -> ImagePlan:
+    found = image_print(source, parts.development)
+    made = plan_images(
+        found, (), size=config.size, network=config.network, start=config.weights,
+        epochs=config.epochs,
+    )  # fmt: skip
+    return dataclasses.replace(made, outputs=(_name(config),))
 
 
 if __name__ == "__main__":

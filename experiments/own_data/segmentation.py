@@ -15,6 +15,7 @@ each on four fifths, and keeps their average. A split `test` of the data is open
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,9 +28,30 @@ from jaxmed.inference import Segmenter
 from jaxmed.planning import Configuration, SegmentationPlan
 from jaxmed.report import Results, segmentation, stage
 
-from ._own import Parts, dealt, kept_plan, mask_labels, notes, opened, sizes
-from ._segmentation import Case, cases, mask_files, measured, segmented, trained
+from ._own import (
+    Parts,
+    begun_with,
+    dealt,
+    fits,
+    kept_plan,
+    mask_labels,
+    notes,
+    opened,
+    partition,
+    sizes,
+)
+from ._rounds import may_differ, told
+from ._segmentation import (
+    Case,
+    cases,
+    final_recipe,
+    mask_files,
+    measured,
+    segmented,
+    trained,
+)
 
+extends = partial(may_differ, field="steps")
 _DECIDED = ("memory_gb", "encoder", "configuration", "steps")
 
 
@@ -43,6 +65,7 @@ class Config:
         classes: names of the masks' classes, the background first, where the data name none.
         map: NUMBER=CLASS or RED,GREEN,BLUE=CLASS, where masks are written otherwise: 255=1 0=0.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
+        merge_rows: whether rows of one image, such as of its findings, are one.
         folds: networks, each with a fold of its own held out; of 1, see held_out.
         held_out: share of the patients on which a single network is measured: a fifth.
         fold: which of the parts of that size, from 0.
@@ -52,7 +75,8 @@ class Config:
         encoder: plain convolutions, or residual blocks.
         configuration: 2d: slices one by one; 3d_lowres: at a coarse voxel size; 3d_cascade_fullres:
             coarse networks first; by default 3d_fullres, and 2d of pictures.
-        steps: of each training; by default what the device does in a fair time.
+        steps: of each training, to the nearest whole pass over the images; by default what the
+            device does in a fair time. More of them let a finished run go on.
         start: folder of a run whose weights are the beginning.
     """
 
@@ -61,6 +85,7 @@ class Config:
     classes: tuple[str, ...] = ()
     map: tuple[str, ...] = ()
     patient: str | None = None
+    merge_rows: bool = False
     folds: int = 1
     held_out: float = 0.2
     fold: int = 0
@@ -77,16 +102,14 @@ def run(config: Config, out: Path) -> Results:
     """Plan, train each fold, segment what is held out and the test set, measure."""
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
-        source = opened(config, labels=(), mask_labels=mask_labels(config), canonical=True)
-        if source.masks is None:
-            raise ValueError(
-                f"{source.name}: no masks: give the table a column `mask`, or put them into a "
-                "folder `masks` beside the images"
-            )
+        source = _source(config)
         parts = dealt(source, config)
         plan = kept_plan(
-            config, out, SegmentationPlan, lambda: planned(config, source, parts), _DECIDED
+            config, out, SegmentationPlan, lambda: _plan(config, source, parts), _DECIDED, "steps"
         )
+        where = config.plan or out / "plan.json"
+        fits(where, plan, source, plan.classes, len(plan.full.patch))
+        begun = begun_with(final_recipe(plan), config.start)
     models, history, pairs, step = [], (), {}, 0
     for number, (train, held) in enumerate(parts.folds):
         folder = out if len(parts.folds) == 1 else out / f"fold_{number}"
@@ -115,19 +138,41 @@ def run(config: Config, out: Path) -> Results:
             title=f"Segmentation of {Path(source.name).stem}",
             description=described(plan, parts, step),
             splits=sizes(source, parts),
+            partition=partition(source),
             flow=parts.flow,
             history=history,
             best_step=step,
             seconds=seconds,
             masks={name: files[name] for name in names},
-            notes=(*source.notes, *notes(source, parts)),
+            notes=(
+                *source.notes,
+                *notes(source, parts),
+                *begun,
+                *([f"In training {plan.why['classes']}."] if "classes" in plan.why else []),
+                *told(plan.ended, plan.steps, "steps", test=len(parts.test) > 0),
+            ),
         )
         shown = pictures(source, measured_cases, results, out)
     return results.replace(pictures=shown)
 
 
-def planned(config: Config, source: ManifestSource, parts: Parts) -> SegmentationPlan:
-    """The plan of the development data."""
+def make_plan(config: Config) -> SegmentationPlan:
+    """What `run` would do."""
+    source = _source(config)
+    return _plan(config, source, dealt(source, config))
+
+
+def _source(config: Config) -> ManifestSource:
+    source = opened(config, labels=(), mask_labels=mask_labels(config), canonical=True)
+    if source.masks is None:
+        raise ValueError(
+            f"{source.name}: no masks: give the table a column `mask`, or put them into a "
+            "folder `masks` beside the images"
+        )
+    return source
+
+
+def _plan(config: Config, source: ManifestSource, parts: Parts) -> SegmentationPlan:
     found = jm.planning.fingerprint(source, parts.development)
     budget = jm.planning.device_budget(config.memory_gb, config.encoder)
     labels = source.mask_labels

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,9 @@ from jaxmed import protocols
 from jaxmed.planning import ImagePlan, image_print, plan_images, read_plan, write_plan
 from jaxmed.report import Results, stage
 
+from ._copies import copies, units
 from ._images import learner_of, prepared, recipe_of
-from ._own import opened
+from ._own import fits, opened, split_names
 
 # What may differ between arms: all are trained on the same arrays, for the same time.
 _FREE = (
@@ -46,6 +48,7 @@ class Config:
         classes: names of the classes in order; of folders, those to use.
         positive: the class that is told from the other, or from all others.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
+        merge_rows: whether rows of one image, such as of its findings, are one.
         folds: into how many the patients are dealt.
         repeats: how often they are dealt anew.
         seeds: trainings of each arm on each fold.
@@ -61,6 +64,7 @@ class Config:
     classes: tuple[str, ...] = ()
     positive: str | None = None
     patient: str | None = None
+    merge_rows: bool = False
     folds: int = 5
     repeats: int = 1
     seeds: int = 1
@@ -82,9 +86,16 @@ def run(config: Config, out: Path) -> Results:
             source.labels.ndim != 1 or source.labels.dtype.kind != "i"
         ):
             raise ValueError("a study is of one class of several")
+        held = split_names(source) == "test"  # a study chooses, so it is left for what is chosen
+        source = source.where(np.flatnonzero(~held).tolist())
+        if alike := copies(source):
+            whole = tuple(map(str, units(source, alike) or ()))
+            source = dataclasses.replace(source, groups=whole)
         found = image_print(source)
         base = plan_images(found, source.classes, size=config.size, epochs=config.epochs)
         arms = planned(config, base)
+        for name, plan in arms.items():
+            fits(f"the plan {name}", plan, source, plan.outputs, len(plan.shape))
         recipes = {name: recipe_of(plan) for name, plan in arms.items()}
         repeat = max(recipe.repeat for recipe in recipes.values())
         recipes = {n: dataclasses.replace(r, repeat=repeat) for n, r in recipes.items()}
@@ -118,7 +129,9 @@ def run(config: Config, out: Path) -> Results:
             "`plans` holds every arm's plan."
         ),
     )
-    return results.replace(notes=(*source.notes, *results.notes))
+    left = [f"{len(alike)} images have copies, which stay in one fold."] if alike else []
+    left += [f"{held.sum()} images of the split test are left out."] if held.any() else []
+    return results.replace(notes=(*source.notes, *left, *results.notes))
 
 
 def planned(config: Config, base: ImagePlan) -> dict[str, ImagePlan]:
@@ -131,11 +144,18 @@ def planned(config: Config, base: ImagePlan) -> dict[str, ImagePlan]:
     if wrong := [field for field, sign, values in given if not sign or not values]:
         raise ValueError(f"--arms is FIELD=VALUE,VALUE, such as network=resnet18,resnet34, got "
                          f"{wrong[0]!r}")  # fmt: skip
-    fields = {_NAMES.get(field, field): values.split(",") for field, _, values in given}
+    fields = {
+        _NAMES.get(field, field): re.findall(r"\[.*?\](?=,|$)|[^,]+", values)
+        for field, _, values in given
+    }
+    if len(fields) < len(given):
+        raise ValueError(f"--arms names a field twice: {' '.join(config.arms)}")
     if "plan" in fields:
         if len(fields) > 1:
             raise ValueError("--arms is either of plans or of fields")
-        plans = {Path(path).stem: read_plan(path, ImagePlan) for path in fields["plan"]}
+        plans = {}
+        for path in fields["plan"]:
+            _add(plans, Path(path).stem, read_plan(path, ImagePlan))
         _check_alike(plans)
     else:
         if unknown := [field for field in fields if field not in _FREE]:
@@ -147,10 +167,17 @@ def planned(config: Config, base: ImagePlan) -> dict[str, ImagePlan]:
         for values in itertools.product(*fields.values()):
             changed = dict(zip(fields, values, strict=True))
             name = "_".join(changed.values())
-            plans[name] = _changed(base, changed)
+            _add(plans, name, _changed(base, changed))
     if len(plans) < 2:
         raise ValueError(f"a study compares at least two arms, got {len(plans)}: --arms")
     return plans
+
+
+def _add(plans: dict[str, ImagePlan], name: str, plan: ImagePlan) -> None:
+    if name in plans:
+        raise ValueError(f"--arms: two arms are called {name!r}: give each value once, and files "
+                         "of plans different names")  # fmt: skip
+    plans[name] = plan
 
 
 def _changed(base: ImagePlan, changed: dict[str, str]) -> ImagePlan:

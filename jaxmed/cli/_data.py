@@ -21,14 +21,16 @@ def run(arguments: Sequence[str]) -> int:
         return 0 if asked else 2
     options = _parser().parse_args([*arguments[1:]])
     from jaxmed import data
+    from jaxmed.cli._given import in_words
     from jaxmed.data.images._mask_labels import parse_map
+    from jaxmed.data.sources._check import checked
     from jaxmed.data.tables._columns import parse_columns
 
     values, colours = parse_map(options.map)
     paths = options.path
     given: dict[str, Any] = {
         "regression": options.regression,
-        "identity": options.identity,
+        "merge_rows": options.merge_rows,
         "labels": options.labels,
         "positive": options.positive,
         "classes": options.classes,
@@ -37,11 +39,18 @@ def run(arguments: Sequence[str]) -> int:
     }
     if values or colours:
         given["mask_labels"] = data.MaskLabels(values=values or None, colours=colours or None)
-    faults = [fault for path in paths for fault in data.check(path, **given)]
-    if not options.identity:
+    faults = []
+    for path in paths:
+        found, told = checked(path, **given)
+        faults += found
+        for line in told:
+            print(line)
+    if options.identity:
+        faults += _named(data, paths)
+    else:
         _tell(data, paths)
     for fault in faults:
-        print(f"{fault.file}: {fault.detail} [{fault.rule}]")
+        print(in_words(f"{fault.file}: {fault.detail} [{fault.rule}]"))
     if not faults:
         print("no faults")
         return 0
@@ -55,8 +64,8 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jaxmed data check",
-        description="Read every file of a data set and list all of its faults. The exit code is 1 "
-        "if there are any.",
+        description="Read every file of a data set, tell what there is and list all of its faults. "
+        "The exit code is 1 if there are any.",
     )
     parser.add_argument(
         "path", nargs="+",
@@ -83,7 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--columns", nargs="+", default=(), metavar="ROLE=COLUMN",
-        help="columns of other names, such as image=file patient=who",
+        help="columns of other names, such as image=file patient=who; of a folder mask=NAME, the "
+        "folder of the masks or the ending of their names",
+    )  # fmt: skip
+    parser.add_argument(
+        "--merge-rows", action="store_true",
+        help="rows of one image, such as of its findings, are one",
     )  # fmt: skip
     parser.add_argument(
         "--map", nargs="+", default=(), metavar="NUMBER=CLASS",
@@ -94,11 +108,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _tell(data: Any, paths: Sequence[str]) -> None:
     """Print who is named in the files, which is no fault of data that stay where they are."""
-    found = []
-    for path in paths:
-        with contextlib.suppress(data.DataError):
-            found += data.identity(path)
+    found = _named(data, paths)
     for note in found:
         print(f"note: {note.file}: {note.detail} [{note.rule}]")
     if found:
         print("note: these are faults of data that are passed on (--identity)")
+
+
+def _named(data: Any, paths: Sequence[str]) -> list[Any]:
+    """What tells who was imaged, of the files that can be read."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(data.DataError):
+            found += data.identity(path)
+    return found

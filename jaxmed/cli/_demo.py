@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxmed.cli._experiment import load
-from jaxmed.cli._given import tell
+from jaxmed.cli._given import read_study, tell
 from jaxmed.cli._runner import run_experiment
 from jaxmed.cli._train import parse
 
@@ -16,14 +16,14 @@ from jaxmed.cli._train import parse
 def run(arguments: Sequence[str]) -> int:
     """Run the demo, and say what came out and where it is."""
     experiment = load("demo")
-    config, out = parse(experiment, arguments)
+    config, out, study = parse(experiment, arguments)
     out = out or Path("runs") / "demo"
     print(
         f"A 3D U-Net learns grey and white matter from {config.heads} synthetic heads, then "
         "segments a real scan."
     )
     command = shlex.join(["jaxmed", "demo", *arguments])
-    results = run_experiment(experiment, config, out, command=command)
+    results = run_experiment(experiment, config, out, command=command, study=read_study(study))
     tell(results, out / "report.html")
     print("\n" + meaning(results.metrics))
     print(f"Open {(out / 'report.html').absolute()} in a browser for curves and pictures.")

@@ -167,8 +167,10 @@ def in_words(text: str) -> str:
 
     >>> in_words("give task='regression' (--task regression)")
     'give --task regression'
+    >>> in_words("say columns={'image': ...} (--columns image=NAME)")
+    'say --columns image=NAME'
     """
-    return re.sub(r"\w+=\S+ \((--[^)]+)\)", r"\1", text)
+    return re.sub(r"\w+=(?:\{[^}]*\}|\[[^]]*\]|\S+) \((--[^)]+)\)", r"\1", text)
 
 
 def finish(

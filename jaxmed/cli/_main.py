@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import jaxmed
+from jaxmed.cli._given import in_words
 
 _GOES_ON = "the same command goes on from here"
 _NOTHING = "nothing was written"
@@ -18,6 +19,7 @@ _INTERRUPTED = {
     "train": _GOES_ON,
     "study": _GOES_ON,
     "predict": "what was written is whole; with --resume the rest follows",
+    "plan": _NOTHING,
     "evaluate": _NOTHING,
     "compare": _NOTHING,
 }
@@ -25,6 +27,7 @@ _INTERRUPTED = {
 # name: (module of the command, what it does). A module has `run(arguments) -> exit code`.
 _COMMANDS = {
     "demo": ("_demo", "train and evaluate on brain anatomy, without any download"),
+    "plan": ("_plan", "plan the training on your own images, every choice with its reason"),
     "train": ("_train", "run an experiment: a file of experiments/, by name or path"),
     "study": ("_study", "compare ways to classify your own images, cross-validated"),
     "list": ("_list", "list the experiments"),
@@ -99,6 +102,7 @@ def _guarded(command: Callable[[], int], *, debug: bool, interrupted: str) -> in
         if debug:
             raise
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        text = in_words(text)
         kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
         print(f"jaxmed: error: {kind}{text or type(error).__name__}", file=sys.stderr)
         if not isinstance(error, OSError) and not type(error).__module__.startswith("jaxmed."):
@@ -109,7 +113,7 @@ def _guarded(command: Callable[[], int], *, debug: bool, interrupted: str) -> in
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"jaxmed: warning: {message}", file=file or sys.stderr)
+    print(f"jaxmed: warning: {in_words(str(message))}", file=file or sys.stderr)
 
 
 def _help() -> str:

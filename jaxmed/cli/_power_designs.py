@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -278,8 +278,8 @@ class TwoAucs(Tested):
         from jaxmed import stats
 
         if self.pilot is not None:
-            columns = read_table(self.pilot, ("label", *self.scores))
-            y = columns["label"].astype(int)
+            columns = read_pilot(self.pilot, numbers=self.scores, labels=("label",))
+            y = columns["label"]
             a, b = (columns[name] for name in self.scores)
             share = float(y.mean())
             assumptions = [
@@ -316,32 +316,40 @@ class TwoAucs(Tested):
         return _of_auc(self, made, assumptions, self.prevalence)
 
 
-def read_table(path: Path, wanted: tuple[str, ...]) -> dict[str, Any]:
-    """Columns of numbers of a CSV.
+def read_pilot(
+    path: Path, *, numbers: Sequence[str], labels: Sequence[str], names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Columns of a pilot's table, in any format that tables of images have.
+
+    Args:
+        path: the table.
+        numbers: columns of numbers.
+        labels: columns of 0 and 1.
+        names: columns of names, such as of readers.
 
     Raises:
-        ValueError: a column that is missing, or a cell that is no number.
+        DataError: a column that is missing, or a cell that is missing, infinite or of another kind.
     """
-    import csv
-
     import numpy as np
 
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [*csv.DictReader(file)]
-    if not rows:
-        raise ValueError(f"{path}: there are no rows")
-    missing = [name for name in wanted if name not in rows[0]]
-    if missing:
-        raise ValueError(f"{path}: there is no column {missing[0]!r}; it has {', '.join(rows[0])}")
-    columns = {}
-    for name in wanted:
-        try:
-            columns[name] = np.array([float(row[name]) for row in rows])
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"{path}: the column {name!r} holds a cell that is not a number"
-            ) from None
-    return columns
+    from jaxmed.data.tables._table import read_table, table_fault
+
+    wanted = (*labels, *numbers, *names)
+    table = read_table(path, *wanted)
+    if missing := [name for name in wanted if name not in table.columns]:
+        raise table_fault(
+            path, f"there is no column {missing[0]!r}; it has {', '.join(table.columns)}"
+        )
+    every = range(len(table.rows))
+    found: dict[str, Any] = {
+        name: np.array([table.number(i, name) for i in every]) for name in (*labels, *numbers)
+    }
+    for name in labels:
+        if bad := [i for i in every if found[name][i] not in (0, 1)]:
+            raise table.fault(f"{table.where(bad[0])}: {name} is {table.rows[bad[0]][name]!r}, not "
+                              "0 or 1")  # fmt: skip
+        found[name] = found[name].astype(int)
+    return found | {name: np.array([str(row[name]) for row in table.rows]) for name in names}
 
 
 def _ratio(prevalence: float) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from jaxmed.cli._power_designs import Common, Plan, Tested, read_table
+from jaxmed.cli._power_designs import Common, Plan, Tested, read_pilot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,9 +248,12 @@ class Readers(Tested):
         """The plan; --n counts cases."""
         from jaxmed import stats
 
-        columns = read_table(self.pilot, ("reader", "treatment", "case", "truth", "rating"))
+        columns = read_pilot(
+            self.pilot, numbers=("rating",), labels=("truth",),
+            names=("reader", "treatment", "case"),
+        )  # fmt: skip
         study = stats.reader_study(
-            columns["truth"].astype(int), columns["rating"], columns["reader"],
+            columns["truth"], columns["rating"], columns["reader"],
             columns["treatment"], columns["case"],
         )  # fmt: skip
         shared = {"readers": self.readers, "effect": self.effect, "alpha": self.alpha}

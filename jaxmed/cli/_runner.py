@@ -27,6 +27,7 @@ def run_experiment(
     out: str | os.PathLike | None = None,
     *,
     command: str | None = None,
+    study: Mapping[str, str] | None = None,
     folder_of: Callable[[Any], Path] | None = None,
 ) -> Results:
     """Run an experiment and write its report, as `jaxmed train` does.
@@ -42,6 +43,7 @@ def run_experiment(
             defaults.
         command: what the report names as the way to make the run again; by default the
             `jaxmed train` line with these settings.
+        study: what only the authors know, by the fields of `report.FIELDS`.
         folder_of: ``(config) -> folder`` of another run's settings. An experiment with a function
             ``in_grid(config, folder_of)`` then compares itself with the runs that this names.
 
@@ -72,7 +74,7 @@ def run_experiment(
 
     stored = json.loads(report.to_json(dataclasses.asdict(config)))
     with owning(place):
-        return _run(found, config, place, stored, command, folder_of)
+        return _run(found, config, place, stored, command, study or {}, folder_of)
 
 
 def _run(
@@ -81,6 +83,7 @@ def _run(
     place: Path,
     stored: dict[str, Any],
     command: str,
+    study: Mapping[str, str],
     folder_of: Callable[[Any], Path] | None,
 ) -> Results:
     """Run an experiment in the folder that this process owns."""
@@ -89,11 +92,13 @@ def _run(
     record = {"experiment": found.name, **stored}
     if places := _places(config):
         record["places"] = places
-    _begin(place, record)
+    _begin(place, record, getattr(found.module, "extends", None))
     in_grid = getattr(found.module, "in_grid", None)
     linked = in_grid(config, folder_of) if folder_of is not None and in_grid else config
     try:
-        results = found.run(linked, place).replace(
+        results = found.run(linked, place)
+        results = results.replace(
+            study={**results.study, **study},
             config=stored,
             command=command,
             environment=report.environment(),
@@ -165,8 +170,11 @@ def _places(config: Any) -> dict[str, str]:
     }
 
 
-def _begin(out: Path, record: dict[str, Any]) -> None:
-    """Write the settings down, and refuse a folder that was begun with others."""
+def _begin(out: Path, record: dict[str, Any], extends: Callable[..., bool] | None) -> None:
+    """Write the settings down, and refuse a folder that was begun with others.
+
+    ``extends(before, after, out)`` tells whether the run there goes on by the new ones.
+    """
     from jaxmed import report
 
     path = out / _CONFIG
@@ -181,7 +189,7 @@ def _begin(out: Path, record: dict[str, Any]) -> None:
         if old.get(name) != record.get(name)
         and not (name in places and places[name] == before.get(name))
     ]
-    if differ:
+    if differ and not (extends is not None and extends(old, record, out)):
         raise ValueError(
             f"{out} holds a run with other settings ({'; '.join(differ)}): choose another "
             f"--out, or delete the folder"

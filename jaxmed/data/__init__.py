@@ -55,6 +55,7 @@ from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data.sources._check import check
 from jaxmed.data.sources._dataset import dataset
 from jaxmed.data.sources._decathlon import DecathlonSource, decathlon
+from jaxmed.data.sources._digits import mnist, usps
 from jaxmed.data.sources._download import cache_root, data_root, fetch
 from jaxmed.data.sources._drive import drive
 from jaxmed.data.sources._identity import identity
@@ -63,6 +64,7 @@ from jaxmed.data.sources._manifest import ManifestSource, manifest
 from jaxmed.data.sources._medmnist import ChecksumWarning, medmnist
 from jaxmed.data.sources._memory_mapped import MemoryMappedSource, memory_mapped
 from jaxmed.data.sources._nuclei import NUCLEI, colon_nuclei
+from jaxmed.data.sources._ucr import ucr
 
 __all__ = [
     "MEDMNIST",
@@ -124,6 +126,7 @@ __all__ = [
     "medmnist",
     "member_batches",
     "memory_mapped",
+    "mnist",
     "moves_whole_voxels",
     "normalise",
     "phantoms",
@@ -144,6 +147,8 @@ __all__ = [
     "tissue",
     "to_grain",
     "to_space",
+    "ucr",
+    "usps",
     "write_dicom_seg",
     "write_mask",
     "write_pyramid",

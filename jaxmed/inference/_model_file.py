@@ -96,7 +96,7 @@ def load_model(folder: str | os.PathLike) -> Segmenter | ImageModel:
             raise ValueError(f"a {type(recipe).__name__} is no recipe")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} does not describe a model of jaxmed: {error}") from error
-    params, state = _shapes(recipe)
+    params, state = weight_shapes(recipe)
     kept = restore(folder / _WEIGHTS, {"params": params, "state": state}).state
     if isinstance(recipe, Recipe):
         before = load_segmenter(folder / _BEFORE) if recipe.cascade else None
@@ -134,7 +134,7 @@ def load_segmenter(folder: str | os.PathLike) -> Segmenter:
     return model
 
 
-def _shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
+def weight_shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
     """Return the shapes of parameters and state of a recipe's network."""
     spatial = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
     image = jax.ShapeDtypeStruct((1, *spatial, recipe.inputs), jnp.float32)
@@ -148,7 +148,7 @@ def _shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
 
 def _check_weights(model: Segmenter | ImageModel) -> None:
     """Raise if the weights do not match the recipe's network."""
-    wanted = _outline(_shapes(model.recipe))
+    wanted = _outline(weight_shapes(model.recipe))
     given = _outline((model.params, model.state))
     for path in sorted({*wanted, *given}):
         if wanted.get(path) != given.get(path):

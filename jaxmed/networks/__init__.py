@@ -19,7 +19,12 @@ Bag poolings, which `jaxmed.paradigms.multiple_instance` accepts by name, map `f
 
 from jaxmed.networks.bags._pooling import AdditivePooling, AttentionPooling, SimplePooling
 from jaxmed.networks.bags._relations import DualStreamPooling, TransformerPooling
-from jaxmed.networks.heads._answers import ClassificationHead, ProjectionHead, SegmentationHead
+from jaxmed.networks.heads._answers import (
+    ClassificationHead,
+    LinearHead,
+    ProjectionHead,
+    SegmentationHead,
+)
 from jaxmed.networks.heads._pyramid import PyramidHead
 from jaxmed.networks.layers._convolution import (
     Conv,
@@ -33,7 +38,9 @@ from jaxmed.networks.vision._cnn import CNN, cnn
 from jaxmed.networks.vision._decoder import Decoder
 from jaxmed.networks.vision._efficientnet import EfficientNet, efficientnet_lite0
 from jaxmed.networks.vision._mlp import MLP, mlp
+from jaxmed.networks.vision._random_convolutions import RandomConvolutions, random_convolutions
 from jaxmed.networks.vision._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
+from jaxmed.networks.vision._stacking import StackingModule
 from jaxmed.networks.vision._unet import UNet, unet
 from jaxmed.networks.vision._unet_plan import UNetPlan, plan_unet
 from jaxmed.networks.vision._vit import TokenDecoder, ViT, vit
@@ -55,12 +62,15 @@ __all__ = [
     "EfficientNet",
     "GroupNorm",
     "InstanceNorm",
+    "LinearHead",
     "NoNorm",
     "ProjectionHead",
     "PyramidHead",
+    "RandomConvolutions",
     "ResNet",
     "SegmentationHead",
     "SimplePooling",
+    "StackingModule",
     "TokenDecoder",
     "TransformerPooling",
     "UNet",
@@ -76,6 +86,7 @@ __all__ = [
     "make_norm",
     "mlp",
     "plan_unet",
+    "random_convolutions",
     "read_tensors",
     "resnet8",
     "resnet18",

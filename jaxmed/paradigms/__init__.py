@@ -5,6 +5,7 @@ transform                            from -> to               what it is
 ===================================  =======================  ====================================
 :func:`with_heads`                   Network -> Network       named heads on one trunk
 :func:`multiple_instance`            Network -> Network       bags of instances, pooled
+:func:`stacked`                      Networks -> Network      each sees the predictions below
 :func:`towers`                       Networks -> Network      networks side by side
 :func:`cross_stitch`                 stages -> Network        tasks that exchange activations
 :func:`pretrained`                   Network -> Network       begun with given weights
@@ -16,6 +17,7 @@ transform                            from -> to               what it is
 :func:`maml`                         Network -> Network       few shots: adapted by gradient steps
 :func:`prototype_segmenter`          Network -> Network       few shots: voxels against masked means
 :func:`supervised`                   loss -> Objective        targets in the batch
+:func:`variable_projection`          -> Objective             features for the best linear head
 :func:`weighted`                     Objectives -> Objective  a weighted sum
 :func:`uncertainty_weighted`         Objectives -> Objective  weights by each task's uncertainty
 :func:`gradnorm`                     Objectives -> Objective  tasks learn at one pace
@@ -46,6 +48,7 @@ transform                            from -> to               what it is
 :func:`vicreg`                       view -> Objective        agree, vary, do not repeat
 :func:`barlow_twins`                 view -> Objective        correlation is the identity
 :func:`dino`                         view -> Objective        answers of one's own average
+:func:`closed_form`                  Network -> Learner       least squares on its features
 :func:`ensemble`                     Learner -> Learner       independent members as one program
 :func:`alternate`                    Learners -> Learner      players that take turns
 ===================================  =======================  ====================================
@@ -62,6 +65,9 @@ from jaxmed.paradigms.base._weighted import weighted
 from jaxmed.paradigms.few_shot._episodic import EPISODE, matching, prototypical
 from jaxmed.paradigms.few_shot._maml import maml
 from jaxmed.paradigms.few_shot._prototype_segmenter import MASKED_EPISODE, prototype_segmenter
+from jaxmed.paradigms.least_squares._closed_form import ClosedForm, LeaveOneOut, closed_form
+from jaxmed.paradigms.least_squares._stacked import stacked
+from jaxmed.paradigms.least_squares._variable_projection import variable_projection
 from jaxmed.paradigms.multi_task._cross_stitch import cross_stitch
 from jaxmed.paradigms.multi_task._gradnorm import gradnorm
 from jaxmed.paradigms.multi_task._pcgrad import pcgrad
@@ -71,6 +77,7 @@ from jaxmed.paradigms.multi_task._uncertainty import uncertainty_weighted
 from jaxmed.paradigms.self_supervised._autoencoder import autoencoder, inpainting
 from jaxmed.paradigms.self_supervised._byol import byol, simsiam
 from jaxmed.paradigms.self_supervised._context import jigsaw, relative_position
+from jaxmed.paradigms.self_supervised._contractive import contractive
 from jaxmed.paradigms.self_supervised._decorrelation import barlow_twins, vicreg
 from jaxmed.paradigms.self_supervised._dense_contrast import dense_contrast
 from jaxmed.paradigms.self_supervised._dino import PrototypeHead, dino
@@ -94,7 +101,9 @@ __all__ = [
     "BAG",
     "EPISODE",
     "MASKED_EPISODE",
+    "ClosedForm",
     "Head",
+    "LeaveOneOut",
     "PrototypeHead",
     "adapters",
     "alternate",
@@ -102,6 +111,8 @@ __all__ = [
     "autoencoder",
     "barlow_twins",
     "byol",
+    "closed_form",
+    "contractive",
     "cross_pseudo",
     "cross_stitch",
     "cutmix",
@@ -138,11 +149,13 @@ __all__ = [
     "simclr",
     "simsiam",
     "soft_sharing",
+    "stacked",
     "supervised",
     "supervised_contrast",
     "towers",
     "uncertainty_aware_teacher",
     "uncertainty_weighted",
+    "variable_projection",
     "vicreg",
     "weighted",
     "with_heads",

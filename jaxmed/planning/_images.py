@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxmed.data import DataError, Fault
+from jaxmed.planning import _check as check
 from jaxmed.planning._fingerprint import channel_names
 
 Task = Literal["binary", "multi-class", "multi-label", "regression"]
@@ -62,6 +63,8 @@ class ImagePlan:
         target: mean and deviation of each measurement.
         batch: images of a step.
         epochs: passes over the training images.
+        ended: epochs at which a finished training ended, which then went on: there the learning
+            rate begins anew.
         learning_rate: at the start; it falls to 0 along a cosine.
         weight_decay: of kernels.
         average: decay of the averaged parameters; 0 for none.
@@ -83,6 +86,7 @@ class ImagePlan:
     target: tuple[tuple[float, float], ...] = ()
     batch: int = 32
     epochs: int = 30
+    ended: tuple[int, ...] = ()
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     average: float = 0.99
@@ -90,6 +94,42 @@ class ImagePlan:
     rotation: float = 15.0
     scale: tuple[float, float] = (0.9, 1.1)
     why: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what no training can follow.
+
+        Raises:
+            ValueError: names the field.
+        """
+        check.names("outputs", self.outputs, 1 if self.task in ("regression", "multi-label") else 2)
+        if self.task == "binary":
+            check.length("outputs", self.outputs, 2, "classes of a binary task")
+        check.names("channels", self.channels, 1)
+        check.between("the length of shape", len(self.shape), 1, 3)
+        for side in self.shape:
+            check.at_least("a side of shape", side, 1)
+        if self.start == "imagenet" and self.network != "efficientnet_lite0":
+            raise ValueError(f"start 'imagenet' is of efficientnet_lite0, not of {self.network}")
+        if self.weights:
+            check.length("weights", self.weights, len(self.outputs), "outputs")
+        for weight in self.weights:
+            check.above("a weight of weights", weight)
+        if self.task == "regression":
+            check.length("target", self.target, len(self.outputs), "outputs")
+        for _, deviation in self.target:
+            check.above("a deviation of target", deviation)
+        if self.linear[0] == 0:
+            raise ValueError("the gain of linear is 0")
+        check.at_least("batch", self.batch, 1)
+        check.at_least("epochs", self.epochs, 1)
+        check.ends("ended", self.ended, self.epochs)
+        check.above("learning_rate", self.learning_rate)
+        check.at_least("weight_decay", self.weight_decay, 0)
+        check.between("average", self.average, 0, 1, below=True)
+        check.axes("mirror", self.mirror, len(self.shape))
+        check.between("rotation", self.rotation, 0, 180)
+        check.above("the smallest scale", self.scale[0])
+        check.at_least("the largest scale", self.scale[1], self.scale[0])
 
 
 def image_print(source: Any, cases: Sequence[int] | None = None) -> ImagePrint:

@@ -11,6 +11,7 @@ from typing import Literal
 import jax
 import numpy as np
 
+from jaxmed.planning import _check as check
 from jaxmed.planning._cost import multiplications
 from jaxmed.planning._fingerprint import Fingerprint
 from jaxmed.planning._stage import Budget, Stage, plan_slices, plan_stages
@@ -21,7 +22,7 @@ _SIDES = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)|^(left|right)|(
 
 # Multiplications of a training, forward passes alone: what two cores of a CPU do in about half an
 # hour, and what a GPU does in about two hours.
-_WORK = {"cpu": 2.5e13, "other": 2.5e16}
+_WORK = {"cpu": 3.5e13, "other": 2.5e16}
 
 _THIN = 3  # A patch so many times thinner along one axis is turned about that axis alone.
 
@@ -48,6 +49,8 @@ class SegmentationPlan:
         low: those of a coarse network that could go before, and in a cascade does, or None.
         configuration: which of nnU-Net's networks it is.
         steps: of training each network.
+        ended: steps at which a finished training ended, which then went on: there the learning rate
+            begins anew.
         learning_rate: at the start; it falls to 0 as (1 - t)^0.9.
         average: decay of the averaged parameters.
         mirror: spatial axes along which patches are mirrored, in training and prediction.
@@ -69,6 +72,7 @@ class SegmentationPlan:
     region_order: tuple[int, ...] = ()
     intensities: tuple[tuple[float, float, float, float], ...] = ()
     steps: int = 1000
+    ended: tuple[int, ...] = ()
     learning_rate: float = 2e-3
     average: float = 0.995
     mirror: tuple[int, ...] = ()
@@ -76,6 +80,39 @@ class SegmentationPlan:
     foreground: float = 1 / 3
     dice_over: Literal["case", "batch"] = "case"
     why: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what no training can follow.
+
+        Raises:
+            ValueError: names the field.
+        """
+        check.names("classes", self.classes, 2)
+        check.names("channels", self.channels, 1)
+        rank = len(self.full.spacing)
+        if self.low is not None:
+            check.length("low.spacing", self.low.spacing, rank, "axes at full resolution")
+        for name, values in self.regions.items():
+            if not values or not set(values) <= {*range(1, len(self.classes))}:
+                raise ValueError(
+                    f"regions.{name} lists classes from 1 to {len(self.classes) - 1}, got "
+                    f"{list(values)}"
+                )
+        if self.regions:
+            check.length("region_order", self.region_order, len(self.regions), "regions")
+        if self.normalisation == "fixed":
+            check.length("intensities", self.intensities, len(self.channels), "channels")
+        for low, high, _, deviation in self.intensities:
+            check.above("a deviation of intensities", deviation)
+            check.above("the upper end of intensities", high, low)
+        check.at_least("steps", self.steps, 1)
+        check.ends("ended", self.ended, self.steps)
+        check.above("learning_rate", self.learning_rate)
+        check.between("average", self.average, 0, 1, below=True)
+        check.axes("mirror", self.mirror, rank)
+        for angle in self.rotation:
+            check.between("an angle of rotation", angle, 0, 180)
+        check.between("foreground", self.foreground, 0, 1)
 
     @property
     def outputs(self) -> int:
@@ -170,6 +207,9 @@ def plan_segmentation(
         )
     else:
         why["steps"] = "as given"
+    absent = [name for name, n in zip(found.classes[1:], found.present) if n == 0]
+    if absent:
+        why["classes"] = f"no mask marks {', '.join(map(repr, absent))}: it cannot be learned"
     rotation, why["rotation"] = _rotation(full.patch, mirror)
     dice_over: Literal["case", "batch"] = "batch" if kind == "2d" else "case"
     why["dice_over"] = (
@@ -309,7 +349,7 @@ def _mirror(found: Fingerprint) -> tuple[tuple[int, ...], str]:
     if found.rank == 2:
         if sided:
             return (0,), f"classes name a side ({sided[0]!r}), so pictures keep left and right"
-        return (0, 1), "a picture has no upright; --mirror changes it"
+        return (0, 1), "a picture has no upright; edit mirror where sides matter"
     if sided:
         return (), f"classes name a side ({sided[0]!r}), so scans keep left and right"
     return (0,), "left and right alone: no class names a side"

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from jaxmed.networks import UNetPlan, plan_unet
+from jaxmed.planning import _check as check
 from jaxmed.planning._cost import feature_map_size, per_axis
 
 _ANISOTROPIC = 3  # An axis is coarse from this many times the spacing of the others.
@@ -66,6 +67,29 @@ class Stage:
     patch: tuple[int, ...]
     batch: int
     network: UNetPlan
+
+    def __post_init__(self) -> None:
+        """Refuse what no network can be trained on.
+
+        Raises:
+            ValueError: names the field.
+        """
+        rank = len(self.spacing)
+        check.between("the length of spacing", rank, 1, 3)
+        check.length("patch", self.patch, rank, "axes of spacing")
+        check.length("median_shape", self.median_shape, rank, "axes of spacing")
+        for edge in self.spacing:
+            check.at_least("an edge of spacing", edge, 0)
+        check.above("the largest edge of spacing", max(self.spacing))
+        check.at_least("batch", self.batch, 1)
+        for axis, (side, step) in enumerate(
+            zip(self.patch, _divisor(self.network, rank), strict=True)
+        ):
+            if side < 1 or side % step:
+                raise ValueError(
+                    f"patch[{axis}] is a multiple of {step}, by which the network's strides divide "
+                    f"it, got {side}"
+                )
 
 
 def target_spacing(
@@ -128,8 +152,8 @@ def plan_stage(
         budget: what it may take.
 
     Raises:
-        ValueError: scans of fewer than 8 voxels along every axis, which no U-Net can halve; or no
-            network that fits the memory.
+        ValueError: scans of fewer than 8 voxels along every axis, which no U-Net can halve, or a
+            budget that no patch fits.
 
     References:
         Isensee et al. nnU-Net. Nature Methods 18:203, 2021; and its version 2's planner.
@@ -152,24 +176,42 @@ def plan_stage(
     inverse = 1 / np.asarray(gaps)
     side = {3: 256.0**3}.get(rank, 2048.0**2)
     first = inverse * (side / math.prod(inverse)) ** (1 / rank)
-    network = planned([int(min(round(p), m)) for p, m in zip(first, median, strict=True)])
+    shape = " x ".join(f"{float(n):g}" for n in median_shape)
+    try:
+        network = planned(
+            [max(1, int(min(round(p), m))) for p, m in zip(first, median, strict=True)]
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"the median scan has {shape} voxels of {' x '.join(f'{s:.4g}' for s in spacing)} mm, "
+            f"which no U-Net can halve: {error}"
+        ) from error
+
+    def smaller(axis: int, size: Sequence[int], step: Sequence[int]) -> UNetPlan | None:
+        """The network of a patch that is shorter along an axis, if there is one."""
+        trial = [*size]
+        trial[axis] -= step[axis]
+        try:
+            return planned(trial) if trial[axis] > 0 else None
+        except ValueError:
+            return None
+
     # Its planner of residual encoders shrinks until the whole reference batch fits.
     least = _MIN_BATCH if budget.block == "plain" else reference_batch
     while estimate(network) / reference_batch * least > reference:
-        patch = [*_patch(network)]
-        axis = int(np.argsort([p / m for p, m in zip(patch, median, strict=True)])[-1])
-        # Subtracting the whole stride could skip sizes that are valid with one halving less.
-        trial = [*patch]
-        trial[axis] -= _divisor(network, rank)[axis]
-        try:
-            patch[axis] -= _divisor(planned(trial), rank)[axis]
-            network = planned(patch)
-        except ValueError as error:
+        patch, step = [*_patch(network)], _divisor(network, rank)
+        by_share = np.argsort([p / m for p, m in zip(patch, median, strict=True)])[::-1]
+        tried = ((int(axis), smaller(int(axis), patch, step)) for axis in by_share)
+        axis, trial = next(((a, found) for a, found in tried if found is not None), (0, None))
+        if trial is None:
             raise ValueError(
                 f"no U-Net of {budget.features} channels and {outputs} outputs fits "
                 f"{budget.memory_gb:g} GB: one of patches of {' x '.join(map(str, patch))} does "
                 "not, and smaller ones cannot be halved; plan for more memory"
-            ) from error
+            )
+        # Subtracting the whole stride could skip sizes that are valid with one halving less.
+        patch[axis] -= _divisor(trial, rank)[axis]
+        network = planned(patch)
     patch = _patch(network)
     size = round(reference / estimate(network) * reference_batch)
     limit = round(voxels * budget.covered / math.prod(patch))
@@ -211,7 +253,7 @@ def plan_stages(
     """
     chosen = tuple(spacing) if spacing is not None else target_spacing(spacings, shapes)
     sizes = [new_shape(n, s, chosen) for n, s in zip(shapes, spacings, strict=True)]
-    median = np.median(np.asarray(sizes, float), axis=0)
+    median = np.maximum(np.median(np.asarray(sizes, float), axis=0), 1)
     total = float(median.prod()) * len(shapes)
     full = plan_stage(chosen, median, total, outputs=outputs, budget=budget)
     if len(chosen) < 3:
@@ -223,9 +265,17 @@ def plan_stages(
         gap = np.where(finer, gap * _STEP, gap) if finer.any() else gap * _STEP
         size = np.asarray(chosen) / gap * median
         voxels = float(size.prod())
-        low = plan_stage(
-            gap.tolist(), np.rint(size), voxels * len(shapes), outputs=outputs, budget=budget
-        )
+        try:
+            low = plan_stage(
+                gap.tolist(),
+                np.maximum(np.rint(size), 1),
+                voxels * len(shapes),
+                outputs=outputs,
+                budget=budget,
+            )
+        except ValueError:  # coarser than a network can halve
+            low = None
+            break
         seen = math.prod(low.patch)
     return full, None if low is None or median.prod() / voxels < 2 else low
 
@@ -259,7 +309,7 @@ def plan_slices(
     """
     chosen = tuple(spacing) if spacing is not None else target_spacing(spacings, shapes)
     sizes = [new_shape(n, s, chosen) for n, s in zip(shapes, spacings, strict=True)]
-    median = np.median(np.asarray(sizes, float), axis=0)
+    median = np.maximum(np.median(np.asarray(sizes, float), axis=0), 1)
     across = min(range(3), key=lambda a: (-round(chosen[a] / max(chosen), 2), median[a]))
     plane = [axis for axis in range(3) if axis != across]
     voxels = float(median.prod()) * len(shapes)

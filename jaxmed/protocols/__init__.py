@@ -9,13 +9,14 @@ part. `open_test` keeps a ledger of uses of a test set.
 
 `episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
 `linear_probe` and `knn_probe` evaluate frozen features. `pseudo_label_rounds` trains on its own
-most confident predictions, round by round.
+most confident predictions, round by round. `deep_stacking` solves modules one upon the other.
 """
 
 from jaxmed.protocols.episodes._batches import EpisodeBatches, episode_batches
 from jaxmed.protocols.episodes._draw import Episode, episode
 from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
 from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
+from jaxmed.protocols.stacking._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
 from jaxmed.protocols.studies._result import Choice, Failure, Study
@@ -45,6 +46,7 @@ from jaxmed.protocols.studies._tuned import Tuned, tuned
 __all__ = [
     "ArmTest",
     "Choice",
+    "DeepStack",
     "Episode",
     "EpisodeBatches",
     "Failure",
@@ -58,8 +60,10 @@ __all__ = [
     "Study",
     "TrainingPlan",
     "Tuned",
+    "Tuning",
     "compare_arms",
     "components",
+    "deep_stacking",
     "episode",
     "episode_batches",
     "fold_scores",

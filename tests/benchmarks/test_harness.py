@@ -213,7 +213,7 @@ def test_runs_of_an_experiment_become_one_record(tmp_path):
         estimate = {"value": value, "lower": value - 0.1, "upper": value + 0.1}
         run = {
             "title": "a study",
-            "command": f"jaxmed train study --seed {seed} --out {folder}",
+            "command": f"jaxmed train study --data {tmp_path}/set --seed {seed} --out {folder}",
             "seconds": 120.0,
             "environment": {"cores": 2, "packages": {"jax": "0.10.2"}},
             "config": {"seed": seed, "data": str(tmp_path)},
@@ -225,8 +225,16 @@ def test_runs_of_an_experiment_become_one_record(tmp_path):
     record = gather(folders, ["auc"], published={"auc": 0.86}, source="a paper")
     assert str(tmp_path) not in json.dumps(record)
     assert record["tables"]["runs"]["rows"] == [
-        ["`jaxmed train study --seed 0 --out runs/seed-0`", "0.800 (0.700 to 0.900)", "2"],
-        ["`jaxmed train study --seed 1 --out runs/seed-1`", "0.900 (0.800 to 1.000)", "2"],
+        [
+            "`jaxmed train study --data set --seed 0 --out runs/seed-0`",
+            "0.800 (0.700 to 0.900)",
+            "2",
+        ],
+        [
+            "`jaxmed train study --data set --seed 1 --out runs/seed-1`",
+            "0.900 (0.800 to 1.000)",
+            "2",
+        ],
         ["mean ± standard deviation of 2 runs", "**0.850** ± 0.071", ""],
         ["published (a paper)", "0.860", ""],
     ]
@@ -234,3 +242,6 @@ def test_runs_of_an_experiment_become_one_record(tmp_path):
     assert ["cores", 2] in record["tables"]["machine"]["rows"]
     with pytest.raises(ValueError, match="no \\['dice'\\]"):
         gather(folders, ["dice"])
+    apart = gather(folders, ["auc"], separate=True)["tables"]
+    assert apart["runs"]["rows"] == record["tables"]["runs"]["rows"][:2]
+    assert "summary" not in apart

@@ -91,6 +91,29 @@ def test_pilots_are_read(tmp_path, capsys):
     command = ["power", "readers", str(tmp_path / "readers.csv"), "--readers", "8", "--n", "200"]
     assert main(command) == 0
     assert "8 readers" in capsys.readouterr().out
+    # The same as others write it: readers by name, semicolons, decimal commas.
+    german = [rows[0].replace(",", ";")]
+    german += ["R" + row.replace(",", ";").replace(".", ",") for row in rows[1:]]
+    (tmp_path / "readers.csv").write_text("\n".join(german))
+    assert main(command) == 0
+    assert "8 readers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("0.7,1,2", "row 4: label is '0.7', not 0 or 1"),
+        ("1,nan,2", "row 4: new is missing ('nan')"),
+        ("1,inf,2", "row 4: new is 'inf'"),
+        ("1,a,2", "row 4: new is 'a', not a number"),
+    ],
+)
+def test_a_pilots_cell_that_is_no_number_is_named(tmp_path, capsys, cell, message):
+    rows = ["label,new,old", "0,1,2", "1,2,2", cell, "0,1,3"]
+    (tmp_path / "pilot.csv").write_text("\n".join(rows))
+    command = ["power", "two-aucs", "--pilot", str(tmp_path / "pilot.csv")]
+    assert main([*command, "--scores", "new", "old"]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,10 @@ def test_two_channels_in_files_of_their_own(tmp_path):
     assert main(["predict", run, str(tmp_path / "in"), "-o", str(out)]) == 0
     found = np.asarray(Image.open(out / "c_mask.png"))
     np.testing.assert_array_equal(found, first > second)
+    files = [str(tmp_path / "in" / f"c_000{i}.png") for i in (1, 0)]
+    assert main(["predict", run, *files, "-o", str(tmp_path / "named")]) == 0
+    found = np.asarray(Image.open(tmp_path / "named" / "c_mask.png"))
+    np.testing.assert_array_equal(found, first > second)
 
 
 def test_calibrated_scores_and_conformal_sets(classifier, images, tmp_path, capsys):
@@ -253,3 +257,59 @@ def test_calibrated_scores_and_conformal_sets(classifier, images, tmp_path, caps
     assert found["light"]["set"] == "a|b"
     assert main([*command, "--sets", "1.5"]) == 2
     assert "--sets is a probability" in capsys.readouterr().err
+
+
+def test_a_table_is_read_as_far_as_its_images_are_there(classifier, images, tmp_path, capsys):
+    rows_of = ["picture,note", "images/dark.png,a", "images/gone.png,b", "images/dark.png,c", ",d"]
+    (tmp_path / "t.csv").write_text("\n".join([*rows_of, "images/light.png,e"]))
+    out = tmp_path / "s.csv"
+    command = ["predict", classifier, str(tmp_path / "t.csv"), "-o", str(out)]
+    assert main(command) == 2
+    assert "--columns image=NAME" in capsys.readouterr().err
+    assert main([*command, "--columns", "image=picture"]) == 1
+    assert [row["case"] for row in rows(out)] == ["dark", "light"]
+    told = capsys.readouterr()
+    assert "gone.png" in told.err
+    assert "1 of 3 images could not be predicted" in told.err
+    assert "row 5 names no image" in told.out
+
+
+def test_masks_that_lie_with_their_images_are_left_out(classifier, images, tmp_path, capsys):
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    (tmp_path / "set" / "masks").mkdir()
+    for name in ("dark", "light"):
+        pixels = Image.open(images / f"{name}.png")
+        pixels.save(tmp_path / "set" / "images" / f"{name}.png")
+        pixels.save(tmp_path / "set" / "masks" / f"{name}.png")
+        pixels.save(images / f"{name}_mask.png")
+    for folder in (tmp_path / "set", images):
+        out = tmp_path / f"{folder.name}.csv"
+        assert main(["predict", classifier, str(folder), "-o", str(out)]) == 0
+        assert [row["case"] for row in rows(out)] == ["dark", "light"]
+        assert "2 masks of images" in capsys.readouterr().out
+    # A folder of masks that is named itself is what is meant.
+    out = tmp_path / "masks.csv"
+    assert main(["predict", classifier, str(tmp_path / "set" / "masks"), "-o", str(out)]) == 0
+    assert len(rows(out)) == 2
+
+
+def test_a_table_that_was_cut_keeps_its_rows_and_goes_on(
+    classifier, images, tmp_path, monkeypatch, capsys
+):
+    from jaxmed.cli.predict import _scores
+
+    out = tmp_path / "s.csv"
+    command = ["predict", classifier, str(images), "-o", str(out)]
+    read = _scores.read
+
+    def until(given, *options):
+        if given.name == "light":
+            raise KeyboardInterrupt
+        return read(given, *options)
+
+    monkeypatch.setattr(_scores, "read", until)
+    assert main(command) == 130
+    assert [row["case"] for row in rows(out)] == ["dark"]
+    monkeypatch.undo()
+    assert main([*command, "--resume"]) == 0
+    assert [row["case"] for row in rows(out)] == ["dark", "light"]

@@ -6,7 +6,9 @@ import ast
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from jaxmed.cli import main
 from jaxmed.cli._power import DESIGNS
@@ -54,6 +56,30 @@ def test_notes_and_refusals_of_tables(tables, capsys):
     assert "--unit patient" in told.out
     for line in (told.out + told.err).splitlines():
         assert not PYTHON.search(line), line
+
+
+ODD = {
+    "no image": "scan_of,label\na.png,0\n",
+    "two images": "file,path,label\na.png,b.png,0\n",
+    "numbers": "image,label\na.png,3\nb.png,7\n",
+    "measured": "image,label\na.png,0.5\nb.png,0\n",
+    "twice": "image,label\na.png,0\na.png,0\nb.png,1\n",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_refusals_of_data(name, tmp_path, capsys):
+    for image in "ab":
+        Image.fromarray(np.eye(8, dtype=np.uint8) * ord(image)).save(tmp_path / f"{image}.png")
+    (tmp_path / "t.csv").write_text(ODD[name])
+    assert main(["data", "check", str(tmp_path / "t.csv")]) == 1
+    main(["train", "classification", "--data", str(tmp_path / "t.csv"), "--out",
+          str(tmp_path / "out")])  # fmt: skip
+    told = capsys.readouterr()
+    assert "error" in told.err
+    for line in (told.out + told.err).splitlines():
+        # What an option takes, as in `--columns image=NAME`, is of the command line.
+        assert not PYTHON.search(re.sub(r"--[a-z-]+( [\w]+=\w+)+", "", line)), line
 
 
 @pytest.mark.parametrize("path", PRINTED, ids=lambda path: path.stem)

@@ -49,6 +49,11 @@ def test_a_folder_for_each_class_and_split(tmp_path):
         ("p1/{}.png", "p1/{}_gt.png"),
         ("train/images/{}.png", "train/masks/{}.png"),
         ("p1/images/{}.png", "p1/segmentations/{}.png"),
+        ("{}_image.png", "{}_label.png"),
+        ("{}.png", "{}-label.png"),
+        ("p1/sa_{}.png", "p1/label_sa_{}.png"),
+        ("images/{}_0000.png", "labels/{}.png"),
+        ("images/{}_photo.png", "1st_manual/{}_manual1.png"),
     ],
 )
 def test_images_with_masks(tmp_path, image, mask):
@@ -79,7 +84,7 @@ def test_images_without_a_mask_are_left_out_and_told(tmp_path):
     picture(tmp_path / "masks" / "a.png", MASK)
     source = data.dataset(tmp_path)
     assert source.case_ids == ("images/a",)
-    assert source.notes == ("1 images without a mask are left out, such as b.png.",)
+    assert source.notes == ("1 image without a mask is left out, such as b.png.",)
 
 
 def test_masks_beside_a_table(tmp_path):
@@ -179,3 +184,114 @@ def test_a_source_says_what_it_is_in_one_line(tmp_path):
     text = repr(data.dataset(tmp_path))
     assert "\n" not in text
     assert "2 images, labels ('benign', 'malignant')" in text
+
+
+def photographs(folder, part, numbers):
+    """A part of a set as those of retinal vessels are: two observers, and the field of view."""
+    for n in numbers:
+        picture(folder / part / "images" / f"{n}_{part}.tif")
+        picture(folder / part / "1st_manual" / f"{n}_manual1.gif", MASK * 255)
+        picture(folder / part / "mask" / f"{n}_{part}_mask.gif", np.ones_like(MASK) * 255)
+        if part == "test":
+            picture(folder / part / "2nd_manual" / f"{n}_manual2.gif", MASK * 0 + 255)
+
+
+def test_of_several_observers_the_first_counts_and_the_others_can_be_named(tmp_path):
+    photographs(tmp_path, "training", ("21", "22"))
+    photographs(tmp_path, "test", ("01", "02"))
+    source = data.dataset(tmp_path)
+    assert [path.parent.name for path in source.masks] == ["1st_manual"] * 4
+    assert [path.name[:2] for path in source.masks] == ["01", "02", "21", "22"]
+    assert list(source.column("split")) == ["test", "test", "train", "train"]
+    np.testing.assert_array_equal(source[0]["mask"], MASK)
+    assert "'1st_manual', not of 2nd_manual, mask" in source.notes[0]
+    second = data.dataset(tmp_path, columns={"mask": "2nd_manual"})
+    assert len(second) == 2
+    assert second[0]["mask"].all()
+    with pytest.raises(data.DataError, match=r"no mask 'third'.*1st_manual"):
+        data.dataset(tmp_path, columns={"mask": "third"})
+
+
+def test_masks_that_could_each_be_meant_are_asked_for(tmp_path):
+    for folder in ("images", "liver_masks", "tumour_masks"):
+        picture(tmp_path / "across" / folder / "a.png", MASK)
+    with pytest.raises(data.DataError, match=r"folders \(liver_masks, tumour_masks\).*--col"):
+        data.dataset(tmp_path / "across")
+    source = data.dataset(tmp_path / "across", columns={"mask": "tumour_masks"})
+    assert source.masks[0].parent.name == "tumour_masks"
+    for name in ("a", "a_mask", "a_seg"):
+        picture(tmp_path / "beside" / f"{name}.png", MASK)
+    with pytest.raises(data.DataError, match=r"2 masks could belong to it: a_mask.png, a_seg.png"):
+        data.dataset(tmp_path / "beside")
+
+
+def test_a_folder_is_a_class_only_beside_others_and_by_its_name(tmp_path):
+    for name in ("10000/a", "10000/b"):
+        picture(tmp_path / "one" / f"{name}.png")
+    assert data.dataset(tmp_path / "one").labels is None
+    for name in ("0001/a", "0010/b", "NA/c"):
+        picture(tmp_path / "three" / f"{name}.png")
+    assert data.dataset(tmp_path / "three").classes == ("0001", "0010", "NA")
+    assert data.check(tmp_path / "three") == []
+    for name in ("lesion/a", "normal/b"):
+        picture(tmp_path / "words" / f"{name}.png")
+    assert data.dataset(tmp_path / "words").classes == ("lesion", "normal")
+    source = data.dataset(tmp_path / "three", patient="folder")
+    assert source.groups == ("0001", "0010", "NA")
+    assert source.labels is None
+
+
+def test_a_class_above_the_folders_of_patients(tmp_path):
+    for name in ("benign/p1/a", "benign/p1/b", "malignant/p2/a"):
+        picture(tmp_path / f"{name}.png")
+    source = data.dataset(tmp_path, patient="folder")
+    assert source.classes == ("benign", "malignant")
+    assert source.groups == ("p1", "p1", "p2")
+
+
+def test_an_image_beside_the_splits_does_not_undo_them(tmp_path):
+    for name in ("train/a", "test/b", "logo"):
+        picture(tmp_path / f"{name}.png")
+    with pytest.raises(data.DataError, match=r"1 of 3 images lie in no folder of the splits.*logo"):
+        data.dataset(tmp_path)
+
+
+def test_tables_in_a_folder_count_if_they_list_images(tmp_path):
+    for name in ("benign/a", "malignant/b"):
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "patients.csv").write_text("who,age\np1,30\n")
+    assert data.dataset(tmp_path).classes == ("benign", "malignant")
+    assert data.check(tmp_path) == []
+    # One that cannot be read may be the one that is meant.
+    (tmp_path / "broken.csv").write_text("image,label\na.png\n")
+    assert {fault.rule for fault in data.check(tmp_path)} == {"table"}
+    with pytest.raises(data.DataError, match=r"broken.csv: row 2 has 1 cells"):
+        data.dataset(tmp_path)
+
+
+def test_rows_of_one_image_are_one_where_that_is_said(tmp_path):
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "t.csv").write_text("image,grade,kind\na.png,F,CIRC\na.png,F,MISC\nb.png,G,CIRC\n")
+    with pytest.raises(data.DataError, match="twice, in row 2 and row 3; merge_rows=True"):
+        data.dataset(tmp_path / "t.csv", labels="grade")
+    source = data.dataset(tmp_path / "t.csv", labels="grade", merge_rows=True)
+    assert source.case_ids == ("a.png", "b.png")
+    assert source.labels.tolist() == [0, 1]
+    assert "3 rows are of 2 images" in source.notes[0]
+    with pytest.raises(data.DataError, match=r"differ in kind: 'CIRC' in row 2, 'MISC' in row 3"):
+        data.dataset(tmp_path / "t.csv", labels="kind", merge_rows=True)
+
+
+def test_every_number_of_a_range_is_mapped(tmp_path):
+    from jaxmed.data.images._mask_labels import parse_map
+
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "a_mask.png", np.arange(48).reshape(6, 8))
+    values, _ = parse_map(["0=0", "1-47=1"])
+    labels = data.MaskLabels(("background", "nucleus"), values=values)
+    mask = data.dataset(tmp_path, mask_labels=labels)[0]["mask"]
+    np.testing.assert_array_equal(mask, np.arange(48).reshape(6, 8) > 0)
+    for wrong in ("5-3=1", "0-70000=1", "a-b=1"):
+        with pytest.raises(ValueError, match=r"range|mapping"):
+            parse_map([wrong])

@@ -126,7 +126,7 @@ def test_labels_as_people_write_them(folder, cells, options, classes, labels):
 @pytest.mark.parametrize(
     ("cells", "options", "says"),
     [
-        (["-1", "1", "1", "-1"], {}, r"classes count from 0.*--classes=-1,1"),
+        (["-1", "1", "1", "-1"], {}, r"classes count from 0.*--classes -1 1"),
         (["a", "b", "", "a"], {}, "row 4 .* has no label"),
         (["a", "b", "b", "a"], {"positive": "c"}, r"'c' is none of \('a', 'b'\)"),
         (["a", "b", "b", "c"], {"classes": ("a", "b")}, r"'c' of d.png is not in"),

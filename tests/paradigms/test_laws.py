@@ -15,7 +15,14 @@ import jaxmed as jm
 from jaxmed.testing import check_learner, check_network, check_objective
 
 # Paradigms on objectives and networks; those on learners follow.
-OBJECTIVES = {name: row for name, row in ROWS.items() if row.learner is Row().learner}
+OBJECTIVES = {
+    name: row for name, row in ROWS.items() if row.learner is Row().learner and row.solved is None
+}
+
+
+def solver():
+    return ROWS["closed_form"].run("classification", "dropout")
+
 
 # name -> single learner -> learner
 LEARNERS = {
@@ -23,6 +30,8 @@ LEARNERS = {
     "unrolled ensemble": lambda one: jm.ensemble(one, 2, strategy="unroll"),
     "vmapped ensemble": lambda one: jm.ensemble(one, 2, strategy="vmap"),
     "scanned ensemble": lambda one: jm.ensemble(one, 2, strategy="scan"),
+    "solved": lambda one: solver(),
+    "ensemble of solved": lambda one: jm.ensemble(solver(), 2, strategy="vmap"),
     "players": lambda one: jm.alternate({"b": one, "a": one}, predicts="a", repeats={"a": 2}),
 }
 

@@ -41,8 +41,7 @@ def params(which: int) -> list:
 
 def check_cell(name: str, task: str, rank: str, norm: str) -> None:
     row = ROWS[name]
-    network, objective = row.build(task, norm)
-    run = row.learner(jm.learner(network, objective, optax.sgd(0.1)))
+    run = row.run(task, norm)
     batch = row.batch(make_batch(SPATIAL[rank]))
     # Init and step as one program: compiling is what this costs.
     first, state, metrics = jax.jit(
@@ -125,8 +124,7 @@ def test_all_paradigms_stack(outer, inner):
 def test_eight_devices_equal_one(name):
     """Running statistics, queues and teachers included."""
     row = ROWS[name]
-    network, objective = row.build(row.tasks[0], row.norms[0])
-    run = row.learner(jm.learner(network, objective, optax.sgd(0.1)))
+    run = row.run(row.tasks[0], row.norms[0])
     batch = row.batch(make_batch(SPATIAL[row.spatial[0]]))
 
     def steps(key, batch):

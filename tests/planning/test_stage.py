@@ -110,3 +110,34 @@ def test_axes_are_planned_alike_in_any_order():
     order = (1, 0, 2)
     assert other.patch == tuple(one.patch[a] for a in order)
     assert other.network.kernels == tuple(tuple(k[a] for a in order) for k in one.network.kernels)
+
+
+EXTREME = {
+    "a voxel": ([(1, 1, 1)], [(1, 1, 1)], 0.25, "median scan has 1 x 1 x 1 voxels"),
+    "too little memory": ([(64, 64, 64)], [(1, 1, 1)], 1e-5, "more memory"),
+    "a sheet in little memory": ([(512, 512, 1)], [(1, 1, 1)], 1e-3, None),
+    "a stick": ([(1, 1, 5000)], [(1, 1, 1)], 0.25, None),
+    "coarse": ([(64, 64, 64)], [(1e4, 1e4, 1e4)], 0.25, None),
+    "fine": ([(300, 300, 300)], [(1e-4, 1e-4, 1e-4)], 0.25, None),
+    "of three scales": ([(64, 64, 64)], [(1e-4, 1, 1e4)], 0.25, None),
+    "tiny among large": ([(1, 1, 1), (256, 256, 90), (9, 9, 9)], [(1, 1, 1)] * 3, 0.25, None),
+}
+
+
+@pytest.mark.parametrize("name", EXTREME)
+def test_extremes_have_a_plan_or_a_reason(name):
+    shapes, spacings, memory, reason = EXTREME[name]
+    budget = Budget(memory_gb=memory, features=16, covered=1.0, batch=2)
+    make = lambda: plan_stages(spacings, shapes, outputs=2, budget=budget)  # noqa: E731
+    if reason is not None:
+        with pytest.raises(ValueError, match=reason):
+            make()
+        return
+    full, low = make()
+    for stage in (full, low) if low else (full,):
+        assert min(stage.patch) >= 1
+        assert max(stage.patch) >= 8
+        assert (
+            feature_map_size(stage.network, stage.patch, 2) * stage.batch / 2
+            <= (budget.reference(3)[0])
+        )

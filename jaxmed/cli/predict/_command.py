@@ -18,10 +18,11 @@ def run(arguments: Sequence[str]) -> int:
 
     from jaxmed.cli.predict import _masks, _scores
     from jaxmed.cli.predict._inputs import files
+    from jaxmed.data.tables._columns import parse_columns
     from jaxmed.inference import Segmenter, load_model, segmenter
 
     model = load_model(options.run)
-    given = files(options.image, len(model.recipe.channels))
+    given = files(options.image, len(model.recipe.channels), parse_columns(options.columns))
     if not isinstance(model, Segmenter):
         _refuse(options, ("probabilities", "uncertainty", "mirror"), "a segmenter")
         asked = _scores.Asked(options.run, options.calibrated, options.sets, options.resume)
@@ -60,8 +61,13 @@ def _parser() -> argparse.ArgumentParser:
         ".npz of arrays, else .nii.gz), or predictions.csv",
     )  # fmt: skip
     parser.add_argument(
-        "--resume", action="store_true", help="leave out images whose results are there already"
-    )
+        "--columns", nargs="+", default=(), metavar="ROLE=COLUMN",
+        help="columns of tables that have other names, such as image=file",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out images whose results are there already, "
+        "whichever model made them",
+    )  # fmt: skip
     parser.add_argument(
         "--probabilities", action="store_true",
         help="write NAME_probabilities.npz too: (*spatial, classes) float16 on the image's grid",

@@ -6,16 +6,22 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxmed.data import Scan, Space, dataset
+from jaxmed.data import Fault, Scan, Space
 from jaxmed.data.formats import ENDINGS, images_in, stem, suffix
 from jaxmed.data.formats._read import read_channels
-from jaxmed.data.tables._table import TABLES
+from jaxmed.data.formats._registry import spaced
+from jaxmed.data.sources._find_files import Finder
+from jaxmed.data.sources._manifest import case_names
+from jaxmed.data.sources._pairs import masks_among
+from jaxmed.data.tables._columns import find_columns
+from jaxmed.data.tables._labels import parts
+from jaxmed.data.tables._table import TABLES, is_missing, read_table
 
 _BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -28,10 +34,12 @@ class Given(NamedTuple):
     Attributes:
         name: of the image, from which those of its results are made.
         paths: its files; the first is the one whose space results are in.
+        error: why it cannot be read, where that is known already.
     """
 
     name: str
     paths: tuple[Path, ...]
+    error: str = ""
 
     @property
     def path(self) -> Path:
@@ -57,33 +65,73 @@ class Input(NamedTuple):
     packed: bool = False
 
 
-def files(given: Sequence[Path], channels: int) -> list[Given]:
+def files(
+    given: Sequence[Path], channels: int, columns: Mapping[str, str] | None = None
+) -> list[Given]:
     """The images that are named: folders replaced by theirs, tables by those that they list.
 
-    Folders below a folder are searched if it has none itself; a DICOM series is one image. Files
-    `CASE_0000`, `CASE_0001`, ... of a folder are the channels of one image, for a network of
-    several channels.
+    Folders below a folder are searched if it has none itself; a DICOM series is one image. Masks of
+    other images there are left out, which a line says. Files `CASE_0000`, `CASE_0001`, ... are the
+    channels of one image, for a network of several channels.
+
+    Args:
+        given: files, folders, tables.
+        channels: that the network takes.
+        columns: `{role: column}` where a table's columns have other names.
 
     Raises:
-        ValueError: a folder without an image, or a table that cannot be read; names it.
+        ValueError: a folder without an image, or a table that cannot be read; names it. An image
+            that a table names and that is not there is no such error: it is told with the others.
     """
     found: list[Given] = []
+    alone: list[Path] = []
     for path in given:
         if path.suffix.lower() in TABLES and path.is_file():
-            source = dataset(path, labels=())
-            found += [
-                Given(name_of(Path(name)), paths)
-                for name, paths in zip(source.case_ids, source.images, strict=True)
-            ]
-            continue
-        if not path.is_dir():
+            found += _listed(path, columns)
+        elif not path.is_dir():
+            alone.append(path)
             found.append(Given(name_of(path), (path,)))
-            continue
-        inside = images_in(path, below=False) or images_in(path)
-        if not inside:
-            raise ValueError(f"{path} has no image: none of its files ends in {', '.join(ENDINGS)}")
-        found += _joined(inside, channels)
+        else:
+            found += _joined(_inside(path), channels)
+    if channels > 1:
+        whole = {path: one for one in _joined(alone, channels) for path in one.paths}
+        found = [*dict.fromkeys(whole.get(one.path, one) for one in found)]
     return _told_apart(found)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The images of a folder, without the masks of others."""
+    inside = images_in(folder, below=False) or images_in(folder)
+    if not inside:
+        raise ValueError(f"{folder} has no image: none of its files ends in {', '.join(ENDINGS)}")
+    masks = masks_among(folder, inside)
+    if masks:
+        first = min(masks).relative_to(folder)
+        print(f"note: {folder}: {len(masks)} masks of images, such as {first}, are left out")
+    return [path for path in inside if path not in masks]
+
+
+def _listed(path: Path, columns: Mapping[str, str] | None) -> list[Given]:
+    """The images that a table lists, each once, whether they are there or not."""
+    table = read_table(path)
+    roles = find_columns(table, columns).of
+    rows = [{**row, **{role: row[column] for role, column in roles.items()}} for row in table.rows]
+    empty = [table.where(i) for i, row in enumerate(rows) if is_missing(row["image"])]
+    rows = [row for row in rows if not is_missing(row["image"])]
+    if empty:
+        print(f"note: {path}: {empty[0]} and {len(empty) - 1} more name no image"
+              if len(empty) > 1 else f"note: {path}: {empty[0]} names no image")  # fmt: skip
+    finder = Finder(path.parent)
+    found: dict[tuple[Path, ...], Given] = {}
+    for name, row in zip(case_names(rows), rows, strict=True):
+        faults: list[Fault] = []
+        files = tuple(
+            spaced(finder.find(part, faults, listed=str(path)), row.get("spacing"))
+            for part in parts(row["image"])
+        )
+        why = "; ".join(f"{fault.file}: there is no such file, {fault.detail}" for fault in faults)
+        found.setdefault(files, Given(name_of(Path(name)), files, why))
+    return [*found.values()]
 
 
 def _told_apart(given: Sequence[Given]) -> list[Given]:
@@ -135,6 +183,9 @@ def read(given: Given, spacing: Sequence[float], channels: int) -> Iterator[Inpu
         channels: that the network takes, by which an array's axes are told.
     """
     path, packed = given.path, is_packed(given.path)
+    if given.error:
+        yield Input(given.name, path, None, given.error)
+        return
     try:
         if not packed:
             yield Input(given.name, path, read_channels(given.paths, canonical=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from jaxmed.cli.predict._masks import exit_code, tried
 from jaxmed.inference import ImageModel, prepare_image
 
 _HELD_OUT = "held_out.npz"
+_PAUSE = 20.0  # seconds between two writings of the table
 
 
 class Asked(NamedTuple):
@@ -48,23 +50,49 @@ def write(model: ImageModel, given: Sequence[Given], out: Path | None, asked: As
     tell = _teller(asked, names, decided=decided)
     columns = ["case", *header, *["predicted"] * decided, *["set"] * (asked.sets is not None)]
     rows, failed = _earlier(target, columns) if asked.resume else {}, 0
+    table = _Kept(target, columns, rows)
     spacing = (1.0,) * len(recipe.shape)
-    for one in given:
-        if one.name in rows:
-            continue
-        for found in read(one, spacing, len(recipe.channels)):
-            image = tried(found, lambda scan: prepare_image(recipe, scan))
-            if image is None:
-                failed += 1
+    with table:
+        for one in given:
+            if one.name in rows:
                 continue
-            said = np.asarray(model.predict(image[None]))
-            if found.name in rows:
-                raise ValueError(f"two images are called {found.name!r}: name one otherwise")
-            rows[found.name] = [found.name, *tell(said)]
+            for found in read(one, spacing, len(recipe.channels)):
+                image = tried(found, lambda scan: prepare_image(recipe, scan))
+                if image is None:
+                    failed += 1
+                    continue
+                said = np.asarray(model.predict(image[None]))
+                if found.name in rows:
+                    raise ValueError(f"two images are called {found.name!r}: name one otherwise")
+                rows[found.name] = [found.name, *tell(said)]
+                table.keep()
     if rows:
-        write_whole(target, csv_text(columns, rows.values()))
         print(f"{target}: {len(rows)} image(s)")
     return exit_code(len(rows), failed)
+
+
+class _Kept:
+    """A table that is written now and then, and at the end, however that comes."""
+
+    def __init__(self, path: Path, columns: Sequence[str], rows: dict[str, list[str]]):
+        self._path, self._columns, self._rows = path, columns, rows
+        self._saved = time.monotonic()
+
+    def keep(self) -> None:
+        """Write the rows so far, if that was not done lately."""
+        if time.monotonic() - self._saved > _PAUSE:
+            self._write()
+
+    def _write(self) -> None:
+        write_whole(self._path, csv_text(self._columns, self._rows.values()))
+        self._saved = time.monotonic()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        if self._rows:
+            self._write()
 
 
 def _teller(asked: Asked, names: Sequence[str], *, decided: bool) -> Any:

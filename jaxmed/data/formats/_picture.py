@@ -221,7 +221,7 @@ def _stored(path: Path, picture: Any, page: int) -> tuple[np.ndarray, tuple[int,
     if samples.dtype.kind == "b":
         return samples.astype(np.uint8), ()
     if picture.mode in ("P", "PA"):
-        return samples, ()
+        return (samples, ()) if picture.format != "GIF" else _black_and_white(picture, samples)
     if low := re.match(r"L;([24]?)(I?)", raw):
         if low[2]:
             samples = 255 - samples
@@ -230,6 +230,22 @@ def _stored(path: Path, picture: Any, page: int) -> tuple[np.ndarray, tuple[int,
     if picture.mode == "I" and _tag(picture, _SAMPLE_FORMAT, (2,))[0] == 1:
         samples = samples.view(np.uint32)
     return samples, (255, 65535) if samples.dtype.itemsize == 2 else (255,)
+
+
+def _black_and_white(picture: Any, samples: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The indices of a GIF; 0 and 255 where they stand for nothing but black and white.
+
+    Every GIF has a palette, whose order its writer chose: white alone is index 0.
+    """
+    colours = np.asarray(picture.getpalette("RGB"), int).reshape(-1, 3)
+    used = np.unique(samples)
+    if used.max(initial=0) >= len(colours):
+        return samples, ()
+    shades = colours[used]
+    black, white = (shades < 16).all(axis=1), (shades > 239).all(axis=1)
+    if not (black | white).all():
+        return samples, ()
+    return np.isin(samples, used[white]).astype(np.uint8) * 255, (255,)
 
 
 def _upright(picture: Any, samples: np.ndarray) -> np.ndarray:

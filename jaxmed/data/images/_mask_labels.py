@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +79,13 @@ class MaskLabels:
             else:
                 stray.append(value)
         if stray:
+            shown = ", ".join(f"{value}={label}" for value, label in [*self.values.items()][:10])
+            more = ", ..." if len(self.values) > 10 else ""
             raise fault(
                 path,
                 "label-range",
-                f"the mask holds {_shown(stray)}, which the mapping {dict(self.values)} does not "
-                "name; add them (--map)",
+                f"the mask holds {_shown(stray)}, which the mapping ({shown}{more}) does not name; "
+                "add them (--map)",
             )
         return out if known is None else np.where(known, out, 0)
 
@@ -122,15 +125,25 @@ def parse_map(pairs: Sequence[str]) -> tuple[dict[int, int], dict[Colour, int]]:
     """Read a mapping as it is written on the command line: numbers and colours of classes.
 
     Raises:
-        ValueError: a pair that is not ``NUMBER=CLASS`` or ``RED,GREEN,BLUE=CLASS``.
+        ValueError: a pair that is not ``NUMBER=CLASS``, ``FROM-TO=CLASS`` or
+            ``RED,GREEN,BLUE=CLASS``.
 
     >>> parse_map(["255=1", "0=0"]), parse_map(["255,0,0=1"])
     (({255: 1, 0: 0}, {}), ({}, {(255, 0, 0): 1}))
+    >>> parse_map(["0=0", "1-3=1"])[0]
+    {0: 0, 1: 1, 2: 1, 3: 1}
     """
     values: dict[int, int] = {}
     colours: dict[Colour, int] = {}
     for pair in pairs:
         left, _, right = pair.partition("=")
+        several = re.fullmatch(r"(\d+)-(\d+)=(\d+)", pair)
+        if several:
+            low, high, label = map(int, several.groups())
+            if not low <= high < 2**16:
+                raise ValueError(f"a range of numbers is 0-65535 at most, got {pair!r}")
+            values |= dict.fromkeys(range(low, high + 1), label)
+            continue
         try:
             numbers, label = [int(part) for part in left.split(",")], int(right)
         except ValueError:
@@ -141,7 +154,8 @@ def parse_map(pairs: Sequence[str]) -> tuple[dict[int, int], dict[Colour, int]]:
             colours[numbers[0], numbers[1], numbers[2]] = label
         else:
             raise ValueError(
-                f"a mapping is NUMBER=CLASS or RED,GREEN,BLUE=CLASS, such as 255=1, got {pair!r}"
+                "a mapping is NUMBER=CLASS, FROM-TO=CLASS or RED,GREEN,BLUE=CLASS, such as 255=1, "
+                f"got {pair!r}"
             )
     if values and colours:
         raise ValueError(f"a mask is written in numbers or in colours, got both: {list(pairs)}")

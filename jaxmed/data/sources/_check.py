@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxmed.data._error import DataError, Fault
 from jaxmed.data.formats._read import read_image
 from jaxmed.data.formats._registry import exists, is_image, locate
-from jaxmed.data.sources._dataset import open_dataset
+from jaxmed.data.sources._dataset import open_dataset, tables_of_images
 from jaxmed.data.sources._decathlon import check_decathlon
 from jaxmed.data.sources._identity import identity as find_identity
+from jaxmed.data.sources._manifest import ManifestSource
 from jaxmed.data.sources._manifest_check import check_images
 from jaxmed.data.sources._medmnist import check_medmnist, is_medmnist
 from jaxmed.data.tables._table import TABLES
@@ -47,20 +51,31 @@ def check(
         >>> [fault.rule for fault in data.check("no/such/folder")]
         ['exists']
     """
-    found = list(_check(Path(path), {"regression": regression, **options}))
+    found, _ = checked(path, regression=regression, **options)
     return found + (find_identity(path) if identity and exists(path) else [])
 
 
-def _check(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
+def checked(path: str | os.PathLike, **options: Any) -> tuple[list[Fault], list[str]]:
+    """The faults of a data set, and what there is: lines on each source and what was assumed.
+
+    Args:
+        path: as in `check`.
+        **options: of `dataset`.
+    """
+    told: list[str] = []
+    return list(_check(Path(path), options, told)), told
+
+
+def _check(path: Path, options: dict[str, Any], told: list[str]) -> Iterator[Fault]:
     try:
         if not exists(path):
             yield Fault(str(path), "exists", "there is no such file or folder")
         elif path.is_dir():
-            yield from _check_folder(path, options)
+            yield from _check_folder(path, options, told)
         elif is_medmnist(path):
             yield from check_medmnist(path)
         elif path.suffix.lower() in TABLES:
-            yield from _check_dataset(path, options)
+            yield from _check_dataset(path, options, told)
         elif is_image(locate(path).path):
             read_image(path)
         else:
@@ -69,29 +84,57 @@ def _check(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
         yield from error.faults
 
 
-def _check_dataset(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
+def _check_dataset(path: Path, options: dict[str, Any], told: list[str]) -> Iterator[Fault]:
     source, faults = open_dataset(path, **options)
     yield from faults
     if source is not None:
+        told += [summary(source), *(f"note: {note}" for note in source.notes)]
         yield from check_images(source)
 
 
-def _check_folder(path: Path, options: dict[str, Any]) -> Iterator[Fault]:
+def _check_folder(path: Path, options: dict[str, Any], told: list[str]) -> Iterator[Fault]:
     if (path / "dataset.json").is_file():
-        yield from check_decathlon(path) if _lists_cases(path) else _check_dataset(path, options)
+        listed = _lists_cases(path)
+        yield from check_decathlon(path) if listed else _check_dataset(path, options, told)
         return
-    found = False
     children = [child for child in sorted(path.iterdir()) if not child.name.startswith(".")]
-    medmnist = any(is_medmnist(child) for child in children)
-    for child in children:
-        if medmnist and child.suffix == ".npz":
-            found = True
-            yield from check_medmnist(child)
-        elif child.suffix in TABLES or (child / "dataset.json").is_file():
-            found = True
-            yield from _check(child, options)
-    if not found:
-        yield from _check_dataset(path, options)
+    arrays = [child for child in children if child.suffix == ".npz"]
+    arrays = arrays if any(is_medmnist(child) for child in arrays) else []
+    sets = [child for child in children if (child / "dataset.json").is_file()]
+    sets += tables_of_images(path, options.get("columns"))
+    for child in arrays:
+        yield from check_medmnist(child)
+    for child in sets:
+        yield from _check(child, options, told)
+    if not sets and not arrays:
+        yield from _check_dataset(path, options, told)
+
+
+def summary(source: ManifestSource) -> str:
+    """A source in a line: how many images, of which classes, patients and splits."""
+    what = ["1 image" if len(source) == 1 else f"{len(source)} images"]
+    if source.labels is not None:
+        if source.labels.dtype.kind == "f":
+            what.append("measurements")
+        else:
+            several = source.labels.ndim == 2
+            counts = source.labels.sum(0) if several else (
+                np.bincount(source.labels, minlength=len(source.classes))
+            )  # fmt: skip
+            named = [f"{name} {n}" for name, n in zip(source.classes, counts, strict=True)]
+            few = ", ".join(named[:12]) + (", ..." if len(named) > 12 else "")
+            what.append(f"{len(source.classes)} {'labels' if several else 'classes'} "
+                        f"({few})")  # fmt: skip
+    if source.masks is not None:
+        names = source.mask_labels.classes
+        what.append(f"masks ({', '.join(names)})" if names else "masks")
+    if "split" in source.rows[0]:
+        splits = Counter(str(row["split"]) for row in source.rows)
+        what.append(", ".join(f"{n} {name}" for name, n in splits.items()))
+    what.append(
+        "no patients named" if source.groups is None else f"{len(set(source.groups))} patients"
+    )
+    return f"{source.name}: {'; '.join(what)}"
 
 
 def _lists_cases(path: Path) -> bool:

@@ -14,7 +14,7 @@ from jaxmed.data.sources._find_files import Finder
 from jaxmed.data.sources._folders import read_folder
 from jaxmed.data.sources._manifest import ManifestSource, open_table
 from jaxmed.data.sources._nnunet import read_raw_folder
-from jaxmed.data.tables._columns import find_columns
+from jaxmed.data.tables._columns import find_columns, names_images
 from jaxmed.data.tables._labels import parts
 from jaxmed.data.tables._table import TABLES, Table, read_table
 
@@ -31,6 +31,7 @@ def dataset(
     mask_labels: MaskLabels | None = None,
     regression: bool = False,
     canonical: bool = False,
+    merge_rows: bool = False,
 ) -> ManifestSource:
     """Open a data set of one's own, whatever its layout.
 
@@ -45,7 +46,8 @@ def dataset(
     Args:
         path: the table or folder.
         split: keep the images of this split.
-        columns: ``{role: column}`` of a table, as in `manifest`.
+        columns: ``{role: column}`` of a table, as in `manifest`; of a folder ``{"mask": name}``,
+            the folder of the masks or the ending of their names, where several could be meant.
         labels: the column of the labels, or several.
         classes: names of the labels' classes; of a folder for each class, those to keep.
         positive: as in `manifest`.
@@ -54,6 +56,7 @@ def dataset(
         mask_labels: what the masks' numbers or colours mean, where ``dataset.json`` does not say.
         regression: whether labels are measurements.
         canonical: whether volumes are turned to RAS+.
+        merge_rows: as in `manifest`.
 
     Returns:
         A source, as of `manifest`; ``notes`` say what was assumed.
@@ -84,6 +87,7 @@ def dataset(
         mask_labels=mask_labels,
         regression=regression,
         canonical=canonical,
+        merge_rows=merge_rows,
     )
     if faults:
         raise DataError.of(faults)
@@ -118,19 +122,37 @@ def open_dataset(
         if source is not None:
             source = replace(source, channels=raw.channels)
         return source, raw.faults + faults
-    tables = [p for p in sorted(path.iterdir()) if p.suffix.lower() in TABLES]
-    listing = [p for p in tables if _lists_images(p, options.get("columns"))]
+    listing = tables_of_images(path, options.get("columns"))
     if len(listing) > 1:
         shown = ", ".join(p.name for p in listing)
         raise fault(path, "table", f"several tables list images ({shown}): name the one meant")
     if listing:
         return _of_table(listing[0], patient, options, mask_labels)
-    layout = read_folder(path, patient=patient)
+    columns = dict(options.pop("columns", None) or {})
+    layout = read_folder(path, patient=patient, masks=columns.pop("mask", None))
     rows = layout.rows
     if (classes := options.get("classes")) and "label" in rows[0]:
         rows = [row for row in rows if row["label"] in classes]
+        if not rows:
+            there = ", ".join(sorted({row["label"] for row in layout.rows}))
+            raise fault(
+                path, "label-range", f"no folder is called {classes[0]!r}; there are {there}"
+            )
     table = Table(path, rows, decimal_comma=False, first=1)
-    return open_table(table, root=path, mask_labels=mask_labels, notes=layout.notes, **options)
+    return open_table(
+        table, root=path, columns=columns, mask_labels=mask_labels, notes=layout.notes,
+        names_are_labels=True, **options,
+    )  # fmt: skip
+
+
+def tables_of_images(folder: Path, columns: Mapping[str, str] | None = None) -> list[Path]:
+    """The tables that lie in a folder and list images; others (of patients, of features) do not.
+
+    Raises:
+        DataError: a table that cannot be read, or of which several columns could name the images.
+    """
+    tables = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in TABLES and p.is_file()]
+    return [p for p in tables if names_images(read_table(p), columns)]
 
 
 def _of_table(
@@ -150,10 +172,3 @@ def _of_table(
             table = table._replace(rows=rows)
             notes = (f"Masks are the files of the same names in {first.parent.name!r}.",)
     return open_table(table, root=root, mask_labels=mask_labels, notes=notes, **options)
-
-
-def _lists_images(path: Path, columns: Mapping[str, str] | None) -> bool:
-    try:
-        return "image" in find_columns(read_table(path), columns).of
-    except DataError:
-        return False

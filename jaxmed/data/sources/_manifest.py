@@ -22,6 +22,7 @@ from jaxmed.data.sources._find_files import Finder
 from jaxmed.data.sources._segment_names import segment_classes
 from jaxmed.data.tables._columns import find_columns, label_columns
 from jaxmed.data.tables._labels import find_labels, parts, spellings
+from jaxmed.data.tables._merge import merge
 from jaxmed.data.tables._table import Table, is_missing, read_table
 
 Row = dict[str, Any]
@@ -175,6 +176,7 @@ def manifest(
     mask_labels: MaskLabels | None = None,
     regression: bool = False,
     canonical: bool = False,
+    merge_rows: bool = False,
 ) -> ManifestSource:
     """Open a manifest, a table of images.
 
@@ -199,6 +201,8 @@ def manifest(
         mask_labels: what the masks' numbers or colours mean, in place of their number.
         regression: whether ``label`` holds measurements.
         canonical: whether volumes are turned to RAS+.
+        merge_rows: whether rows of one image, such as of its findings, are one; those that differ
+            in what is read are refused. Without it a case that is listed twice is.
 
     Returns:
         A source of ``image`` (*spatial, channels) float32, ``spacing``, ``affine``, ``label``,
@@ -221,6 +225,7 @@ def manifest(
         mask_labels=numbered(mask_classes, mask_labels),
         regression=regression,
         canonical=canonical,
+        merge_rows=merge_rows,
     )
     doubts = [f for f in faults if f.rule == "spelling"]
     if len(faults) > len(doubts):
@@ -250,9 +255,16 @@ def open_table(
     mask_labels: MaskLabels | None = None,
     regression: bool = False,
     canonical: bool = False,
+    merge_rows: bool = False,
+    names_are_labels: bool = False,
     notes: tuple[str, ...] = (),
 ) -> tuple[ManifestSource | None, list[Fault]]:
-    """Make the source of a table, and list the table's faults; ``root`` is where its files lie."""
+    """Make the source of a table, and list the table's faults.
+
+    ``root`` is where its files lie, ``names_are_labels`` whether labels are names though they may
+    look like numbers, as those of folders do, ``notes`` what was assumed already; the others are
+    as in `manifest`.
+    """
     file = str(table.path)
     roles = find_columns(table, columns)
     asked = labels if labels is None or isinstance(labels, str) else tuple(labels)
@@ -262,9 +274,15 @@ def open_table(
         if is_missing(row["image"]) or not row["image"]:
             detail = f"{table.where(i)} names no image; columns are {sorted(table.columns)}"
             raise fault(file, "table", detail)
-    names = _case_names(rows)
-    faults = _gaps(table, rows)
-    faults += _twice(file, names)
+    faults: list[Fault] = []
+    if merge_rows:
+        found = merge(table, rows, label)
+        rows = [rows[i] for i in found.keep]
+        table = table.kept(found.keep)
+        notes, faults = (*notes, *found.notes), found.faults
+    names = case_names(rows)
+    faults += [] if names_are_labels else _gaps(table, rows)
+    faults += _twice(table, rows, names)
     finder = Finder(root)
     images, masks = [], []
     for row in rows:
@@ -287,8 +305,9 @@ def open_table(
     found = None
     if label:
         found, wrong = find_labels(
-            table, label, names, classes=classes, positive=positive, regression=regression
-        )
+            table, label, names, classes=classes, positive=positive, regression=regression,
+            named=names_are_labels,
+        )  # fmt: skip
         faults += wrong
         if len(label) == 1 and not regression:
             values = [v for row in table.rows for v in parts(row[label[0]]) if not is_missing(v)]
@@ -316,7 +335,7 @@ def open_table(
     return source.where(keep), faults
 
 
-def _case_names(rows: list[Row]) -> list[str]:
+def case_names(rows: list[Row]) -> list[str]:
     """A name for each row: the column's, else the file's; its path where two are alike."""
     if all(not is_missing(row.get("case")) for row in rows):
         return [str(row["case"]) for row in rows]
@@ -344,13 +363,17 @@ def _gaps(table: Table, rows: list[Row]) -> list[Fault]:
     ]
 
 
-def _twice(file: str, names: list[str]) -> list[Fault]:
-    seen: set[str] = set()
+def _twice(table: Table, rows: list[Row], names: list[str]) -> list[Fault]:
+    seen: dict[str, int] = {}
     faults = []
-    for name in names:
-        if name in seen:
-            faults.append(Fault(file, "unique", f"case {name} is listed twice"))
-        seen.add(name)
+    for i, name in enumerate(names):
+        first = seen.setdefault(name, i)
+        if first == i:
+            continue
+        detail = f"case {name} is listed twice, in {table.where(first)} and {table.where(i)}"
+        if parts(rows[first]["image"]) == parts(rows[i]["image"]):
+            detail += "; merge_rows=True (--merge-rows) if its rows are findings of one image"
+        faults.append(Fault(str(table.path), "unique", detail))
     return faults
 
 

@@ -111,6 +111,13 @@ def find_columns(table: Table, given: Mapping[str, str] | None = None) -> Column
     return Columns(found, tuple(notes))
 
 
+def names_images(table: Table, given: Mapping[str, str] | None = None) -> bool:
+    """Whether a table has a column of images: the one that is told, or one of a usual name."""
+    asked = (given or {}).get("image")
+    plain = {_plain(column) for column in table.columns}
+    return bool(plain & ({_plain(asked)} if asked else {*_USUAL["image"]}))
+
+
 def predicted_column(table: Table, role: str, options: str = "") -> str | None:
     """Return the column of a role of a table of predictions that has another usual name.
 

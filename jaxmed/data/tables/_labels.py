@@ -10,6 +10,10 @@ import numpy as np
 from jaxmed.data._error import Fault
 from jaxmed.data.tables._table import Table, is_missing, number
 
+# In Python, and in brackets on the command line, which tells the latter alone.
+_MEASURED = "regression=True (--regression, or jaxmed train regression) if they are measurements"
+_CLASSES = "classes={} (--classes {})"
+
 
 class Labels(NamedTuple):
     """Labels of all rows.
@@ -38,6 +42,7 @@ def find_labels(
     classes: Sequence[str] | None = None,
     positive: str | None = None,
     regression: bool = False,
+    named: bool = False,
 ) -> tuple[Labels, list[Fault]]:
     """Read the labels of a table, and list what is wrong with them.
 
@@ -48,8 +53,9 @@ def find_labels(
         classes: names of the classes.
         positive: of two classes, the second; of more, the one that is told from all others.
         regression: whether labels are measurements.
+        named: whether labels are names, though they may look like numbers.
     """
-    reader = _Reader(table, names, [], classes, regression)
+    reader = _Reader(table, names, [], classes, regression, named)
     if len(columns) > 1:
         found = reader.of_columns(columns)
     else:
@@ -63,6 +69,7 @@ class _Reader(NamedTuple):
     faults: list[Fault]
     asked: Sequence[str] | None
     regression: bool
+    named: bool = False
 
     def fault(self, rule: str, detail: str) -> None:
         self.faults.append(Fault(str(self.table.path), rule, detail))
@@ -110,6 +117,8 @@ class _Reader(NamedTuple):
 
     def of_cells(self, cells: list[Any], column: str, positive: str | None) -> Labels:
         """Labels of one column."""
+        if self.named:
+            return self._told_or_all([str(cell) for cell in cells], [[None]] * len(cells), positive)
         for i, cell in enumerate(cells):
             if is_missing(cell):
                 self.fault(
@@ -132,7 +141,13 @@ class _Reader(NamedTuple):
         several = len(texts[0]) > 1
         if self.regression or several:
             return self._of_numbers(texts, numbers, several)
-        found = self._one_of_several([row[0] for row in texts], numbers, positive)
+        return self._told_or_all([row[0] for row in texts], numbers, positive)
+
+    def _told_or_all(
+        self, texts: list[str], numbers: list[list[float | None]], positive: str | None
+    ) -> Labels:
+        """One class an image, or one class told from all others."""
+        found = self._one_of_several(texts, numbers, positive)
         return found if positive is None else self._told_apart(found, positive)
 
     def _of_names(self, texts: list[list[str]]) -> Labels:
@@ -201,16 +216,20 @@ class _Reader(NamedTuple):
         top = len(self.asked) - 1 if self.asked else int(values.max())
         found = sorted({*numbers})
         if not self.asked and 0 not in found and all(v == round(v) for v in found):
-            shown = ",".join(f"{v:g}" for v in found[:20])
+            shown = [f"{v:g}" for v in found]
+            few = ", ".join(shown[:20]) + (", ..." if len(shown) > 20 else "")
+            name = (
+                f"{_CLASSES.format(shown, ' '.join(shown))} names" if len(shown) <= 20 else "name"
+            )
             self.fault(
                 "label-range",
-                f"labels are {shown.replace(',', ', ')}, but classes count from 0: name the classes"
-                f" in order (--classes={shown}); for measurements: regression=True",
+                f"labels are {few}, but classes count from 0: {name} the classes in order; "
+                f"{_MEASURED}",
             )
             return Labels(None, ())
         for who, value in zip(self.names, numbers, strict=True):
             if value < 0 or value > top or value != round(value):
-                hint = "" if value == round(value) else "; for measurements: regression=True"
+                hint = "" if value == round(value) else f"; {_MEASURED}"
                 detail = f"the label {value:g} of {who} is not in 0..{top}{hint}"
                 self.fault("label-range", detail)
         classes = tuple(self.asked or (str(i) for i in range(top + 1)))

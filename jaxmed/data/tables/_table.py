@@ -34,12 +34,14 @@ class Table(NamedTuple):
 
     ``first`` is the line or row of the file that holds the first of ``rows``; ``decimal_comma``
     tells whether numbers may have decimal commas (if cells are not separated by commas).
+    ``numbers`` are those of the rows in the file, where some were left out.
     """
 
     path: Path
     rows: list[dict[str, Any]]
     decimal_comma: bool
     first: int = 2
+    numbers: tuple[int, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -62,7 +64,13 @@ class Table(NamedTuple):
 
     def where(self, i: int) -> str:
         """The place of a row in the file, for a message."""
-        return f"row {i + self.first}"
+        return f"row {self.numbers[i] if self.numbers else i + self.first}"
+
+    def kept(self, keep: Sequence[int]) -> Table:
+        """The table with some of its rows."""
+        rows = [self.rows[i] for i in keep]
+        was = self.numbers or range(self.first, self.first + len(self.rows))
+        return self._replace(rows=rows, numbers=tuple(was[i] for i in keep))
 
     def fault(self, detail: str) -> DataError:
         """The error of a table that breaks a rule."""

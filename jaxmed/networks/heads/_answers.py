@@ -1,4 +1,4 @@
-"""Classification, segmentation and projection heads."""
+"""Classification, linear, segmentation and projection heads."""
 
 from __future__ import annotations
 
@@ -40,6 +40,32 @@ class ClassificationHead(nn.Module):
         """Map features `(batch, f)` to `logits` `(batch, classes)`."""
         x = nn.Dropout(self.dropout, deterministic=not train)(at_least_float32(x))
         return {"logits": nn.Dense(self.classes, kernel_init=torch_uniform, name="linear")(x)}
+
+
+class LinearHead(nn.Module):
+    """Linear map of the last axis of an endpoint, in float32: what least squares solve for.
+
+    Attributes:
+        outputs: numbers predicted from each vector of features.
+
+    >>> import jax, jax.numpy as jnp
+    >>> head, key = LinearHead(3), jax.random.key(0)
+    >>> maps = (jnp.ones((2, 4, 4, 8)), jnp.ones((2, 2, 2, 16)))
+    >>> jax.eval_shape(head.init_with_output, key, maps)[0].shape
+    (2, 4, 4, 3)
+    """
+
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x: Array | tuple[Array, ...], *, train: bool = False) -> Array:
+        """Map `(batch, ..., f)`, or the finest map of a pyramid, to `(batch, ..., outputs)`."""
+        del train
+        x = at_least_float32(x[0] if isinstance(x, tuple | list) else x)
+        shape = (x.shape[-1], self.outputs)
+        kernel = self.param("kernel", torch_uniform, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape[1:])
+        return x @ kernel + bias
 
 
 class SegmentationHead(nn.Module):

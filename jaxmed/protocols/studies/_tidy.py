@@ -220,6 +220,7 @@ def components(
     level: float = 0.95,
     n_resamples: int = 1000,
     seed: int = 0,
+    bounds: tuple[float, float] | None = None,
     name: str = "",
 ) -> Mapping[str, Estimate]:
     """Estimate a metric of each arm, separating the variances of cases and training.
@@ -234,6 +235,7 @@ def components(
         level: confidence level of the intervals.
         n_resamples: number of resamples of the bootstrap of cases (patients where these are known).
         seed: seed of the bootstrap.
+        bounds: least and greatest value of the metric, between which the intervals then stay.
         name: name of the metric.
 
     Returns:
@@ -246,7 +248,7 @@ def components(
     return {
         arm: stats.seed_components(
             metric, runs.labels, found, groups=runs.groups, level=level, n_resamples=n_resamples,
-            seed=seed, name=name,
+            seed=seed, bounds=bounds, name=name,
         )
         for arm, found in runs.outputs.items()
     }  # fmt: skip

@@ -36,7 +36,8 @@ def from_study(
     """Build results of a study: its arms, and tests of every pair over the folds.
 
     Each metric is computed on all cases at once, joined from the folds of a run; its interval
-    combines the variances of cases and of trainings, which a note reports separately. Pairs are
+    combines the variances of cases and of trainings, which a note reports separately, and stays in
+    the metric's range: that of an AUC is formed on the logit scale. Pairs are
     compared fold by fold by the t-test corrected for overlapping training sets. Curves show the
     first run.
 
@@ -73,8 +74,9 @@ def from_study(
     tests = []
     for name, metric in chosen.items():
         found = protocols.components(
-            study, metric, level=level, n_resamples=n_resamples, seed=resampling_seed, name=name
-        )
+            study, metric, level=level, n_resamples=n_resamples, seed=resampling_seed, name=name,
+            bounds=None if metrics else _BOUNDS[name],
+        )  # fmt: skip
         for arm, estimate in found.items():
             models[arm][name] = _with_deviations(estimate)
         if len(study.arms) > 1:
@@ -202,6 +204,12 @@ def _regression(threshold: float) -> dict[str, Metric]:
         "rmse": lambda y, p: quantities.rmse(y, p.reshape(len(y))),
     }
 
+
+# Between these an interval stays.
+_BOUNDS = {
+    "auc": (0.0, 1.0), "accuracy": (0.0, 1.0), "brier": (0.0, 1.0), "log_loss": (0.0, np.inf),
+    "mae": (0.0, np.inf), "rmse": (0.0, np.inf),
+}  # fmt: skip
 
 _METRICS: dict[str, Callable[[float], dict[str, Metric]]] = {
     "binary": _binary,

@@ -25,6 +25,7 @@ def seed_components(
     n_resamples: int = 1000,
     seed: int = 0,
     unit: str | None = None,
+    bounds: tuple[float, float] | None = None,
     name: str = "",
 ) -> Estimate:
     r"""Estimate a metric of a training configuration, separating the variances of cases and seeds.
@@ -36,8 +37,10 @@ def seed_components(
 
     .. math:: \bar m \pm t_\nu \sqrt{v_c + v_s / S}
 
-    with Satterthwaite's degrees of freedom. It is an interval for the mean over trainings; a
-    single future training varies with :math:`v_c + v_s`.
+    with Satterthwaite's degrees of freedom. Of a metric with ``bounds`` the interval is formed on
+    the scale of the logit (of the logarithm, with one bound) by the delta method, so that it stays
+    between them, as those of a single AUC or proportion do. It is an interval for the mean over
+    trainings; a single future training varies with :math:`v_c + v_s`.
 
     Args:
         metric: `(labels, outputs) -> number`, or an estimate, whose value is used.
@@ -48,6 +51,8 @@ def seed_components(
         n_resamples: number of resamples of the bootstrap.
         seed: seed of the bootstrap.
         unit: name of the drawn unit.
+        bounds: least and greatest value of the metric, such as ``(0, 1)`` of an AUC; either may be
+            infinite. None for an interval on the metric's own scale.
         name: name of the metric, for printing.
 
     Returns:
@@ -55,8 +60,8 @@ def seed_components(
         single training, the `values` of the seeds and the `df`.
 
     Raises:
-        ValueError: for other shapes, fewer than two cases, or a metric undefined on the data or on
-            most resamples.
+        ValueError: for other shapes, fewer than two cases, a metric undefined on the data or on
+            most resamples, or outside of its bounds.
 
     References:
         Bouthillier et al. (2021), Accounting for variance in machine learning benchmarks, MLSys.
@@ -115,15 +120,16 @@ def seed_components(
     se = float(np.sqrt(sampling + between_mean)) * scale
     half = float(special.stdtrit(df, 0.5 + level / 2)) * se
     centre = float(values.mean())
+    lower, upper, scaled = _within(centre, half, bounds)
     total = sampling + between
     return Estimate(
         centre,
-        centre - half,
-        centre + half,
+        lower,
+        upper,
         level,
         k,
         unit or ("case" if codes is None else "patient"),
-        f"t, variances of cases (bootstrap, {n_resamples} resamples) and of {many} seeds",
+        f"t{scaled}, variances of cases (bootstrap, {n_resamples} resamples) and of {many} seeds",
         notes,
         se=se,
         details={
@@ -135,6 +141,31 @@ def seed_components(
         },
         name=name,
     )
+
+
+def _within(
+    centre: float, half: float, bounds: tuple[float, float] | None
+) -> tuple[float, float, str]:
+    """The ends of an interval of a half width, kept between bounds, and the scale in words."""
+    low, high = (-np.inf, np.inf) if bounds is None else bounds
+    if not low < high or not low <= centre <= high:
+        raise ValueError(f"the metric is {centre:.6g}, outside of its bounds {bounds}")
+    if np.isinf(low) and np.isinf(high):
+        return centre - half, centre + half, ""
+    if np.isfinite(low) and np.isfinite(high):
+        share = (centre - low) / (high - low)
+        if not 0 < share < 1:  # where the logit has no value, nor has the interval another side
+            return max(centre - half, low), min(centre + half, high), ""
+        reach = half / ((high - low) * share * (1 - share))
+        ends = special.expit(special.logit(share) + np.array([-reach, reach]))
+        lower, upper = (float(low + (high - low) * end) for end in ends)
+        return lower, upper, " on the logit scale"
+    away, sign = (centre - low, 1) if np.isfinite(low) else (high - centre, -1)
+    if away == 0:
+        return max(centre - half, low), min(centre + half, high), ""
+    ends = away * np.exp(np.array([-1, 1]) * half / away)
+    found = sorted(float((low if sign > 0 else high) + sign * end) for end in ends)
+    return found[0], found[1], " on the log scale"
 
 
 def _number(value: Any) -> float:

@@ -212,3 +212,20 @@ def test_a_damaged_picture_is_read_or_refused(tmp_path_factory, at, bit, cut, ki
             found = read(path)
             if kind == 0 and read is data.read_mask:
                 np.testing.assert_array_equal(found.array, pixels)
+
+
+@pytest.mark.parametrize("colours", [(0, 255), (255, 0), (2, 252)])
+def test_black_and_white_of_a_gif_are_0_and_1_wherever_its_palette_has_them(tmp_path, colours):
+    index = np.eye(6, 8, dtype=np.uint8)
+    picture = Image.fromarray(index, mode=None).convert("P")
+    picture.putpalette([level for level in colours for _ in range(3)])
+    picture.save(tmp_path / "a.gif")
+    expected = index if colours[0] < colours[1] else 1 - index
+    np.testing.assert_array_equal(data.read_mask(tmp_path / "a.gif").array, expected)
+    Image.fromarray(np.full((6, 8), 255, np.uint8)).save(tmp_path / "white.gif")
+    assert data.read_mask(tmp_path / "white.gif").array.all()
+    # Other colours have no order but that of the palette.
+    picture.putpalette([200, 0, 0, 0, 200, 0])
+    picture.save(tmp_path / "b.gif")
+    found = data.read_mask(tmp_path / "b.gif").array
+    assert sorted(np.unique(found).tolist()) == [0, 1]

@@ -59,18 +59,21 @@ def folder(tmp_path_factory):
         Image.fromarray(pixels).save(root / f"photo{i}.png")
         rows.append(f"photo{i}.png,{['naevus', 'melanoma'][i % 2]},{30 + i}")
     (root / "photos.csv").write_text("\n".join(rows))
+    rows = ["image,density,patient", "photo0.png,F,p0"]  # a film with two findings
+    rows += [f"photo{i}.png,{'FG'[i % 2]},p{i // 2}" for i in range(12)]
+    (root / "labels.csv").write_text("\n".join(rows))
     return root
 
 
 def test_every_command_of_the_page_runs_and_leaves_what_it_says(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     typed = commands()
-    assert len(typed) == 8
+    assert len(typed) == 9
     for program, *arguments in typed:
         assert program == "jaxmed"
         small = SMALL[arguments[1]] if arguments[0] == "train" else []
         assert main([*arguments, *small, "--debug"]) == 0, arguments
-    for run in ("scans", "lesions", "melanoma", "age"):
+    for run in ("scans", "lesions", "melanoma", "density", "age"):
         assert (folder / "runs" / run / "report.html").is_file()
         assert "NOT REPORTED" in (folder / "runs" / run / "model_card.md").read_text()
     assert (folder / "masks" / "scan_mask.nii.gz").is_file()

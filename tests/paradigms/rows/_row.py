@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import jaxmed as jm
 from jaxmed.core import Learner, Network, Objective, stream
@@ -41,6 +42,8 @@ class Row(NamedTuple):
         objective: ``task -> objective``; the task's own by default.
         network: ``(trunk, task) -> network``, for paradigms on networks.
         learner: ``learner -> learner``, for paradigms on learners.
+        solved: ``(network, name of the task) -> learner``, for paradigms that make a learner of a
+            network alone.
         batch: ``batch -> batch``: what the paradigm needs that the tiny batch has not.
         trunk: ``(task, norm) -> module``, where not :class:`Tiny`.
         tasks: the tasks on which it means something.
@@ -57,6 +60,7 @@ class Row(NamedTuple):
     objective: Callable[[Task], Objective] = lambda task: task.objective
     network: Callable[[Network, Task], Network] = lambda trunk, task: trunk
     learner: Callable[[Learner], Learner] = lambda learner: learner
+    solved: Callable[[Network, str], Learner] | None = None
     batch: Callable[[dict], dict] = lambda batch: batch
     trunk: Callable[[Task, str], nn.Module] | None = None
     tasks: tuple[str, ...] = tuple(TASKS)
@@ -72,6 +76,13 @@ class Row(NamedTuple):
         make = self.trunk or (lambda given, norm: Tiny(given.outputs, given.dense, norm))
         network = self.network(jm.from_linen(make(given, norm)), given)
         return network, self.objective(given)
+
+    def run(self, task: str, norm: str) -> Learner:
+        """The learner of this row on a task."""
+        network, objective = self.build(task, norm)
+        if self.solved is not None:
+            return self.solved(network, task)
+        return self.learner(jm.learner(network, objective, optax.sgd(0.1)))
 
 
 class Tiny(nn.Module):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jaxmed import stats
 
@@ -62,3 +64,30 @@ def test_hard_cases_are_told():
         stats.seed_components(bias, np.zeros(3), np.ones((2, 3)), groups=[1, 1, 1])
     with pytest.raises(ValueError, match="level"):
         stats.seed_components(bias, np.zeros(3), np.ones((2, 3)), level=95)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, np.inf), (-np.inf, 1.0), (-2.0, 1.0)])
+@given(share=st.floats(0.02, 0.98), seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_an_interval_stays_between_the_bounds_of_its_metric(bounds, share, seed):
+    rng = np.random.default_rng(seed)
+    hits = (rng.random((3, 12)) < share).astype(float)
+    hits[:, 0] = [0, 1, 1]  # neither all nor none
+    found = stats.seed_components(
+        lambda y, x: np.mean(x), np.zeros(12), hits, bounds=bounds, n_resamples=60
+    )
+    plain = stats.seed_components(lambda y, x: np.mean(x), np.zeros(12), hits, n_resamples=60)
+    assert bounds[0] <= found.lower <= found.value <= found.upper <= bounds[1]
+    assert found.value == plain.value
+    assert found.se == plain.se
+
+
+def test_far_from_its_bounds_an_interval_is_that_without_them():
+    x = np.random.default_rng(0).normal(0.5, 0.01, (4, 400))
+    mean = bias
+    near = stats.seed_components(mean, np.zeros(400), x, bounds=(0.0, 1.0), n_resamples=100)
+    plain = stats.seed_components(mean, np.zeros(400), x, n_resamples=100)
+    assert [near.lower, near.upper] == pytest.approx([plain.lower, plain.upper], abs=1e-6)
+    assert "logit" in near.method
+    with pytest.raises(ValueError, match="outside of its bounds"):
+        stats.seed_components(mean, np.zeros(400), x, bounds=(0.6, 1.0), n_resamples=100)

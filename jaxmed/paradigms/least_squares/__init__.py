@@ -1,0 +1,1 @@
+"""Solved and not stepped: sums over the data, from which least squares follow at once."""

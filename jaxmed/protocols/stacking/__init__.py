@@ -1,0 +1,1 @@
+"""Modules that are solved one after the other, each on the predictions of those below."""
