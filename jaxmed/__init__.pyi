@@ -4,6 +4,7 @@ from jaxmed import augment as augment
 from jaxmed import bayes as bayes
 from jaxmed import core as core
 from jaxmed import data as data
+from jaxmed import generative as generative
 from jaxmed import inference as inference
 from jaxmed import losses as losses
 from jaxmed import metrics as metrics
@@ -17,6 +18,7 @@ from jaxmed import report as report
 from jaxmed import stats as stats
 from jaxmed import testing as testing
 from jaxmed import train as train
+from jaxmed import unsupervised as unsupervised
 from jaxmed.core import Learner as Learner
 from jaxmed.core import LearnerState as LearnerState
 from jaxmed.core import Network as Network

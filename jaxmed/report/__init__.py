@@ -8,6 +8,7 @@ of the page is also available as a function that returns a Matplotlib figure wit
 from jaxmed._json import to_json
 from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
 from jaxmed.report.figures._curves import precision_recall_figure, reliability_figure, roc_figure
+from jaxmed.report.figures._drawings import drawings_figure
 from jaxmed.report.figures._gallery import (
     best_median_worst,
     case_figure,
@@ -23,6 +24,12 @@ from jaxmed.report.figures._models import (
     models_roc_figure,
 )
 from jaxmed.report.figures._power import power_figure
+from jaxmed.report.figures._projection import (
+    NOT_MEANT,
+    Projection,
+    projection_figure,
+    projections,
+)
 from jaxmed.report.figures._regression import agreement_figure, observed_figure
 from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
@@ -35,6 +42,7 @@ from jaxmed.report.figures._uncertainty import (
 )
 from jaxmed.report.guidelines._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
 from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
+from jaxmed.report.page._exploration import ExploredImages, write_exploration
 from jaxmed.report.page._model_card import model_card
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record
@@ -66,6 +74,7 @@ from jaxmed.report.results._results import (
     TASKS,
     ClassificationResults,
     ComparisonResults,
+    DensityResults,
     RegressionResults,
     Results,
     SegmentationResults,
@@ -83,6 +92,7 @@ from jaxmed.report.results._study import from_study
 
 __all__ = [
     "FIELDS",
+    "NOT_MEANT",
     "NOT_REPORTED",
     "TASKS",
     "ClassificationResults",
@@ -90,11 +100,14 @@ __all__ = [
     "ComparisonResults",
     "Contrast",
     "DataSummary",
+    "DensityResults",
+    "ExploredImages",
     "Item",
     "MaskPair",
     "ModelTables",
     "Overlap",
     "Picture",
+    "Projection",
     "RegressionResults",
     "Results",
     "RunRecord",
@@ -126,6 +139,7 @@ __all__ = [
     "contrast_pictures",
     "decision_figure",
     "distribution_figure",
+    "drawings_figure",
     "entropy_figure",
     "environment",
     "forest_figure",
@@ -146,6 +160,8 @@ __all__ = [
     "power_figure",
     "precision_recall_figure",
     "predictions_csv",
+    "projection_figure",
+    "projections",
     "read_case_images",
     "read_columns",
     "read_mask_pairs",
@@ -166,4 +182,5 @@ __all__ = [
     "warn_of_repeats",
     "with_subgroups",
     "write",
+    "write_exploration",
 ]
