@@ -206,6 +206,22 @@ def test_greedy_layers_are_learners_on_what_those_below_see():
     )
 
 
+@pytest.mark.slow
+def test_layers_go_on_where_they_were(tmp_path):
+    batches = jm.data.batches({"image": IMAGES}, 3, seed=0)
+    objective = contrastive_divergence(chains=4)
+    learners = [jm.learner(rbm(n), objective, optax.sgd(0.1)) for n in (4, 2)]
+    options = {"seed": 1, "progress": False}
+    whole = fit_layers(learners, batches, epochs=(2, 3), **options)
+    begun = fit_layers(learners, batches, epochs=(2, 1), out=tmp_path, **options)
+    assert begun[1].step == 2
+    found = fit_layers(learners, batches, epochs=(2, 3), out=tmp_path, **options)
+    assert found[1].step == whole[1].step == 6
+    for one, other in zip(found, whole, strict=True):
+        for a, b in zip(jax.tree.leaves(one.state.params), jax.tree.leaves(other.state.params)):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_images_are_drawn_from_the_top_downwards():
     """Their mean is that of the enumerated network."""
     lower, top = restricted(2, 3, 1), restricted(3, 2, 2)
