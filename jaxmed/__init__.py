@@ -33,6 +33,7 @@ _SUBPACKAGES = (
     "stats",
     "testing",
     "train",
+    "unsupervised",
 )
 
 # What type checkers and editors see of both is in `__init__.pyi`.

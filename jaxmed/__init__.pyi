@@ -18,6 +18,7 @@ from jaxmed import report as report
 from jaxmed import stats as stats
 from jaxmed import testing as testing
 from jaxmed import train as train
+from jaxmed import unsupervised as unsupervised
 from jaxmed.core import Learner as Learner
 from jaxmed.core import LearnerState as LearnerState
 from jaxmed.core import Network as Network

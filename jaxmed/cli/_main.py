@@ -40,6 +40,7 @@ _COMMANDS = {
     ),
     "export": ("_export", "write a trained network as one file that JAX alone can call"),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),
+    "explore": ("_explore", "a first look at images: clusters, near duplicates, outliers, maps"),
 }
 
 

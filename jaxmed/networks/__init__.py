@@ -10,6 +10,9 @@ Each returns a dict of named endpoints:
 - `deep`: a tuple of logits, finest first, of a U-Net with deep supervision;
 - `tokens` `(batch, patches, width)` of a vision transformer.
 
+Recurrent networks return the same; on sequences `(batch, time, channels)` they also take a dict
+`{"image": ..., "length": ...}`.
+
 Bag poolings, which `jaxmed.paradigms.multiple_instance` accepts by name, map `features`
 `(bags, instances, f)` and a `bag_mask` to endpoints of the bag.
 
@@ -34,6 +37,20 @@ from jaxmed.networks.layers._convolution import (
     torch_uniform,
 )
 from jaxmed.networks.layers._norm import BatchNorm, GroupNorm, InstanceNorm, NoNorm, make_norm
+from jaxmed.networks.recurrent._recurrent import (
+    Hierarchical,
+    Recurrent,
+    hierarchical,
+    recurrent,
+)
+from jaxmed.networks.recurrent._sweeps import (
+    SweepNetwork,
+    conv_gru,
+    conv_lstm,
+    mdgru,
+    mdlstm,
+    pyramid_lstm,
+)
 from jaxmed.networks.vision._cnn import CNN, cnn
 from jaxmed.networks.vision._decoder import Decoder
 from jaxmed.networks.vision._efficientnet import EfficientNet, efficientnet_lite0
@@ -61,33 +78,43 @@ __all__ = [
     "DualStreamPooling",
     "EfficientNet",
     "GroupNorm",
+    "Hierarchical",
     "InstanceNorm",
     "LinearHead",
     "NoNorm",
     "ProjectionHead",
     "PyramidHead",
     "RandomConvolutions",
+    "Recurrent",
     "ResNet",
     "SegmentationHead",
     "SimplePooling",
     "StackingModule",
+    "SweepNetwork",
     "TokenDecoder",
     "TransformerPooling",
     "UNet",
     "UNetPlan",
     "ViT",
     "cnn",
+    "conv_gru",
+    "conv_lstm",
     "efficientnet_lite0",
     "from_tensors",
     "he_fan_in",
     "he_fan_out",
+    "hierarchical",
     "imagenet_lite0",
     "inflate",
     "make_norm",
+    "mdgru",
+    "mdlstm",
     "mlp",
     "plan_unet",
+    "pyramid_lstm",
     "random_convolutions",
     "read_tensors",
+    "recurrent",
     "resnet8",
     "resnet18",
     "resnet34",

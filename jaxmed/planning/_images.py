@@ -104,7 +104,7 @@ class ImagePlan:
         check.names("outputs", self.outputs, 1 if self.task in ("regression", "multi-label") else 2)
         if self.task == "binary":
             check.length("outputs", self.outputs, 2, "classes of a binary task")
-        check.names("channels", self.channels, 1)
+        check.some("channels", self.channels, 1)
         check.between("the length of shape", len(self.shape), 1, 3)
         for side in self.shape:
             check.at_least("a side of shape", side, 1)
@@ -210,15 +210,18 @@ def plan_images(
         The plan.
 
     Raises:
-        ValueError: a class without a case, or ImageNet weights for volumes or without the extra.
+        ValueError: a class without a case, a single class, or ImageNet weights for volumes or
+            without the extra.
     """
     kind = "cpu" if (platform or jax.default_backend()) == "cpu" else "other"
     rank = len(found.shapes[0])
     empty = [name for name, n in zip(classes, found.counts, strict=True) if n == 0]
     if empty and not found.mean:
         raise ValueError(
-            f"no training image is {empty[0]!r}: leave the class out (classes), or check the labels"
+            f"no training image is {empty[0]!r}: leave its images out, or check labels and splits"
         )
+    if len(classes) == 1 and not several and not found.mean:
+        raise ValueError(f"all images are {classes[0]!r}: a classification needs two classes")
     why: dict[str, str] = {}
     task: Task = "regression"
     if not found.mean:

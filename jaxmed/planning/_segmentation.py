@@ -87,8 +87,8 @@ class SegmentationPlan:
         Raises:
             ValueError: names the field.
         """
-        check.names("classes", self.classes, 2)
-        check.names("channels", self.channels, 1)
+        check.some("classes", self.classes, 2)
+        check.some("channels", self.channels, 1)
         rank = len(self.full.spacing)
         if self.low is not None:
             check.length("low.spacing", self.low.spacing, rank, "axes at full resolution")

@@ -18,6 +18,7 @@ Conventions:
 from jaxmed.quantities._decisions import at_least, largest, logit, second_is_largest
 from jaxmed.quantities._masks import dice, iou, volume_error
 from jaxmed.quantities._means import divide, mean_defined
+from jaxmed.quantities._partitions import adjusted_rand, normalised_mutual_information
 from jaxmed.quantities._probabilities import (
     brier_values,
     calibration_error,
@@ -57,6 +58,7 @@ from jaxmed.quantities._tables import (
 __all__ = [
     "Placements",
     "accuracy",
+    "adjusted_rand",
     "at_least",
     "auc",
     "average_precision",
@@ -83,6 +85,7 @@ __all__ = [
     "mean_defined",
     "midrank",
     "mse",
+    "normalised_mutual_information",
     "occurring",
     "one_against_rest",
     "placements",

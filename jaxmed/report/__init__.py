@@ -24,6 +24,12 @@ from jaxmed.report.figures._models import (
     models_roc_figure,
 )
 from jaxmed.report.figures._power import power_figure
+from jaxmed.report.figures._projection import (
+    NOT_MEANT,
+    Projection,
+    projection_figure,
+    projections,
+)
 from jaxmed.report.figures._regression import agreement_figure, observed_figure
 from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
@@ -36,6 +42,7 @@ from jaxmed.report.figures._uncertainty import (
 )
 from jaxmed.report.guidelines._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
 from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
+from jaxmed.report.page._exploration import ExploredImages, write_exploration
 from jaxmed.report.page._model_card import model_card
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record
@@ -85,6 +92,7 @@ from jaxmed.report.results._study import from_study
 
 __all__ = [
     "FIELDS",
+    "NOT_MEANT",
     "NOT_REPORTED",
     "TASKS",
     "ClassificationResults",
@@ -93,11 +101,13 @@ __all__ = [
     "Contrast",
     "DataSummary",
     "DensityResults",
+    "ExploredImages",
     "Item",
     "MaskPair",
     "ModelTables",
     "Overlap",
     "Picture",
+    "Projection",
     "RegressionResults",
     "Results",
     "RunRecord",
@@ -150,6 +160,8 @@ __all__ = [
     "power_figure",
     "precision_recall_figure",
     "predictions_csv",
+    "projection_figure",
+    "projections",
     "read_case_images",
     "read_columns",
     "read_mask_pairs",
@@ -170,4 +182,5 @@ __all__ = [
     "warn_of_repeats",
     "with_subgroups",
     "write",
+    "write_exploration",
 ]

@@ -155,6 +155,26 @@ def test_cross_validation_chooses_by_its_formula():
     np.testing.assert_allclose(machine.predict(state, X)["logits"], h @ kernel + bias, atol=3e-3)
 
 
+def test_no_ridge_is_chosen_for_its_rounding_errors():
+    """With more features than examples both criteria are 0 / 0 at small ridges."""
+    wide = jm.from_functions(
+        lambda key, x: {"w": jax.random.normal(key, (4, 80))},
+        lambda params, x: {"features": jnp.tanh(x @ params["w"])},
+    )
+    noise = np.random.default_rng(1).normal(size=N).astype(np.float32)
+    data = {"image": X, "value": noise}  # nothing to be learned: the more ridge, the better
+    machine = closed_form(wide, targets="numbers", target="value")
+    state = after(machine, data)
+    found = machine.leave_one_out(state, jm.data.batches(data, N), (1e-12, 1e-9, 1e-6, 1e4))
+    assert found.ridge == pytest.approx(1e4)
+    for grid in ("gcv", (1e-12, 1e-9, 1e4), (1e-12, 1e-10)):
+        other = closed_form(wide, ridge=grid, targets="numbers", target="value")
+        kernel = other.predicting.get(after(other, data)).params["heads"]["logits"]["kernel"]
+        assert np.isfinite(np.asarray(kernel)).all()
+        if grid == (1e-12, 1e-9, 1e4):
+            assert np.abs(np.asarray(kernel)).max() < 0.01
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_leave_one_out_is_exact(weighted):
     machine = closed_form(NETWORK, ridge="gcv", classes=CLASSES, standardise=False)

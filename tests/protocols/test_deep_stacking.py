@@ -94,14 +94,14 @@ def test_hidden_weights_begin_as_told_and_are_tuned():
 
     def start(key, params, inputs):
         seen.append({name: value.shape for name, value in inputs.items()})
-        return {**params, "kernel": 0 * params["kernel"]}
+        return {**params, "bias": 0 * params["bias"]}
 
     parts = [module(), module()]
     begun = deep_stacking(KEY, DATA, parts, classes=3, ridge=0.1, start=start)
     assert seen == [
         {"image": (48, 4, 4, 1), "below": (48, 0)}, {"image": (48, 4, 4, 1), "below": (48, 3)}
     ]  # fmt: skip
-    assert not begun.variables.params["module1"]["trunk"]["kernel"].any()
+    assert not begun.variables.params["module1"]["trunk"]["bias"].any()
     tuning = Tuning(15, optax.adam(0.05), 48)
     drawn = deep_stacking(KEY, DATA, parts[:1], classes=3, ridge=0.1)
     tuned = deep_stacking(KEY, DATA, parts[:1], classes=3, ridge=0.1, tuning=tuning)

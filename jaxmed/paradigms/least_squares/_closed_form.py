@@ -40,7 +40,8 @@ from jaxmed.paradigms.least_squares._moments import (
 from jaxmed.paradigms.least_squares._ridge import (
     Linear,
     alive,
-    generalised_cross_validation,
+    choose_ridge,
+    least_ridge,
     leave_one_out_of,
     ridge_grid,
     solve_ridge,
@@ -248,8 +249,7 @@ def closed_form(
         def best():
             found = spectrum(moments, standardise=standardise)
             grid = jnp.asarray(ridges, moments.hh.dtype) if ridges else ridge_grid(moments)
-            chosen = grid[generalised_cross_validation(found, moments, grid).argmin()]
-            return solve_spectrum(found, moments, chosen)
+            return solve_spectrum(found, moments, choose_ridge(found, moments, grid))
 
         def fixed():
             return solve_ridge(moments, given, standardise=standardise)
@@ -330,7 +330,10 @@ def closed_form(
                 f"{count:.6g}, the sums {seen:.6g}. Give the batches of one epoch, and one epoch's "
                 "sums"
             )
-        chosen = float(grid[int(squared.argmin())])
+        # Where nothing is left of a residual but rounding, it would be divided by as little.
+        sound = np.asarray(grid) >= float(least_ridge(found))
+        best = np.where(sound, squared, np.inf).argmin() if sound.any() else np.argmax(grid)
+        chosen = float(grid[int(best)])
         own = {
             **state.state["obj"],
             "ridge": jnp.full_like(state.state["obj"]["ridge"], chosen),

@@ -79,9 +79,7 @@ def solve_ridge(moments: Moments, ridge: Array | float, *, standardise: bool) ->
     system = moments.hh * jnp.outer(scale, scale)
     at = jnp.diag_indices(len(scale))
     trace = jnp.trace(system)
-    resolved = jnp.finfo(system.dtype).eps * trace / jnp.sqrt(len(scale))
-    tiny = jnp.finfo(system.dtype).tiny
-    ridge = jnp.maximum(jnp.asarray(ridge, system.dtype), jnp.maximum(resolved, tiny))
+    ridge = jnp.maximum(jnp.asarray(ridge, system.dtype), _resolved(trace, len(scale)))
 
     def factor(ridge):
         return cho_factor(system.at[at].add(ridge), lower=True)[0]
@@ -109,9 +107,20 @@ def spectrum(moments: Moments, *, standardise: bool) -> Spectrum:
 
 def solve_spectrum(found: Spectrum, moments: Moments, ridge: Array) -> Linear:
     """:func:`solve_ridge` from a spectrum."""
+    ridge = jnp.maximum(ridge, least_ridge(found))
     inside = found.targets / (found.values + ridge)[:, None]
     kernel = found.scale[:, None] * jnp.matmul(found.basis, inside, precision=_HIGHEST)
     return _with_bias(kernel, moments)
+
+
+def least_ridge(found: Spectrum) -> Array:
+    """The smallest ridge that the digits of the sums resolve."""
+    return _resolved(found.values.sum(), len(found.values))
+
+
+def _resolved(trace: Array, features: int) -> Array:
+    limits = jnp.finfo(trace.dtype)
+    return jnp.maximum(limits.eps * trace / features**0.5, limits.tiny)
 
 
 def ridge_grid(moments: Moments) -> Array:
@@ -128,7 +137,8 @@ def generalised_cross_validation(found: Spectrum, moments: Moments, ridges: Arra
         ridges: ``(ridges,)``.
 
     Returns:
-        ``(ridges,)``; infinity where there are as many degrees of freedom as rows.
+        ``(ridges,)``; infinity where there are next to as many degrees of freedom as rows, and for
+        ridges that the sums do not resolve: there the criterion is a quotient of rounding errors.
 
     References:
         Golub, Heath and Wahba (1979), Generalized cross-validation as a method for choosing a good
@@ -137,9 +147,17 @@ def generalised_cross_validation(found: Spectrum, moments: Moments, ridges: Arra
     s, lam = found.values[:, None], ridges[None, :]
     power = jnp.square(found.targets).sum(-1)[:, None]
     explained = (power * (s + 2 * lam) / jnp.square(s + lam)).sum(0)
-    residual = jnp.maximum(moments.yy.sum() - explained, 0)
+    whole = moments.yy.sum()
+    residual = jnp.maximum(whole - explained, jnp.finfo(whole.dtype).eps * whole)
     left = moments.count - 1 - (s / (s + lam)).sum(0)
-    return jnp.where(left > 0, moments.count * residual / jnp.square(left), jnp.inf)
+    sound = (left > 1e-3 * moments.count) & (ridges >= least_ridge(found))
+    return jnp.where(sound, moments.count * residual / jnp.square(left), jnp.inf)
+
+
+def choose_ridge(found: Spectrum, moments: Moments, ridges: Array) -> Array:
+    """The ridge of the least criterion; the largest where none is sound."""
+    criterion = generalised_cross_validation(found, moments, ridges)
+    return jnp.where(jnp.isfinite(criterion).any(), ridges[criterion.argmin()], ridges.max())
 
 
 def leave_one_out_of(

@@ -76,7 +76,7 @@ def contractive(
         else:
             signs = (probes, *found.shape)
             drawn = jax.random.rademacher(stream(key, "probes"), signs, found.dtype)
-            norms = sum(squared(one) for one in drawn) / probes
+            norms = jnp.stack([squared(one) for one in drawn]).mean(0)
         return weighted_mean(norms, row_weights(batch, inputs)), ({**state, "net": net}, {})
 
     return stateless(loss)

@@ -75,7 +75,7 @@ def html(results: Results) -> str:
         sections.append(("methods", "Methods"))
     sections += [("made", "How it was made"), ("checklist", "Checklist")]
     record = to_json(metrics_record(results), indent=None).replace("<", "\\u003c")
-    return _template().render(
+    return template("report.html").render(
         r=results,
         version=jaxmed.__version__,
         css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
@@ -108,7 +108,8 @@ def html(results: Results) -> str:
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """One of the pages' templates."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -116,7 +117,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _comparison_note(results: Results) -> str:

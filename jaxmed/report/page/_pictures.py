@@ -45,7 +45,7 @@ def galleries(results: Results) -> Exhibits:
     for picture in results.pictures:
         if not isinstance(picture.prediction, str):
             continue
-        source, width, height = _thumbnail(picture.image)
+        source, width, height = thumbnail(picture.image)
         shown.setdefault(picture.rank, []).append(
             {
                 "source": source,
@@ -60,7 +60,8 @@ def galleries(results: Results) -> Exhibits:
     return [{"name": rank.capitalize(), "pictures": found} for rank, found in shown.items()]
 
 
-def _thumbnail(image: Any, limit: int = 320) -> tuple[str, int, int]:
+def thumbnail(image: Any, limit: int = 320) -> tuple[str, int, int]:
+    """A picture as a PNG `data:` address, its width and its height; no side beyond the limit."""
     from PIL import Image
 
     x = (255 * to_display(image)).round().astype(np.uint8)

@@ -92,7 +92,7 @@ def test_fewer_steps_than_a_pass_over_the_images_are_what_is_made(segmented):
         ("foreground", 2.0, "foreground is from 0 to 1, got 2"),
         ("mirror", [0, 0], "mirror lists axes from 0 to 1, each once"),
         ("patch", [15, 16], "patch[0] is a multiple of"),
-        ("spacing", [0.0, 1.0], "an edge of spacing is a number above 0"),
+        ("spacing", [-1.0, 1.0], "an edge of spacing is 0 or more, got -1"),
     ],
 )
 def test_a_segmentations_plan_is_read_as_strictly(segmented, tmp_path, field, value, message):

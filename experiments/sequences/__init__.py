@@ -1,0 +1,1 @@
+"""Sequences: heart beats, and images read by rows."""

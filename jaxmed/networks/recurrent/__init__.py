@@ -1,0 +1,1 @@
+"""Recurrent networks: sequences, sequences of sequences, images and volumes swept along axes."""

@@ -1,0 +1,1 @@
+"""Components: principal components and random projections."""

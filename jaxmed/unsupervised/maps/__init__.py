@@ -1,0 +1,1 @@
+"""Maps: rows as points of a plane, and how far to trust them."""
