@@ -182,8 +182,10 @@ def judge(case: Case, key: jax.Array, config: Config, out: Path) -> None:
         "nll": nll(case, draws),
         "notes": np.array(fit.notes, dtype=str),
     }
-    half = max(config.chains // 2, 1)
-    for which, part in (("", by_chain), ("_one", by_chain[:half]), ("_two", by_chain[half:])):
+    # Half of the chains against the others; of a single chain, its first half against the second.
+    axis = 0 if config.chains > 1 else 1
+    one, two = np.array_split(by_chain, 2, axis=axis)
+    for which, part in (("", by_chain), ("_one", one), ("_two", two)):
         flat = part.reshape(-1, draws.shape[1])
         arrays |= {f"mean{which}": flat.mean(0), f"sd{which}": flat.std(0)}
     store(out, config, KEPT, arrays)
