@@ -39,7 +39,7 @@ def rows(x: ArrayLike, name: str = "x", *, minimum: int = 1) -> NDArray[Any]:
         count = "a single number" if array.ndim == 0 else f"{len(array)} row(s)"
         raise ValueError(f"{name} needs at least {minimum} row(s), but is {count}")
     array = array.reshape(len(array), -1)
-    array = array if array.dtype == np.float64 else array.astype(np.float32)
+    array = array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no feature: its shape is {np.shape(x)}")
     bad = ~np.isfinite(array).all(axis=1)

@@ -44,7 +44,7 @@ class KMeans(NamedTuple):
         centres: (k, ...) in the shape of the rows that were fitted.
         counts: (k,) weight of each cluster's rows.
         inertia: sum over rows of weight times squared distance to the nearest centre.
-        steps: Lloyd's iterations made.
+        steps: iterations made.
         converged: whether the centres had come to rest before ``max_steps``.
         moved: how often an empty cluster was moved to the row farthest from its centre.
     """
