@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import Counter
@@ -94,8 +95,13 @@ def _check_dataset(path: Path, options: dict[str, Any], told: list[str]) -> Iter
 
 def _check_folder(path: Path, options: dict[str, Any], told: list[str]) -> Iterator[Fault]:
     if (path / "dataset.json").is_file():
-        listed = _lists_cases(path)
-        yield from check_decathlon(path) if listed else _check_dataset(path, options, told)
+        if not _lists_cases(path):
+            yield from _check_dataset(path, options, told)
+            return
+        with contextlib.suppress(DataError):  # which the check of its files names
+            source, _ = open_dataset(path, **options)
+            told += [] if source is None else [summary(source)]
+        yield from check_decathlon(path)
         return
     children = [child for child in sorted(path.iterdir()) if not child.name.startswith(".")]
     arrays = [child for child in children if child.suffix == ".npz"]
