@@ -16,6 +16,7 @@ from jaxmed.planning._fingerprint import channel_names
 
 Task = Literal["binary", "multi-class", "multi-label", "regression"]
 
+_LEAST = 8  # pixels of a side
 _SMALL = 32  # Up to this side, a network with a stem that does not shrink the image.
 _PIXELS = {"cpu": 96**2, "other": 224**2}
 _VOXELS = {"cpu": 48**3, "other": 96**3}
@@ -265,6 +266,8 @@ def _shape(
     found: ImagePrint, rank: int, size: int | None, kind: str
 ) -> tuple[tuple[int, ...], str]:
     median = np.median(np.asarray(found.shapes, float), axis=0)
+    if size is not None and size < _LEAST:
+        raise ValueError(f"size is {_LEAST} or more, got {size}")
     if size is not None:
         factor, why = size / median.max(), f"the median image with its longer side at {size}"
     else:
@@ -273,9 +276,9 @@ def _shape(
         why = "the median image"
         if factor < 1:
             why += f", made smaller to about {limit} pixels, for time on this kind of device"
-    shape = tuple(max(8, round(n * factor)) for n in median)
+    shape = tuple(max(_LEAST, round(n * factor)) for n in median)
     if factor < 1 or size is not None:
-        shape = tuple(max(8, 8 * round(n / 8)) for n in shape)
+        shape = tuple(max(_LEAST, 8 * round(n / 8)) for n in shape)
         why += ", sides a multiple of 8"
     return shape, why
 

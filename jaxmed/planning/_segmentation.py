@@ -136,8 +136,13 @@ def device_budget(
         memory_gb: in place of the device's.
         block: as in `Budget`.
         platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``; by default JAX's own.
+
+    Raises:
+        ValueError: no memory.
     """
     cpu = (platform or jax.default_backend()) == "cpu"
+    if memory_gb is not None and not memory_gb > 0:
+        raise ValueError(f"memory_gb is a number above 0, got {memory_gb}")
     return Budget(
         memory_gb=memory_gb or (0.25 if cpu else 8.0),
         block=block,

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from scipy.special import expit, logsumexp
+from scipy.stats import norm
 
 import jaxmed as jm
 from jaxmed.core import Variables
@@ -206,6 +207,22 @@ def test_greedy_layers_are_learners_on_what_those_below_see():
     )
 
 
+@pytest.mark.slow
+def test_layers_go_on_where_they_were(tmp_path):
+    batches = jm.data.batches({"image": IMAGES}, 3, seed=0)
+    objective = contrastive_divergence(chains=4)
+    learners = [jm.learner(rbm(n), objective, optax.sgd(0.1)) for n in (4, 2)]
+    options = {"seed": 1, "progress": False}
+    whole = fit_layers(learners, batches, epochs=(2, 3), **options)
+    begun = fit_layers(learners, batches, epochs=(2, 1), out=tmp_path, **options)
+    assert begun[1].step == 2
+    found = fit_layers(learners, batches, epochs=(2, 3), out=tmp_path, **options)
+    assert found[1].step == whole[1].step == 6
+    for one, other in zip(found, whole, strict=True):
+        for a, b in zip(jax.tree.leaves(one.state.params), jax.tree.leaves(other.state.params)):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_images_are_drawn_from_the_top_downwards():
     """Their mean is that of the enumerated network."""
     lower, top = restricted(2, 3, 1), restricted(3, 2, 2)
@@ -254,6 +271,30 @@ def test_wake_sleep_learns_each_way_from_what_the_other_draws():
     np.testing.assert_allclose(found["up"]["0"]["kernel"], kernel, atol=0.04)
     # The top's: of the free energies there.
     np.testing.assert_allclose(found["top"]["visible_bias"], (dreamt - awake) @ h, atol=0.04)
+
+
+def test_gaussian_pixels_lie_below_binary_units():
+    lower, top = restricted(3, 4, 1), restricted(4, 2, 2)
+    lower["visible_log_scale"] = np.float32([0.3, -0.2, 0.1])
+    params = from_rbms([lower, top])
+    v = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    ends, _ = belief_network((4, 2), visible="gaussian").apply(params, {}, v)
+    expected, _ = rbm(4, visible="gaussian").apply(lower, {}, v)
+    np.testing.assert_allclose(ends["layers"][0], expected["features"], rtol=1e-5)
+
+    # Recognition that is certain of a state: what it costs to give the pixels back from there.
+    state = np.float32([1, 0, 1, 1])
+    params["up"]["0"] = {"kernel": 0 * lower["kernel"], "bias": 100 * (state - 0.5)}
+    whole = {"net": params, "obj": {}}, {"net": {}, "obj": {}}
+    _, (_, metrics) = wake_sleep().loss(belief_network((4, 2)), *whole, {"image": v}, KEY)
+    sigma = np.exp(lower["visible_log_scale"])
+    mean = lower["visible_bias"] + lower["kernel"] @ state
+    expected = -norm.logpdf(v, mean, sigma).sum(1).mean()
+    assert float(metrics["wake"]) == pytest.approx(expected, rel=1e-5)
+    # Drawn pixels are means, one for each of the lowest layer's states.
+    drawn = np.asarray(generate(KEY, params, 50, steps=2))
+    means = lower["visible_bias"] + states(4) @ lower["kernel"].T
+    assert (np.abs(drawn[:, None] - means).max(-1).min(-1) < 1e-5).all()
 
 
 @pytest.mark.parametrize("kind", ["belief", "boltzmann"])

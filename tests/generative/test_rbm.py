@@ -321,6 +321,13 @@ def test_binary_pixels_of_grey_values():
     assert np.isnan(found).any(1).tolist() == [True, False]
 
 
+def test_training_on_values_that_are_no_grey_ones_stops():
+    batches = jm.data.batches({"image": np.full((4, D), 7.0, np.float32)}, 2, seed=0)
+    run = jm.learner(rbm(2), contrastive_divergence(chains=2), optax.sgd(0.1))
+    with pytest.raises(jm.train.NonFiniteLossError):
+        jm.fit(run, batches, epochs=1, progress=False)
+
+
 def test_what_is_wrong_is_said():
     params = machine()
     with pytest.raises(ValueError, match="at least one hidden unit"):

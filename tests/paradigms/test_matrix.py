@@ -138,15 +138,18 @@ def test_eight_devices_equal_one(name):
     shared, measured = jax.jit(steps, out_shardings=everywhere)(quick_key(), spread)
 
     def numbers(tree):
-        return [
-            jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-            for x in jax.tree.leaves(tree)
-        ]
+        return {
+            jax.tree_util.keystr(path): np.asarray(
+                jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x,
+                np.float32,
+            )
+            for path, x in jax.tree.leaves_with_path(tree)
+        }
 
-    for one, eight in zip(numbers((alone, metrics)), numbers((shared, measured)), strict=True):
-        np.testing.assert_allclose(
-            jnp.asarray(eight, jnp.float32), jnp.asarray(one, jnp.float32), rtol=1e-3, atol=1e-4
-        )
+    expected, found = numbers((alone, metrics)), numbers((shared, measured))
+    assert expected.keys() == found.keys()
+    for path, one in expected.items():
+        np.testing.assert_allclose(found[path], one, rtol=1e-3, atol=1e-4, err_msg=path)
 
 
 POOLINGS = [name for name in ROWS if name.startswith("multiple_instance")]

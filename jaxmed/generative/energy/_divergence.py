@@ -40,8 +40,9 @@ def contrastive_divergence(
     them bias the gradient towards the data.
 
     Centring subtracts moving means from pixels and hidden units. The gradient is then the step that
-    gradient descent makes in the centred machine's parameters; with plain momentum it learns faster
-    and to a higher likelihood. Adam rescales it, and gives the advantage away.
+    gradient descent makes in the centred machine's parameters, which Melchior et al. find
+    to learn higher likelihoods. It is meant for plain steps, with or without momentum: Adam
+    rescales each parameter, and makes another direction of it.
 
     Args:
         steps: Gibbs steps between two gradients.

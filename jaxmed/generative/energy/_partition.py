@@ -19,9 +19,11 @@ from jaxmed.generative.energy._rbm import (
     flat,
     free_energy,
     gibbs,
+    hidden_field,
     is_gaussian,
     log_scale,
     start_chains,
+    visible_mean,
 )
 from jaxmed.stats import Estimate
 
@@ -61,12 +63,12 @@ def log_partition(
         chains: number of chains, each with one weight.
         temperatures: how many steps, evenly from 0 to 1, or the inverse temperatures themselves.
         mean: (pixels, or their shape) the mean image of the data, which the machine without
-            interactions is given; chains then have a shorter way. By default this machine's own
-            biases.
+            interactions is given: the nearer it is to this one, the shorter the way. By default the
+            mean of chains of ``burn_in`` Gibbs steps from noise.
         start: (chains, ...) draws from this machine from which reverse annealing begins, such as
             persistent chains. By default exact draws of machines of up to 20 units on the
             smaller side, and else chains of ``burn_in`` Gibbs steps from noise, which a note says.
-        burn_in: see ``start``.
+        burn_in: see ``mean`` and ``start``.
         level: of the interval, which is a normal one for the mean weight, on the log scale.
 
     Returns:
@@ -100,7 +102,8 @@ def log_partition(
         raise ValueError(f"an interval needs at least two chains, got {chains}")
     if not 0 < level < 1:
         raise ValueError(f"level is in (0, 1), got {level}")
-    betas, base = _betas(temperatures), _base(params, mean)
+    betas = _betas(temperatures)
+    base = _base(stream(key, "mean"), params, mean, chains, burn_in)
     found: dict[str, tuple[float, float, dict[str, float]]] = {}
     notes: tuple[str, ...] = ()
     if method != "reverse_ais":
@@ -177,11 +180,19 @@ def _betas(temperatures: int | Sequence[float]) -> Array:
     return jnp.asarray(betas, jnp.float32)
 
 
-def _base(params: Mapping[str, Array], mean: Array | None) -> Array:
-    """The visible biases of the machine without interactions."""
+def _base(
+    key: Key, params: Mapping[str, Array], mean: Array | None, chains: int, burn_in: int
+) -> Array:
+    """The visible biases of the machine without interactions.
+
+    They may be anything that the chains of annealing do not see. This machine's own biases are no
+    good: what its hidden units add to them in the mean is missing.
+    """
     bias = params["visible_bias"]
     if mean is None:
-        return bias
+        noise = start_chains(stream(key, "noise"), params, chains)
+        moved = gibbs(stream(key, "gibbs"), params, noise, steps=burn_in)
+        mean = visible_mean(params, jax.nn.sigmoid(hidden_field(params, moved))).mean(0)
     given = np.asarray(mean, np.float32).ravel()
     if given.shape != bias.shape:
         raise ValueError(f"the mean has {given.size} pixels, the machine {bias.size}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -147,7 +148,11 @@ def gibbs(key: Key, params: Mapping[str, Array], visible: Array, *, steps: int =
         raise ValueError(f"chains make 0 steps or more, got {steps}")
     visible = flat(visible)
     checked(params, visible)
+    return _moved(key, params, visible, steps)
 
+
+@functools.partial(jax.jit, static_argnames="steps")
+def _moved(key: Key, params: Mapping[str, Array], visible: Array, steps: int) -> Array:
     def move(step, v):
         now = stream(key, step)
         h = draw_hidden(stream(now, "hidden"), params, v)
