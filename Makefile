@@ -14,8 +14,12 @@ demo: $(VENV)/.demo
 test: lint
 	$(RUN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" -q
 
+# Those of paradigms are many small programs that run once, as in `make test`; the others are studies,
+# whose programs are built as users' are.
+SLOW := $(RUN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow -q
 test-slow: $(VENV)/.test
-	XLA_FLAGS=--xla_backend_optimization_level=2 $(RUN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow -q
+	$(SLOW) tests/paradigms
+	XLA_FLAGS=--xla_backend_optimization_level=2 $(SLOW) --ignore=tests/paradigms
 
 lint: $(VENV)/.test
 	$(RUN)/ruff check .

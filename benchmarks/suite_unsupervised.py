@@ -23,7 +23,7 @@ def cases(options: Options) -> list[Case]:
         _starts(*((200, 4, 3) if q else (100_000, 64, 50))),
         _density(*((200, 20) if q else (20_000, 2_000))),
         _components(*((60, 12, 3) if q else (20_000, 784, 50))),
-        _map(60 if q else 1_000),
+        _map(60 if q else 500),
     ]
 
 
@@ -145,15 +145,15 @@ def _map(n: int) -> Case:
     x = _blobs(n, 16, 5)
 
     def ours() -> float:
-        return un.tsne(KEY, x, perplexity=15, steps=500).divergence
+        return un.tsne(KEY, x, perplexity=15, steps=250).divergence
 
     def peer() -> Run:
         sk = _sklearn()
-        options: dict[str, Any] = {"perplexity": 15, "max_iter": 500, "random_state": 0}
+        options: dict[str, Any] = {"perplexity": 15, "max_iter": 250, "random_state": 0}
         return Run(lambda: sk.manifold.TSNE(method="exact", init="pca", **options).fit(x))
 
     return Case(
-        f"exact t-SNE of {n:,} rows, 500 steps",
+        f"exact t-SNE of {n:,} rows, 250 steps",
         {"jaxmed": lambda: Run(ours), "scikit-learn": peer},
         "map",
     )

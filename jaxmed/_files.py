@@ -65,6 +65,7 @@ def owning(folder: str | Path) -> Iterator[None]:
 
     Raises:
         BusyError: another process owns the folder.
+        OSError: it cannot be made.
     """
     folder = Path(folder).resolve()
     if folder in _owned:
@@ -80,7 +81,11 @@ def owning(folder: str | Path) -> Iterator[None]:
         yield
         return
     there = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is a file" if folder.is_file() else error.strerror
+        raise OSError(f"the folder {folder} cannot be made ({why}): name another") from error
     path = folder / ".lock"
     with open(path, "a") as file:
         try:

@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 # Before JAX starts: tests spend their time in compiling small programs that run once, so nothing is
-# optimised, and where XLA may still build loops without MLIR it does, in half the time. The slow
-# ones run for longer than they compile: `make test-slow` sets a level first, and its programs are
-# those that users run.
+# optimised, and where XLA may still build loops without MLIR it does, in half the time. Studies run
+# for longer than they compile: `make test-slow` sets a level first, and their programs are those
+# that users run.
 _flags = os.environ.get("XLA_FLAGS", "")
 if "--xla_backend_optimization_level" not in _flags:
     _flags += " --xla_backend_optimization_level=0"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 SECTION = re.compile(r"^( *)(Args|Attributes|Raises|Returns|Yields|References|Examples?):$")
 ENTRY = re.compile(r"^\*{0,2}[\w., *]+?(?: \(.*?\))?: ([A-Z][a-z]*)\b(?![-\w])")
 # Words that begin with a capital wherever they stand.
-WORDS = "Cox Dice Dirichlet Gaussian Laplace Optax Riley Student Torch True False None Wilson"
+WORDS = "Cox Dice Dirichlet Gaussian Gibbs Laplace Optax Riley Student Torch True False None Wilson"
 NAMES = frozenset(WORDS.split())
 
 

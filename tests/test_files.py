@@ -62,3 +62,13 @@ def test_where_the_drive_knows_no_locks_there_is_none(tmp_path, monkeypatch):
     with owning(tmp_path / "run"):
         (tmp_path / "run" / "a").write_text("x")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["a"]
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for place, why in (("file", "it is a file"), ("file/run", "Not a directory")):
+        with (
+            pytest.raises(OSError, match=f"{place} cannot be made .{why}"),
+            owning(tmp_path / place),
+        ):
+            pass

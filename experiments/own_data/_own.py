@@ -133,6 +133,8 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
 
 def _parts(config: Any) -> int:
     """How many equal parts the patients are dealt into."""
+    if config.folds < 1:
+        raise ValueError(f"--folds is 1 or more, got {config.folds}")
     if config.folds > 1:
         return config.folds
     if not 0 < config.held_out <= 0.5:

@@ -138,6 +138,8 @@ def may_differ(before: Mapping[str, Any], after: Mapping[str, Any], out: Path, f
     wanted = after.get(field)
     if not differ <= {field, "plan"} or wanted is None or after.get("plan") is not None:
         return False
+    if not (out / "plan.json").exists():
+        return False
     has = json.loads((out / "plan.json").read_text(encoding="utf-8"))[field]
     if not (out / "metrics.json").exists():
         raise ValueError(

@@ -10,7 +10,9 @@ compared with the classes. Maps of the test images tell how far a plane may be t
 
 `k-means/adjusted Rand index` is 0 for clusters that know nothing of the classes and 1 for the
 classes themselves; intervals are over test images, the clusters being given. No label is used to
-find a cluster. A run takes a minute of a CPU core with pixels, three with ImageNet's features.
+find a cluster. Measured: .014 on BreastMNIST with pixels, .096 with ImageNet's features; .048 and
+.117 on RetinaMNIST (.130 and .132 with two other seeds, the others agree). A run takes a minute of
+a CPU core, most of it compiling.
 """
 
 from __future__ import annotations

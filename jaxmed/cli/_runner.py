@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shlex
+import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from jaxmed.report import Results
 
 _CONFIG, _ERROR = "config.json", "error.txt"
+_PLANS = ("plan.json", "plans")  # of an experiment that plans before it trains
 
 
 def run_experiment(
@@ -92,6 +94,7 @@ def _run(
     record = {"experiment": found.name, **stored}
     if places := _places(config):
         record["places"] = places
+    there = {path.name for path in place.iterdir()}
     _begin(place, record, getattr(found.module, "extends", None))
     in_grid = getattr(found.module, "in_grid", None)
     linked = in_grid(config, folder_of) if folder_of is not None and in_grid else config
@@ -108,7 +111,7 @@ def _run(
         if (place / "model.json").exists():
             write_whole(place / "model_card.md", report.model_card(results))
     except Exception as error:
-        _failed(place, error)
+        _failed(place, error, there)
         raise
     (place / _ERROR).unlink(missing_ok=True)
     return results
@@ -148,14 +151,21 @@ def _short(value: Any) -> str:
     return str(value)
 
 
-def _failed(out: Path, error: Exception) -> None:
+def _failed(out: Path, error: Exception, there: set[str]) -> None:
     """Keep what was done and the traceback; of a start that did nothing, leave nothing.
 
-    Settings that were refused would otherwise refuse the right ones after them.
+    Settings that were refused would otherwise refuse the right ones after them. A plan alone is
+    nothing done, unless it was there before.
     """
-    if {path.name for path in out.iterdir()} <= {_CONFIG, _ERROR, ".lock"}:
+    refused = isinstance(error, ValueError | OSError)  # the user's, told in its message
+    names = {path.name for path in out.iterdir()} - {".lock"}
+    if refused and _CONFIG not in there and names - there <= {_CONFIG, *_PLANS}:
+        for path in (out / name for name in names - there):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return
+    if names <= {_CONFIG, _ERROR}:
         (out / _CONFIG).unlink(missing_ok=True)
-        if isinstance(error, ValueError | OSError):  # the user's, told in its message
+        if refused:
             (out / _ERROR).unlink(missing_ok=True)
             return
     write_whole(out / _ERROR, traceback.format_exc())

@@ -77,6 +77,7 @@ from jaxmed.paradigms.multi_task._uncertainty import uncertainty_weighted
 from jaxmed.paradigms.self_supervised._autoencoder import autoencoder, inpainting
 from jaxmed.paradigms.self_supervised._byol import byol, simsiam
 from jaxmed.paradigms.self_supervised._context import jigsaw, relative_position
+from jaxmed.paradigms.self_supervised._contractive import contractive
 from jaxmed.paradigms.self_supervised._decorrelation import barlow_twins, vicreg
 from jaxmed.paradigms.self_supervised._dense_contrast import dense_contrast
 from jaxmed.paradigms.self_supervised._dino import PrototypeHead, dino
@@ -111,6 +112,7 @@ __all__ = [
     "barlow_twins",
     "byol",
     "closed_form",
+    "contractive",
     "cross_pseudo",
     "cross_stitch",
     "cutmix",

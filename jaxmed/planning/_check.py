@@ -36,6 +36,12 @@ def names(name: str, values: Sequence[str], least: int) -> None:
         raise ValueError(f"{name} are {least} different names or more, got {list(values)}")
 
 
+def some(name: str, values: Sequence[str], least: int) -> None:
+    """Refuse too few names."""
+    if len(values) < least:
+        raise ValueError(f"{name} are {least} names or more, got {list(values)}")
+
+
 def axes(name: str, values: Sequence[int], rank: int) -> None:
     """Refuse axes that an image of a rank does not have."""
     if len(set(values)) < len(values) or not set(values) <= {*range(rank)}:

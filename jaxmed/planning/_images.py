@@ -16,6 +16,7 @@ from jaxmed.planning._fingerprint import channel_names
 
 Task = Literal["binary", "multi-class", "multi-label", "regression"]
 
+_LEAST = 8  # pixels of a side
 _SMALL = 32  # Up to this side, a network with a stem that does not shrink the image.
 _PIXELS = {"cpu": 96**2, "other": 224**2}
 _VOXELS = {"cpu": 48**3, "other": 96**3}
@@ -104,7 +105,7 @@ class ImagePlan:
         check.names("outputs", self.outputs, 1 if self.task in ("regression", "multi-label") else 2)
         if self.task == "binary":
             check.length("outputs", self.outputs, 2, "classes of a binary task")
-        check.names("channels", self.channels, 1)
+        check.some("channels", self.channels, 1)
         check.between("the length of shape", len(self.shape), 1, 3)
         for side in self.shape:
             check.at_least("a side of shape", side, 1)
@@ -210,15 +211,18 @@ def plan_images(
         The plan.
 
     Raises:
-        ValueError: a class without a case, or ImageNet weights for volumes or without the extra.
+        ValueError: a class without a case, a single class, or ImageNet weights for volumes or
+            without the extra.
     """
     kind = "cpu" if (platform or jax.default_backend()) == "cpu" else "other"
     rank = len(found.shapes[0])
     empty = [name for name, n in zip(classes, found.counts, strict=True) if n == 0]
     if empty and not found.mean:
         raise ValueError(
-            f"no training image is {empty[0]!r}: leave the class out (classes), or check the labels"
+            f"no training image is {empty[0]!r}: leave its images out, or check labels and splits"
         )
+    if len(classes) == 1 and not several and not found.mean:
+        raise ValueError(f"all images are {classes[0]!r}: a classification needs two classes")
     why: dict[str, str] = {}
     task: Task = "regression"
     if not found.mean:
@@ -262,6 +266,8 @@ def _shape(
     found: ImagePrint, rank: int, size: int | None, kind: str
 ) -> tuple[tuple[int, ...], str]:
     median = np.median(np.asarray(found.shapes, float), axis=0)
+    if size is not None and size < _LEAST:
+        raise ValueError(f"size is {_LEAST} or more, got {size}")
     if size is not None:
         factor, why = size / median.max(), f"the median image with its longer side at {size}"
     else:
@@ -270,9 +276,9 @@ def _shape(
         why = "the median image"
         if factor < 1:
             why += f", made smaller to about {limit} pixels, for time on this kind of device"
-    shape = tuple(max(8, round(n * factor)) for n in median)
+    shape = tuple(max(_LEAST, round(n * factor)) for n in median)
     if factor < 1 or size is not None:
-        shape = tuple(max(8, 8 * round(n / 8)) for n in shape)
+        shape = tuple(max(_LEAST, 8 * round(n / 8)) for n in shape)
         why += ", sides a multiple of 8"
     return shape, why
 

@@ -109,7 +109,11 @@ def _dataclass(kind: type, value: Any, where: str) -> Any:
     ]
     if missing:
         raise ValueError(f"the field {prefix}{missing[0]} is missing")
-    return kind(**{name: _made(hints[name], v, f"{prefix}{name}") for name, v in value.items()})
+    made = {name: _made(hints[name], v, f"{prefix}{name}") for name, v in value.items()}
+    try:
+        return kind(**made)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}" if where else str(error)) from error
 
 
 def _indented(value: Any, depth: int = 0) -> str:

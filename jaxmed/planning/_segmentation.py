@@ -87,8 +87,8 @@ class SegmentationPlan:
         Raises:
             ValueError: names the field.
         """
-        check.names("classes", self.classes, 2)
-        check.names("channels", self.channels, 1)
+        check.some("classes", self.classes, 2)
+        check.some("channels", self.channels, 1)
         rank = len(self.full.spacing)
         if self.low is not None:
             check.length("low.spacing", self.low.spacing, rank, "axes at full resolution")
@@ -136,8 +136,13 @@ def device_budget(
         memory_gb: in place of the device's.
         block: as in `Budget`.
         platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``; by default JAX's own.
+
+    Raises:
+        ValueError: no memory.
     """
     cpu = (platform or jax.default_backend()) == "cpu"
+    if memory_gb is not None and not memory_gb > 0:
+        raise ValueError(f"memory_gb is a number above 0, got {memory_gb}")
     return Budget(
         memory_gb=memory_gb or (0.25 if cpu else 8.0),
         block=block,

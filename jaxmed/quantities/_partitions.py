@@ -17,10 +17,10 @@ def adjusted_rand(both: Any, first: Any, second: Any, pairs: Any) -> Any:
     .. math:: \frac{S - AB / P}{(A + B) / 2 - AB / P}
 
     Args:
-        both: S, pairs that are together in both partitions.
-        first: A, pairs that are together in the first.
-        second: B, pairs that are together in the second.
-        pairs: P, all pairs.
+        both: pairs that are together in both partitions, S.
+        first: pairs that are together in the first, A.
+        second: pairs that are together in the second, B.
+        pairs: all pairs, P.
 
     Returns:
         The index, of the arguments' shape: 0 in expectation for partitions that are independent,

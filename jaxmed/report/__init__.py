@@ -8,6 +8,7 @@ of the page is also available as a function that returns a Matplotlib figure wit
 from jaxmed._json import to_json
 from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
 from jaxmed.report.figures._curves import precision_recall_figure, reliability_figure, roc_figure
+from jaxmed.report.figures._drawings import drawings_figure
 from jaxmed.report.figures._gallery import (
     best_median_worst,
     case_figure,
@@ -73,6 +74,7 @@ from jaxmed.report.results._results import (
     TASKS,
     ClassificationResults,
     ComparisonResults,
+    DensityResults,
     RegressionResults,
     Results,
     SegmentationResults,
@@ -98,6 +100,7 @@ __all__ = [
     "ComparisonResults",
     "Contrast",
     "DataSummary",
+    "DensityResults",
     "ExploredImages",
     "Item",
     "MaskPair",
@@ -136,6 +139,7 @@ __all__ = [
     "contrast_pictures",
     "decision_figure",
     "distribution_figure",
+    "drawings_figure",
     "entropy_figure",
     "environment",
     "forest_figure",

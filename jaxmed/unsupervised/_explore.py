@@ -12,11 +12,12 @@ from jaxmed import stats
 from jaxmed.core import Key, stream
 from jaxmed.stats import checks
 from jaxmed.unsupervised._rows import rows
+from jaxmed.unsupervised._seed import numpy_seed
 from jaxmed.unsupervised.clusters._agreement import (
     adjusted_rand,
     normalised_mutual_information,
 )
-from jaxmed.unsupervised.clusters._choose_k import ChosenK, _seed, choose_k
+from jaxmed.unsupervised.clusters._choose_k import ChosenK, choose_k
 from jaxmed.unsupervised.maps._trust import nearest_rows
 
 _CHOSEN_ON = 3000  # Rows on which the number of clusters is chosen: time grows with their square.
@@ -101,7 +102,7 @@ def explore(
     n = len(given)
     checks.check_rate(near, "near")
     checks.same_length(x=given, labels=labels, splits=splits, groups=groups)
-    order = np.random.default_rng(_seed(key, "subset")).permutation(n)[:_CHOSEN_ON]
+    order = np.random.default_rng(numpy_seed(key, "subset")).permutation(n)[:_CHOSEN_ON]
     some = given[np.sort(order)]
     wanted = [number for number in ks if number < len(some)]
     chosen = choose_k(stream(key, "clusters"), some, wanted)

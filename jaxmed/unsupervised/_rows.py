@@ -39,7 +39,7 @@ def rows(x: ArrayLike, name: str = "x", *, minimum: int = 1) -> NDArray[Any]:
         count = "a single number" if array.ndim == 0 else f"{len(array)} row(s)"
         raise ValueError(f"{name} needs at least {minimum} row(s), but is {count}")
     array = array.reshape(len(array), -1)
-    array = array if array.dtype == np.float64 else array.astype(np.float32)
+    array = array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no feature: its shape is {np.shape(x)}")
     bad = ~np.isfinite(array).all(axis=1)
@@ -88,12 +88,17 @@ def parts(k: int, n: int, name: str = "k", what: str = "rows of positive weight"
 def centred(
     x: NDArray[Any], weight: NDArray[np.float64]
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return rows less their weighted mean, and the mean, in float64.
+    """Return rows less their weighted mean, rounded to the rows' own type, and that mean.
 
-    The product form of a distance, ``|a|^2 + |b|^2 - 2ab``, cancels where data lie far from 0.
+    The product form of a distance, ``|a|^2 + |b|^2 - 2ab``, cancels where data lie far from 0. A
+    mean of the rows' own type is as good an origin, and spares a copy of all rows in float64.
     """
-    mean = weight @ x.astype(np.float64, copy=False) / weight.sum()
-    return (x - mean).astype(computed_in()), mean
+    if (weight == weight[0]).all():
+        mean = x.mean(axis=0, dtype=np.float64)
+    else:
+        mean = weight @ x.astype(np.float64, copy=False) / weight.sum()
+    origin = mean.astype(x.dtype)
+    return (x - origin).astype(computed_in(), copy=False), origin.astype(np.float64)
 
 
 def computed_in() -> np.dtype:

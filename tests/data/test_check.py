@@ -158,3 +158,28 @@ def test_the_command_is_told_of_measurements(folder, capsys):
     assert "--regression" in told
     assert "regression=True" not in told  # a word of Python's
     assert main(["data", "check", "--regression", table]) == 0
+
+
+def test_the_command_tells_what_there_is(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        for part in ("images", "masks"):
+            (tmp_path / part).mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16), dtype=np.uint8)).save(
+            tmp_path / "images" / f"{i}.png"
+        )
+        if i < 3:
+            objects = np.arange(256, dtype=np.uint8).reshape(16, 16) % (22 + i)
+            Image.fromarray(objects).save(tmp_path / "masks" / f"{i}.png")
+    assert main(["data", "check", str(tmp_path)]) == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == f"{tmp_path}: 3 images; masks; no patients named"
+    assert "note: 1 image without a mask is left out, such as 3.png." in others
+    assert any(line.startswith("masks mark 1 in 3, 2 in 3") for line in others)
+    assert any("--map 0=0 1-65535=1" in line for line in others)
+    (tmp_path / "t.csv").write_text(
+        "image,label,split,patient\nimages/0.png,a,train,p\nimages/1.png,b,test,q\n"
+    )
+    assert main(["data", "check", str(tmp_path / "t.csv")]) == 0
+    said = capsys.readouterr().out
+    assert "2 images; 2 classes (a 1, b 1); masks; 1 train, 1 test; 2 patients" in said

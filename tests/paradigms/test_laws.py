@@ -51,6 +51,7 @@ BRIEF = (
     "simclr",
     "moco",
     "vicreg",
+    "contrastive_divergence",
 )
 
 

@@ -13,6 +13,7 @@ from rows import quick_key
 
 import jaxmed as jm
 from jaxmed.core import from_functions
+from jaxmed.networks.bags._pooling import pool
 from jaxmed.paradigms.bags._multiple_instance import POOLINGS
 from jaxmed.testing import check_learner, check_network, check_objective
 
@@ -235,6 +236,14 @@ def test_bags_stack_with_other_paradigms():
     state, metrics = jax.jit(several.step)(several.init(quick_key(), batch), batch)
     assert np.isfinite(metrics["loss"])
     assert several.predict(state, given(batch))["logits"].shape == (2, 8, 3)
+
+
+def test_of_equal_instances_one_has_the_whole_gradient_of_the_maximum():
+    values = jnp.array([[[2.0], [2.0], [1.0], [9.0]]])
+    mask = jnp.array([[True, True, True, False]])
+    slope = jax.grad(lambda values: pool(values, mask, "max").sum())(values)
+    np.testing.assert_array_equal(slope[0, :, 0], [1, 0, 0, 0])
+    assert float(pool(values, mask, "max")[0, 0]) == 2
 
 
 def test_the_instance_that_decides_is_found():

@@ -166,7 +166,7 @@ def test_the_learner_keeps_the_laws():
 def test_a_step_is_the_mean_of_all_rows_so_far():
     x, _ = blobs(30, 2, seed=6)
     run = un.kmeans_learner(3, reassign=0)
-    state = run.init(KEY, batch_of(x))
+    state, step = jax.jit(run.init)(KEY, batch_of(x)), jax.jit(run.step)
     sums = np.zeros((3, 2))
     counts = np.zeros(3)
     centres = np.asarray(state.params["net"]["centres"], np.float64)
@@ -177,8 +177,8 @@ def test_a_step_is_the_mean_of_all_rows_so_far():
         counts += np.bincount(labels, minlength=3)
         old, centres = centres, sums / np.maximum(counts, 1)[:, None]
         centres[counts == 0] = old[counts == 0]
-        state, metrics = run.step(state, batch_of(part))
-        assert metrics["loss"] == pytest.approx(expected, rel=1e-4)
+        state, metrics = step(state, batch_of(part))
+        assert float(metrics["loss"]) == pytest.approx(expected, rel=1e-4)
     np.testing.assert_allclose(state.params["net"]["centres"], centres, rtol=1e-4, atol=1e-4)
     assert state.state["net"]["counts"].tolist() == counts.tolist()
     ends = run.predict(state, jnp.asarray(x))
@@ -188,20 +188,21 @@ def test_a_step_is_the_mean_of_all_rows_so_far():
 def test_padding_counts_for_nothing():
     x, _ = blobs(12, 2, seed=7)
     run = un.kmeans_learner(2)
-    whole = run.init(KEY, batch_of(x))
+    init, step = jax.jit(run.init), jax.jit(run.step)
+    whole = init(KEY, batch_of(x))
     padded = batch_of(np.r_[x, x[:4] + 50], weight=jnp.arange(16) < 12)
-    a, told = run.step(whole, batch_of(x))
-    b, told_padded = run.step(whole, padded)
+    a, told = step(whole, batch_of(x))
+    b, told_padded = step(whole, padded)
     np.testing.assert_allclose(a.params["net"]["centres"], b.params["net"]["centres"], atol=1e-4)
     assert float(told["loss"]) == pytest.approx(float(told_padded["loss"]), rel=1e-4)
-    far = run.init(KEY, padded).params["net"]["centres"]
+    far = init(KEY, padded).params["net"]["centres"]
     assert float(jnp.abs(far).max()) < 40  # no padding row is a centre
 
 
 def test_starved_centres_are_moved():
     x, _ = blobs(60, 2, seed=8)
     run = un.kmeans_learner(3, reassign=0.1)
-    state = run.init(KEY, batch_of(x))
+    state = jax.jit(run.init)(KEY, batch_of(x))
     far = state.params["net"]["centres"].at[0].set(1e4)
     state = state._replace(params={**state.params, "net": {"centres": far}})
     step = jax.jit(run.step)

@@ -70,9 +70,8 @@ def split(
     empty = [name for name, indices in parts.items() if not len(indices)]
     if empty:
         units = f"{n} examples" if patients is None else f"{len(np.unique(patients))} patients"
-        raise fault(
-            _name(data), "non-empty", f"{units} leave part {empty[0]!r} of {dict(fractions)} empty"
-        )
+        whole = dict(fractions) if len(names) <= 5 else f"{len(names)} parts"
+        raise fault(_name(data), "non-empty", f"{units} leave part {empty[0]!r} of {whole} empty")
     check_disjoint(parts, groups=patients)
     return parts
 

@@ -89,7 +89,7 @@ def _check_dataset(path: Path, options: dict[str, Any], told: list[str]) -> Iter
     yield from faults
     if source is not None:
         told += [summary(source), *(f"note: {note}" for note in source.notes)]
-        yield from check_images(source)
+        yield from check_images(source, told)
 
 
 def _check_folder(path: Path, options: dict[str, Any], told: list[str]) -> Iterator[Fault]:

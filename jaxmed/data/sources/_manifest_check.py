@@ -9,8 +9,11 @@ from jaxmed.data.sources._manifest import ManifestSource
 from jaxmed.data.sources._observed import Observed
 
 
-def check_images(source: ManifestSource) -> Iterator[Fault]:
-    """List the faults of every file of a source, and of all files together."""
+def check_images(source: ManifestSource, told: list[str]) -> Iterator[Fault]:
+    """List the faults of every file of a source, and of all files together.
+
+    Lines on what the masks mark are added to ``told``.
+    """
     observed = Observed(source.name, one_size=source.masks is None)
     seen: set[Fault] = set()
     for index, row in enumerate(source.rows):
@@ -30,4 +33,5 @@ def check_images(source: ManifestSource) -> Iterator[Fault]:
         new = [f for f in found if f.rule != "exists" and f not in seen]  # the table told of those
         seen.update(new)
         yield from new
+    told += observed.marks()
     yield from observed.faults()

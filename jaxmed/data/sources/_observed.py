@@ -15,6 +15,7 @@ from jaxmed.data.formats._registry import is_picture
 from jaxmed.data.images._space import Scan
 
 _WHITE = (255, 65535)
+_OBJECTS = 20  # numbers in masks that are rather objects of a class than classes
 _MANY = 1000  # values of one mask that are kept: more are no classes that a palette or white names
 
 
@@ -70,6 +71,21 @@ class Observed:
                     yield Fault(name, "mask-values", f"{detail}: are they the same class?")
                     break
         self._values[name] = frozenset(values[:_MANY].astype(np.int64).tolist())
+
+    def marks(self) -> list[str]:
+        """Lines on what the masks mark: the numbers in their files, and in how many of them."""
+        counts = Counter(value for values in self._values.values() for value in values if value)
+        if not counts:
+            return []
+        shown = [f"{value} in {n}" for value, n in sorted(counts.items())]
+        few = ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")
+        lines = [f"masks mark {few} of {len(self._values)}"]
+        if len(counts) > _OBJECTS and len(set(counts.values())) > 1:
+            lines.append(
+                f"note: {len(counts)} numbers in masks: if they count an image's objects, such as "
+                "nuclei, --map 0=0 1-65535=1 makes one class of them"
+            )
+        return lines
 
     def faults(self) -> Iterator[Fault]:
         """Yield the faults of all of them together."""

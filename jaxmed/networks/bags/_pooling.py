@@ -49,7 +49,10 @@ def pool(values: Array, mask: Array, kind: str, sharpness: float = 1.0) -> Array
     count = keep.sum(1)
     if kind == "mean":
         return jnp.where(keep, values, 0).sum(1) / jnp.maximum(count, 1)
-    greatest = jnp.where(keep, values, -jnp.inf).max(1)
+    # Taken by its place: equal instances, computed twice by the compiler and rounded apart, would
+    # lose some of the gradient of a maximum, which is divided among all that equal it.
+    place = jnp.where(keep, values, -jnp.inf).argmax(1, keepdims=True)
+    greatest = jnp.take_along_axis(values, place, axis=1)[:, 0]
     greatest = jnp.where(count > 0, greatest, 0)
     if kind == "max":
         return greatest

@@ -28,10 +28,9 @@ def best_median_worst(values: ArrayLike) -> dict[str, int]:
     order = [int(i) for i in np.argsort(-values, kind="stable") if np.isfinite(values[i])]
     if not order:
         return {}
-    chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
-    # With fewer than three cases, each is shown once.
-    return {name: i for name, i in chosen.items() if list(chosen.values()).index(i) == list(
-        chosen).index(name)}  # fmt: skip
+    if len(order) < 3:  # each is shown once
+        return dict(zip(("best", "worst"), order))
+    return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
 
 
 def mask_picture(

@@ -154,7 +154,7 @@ def projection_figure(
                 _images(axes[len(maps) + column], drawn, images)
         if len(names) > 1:
             marks, found = axes[0].get_legend_handles_labels()
-            figure.legend(marks, found, loc="outside lower center", ncols=min(len(names), 5))
+            figure.legend(marks, found, loc="outside upper center", ncols=min(len(names), 5))
         notes = [drawn.note for drawn in maps if drawn.note]
         if notes:
             figure.supxlabel("\n".join(dict.fromkeys(notes)), fontsize=8, color=INK)

@@ -148,6 +148,21 @@ class RegressionResults(Results):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class DensityResults(Results):
+    """Results of a model of images: how likely test images are, and what it draws.
+
+    Args:
+        drawings: images side by side, by name: test images, drawn ones, weights. See
+            `drawings_figure`.
+    """
+
+    drawings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    task: ClassVar = "density"
+    tasks: ClassVar = ("density",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class SegmentationResults(Results):
     """Results of a segmentation; made by `segmentation`.
 

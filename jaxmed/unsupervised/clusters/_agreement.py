@@ -35,7 +35,7 @@ def adjusted_rand(
     Returns:
         The index with its interval over cases, the two partitions being given: what another
         clustering of the same cases would give is not in it. A case that is drawn twice makes no
-        pair with itself. The interval is the index's normal one, on the scale of the index.
+        pair with itself. The interval is normal, by the bootstrap's standard error.
 
     Raises:
         ValueError: for other lengths, missing labels, or partitions of which both are one cluster,
@@ -53,7 +53,7 @@ def adjusted_rand(
     def index(counts: Any) -> Any:
         return quantities.adjusted_rand(*tables.pairs(counts))
 
-    return _estimated("adjusted Rand index", tables, index, level, n_resamples, seed)
+    return _estimated("adjusted Rand index", -1, tables, index, level, n_resamples, seed)
 
 
 def normalised_mutual_information(
@@ -79,7 +79,8 @@ def normalised_mutual_information(
         seed: same seed, same interval.
 
     Returns:
-        The ratio with its normal interval over cases, the two partitions being given.
+        The ratio with its normal interval over cases, the two partitions being given. What few
+        cases add to it by chance is in the interval as in the value.
 
     Raises:
         ValueError: for other lengths, missing labels, or partitions of which both are one cluster.
@@ -97,7 +98,7 @@ def normalised_mutual_information(
     def ratio(counts: Any) -> Any:
         return quantities.normalised_mutual_information(tables.shaped(counts))
 
-    return _estimated("normalised mutual information", tables, ratio, level, n_resamples, seed)
+    return _estimated("normalised mutual information", 0, tables, ratio, level, n_resamples, seed)
 
 
 def partition_pairs(labels: ArrayLike, clusters: ArrayLike) -> tuple[Any, Any, Any, Any]:
@@ -159,6 +160,7 @@ def _codes(values: ArrayLike, name: str) -> NDArray[np.intp]:
 
 def _estimated(
     name: str,
+    least: float,
     tables: _Tables,
     measure: Callable[[Any], Any],
     level: float,
@@ -184,6 +186,6 @@ def _estimated(
         () if len(good) == n_resamples else (f"undefined on {n_resamples - len(good)} resamples",)
     )
     return stats.Estimate(
-        value, max(value - half, -1.0), min(value + half, 1.0), level, tables.units, tables.unit,
+        value, max(value - half, least), min(value + half, 1.0), level, tables.units, tables.unit,
         f"normal bootstrap ({n_resamples} resamples)", notes, se=float(se), name=name,
     )  # fmt: skip

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -14,6 +13,7 @@ from jaxmed import quantities, stats
 from jaxmed.core import Key, stream
 from jaxmed.stats import checks
 from jaxmed.unsupervised._rows import rows
+from jaxmed.unsupervised._seed import numpy_seed
 from jaxmed.unsupervised.clusters._agreement import partition_pairs
 from jaxmed.unsupervised.clusters._kmeans import KMeans, kmeans
 from jaxmed.unsupervised.clusters._silhouette import silhouettes
@@ -129,7 +129,7 @@ def _silhouettes(key, x, models, *, restarts, n_resamples, groups, level):
 
 def _stabilities(key, x, models, *, restarts, n_resamples, groups, level):
     draws = stats.draw_resamples(
-        len(x), 2 * n_resamples, groups=groups, seed=_seed(key, "stability")
+        len(x), 2 * n_resamples, groups=groups, seed=numpy_seed(key, "stability")
     )
     weights = np.concatenate(list(draws.chunks()))
     scores = {}
@@ -150,8 +150,8 @@ def _stabilities(key, x, models, *, restarts, n_resamples, groups, level):
 
 def _gaps(key, x, models, *, restarts, n_resamples, groups, level):
     x = x.astype(np.float64)
-    boxes = [_uniform(x, _seed(key, "reference", b)) for b in range(n_resamples)]
-    draws = stats.draw_resamples(len(x), n_resamples, groups=groups, seed=_seed(key, "gap"))
+    boxes = [_uniform(x, numpy_seed(key, "reference", b)) for b in range(n_resamples)]
+    draws = stats.draw_resamples(len(x), n_resamples, groups=groups, seed=numpy_seed(key, "gap"))
     resamples = np.concatenate(list(draws.chunks()))
     scores, errors = {}, {}
     for k, model in models.items():
@@ -189,11 +189,6 @@ def _gaps(key, x, models, *, restarts, n_resamples, groups, level):
 def _check_consecutive(ks: list[int]) -> None:
     if ks != list(range(ks[0], ks[-1] + 1)):
         raise ValueError(f"the gap compares each k with the next one: ks has gaps of its own, {ks}")
-
-
-def _seed(key: Key, *names: str | int) -> int:
-    """A seed for NumPy out of a named stream."""
-    return int(jax.random.bits(stream(key, *names), dtype=np.uint32))
 
 
 def _uniform(x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

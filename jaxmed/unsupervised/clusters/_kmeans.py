@@ -44,7 +44,7 @@ class KMeans(NamedTuple):
         centres: (k, ...) in the shape of the rows that were fitted.
         counts: (k,) weight of each cluster's rows.
         inertia: sum over rows of weight times squared distance to the nearest centre.
-        steps: Lloyd's iterations made.
+        steps: iterations made.
         converged: whether the centres had come to rest before ``max_steps``.
         moved: how often an empty cluster was moved to the row farthest from its centre.
     """
@@ -136,7 +136,8 @@ def kmeans(
     chunk = block_rows(k) if chunk is None else checks.check_whole(chunk, "chunk", 1)
     shifted, origin = centred(given, w)
     points, mass = jnp.asarray(shifted), jnp.asarray(w / w.max(), shifted.dtype)
-    spread = float((w @ shifted.astype(np.float64) ** 2).mean() / w.sum())
+    squares = np.einsum("ij,ij->i", shifted, shifted).astype(np.float64)
+    spread = float(w @ squares / w.sum() / shifted.shape[1])
     begins: list[Array]
     if isinstance(start, str):
         if start not in ("++", "random"):

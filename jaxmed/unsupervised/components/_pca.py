@@ -25,7 +25,7 @@ class PCA(NamedTuple):
         components: (n, d), orthonormal, by falling variance. The entry of largest magnitude of
             each, the first of equal ones, is positive.
         variances: (n,) of the rows along each, with divisor ``rows - 1``.
-        noise: mean variance in the directions left out; 0 if there is none.
+        noise: mean variance in the directions left out; 0 if there is none but rounding's.
         rows: how many rows it was made of.
     """
 
@@ -69,7 +69,7 @@ class PCA(NamedTuple):
         """
         given = self._given(x).astype(np.float64) - self.mean
         d, n = len(self.mean), len(self.variances)
-        if d > n and not self.noise > 1e-12 * self.variances[0]:
+        if d > n and self.noise == 0:
             raise ValueError(
                 f"the rows do not vary outside {n} components, so their density is infinite: keep "
                 "fewer components"
@@ -138,8 +138,9 @@ def pca(
     if solver == "randomised" and key is None:
         raise ValueError('solver="randomised" draws directions: give it a key')
     mean = given.mean(axis=0, dtype=np.float64)
-    centred = (given - mean).astype(given.dtype)
-    total = float((centred.astype(np.float64) ** 2).sum() / (count - 1))
+    centred = given - mean.astype(given.dtype)  # without a copy of all rows in float64
+    squares = np.einsum("ij,ij->i", centred, centred)
+    total = float(squares.sum(dtype=np.float64) / (count - 1))
     double = given.dtype == np.float64
     with jax.enable_x64(True) if double else contextlib.nullcontext():
         points = jnp.asarray(centred)
@@ -151,21 +152,22 @@ def pca(
             steps = checks.check_whole(power_steps, "power_steps", 0)
             start = jax.random.normal(stream(key, "directions"), (d, width), points.dtype)
             variances, components = _by_range(points, start, n, steps)
-    return _made(mean, components, variances / (count - 1), total, count, given.dtype)
+    return assembled(mean, components, variances / (count - 1), total, count, given.dtype)
 
 
-def _made(mean, components, variances, total, count, dtype) -> PCA:
-    """The result, once all its directions are known to be ones."""
+def assembled(mean, components, variances, total, count, dtype) -> PCA:
+    """The result: directions that are ones, with the sign rule, and the noise that is left."""
     n, d = components.shape
-    noise = max(10, np.sqrt(d)) * np.finfo(dtype).eps  # of a sum of products
-    rank = int((variances > noise * max(variances[0], 0)).sum())
+    rounding = max(10, np.sqrt(d)) * np.finfo(dtype).eps  # of a sum of products
+    rank = int((variances > rounding * max(variances[0], 0)).sum())
     if rank < n:
         raise ValueError(
             f"the rows vary in {rank} direction(s) only, to rounding, but n asks for {n}"
         )
     largest = np.abs(components).argmax(axis=1)
     signs = np.sign(components[np.arange(n), largest])
-    noise = max(total - variances.sum(), 0) / (d - n) if d > n else 0.0
+    left = total - variances.sum()
+    noise = left / (d - n) if d > n and left > rounding * total else 0.0
     return PCA(
         mean.astype(dtype),
         (components * signs[:, None]).astype(dtype),

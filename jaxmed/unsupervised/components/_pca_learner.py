@@ -20,7 +20,7 @@ from jaxmed.core import (
 from jaxmed.stats import checks
 from jaxmed.unsupervised._batch import batch_rows, one_array, over
 from jaxmed.unsupervised._rows import parts
-from jaxmed.unsupervised.components._pca import PCA, _made, leading
+from jaxmed.unsupervised.components._pca import PCA, assembled, leading
 
 
 def pca_learner(n: int, *, inputs: Inputs = "image") -> Learner:
@@ -121,7 +121,7 @@ def fitted_pca(state: LearnerState, n: int) -> PCA:
     scatter = net["scatter"].astype(np.float64) / (count - 1)
     variances, components = leading(scatter, n)
     total = float(np.trace(scatter))
-    return _made(
+    return assembled(
         net["mean"].astype(np.float64), components, variances, total, round(count),
         net["mean"].dtype,
     )  # fmt: skip

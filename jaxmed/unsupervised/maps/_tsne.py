@@ -24,7 +24,7 @@ class TSNE(NamedTuple):
 
     Attributes:
         map: (n, dimensions).
-        divergence: Kullback and Leibler's, of the map's similarities from the data's, in nats.
+        divergence: of the map's similarities from the data's (Kullback and Leibler), in nats.
         perplexity: effective number of neighbours.
         method: ``"exact"`` or ``"openTSNE"``.
     """

@@ -92,7 +92,7 @@ def test_fewer_steps_than_a_pass_over_the_images_are_what_is_made(segmented):
         ("foreground", 2.0, "foreground is from 0 to 1, got 2"),
         ("mirror", [0, 0], "mirror lists axes from 0 to 1, each once"),
         ("patch", [15, 16], "patch[0] is a multiple of"),
-        ("spacing", [0.0, 1.0], "an edge of spacing is a number above 0"),
+        ("spacing", [-1.0, 1.0], "an edge of spacing is 0 or more, got -1"),
     ],
 )
 def test_a_segmentations_plan_is_read_as_strictly(segmented, tmp_path, field, value, message):
@@ -366,6 +366,35 @@ def test_masks_of_a_segmentation_that_went_on_are_made_anew(segmented, tmp_path)
     assert read_plan(out / "plan.json", SegmentationPlan).ended == (7,)
     notes = json.loads((out / "metrics.json").read_text())["notes"]
     assert any("test set was read at each end" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--folds", "0"], "--folds is 1 or more, got 0"),
+        (["--size", "0"], "size is 8 or more, got 0"),
+        (["--epochs", "0"], "epochs is 1 or more, got 0"),
+    ],
+)
+def test_numbers_that_no_training_has_are_refused(extended, tmp_path, capsys, words, message):
+    data = extended.command[:4]
+    assert main([*data, *words, "--out", str(tmp_path / "out")]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_start_refused_after_planning_leaves_nothing(extended, segmented, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = [*extended.command[:-1], "--epochs", "1", "--from", str(segmented.out)]
+    assert main([*command, "--out", str(out)]) == 2
+    assert "none of its weights fit this network" in capsys.readouterr().err
+    assert not out.exists()
+    out.mkdir()
+    kept = (extended.out / "plan.json").read_text()
+    (out / "plan.json").write_text(kept)  # of the user's own making
+    assert main([*command, "--out", str(out)]) == 2
+    assert [path.name for path in out.iterdir()] == ["plan.json"]
+    assert (out / "plan.json").read_text() == kept
 
 
 def test_copies_of_an_image_are_kept_on_one_side(tmp_path):

@@ -51,6 +51,10 @@ def alone(make, **options) -> Row:
 ROWS = {
     "autoencoder": alone(lambda: paradigms.autoencoder(noisy, sparsity=0.1)),
     "autoencoder of vectors": alone(lambda: paradigms.autoencoder(output="features")),
+    "contractive": alone(lambda: paradigms.contractive(probes=2)),
+    "contractive of a map": alone(
+        lambda: paradigms.contractive(method="exact", output="pyramid"), spatial=("2D",)
+    ),
     "inpainting": alone(lambda: paradigms.inpainting(holes=2)),
     "rotation": alone(lambda: paradigms.rotation(view=noisy)),
     "relative_position": alone(lambda: paradigms.relative_position(), batch=larger),

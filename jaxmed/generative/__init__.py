@@ -1,0 +1,48 @@
+"""Models that draw images.
+
+Energy-based ones: :func:`rbm`, a restricted Boltzmann machine of binary or Gaussian pixels, is a
+:class:`~jaxmed.core.Network`; :func:`contrastive_divergence` (persistent or not, centred, sparse),
+:func:`pseudo_likelihood` and :func:`score_matching` are objectives that train it with
+:func:`jaxmed.fit` like any other network. :func:`gibbs` and :func:`sample` draw from it;
+:func:`log_partition` estimates its partition function, exactly or by annealing, and
+:func:`log_likelihood` the probability of test images, in nats.
+
+Deep ones: :func:`fit_layers` trains RBMs or autoencoders greedily, :func:`from_rbms` makes a
+:func:`belief_network` of them, :func:`wake_sleep` tunes it, :func:`generate` draws from it. A
+:func:`deep_boltzmann` machine learns by :func:`stochastic_approximation`; :func:`as_rbm` shows it
+as a restricted one, for chains and for its partition function. Both are tuned under a head by plain
+:func:`jaxmed.supervised`.
+"""
+
+from jaxmed.generative.energy._approximation import stochastic_approximation
+from jaxmed.generative.energy._belief import belief_network, from_rbms, generate, wake_sleep
+from jaxmed.generative.energy._deep_boltzmann import as_rbm, deep_boltzmann
+from jaxmed.generative.energy._divergence import contrastive_divergence
+from jaxmed.generative.energy._layers import above, fit_layers
+from jaxmed.generative.energy._likelihood import log_likelihood
+from jaxmed.generative.energy._matching import pseudo_likelihood, score_matching
+from jaxmed.generative.energy._partition import log_partition
+from jaxmed.generative.energy._pixels import binarised
+from jaxmed.generative.energy._rbm import free_energy, gibbs, rbm, sample
+
+__all__ = [
+    "above",
+    "as_rbm",
+    "belief_network",
+    "binarised",
+    "contrastive_divergence",
+    "deep_boltzmann",
+    "fit_layers",
+    "free_energy",
+    "from_rbms",
+    "generate",
+    "gibbs",
+    "log_likelihood",
+    "log_partition",
+    "pseudo_likelihood",
+    "rbm",
+    "sample",
+    "score_matching",
+    "stochastic_approximation",
+    "wake_sleep",
+]

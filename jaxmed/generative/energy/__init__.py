@@ -1,0 +1,1 @@
+"""Energies of images: Boltzmann machines, restricted and deep, and belief networks."""
