@@ -9,7 +9,7 @@ the sums; MedMNIST's own validation part does that, and is not added, as its pro
 
 Published: MNIST .37 % error for filters modelled on vision and a large random layer (McDonnell and
 Vladusich 2015); USPS about 5.6 % for the nearest neighbour; BreastMNIST AUC .901, ACC .863 for
-ResNet-18 (MedMNIST v2). Measured, three seeds each: docs/paradigms/least-squares.md. MNIST takes
+ResNet-18 (MedMNIST v2). Measured: docs/paradigms/least-squares.md. MNIST takes
 about a minute on two CPU cores, the others seconds.
 """
 

@@ -8,8 +8,8 @@ and tuned where asked for by the gradient through the solution of its head. Test
 modules are in the description; nothing is chosen by them.
 
 Published: MNIST .83 % error, hidden weights begun by restricted Boltzmann machines and tuned (Deng
-and Yu 2011). Measured: docs/paradigms/least-squares.md. USPS takes some seconds on two CPU cores,
-MNIST a minute or two, tuned half an hour.
+and Yu 2011). Not measured here yet. Of the work, five modules of 1,000 units on 60,000 digits are
+some 10^12 operations, tuning as many again every four steps.
 """
 
 from __future__ import annotations

@@ -7,9 +7,8 @@ the average of the parameters over the last steps is measured on the test part, 
 chosen by it.
 
 ECG5000 is one patient's: it says nothing about new patients. The nearest neighbour is right on .925
-of ECG5000 and .88 of ECG200. Measured, three seeds: docs/recurrent.md. ECG5000 takes about a minute
-of two CPU cores, ECG200 half a minute; digits by rows (`--dataset mnist --epochs 8 --features 128
---learning-rate 0.002`) a quarter of an hour.
+of ECG5000 and .88 of ECG200. Expect .931 to .935 on ECG5000 (docs/recurrent.md), in a minute or two
+of two CPU cores. Digits by rows: `--dataset mnist --epochs 8 --features 128 --learning-rate 0.002`.
 """
 
 from __future__ import annotations
