@@ -9,8 +9,7 @@ machine, all layers at once, and goes on through its mean field. All images are 
 then head and layers learn from those that have one, `--labels` of them.
 
 Published on MNIST, all labels: 1.2 % error for a deep belief network, .95 % for a deep Boltzmann
-machine, 1.6 % from random weights (Salakhutdinov and Hinton 2009). A run with layers of 500 and
-20,000 images takes some ten minutes of two CPU cores.
+machine, 1.6 % from random weights (Salakhutdinov and Hinton 2009). Not measured here yet.
 """
 
 from __future__ import annotations
