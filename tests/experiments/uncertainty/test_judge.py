@@ -83,4 +83,4 @@ def test_the_small_cnn_on_real_images(judge, data_dir, tmp_path):
     config = judge.Config(case="breastmnist", method="ensemble,laplace", **tiny)
     results = judge.run(config, tmp_path)
     assert 0 <= results.metrics["laplace/tv"].value <= 1
-    assert results.splits[0].cases == 120
+    assert results.data.splits[0].cases == 120
