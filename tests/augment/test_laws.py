@@ -25,7 +25,8 @@ STEPS = {
     for name in augment.__all__
     if inspect.isfunction(getattr(augment, name)) and name != "chain"
 }
-MADE = {name: (f((6, 6)) if name == "random_crop" else f()) for name, f in STEPS.items()}
+NEEDED = {"random_crop": ((6, 6),), "with_structures": (augment.chain(augment.noise()), 1)}
+MADE = {name: f(*NEEDED.get(name, ())) for name, f in STEPS.items()}
 MADE |= {
     f"{name} per channel": f(per_channel=True)
     for name, f in STEPS.items()
@@ -68,7 +69,8 @@ def test_what_is_moved_is_rounded_not_cut(dtype):
 
 def test_half_precision_is_shaded_in_full():
     """Intensities as of CT, whose squares are beyond float16; a blank image beside them."""
-    shades = [MADE[n] for n in STEPS if isinstance(MADE[n].steps[0], augment.Intensity)]
+    chains = [MADE[n] for n in STEPS if isinstance(MADE[n], augment.Augmentation)]
+    shades = [one for one in chains if isinstance(one.steps[0], augment.Intensity)]
     image = np.concatenate([RNG.normal(size=(1, 12, 2)) * 1000, np.full((1, 12, 2), 0.1)])
     image = jnp.asarray(image, jnp.float16)
     out = augment.chain(*shades)(KEY, {"image": image})["image"]
