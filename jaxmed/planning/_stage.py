@@ -305,7 +305,7 @@ def plan_slices(
 
     >>> stage = plan_slices([(1, 1, 8)], [(200, 180, 9)], outputs=2, budget=Budget(1.0))
     >>> stage.patch, stage.spacing, stage.network.kernels[0]
-    ((200, 192, 1), (1.0, 1.0, 0.0), (3, 3, 1))
+    ((224, 192, 1), (1.0, 1.0, 0.0), (3, 3, 1))
     """
     chosen = tuple(spacing) if spacing is not None else target_spacing(spacings, shapes)
     sizes = [new_shape(n, s, chosen) for n, s in zip(shapes, spacings, strict=True)]

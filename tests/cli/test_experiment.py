@@ -12,8 +12,9 @@ from jaxmed.cli import _experiment, main
 
 OWN = ("classification", "regression", "segmentation", "study")  # of images of one's own
 RECORDED = (
-    "coverage", "demo", "drive", "few_scans", "fewshot", "hippocampus", "judge", "medmnist", "mil",
-    "multitask", "paradigms", "table_regression", "uncertainty", "uncertainty_masks",
+    "clusters", "coverage", "demo", "drive", "energy", "extreme", "few_scans", "fewshot",
+    "hippocampus", "judge", "medmnist", "mil", "multitask", "paradigms", "pretraining", "series",
+    "stacking", "table_regression", "uncertainty", "uncertainty_masks",
 )  # fmt: skip
 
 

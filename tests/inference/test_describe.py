@@ -33,14 +33,20 @@ MODULES = {
     "DualStreamPooling": networks.DualStreamPooling(2),
     "EfficientNet": networks.EfficientNet(2, stages=((1, 3, 2, 2, 8),), stem=4, width=8),
     "GroupNorm": networks.GroupNorm(2),
+    "Hierarchical": networks.Hierarchical(networks.CNN(None, (4,)), networks.Recurrent(2)),
     "InstanceNorm": networks.InstanceNorm(dtype="bfloat16"),
+    "LinearHead": networks.LinearHead(2),
     "MLP": networks.MLP(None, (4, 3), norm="batch", dropout=np.float32(0.5)),
     "NoNorm": networks.NoNorm(),
     "ProjectionHead": networks.ProjectionHead(4, (6,), dtype=np.dtype("float32")),
     "PyramidHead": networks.PyramidHead(2, (2, 1), width=4),
+    "RandomConvolutions": networks.RandomConvolutions((4, 6), window=(2, 1), units=5),
+    "Recurrent": networks.Recurrent(2, (8,), "gru", bidirectional=True, pooling="attention"),
     "ResNet": networks.ResNet(2, (1,), "bottleneck", width=4, kernel_init=networks.he_fan_in),
     "SegmentationHead": networks.SegmentationHead(2, np.float32),
     "SimplePooling": networks.SimplePooling(2, "lse", 2.0),
+    "StackingModule": networks.StackingModule(7, networks.RandomConvolutions(), skip=False),
+    "SweepNetwork": networks.SweepNetwork(3, (4,), "gru", drop_connect=0.5, remat=True),
     "TokenDecoder": networks.TokenDecoder((2, 2), 16, width=12),
     "TransformerPooling": networks.TransformerPooling(2),
     "UNet": networks.UNet(3, PLAN, deep_supervision=True, dtype=jnp.bfloat16, remat=True),
@@ -59,6 +65,9 @@ NETWORKS = {
     "pretrained": paradigms.pretrained(TRUNK, {"stage1": {"conv1": {"kernel": jnp.ones(2)}}}),
     "prototype_segmenter": paradigms.prototype_segmenter(TRUNK, 2, level=0),
     "prototypical": paradigms.prototypical(TRUNK, 2, distance="cosine"),
+    "stacked": paradigms.stacked(
+        [jm.with_heads(TRUNK, {"logits": nn.Dense(2)})] * 2, outputs=2, sees="last"
+    ),
     "towers": paradigms.towers({"a": nn.Dense(2), "b": TRUNK}),
     "with_heads": jm.with_heads(
         TRUNK, {"a": paradigms.Head(networks.PyramidHead(2, 1), "pyramid"), "b": nn.Dense(3)}

@@ -20,6 +20,7 @@ def _all_types():
         "regression": report.classification(Y, P, task="regression"),
         "segmentation": report.segmentation(masks, classes=["lesion"]),
         "comparison": report.compare(Y, {"a": P, "b": P[::-1]}, n_resamples=20),
+        "density": report.DensityResults(title="Images", classes=(), metrics={}, headline=()),
     }
 
 

@@ -106,6 +106,7 @@ class RandomConvolutions(nn.Module):
 def random_convolutions(**options: Any) -> RandomConvolutions:
     """Create a trunk of random filters; see :class:`RandomConvolutions` for the options.
 
+    >>> import jax, jax.numpy as jnp
     >>> net = random_convolutions(maps=(4, 6), kernel=3, window=2, units=10)
     >>> key, x = jax.random.key(0), jnp.ones((2, 8, 8, 1))
     >>> outputs, _ = jax.eval_shape(net.init_with_output, key, x)
