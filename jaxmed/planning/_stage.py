@@ -251,9 +251,7 @@ def plan_stages(
     Returns:
         The full stage and the low one, or None.
     """
-    chosen = tuple(spacing) if spacing is not None else target_spacing(spacings, shapes)
-    sizes = [new_shape(n, s, chosen) for n, s in zip(shapes, spacings, strict=True)]
-    median = np.maximum(np.median(np.asarray(sizes, float), axis=0), 1)
+    chosen, median = _median_scan(spacings, shapes, spacing)
     total = float(median.prod()) * len(shapes)
     full = plan_stage(chosen, median, total, outputs=outputs, budget=budget)
     if len(chosen) < 3:
@@ -307,9 +305,7 @@ def plan_slices(
     >>> stage.patch, stage.spacing, stage.network.kernels[0]
     ((224, 192, 1), (1.0, 1.0, 0.0), (3, 3, 1))
     """
-    chosen = tuple(spacing) if spacing is not None else target_spacing(spacings, shapes)
-    sizes = [new_shape(n, s, chosen) for n, s in zip(shapes, spacings, strict=True)]
-    median = np.maximum(np.median(np.asarray(sizes, float), axis=0), 1)
+    chosen, median = _median_scan(spacings, shapes, spacing)
     across = min(range(3), key=lambda a: (-round(chosen[a] / max(chosen), 2), median[a]))
     plane = [axis for axis in range(3) if axis != across]
     voxels = float(median.prod()) * len(shapes)
@@ -339,6 +335,17 @@ def plan_slices(
             patch_size=widened(flat.patch),
         ),
     )
+
+
+def _median_scan(
+    spacings: Sequence[Sequence[float]],
+    shapes: Sequence[Sequence[int]],
+    spacing: Sequence[float] | None,
+) -> tuple[tuple[float, ...], np.ndarray]:
+    """The spacing to which scans are brought, given or chosen, and the median shape there."""
+    chosen = tuple(spacing) if spacing is not None else target_spacing(spacings, shapes)
+    sizes = [new_shape(n, s, chosen) for n, s in zip(shapes, spacings, strict=True)]
+    return chosen, np.maximum(np.median(np.asarray(sizes, float), axis=0), 1)
 
 
 def _patch(network: UNetPlan) -> tuple[int, ...]:

@@ -145,14 +145,19 @@ def _intruders(x, map_, k, names=("x", "map_")) -> NDArray[np.float64]:
     return 1 - beyond * (2 / (k * (2 * n - 3 * k - 1)))
 
 
+def _to_others(points, here, x):
+    """Squared distances of the rows ``points``, which stand at ``here``, to all others of ``x``."""
+    squared = squared_distances(points, x)
+    return jnp.where(here[:, None] == jnp.arange(len(x)), jnp.inf, squared)
+
+
 @partial(jax.jit, static_argnames=("k", "block"))
 def _nearest_others(x, *, k, block):
     n = len(x)
 
     def of_block(some):
         points, here = some
-        squared = squared_distances(points, x)
-        squared = jnp.where(here[:, None] == jnp.arange(n), jnp.inf, squared)
+        squared = _to_others(points, here, x)
         negative, place = jax.lax.top_k(-squared, k)  # the first of equal ones first
         return place, -negative
 
@@ -167,8 +172,7 @@ def _ranks_beyond(x, near, *, k, block):
 
     def of_block(some):
         points, here, others = some
-        squared = squared_distances(points, x)
-        squared = jnp.where(here[:, None] == jnp.arange(n), jnp.inf, squared)
+        squared = _to_others(points, here, x)
 
         def beyond(other):
             own = jnp.take_along_axis(squared, other[:, None], 1)
