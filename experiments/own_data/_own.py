@@ -26,7 +26,6 @@ _SPLITS = {
     "dev": "val", "tuning": "val", "tune": "val", "test": "test", "testing": "test",
     "holdout": "test", "external": "test",
 }  # fmt: skip
-_FEWER, _COPIES = "as there are no more", "images are copies"
 
 
 class Parts(NamedTuple):
@@ -36,11 +35,13 @@ class Parts(NamedTuple):
         folds: `(train, held out)` positions, one pair for each network that is trained.
         test: positions of the test set, which is opened once; perhaps none.
         flow: how they came to be there, one sentence a step.
+        notes: what of it a reader should know.
     """
 
     folds: list[tuple[np.ndarray, np.ndarray]]
     test: np.ndarray
     flow: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def development(self) -> np.ndarray:
@@ -101,6 +102,7 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
     """
     count = "image" if len(source) == 1 else "images"
     flow = [f"{len(source)} {count} of {Path(source.name).name}"]
+    told: list[str] = []
     every = np.arange(len(source))
     splits, alike = split_names(source), copies(source)
     check_splits(source, splits, alike)
@@ -118,17 +120,19 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
         pairs, count = _folds(source, np.sort(np.concatenate([rest, val])), config, whole)
         if alike:
             n = sum(len(several) - 1 for several in alike)
-            flow.append(f"{n} {_COPIES} of others, kept on one side")
+            told.append(f"{n} images are copies of others, kept on one side")
+            flow.append(told[-1])
         unit = "image: no patients are named" if source.groups is None else "patient"
         what = f"dealt at random into {count} folds by {unit}"
         if config.folds > 1 and count < config.folds:
-            what += f", not {config.folds}, {_FEWER}"
+            what += f", not {config.folds}, as there are no more"
+            told.append(what)
         flow.append(what + ("" if config.folds > 1 else f"; fold {config.fold} held out"))
     for train, held in pairs:
         if np.array_equal(train, held):
             continue  # a single patient
         check_disjoint({"train": train, "held out": held}, groups=source.groups)
-    return Parts(pairs, test, tuple(flow))
+    return Parts(pairs, test, tuple(flow), tuple(told))
 
 
 def _parts(config: Any) -> int:
@@ -190,7 +194,7 @@ def sizes(source: ManifestSource, parts: Parts) -> tuple[Split, ...]:
 
 def notes(source: ManifestSource, parts: Parts) -> tuple[str, ...]:
     """What a reader should know of the parts."""
-    found = [line for line in parts.flow if _FEWER in line or _COPIES in line]
+    found = [*parts.notes]
     train, held = parts.folds[0]
     if np.array_equal(train, held):
         found.append("One patient only: the network is measured on what it was trained on.")

@@ -20,6 +20,7 @@ from jaxmed.inference import Recipe, Segmenter
 from jaxmed.planning import SegmentationPlan, Stage
 from jaxmed.report import MaskPair
 
+from .._common.scans import shaded
 from ._own import begun_from, in_steps, repeated
 from ._rounds import Round, in_rounds, rate, rounds
 
@@ -239,22 +240,14 @@ def loss_of(plan: SegmentationPlan) -> Any:
 
 def augmentation(plan: SegmentationPlan, stage: Stage) -> Augmentation:
     """Turn, scale, mirror and shade, as the plan allows."""
-    from jaxmed.augment import blur, brightness, chain, contrast, flip, gamma, noise, random_affine
+    from jaxmed.augment import chain, flip, random_affine
 
     # Slices are turned in their plane, across which any spacing does.
     spacing = [gap or 1.0 for gap in stage.spacing]
     steps = [random_affine(rotation=plan.rotation, scale=(0.85, 1.15), spacing=spacing)]
     if plan.mirror:
         steps.append(flip(plan.mirror))
-    return chain(
-        *steps,
-        noise((0.0, 0.2), p=0.15),
-        blur((0.5, 1.0), p=0.15),
-        brightness(0.25, p=0.15),
-        contrast((0.75, 1.25), p=0.3),
-        gamma((0.7, 1.5), retain=True, p=0.3),
-        masks=("mask", "mask_known"),
-    )
+    return chain(*steps, shaded(), masks=("mask", "mask_known"))
 
 
 def prepared(
