@@ -48,12 +48,16 @@ transform                            from -> to               what it is
 :func:`vicreg`                       view -> Objective        agree, vary, do not repeat
 :func:`barlow_twins`                 view -> Objective        correlation is the identity
 :func:`dino`                         view -> Objective        answers of one's own average
+:func:`batch_statistics`             Network -> Network       normalised by the images at hand
+:func:`tent`                         Network -> Learner       adapted to test images by entropy
 :func:`closed_form`                  Network -> Learner       least squares on its features
 :func:`ensemble`                     Learner -> Learner       independent members as one program
 :func:`alternate`                    Learners -> Learner      players that take turns
 ===================================  =======================  ====================================
 """
 
+from jaxmed.paradigms.adaptation._batch_statistics import batch_statistics
+from jaxmed.paradigms.adaptation._tent import tent
 from jaxmed.paradigms.bags._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms.base._alternate import alternate
 from jaxmed.paradigms.base._augmented import augmented
@@ -110,6 +114,7 @@ __all__ = [
     "augmented",
     "autoencoder",
     "barlow_twins",
+    "batch_statistics",
     "byol",
     "closed_form",
     "contractive",
@@ -152,6 +157,7 @@ __all__ = [
     "stacked",
     "supervised",
     "supervised_contrast",
+    "tent",
     "towers",
     "uncertainty_aware_teacher",
     "uncertainty_weighted",

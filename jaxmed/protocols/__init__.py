@@ -10,6 +10,9 @@ part. `open_test` keeps a ledger of uses of a test set.
 `episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
 `linear_probe` and `knn_probe` evaluate frozen features. `pseudo_label_rounds` trains on its own
 most confident predictions, round by round. `deep_stacking` solves modules one upon the other.
+
+`label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
+graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
 """
 
 from jaxmed.protocols.episodes._batches import EpisodeBatches, episode_batches
@@ -42,6 +45,9 @@ from jaxmed.protocols.studies._tidy import (
     write_study,
 )
 from jaxmed.protocols.studies._tuned import Tuned, tuned
+from jaxmed.protocols.transductive._graph import neighbour_graph
+from jaxmed.protocols.transductive._prior_shift import PriorShift, prior_shift
+from jaxmed.protocols.transductive._propagation import Propagated, label_propagation, propagate
 
 __all__ = [
     "ArmTest",
@@ -53,6 +59,8 @@ __all__ = [
     "LinearProbe",
     "Opening",
     "Openings",
+    "PriorShift",
+    "Propagated",
     "Reading",
     "Round",
     "Runs",
@@ -69,12 +77,16 @@ __all__ = [
     "fold_scores",
     "k_fold",
     "knn_probe",
+    "label_propagation",
     "leave_one_out",
     "leave_one_site_out",
     "linear_probe",
     "monte_carlo",
+    "neighbour_graph",
     "nested",
     "open_test",
+    "prior_shift",
+    "propagate",
     "pseudo_label_rounds",
     "repeated",
     "runs_of",
