@@ -29,7 +29,7 @@ _COMMANDS = {
     "demo": ("_demo", "train and evaluate on brain anatomy, without any download"),
     "plan": ("_plan", "plan the training on your own images, every choice with its reason"),
     "train": ("_train", "run an experiment: a file of experiments/, by name or path"),
-    "study": ("_study", "compare ways to classify your own images, cross-validated"),
+    "study": ("_study", "compare ways to train on your own images, cross-validated"),
     "list": ("_list", "list the experiments"),
     "evaluate": ("_evaluate", "measure any framework's predictions against a reference"),
     "compare": ("_compare", "compare models on the same cases, every pair tested"),

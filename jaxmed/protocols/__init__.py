@@ -5,7 +5,8 @@ cases of a study by patient, with stratification. `study` trains every arm on ev
 seed, resumes after an interruption, and returns predictions for any test: `runs_of` joins the
 folds, `fold_scores` and `compare_arms` evaluate them separately, `components` separates the
 variance of seeds from that of cases. `tuned` is an arm that selects its model inside each training
-part. `open_test` keeps a ledger of uses of a test set.
+part, a `Procedure` one that trains and predicts by itself. `open_test` keeps a ledger of uses of a
+test set.
 
 `episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
 `linear_probe` and `knn_probe` evaluate frozen features. `pseudo_label_rounds` trains on its own
@@ -22,6 +23,7 @@ from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_r
 from jaxmed.protocols.stacking._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
+from jaxmed.protocols.studies._procedure import Procedure
 from jaxmed.protocols.studies._result import Choice, Failure, Study
 from jaxmed.protocols.studies._splits import (
     Split,
@@ -60,6 +62,7 @@ __all__ = [
     "Opening",
     "Openings",
     "PriorShift",
+    "Procedure",
     "Propagated",
     "Reading",
     "Round",
