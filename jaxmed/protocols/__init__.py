@@ -12,15 +12,25 @@ test set.
 `linear_probe` and `knn_probe` evaluate frozen features. `pseudo_label_rounds` trains on its own
 most confident predictions, round by round. `deep_stacking` solves modules one upon the other.
 
+`pool`, `weighted_average`, `greedy_selection` and `stacking` make one model of several;
+`stacked_runs` adds such a one to a finished study.
+
 `label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
 graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
 """
 
+from jaxmed.protocols.ensembles._pools import pool
+from jaxmed.protocols.ensembles._stacking import Stacked, stacked_runs, stacking
+from jaxmed.protocols.ensembles._weights import (
+    EnsembleWeights,
+    greedy_selection,
+    weighted_average,
+)
 from jaxmed.protocols.episodes._batches import EpisodeBatches, episode_batches
 from jaxmed.protocols.episodes._draw import Episode, episode
 from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
 from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
-from jaxmed.protocols.stacking._deep_stacking import DeepStack, Tuning, deep_stacking
+from jaxmed.protocols.solved._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
 from jaxmed.protocols.studies._procedure import Procedure
@@ -55,6 +65,7 @@ __all__ = [
     "ArmTest",
     "Choice",
     "DeepStack",
+    "EnsembleWeights",
     "Episode",
     "EpisodeBatches",
     "Failure",
@@ -68,6 +79,7 @@ __all__ = [
     "Round",
     "Runs",
     "Split",
+    "Stacked",
     "Study",
     "TrainingPlan",
     "Tuned",
@@ -78,6 +90,7 @@ __all__ = [
     "episode",
     "episode_batches",
     "fold_scores",
+    "greedy_selection",
     "k_fold",
     "knn_probe",
     "label_propagation",
@@ -88,14 +101,18 @@ __all__ = [
     "neighbour_graph",
     "nested",
     "open_test",
+    "pool",
     "prior_shift",
     "propagate",
     "pseudo_label_rounds",
     "repeated",
     "runs_of",
+    "stacked_runs",
+    "stacking",
     "study",
     "study_table",
     "tuned",
+    "weighted_average",
     "with_inner",
     "write_study",
 ]
