@@ -87,7 +87,11 @@ def stacking(
     whole, weights = _fitted(models, y, meta)
     held = np.zeros_like(truth)
     parts = split_folds(
-        len(y), folds, stratify=y, seed=seed, groups=None if groups is None else list(groups)
+        len(y),
+        folds,
+        stratify=y,
+        seed=seed,
+        groups=None if groups is None else np.asarray(groups).tolist(),
     )
     for part in parts:
         made, _ = _fitted(models._replace(values=models.values[:, part.train]), y[part.train], meta)
