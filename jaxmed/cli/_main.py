@@ -39,6 +39,7 @@ _COMMANDS = {
         "segment, classify or measure images with a trained run, in their own space",
     ),
     "export": ("_export", "write a trained network as one file that JAX alone can call"),
+    "tiles": ("_tiles", "cut whole slides into pictures, with a table for training"),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),
     "explore": ("_explore", "a first look at images: clusters, near duplicates, outliers, maps"),
 }
