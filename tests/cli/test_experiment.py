@@ -14,7 +14,7 @@ OWN = ("classification", "regression", "segmentation", "study")  # of images of 
 RECORDED = (
     "clusters", "coverage", "demo", "drive", "energy", "extreme", "few_scans", "fewshot",
     "hippocampus", "judge", "medmnist", "membranes", "mil", "multitask", "paradigms", "pretraining",
-    "series", "stacking", "table_regression", "uncertainty", "uncertainty_masks",
+    "propagation", "series", "stacking", "table_regression", "uncertainty", "uncertainty_masks",
 )  # fmt: skip
 
 

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxmed._files import files_below
 from jaxmed.data._error import fault
 from jaxmed.data.formats._folder import images_in, segmentations_in
-from jaxmed.data.formats._registry import ENDINGS, stem
+from jaxmed.data.formats._registry import CUT, ENDINGS, SLIDES, stem
 from jaxmed.data.sources._pairs import holds_images, left_out, paired
 
 _SPLITS = {
@@ -52,6 +53,8 @@ def read_folder(path: Path, *, patient: str | None = None, masks: str | None = N
         notes += more
     if not images:
         detail = f"no images: no file ends in {', '.join(ENDINGS)}, nor is one marked as DICOM"
+        if slides := [p for p in files_below(path) if p.name.lower().endswith(SLIDES)]:
+            detail = f"no images, but {slides[0].name} is {CUT}"
         raise fault(path, "non-empty", detail)
     rows = []
     for image in images:
