@@ -167,6 +167,7 @@ def segmenter(
     @jax.jit
     def apply(params: PyTree, state: PyTree, images: Array) -> Array:
         def of_one(params: PyTree, state: PyTree) -> Array:
+            @jax.jit  # traced once for all mirror images
             def soft(x: Array) -> Array:
                 logits = network.apply(params, state, x)[0]["logits"]
                 return jax.nn.sigmoid(logits) if recipe.regions else jax.nn.softmax(logits)

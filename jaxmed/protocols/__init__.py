@@ -11,13 +11,26 @@ test set.
 `episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
 `linear_probe` and `knn_probe` evaluate frozen features. `pseudo_label_rounds` trains on its own
 most confident predictions, round by round. `deep_stacking` solves modules one upon the other.
+
+`pool`, `weighted_average`, `greedy_selection` and `stacking` make one model of several;
+`stacked_runs` adds such a one to a finished study.
+
+`label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
+graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
 """
 
+from jaxmed.protocols.ensembles._pools import pool
+from jaxmed.protocols.ensembles._stacking import Stacked, stacked_runs, stacking
+from jaxmed.protocols.ensembles._weights import (
+    EnsembleWeights,
+    greedy_selection,
+    weighted_average,
+)
 from jaxmed.protocols.episodes._batches import EpisodeBatches, episode_batches
 from jaxmed.protocols.episodes._draw import Episode, episode
 from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
 from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
-from jaxmed.protocols.stacking._deep_stacking import DeepStack, Tuning, deep_stacking
+from jaxmed.protocols.solved._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
 from jaxmed.protocols.studies._procedure import Procedure
@@ -44,22 +57,29 @@ from jaxmed.protocols.studies._tidy import (
     write_study,
 )
 from jaxmed.protocols.studies._tuned import Tuned, tuned
+from jaxmed.protocols.transductive._graph import neighbour_graph
+from jaxmed.protocols.transductive._prior_shift import PriorShift, prior_shift
+from jaxmed.protocols.transductive._propagation import Propagated, label_propagation, propagate
 
 __all__ = [
     "ArmTest",
     "Choice",
     "DeepStack",
+    "EnsembleWeights",
     "Episode",
     "EpisodeBatches",
     "Failure",
     "LinearProbe",
     "Opening",
     "Openings",
+    "PriorShift",
     "Procedure",
+    "Propagated",
     "Reading",
     "Round",
     "Runs",
     "Split",
+    "Stacked",
     "Study",
     "TrainingPlan",
     "Tuned",
@@ -70,20 +90,29 @@ __all__ = [
     "episode",
     "episode_batches",
     "fold_scores",
+    "greedy_selection",
     "k_fold",
     "knn_probe",
+    "label_propagation",
     "leave_one_out",
     "leave_one_site_out",
     "linear_probe",
     "monte_carlo",
+    "neighbour_graph",
     "nested",
     "open_test",
+    "pool",
+    "prior_shift",
+    "propagate",
     "pseudo_label_rounds",
     "repeated",
     "runs_of",
+    "stacked_runs",
+    "stacking",
     "study",
     "study_table",
     "tuned",
+    "weighted_average",
     "with_inner",
     "write_study",
 ]

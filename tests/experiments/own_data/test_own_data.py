@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -138,23 +139,21 @@ def test_folds_are_averaged_and_everything_is_measured_once(pictures, tmp_path):
     assert main(["predict", str(out), str(pictures / "3.png"), "-o", str(tmp_path / "s.csv")]) == 0
 
 
-def test_a_number_is_measured_and_an_edited_plan_is_followed(pictures, tmp_path):
+def test_a_number_is_measured_and_an_edited_plan_is_followed(pictures, extended, tmp_path):
     table = str(pictures / "table.csv")
-    command = ["train", "regression", "--data", table, "--labels", "size", "--columns",
-               "patient=who", "--debug"]  # fmt: skip
-    first = tmp_path / "first"
+    options = ["regression", "--data", table, "--labels", "size", "--columns", "patient=who"]
     small = ["--network", "resnet8", "--size", "8", "--epochs", "1"]
-    assert main([*command, *small, "--out", str(first)]) == 0
-    plan = read_plan(first / "plan.json", ImagePlan)
+    assert main(["plan", *options, *small, "--out", str(tmp_path / "first.json")]) == 0
+    plan = read_plan(tmp_path / "first.json", ImagePlan)
     assert plan.outputs == ("size",)
     edited = plan_of(tmp_path / "plan.json", plan, epochs=2)
-    second = tmp_path / "second"
-    again = [*command, "--plan", str(edited), "--from", str(first), "--out", str(second)]
-    assert main(again) == 0
-    assert read_plan(second / "plan.json", ImagePlan).epochs == 2
-    record = json.loads((second / "metrics.json").read_text())
+    out = tmp_path / "out"
+    begun = ["--plan", str(edited), "--from", str(extended.out), "--out", str(out)]
+    assert main(["train", *options, *begun, "--debug"]) == 0
+    assert read_plan(out / "plan.json", ImagePlan).epochs == 2
+    record = json.loads((out / "metrics.json").read_text())
     assert record["metrics"]["mae"]["n"] == 2  # patients
-    assert load_model(second).recipe.task == "regression"
+    assert load_model(out).recipe.task == "regression"
 
 
 def test_a_study_compares_arms_and_says_what_may_differ(pictures, tmp_path, capsys):
@@ -207,6 +206,8 @@ def test_a_single_network_leaves_out_the_share_that_is_asked_for(pictures, capsy
 
 
 def test_a_plan_is_made_edited_and_followed(pictures, tmp_path, monkeypatch, capsys):
+    import jaxmed as jm
+
     monkeypatch.chdir(tmp_path)
     data = ["--data", str(pictures / "table.csv"), "--columns", "patient=who"]
     command = ["plan", "segmentation", *data, "--memory-gb", "0.001"]
@@ -224,7 +225,15 @@ def test_a_plan_is_made_edited_and_followed(pictures, tmp_path, monkeypatch, cap
     plan = read_plan("plan.json", SegmentationPlan)
     edited = plan_of(tmp_path / "edited.json", plan, steps=8, foreground=0.5)
     given = ["train", "segmentation", *data, "--plan", str(edited), "--out", "run", "--debug"]
-    assert main(given) == 0
+    asked = {}
+
+    def fit(learner, batches, **options):
+        asked.update(options, batch=len(batches[0]["image"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jm, "fit", fit)
+    assert main(given) == 130
+    assert (asked["steps"], asked["batch"]) == (8, plan.full.batch)
     assert read_plan(tmp_path / "run" / "plan.json", SegmentationPlan).foreground == 0.5
     assert main(["plan", "hippocampus"]) == 2
     assert "hippocampus makes no plan; classification, regression, seg" in capsys.readouterr().err
@@ -261,7 +270,7 @@ def test_a_plan_that_nobody_can_follow_is_refused_by_its_field(
 
 @pytest.fixture(scope="module")
 def extended(pictures, tmp_path_factory):
-    """A classification of one epoch that went on to three, and what was said."""
+    """A classification of one epoch that went on to three, with what only its authors know."""
     root = tmp_path_factory.mktemp("extended")
     (root / "few.csv").write_text(
         "image,label\n" + "\n".join(f"{pictures}/{i}.png,{i % 2}" for i in range(12))
@@ -271,8 +280,11 @@ def extended(pictures, tmp_path_factory):
         "--size", "8", "--debug",
     ]  # fmt: skip
     out = root / "whole"
-    for epochs in ("1", "3"):
-        assert main([*command, "--epochs", epochs, "--out", str(out)]) == 0
+    assert main([*command, "--epochs", "1", "--out", str(out)]) == 0
+    shutil.copytree(out, root / "cut")  # as it was then
+    (root / "study.toml").write_text('intended_use = "Triage by a radiologist."')
+    known = ["--study", str(root / "study.toml")]
+    assert main([*command, "--epochs", "3", "--out", str(out), *known]) == 0
     return SimpleNamespace(root=root, command=command, out=out)
 
 
@@ -296,10 +308,8 @@ def test_a_finished_run_goes_on_with_a_new_learning_rate_and_says_so(extended):
 
 
 def test_what_only_the_authors_know_is_read_from_a_file(extended, tmp_path, capsys):
-    (tmp_path / "study.toml").write_text('intended_use = "Triage by a radiologist."')
-    command = [*extended.command, "--epochs", "3", "--out", str(extended.out)]
-    assert main([*command, "--study", str(tmp_path / "study.toml")]) == 0
     assert "Triage by a radiologist." in (extended.out / "model_card.md").read_text()
+    command = [*extended.command, "--epochs", "3", "--out", str(extended.out)]
     (tmp_path / "study.toml").write_text('use = "x"')
     plain = [word for word in command if word != "--debug"]
     assert main([*plain, "--study", str(tmp_path / "study.toml")]) == 2
@@ -313,7 +323,6 @@ def test_a_run_that_was_cut_while_it_went_on_ends_where_the_whole_one_does(
 
     out = extended.root / "cut"
     command = [*extended.command, "--out", str(out)]
-    assert main([*command, "--epochs", "1"]) == 0
     fit = jm.fit
 
     def cut(learner, batches, **options):
@@ -351,8 +360,6 @@ def test_what_cannot_go_on_is_refused_and_changes_nothing(extended, capsys):
 
 
 def test_masks_of_a_segmentation_that_went_on_are_made_anew(segmented, tmp_path):
-    import shutil
-
     out = tmp_path / "again"
     shutil.copytree(segmented.out, out)
     stale = out / "masks" / "16.png"

@@ -65,15 +65,28 @@ def folder(tmp_path_factory):
     return root
 
 
-def test_every_command_of_the_page_runs_and_leaves_what_it_says(folder, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "trained",
+    [
+        {"scans", "lesions"},
+        pytest.param({"scans", "lesions", "melanoma", "density", "age"}, marks=pytest.mark.slow),
+    ],
+    ids=["some", "all"],
+)
+def test_every_command_of_the_page_runs_and_leaves_what_it_says(folder, monkeypatch, trained):
+    """By default some trainings only; of the others the plan, which reads all options and data."""
     monkeypatch.chdir(folder)
     typed = commands()
     assert len(typed) == 9
     for program, *arguments in typed:
         assert program == "jaxmed"
-        small = SMALL[arguments[1]] if arguments[0] == "train" else []
-        assert main([*arguments, *small, "--debug"]) == 0, arguments
-    for run in ("scans", "lesions", "melanoma", "density", "age"):
+        if arguments[0] == "train":
+            arguments += SMALL[arguments[1]]
+            run = arguments[arguments.index("--out") + 1].removeprefix("runs/")
+            if run not in trained:
+                arguments[0], arguments[arguments.index("--out") + 1] = "plan", f"{run}.json"
+        assert main([*arguments, "--debug"]) == 0, arguments
+    for run in trained:
         assert (folder / "runs" / run / "report.html").is_file()
         assert "NOT REPORTED" in (folder / "runs" / run / "model_card.md").read_text()
     assert (folder / "masks" / "scan_mask.nii.gz").is_file()
