@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.tile is not None:
         return _of_slides(model, options)
     _refuse_slides(options.image)
-    given = files(options.image, len(model.recipe.channels), parse_columns(options.columns))
+    given = files(options.image, model.recipe.channels, parse_columns(options.columns))
     if not isinstance(model, Segmenter):
         _refuse(options, ("probabilities", "uncertainty", "mirror"), "a segmenter")
         asked = _scores.Asked(options.run, options.calibrated, options.sets, options.resume)
