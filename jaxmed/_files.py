@@ -12,6 +12,42 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def files_below(folder: str | Path) -> Iterator[Path]:
+    """The files in a folder and the folders below it, in the order of their names.
+
+    Links are followed, but not into a folder that they come from; names that begin with a dot are
+    left out.
+
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> (root / "a").mkdir()
+    >>> (root / "a" / "1.txt").touch()
+    >>> (root / "b").mkdir()
+    >>> (root / "b" / "linked").symlink_to(root / "a")
+    >>> (root / "a" / "round").symlink_to(root / "b")
+    >>> [str(path.relative_to(root / "b")) for path in files_below(root / "b")]
+    ['linked/1.txt']
+    """
+    yield from _below(Path(folder), frozenset())
+
+
+def _below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    found = folder.stat()
+    above |= {(found.st_dev, found.st_ino)}
+    folders = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            there = path.stat()
+            if (there.st_dev, there.st_ino) not in above:
+                folders.append(path)
+        elif path.is_file():
+            yield path
+    for path in folders:
+        yield from _below(path, above)
+
+
 @contextlib.contextmanager
 def replacing(path: str | Path, *, resumable: bool = False) -> Iterator[Path]:
     """A path to write to, which takes the place of ``path`` when the block ends well.

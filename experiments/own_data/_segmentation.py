@@ -154,7 +154,7 @@ def fit(
     out: Path,
     before: Segmenter | None = None,
 ) -> tuple[Segmenter, Any]:
-    """Train one network."""
+    """Train one network; without held-out cases there is no learning curve."""
     source, recipe = examples.source, examples.recipe
     structures = len(recipe.classes) - 1 if recipe.cascade else 0
     at_hand = repeated(stored(examples, out), stage.batch)
@@ -194,7 +194,7 @@ def fit(
 
         made = jm.fit(
             learner, batches, seed=config.seed, steps=steps, state=state, out=one.folder(out),
-            evaluate=jm.train.Evaluation(look, every=every),
+            evaluate=jm.train.Evaluation(look, every=every) if few else None,
         )  # fmt: skip
         models.append(model_of(made.state))
         return made

@@ -24,12 +24,13 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-import jaxmed as jm
 from jaxmed import report, stats
 from jaxmed import unsupervised as un
 from jaxmed.core import stream
 from jaxmed.data import in_memory, medmnist
 from jaxmed.report import ClassificationResults, DataSummary, Results, RunRecord, Split, stage
+
+from .._common.frozen import frozen_features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,10 @@ def run(config: Config, out: Path) -> Results:
         if np.ndim(test.arrays["label"]) != 1:
             raise ValueError(f"{config.dataset} has several labels an image: no one partition")
     with stage(seconds, "features"):
-        seen, new = (features(config, part.arrays["image"]) for part in (train, test))
+        seen, new = (
+            frozen_features(part.arrays["image"], config.features, size=config.size)
+            for part in (train, test)
+        )
     with stage(seconds, "clusters"):
         names = tuple(test.classes)
         metrics, clusters = measure(config, seen, new, test.arrays["label"], len(names))
@@ -123,29 +127,6 @@ def measure(
             name = f"{way}/silhouette"
             metrics[name] = stats.mean(un.silhouettes(tested, clusters), name=name)
     return metrics, ways["k-means"]
-
-
-def features(config: Config, images: np.ndarray) -> np.ndarray:
-    """(n, d): pixels, or what ImageNet's network makes of the images."""
-    if config.features == "pixels":
-        return images.reshape(len(images), -1)
-    network = jm.from_linen(jm.networks.efficientnet_lite0(1000))
-    params, state = jm.networks.imagenet_lite0()
-    side = config.size
-
-    @jax.jit
-    def apply(batch):
-        x = jax.image.resize(batch, (len(batch), side, side, batch.shape[-1]), "linear")
-        x = x if x.shape[-1] == 3 else jax.numpy.repeat(x[..., :1], 3, -1)
-        return network.apply(params, state, (255 * x - 127) / 128)[0]["features"]
-
-    size = min(32, len(images))
-    parts = []
-    for start in range(0, len(images), size):
-        batch = images[start : start + size]
-        filled = np.resize(batch, (size, *images.shape[1:]))  # one program for all
-        parts.append(np.asarray(apply(filled))[: len(batch)])
-    return np.concatenate(parts)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ _COMMANDS = {
     "demo": ("_demo", "train and evaluate on brain anatomy, without any download"),
     "plan": ("_plan", "plan the training on your own images, every choice with its reason"),
     "train": ("_train", "run an experiment: a file of experiments/, by name or path"),
-    "study": ("_study", "compare ways to classify your own images, cross-validated"),
+    "study": ("_study", "compare ways to train on your own images, cross-validated"),
     "list": ("_list", "list the experiments"),
     "evaluate": ("_evaluate", "measure any framework's predictions against a reference"),
     "compare": ("_compare", "compare models on the same cases, every pair tested"),
@@ -39,6 +39,7 @@ _COMMANDS = {
         "segment, classify or measure images with a trained run, in their own space",
     ),
     "export": ("_export", "write a trained network as one file that JAX alone can call"),
+    "tiles": ("_tiles", "cut whole slides into pictures, with a table for training"),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),
     "explore": ("_explore", "a first look at images: clusters, near duplicates, outliers, maps"),
 }

@@ -11,26 +11,28 @@ import jax.numpy as jnp
 from jaxmed.core import Array
 
 Carry = TypeVar("Carry")
-Cell = Callable[[Carry, Array], tuple[Carry, Array]]
+Cell = Callable[[Carry, Any], tuple[Carry, Any]]
 """``(carry, slice) -> (carry, output)``; the slice and the output lack the axis swept along."""
 
 
 def sweep(
     cell: Cell,
-    x: Array,
+    x: Any,
     *,
     start: Any,
     axis: int = 1,
     reverse: bool = False,
     mask: Array | None = None,
     remat: bool = False,
-) -> tuple[Any, Array]:
+) -> tuple[Any, Any]:
     """Apply a recurrent cell to the slices along one axis, one after the other.
 
     Args:
         cell: ``(carry, slice) -> (carry, output)``; a slice is ``x`` without the axis. On a CPU
             its convolutions should be those of :mod:`jaxmed.ops`: XLA's own are slow in loops.
-        x: ``(batch, *spatial, channels)``.
+        x: ``(batch, *spatial, channels)``, or a tree of such arrays whose slices go together. What
+            a cell would take apart at every step, such as the gates of its input, is better given
+            as several arrays: XLA reads parts of a slice number by number.
         start: the carry before the first slice.
         axis: along which to go, 1 for the first behind the batch.
         reverse: whether to begin at the far end. The output is in the order of ``x`` either way.
@@ -53,39 +55,42 @@ def sweep(
         >>> sweep(total, x, start=jnp.zeros((1, 1)), reverse=True)[1].ravel().tolist()
         [6.0, 6.0, 5.0, 3.0]
     """
-    if not 1 <= axis <= x.ndim - 2:
-        raise ValueError(
-            f"axis={axis} of {x.shape}: it must be one between the batch and the channels"
-        )
-    steps = x.shape[axis]
+    shapes = [leaf.shape for leaf in jax.tree.leaves(x)]
+    for shape in shapes:
+        if not 1 <= axis <= len(shape) - 2:
+            raise ValueError(
+                f"axis={axis} of {shape}: it must be one between the batch and the channels"
+            )
+    if len({(shape[0], shape[axis]) for shape in shapes}) != 1:
+        raise ValueError(f"arrays that go together must be of one length, got {shapes}")
+    batch, steps = shapes[0][0], shapes[0][axis]
     if steps == 0:
-        raise ValueError(f"there are no steps to sweep along axis {axis} of {x.shape}")
-    slices = jnp.moveaxis(x, axis, 0)
+        raise ValueError(f"there are no steps to sweep along axis {axis} of {shapes[0]}")
+    slices = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), x)
     step: Callable[[Any, Any], Any]
     if mask is None:
         step, given = cell, slices
     else:
-        if mask.shape != (x.shape[0], steps):
-            raise ValueError(
-                f"the mask must be (batch, steps), {(x.shape[0], steps)}, got {mask.shape}"
-            )
+        if mask.shape != (batch, steps):
+            raise ValueError(f"the mask must be (batch, steps), {(batch, steps)}, got {mask.shape}")
         step, given = _masked(cell), (slices, mask.T.astype(bool))
     step = jax.checkpoint(step, prevent_cse=False) if remat else step
     carry, outputs = jax.lax.scan(step, start, given, reverse=reverse)
-    return carry, jnp.moveaxis(outputs, 0, axis)
+    return carry, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), outputs)
 
 
 def _masked(cell: Cell) -> Callable:
     """The cell for which examples whose slice does not count stand still."""
 
-    def step(carry: Any, given: tuple[Array, Array]) -> tuple[Any, Array]:
+    def step(carry: Any, given: tuple[Any, Array]) -> tuple[Any, Any]:
         x, counts = given
 
         def choose(new: Array, old: Array | float) -> Array:
             return jnp.where(counts.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
         # What does not count may hold anything, and a slope of NaN is one wherever it is selected.
-        after, output = cell(carry, choose(x, 0))
-        return jax.tree.map(choose, after, carry), choose(output, 0)
+        nothing = lambda tree: jax.tree.map(lambda leaf: choose(leaf, 0), tree)  # noqa: E731
+        after, output = cell(carry, nothing(x))
+        return jax.tree.map(choose, after, carry), nothing(output)
 
     return step

@@ -48,15 +48,21 @@ transform                            from -> to               what it is
 :func:`vicreg`                       view -> Objective        agree, vary, do not repeat
 :func:`barlow_twins`                 view -> Objective        correlation is the identity
 :func:`dino`                         view -> Objective        answers of one's own average
+:func:`batch_statistics`             Network -> Network       normalised by the images at hand
+:func:`tent`                         Network -> Learner       adapted to test images by entropy
 :func:`closed_form`                  Network -> Learner       least squares on its features
 :func:`ensemble`                     Learner -> Learner       independent members as one program
+:func:`bagging`                      Learner -> Learner       members on bootstraps of the examples
 :func:`alternate`                    Learners -> Learner      players that take turns
 ===================================  =======================  ====================================
 """
 
+from jaxmed.paradigms.adaptation._batch_statistics import batch_statistics
+from jaxmed.paradigms.adaptation._tent import tent
 from jaxmed.paradigms.bags._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms.base._alternate import alternate
 from jaxmed.paradigms.base._augmented import augmented
+from jaxmed.paradigms.base._bagging import bagging, out_of_bag
 from jaxmed.paradigms.base._ensemble import ensemble, member, member_key
 from jaxmed.paradigms.base._heads import Head, with_heads
 from jaxmed.paradigms.base._mixing import cutmix, mixup
@@ -109,7 +115,9 @@ __all__ = [
     "alternate",
     "augmented",
     "autoencoder",
+    "bagging",
     "barlow_twins",
+    "batch_statistics",
     "byol",
     "closed_form",
     "contractive",
@@ -137,6 +145,7 @@ __all__ = [
     "mixup",
     "moco",
     "multiple_instance",
+    "out_of_bag",
     "pcgrad",
     "pi_model",
     "predict_with_teacher",
@@ -152,6 +161,7 @@ __all__ = [
     "stacked",
     "supervised",
     "supervised_contrast",
+    "tent",
     "towers",
     "uncertainty_aware_teacher",
     "uncertainty_weighted",

@@ -5,20 +5,53 @@ cases of a study by patient, with stratification. `study` trains every arm on ev
 seed, resumes after an interruption, and returns predictions for any test: `runs_of` joins the
 folds, `fold_scores` and `compare_arms` evaluate them separately, `components` separates the
 variance of seeds from that of cases. `tuned` is an arm that selects its model inside each training
-part. `open_test` keeps a ledger of uses of a test set.
+part, a `Procedure` one that trains and predicts by itself. `open_test` keeps a ledger of uses of a
+test set.
 
 `episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
 `linear_probe` and `knn_probe` evaluate frozen features. `pseudo_label_rounds` trains on its own
 most confident predictions, round by round. `deep_stacking` solves modules one upon the other.
+
+`pool`, `weighted_average`, `greedy_selection` and `stacking` make one model of several;
+`stacked_runs` adds such a one to a finished study.
+
+`active_rounds` asks for labels round by round, by an acquisition (`ask_entropy`, `ask_badge`, ...);
+`label_curve` compares acquisitions.
+
+`label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
+graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
 """
 
+from jaxmed.protocols.active._curve import LabelCurve, label_curve
+from jaxmed.protocols.active._diverse import ask_badge, ask_core_set, ask_typical
+from jaxmed.protocols.active._pool import Pool, pool_of
+from jaxmed.protocols.active._rounds import ActiveRound, ActiveRun, active_rounds, table_oracle
+from jaxmed.protocols.active._uncertain import (
+    ask_bald,
+    ask_batch_bald,
+    ask_committee,
+    ask_entropy,
+    ask_least_confident,
+    ask_margin,
+    ask_mixed,
+    ask_power_bald,
+    ask_random,
+)
+from jaxmed.protocols.ensembles._pools import pool
+from jaxmed.protocols.ensembles._stacking import Stacked, stacked_runs, stacking
+from jaxmed.protocols.ensembles._weights import (
+    EnsembleWeights,
+    greedy_selection,
+    weighted_average,
+)
 from jaxmed.protocols.episodes._batches import EpisodeBatches, episode_batches
 from jaxmed.protocols.episodes._draw import Episode, episode
 from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
 from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
-from jaxmed.protocols.stacking._deep_stacking import DeepStack, Tuning, deep_stacking
+from jaxmed.protocols.solved._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
+from jaxmed.protocols.studies._procedure import Procedure
 from jaxmed.protocols.studies._result import Choice, Failure, Study
 from jaxmed.protocols.studies._splits import (
     Split,
@@ -42,45 +75,82 @@ from jaxmed.protocols.studies._tidy import (
     write_study,
 )
 from jaxmed.protocols.studies._tuned import Tuned, tuned
+from jaxmed.protocols.transductive._graph import neighbour_graph
+from jaxmed.protocols.transductive._prior_shift import PriorShift, prior_shift
+from jaxmed.protocols.transductive._propagation import Propagated, label_propagation, propagate
 
 __all__ = [
+    "ActiveRound",
+    "ActiveRun",
     "ArmTest",
     "Choice",
     "DeepStack",
+    "EnsembleWeights",
     "Episode",
     "EpisodeBatches",
     "Failure",
+    "LabelCurve",
     "LinearProbe",
     "Opening",
     "Openings",
+    "Pool",
+    "PriorShift",
+    "Procedure",
+    "Propagated",
     "Reading",
     "Round",
     "Runs",
     "Split",
+    "Stacked",
     "Study",
     "TrainingPlan",
     "Tuned",
     "Tuning",
+    "active_rounds",
+    "ask_badge",
+    "ask_bald",
+    "ask_batch_bald",
+    "ask_committee",
+    "ask_core_set",
+    "ask_entropy",
+    "ask_least_confident",
+    "ask_margin",
+    "ask_mixed",
+    "ask_power_bald",
+    "ask_random",
+    "ask_typical",
     "compare_arms",
     "components",
     "deep_stacking",
     "episode",
     "episode_batches",
     "fold_scores",
+    "greedy_selection",
     "k_fold",
     "knn_probe",
+    "label_curve",
+    "label_propagation",
     "leave_one_out",
     "leave_one_site_out",
     "linear_probe",
     "monte_carlo",
+    "neighbour_graph",
     "nested",
     "open_test",
+    "pool",
+    "pool_of",
+    "prior_shift",
+    "propagate",
     "pseudo_label_rounds",
     "repeated",
     "runs_of",
+    "stacked_runs",
+    "stacking",
     "study",
     "study_table",
+    "table_oracle",
     "tuned",
+    "weighted_average",
     "with_inner",
     "write_study",
 ]

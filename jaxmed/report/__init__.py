@@ -81,6 +81,7 @@ from jaxmed.report.results._results import (
     results_of,
 )
 from jaxmed.report.results._segmentation import (
+    MEASURES,
     MaskPair,
     agreement,
     from_overlap,
@@ -92,6 +93,7 @@ from jaxmed.report.results._study import from_study
 
 __all__ = [
     "FIELDS",
+    "MEASURES",
     "NOT_MEANT",
     "NOT_REPORTED",
     "TASKS",

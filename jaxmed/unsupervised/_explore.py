@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from jaxmed import stats
 from jaxmed.core import Key, stream
 from jaxmed.stats import checks
+from jaxmed.unsupervised._neighbours import nearest_rows
 from jaxmed.unsupervised._rows import rows
 from jaxmed.unsupervised._seed import numpy_seed
 from jaxmed.unsupervised.clusters._agreement import (
@@ -18,7 +19,6 @@ from jaxmed.unsupervised.clusters._agreement import (
     normalised_mutual_information,
 )
 from jaxmed.unsupervised.clusters._choose_k import ChosenK, choose_k
-from jaxmed.unsupervised.maps._trust import nearest_rows
 
 _CHOSEN_ON = 3000  # Rows on which the number of clusters is chosen: time grows with their square.
 

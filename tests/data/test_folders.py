@@ -251,3 +251,13 @@ def test_check_names_what_it_does_not_know(tmp_path):
     assert {rule for _, rule in rules(tmp_path)} == {"table", "checksum"}
     np.savez(tmp_path / "mine.npz", x=np.zeros(3))
     assert ("mine.npz", "catalogue") in rules(tmp_path)
+
+
+def test_a_folder_that_is_linked_to_is_read(tmp_path):
+    (tmp_path / "disk").mkdir()
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "disk" / "1.png")
+    for kind in ("benign", "malignant"):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        (tmp_path / "set" / kind).symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "again").symlink_to(tmp_path / "set")  # a circle
+    assert data.dataset(tmp_path / "set").case_ids == ("benign/1", "malignant/1")

@@ -275,6 +275,13 @@ def test_otsu_is_that_of_scikit_image():
         assert abs(mine - theirs) <= 1 / 256  # an edge of the bin whose middle is theirs
 
 
+def test_a_slide_of_one_colour_holds_no_tissue(tmp_path):
+    for colour in (243, 0):
+        array = np.full((40, 60, 3), colour, np.uint8)
+        path = data.write_pyramid(tmp_path / "a.ome.tif", array, mpp=1)
+        assert not data.tissue(data.slide(path)).mask.any()
+
+
 def test_tiles_are_a_source_by_slide(tmp_path):
     slides = [stained(tmp_path, name)[0] for name in ("one", "two")]
     source = data.tiles(slides, 20, 1.0, tissue=True, least=0.9)

@@ -56,6 +56,22 @@ def test_what_is_computed_again_has_the_same_slopes():
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_arrays_that_go_together_are_swept_as_one(masked):
+    def apart(carry, given):
+        new, out = cell(carry, given["a"] + given["b"])
+        return new, {"out": out, "new": new}
+
+    mask = jnp.asarray([[True, True, False, True], [False, True, True, True]]) if masked else None
+    options = {"start": jnp.zeros((2, 3, 5)), "axis": 2, "reverse": True, "mask": mask}
+    x = jnp.asarray(X)
+    carry, outputs = sweep(apart, {"a": 0.25 * x, "b": 0.75 * x}, **options)
+    expected = sweep(cell, x, **options)
+    np.testing.assert_allclose(carry, expected[0], atol=1e-6)
+    np.testing.assert_allclose(outputs["out"], expected[1], atol=1e-6)
+    assert outputs["new"].shape == X.shape
+
+
 def test_what_cannot_be_swept_is_refused():
     start = jnp.zeros((2, 4, 5))
     with pytest.raises(ValueError, match="between the batch and the channels"):
@@ -64,3 +80,5 @@ def test_what_cannot_be_swept_is_refused():
         sweep(cell, jnp.zeros((2, 0, 4, 5)), start=start)
     with pytest.raises(ValueError, match=r"the mask must be \(batch, steps\), \(2, 3\)"):
         sweep(cell, jnp.asarray(X), start=start, mask=jnp.ones((2, 4), bool))
+    with pytest.raises(ValueError, match="go together must be of one length"):
+        sweep(cell, [jnp.asarray(X), jnp.zeros((2, 2, 4, 5))], start=start)

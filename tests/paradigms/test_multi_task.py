@@ -185,7 +185,8 @@ def test_gradnorm_evens_out_tasks_of_different_scale():
         state, metrics = step(state, batch)
     pulls = [float(metrics[f"{t}/weight"] * metrics[f"{t}/gradient_norm"]) for t in TASKS]
     bare = [float(metrics[f"{t}/gradient_norm"]) for t in TASKS]
-    assert max(pulls) / min(pulls) < 1.5 < 3 < max(bare) / min(bare)
+    # Over eight starts the first is 1.0 to 1.7 and the second 32 to 100.
+    assert max(pulls) / min(pulls) < 2 < 20 < max(bare) / min(bare)
     np.testing.assert_allclose(sum(metrics[f"{t}/weight"] for t in TASKS), 3.0, rtol=1e-5)
 
 

@@ -148,7 +148,7 @@ def test_a_folder_of_another_study_is_refused(tmp_path):
     adam = jm.learner(
         jm.from_linen(Linear()), jm.supervised(jm.losses.cross_entropy), optax.adam(0.1)
     )
-    with pytest.raises(ValueError, match="another shapes"):
+    with pytest.raises(ValueError, match="another network or other settings"):
         protocols.study({"a": adam}, SOURCE, SPLITS, steps=1, **options)
     protocols.study({"a": adam}, SOURCE, SPLITS, steps=2, resume=False, **options)
     record = next((tmp_path / "replicates").glob("a-r0-f1*"))
@@ -340,3 +340,40 @@ def test_all_trainings_of_an_arm_are_one_compiled_program(strategy):
         progress=False,
     )  # fmt: skip
     assert len(traced) == 1
+
+
+def test_a_procedure_is_an_arm_with_records_failures_and_a_folder_of_its_own(tmp_path):
+    calls = []
+
+    def run(train, test, seed, out):
+        calls.append((len(train), seed))
+        assert not [*out.iterdir()] or (out / "half").exists()
+        if len(calls) == 2:  # killed half way
+            (out / "half").touch()
+            raise KeyboardInterrupt
+        if len(calls) == 4:
+            raise jm.train.NonFiniteLossError(3, {"loss": np.inf}, ("a",), None, None)
+        return Y[test] + 0.5
+
+    def made(settings):
+        arms = {"own": protocols.Procedure(run, settings)}
+        cases = data.ArraySource({"position": np.arange(N)}, groups=PATIENT)
+        return protocols.study(arms, cases, SPLITS, seeds=1, out=tmp_path, progress=False)
+
+    with pytest.raises(KeyboardInterrupt):
+        made({"rate": 1})
+    assert [path.name for path in (tmp_path / "running").iterdir()] == ["own-r0-f1-s0"]
+    found = made({"rate": 1})
+    assert len(calls) == 1 + len(SPLITS)  # the cut one twice, the first one once
+    assert calls[1] == calls[2]
+    (why,) = [failure.why for failure in found.failures]
+    assert "step 3" in why
+    assert "the loss is inf" in why
+    np.testing.assert_array_equal(found.outputs["own", 0, 0], Y[SPLITS[0].test] + 0.5)
+    assert not [*(tmp_path / "running").iterdir()]
+    assert np.isnan(found.labels).all()
+    with pytest.raises(ValueError, match="other settings"):
+        made({"rate": 2})
+    short = protocols.Procedure(lambda train, test, seed, out: np.zeros(2))
+    with pytest.raises(ValueError, match=r"gave the shape \(2,\) for"):
+        protocols.study({"own": short}, {"position": Y}, SPLITS, progress=False)

@@ -73,6 +73,71 @@ def test_the_page_counts_failures_seeds_and_trials(tmp_path):
     assert "<strong>1</strong> failure:" in page
 
 
+def of_masks(change=lambda arm, table: table):
+    """A study of two structures: arm `a` is better than `b` in each case."""
+    rng = np.random.default_rng(1)
+    outputs = {}
+    for i, one in enumerate(SPLITS):
+        for seed in SEEDS:
+            base = rng.uniform(0.4, 0.7, (len(one.test), 2))
+            for arm, gain in (("a", 0.2), ("b", 0.0)):
+                dice = base + gain + rng.normal(0, 0.02, base.shape)
+                table = np.stack([dice, dice / 2, 0 * dice, 9 * (1 - dice), dice], axis=1)
+                outputs[arm, i, seed] = change(arm, table)
+    return made(outputs=outputs, labels=np.full(60, np.nan))
+
+
+def test_masks_are_compared_by_what_is_measured_of_each_case():
+    found = report.from_study(
+        of_masks(), task="segmentation", classes=["liver", "spleen"], n_resamples=50
+    )
+    assert found.task == "segmentation"
+    assert list(found.comparison.models["a"]) == [
+        "dice",
+        "dice/liver",
+        "dice/spleen",
+        "hd95",
+        "nsd",
+    ]
+    by_metric = {c.metric: c for c in found.comparison.contrasts}
+    assert by_metric["dice"].test.effect == pytest.approx(0.2, abs=0.02)
+    assert by_metric["hd95"].test.effect == pytest.approx(-1.8, abs=0.2)
+    assert by_metric["dice"].adjusted < 0.05
+    assert found.comparison.overlaps["b"].values["dice"].shape == (60, 2)
+    assert "NSD" in report.html(found)
+
+
+def test_a_case_that_one_arm_missed_takes_no_part_in_the_test_of_distances():
+    def missed(arm, table):
+        if arm == "a":  # wholly, where it would have been far off
+            table[:2, 3] = np.inf
+            table[:2, 0] = 0
+        else:
+            table[:2, 3] = 500
+        return table
+
+    found = report.from_study(
+        of_masks(missed), task="segmentation", classes=["liver", "spleen"], n_resamples=50
+    )
+    (test,) = (c.test for c in found.comparison.contrasts if c.metric == "hd95")
+    assert test.effect == pytest.approx(-1.8, abs=0.3)  # and not by the 500 mm of `b`
+    assert any("infinite in" in note for note in found.notes)
+
+
+def test_what_cannot_be_estimated_is_told_and_the_rest_stands():
+    def absent(arm, table):
+        table[:, :, 1] = np.nan
+        return table
+
+    found = report.from_study(
+        of_masks(absent), task="segmentation", classes=["liver", "spleen"], n_resamples=50
+    )
+    assert "dice/spleen" not in found.comparison.models["a"]
+    assert any(note.startswith("dice/spleen: not estimated") for note in found.notes)
+    with pytest.raises(ValueError, match=r"\(cases, 5 measures, structures\)"):
+        report.from_study(made(), task="segmentation", classes=["liver"])
+
+
 def test_a_single_arm_is_told_without_tests():
     study = made()
     one = {k: v for k, v in study.outputs.items() if k[0] == "a"}

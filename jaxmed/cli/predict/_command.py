@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -22,7 +23,10 @@ def run(arguments: Sequence[str]) -> int:
     from jaxmed.inference import Segmenter, load_model, segmenter
 
     model = load_model(options.run)
-    given = files(options.image, len(model.recipe.channels), parse_columns(options.columns))
+    if options.tile is not None:
+        return _of_slides(model, options)
+    _refuse_slides(options.image)
+    given = files(options.image, model.recipe.channels, parse_columns(options.columns))
     if not isinstance(model, Segmenter):
         _refuse(options, ("probabilities", "uncertainty", "mirror"), "a segmenter")
         asked = _scores.Asked(options.run, options.calibrated, options.sets, options.resume)
@@ -33,6 +37,40 @@ def run(arguments: Sequence[str]) -> int:
         model = segmenter(recipe, model.params, model.state)
     also = _masks.Also(options.probabilities, options.uncertainty)
     return _masks.write(model, given, options.out, also, resume=options.resume)
+
+
+def _of_slides(model: Any, options: argparse.Namespace) -> int:
+    """Read the tiles of slides."""
+    from jaxmed.cli._slides import named_slides
+    from jaxmed.cli.predict import _tiles
+    from jaxmed.data.tables._columns import parse_columns
+    from jaxmed.inference import Segmenter
+
+    if isinstance(model, Segmenter):
+        raise ValueError(
+            f"--tile is of a classifier or a regressor, which {options.run} is not: cut slides by "
+            "jaxmed tiles, and segment the pictures"
+        )
+    maps = ("probabilities", "uncertainty", "mirror", "calibrated", "sets", "resume")
+    if said := [name for name in maps if getattr(options, name) not in (None, False)]:
+        raise ValueError(f"--{said[0]} is of whole images, not of the tiles of slides")
+    cut = _tiles.Cut(
+        options.tile, options.mpp, options.overlap, options.least, options.all, options.pixel_size
+    )
+    given = named_slides(options.image, parse_columns(options.columns))
+    return _tiles.write(model, given, options.out or Path(), cut)
+
+
+def _refuse_slides(given: Sequence[Path]) -> None:
+    from jaxmed._files import files_below
+    from jaxmed.data.formats import SLIDES
+
+    inside = [p for path in given for p in (files_below(path) if path.is_dir() else [path])]
+    if slides := [path for path in inside if path.name.lower().endswith(SLIDES)]:
+        raise ValueError(
+            f"{slides[0]} is a whole slide: say as what tiles the model is to see it, such as "
+            "--tile 256 --mpp 0.5 (those of jaxmed tiles)"
+        )
 
 
 def _refuse(options: argparse.Namespace, names: Sequence[str], of: str) -> None:
@@ -89,5 +127,29 @@ def _parser() -> argparse.ArgumentParser:
         "--sets", type=float, default=None, metavar="LEVEL",
         help="for each image the classes that hold the true one with this probability (conformal "
         "sets, from what was held out from training), such as 0.9",
+    )  # fmt: skip
+    slides = parser.add_argument_group(
+        "whole slides", "read tile by tile, by a classifier or regressor of tiles (jaxmed tiles): "
+        "tables of the tiles and of the slides' means, a map NAME_map.ome.tif, pictures of it",
+    )  # fmt: skip
+    slides.add_argument(
+        "--tile", type=int, default=None, metavar="PIXELS",
+        help="the inputs are slides; edge of a tile, as in training",
+    )  # fmt: skip
+    slides.add_argument(
+        "--mpp", type=float, default=0.5, metavar="UM",
+        help="micrometres a pixel, as in training; 0.5 by default",
+    )  # fmt: skip
+    slides.add_argument(
+        "--overlap", type=float, default=0.0, help="share of an edge that neighbours have in common"
+    )
+    slides.add_argument(
+        "--least", type=float, default=0.5, metavar="SHARE",
+        help="least share of a tile's area that is tissue; half by default",
+    )  # fmt: skip
+    slides.add_argument("--all", action="store_true", help="tiles without tissue too")
+    slides.add_argument(
+        "--pixel-size", type=float, default=None, metavar="UM",
+        help="micrometres a pixel of the slides' files, where they do not say",
     )  # fmt: skip
     return parser

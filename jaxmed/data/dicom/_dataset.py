@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxmed._files import files_below
 from jaxmed.data._error import fault, reading
 from jaxmed.data._optional import optional
 
@@ -50,12 +50,9 @@ def is_directory(path: Path) -> bool:
 
 def dicom_files(folder: Path) -> Iterator[Path]:
     """The DICOM files in a folder and the folders below it, in the order of their names."""
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(where) / name
-            if not name.startswith(".") and not is_directory(path) and is_dicom(path):
-                yield path
+    for path in files_below(folder):
+        if not is_directory(path) and is_dicom(path):
+            yield path
 
 
 def read_header(path: Path) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jaxmed._files import files_below
 from jaxmed.data.dicom._folder import segmented_series, series_paths
 from jaxmed.data.formats._registry import format_of_name, suffix
 
@@ -37,9 +38,6 @@ def segmentations_in(folder: Path) -> dict[Path, list[Path]]:
 
 
 def _files(folder: Path, *, below: bool = True) -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.rglob("*") if below else folder.iterdir())
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    if below:
+        return sorted(files_below(folder))
+    return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))

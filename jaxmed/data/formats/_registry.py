@@ -29,6 +29,9 @@ ENDINGS: tuple[str, ...] = tuple(_BY_ENDING)
 """The endings of images."""
 MASKS: tuple[str, ...] = tuple(ending for found in FORMATS for ending in found.masks)
 """The endings that `write_mask` writes."""
+SLIDES = (".svs",)
+"""The endings of whole slides alone: `jaxmed.data.slide` reads them, in boxes."""
+CUT = "a whole slide, which `jaxmed tiles` cuts into pictures"
 
 
 def suffix(path: str | os.PathLike) -> str:
@@ -46,7 +49,7 @@ def stem(path: str | os.PathLike) -> str:
     """
     place = locate(path)
     name, ending = place.path.name, suffix(place.path)
-    name = name[: -len(ending)] if ending in _BY_ENDING else name
+    name = name[: -len(ending)] if ending in _BY_ENDING or ending in SLIDES else name
     return name + "".join(f"_{option}{value}" for option, value in place.options.items())
 
 
@@ -118,6 +121,8 @@ def format_of(path: str | os.PathLike) -> tuple[Format, Place]:
         found = DICOM
     elif ending in _BY_ENDING:
         found = _BY_ENDING[ending]
+    elif ending in SLIDES:
+        raise fault(place.path, "readable", CUT)
     else:
         known = ", ".join(ENDINGS)
         detail = f"the ending {ending!r} is none of {known}, nor is it marked as DICOM"

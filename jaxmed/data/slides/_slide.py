@@ -69,7 +69,8 @@ class Slide:
             given = _pair(mpp) if mpp is not None else pixel_size(tiff)
         if given is None:
             detail = "the file does not say how large its pixels are; give mpp, in micrometres"
-            raise fault(path, "pixel-size", f"{detail}: slide(path, mpp=0.25)")
+            detail += ": slide(path, mpp=0.25), or --pixel-size 0.25"
+            raise fault(path, "pixel-size", detail)
         self.levels = tuple(
             Level(shape, _pixels_of(given, self._shape(0), shape))
             for shape in map(self._shape, range(len(self._arrays)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from jaxmed.data._error import fault
 from jaxmed.data._source import Example, shown
+from jaxmed.data.formats import stem
 from jaxmed.data.slides._slide import Slide
 from jaxmed.data.slides._tissue import Tissue, tissue
 
@@ -25,7 +27,8 @@ class TileSource:
         places: (n, 3) the number of the slide, and the tile's upper left corner in pixels at
             ``mpp``.
         case_ids: the slide's name and the corner, ``slide_ROW_COLUMN``.
-        groups: the slide's name, by which splits keep the tiles of a slide together.
+        groups: the slide's name, by which splits keep the tiles of a slide together; where two
+            files have one name, with their folders.
     """
 
     slides: tuple[Slide, ...]
@@ -113,7 +116,7 @@ def tiles(
         raise fault(what, "non-empty", f"{detail}; ask for less (least=) or give a mask")
     numbers = np.repeat(np.arange(len(slides)), [len(some) for some in places])
     all_places = np.column_stack([numbers, np.concatenate(places)])
-    stems = [name.partition(".")[0] for name in names]
+    stems = _stems(slides)
     return TileSource(
         slides,
         int(size),
@@ -123,6 +126,22 @@ def tiles(
         tuple(stems[n] for n in numbers),
         notes=(f"tiles of {size} pixels at {mpp:g} um a pixel, overlap {overlap:g}",),
     )
+
+
+def _stems(slides: Sequence[Slide]) -> list[str]:
+    """The name of each slide, with as many of its folders as tell it from the others."""
+    paths = [slide.path.resolve() for slide in slides]
+    plain = [stem(path) for path in paths]
+    found = [*plain]
+    for depth in range(1, max(len(path.parts) for path in paths)):
+        counts = Counter(found)
+        if len(counts) == len(set(paths)):
+            break
+        found = [
+            f"{path.parts[-1 - depth]}_{name}" if counts[name] > 1 else name
+            for path, name in zip(paths, found, strict=True)
+        ]
+    return found
 
 
 def _masks(slides: Sequence[Slide], given: Any) -> Sequence[Tissue]:

@@ -82,9 +82,13 @@ def tissue(slide: Slide, *, mpp: float | None = None) -> Tissue:
 def otsu(values: np.ndarray, *, bins: int = 256) -> float:
     """Otsu's threshold: two groups, above it and not, with the largest variance between them.
 
+    Of values that are all alike, it is that value.
+
     >>> 0.1 < otsu(np.array([0.1, 0.1, 0.1, 0.8, 0.8])) < 0.8
     True
     """
+    if np.ptp(values) == 0:
+        return float(values.flat[0])
     counts, edges = np.histogram(values, bins)
     centres = (edges[:-1] + edges[1:]) / 2
     below = counts.cumsum()

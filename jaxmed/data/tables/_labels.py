@@ -11,7 +11,10 @@ from jaxmed.data._error import Fault
 from jaxmed.data.tables._table import Table, is_missing, number
 
 # In Python, and in brackets on the command line, which tells the latter alone.
-_MEASURED = "regression=True (--regression, or jaxmed train regression) if they are measurements"
+_MEASURED = (
+    "regression=True (--regression, jaxmed train regression, jaxmed study --task regression) if "
+    "they are measurements"
+)
 _CLASSES = "classes={} (--classes {})"
 
 

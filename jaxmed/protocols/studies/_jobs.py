@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +18,12 @@ from jaxmed.core import Learner, stream
 from jaxmed.data import batches as cut
 from jaxmed.data import subset
 from jaxmed.protocols.studies._options import Reading, TrainingPlan, summarised
-from jaxmed.protocols.studies._records import digest, read_record, write_record
-from jaxmed.protocols.studies._replicates import Replicate, train_replicates
+from jaxmed.protocols.studies._procedure import Procedure
+from jaxmed.protocols.studies._records import digest, read_record, running, write_record
+from jaxmed.protocols.studies._replicates import Replicate, train_replicates, why_ended
 from jaxmed.protocols.studies._splits import Split, with_inner
 from jaxmed.protocols.studies._tuned import Tuned
-from jaxmed.train import predict
+from jaxmed.train import NonFiniteLossError, predict
 
 
 class Job(NamedTuple):
@@ -34,7 +37,7 @@ class Job(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-    """Makes the records of a learner's jobs, except those already in the folder.
+    """Makes the records of an arm's jobs, except those already in the folder.
 
     Attributes:
         source: all cases.
@@ -51,23 +54,45 @@ class Maker:
     bar: tqdm
 
     def records(
-        self, name: str, learner: Learner, jobs: Sequence[Job]
+        self, name: str, arm: Learner | Procedure, jobs: Sequence[Job]
     ) -> Iterator[tuple[Job, Mapping[str, Any]]]:
         """Yield each job and its record, those on disk first.
 
         Raises:
-            ValueError: if a record is of another split or of a learner with other shapes.
+            ValueError: if a record is of another split, of a learner with other shapes, or of a
+                procedure with other settings.
         """
         waiting: dict[str, Job] = {}
-        mark = "" if self.folder is None else _shapes(learner, self.source, self.plan.size)
+        mark = "" if self.folder is None else _mark(arm, self.source, self.plan.size)
         for job in jobs:
             kept = self._kept(job_name(name, job), job, mark)
             if kept is None:
                 waiting[job_name(name, job)] = job
                 continue
+            if self.folder is not None:  # a kill between the two left it
+                shutil.rmtree(running(self.folder, job_name(name, job)), ignore_errors=True)
             self.bar.update()
             yield job, kept
         begun = time.monotonic()
+        made = self._run(arm, waiting) if isinstance(arm, Procedure) else self._fit(arm, waiting)
+        for key, outputs, error in made:
+            job = waiting[key]
+            record = {
+                "arm": name, "repeat": job.split.repeat, "fold": job.split.fold, "inner": job.inner,
+                "seed": job.seed, "split": digest(job.split.train, job.split.test),
+                "shapes": mark, "error": error, "seconds": round(time.monotonic() - begun, 3),
+                "outputs": outputs,
+            }  # fmt: skip
+            begun = time.monotonic()
+            if self.folder is not None:
+                write_record(self.folder, key, record)
+            self.bar.update()
+            yield job, record
+
+    def _fit(
+        self, learner: Learner, waiting: Mapping[str, Job]
+    ) -> Iterator[tuple[str, np.ndarray, str]]:
+        """Yield the name, outputs and error of each training of a learner."""
         for made in train_replicates(
             learner,
             self.source,
@@ -76,21 +101,31 @@ class Maker:
             strategy=self.plan.strategy,
             width=self.plan.width,
         ):
-            job = waiting[made.replicate.name]
             found = np.zeros(0)
             if made.state is not None:
-                found = self._predicted(learner, made.state, job)
-            record = {
-                "arm": name, "repeat": job.split.repeat, "fold": job.split.fold, "inner": job.inner,
-                "seed": job.seed, "split": digest(job.split.train, job.split.test),
-                "shapes": mark, "error": made.error, "seconds": round(time.monotonic() - begun, 3),
-                "outputs": found,
-            }  # fmt: skip
-            begun = time.monotonic()
-            if self.folder is not None:
-                write_record(self.folder, made.replicate.name, record)
-            self.bar.update()
-            yield job, record
+                found = self._predicted(learner, made.state, waiting[made.replicate.name])
+            yield made.replicate.name, found, made.error
+
+    def _run(
+        self, arm: Procedure, waiting: Mapping[str, Job]
+    ) -> Iterator[tuple[str, np.ndarray, str]]:
+        """Yield the name, outputs and error of each training that a procedure makes."""
+        for key, job in waiting.items():
+            with tempfile.TemporaryDirectory() as scratch:
+                place = Path(scratch) if self.folder is None else running(self.folder, key)
+                place.mkdir(parents=True, exist_ok=True)
+                found, error = np.zeros(0), ""
+                try:
+                    found = np.asarray(arm.run(job.split.train, job.split.test, _order(job), place))
+                except NonFiniteLossError as problem:
+                    error = why_ended(problem)
+                if not error and (found.ndim < 1 or len(found) != len(job.split.test)):
+                    raise ValueError(
+                        f"the procedure of {key} gave the shape {found.shape} for "
+                        f"{len(job.split.test)} cases"
+                    )
+                yield key, found, error  # and only then, when it is recorded:
+                shutil.rmtree(place, ignore_errors=True)
 
     def _kept(self, name: str, job: Job, mark: str) -> Mapping[str, Any] | None:
         """Return the record on disk, or None; check that it is of this job."""
@@ -99,9 +134,9 @@ class Maker:
         kept = read_record(self.folder, name)
         for what, now in (("split", digest(job.split.train, job.split.test)), ("shapes", mark)):
             if kept is not None and kept[what] != now:
+                said = "another split" if what == "split" else "another network or other settings"
                 raise ValueError(
-                    f"{self.folder} holds {name} with another {what}: give another folder, or "
-                    "resume=False"
+                    f"{self.folder} holds {name} with {said}: give another folder, or resume=False"
                 )
         return kept
 
@@ -117,7 +152,7 @@ class Maker:
         return summarised(self.reading.summary, raw, part)
 
 
-def trainings(arm: Learner | Tuned, outer: int) -> int:
+def trainings(arm: Learner | Tuned | Procedure, outer: int) -> int:
     """Return the number of trainings of an arm for a number of outer ones."""
     return outer * (1 + arm.folds * len(arm.candidates)) if isinstance(arm, Tuned) else outer
 
@@ -130,12 +165,19 @@ def job_name(arm: str, job: Job) -> str:
 
 def replicate(name: str, job: Job, plan: TrainingPlan) -> Replicate:
     """Return the replicate of a job: arms share its key and batch order."""
-    at = (job.split.repeat, job.split.fold, job.inner + 1)
-    key = stream(jax.random.key(job.seed), "study", *at)
-    order = int(np.random.SeedSequence([job.seed, *at]).generate_state(1)[0])
+    key = stream(jax.random.key(job.seed), "study", *_place(job))
     epoch = -(-len(job.split.train) // plan.size)
     total = plan.steps if plan.epochs is None else plan.epochs * epoch
-    return Replicate(name, np.asarray(job.split.train), key, order, int(total or 0))
+    return Replicate(name, np.asarray(job.split.train), key, _order(job), int(total or 0))
+
+
+def _place(job: Job) -> tuple[int, int, int]:
+    return job.split.repeat, job.split.fold, job.inner + 1
+
+
+def _order(job: Job) -> int:
+    """Return the seed of a job's order of batches, the same for all arms."""
+    return int(np.random.SeedSequence([job.seed, *_place(job)]).generate_state(1)[0])
 
 
 def inner_jobs(
@@ -168,8 +210,10 @@ def score(metric: Callable[..., Any], truth: np.ndarray, record: Mapping[str, An
     return float(getattr(value, "value", value))
 
 
-def _shapes(learner: Learner, source: Any, size: int) -> str:
-    """Compute a digest of the shapes of a learner's state."""
+def _mark(arm: Learner | Procedure, source: Any, size: int) -> str:
+    """Compute a digest of the shapes of a learner's state, or of a procedure's settings."""
+    if isinstance(arm, Procedure):
+        return digest(*sorted(arm.settings.items()))
     batch = cut(source, size, shuffle=False)[0]
-    state = jax.eval_shape(learner.init, jax.random.key(0), batch)
+    state = jax.eval_shape(arm.init, jax.random.key(0), batch)
     return digest([(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(state)])

@@ -69,13 +69,17 @@ class Flat(TypedDict, total=False):
 
 
 def merged(
-    training: TrainingPlan | None, reading: Reading | None, flat: Mapping[str, Any]
+    training: TrainingPlan | None,
+    reading: Reading | None,
+    flat: Mapping[str, Any],
+    *,
+    learners: bool = True,
 ) -> tuple[TrainingPlan, Reading]:
     """Insert options given by name into the plan and the reading.
 
     Raises:
         TypeError: for a name that neither has.
-        ValueError: for both or none of epochs and steps.
+        ValueError: for both or none of epochs and steps, where there are learners to train.
     """
     unknown = [name for name in flat if name not in Flat.__annotations__]
     if unknown:
@@ -89,7 +93,7 @@ def merged(
         **{name: flat[name] for name in flat if name not in own}
     )
     epochs, steps = training.epochs, training.steps
-    if (epochs is None) == (steps is None):
+    if learners and (epochs is None) == (steps is None):
         raise ValueError(f"a study needs either epochs or steps, got {epochs=}, {steps=}")
     return training, reading
 

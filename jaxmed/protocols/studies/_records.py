@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def open_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> None
         return
     for record in (folder / "replicates").glob("*.npz"):
         record.unlink()
+    shutil.rmtree(folder / "running", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(identity, indent=2) + "\n").encode())
 
@@ -71,11 +73,20 @@ def write_record(folder: Path, name: str, record: dict[str, Any]) -> None:
     write_whole(path, buffer.getvalue())
 
 
+def running(folder: Path, name: str) -> Path:
+    """Return the folder of a training that has not ended."""
+    return folder / "running" / _plain(name)
+
+
 def _path(folder: Path, name: str) -> Path:
+    return folder / "replicates" / f"{_plain(name)}.npz"
+
+
+def _plain(name: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
     if plain != name:  # two names may be sanitised to the same one
         plain += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
-    return folder / "replicates" / f"{plain}.npz"
+    return plain
 
 
 def digest(*values: Any) -> str:

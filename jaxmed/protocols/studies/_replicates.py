@@ -100,9 +100,14 @@ def _alone(learner: Learner, source: Any, one: Replicate, size: int) -> Trained:
             progress=False,
         )
     except NonFiniteLossError as error:
-        where, cases, *_ = str(error).split("; ")
-        return Trained(one, None, f"{where}; {cases}")
+        return Trained(one, None, why_ended(error))
     return Trained(one, made.state, "")
+
+
+def why_ended(error: NonFiniteLossError) -> str:
+    """Return why a training has no result, in the words of a study's report."""
+    where, cases, *_ = str(error).split("; ")
+    return f"{where}; {cases}"
 
 
 def _together(

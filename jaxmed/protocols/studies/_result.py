@@ -41,7 +41,7 @@ class Study:
         splits: as given.
         seeds: as given.
         outputs: `(arm, split index, seed)` to (test cases, ...) predictions, without failed ones.
-        labels: (cases, ...) truth.
+        labels: (cases, ...) truth; NaN where the data have none.
         cases: (cases,) names.
         groups: (cases,) patients, or None.
         failures: trainings without predictions.

@@ -10,9 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxmed.core import Learner, network_inputs
-from jaxmed.data import as_source, case_ids, check_disjoint, take
+from jaxmed.data import as_source, case_ids, check_disjoint, column
 from jaxmed.protocols.studies._jobs import Job, Maker, inner_jobs, score, trainings
 from jaxmed.protocols.studies._options import Flat, Reading, TrainingPlan, merged
+from jaxmed.protocols.studies._procedure import Procedure
 from jaxmed.protocols.studies._records import digest, open_folder
 from jaxmed.protocols.studies._result import Choice, Failure, Study
 from jaxmed.protocols.studies._splits import Split
@@ -20,7 +21,7 @@ from jaxmed.protocols.studies._tuned import Tuned, choose
 
 
 def study(
-    arms: Mapping[str, Learner | Tuned],
+    arms: Mapping[str, Learner | Tuned | Procedure],
     data: Any,
     splits: Sequence[Split],
     *,
@@ -39,15 +40,18 @@ def study(
     all trainings of an arm.
 
     Args:
-        arms: name to learner, or to `tuned` candidates, selected by inner folds.
-        data: a source, or a dict of arrays, of all cases.
+        arms: name to learner, to `tuned` candidates, selected by inner folds, or to a `Procedure`,
+            which trains and predicts by itself.
+        data: a source, or a dict of arrays, of all cases. Where all arms are procedures it may lack
+            `inputs` and `label`, and `training` and `reading` have no use.
         splits: of `k_fold` and its like.
         seeds: how many, from 0, or which.
         training: duration and batch size of each training, and how trainings run together.
         reading: names of the arrays, and what is stored of a prediction.
         out: a folder for the records of completed trainings; the same call resumes from there.
             Seeds, splits and arms may be added. A changed learner is detected by the shapes of its
-            parameters only: for another learning rate use another name or folder.
+            parameters only: for another learning rate use another name or folder; a changed
+            procedure by its settings.
         resume: whether to resume; if not, earlier records are deleted.
         progress: whether to show a progress bar.
         **options: fields of `training` and `reading` by their own names, such as `epochs=`,
@@ -65,22 +69,26 @@ def study(
         KeyError: if the data lack `inputs` or `label`.
     """
     source = as_source(data)
-    training, reading = merged(training, reading, options)
+    learners = any(not isinstance(arm, Procedure) for arm in arms.values())
+    training, reading = merged(training, reading, options, learners=learners)
     many = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not arms or not splits or not many or len(set(many)) < len(many):
         raise ValueError("a study needs an arm, a split and a seed, each seed once")
     patients = getattr(source, "groups", None) if reading.groups is None else reading.groups
     _check_splits(splits, patients, len(source))
     example = source[0]
-    network_inputs(example, reading.inputs)
-    if reading.label not in example:
+    if learners:
+        network_inputs(example, reading.inputs)
+    if learners and reading.label not in example:
         raise KeyError(f"the examples have no array {reading.label!r}; they have {sorted(example)}")
     folder = None if out is None else Path(out)
     names = tuple(str(case) for case in case_ids(source))
-    settings = _settings(training, reading)
+    settings = _settings(training, reading) if learners else {}
     if folder is not None:
         open_folder(folder, {**settings, "cases": digest(names)}, resume=resume)
-    truth = np.asarray(take(source, np.arange(len(source)))[reading.label])
+    truth = np.full(len(source), np.nan)
+    if reading.label in example:
+        truth = np.asarray(column(source, reading.label))
     total = sum(trainings(arm, len(splits) * len(many)) for arm in arms.values())
     bar = tqdm(total=total, unit="training", disable=None if progress else True)
     maker = Maker(source, training, reading, folder, bar)
@@ -92,7 +100,7 @@ def study(
     outer = [Job(i, -1, seed, one) for i, one in enumerate(splits) for seed in many]
     with bar:
         for name, arm in arms.items():
-            plan: list[tuple[str, Learner, list[Job]]] = []
+            plan: list[tuple[str, Learner | Procedure, list[Job]]] = []
             if isinstance(arm, Tuned):
                 inner = inner_jobs(arm, outer, len(source), patients, truth)
                 chosen, spent = _chosen(maker, name, arm, outer, inner, truth)
@@ -124,7 +132,7 @@ def study(
         trials={
             name: len(arm.candidates) if isinstance(arm, Tuned) else 1 for name, arm in arms.items()
         },
-        settings={**settings, "strategy": training.strategy},
+        settings={**settings, **({"strategy": training.strategy} if learners else {})},
         seconds=round(seconds, 3),
     )
 

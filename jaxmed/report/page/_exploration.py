@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-import jaxmed
 from jaxmed._csv import csv_text
 from jaxmed._files import write_whole
 from jaxmed.report.figures._projection import Projection, plane, projection_figure
 from jaxmed.report.page._exhibit import exhibit
-from jaxmed.report.page._page import _TEMPLATES, template
+from jaxmed.report.page._page import template
 from jaxmed.report.page._pictures import thumbnail
 from jaxmed.stats import checks
 
@@ -93,8 +92,7 @@ def write_exploration(
     ]  # fmt: skip
     page = template("exploration.html").render(
         title=f"A first look at {shown.name}",
-        version=jaxmed.__version__,
-        css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        description="",
         facts=_facts(shown, n),
         sections=[*sections, ("made", "How it was made")] if shown.command else sections,
         notes=shown.notes,

@@ -77,8 +77,9 @@ def html(results: Results) -> str:
     record = to_json(metrics_record(results), indent=None).replace("<", "\\u003c")
     return template("report.html").render(
         r=results,
-        version=jaxmed.__version__,
-        css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        title=results.title,
+        description=results.description,
+        notes=results.notes,
         task_name=_TASK_NAMES[results.task],
         facts=_facts(results),
         sections=sections,
@@ -109,7 +110,7 @@ def html(results: Results) -> str:
 
 @functools.cache
 def template(name: str) -> jinja2.Template:
-    """One of the pages' templates."""
+    """One of the pages' templates, which extend that of what every page has."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -117,6 +118,8 @@ def template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["version"] = jaxmed.__version__
+    environment.globals["css"] = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
     return environment.get_template(name)
 
 

@@ -111,7 +111,7 @@ def compare(
                 f"model {name} is a {found.task} model of {found.classes}, but the first one is "
                 f"{first.task} of {first.classes}"
             )
-    scored = _predictions(made, Scores)
+    scored = predictions_of(made, Scores)
     y = np.asarray(scored[next(iter(made))].labels)
     way = _way(len(y), groups, level, n_resamples, resampling_seed)
     outputs = {name: np.asarray(held.scores) for name, held in scored.items()}
@@ -279,8 +279,8 @@ def _assembled(
             adjustment=correction.method,
             family=correction.family,
             level=way.level,
-            scores=_predictions(made, Scores),
-            overlaps=_predictions(made, Overlap),
+            scores=predictions_of(made, Scores),
+            overlaps=predictions_of(made, Overlap),
         ),
         level=way.level,
         threshold=threshold_of(first),
@@ -289,7 +289,7 @@ def _assembled(
     )
 
 
-def _predictions(made: Mapping[str, Results], kind: type[Predictions]) -> dict[str, Predictions]:
+def predictions_of(made: Mapping[str, Results], kind: type[Predictions]) -> dict[str, Predictions]:
     """Return the predictions of each model, of one kind."""
     held = {name: next(iter(results.predictions().values())) for name, results in made.items()}
     return {name: found for name, found in held.items() if isinstance(found, kind)}

@@ -17,6 +17,7 @@ from jaxmed.report.results._results import SegmentationResults, placed
 from jaxmed.stats import Estimate, bootstrap
 
 MEASURES = ("dice", "iou", "volume_error", "hd95", "nsd")
+"""What `agreement` measures of a structure, in the order in which studies keep it."""
 
 
 class MaskPair(NamedTuple):

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxmed import protocols, quantities, stats
 from jaxmed.protocols import Study
 from jaxmed.report.results._classification import classification
-from jaxmed.report.results._parts import Comparison, Contrast, Scores
-from jaxmed.report.results._results import ComparisonResults, Task, placed, threshold_of
+from jaxmed.report.results._comparison import predictions_of
+from jaxmed.report.results._parts import Comparison, Contrast, Overlap, Scores
+from jaxmed.report.results._results import ComparisonResults, Results, Task, placed, threshold_of
+from jaxmed.report.results._segmentation import MEASURES, from_overlap, row_means
 from jaxmed.stats import Estimate
 
 Metric = Callable[[Any, Any], Any]
+
+
+class _Measured(NamedTuple):
+    """A metric, the study that it is estimated on, that in which arms are paired, its bounds."""
+
+    metric: Metric
+    estimated: Study
+    tested: Study
+    bounds: tuple[float, float] | None = None
 
 
 def from_study(
@@ -28,6 +39,7 @@ def from_study(
     adjustment: str = "holm",
     level: float = 0.95,
     threshold: float = 0.5,
+    unit: str = "mm",
     n_resamples: int = 500,
     resampling_seed: int = 0,
     title: str = "Study",
@@ -39,16 +51,20 @@ def from_study(
     combines the variances of cases and of trainings, which a note reports separately, and stays in
     the metric's range: that of an AUC is formed on the logit scale. Pairs are
     compared fold by fold by the t-test corrected for overlapping training sets. Curves show the
-    first run.
+    first run. Of a segmentation the means over cases of Dice (of each structure, too), HD95 and NSD
+    are estimated; a case in which one of them is not defined, or infinite, for one arm takes no
+    part in the test of any. What cannot be estimated or tested is told in a note.
 
     Args:
-        study: a study whose splits test each case once per repetition, with scores as outputs.
-        task: as in `classification`.
-        classes: names of the classes.
+        study: a study whose splits test each case once per repetition, with scores as outputs; of
+            a segmentation with `MEASURES` of each structure, (cases, measures, structures).
+        task: as in `classification`, or `segmentation`.
+        classes: names of the classes; of a segmentation without the background.
         metrics: name to `(labels, outputs) -> number`; by default those of the task.
         adjustment: adjustment of the p-values, over all pairs and metrics together.
         level: confidence level of all intervals.
         threshold: threshold of a positive call.
+        unit: of the distances of a segmentation, `mm` or `px`.
         n_resamples: number of resamples of the bootstrap of cases.
         resampling_seed: seed of the bootstrap.
         title: title of the report.
@@ -58,30 +74,55 @@ def from_study(
         Results with a `comparison`; failures, seeds and tuning trials are in the report.
 
     Raises:
-        ValueError: as in `protocols.runs_of`, or outputs that `classification` refuses.
+        ValueError: as in `protocols.runs_of`, outputs that `classification` refuses, or that are
+            not those measures, or nothing that can be estimated.
     """
     runs = protocols.runs_of(study)
-    made = {
-        arm: classification(
-            runs.labels, outputs[0], task=task, classes=classes, cases=runs.cases,
-            groups=runs.groups, level=level, threshold=threshold,
-        )
-        for arm, outputs in runs.outputs.items()
-    }  # fmt: skip
+    shown = "the cases' own values" if task == "segmentation" else "curves"
+    made: dict[str, Results] = {}
+    left: list[str] = []
+    for arm, outputs in runs.outputs.items():
+        if task == "segmentation":
+            overlap = _overlap(outputs[0], runs, unit)
+            made[arm] = from_overlap(overlap, classes=classes, level=level)
+            left += [f"{arm}, first run: {note}" for note in made[arm].notes]
+        else:
+            made[arm] = classification(
+                runs.labels, outputs[0], task=task, classes=classes, cases=runs.cases,
+                groups=runs.groups, level=level, threshold=threshold,
+            )  # fmt: skip
     first = next(iter(made.values()))
-    chosen = dict(metrics or _METRICS[first.task](threshold))
+    if metrics is not None:
+        chosen = {name: _Measured(metric, study, study) for name, metric in metrics.items()}
+    elif task == "segmentation":
+        chosen = _of_masks(study, first.classes)
+    else:
+        chosen = {
+            name: _Measured(metric, study, study, _BOUNDS[name])
+            for name, metric in _METRICS[first.task](threshold).items()
+        }
     models: dict[str, dict[str, Estimate]] = {arm: {} for arm in study.arms}
     tests = []
-    for name, metric in chosen.items():
-        found = protocols.components(
-            study, metric, level=level, n_resamples=n_resamples, seed=resampling_seed, name=name,
-            bounds=None if metrics else _BOUNDS[name],
-        )  # fmt: skip
+    for name, (metric, estimated, tested, bounds) in chosen.items():
+        try:
+            found = protocols.components(
+                estimated, metric, level=level, n_resamples=n_resamples, seed=resampling_seed,
+                name=name, bounds=bounds,
+            )  # fmt: skip
+        except ValueError as error:
+            left.append(f"{name}: not estimated: {error}")
+            continue
         for arm, estimate in found.items():
             models[arm][name] = _with_deviations(estimate)
         if len(study.arms) > 1:
-            for test in protocols.compare_arms(study, metric, level=level, name=name):
-                tests.append((name, test))
+            try:
+                pairs = protocols.compare_arms(tested, metric, level=level, name=name)
+            except ValueError as error:
+                left.append(f"{name}, all pairs: not tested: {error}")
+                continue
+            tests += [(name, test) for test in pairs]
+    if chosen and not any(models.values()):
+        raise ValueError(f"the study has no estimate: {'; '.join(left)}")
     adjusted = (
         stats.adjust_p_values([t.test.p_value for _, t in tests], method=adjustment)
         if tests
@@ -101,12 +142,8 @@ def from_study(
             adjustment=adjustment,
             family="all",
             level=level,
-            scores={
-                arm: held
-                for arm, results in made.items()
-                for held in results.predictions().values()
-                if isinstance(held, Scores)
-            },
+            scores=predictions_of(made, Scores),
+            overlaps=predictions_of(made, Overlap),
         ),
         level=level,
         threshold=threshold_of(first),
@@ -115,10 +152,54 @@ def from_study(
         notes=(
             *about.pop("notes", ()),
             *runs.notes,
-            f"curves are of the first run: repetition {runs.runs[0][0]}, seed {runs.runs[0][1]}",
+            *left,
+            f"{shown} are of the first run: repetition {runs.runs[0][0]}, seed {runs.runs[0][1]}",
         ),
         **placed(_training_record(study) | about),
     )
+
+
+def _overlap(outputs: np.ndarray, runs: protocols.Runs, unit: str) -> Overlap:
+    """Return the agreement case by case that a run's outputs are."""
+    if outputs.ndim != 3 or outputs.shape[1] != len(MEASURES):
+        raise ValueError(
+            f"the outputs of a segmentation are (cases, {len(MEASURES)} measures, structures): "
+            f"{', '.join(MEASURES)}; got the shape {outputs.shape}"
+        )
+    values = {name: outputs[:, i] for i, name in enumerate(MEASURES)}
+    return Overlap(runs.cases, values, runs.groups, unit=unit)
+
+
+def _of_masks(study: Study, classes: Sequence[str]) -> dict[str, _Measured]:
+    """Return the metrics of masks, each of a study of one number a case."""
+
+    def made(name: str, column: Callable[[np.ndarray], np.ndarray]) -> _Measured:
+        measure = name.partition("/")[0]
+        own = {}
+        for at, outputs in study.outputs.items():
+            values = column(outputs[:, MEASURES.index(measure)].astype(float))
+            own[at] = np.where(np.isfinite(values), values, np.nan)
+        # An arm must not gain by a case that it alone has no value of.
+        shared = {}
+        for (arm, *at), values in own.items():
+            others = [own[key] for other in study.arms if (key := (other, *at)) in own]
+            known = np.all([np.isfinite(found) for found in others], axis=0)
+            shared[(arm, *at)] = np.where(known, values, np.nan)
+        one, paired = (dataclasses.replace(study, outputs=found) for found in (own, shared))
+        return _Measured(_mean, one, paired, _BOUNDS[measure])
+
+    def columns() -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
+        yield "dice", row_means
+        for i, name in enumerate(classes if len(classes) > 1 else ()):
+            yield f"dice/{name}", lambda table, i=i: table[:, i]
+        yield "hd95", row_means
+        yield "nsd", row_means
+
+    return {name: made(name, column) for name, column in columns()}
+
+
+def _mean(_: Any, values: np.ndarray) -> float:
+    return quantities.mean_defined(values)
 
 
 def _training_record(study: Study) -> dict[str, Any]:
@@ -208,7 +289,8 @@ def _regression(threshold: float) -> dict[str, Metric]:
 # Between these an interval stays.
 _BOUNDS = {
     "auc": (0.0, 1.0), "accuracy": (0.0, 1.0), "brier": (0.0, 1.0), "log_loss": (0.0, np.inf),
-    "mae": (0.0, np.inf), "rmse": (0.0, np.inf),
+    "mae": (0.0, np.inf), "rmse": (0.0, np.inf), "dice": (0.0, 1.0), "nsd": (0.0, 1.0),
+    "hd95": (0.0, np.inf),
 }  # fmt: skip
 
 _METRICS: dict[str, Callable[[float], dict[str, Metric]]] = {

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxmed import stats
 from jaxmed.stats import checks
-from jaxmed.unsupervised._distances import block_rows, in_blocks, squared_distances
+from jaxmed.unsupervised._distances import block_rows, in_blocks
+from jaxmed.unsupervised._neighbours import nearest_others, nearest_rows, to_others
 from jaxmed.unsupervised._rows import centred, rows
 
 
@@ -118,13 +119,6 @@ def neighbour_overlap(
     return stats.mean(shared, level=level, groups=groups, name="neighbour overlap")
 
 
-def nearest_rows(x: NDArray, k: int) -> tuple[NDArray[np.int32], NDArray]:
-    """The k nearest other rows of each (n, k), nearest first, and their squared distances."""
-    points = jnp.asarray(centred(x, np.ones(len(x)))[0])
-    place, squared = _nearest_others(points, k=k, block=block_rows(len(x)))
-    return np.asarray(place), np.asarray(squared)
-
-
 def _both(x, map_, k, names) -> tuple[NDArray, NDArray]:
     first, second = rows(x, names[0], minimum=2), rows(map_, names[1], minimum=2)
     checks.same_length(**dict(zip(names, (first, second), strict=True)))
@@ -140,29 +134,9 @@ def _intruders(x, map_, k, names=("x", "map_")) -> NDArray[np.float64]:
     n = len(first)
     points, places = (jnp.asarray(centred(part, np.ones(n))[0]) for part in (first, second))
     block = block_rows(n)
-    near, _ = _nearest_others(places, k=k, block=block)
+    near, _ = nearest_others(places, k=k, block=block)
     beyond = np.asarray(_ranks_beyond(points, near, k=k, block=block), np.float64)
     return 1 - beyond * (2 / (k * (2 * n - 3 * k - 1)))
-
-
-def _to_others(points, here, x):
-    """Squared distances of the rows ``points``, which stand at ``here``, to all others of ``x``."""
-    squared = squared_distances(points, x)
-    return jnp.where(here[:, None] == jnp.arange(len(x)), jnp.inf, squared)
-
-
-@partial(jax.jit, static_argnames=("k", "block"))
-def _nearest_others(x, *, k, block):
-    n = len(x)
-
-    def of_block(some):
-        points, here = some
-        squared = _to_others(points, here, x)
-        negative, place = jax.lax.top_k(-squared, k)  # the first of equal ones first
-        return place, -negative
-
-    place, squared = jax.lax.map(of_block, (in_blocks(x, block), in_blocks(jnp.arange(n), block)))
-    return place.reshape(-1, k)[:n], squared.reshape(-1, k)[:n]
 
 
 @partial(jax.jit, static_argnames=("k", "block"))
@@ -172,7 +146,7 @@ def _ranks_beyond(x, near, *, k, block):
 
     def of_block(some):
         points, here, others = some
-        squared = _to_others(points, here, x)
+        squared = to_others(points, here, x)
 
         def beyond(other):
             own = jnp.take_along_axis(squared, other[:, None], 1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
+
 import jaxmed as jm
+from jaxmed.paradigms import bagging
 from rows._row import Row, noisy
 
 ROWS = {
@@ -18,6 +21,10 @@ ROWS = {
     "augmented": Row(lambda task: jm.augmented(task.objective, noisy), stacks=True),
     "mixup": Row(lambda task: jm.mixup(task.objective), stacks=True, across=True),
     "cutmix": Row(lambda task: jm.paradigms.cutmix(task.objective), stacks=True),
+    "bagging": Row(
+        learner=lambda one: bagging(one, 2, strategy="unroll"),
+        batch=lambda batch: {**batch, "index": jnp.arange(len(batch["label"]))},
+    ),
     "ensemble": Row(learner=lambda one: jm.ensemble(one, 2, strategy="unroll")),
     "averaged alternate": Row(
         learner=lambda one: jm.train.parameter_average(

@@ -1,0 +1,1 @@
+"""The images to be classified are at hand while learning."""

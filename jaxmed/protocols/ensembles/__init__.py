@@ -1,0 +1,1 @@
+"""Several models as one: pools, weights, models of models."""

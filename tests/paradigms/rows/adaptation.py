@@ -1,0 +1,17 @@
+"""A trained network on images of another kind, without labels."""
+
+from __future__ import annotations
+
+import optax
+
+from jaxmed.paradigms import batch_statistics, tent
+from rows._row import Row
+
+ROWS = {
+    "batch_statistics": Row(network=lambda trunk, task: batch_statistics(trunk), norms=("batch",)),
+    "tent": Row(
+        solved=lambda network, task: tent(network, optax.sgd(0.1), keep=None),
+        tasks=("classification", "segmentation"),
+        norms=("batch", "group"),
+    ),
+}

@@ -1,0 +1,97 @@
+"""Members that each see another draw of the examples."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxmed as jm
+from jaxmed.paradigms import bagging, member, out_of_bag
+
+N = 12
+
+
+def single():
+    return jm.learner(
+        jm.from_linen(nn.Dense(2)), jm.supervised(jm.losses.cross_entropy), optax.sgd(0.5)
+    )
+
+
+def batch(rows=N):
+    rng = np.random.default_rng(0)
+    return {
+        "image": jnp.asarray(rng.normal(size=(rows, 3)), jnp.float32),
+        "label": jnp.arange(rows) % 2,
+        "index": jnp.arange(rows),
+        "patient": jnp.arange(rows) // 3,
+        "weight": jnp.ones(rows).at[-1].set(0.0),
+    }
+
+
+@pytest.mark.parametrize("options", [{}, {"draw": "multinomial", "units": N}, {"by": "patient"}])
+def test_a_member_is_the_learner_on_its_own_weights(options):
+    run, given = bagging(single(), 3, **options), batch()
+    state = run.init(jax.random.key(0), given)
+    after, _ = jax.jit(run.step)(state, given)
+    rule = {name: value for name, value in options.items() if name != "by"}
+    absent = out_of_bag(state, given[options.get("by", "index")], **rule)
+    assert absent.any()
+    assert len({tuple(row) for row in np.asarray(absent).tolist()}) > 1, "all members drew alike"
+    for i in range(3):
+        one = single()
+        # What a member has not drawn may hold anything.
+        other = {**given, "label": jnp.where(absent[i], 1 - given["label"], given["label"])}
+        again, _ = jax.jit(run.step)(state, other)
+        mine, same = (member(s, i).params["net"] for s in (after, again))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), mine, same)
+        plain, _ = one.step(member(state, i), given)
+        gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), mine, plain.params["net"])
+        assert max(jax.tree.leaves(gaps)) > 1e-4
+
+
+def test_over_a_third_is_out_of_bag_and_patients_are_drawn_whole():
+    run = bagging(single(), 40, strategy="vmap")
+    state = run.init(jax.random.key(1), batch())
+    absent = np.asarray(out_of_bag(state, jnp.arange(500)))
+    assert absent.shape == (40, 500)
+    np.testing.assert_allclose(absent.mean(), np.exp(-1), atol=0.01)
+    many = np.asarray(out_of_bag(state, jnp.arange(300), draw="multinomial", units=300))
+    np.testing.assert_allclose(many.mean(), (1 - 1 / 300) ** 300, atol=0.01)
+    patients = np.asarray(out_of_bag(state, batch()["patient"]))
+    assert (patients.reshape(40, 4, 3) == patients.reshape(40, 4, 3)[..., :1]).all()
+
+
+def test_draws_are_those_of_the_key_and_of_no_order():
+    run = bagging(single(), 2)
+    state = run.init(jax.random.key(3), batch())
+    order = np.random.default_rng(0).permutation(N)
+    first = np.asarray(out_of_bag(state, jnp.arange(N)))
+    np.testing.assert_array_equal(
+        np.asarray(out_of_bag(state, jnp.asarray(order))), first[:, order]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"draw": "bootstrap"}, "draw must be"),
+        ({"draw": "multinomial"}, "units, how many there are"),
+        ({"units": 5}, "go with draw='multinomial'"),
+        ({"draw": "multinomial", "units": 0}, "units=0"),
+    ],
+)
+def test_mistakes_are_told(options, told):
+    with pytest.raises(ValueError, match=told):
+        bagging(single(), 2, **options)
+
+
+def test_a_batch_without_places_is_told():
+    run, given = bagging(single(), 2), batch()
+    state = run.init(jax.random.key(0), given)
+    given.pop("index")
+    with pytest.raises(KeyError, match="index"):
+        run.step(state, given)
