@@ -49,6 +49,35 @@ def _below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Let an error of the system, such as of a full disk, name the file that it is of.
+
+    >>> with naming("masks/a.nii.gz"):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'masks/a.nii.gz'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk, or one's share of it, is full.
+
+    >>> is_full(OSError(28, "No space left on device")), is_full(ValueError("a: No space left"))
+    (True, False)
+    """
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # As TensorStore, beneath Orbax, says it.
+    return any(os.strerror(n) in str(error) for n in (errno.ENOSPC, errno.EDQUOT))
+
+
+@contextlib.contextmanager
 def replacing(path: str | Path, *, resumable: bool = False) -> Iterator[Path]:
     """A path to write to, which takes the place of ``path`` when the block ends well.
 
@@ -71,14 +100,16 @@ def replacing(path: str | Path, *, resumable: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if resumable:
         part = path.with_name(path.name + ".part")
-        yield part
-        os.replace(part, path)
+        with naming(path):
+            yield part
+            os.replace(part, path)
         return
     suffixes = "".join(path.suffixes[-2:])  # Writers such as nibabel's go by .nii.gz.
     partial = path.with_name(f".{path.name.removesuffix(suffixes)}.{os.getpid()}{suffixes}")
     try:
-        yield partial
-        os.replace(partial, path)
+        with naming(path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -123,7 +154,13 @@ def owning(folder: str | Path) -> Iterator[None]:
         why = "it is a file" if folder.is_file() else error.strerror
         raise OSError(f"the folder {folder} cannot be made ({why}): name another") from error
     path = folder / ".lock"
-    with open(path, "a") as file:
+    try:
+        opened = open(path, "a")  # noqa: SIM115
+    except OSError as error:
+        raise OSError(
+            f"the folder {folder} cannot be written to ({error.strerror}): name another"
+        ) from error
+    with opened as file:
         try:
             with _unless_unknown():
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
