@@ -30,6 +30,7 @@ _SUBPACKAGES = (
     "protocols",
     "quantities",
     "report",
+    "rules",
     "stats",
     "testing",
     "train",

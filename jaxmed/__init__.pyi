@@ -15,6 +15,7 @@ from jaxmed import planning as planning
 from jaxmed import protocols as protocols
 from jaxmed import quantities as quantities
 from jaxmed import report as report
+from jaxmed import rules as rules
 from jaxmed import stats as stats
 from jaxmed import testing as testing
 from jaxmed import train as train

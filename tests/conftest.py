@@ -7,6 +7,7 @@ import gc
 import hashlib
 import os
 import platform
+import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -69,6 +70,31 @@ settings.load_profile("jaxmed")
 
 # Before any computation: sharding laws are tested on eight virtual devices.
 jax.config.update("jax_num_cpu_devices", 8)
+
+
+def _keep_compiler() -> None:
+    """Lower many programs in one MLIR context, where JAX makes one for each.
+
+    Loading its dialects takes longer than all else of a small program, and tests have ten thousand
+    of those. A context keeps the constants it has met, so a new one is made now and then.
+    """
+    from jax._src.interpreters import mlir
+
+    make = getattr(mlir, "make_ir_context", None)
+    if make is None:
+        return
+    contexts = threading.local()
+
+    def kept():
+        if getattr(contexts, "used", 0) % 200 == 0:
+            contexts.used, contexts.current = 0, make()
+        contexts.used += 1
+        return contexts.current
+
+    mlir.make_ir_context = kept
+
+
+_keep_compiler()
 
 
 def pytest_report_header() -> str:

@@ -54,7 +54,7 @@ class Scans(NamedTuple):
 
     Attributes:
         source: the folder.
-        recipe: of a U-Net planned for the training cases.
+        recipe: of a U-Net planned for the training cases, or of another network.
         train: their images and masks in memory, as the network is to see them.
         held_out: the fold's cases.
     """
@@ -73,12 +73,13 @@ class Scans(NamedTuple):
         )
 
 
-def read(config: Any, *, depth: int = 2, **options: Any) -> Scans:
+def read(config: Any, *, depth: int = 2, net: Any = None, **options: Any) -> Scans:
     """Read a fold: of `data`, the `fold` of `folds` dealt with `seed`, for `patch`, `features`.
 
     Args:
         config: an experiment's settings, with these names.
-        depth: convolutions of a stage of the network.
+        depth: convolutions of a stage of the U-Net.
+        net: another network in its place: from the number of classes to a module.
         **options: of the network's `Recipe`.
     """
     if not 0 <= config.fold < config.folds:
@@ -88,15 +89,18 @@ def read(config: Any, *, depth: int = 2, **options: Any) -> Scans:
     train, test = folds(len(source), config.folds, seed=config.seed)[config.fold]
     raw = in_memory(subset(source, train))
     spacing = np.median([example["spacing"] for example in raw], axis=0)
-    plan = jm.networks.plan_unet(config.patch, spacing, base_features=config.features)
+    if net is None:
+        plan = jm.networks.plan_unet(config.patch, spacing, base_features=config.features)
+        options["plan"] = dataclasses.replace(
+            plan, depths=(depth,) * plan.stages, decoder_depths=(depth,) * (plan.stages - 1)
+        )
+    else:
+        options["net"] = net(len(source.classes))
     recipe = Recipe(
         classes=source.classes,
         channels=source.modalities,
         spacing=tuple(round(float(s), 4) for s in spacing),
         patch=config.patch,
-        plan=dataclasses.replace(
-            plan, depths=(depth,) * plan.stages, decoder_depths=(depth,) * (plan.stages - 1)
-        ),
         **options,
     )
     cases = in_memory(map_source(raw, lambda example: prepared(recipe, example)))

@@ -59,6 +59,7 @@ from jaxmed.data.sources._digits import mnist, usps
 from jaxmed.data.sources._download import cache_root, data_root, fetch
 from jaxmed.data.sources._drive import drive
 from jaxmed.data.sources._identity import identity
+from jaxmed.data.sources._isbi2012 import isbi2012
 from jaxmed.data.sources._lgg import LGGSource, lgg_mri
 from jaxmed.data.sources._manifest import ManifestSource, manifest
 from jaxmed.data.sources._medmnist import ChecksumWarning, medmnist
@@ -120,6 +121,7 @@ __all__ = [
     "grain_batches",
     "identity",
     "in_memory",
+    "isbi2012",
     "lgg_mri",
     "manifest",
     "map_source",

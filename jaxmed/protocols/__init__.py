@@ -15,10 +15,31 @@ most confident predictions, round by round. `deep_stacking` solves modules one u
 `pool`, `weighted_average`, `greedy_selection` and `stacking` make one model of several;
 `stacked_runs` adds such a one to a finished study.
 
+`active_rounds` asks for labels round by round, by an acquisition (`ask_entropy`, `ask_badge`, ...);
+`label_curve` compares acquisitions.
+
+`suspect_labels` finds labels that contradict confident predictions, `transition_matrix` as what
+each class is written down.
+
 `label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
 graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
 """
 
+from jaxmed.protocols.active._curve import LabelCurve, label_curve
+from jaxmed.protocols.active._diverse import ask_badge, ask_core_set, ask_typical
+from jaxmed.protocols.active._pool import Pool, pool_of
+from jaxmed.protocols.active._rounds import ActiveRound, ActiveRun, active_rounds, table_oracle
+from jaxmed.protocols.active._uncertain import (
+    ask_bald,
+    ask_batch_bald,
+    ask_committee,
+    ask_entropy,
+    ask_least_confident,
+    ask_margin,
+    ask_mixed,
+    ask_power_bald,
+    ask_random,
+)
 from jaxmed.protocols.ensembles._pools import pool
 from jaxmed.protocols.ensembles._stacking import Stacked, stacked_runs, stacking
 from jaxmed.protocols.ensembles._weights import (
@@ -30,6 +51,7 @@ from jaxmed.protocols.episodes._batches import EpisodeBatches, episode_batches
 from jaxmed.protocols.episodes._draw import Episode, episode
 from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
 from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
+from jaxmed.protocols.noise._confident import Suspects, suspect_labels, transition_matrix
 from jaxmed.protocols.solved._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
@@ -62,6 +84,8 @@ from jaxmed.protocols.transductive._prior_shift import PriorShift, prior_shift
 from jaxmed.protocols.transductive._propagation import Propagated, label_propagation, propagate
 
 __all__ = [
+    "ActiveRound",
+    "ActiveRun",
     "ArmTest",
     "Choice",
     "DeepStack",
@@ -69,9 +93,11 @@ __all__ = [
     "Episode",
     "EpisodeBatches",
     "Failure",
+    "LabelCurve",
     "LinearProbe",
     "Opening",
     "Openings",
+    "Pool",
     "PriorShift",
     "Procedure",
     "Propagated",
@@ -81,9 +107,23 @@ __all__ = [
     "Split",
     "Stacked",
     "Study",
+    "Suspects",
     "TrainingPlan",
     "Tuned",
     "Tuning",
+    "active_rounds",
+    "ask_badge",
+    "ask_bald",
+    "ask_batch_bald",
+    "ask_committee",
+    "ask_core_set",
+    "ask_entropy",
+    "ask_least_confident",
+    "ask_margin",
+    "ask_mixed",
+    "ask_power_bald",
+    "ask_random",
+    "ask_typical",
     "compare_arms",
     "components",
     "deep_stacking",
@@ -93,6 +133,7 @@ __all__ = [
     "greedy_selection",
     "k_fold",
     "knn_probe",
+    "label_curve",
     "label_propagation",
     "leave_one_out",
     "leave_one_site_out",
@@ -102,6 +143,7 @@ __all__ = [
     "nested",
     "open_test",
     "pool",
+    "pool_of",
     "prior_shift",
     "propagate",
     "pseudo_label_rounds",
@@ -111,6 +153,9 @@ __all__ = [
     "stacking",
     "study",
     "study_table",
+    "suspect_labels",
+    "table_oracle",
+    "transition_matrix",
     "tuned",
     "weighted_average",
     "with_inner",

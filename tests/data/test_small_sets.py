@@ -1,4 +1,4 @@
-"""MNIST, USPS and the UCR archive in the formats in which they are handed around."""
+"""MNIST, USPS, the UCR archive and ISBI 2012 in the formats in which they are handed around."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxmed import data
 
@@ -109,6 +110,48 @@ def test_series_that_are_none_are_refused(tmp_path, line, message):
         data.ucr("Beats", root=tmp_path)
     with pytest.raises(data.DataError, match="neither UCR/Other nor Other"):
         data.ucr("Other", root=tmp_path)
+
+
+SLICES = np.uint8(RNG.integers(0, 256, (11, 4, 6)))
+MEMBRANES = np.uint8(255 * (RNG.random((11, 4, 6)) < 0.8))
+
+
+def write_slices(folder, packed):
+    """Eleven slices, so that the order of their names is not that of their numbers."""
+    folder.mkdir(parents=True)
+    if packed:
+        for name, array in (("volume", SLICES), ("labels", MEMBRANES)):
+            first, *others = map(Image.fromarray, array)
+            first.save(folder / f"train-{name}.tif", save_all=True, append_images=others)
+        return
+    for name, array in (("image", SLICES), ("label", MEMBRANES)):
+        (folder / name).mkdir()
+        for i, picture in enumerate(array):
+            Image.fromarray(picture).save(folder / name / f"{i}.png")
+
+
+@pytest.mark.parametrize(("place", "packed"), [(".", True), ("membrane/train", False)])
+def test_slices_of_membranes_are_read_in_their_order(tmp_path, place, packed):
+    write_slices(tmp_path / "em" / place, packed)
+    source = data.isbi2012(tmp_path / "em")
+    np.testing.assert_allclose(source.column("image")[..., 0], SLICES / 255, atol=1e-6)
+    np.testing.assert_array_equal(source.column("mask"), MEMBRANES == 0)
+    assert source.case_ids[-2:] == ("9", "10")
+
+
+def test_slices_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(data.DataError, match="nor a folder image"):
+        data.isbi2012(tmp_path)
+    write_slices(tmp_path / "em", packed=False)
+    Image.fromarray(SLICES[0, :3]).save(tmp_path / "em/label/4.png")
+    with pytest.raises(data.DataError, match="one a slice, all of one size"):
+        data.isbi2012(tmp_path / "em")
+    (tmp_path / "em/label/4.png").unlink()
+    with pytest.raises(data.DataError, match="there is no such file"):
+        data.isbi2012(tmp_path / "em")
+    Image.fromarray(SLICES[0]).save(tmp_path / "em/image/first.png")
+    with pytest.raises(data.DataError, match="a slice's name is its number"):
+        data.isbi2012(tmp_path / "em")
 
 
 @pytest.mark.skipif(

@@ -89,6 +89,18 @@ def test_wrong_settings_are_refused_before_training(hippocampus, tmp_path, capsy
 
 
 @pytest.mark.slow
+def test_sweeps_stand_in_the_u_nets_place(hippocampus, tmp_path):
+    command = [word for word in hippocampus.command if word != str(hippocampus.out)]
+    at = command.index("--out") + 1
+    command.insert(at, str(tmp_path / "run"))
+    assert main([*command, "--network", "mdgru", "--sweeps", "2", "--debug"]) == 0
+    image = next((hippocampus.data / "imagesTr").iterdir())
+    assert main(["predict", str(tmp_path / "run"), str(image), "-o", str(tmp_path / "masks")]) == 0
+    record = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert record["metrics"]["dice"]["n"] == 2
+
+
+@pytest.mark.slow
 def test_the_same_command_goes_on_and_ends_the_same(hippocampus):
     before = json.loads((hippocampus.out / "metrics.json").read_text())["metrics"]
     assert main(hippocampus.command) == 0

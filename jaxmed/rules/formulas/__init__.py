@@ -1,0 +1,1 @@
+"""Premises about yes/no statements, and the assignments that satisfy them."""
