@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,6 +174,7 @@ def owning(folder: str | Path) -> Iterator[None]:
                 "another folder"
             ) from None
         _owned[folder] = 1
+        _sweep(folder)
         try:
             yield
         finally:
@@ -181,6 +183,19 @@ def owning(folder: str | Path) -> Iterator[None]:
             if not there:
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # if nothing was written
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what processes that were killed had half written (`replacing`)."""
+    for path in folder.glob(".*"):
+        found = re.fullmatch(r"\..+\.(\d+)(\.[A-Za-z]+){0,2}", path.name)
+        if found and path.is_file():
+            try:
+                os.kill(int(found[1]), 0)
+            except ProcessLookupError:
+                path.unlink(missing_ok=True)
+            except (OSError, OverflowError):
+                continue  # of somebody else's process, or of a number that is none
 
 
 @contextlib.contextmanager

@@ -103,3 +103,16 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
         patch.setattr(builtins, "open", refuse)
         with pytest.raises(OSError, match=r"cannot be written to \(Perm.*: name another"):
             owning(tmp_path).__enter__()
+
+
+def test_what_a_killed_process_had_half_written_is_swept_up(tmp_path):
+    import os
+
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead, alive = f".metrics.{process.pid}.json", f".a_mask.{os.getpid()}.nii.gz"
+    for name in (dead, alive, ".hidden", ".made_by.json", "kept.1.json"):
+        (tmp_path / name).touch()
+    with owning(tmp_path):
+        there = {path.name for path in tmp_path.iterdir()}
+    assert there == {alive, ".hidden", ".made_by.json", "kept.1.json", ".lock"}
