@@ -21,7 +21,8 @@ most confident predictions, round by round. `deep_stacking` solves modules one u
 `suspect_labels` finds labels that contradict confident predictions, `transition_matrix` as what
 each class is written down.
 
-`continual_scores` sums up tasks that were learned one after the other.
+`continual_scores` sums up tasks that were learned one after the other; `prequential` predicts a
+stream before it learns from it, `hedge` weighs experts, `adwin` and `page_hinkley` notice changes.
 
 `label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
 graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
@@ -55,6 +56,9 @@ from jaxmed.protocols.episodes._draw import Episode, episode
 from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
 from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
 from jaxmed.protocols.noise._confident import Suspects, suspect_labels, transition_matrix
+from jaxmed.protocols.online._drift import Drifts, adwin, page_hinkley
+from jaxmed.protocols.online._hedge import Hedged, hedge
+from jaxmed.protocols.online._prequential import Trace, prequential
 from jaxmed.protocols.solved._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
@@ -93,10 +97,12 @@ __all__ = [
     "Choice",
     "ContinualScores",
     "DeepStack",
+    "Drifts",
     "EnsembleWeights",
     "Episode",
     "EpisodeBatches",
     "Failure",
+    "Hedged",
     "LabelCurve",
     "LinearProbe",
     "Opening",
@@ -112,10 +118,12 @@ __all__ = [
     "Stacked",
     "Study",
     "Suspects",
+    "Trace",
     "TrainingPlan",
     "Tuned",
     "Tuning",
     "active_rounds",
+    "adwin",
     "ask_badge",
     "ask_bald",
     "ask_batch_bald",
@@ -136,6 +144,7 @@ __all__ = [
     "episode_batches",
     "fold_scores",
     "greedy_selection",
+    "hedge",
     "k_fold",
     "knn_probe",
     "label_curve",
@@ -147,8 +156,10 @@ __all__ = [
     "neighbour_graph",
     "nested",
     "open_test",
+    "page_hinkley",
     "pool",
     "pool_of",
+    "prequential",
     "prior_shift",
     "propagate",
     "pseudo_label_rounds",
