@@ -18,6 +18,9 @@ most confident predictions, round by round. `deep_stacking` solves modules one u
 `active_rounds` asks for labels round by round, by an acquisition (`ask_entropy`, `ask_badge`, ...);
 `label_curve` compares acquisitions.
 
+`suspect_labels` finds labels that contradict confident predictions, `transition_matrix` as what
+each class is written down.
+
 `label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
 graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
 """
@@ -48,6 +51,7 @@ from jaxmed.protocols.episodes._batches import EpisodeBatches, episode_batches
 from jaxmed.protocols.episodes._draw import Episode, episode
 from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
 from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
+from jaxmed.protocols.noise._confident import Suspects, suspect_labels, transition_matrix
 from jaxmed.protocols.solved._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
@@ -103,6 +107,7 @@ __all__ = [
     "Split",
     "Stacked",
     "Study",
+    "Suspects",
     "TrainingPlan",
     "Tuned",
     "Tuning",
@@ -148,7 +153,9 @@ __all__ = [
     "stacking",
     "study",
     "study_table",
+    "suspect_labels",
     "table_oracle",
+    "transition_matrix",
     "tuned",
     "weighted_average",
     "with_inner",
