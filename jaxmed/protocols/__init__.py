@@ -21,6 +21,8 @@ most confident predictions, round by round. `deep_stacking` solves modules one u
 `suspect_labels` finds labels that contradict confident predictions, `transition_matrix` as what
 each class is written down.
 
+`continual_scores` sums up tasks that were learned one after the other.
+
 `label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
 graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
 """
@@ -40,6 +42,7 @@ from jaxmed.protocols.active._uncertain import (
     ask_power_bald,
     ask_random,
 )
+from jaxmed.protocols.continual._scores import ContinualScores, continual_scores
 from jaxmed.protocols.ensembles._pools import pool
 from jaxmed.protocols.ensembles._stacking import Stacked, stacked_runs, stacking
 from jaxmed.protocols.ensembles._weights import (
@@ -88,6 +91,7 @@ __all__ = [
     "ActiveRun",
     "ArmTest",
     "Choice",
+    "ContinualScores",
     "DeepStack",
     "EnsembleWeights",
     "Episode",
@@ -126,6 +130,7 @@ __all__ = [
     "ask_typical",
     "compare_arms",
     "components",
+    "continual_scores",
     "deep_stacking",
     "episode",
     "episode_batches",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -66,6 +68,52 @@ def test_the_density_sums_to_one_and_draws_follow_it():
     np.testing.assert_allclose(np.cov(drawn.T), spread, atol=0.05)
 
 
+KERNELS = ("gaussian", "epanechnikov", "tophat", "exponential", "linear")
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("d", [1, 3])
+def test_kernels_are_scikit_learns(kernel, d):
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    rng = np.random.default_rng(d)
+    x, at = rng.normal(size=(30, d)), rng.normal(size=(8, d))
+    at[0] = 40  # where no kernel with an edge reaches
+    theirs = neighbors.KernelDensity(kernel=kernel, bandwidth=0.7, rtol=1e-9).fit(x)
+    with np.errstate(divide="ignore"):
+        expected = theirs.score_samples(at)
+    found = un.kde(x, bandwidth=0.7, kernel=kernel).log_density(at)
+    assert np.isneginf(found[0]) == (kernel not in ("gaussian", "exponential"))
+    np.testing.assert_allclose(found[1:], expected[1:], atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_kernels_draws_density_and_width_agree(kernel):
+    found = un.kde([[0.0, 0.0]], bandwidth=2.0, kernel=kernel)
+    drawn = found.sample(KEY, 20_000)
+    ring = np.linalg.norm(drawn, axis=1)
+    edges = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
+    middles = np.linspace(0, 2, 2001)
+    density = np.exp(found.log_density(np.c_[middles, 0 * middles])) * 2 * np.pi * middles
+    for low, high in itertools.pairwise(edges):
+        inside = (middles >= low) & (middles <= high)
+        expected = np.trapezoid(density[inside], middles[inside])
+        assert np.mean((ring >= low) & (ring < high)) == pytest.approx(expected, abs=0.012)
+    # A rule gives kernels of one standard deviation, whatever their shape.
+    wide = un.kde(X, bandwidth="scott", kernel=kernel).bandwidth
+    spread = un.kde([[0.0, 0.0]], bandwidth=wide, kernel=kernel).sample(KEY, 20_000).std(0)
+    np.testing.assert_allclose(spread, un.kde(X, bandwidth="scott").bandwidth, rtol=0.03)
+
+
+def test_left_out_likelihoods_of_kernels_with_an_edge():
+    x, grid = np.array([0.0, 1.0, 3.0]), [1.5, 2.5, 9.0]
+    ours = un.kde(x, bandwidth="likelihood", grid=grid, scale="none", kernel="tophat")
+    # Within 1.5 the row at 3 has no neighbour; within 2.5 it has one, as each has, of height 1/5.
+    assert np.isneginf(ours.scores[0])
+    assert ours.scores[1] == pytest.approx(np.log([1 / 10, 1 / 5, 1 / 10]).mean())
+    with pytest.raises(ValueError, match="no neighbour within the largest bandwidth"):
+        un.kde(x, bandwidth="likelihood", grid=[0.5, 1.5], scale="none", kernel="tophat")
+
+
 def test_one_point_is_a_gaussian():
     found = un.kde([[3.0, 4.0]], bandwidth=2.0)
     expected = multivariate_normal([3, 4], 4 * np.eye(2)).logpdf(AT)
@@ -95,6 +143,7 @@ def test_rows_that_occur_twice_warn():
         ({"bandwidth": "likelihood", "grid": [0.0, 1.0]}, "grid must be positive"),
         ({"bandwidth": "scott", "grid": [1.0]}, "grid goes with"),
         ({"scale": "best"}, "scale 'best' is not known"),
+        ({"kernel": "cosine"}, "kernel 'cosine' is not known"),
         ({"x": np.c_[X, np.ones(40)]}, r"1 of 3 features are constant \(2\)"),
         ({"x": np.c_[X, X[:, 0]]}, "lie in a plane"),
         ({"x": [[1.0, 2.0]]}, "needs 2 rows"),
