@@ -22,6 +22,9 @@ if "--xla_backend_optimization_level" not in _flags:
     if version("jaxlib").startswith("0.10."):  # later ones end at a flag that they do not know
         _flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = _flags.strip()
+# Which line made an operation is written into every program, at a sixth of what tracing and
+# lowering take; errors show their own traceback.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
 
 def _processor() -> str:

@@ -89,8 +89,11 @@ def test_training_may_be_on_what_is_drawn_and_prediction_is_on_what_is_expected(
     sums = {}
     for draw in (False, True):
         machine = closed_form(trunk, ridge=1.0, classes=2, draw=draw)
-        once = jax.jit(lambda key, batch: machine.step(machine.init(key, batch), batch)[0])  # noqa: B023
-        state, again = once(KEY, batch), once(KEY, batch)
+        # Traced each time: what is drawn may come of the key alone.
+        state, again = (
+            jax.jit(lambda key, batch: machine.step(machine.init(key, batch), batch)[0])(KEY, batch)  # noqa: B023
+            for _ in range(2)
+        )
         np.testing.assert_array_equal(state.params["obj"]["hh"], again.params["obj"]["hh"])
         sums[draw] = np.asarray(state.params["obj"]["mean_h"])
         expected = jax.jit(machine.network.apply)(*machine.predicting.get(state), X)[0]["features"]

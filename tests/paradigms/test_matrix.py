@@ -164,7 +164,7 @@ def test_bags_have_posteriors(name):
     assert np.ptp(found, axis=0).max() > 0
 
 
-PUBLIC = {*jm.paradigms.__all__, *jm.generative.__all__}
+PUBLIC = {*jm.paradigms.__all__, *jm.generative.__all__, *jm.rules.__all__}
 
 
 def test_the_table_in_the_docs_is_true():
