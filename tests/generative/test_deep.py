@@ -345,3 +345,18 @@ def test_they_can_be_written_down_as_data(network):
     params, state = network.init(KEY, IMAGES)
     found, expected = (one.apply(params, state, IMAGES)[0] for one in (made, network))
     np.testing.assert_array_equal(found["features"], expected["features"])
+
+
+@pytest.mark.parametrize("centre", [True, False])
+def test_no_slope_goes_back_through_the_mean_field_where_none_is_asked_for(centre):
+    """A penalty of weight 0 would: it is no number that a compiler may leave out."""
+    network, batch = deep_boltzmann((4, 3), mean_field=3), {"image": jnp.asarray(IMAGES)}
+
+    def backwards(sparsity):
+        objective = stochastic_approximation(chains=5, centre=centre, sparsity=sparsity)
+        run = jm.learner(network, objective, optax.sgd(0.1))
+        state = run.init(KEY, batch)
+        return str(jax.make_jaxpr(run.step)(state, batch)).count("reverse=True")
+
+    assert backwards(0.0) == 0
+    assert backwards(0.1) > 0

@@ -97,9 +97,11 @@ def stochastic_approximation(
             value = weighted_mean(bound, weight)
             value -= free_energy(as_rbm(net_params), own["chains"]).mean()
             means = {str(i): mean_rows(x, weight) for i, x in enumerate(layers)}
-            hidden = [mean_rows(x, weight) for x in seen]
-            penalty = sparsity * sum(jnp.square(activity - x).sum() for x in hidden)
-            return value + penalty, (net_state, value, means)
+            total = value
+            if sparsity:  # Its slope goes back through the mean field; a weight of 0 would too.
+                hidden = [mean_rows(x, weight) for x in seen]
+                total += sparsity * sum(jnp.square(activity - x).sum() for x in hidden)
+            return total, (net_state, value, means)
 
         if centre:
             (value, rest), gradient = jax.value_and_grad(gap, has_aux=True)(net)

@@ -119,7 +119,7 @@ def contrastive_divergence(
             value = weighted_mean(pick(data, "free_energy", "network"), weight)
             value -= weighted_mean(model["free_energy"], counts)
             mean = mean_rows(data["features"], weight)
-            penalty = sparsity * jnp.square(activity - mean).sum()
+            penalty = sparsity * jnp.square(activity - mean).sum() if sparsity else 0.0
             return value + penalty, (net_state, value, data["features"], mean)
 
         if centre:

@@ -69,7 +69,8 @@ def autoencoder(
         same_geometry(outputs["decoder"], "decoder", view)
         error = weighted_mean(loss(like(outputs["decoder"], images), images), weight)
         code = weighted_mean(per_example(jnp.abs(outputs["endpoint"])), weight)
-        return error + sparsity * code, (state, {"reconstruction": error, "code": code})
+        total = error + sparsity * code if sparsity else error
+        return total, (state, {"reconstruction": error, "code": code})
 
     return Objective(init, evaluate)
 
