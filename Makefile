@@ -6,12 +6,20 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-slow lint docs tables clean
+.PHONY: demo test test-slow lint style types tests docs tables clean
+
+# The environment may say that Python keeps no bytecode: each process of the tests, and each that they
+# start, would then compile all modules anew, ten seconds long.
+export PYTHONDONTWRITEBYTECODE :=
 
 demo: $(VENV)/.demo
 	$(RUN)/jaxmed demo --out demo-report
 
-test: lint
+# Types are checked beside the tests: by itself that would leave all cores but one idle.
+test: style
+	@$(MAKE) --no-print-directory -j2 types tests
+
+tests: $(VENV)/.test
 	$(RUN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" -q
 
 # Those of paradigms are many small programs that run once, as in `make test`; the others are studies,
@@ -21,10 +29,14 @@ test-slow: $(VENV)/.test
 	$(SLOW) tests/paradigms
 	XLA_FLAGS=--xla_backend_optimization_level=2 $(SLOW) --ignore=tests/paradigms
 
-lint: $(VENV)/.test
+lint: style types
+
+style: $(VENV)/.test
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports
+
+types: $(VENV)/.test
 	$(RUN)/pyright --pythonpath $(RUN)/python --level error
 
 docs: $(VENV)/.docs

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,35 @@ def _below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Let an error of the system, such as of a full disk, name the file that it is of.
+
+    >>> with naming("masks/a.nii.gz"):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'masks/a.nii.gz'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk, or one's share of it, is full.
+
+    >>> is_full(OSError(28, "No space left on device")), is_full(ValueError("a: No space left"))
+    (True, False)
+    """
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # As TensorStore, beneath Orbax, says it.
+    return any(os.strerror(n) in str(error) for n in (errno.ENOSPC, errno.EDQUOT))
+
+
+@contextlib.contextmanager
 def replacing(path: str | Path, *, resumable: bool = False) -> Iterator[Path]:
     """A path to write to, which takes the place of ``path`` when the block ends well.
 
@@ -71,14 +101,16 @@ def replacing(path: str | Path, *, resumable: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if resumable:
         part = path.with_name(path.name + ".part")
-        yield part
-        os.replace(part, path)
+        with naming(path):
+            yield part
+            os.replace(part, path)
         return
     suffixes = "".join(path.suffixes[-2:])  # Writers such as nibabel's go by .nii.gz.
     partial = path.with_name(f".{path.name.removesuffix(suffixes)}.{os.getpid()}{suffixes}")
     try:
-        yield partial
-        os.replace(partial, path)
+        with naming(path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -123,7 +155,13 @@ def owning(folder: str | Path) -> Iterator[None]:
         why = "it is a file" if folder.is_file() else error.strerror
         raise OSError(f"the folder {folder} cannot be made ({why}): name another") from error
     path = folder / ".lock"
-    with open(path, "a") as file:
+    try:
+        opened = open(path, "a")  # noqa: SIM115
+    except OSError as error:
+        raise OSError(
+            f"the folder {folder} cannot be written to ({error.strerror}): name another"
+        ) from error
+    with opened as file:
         try:
             with _unless_unknown():
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,6 +174,7 @@ def owning(folder: str | Path) -> Iterator[None]:
                 "another folder"
             ) from None
         _owned[folder] = 1
+        _sweep(folder)
         try:
             yield
         finally:
@@ -144,6 +183,19 @@ def owning(folder: str | Path) -> Iterator[None]:
             if not there:
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # if nothing was written
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what processes that were killed had half written (`replacing`)."""
+    for path in folder.glob(".*"):
+        found = re.fullmatch(r"\..+\.(\d+)(\.[A-Za-z]+){0,2}", path.name)
+        if found and path.is_file():
+            try:
+                os.kill(int(found[1]), 0)
+            except ProcessLookupError:
+                path.unlink(missing_ok=True)
+            except (OSError, OverflowError):
+                continue  # of somebody else's process, or of a number that is none
 
 
 @contextlib.contextmanager

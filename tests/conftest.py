@@ -7,6 +7,7 @@ import gc
 import hashlib
 import os
 import platform
+import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,9 @@ if "--xla_backend_optimization_level" not in _flags:
     if version("jaxlib").startswith("0.10."):  # later ones end at a flag that they do not know
         _flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = _flags.strip()
+# Which line made an operation is written into every program, at a sixth of what tracing and
+# lowering take; errors show their own traceback.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
 
 def _processor() -> str:
@@ -69,6 +73,31 @@ settings.load_profile("jaxmed")
 
 # Before any computation: sharding laws are tested on eight virtual devices.
 jax.config.update("jax_num_cpu_devices", 8)
+
+
+def _keep_compiler() -> None:
+    """Lower many programs in one MLIR context, where JAX makes one for each.
+
+    Loading its dialects takes longer than all else of a small program, and tests have ten thousand
+    of those. A context keeps the constants it has met, so a new one is made now and then.
+    """
+    from jax._src.interpreters import mlir
+
+    make = getattr(mlir, "make_ir_context", None)
+    if make is None:
+        return
+    contexts = threading.local()
+
+    def kept():
+        if getattr(contexts, "used", 0) % 200 == 0:
+            contexts.used, contexts.current = 0, make()
+        contexts.used += 1
+        return contexts.current
+
+    mlir.make_ir_context = kept
+
+
+_keep_compiler()
 
 
 def pytest_report_header() -> str:

@@ -72,3 +72,47 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path):
             owning(tmp_path / place),
         ):
             pass
+
+
+def test_an_error_of_the_system_names_the_file_that_it_is_of(tmp_path):
+    import errno
+
+    from jaxmed._files import is_full, replacing, write_whole
+
+    write_whole(tmp_path / "a.txt", "old")
+
+    def half():
+        with replacing(tmp_path / "a.txt") as partial:
+            partial.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left.*a\.txt") as caught:
+        half()
+    assert is_full(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    import builtins
+
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builtins, "open", refuse)
+        with pytest.raises(OSError, match=r"cannot be written to \(Perm.*: name another"):
+            owning(tmp_path).__enter__()
+
+
+def test_what_a_killed_process_had_half_written_is_swept_up(tmp_path):
+    import os
+
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead, alive = f".metrics.{process.pid}.json", f".a_mask.{os.getpid()}.nii.gz"
+    for name in (dead, alive, ".hidden", ".made_by.json", "kept.1.json"):
+        (tmp_path / name).touch()
+    with owning(tmp_path):
+        there = {path.name for path in tmp_path.iterdir()}
+    assert there == {alive, ".hidden", ".made_by.json", "kept.1.json", ".lock"}

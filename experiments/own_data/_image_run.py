@@ -14,9 +14,9 @@ from jaxmed.data import ManifestSource
 from jaxmed.planning import ImagePlan
 from jaxmed.report import stage
 
+from .._common.rounds import told
 from ._images import described, fit, predicted, prepared, recipe_of
 from ._own import Parts, begun_with, dealt, fits, kept_plan, notes, partition, sizes
-from ._rounds import told
 
 
 class Read(NamedTuple):

@@ -16,8 +16,8 @@ from jaxmed.networks import BatchNorm
 from jaxmed.planning import ImagePlan
 
 from .._common.lite0 import imagenet
+from .._common.rounds import Round, in_rounds, rate, rounds
 from ._own import Parts, begun_from, repeated
-from ._rounds import Round, in_rounds, rate, rounds
 
 # With the published momentum, .99, running statistics follow a new set of images too slowly.
 _NORM = partial(BatchNorm, momentum=0.9, epsilon=1e-3)

@@ -20,9 +20,9 @@ from jaxmed.inference import Recipe, Segmenter
 from jaxmed.planning import SegmentationPlan, Stage
 from jaxmed.report import MaskPair
 
+from .._common.rounds import Round, in_rounds, rate, rounds
 from .._common.scans import shaded
 from ._own import begun_from, in_steps, repeated
-from ._rounds import Round, in_rounds, rate, rounds
 
 _STORED = "prepared"
 _MOST = 4e9  # Bytes of prepared cases that lie in memory.

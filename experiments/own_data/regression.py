@@ -23,9 +23,9 @@ from jaxmed.data import ManifestSource
 from jaxmed.planning import ImagePlan, image_print, plan_images
 from jaxmed.report import Results, classification
 
+from .._common.rounds import may_differ
 from ._image_run import train_and_read
 from ._own import Parts, dealt, opened
-from ._rounds import may_differ
 
 extends = partial(may_differ, field="epochs")
 _DECIDED = ("size", "network", "weights", "epochs")

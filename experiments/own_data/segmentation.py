@@ -28,6 +28,7 @@ from jaxmed.inference import Segmenter
 from jaxmed.planning import Configuration, SegmentationPlan
 from jaxmed.report import Results, segmentation, stage
 
+from .._common.rounds import may_differ, told
 from ._own import (
     Parts,
     begun_with,
@@ -40,7 +41,6 @@ from ._own import (
     partition,
     sizes,
 )
-from ._rounds import may_differ, told
 from ._segmentation import (
     Case,
     cases,

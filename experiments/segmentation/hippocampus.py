@@ -19,6 +19,7 @@ nnU-Net v2 reaches .890, in five folds on a GPU.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,10 @@ import numpy as np
 import jaxmed as jm
 from jaxmed.report import Results, Split, segmentation, stage
 
+from .._common.rounds import Round, ends, in_rounds, kept_rounds, may_differ, rate, told
 from .._common.scans import augmentation, pictures, read, with_weights
+
+extends = partial(may_differ, field="epochs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Config:
         fold: the one held out, from 0.
         folds: into how many the cases are dealt.
         seed: of folds, parameters, order of batches and augmentation.
-        epochs: passes over the training cases.
+        epochs: passes over the training cases; more of them let a finished run go on.
         batch: patches of a step.
         patch: voxels of a patch.
         network: the U-Net, or layers of convolutional GRUs or LSTMs.
@@ -80,7 +84,6 @@ def run(config: Config, out: Path) -> Results:
     k = len(source.classes) - 1
 
     cut = jm.data.random_patch(config.patch)
-    batches = jm.data.batches(cases, config.batch, seed=config.seed, transform=cut)
     if config.network == "unet":
         loss = jm.losses.deep_supervision(jm.losses.dice_ce)
         segment = jm.supervised(loss, output="deep", target="mask")
@@ -89,30 +92,39 @@ def run(config: Config, out: Path) -> Results:
         segment = jm.supervised(jm.losses.dice_ce, target="mask")
         widths = " and ".join(map(str, config.sweeps))
         said = f"Layers of sweeps ({config.network}) of {widths} channels"
-    optimizer = jm.train.optimizer(
-        "adamw", config.learning_rate, schedule="poly", steps=config.epochs * len(batches),
-        weight_decay=1e-2, clip=5.0,
-    )  # fmt: skip
-    learner = jm.train.parameter_average(
-        jm.learner(recipe.network(), jm.paradigms.augmented(segment, augmentation()), optimizer),
-        config.average,
-    )
     blank = jm.inference.segmenter(recipe, None, None)
+    few = held_out[:: max(len(held_out) // 10, 1)]
+    models: list[Any] = []
 
-    def look(state: Any) -> dict[str, float]:
-        few = held_out[:: max(len(held_out) // 10, 1)]
-        model = with_weights(blank, learner, state)
-        found = [jm.report.agreement(c.truth, c.segment(model), k)["dice"] for c in few]
-        return {"val/dice": float(np.nanmean(found))}
+    def train_round(one: Round, first: int, state: Any) -> Any:
+        batches = jm.data.batches(cases, config.batch, seed=one.seed(config.seed), transform=cut)
+        optimizer = jm.train.optimizer(
+            "adamw", **rate("poly", config.learning_rate, one.length * len(batches), first),
+            weight_decay=1e-2, clip=5.0,
+        )  # fmt: skip
+        objective = jm.paradigms.augmented(segment, augmentation())
+        learner = jm.train.parameter_average(
+            jm.learner(recipe.network(), objective, optimizer), config.average
+        )
 
-    result = jm.fit(
-        learner, batches, seed=config.seed, epochs=config.epochs, out=out,
-        evaluate=jm.train.Evaluation(look, every=config.evaluate_every, monitor="val/dice"),
-    )  # fmt: skip
+        def look(state: Any) -> dict[str, float]:
+            model = with_weights(blank, learner, state)
+            found = [jm.report.agreement(c.truth, c.segment(model), k)["dice"] for c in few]
+            return {"val/dice": float(np.nanmean(found))}
+
+        made = jm.fit(
+            learner, batches, seed=config.seed, epochs=one.length, state=state, out=one.folder(out),
+            evaluate=jm.train.Evaluation(look, every=config.evaluate_every, monitor="val/dice"),
+        )  # fmt: skip
+        models.append(with_weights(blank, learner, made.state))
+        return made
+
+    trained = kept_rounds(out, config.epochs)
+    result = in_rounds(train_round, trained)
     seconds["training"] = result.seconds
 
     with stage(seconds, "evaluation"):
-        model = with_weights(blank, learner, result.state)
+        model = models[-1]
         masks = {case.name: case.segment(model) for case in held_out}
         results = segmentation(
             [(case.name, case.truth, masks[case.name]) for case in held_out],
@@ -130,7 +142,7 @@ def run(config: Config, out: Path) -> Results:
             best_step=result.step,
             seconds=seconds,
             masks={case.name: f"masks/{case.name}.nii.gz" for case in held_out},
-            notes=tuple(source.notes),
+            notes=(*source.notes, *told(ends(trained), config.epochs, "epochs", test=False)),
         )
         results = results.replace(
             pictures=pictures(held_out, masks, results.overlap.values["dice"])

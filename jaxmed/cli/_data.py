@@ -93,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--columns", nargs="+", default=(), metavar="ROLE=COLUMN",
         help="columns of other names, such as image=file patient=who; of a folder mask=NAME, the "
-        "folder of the masks or the ending of their names",
+        "folder of the masks or the ending of their names, and image=t1,flair, the endings of the "
+        "files that are a case's channels",
     )  # fmt: skip
     parser.add_argument(
         "--merge-rows", action="store_true",

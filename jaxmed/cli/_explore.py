@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+_TOLD_APART = 0.8  # AUC of a probe below which no label is called suspect.
+_EACH = 10  # Images of a class, below which no label is called suspect.
+_FOLDS, _COMPONENTS, _PENALTY = 5, 50, 0.1  # Of the linear probe.
+
 
 def run(arguments: Sequence[str]) -> int:
     """Open the images, take features, look, write the page.
@@ -24,7 +28,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from jaxmed import data, report
     from jaxmed import unsupervised as un
-    from jaxmed.cli._features import features_of, middle
+    from jaxmed.cli._features import features_of, grey, middle
     from jaxmed.data.tables._columns import parse_columns
 
     given: dict[str, Any] = {
@@ -36,14 +40,16 @@ def run(arguments: Sequence[str]) -> int:
     if n < 24:
         raise ValueError(f"{options.data} has {n} images: a first look needs 24 or more")
     features, what = features_of(options.features, source, size=options.size)
+    pixels = features if options.features == "pixels" else grey(source, options.size)
     labels, notes = _labels(source)
     split = source.column("split") if "split" in source.rows[0] else None
     splits = None if split is None or len(set(split)) < 2 else [str(name) for name in split]
     key = jax.random.key(options.seed)
     print(f"{n} images, {features.shape[1]} features: {what}")
     found = un.explore(
-        key, features, labels, splits=splits, groups=source.groups, ks=options.clusters
-    )
+        key, features, labels, splits=splits, groups=source.groups, ks=options.clusters,
+        pixels=pixels,
+    )  # fmt: skip
     mapped = np.sort(np.random.default_rng(options.seed).permutation(n)[: options.most])
     groups = None if source.groups is None else [source.groups[int(i)] for i in mapped]
     maps = report.projections(features[mapped], groups=groups, seed=options.seed)
@@ -52,16 +58,23 @@ def run(arguments: Sequence[str]) -> int:
         images=_Images(source, middle),
         cases=source.case_ids,
         labels=labels,
+        classes=source.classes,
         splits=splits,
         groups=source.groups,
         features=what,
         notes=(*source.notes, *notes),
         command=shlex.join(["jaxmed", "explore", *arguments]),
     )
-    page = report.write_exploration(found, shown, maps, options.out, mapped=mapped)
+    suspects, doubt = _suspects(source, features, options.seed)
+    shown = shown._replace(notes=(*shown.notes, *doubt))
+    page = report.write_exploration(
+        found, shown, maps, options.out, mapped=mapped, suspects=suspects
+    )
     print(f"{found.chosen.k} clusters: {', '.join(map(str, np.bincount(found.clusters)))} images")
     for estimate in found.agreement.values():
         print(f"{estimate}, clusters against labels")
+    if suspects is not None:
+        print(f"{len(suspects.rows)} suspect labels; {suspects.wrong}")
     across = sum(pair.across for pair in found.pairs)
     told = "" if splits is None else f", {across} across splits"
     print(f"{len(found.pairs)} near duplicates{told}")
@@ -82,6 +95,53 @@ class _Images:
 
     def __getitem__(self, i: int) -> Any:
         return self._middle(self._source.image(i))
+
+
+def _suspects(source: Any, features: Any, seed: int) -> tuple[Any, tuple[str, ...]]:
+    """Labels that contradict what a linear probe says of images it has not seen, and notes.
+
+    A probe that can hardly tell the classes apart contradicts labels for no reason: then there are
+    none.
+    """
+    import numpy as np
+
+    from jaxmed import data, protocols, quantities
+    from jaxmed import unsupervised as un
+
+    if source.labels is None or not source.classes or source.labels.ndim > 1:
+        return None, ()
+    labels = np.asarray(source.labels)
+    counts = np.bincount(labels, minlength=len(source.classes))
+    if len(counts) < 2 or counts.min() < _EACH:
+        return None, ()
+    most = min(_COMPONENTS, len(labels) // 5, features.shape[1])
+    try:
+        places = un.pca(features, most).project(features, whiten=True)
+        parts = data.folds(
+            len(labels), _FOLDS, stratify=labels.tolist(), groups=source.groups, seed=seed
+        )
+    except ValueError:  # fewer patients than folds, or images that are copies
+        return None, ()
+    p = np.full((len(labels), len(counts)), 1 / len(counts))
+    for part in parts:
+        if len(set(labels[part.train].tolist())) < len(counts):
+            return None, ()
+        probe = protocols.linear_probe(
+            places[part.train], labels[part.train], classes=len(counts), l2=_PENALTY
+        )
+        p[part.test] = probe.predict(places[part.test])
+    area = (
+        quantities.auc(labels == 1, p[:, 1])
+        if len(counts) == 2
+        else quantities.macro_auc(labels, p)
+    )
+    if area < _TOLD_APART:
+        return None, (
+            f"No label is called suspect: a linear probe of these features tells the classes apart "
+            f"with an AUC of {area:.2f} alone, and {_TOLD_APART} is asked for. Other features "
+            "(--features) may do better.",
+        )
+    return protocols.suspect_labels(p, labels, groups=source.groups, seed=seed), ()
 
 
 def _labels(source: Any) -> tuple[list[str] | None, tuple[str, ...]]:

@@ -42,6 +42,12 @@ def features_of(name: str, source: Any, *, size: int) -> tuple[np.ndarray, str]:
     return _over(source, prepare, apply), f"the network of {folder.name}"
 
 
+def grey(source: Any, size: int) -> np.ndarray:
+    """Images as they are, small and without colours, (n, size * size), for near duplicates."""
+    found = [small(middle(source.image(i)), size).mean(-1).ravel() for i in range(len(source))]
+    return np.stack(found).astype(np.float32)
+
+
 def middle(scan: Any) -> np.ndarray:
     """An image (height, width, channels) in [0, 1]: of a volume its middle plane.
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import jaxmed
+from jaxmed._files import is_full
 from jaxmed.cli._given import in_words
 
 _GOES_ON = "the same command goes on from here"
@@ -20,6 +21,7 @@ _INTERRUPTED = {
     "study": _GOES_ON,
     "predict": "what was written is whole; with --resume the rest follows",
     "plan": _NOTHING,
+    "tiles": "delete the folder, and start anew",
     "evaluate": _NOTHING,
     "compare": _NOTHING,
 }
@@ -105,6 +107,9 @@ def _guarded(command: Callable[[], int], *, debug: bool, interrupted: str) -> in
             raise
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
         text = in_words(text)
+        if isinstance(error, OSError) and is_full(error):
+            text = f"no space is left on the disk of {error.filename}"
+            text += f": make room; {interrupted}" if interrupted else ""
         kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
         print(f"jaxmed: error: {kind}{text or type(error).__name__}", file=sys.stderr)
         if not isinstance(error, OSError) and not type(error).__module__.startswith("jaxmed."):

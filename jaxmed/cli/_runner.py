@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -168,7 +169,8 @@ def _failed(out: Path, error: Exception, there: set[str]) -> None:
         if refused:
             (out / _ERROR).unlink(missing_ok=True)
             return
-    write_whole(out / _ERROR, traceback.format_exc())
+    with contextlib.suppress(OSError):  # on a full disk
+        write_whole(out / _ERROR, traceback.format_exc())
 
 
 def _places(config: Any) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxmed._csv import csv_text
-from jaxmed._files import replacing, write_whole
+from jaxmed._files import owning, replacing, write_whole
 
 _TABLE = "tiles.csv"
 
@@ -22,7 +22,11 @@ def run(arguments: Sequence[str]) -> int:
         0.
     """
     options = _parser().parse_args([*arguments])
+    with owning(options.out):
+        return _cut(options)
 
+
+def _cut(options: argparse.Namespace) -> int:
     from jaxmed import data
     from jaxmed.cli._slides import named_slides
     from jaxmed.data.tables._columns import parse_columns

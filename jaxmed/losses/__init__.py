@@ -8,6 +8,8 @@ values affect neither value nor gradient, even if NaN, and an example without an
 training stops instead of learning from it.
 
 - classes: `cross_entropy`, `focal`
+- wrong labels: `generalised_cross_entropy`, `symmetric_cross_entropy`, `forward_corrected`
+- rare classes: `logit_adjusted`, `ldam`
 - binary and multi-label: `binary_cross_entropy`, `focal(activation="sigmoid")`
 - ordinal grades: `ordinal`, and `ordinal_probabilities` for its predictions
 - regression: `mse`, `mae`, `huber`
@@ -19,6 +21,12 @@ training stops instead of learning from it.
 from jaxmed.losses._binary import binary_cross_entropy
 from jaxmed.losses._compound import deep_supervision, dice_ce
 from jaxmed.losses._cross_entropy import cross_entropy, focal
+from jaxmed.losses._imbalanced import ldam, logit_adjusted
+from jaxmed.losses._noisy_labels import (
+    forward_corrected,
+    generalised_cross_entropy,
+    symmetric_cross_entropy,
+)
 from jaxmed.losses._ordinal import ordinal, ordinal_probabilities
 from jaxmed.losses._overlap import dice, focal_tversky, generalized_dice, tversky
 from jaxmed.losses._regions import region_dice_ce
@@ -32,12 +40,17 @@ __all__ = [
     "dice_ce",
     "focal",
     "focal_tversky",
+    "forward_corrected",
+    "generalised_cross_entropy",
     "generalized_dice",
     "huber",
+    "ldam",
+    "logit_adjusted",
     "mae",
     "mse",
     "ordinal",
     "ordinal_probabilities",
     "region_dice_ce",
+    "symmetric_cross_entropy",
     "tversky",
 ]

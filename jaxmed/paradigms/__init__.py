@@ -24,6 +24,9 @@ transform                            from -> to               what it is
 :func:`pcgrad`                       Objectives -> Objective  conflicting gradients projected
 :func:`soft_sharing`                 Objective -> Objective   parameters drawn together
 :func:`l2_sp`                        Objective -> Objective   drawn to where they began
+:func:`ewc`, :func:`si`              Objective -> Objective   parameters kept by their importance
+:func:`lwf`                          Objective -> Objective   old answers kept on new images
+:func:`replay`, :func:`a_gem`        Objective -> Objective   a memory of examples, learned again
 :func:`augmented`                    Objective -> Objective   each batch seen augmented
 :func:`mixup`                        Objective -> Objective   convex combinations of examples
 :func:`cutmix`                       Objective -> Objective   boxes of one image in another
@@ -68,6 +71,10 @@ from jaxmed.paradigms.base._heads import Head, with_heads
 from jaxmed.paradigms.base._mixing import cutmix, mixup
 from jaxmed.paradigms.base._supervised import supervised
 from jaxmed.paradigms.base._weighted import weighted
+from jaxmed.paradigms.continual._ewc import Consolidated, consolidated, ewc, fisher_information
+from jaxmed.paradigms.continual._lwf import lwf
+from jaxmed.paradigms.continual._replay import a_gem, replay
+from jaxmed.paradigms.continual._si import next_task, si
 from jaxmed.paradigms.few_shot._episodic import EPISODE, matching, prototypical
 from jaxmed.paradigms.few_shot._maml import maml
 from jaxmed.paradigms.few_shot._prototype_segmenter import MASKED_EPISODE, prototype_segmenter
@@ -108,9 +115,11 @@ __all__ = [
     "EPISODE",
     "MASKED_EPISODE",
     "ClosedForm",
+    "Consolidated",
     "Head",
     "LeaveOneOut",
     "PrototypeHead",
+    "a_gem",
     "adapters",
     "alternate",
     "augmented",
@@ -120,6 +129,7 @@ __all__ = [
     "batch_statistics",
     "byol",
     "closed_form",
+    "consolidated",
     "contractive",
     "cross_pseudo",
     "cross_stitch",
@@ -128,12 +138,15 @@ __all__ = [
     "dino",
     "ensemble",
     "entropy_minimisation",
+    "ewc",
+    "fisher_information",
     "frozen",
     "gradnorm",
     "inpainting",
     "jigsaw",
     "l2_sp",
     "lora",
+    "lwf",
     "maml",
     "masked_autoencoder",
     "matching",
@@ -145,6 +158,7 @@ __all__ = [
     "mixup",
     "moco",
     "multiple_instance",
+    "next_task",
     "out_of_bag",
     "pcgrad",
     "pi_model",
@@ -154,7 +168,9 @@ __all__ = [
     "prototypical",
     "pseudo_label",
     "relative_position",
+    "replay",
     "rotation",
+    "si",
     "simclr",
     "simsiam",
     "soft_sharing",

@@ -15,10 +15,35 @@ most confident predictions, round by round. `deep_stacking` solves modules one u
 `pool`, `weighted_average`, `greedy_selection` and `stacking` make one model of several;
 `stacked_runs` adds such a one to a finished study.
 
+`active_rounds` asks for labels round by round, by an acquisition (`ask_entropy`, `ask_badge`, ...);
+`label_curve` compares acquisitions.
+
+`suspect_labels` finds labels that contradict confident predictions, `transition_matrix` as what
+each class is written down.
+
+`continual_scores` sums up tasks that were learned one after the other; `prequential` predicts a
+stream before it learns from it, `hedge` weighs experts, `adwin` and `page_hinkley` notice changes.
+
 `label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
 graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
 """
 
+from jaxmed.protocols.active._curve import LabelCurve, label_curve
+from jaxmed.protocols.active._diverse import ask_badge, ask_core_set, ask_typical
+from jaxmed.protocols.active._pool import Pool, pool_of
+from jaxmed.protocols.active._rounds import ActiveRound, ActiveRun, active_rounds, table_oracle
+from jaxmed.protocols.active._uncertain import (
+    ask_bald,
+    ask_batch_bald,
+    ask_committee,
+    ask_entropy,
+    ask_least_confident,
+    ask_margin,
+    ask_mixed,
+    ask_power_bald,
+    ask_random,
+)
+from jaxmed.protocols.continual._scores import ContinualScores, continual_scores
 from jaxmed.protocols.ensembles._pools import pool
 from jaxmed.protocols.ensembles._stacking import Stacked, stacked_runs, stacking
 from jaxmed.protocols.ensembles._weights import (
@@ -30,6 +55,10 @@ from jaxmed.protocols.episodes._batches import EpisodeBatches, episode_batches
 from jaxmed.protocols.episodes._draw import Episode, episode
 from jaxmed.protocols.episodes._probe import LinearProbe, knn_probe, linear_probe
 from jaxmed.protocols.episodes._pseudo_label_rounds import Round, pseudo_label_rounds
+from jaxmed.protocols.noise._confident import Suspects, suspect_labels, transition_matrix
+from jaxmed.protocols.online._drift import Drifts, adwin, page_hinkley
+from jaxmed.protocols.online._hedge import Hedged, hedge
+from jaxmed.protocols.online._prequential import Trace, prequential
 from jaxmed.protocols.solved._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
@@ -62,16 +91,23 @@ from jaxmed.protocols.transductive._prior_shift import PriorShift, prior_shift
 from jaxmed.protocols.transductive._propagation import Propagated, label_propagation, propagate
 
 __all__ = [
+    "ActiveRound",
+    "ActiveRun",
     "ArmTest",
     "Choice",
+    "ContinualScores",
     "DeepStack",
+    "Drifts",
     "EnsembleWeights",
     "Episode",
     "EpisodeBatches",
     "Failure",
+    "Hedged",
+    "LabelCurve",
     "LinearProbe",
     "Opening",
     "Openings",
+    "Pool",
     "PriorShift",
     "Procedure",
     "Propagated",
@@ -81,18 +117,37 @@ __all__ = [
     "Split",
     "Stacked",
     "Study",
+    "Suspects",
+    "Trace",
     "TrainingPlan",
     "Tuned",
     "Tuning",
+    "active_rounds",
+    "adwin",
+    "ask_badge",
+    "ask_bald",
+    "ask_batch_bald",
+    "ask_committee",
+    "ask_core_set",
+    "ask_entropy",
+    "ask_least_confident",
+    "ask_margin",
+    "ask_mixed",
+    "ask_power_bald",
+    "ask_random",
+    "ask_typical",
     "compare_arms",
     "components",
+    "continual_scores",
     "deep_stacking",
     "episode",
     "episode_batches",
     "fold_scores",
     "greedy_selection",
+    "hedge",
     "k_fold",
     "knn_probe",
+    "label_curve",
     "label_propagation",
     "leave_one_out",
     "leave_one_site_out",
@@ -101,7 +156,10 @@ __all__ = [
     "neighbour_graph",
     "nested",
     "open_test",
+    "page_hinkley",
     "pool",
+    "pool_of",
+    "prequential",
     "prior_shift",
     "propagate",
     "pseudo_label_rounds",
@@ -111,6 +169,9 @@ __all__ = [
     "stacking",
     "study",
     "study_table",
+    "suspect_labels",
+    "table_oracle",
+    "transition_matrix",
     "tuned",
     "weighted_average",
     "with_inner",

@@ -5,12 +5,16 @@ All that knows of Orbax is in this file, behind :func:`save` and :func:`restore`
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
 import json
 import logging
+import os
 import shutil
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from jaxmed._files import write_whole
+from jaxmed._files import is_full, write_whole
 from jaxmed.core import PyTree
 
 _FORMAT = "jaxmed 1"
@@ -70,6 +74,10 @@ def save(
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        OSError: the disk is full: earlier checkpoints are as they were, and nothing of this one is
+            left.
     """
     folder = Path(folder).absolute()
     leaves, stored = _leaves(state), {}
@@ -79,7 +87,11 @@ def save(
         if leaf.size:
             stored[key] = leaf
     folder.mkdir(parents=True, exist_ok=True)
-    with _quiet(), _checkpointer() as checkpointer:
+    with (
+        _room(folder, step, sum(leaf.nbytes for leaf in stored.values())),
+        _quiet(),
+        _checkpointer() as checkpointer,
+    ):
         checkpointer.save(
             folder / str(step),
             args=ocp.args.Composite(
@@ -185,6 +197,31 @@ def _restore(at: Path, like: PyTree) -> Checkpoint:
     return Checkpoint(written["step"], state, written["note"], at)
 
 
+@contextlib.contextmanager
+def _room(folder: Path, step: int, size: int) -> Iterator[None]:
+    """Tell of a full disk as the system does, and free what was written in vain.
+
+    What cannot fit is not begun, for Orbax's threads are loud when they fail.
+    """
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    if jax.process_count() == 1 and shutil.disk_usage(folder).free < size:
+        raise full
+    try:
+        yield
+    except Exception as error:
+        for left in folder.glob(f"{step}.orbax-checkpoint-tmp*"):
+            shutil.rmtree(left, ignore_errors=True)
+        if not is_full(error):
+            raise
+        # Writes of the same checkpoint that failed too are told at any later time.
+        logging.getLogger("asyncio").addFilter(_of_other_than_a_full_disk)
+        raise full from None
+
+
+def _of_other_than_a_full_disk(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and record.exc_info[1] and is_full(record.exc_info[1]))
+
+
 def _read(at: Path, item: str, args: Any) -> tuple[Any, str | None]:
     """An item of a checkpoint, or why it cannot be read."""
     with _quiet(), _checkpointer() as checkpointer, warnings.catch_warnings():
@@ -274,11 +311,11 @@ def _checksum(path: Path) -> list[int]:
 
 
 class _quiet:
-    """Without Orbax's own log lines, some of which are warnings about its defaults."""
+    """Without Orbax's own log lines: warnings about its defaults, and errors that it raises too."""
 
     def __enter__(self) -> None:
         self._level = logging.getLogger("absl").level
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
 
     def __exit__(self, *error: object) -> None:
         logging.getLogger("absl").setLevel(self._level)

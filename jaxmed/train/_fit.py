@@ -154,7 +154,8 @@ def fit(
             run.train(total, progress=progress)
         except Exception:
             if run.folder is not None and writes:
-                write_whole(run.folder / "error.txt", traceback.format_exc())
+                with contextlib.suppress(OSError):  # on a full disk
+                    write_whole(run.folder / "error.txt", traceback.format_exc())
             raise
         if run.folder is not None and writes:
             (run.folder / "error.txt").unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxmed._files import write_whole
+from jaxmed._files import naming, write_whole
 from jaxmed._json import to_json
 
 
@@ -52,7 +52,7 @@ def jsonl(path: str | Path) -> Logger:
         write_whole(path, "".join(line + "\n" for line in kept))
 
     def write(record: dict[str, Any]) -> None:
-        with path.open("a") as file:
+        with naming(path), path.open("a") as file:
             file.write(to_json(record, indent=None) + "\n")
 
     return Logger(start, write, lambda: None)
@@ -72,10 +72,18 @@ def tensorboard(folder: str | Path) -> Logger:
         for name, value in record.items():
             if name not in ("step", "epoch"):
                 writers[-1].add_scalar(name, value, record["step"])
-        writers[-1].flush()
+        with naming(folder):
+            writers[-1].flush()
 
     def close() -> None:
         while writers:
-            writers.pop().close()
+            writer = writers.pop()
+            try:
+                with naming(folder):
+                    writer.close()
+            except OSError:
+                # It would try again, and complain, when the process ends.
+                writer.file_writer.event_writer._closed = True
+                raise
 
     return Logger(start, write, close)

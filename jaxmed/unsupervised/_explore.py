@@ -71,6 +71,7 @@ def explore(
     ks: Iterable[int] = range(2, 9),
     near: float = 0.25,
     k: int = 10,
+    pixels: ArrayLike | None = None,
 ) -> Exploration:
     """Look at features for clusters, near duplicates and outliers.
 
@@ -85,6 +86,8 @@ def explore(
         near: a pair is a near duplicate if its distance is less than this share of the median
             distance of a row to its nearest other.
         k: the neighbour whose distance tells an outlier.
+        pixels: (n, ...) in which near duplicates are looked for, if not in ``x``: a network's
+            features tell two crops of one image apart by more than its pixels do.
 
     Returns:
         What was found. Distances are those of the features as they are: scale them first where
@@ -107,9 +110,7 @@ def explore(
     wanted = [number for number in ks if number < len(some)]
     chosen = choose_k(stream(key, "clusters"), some, wanted)
     clusters = chosen.models[chosen.k].assign(given).labels
-    place, squared = nearest_rows(given, k)
-    distance = np.sqrt(np.maximum(squared.astype(np.float64), 0))
-    typical = float(np.median(distance[:, 0]))
+    place, distance = _nearest(given, k)
     far = distance[:, -1]
     isolation = far / max(float(np.median(far)), np.finfo(float).tiny)
     agreement = {}
@@ -117,18 +118,29 @@ def explore(
         for measure in (adjusted_rand, normalised_mutual_information):
             found = measure(labels, clusters, groups=groups)
             agreement[found.name] = found
+    compared = given
+    if pixels is not None:
+        compared = rows(pixels, "pixels")
+        checks.same_length(x=given, pixels=compared)
+        place, distance = _nearest(compared, k)
     return Exploration(
         chosen,
         clusters,
-        _near_pairs(given, place, distance, typical, near, splits, groups),
+        _near_pairs(compared, place, distance, near, splits, groups),
         np.argsort(-isolation, kind="stable"),
         isolation,
         agreement,
     )
 
 
-def _near_pairs(x, place, distance, typical, near, splits, groups) -> tuple[NearPair, ...]:
+def _nearest(x: NDArray, k: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    place, squared = nearest_rows(x, k)
+    return place, np.sqrt(np.maximum(squared.astype(np.float64), 0))
+
+
+def _near_pairs(x, place, distance, near, splits, groups) -> tuple[NearPair, ...]:
     """Pairs among the nearest rows, each once."""
+    typical = float(np.median(distance[:, 0]))
     split = None if splits is None else np.asarray(splits)
     group = None if groups is None else np.asarray(groups)
     found = {}

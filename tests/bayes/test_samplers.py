@@ -215,31 +215,33 @@ def test_noise_is_inferred_with_the_weights(regression):
     assert 0.8 < draws.std() / (residual / np.sqrt(2 * (ROWS - 3))) < 1.3
 
 
-def test_a_convolutional_network_in_every_sampler():
+@pytest.mark.parametrize(
+    "name", [pytest.param("nuts", marks=pytest.mark.slow), "sgld", "flipout", "laplace"]
+)
+def test_a_convolutional_network_in_every_sampler(name):
     """The whole way once on images: BatchNorm, convolutions, flipout, last-layer NUTS, Laplace."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(12, 6, 6, 1)).astype(np.float32)
     batch = {"image": x, "label": rng.integers(0, 2, 12)}
     network = jm.from_linen(jm.networks.cnn(2, features=(3,)))
-    params, state = network.init(KEY, x)
+    params, state = jax.jit(network.init)(KEY, x)
     likelihood = bayes.categorical()
     common = (KEY, network, params, state)
     fits = {
-        "nuts": bayes.nuts(
+        "nuts": lambda: bayes.nuts(
             *common, batch, likelihood, subset="last_layer", warmup=20, draws=20, chains=2
         ),
-        "sgld": bayes.sgmcmc(
+        "sgld": lambda: bayes.sgmcmc(
             *common, lambda t: batch, likelihood, total=12, step_size=1e-4, steps=20, every=5
         ),
-        "flipout": bayes.variational(
+        "flipout": lambda: bayes.variational(
             *common, lambda t: batch, likelihood, total=12, steps=3, estimator="flipout"
         ),
-        "laplace": bayes.laplace(network, params, state, batch, likelihood),
+        "laplace": lambda: bayes.laplace(network, params, state, batch, likelihood),
     }
-    for name, q in fits.items():
-        found = q.predictive(KEY, x[:2], 3)["logits"]
-        assert found.shape == (3, 2, 2), name
-        assert np.isfinite(found).all(), name
+    found = fits[name]().predictive(KEY, x[:2], 3)["logits"]
+    assert found.shape == (3, 2, 2)
+    assert np.isfinite(found).all()
 
 
 def ranks_of(infer, runs=200, draws=99):

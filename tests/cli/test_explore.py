@@ -49,6 +49,41 @@ def test_clusters_duplicates_and_outliers_are_on_the_page(images, tmp_path, caps
     assert max(isolation, key=isolation.get).endswith("train0")
 
 
+def pictures(folder, *, hue):
+    """Dark and light pictures, of which one of each is in the wrong folder."""
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        kind = i % 2
+        label = ("dark", "light")[1 - kind if i in (4, 5) else kind]
+        path = folder / label / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = rng.integers(0, 90, (8, 8)) + hue * kind
+        Image.fromarray(picture.astype(np.uint8)).save(path)
+    return folder
+
+
+def test_labels_that_contradict_what_is_seen_are_listed(tmp_path, capsys):
+    folder = pictures(tmp_path / "images", hue=150)
+    command = ["explore", str(folder), "--size", "8", "--clusters", "2", "-o", str(tmp_path / "a")]
+    assert main(command) == 0
+    assert "2 suspect labels; share of wrong labels" in capsys.readouterr().out
+    page = (tmp_path / "a" / "report.html").read_text()
+    section = page[page.index('id="labels"') : page.index('id="duplicates"')]
+    assert section.count("<img") == 2
+    for name in ("light/4", "dark/5"):
+        assert name in section
+
+
+def test_features_that_do_not_tell_classes_apart_suspect_no_label(tmp_path, capsys):
+    folder = pictures(tmp_path / "images", hue=0)
+    command = ["explore", str(folder), "--size", "8", "--clusters", "2", "-o", str(tmp_path / "a")]
+    assert main(command) == 0
+    assert "suspect" not in capsys.readouterr().out
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "No label is called suspect" in page
+    assert 'id="labels"' not in page
+
+
 def test_what_exploring_refuses(images, tmp_path, capsys):
     assert main(["explore", str(images / "test" / "dark")]) == 2
     assert "a first look needs 24 or more" in capsys.readouterr().err

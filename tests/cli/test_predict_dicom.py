@@ -55,7 +55,7 @@ def test_each_mask_has_the_format_and_the_place_of_its_image(bright, tmp_path, p
     series = [str(tmp_path / "in" / name) for name in ("p1", "p2")]
     assert main(["predict", bright, *series, str(tmp_path / "in"), "-o", str(out)]) == 0
     told = capsys.readouterr()
-    assert sorted(path.name for path in out.iterdir()) == [
+    assert sorted(path.name for path in out.glob("[!.]*")) == [
         "a_mask.nii.gz", "b_mask.mha", "p1_ct_mask.dcm", "p2_ct_mask.dcm", "volumes.csv"
     ]  # fmt: skip
     for name in ("p1", "p2"):

@@ -137,3 +137,25 @@ def test_an_interrupted_command_says_what_is_true_of_it(arguments, says, monkeyp
     monkeypatch.setattr(importlib, "import_module", interrupted)
     assert main(arguments) == 130
     assert says in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_one_line_that_names_the_place(study, tmp_path, monkeypatch, capsys):
+    import errno
+
+    from jaxmed import _files
+
+    command = ["train", str(study), "--out", str(tmp_path / "run")]
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    for module in ("jaxmed.cli._runner", "jaxmed.report.page._write"):
+        monkeypatch.setattr(f"{module}.write_whole", full, raising=False)
+    assert main(command) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "no space is left on the disk of" in told[0]
+    assert told[0].endswith("make room; the same command goes on from here")
+    monkeypatch.undo()
+    assert _files.is_full(OSError(errno.EDQUOT, "Disk quota exceeded"))
+    assert main(command) == 0

@@ -108,3 +108,73 @@ def test_shards_share_the_rows_out_and_what_is_no_pipeline_is_refused():
         data.grain_batches(pipeline().to_iter_dataset())
     with pytest.raises(TypeError, match="items are dicts of arrays"):
         data.grain_batches(grain.MapDataset.range(6).batch(2))
+
+
+KINDS = [
+    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16",
+    "float32", "float64", ">i2", "str",
+]  # fmt: skip
+SHAPES = {"scalar": [()], "same": [(2, 3)], "none": [(2, 0)], "differ": [(2, 3), (4, 1), (0, 2)]}
+
+
+def odd(kind, shape, rng):
+    """Values at the ends of a type, and texts of different lengths."""
+    if kind == "str":
+        words = ["", "é", "two words", "a" * 40]
+        return np.array([words[k] for k in rng.integers(0, 4, int(np.prod(shape)))]).reshape(shape)
+    dtype = np.dtype(kind)
+    ends = [0, 1]
+    if dtype.kind in "iu":
+        ends += [np.iinfo(dtype).min, np.iinfo(dtype).max]
+    elif dtype.kind == "f":
+        ends += [np.nan, -np.inf, np.finfo(dtype).max, np.finfo(dtype).tiny, 1 / 3]
+    return np.array(ends, dtype)[rng.integers(0, len(ends), shape)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_type_and_shape_comes_back_to_the_bit_or_is_refused_by_name(tmp_path, shape):
+    rng = np.random.default_rng(0)
+    shapes = SHAPES[shape]
+    kinds = [kind for kind in KINDS if kind != "str" or shape != "differ"]
+    examples = [
+        {f"x{k}": odd(kind, shapes[i % len(shapes)], rng) for k, kind in enumerate(kinds)}
+        for i in range(3)
+    ]
+    source = data.ListSource(tuple(examples), ("a", "b", "c"), None, classes=(), notes=())
+    again = data.read_tfds(data.write_tfds(tmp_path, {"train": source}, name="odd"))
+    for i, name in enumerate("abc"):
+        found = again[again.case_ids.index(name)]
+        for k, kind in enumerate(kinds):
+            given, value = examples[i][f"x{k}"], found[f"x{k}"]
+            assert value.shape == given.shape, kind
+            if kind != "str":
+                assert value.dtype == given.dtype.newbyteorder("="), kind
+            np.testing.assert_array_equal(value, given, err_msg=kind)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("x", np.zeros(2, np.complex64), "x of example 0 of train is complex64.*give its parts"),
+        ("x", np.array([b"a"]), r"is \|S1.*give text"),
+        ("x", np.array([None]), "is object.*give arrays"),
+        ("x", np.zeros(2, jax.numpy.bfloat16), "is bfloat16.*give float32"),
+        ("case", np.zeros(2), "the field 'case' of example 0 of train"),
+    ],
+)
+def test_what_the_files_do_not_hold_is_named(tmp_path, field, value, message):
+    with pytest.raises(ValueError, match=message):
+        data.write_tfds(tmp_path, {"train": [{field: value}]}, name="odd")
+    assert not any(tmp_path.iterdir())
+
+
+def test_texts_that_differ_in_number_other_names_and_taken_versions_are_refused(tmp_path):
+    texts = [{"x": np.array(["a"])}, {"x": np.array(["a", "b"])}]
+    with pytest.raises(ValueError, match="x holds several texts, a different number"):
+        data.write_tfds(tmp_path, {"train": texts}, name="odd")
+    with pytest.raises(ValueError, match=r"lower-case letter.*got 'My data'"):
+        data.write_tfds(tmp_path, {"train": source()}, name="My data")
+    data.write_tfds(tmp_path, {"train": source()}, name="odd")
+    with pytest.raises(ValueError, match="exists: give another version"):
+        data.write_tfds(tmp_path, {"train": source(3)}, name="odd")
+    data.write_tfds(tmp_path, {"train": source(3)}, name="odd", version="1.0.1")

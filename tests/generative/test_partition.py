@@ -85,7 +85,7 @@ def test_gaussian_pixels_have_the_sum_of_their_mixture():
     assert found.value == pytest.approx(np.mean(density), abs=1e-5)
 
 
-@pytest.mark.parametrize("gaussian", [False, True])
+@pytest.mark.parametrize("gaussian", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_annealing_brackets_the_exact_value(gaussian):
     """Its interval and that of each direction, in all but few runs; the two from either side."""
     params = machine(6, 5, 1, 0.8, gaussian=gaussian)

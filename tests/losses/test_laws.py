@@ -39,7 +39,20 @@ bce = partial(losses.binary_cross_entropy, pos_weight=2.0)
 sigmoid_focal = partial(losses.focal, activation="sigmoid", alpha=0.25)
 region_dice = partial(losses.dice, activation="sigmoid")
 
+turned = partial(
+    losses.forward_corrected,
+    transition=jnp.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.0, 0.3, 0.7]]),
+)
+adjusted = partial(losses.logit_adjusted, prior=jnp.array([0.6, 0.3, 0.1]))
+
 REGISTRY: dict[str, Entry] = {
+    "generalised_cross_entropy-class": Entry(losses.generalised_cross_entropy, "label", ()),
+    "generalised_cross_entropy-soft": Entry(losses.generalised_cross_entropy, "soft"),
+    "symmetric_cross_entropy-2d": Entry(losses.symmetric_cross_entropy, "label"),
+    "symmetric_cross_entropy-soft": Entry(losses.symmetric_cross_entropy, "soft", ()),
+    "forward_corrected-2d": Entry(turned, "label"),
+    "logit_adjusted-class": Entry(adjusted, "soft", ()),
+    "ldam-2d": Entry(partial(losses.ldam, counts=jnp.array([90, 9, 1])), "label"),
     "cross_entropy-class": Entry(losses.cross_entropy, "label", ()),
     "cross_entropy-many": Entry(losses.cross_entropy, "label", (), channels=20),
     "cross_entropy-soft": Entry(ce_weighted, "soft", ()),
@@ -129,7 +142,15 @@ spatial = pytest.mark.parametrize(
 )
 
 
-@some
+# Eager operations compile one by one: by default one entry of each loss is also run so.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n.endswith(("2d", "soft")) else pytest.mark.slow)
+        for n in REGISTRY
+        if not n.endswith("3d")
+    ],
+)
 def test_jit_equals_eager_one_value_per_example_in_float32(name):
     entry = REGISTRY[name]
     outputs, targets = _data(entry)

@@ -85,6 +85,71 @@ def test_focal_without_focus_is_cross_entropy_and_with_it_the_formula():
     np.testing.assert_allclose(soft, value, rtol=1e-5)
 
 
+def test_robust_losses_are_their_formulas():
+    logits, p = _probabilities((6, 2), 3)
+    y = RNG.integers(0, 3, (6, 2))
+    p_true = np.take_along_axis(p, y[..., None], -1)[..., 0]
+    for q in (0.3, 1.0):
+        value = _run(losses.generalised_cross_entropy, logits, y, q=q)
+        np.testing.assert_allclose(value, ((1 - p_true**q) / q).mean(1), rtol=1e-4)
+    near = _run(losses.generalised_cross_entropy, logits, y, q=1e-3)
+    np.testing.assert_allclose(near, _run(losses.cross_entropy, logits, y), rtol=1e-2)
+    value = _run(losses.symmetric_cross_entropy, logits, y, alpha=0.5, beta=2.0, floor=-6.0)
+    expected = (-0.5 * np.log(p_true) + 2.0 * 6 * (1 - p_true)).mean(1)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+    shares = RNG.dirichlet(np.ones(3), (6, 2))
+    value = _run(losses.symmetric_cross_entropy, logits, shares, alpha=1.0, beta=1.0)
+    floored = np.log(np.maximum(shares, np.exp(-4)))
+    expected = -(shares * np.log(p) + p * floored).sum(-1).mean(1)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_forward_correction_is_least_at_the_true_probabilities():
+    transition = np.array([[0.7, 0.3, 0.0], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
+    logits, p = _probabilities((4, 2), 3)
+    y = RNG.integers(0, 3, (4, 2))
+    value = _run(losses.forward_corrected, logits, y, transition=transition)
+    written = np.take_along_axis(p @ transition, y[..., None], -1)[..., 0]
+    np.testing.assert_allclose(value, -np.log(written).mean(1), rtol=1e-4)
+    plain = _run(losses.forward_corrected, logits, y, transition=np.eye(3))
+    np.testing.assert_allclose(plain, _run(losses.cross_entropy, logits, y), rtol=1e-5)
+    true = np.array([0.5, 0.3, 0.2])
+    said = (true @ transition)[None]
+    slope = jax.grad(lambda x: losses.forward_corrected(x, said, transition=transition)[0])
+    np.testing.assert_allclose(slope(jnp.log(true)[None]), 0, atol=1e-6)
+
+
+def test_losses_of_rare_classes_are_their_formulas():
+    logits, _ = _probabilities((6, 2), 3)
+    y = RNG.integers(0, 3, (6, 2))
+    prior = np.array([0.7, 0.2, 0.1])
+    log_p = special.log_softmax(logits + 0.5 * np.log(prior), axis=-1)
+    expected = -np.take_along_axis(log_p, y[..., None], -1)[..., 0].mean(1)
+    value = _run(losses.logit_adjusted, logits, y, prior=prior, tau=0.5)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+    counts = np.array([160, 20, 10])
+    width = 0.4 * (10 / counts) ** 0.25
+    shifted = 3 * (logits - width * np.eye(3)[y])
+    expected = -np.take_along_axis(special.log_softmax(shifted, -1), y[..., None], -1)[..., 0]
+    value = _run(losses.ldam, logits, y, counts=counts, margin=0.4, scale=3.0)
+    np.testing.assert_allclose(value, expected.mean(1), rtol=1e-4)
+
+
+def test_adjusted_logits_are_the_best_for_the_balanced_error():
+    """Two normal classes of which one is rare: what is learned is their likelihood ratio."""
+    x = np.linspace(-3, 4, 400)
+    dens = np.stack([np.exp(-(x**2) / 2), np.exp(-((x - 1) ** 2) / 2)], 1)
+    prior = np.array([0.95, 0.05])
+    posterior = dens * prior / (dens * prior).sum(1, keepdims=True)
+    slope = jax.jit(jax.grad(lambda z: losses.logit_adjusted(z, posterior, prior=prior).sum()))
+    logits = jnp.zeros((400, 2))
+    for _ in range(400):
+        logits = logits - 4.0 * slope(logits)
+    wanted = dens.argmax(1)
+    assert (np.asarray(logits).argmax(1) == wanted).mean() > 0.99
+    assert (posterior.argmax(1) == wanted).mean() < 0.8
+
+
 def test_sigmoid_focal_is_optax():
     logits, y = RNG.normal(size=(6, 4)).astype(np.float32), RNG.integers(0, 2, (6, 4))
     value = _run(losses.focal, logits, y, activation="sigmoid", alpha=0.25)
@@ -350,6 +415,19 @@ def test_deep_supervision_of_sizes_that_do_not_divide():
         (lambda: losses.ordinal(np.zeros((2, 3)), np.zeros(2)), "integer grades"),
         (lambda: losses.ordinal(np.zeros((2, 3)), np.zeros((2, 3), int)), "grades - 1"),
         (lambda: losses.focal(np.zeros((2, 3)), np.zeros(2, int), alpha=0.3), "alpha belongs"),
+        (lambda: losses.generalised_cross_entropy(np.zeros((2, 3)), [0, 1], q=0.0), "q=0.0"),
+        (lambda: losses.symmetric_cross_entropy(np.zeros((2, 3)), [0, 1], floor=1.0), "floor=-1"),
+        (
+            lambda: losses.forward_corrected(np.zeros((2, 3)), [0, 1], transition=np.eye(2)),
+            r"must be \(3, 3\)",
+        ),
+        (
+            lambda: losses.forward_corrected(np.zeros((2, 2)), [0, 1], transition=np.ones((2, 2))),
+            "must be distributions",
+        ),
+        (lambda: losses.logit_adjusted(np.zeros((2, 2)), [0, 1], prior=np.arange(2)), "above 0"),
+        (lambda: losses.ldam(np.zeros((2, 2)), [0, 1], counts=np.ones(3)), "counts has shape"),
+        (lambda: losses.ldam(np.zeros((2, 2)), [0.5, 1], counts=np.ones(2)), "integer labels"),
         (
             lambda: losses.binary_cross_entropy(np.zeros((2, 3)), np.zeros((2, 3)), pos_weight=[1]),
             "pos_weight",

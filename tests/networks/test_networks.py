@@ -111,7 +111,12 @@ def run(network, params, state, x, key=None):
     return loss, gradients, endpoints, after, network.apply(params, after, x)[0]
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(n, marks=pytest.mark.slow if n in ("vit_3d", "cnn_1d") else ()) for n in CASES
+    ],
+)
 def case(request):
     make, shape, expected = CASES[request.param]
     network = from_linen(make(2))
@@ -146,7 +151,9 @@ def test_endpoints_gradients_and_modes(case):
     assert bool(moved) == (name in {"mlp", "resnet", "resnet_3d", "unet_3d"})
 
 
-@pytest.mark.parametrize("name", ["resnet", "unet", pytest.param("vit_3d", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["unet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet", "vit_3d"))]
+)
 def test_remat_changes_nothing_but_memory(name):
     make, shape, _ = CASES[name]
     # With dropout, so that the recomputation must draw the same numbers.

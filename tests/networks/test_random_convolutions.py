@@ -51,10 +51,16 @@ def test_filters_are_orthonormal(shape):
 
 
 def maps(pooling, train=False, key=None):
+    """The maps, and the parameters; of many keys at once, all maps."""
     network = jm.from_linen(random_convolutions(maps=(3,), kernel=3, window=4, pooling=pooling))
-    params, state = network.init(KEY, X)
-    endpoints, _ = network.apply(params, state, X, key=key, train=train)
-    return np.asarray(endpoints["pyramid"][0]), params
+
+    @jax.jit
+    def run(key):
+        params, state = network.init(KEY, X)
+        return network.apply(params, state, X, key=key, train=train)[0]["pyramid"][0], params
+
+    found, params = run(key) if key is None else jax.vmap(run, out_axes=(0, None))(key)
+    return np.asarray(found), params
 
 
 def test_each_pooling_is_its_formula():
@@ -71,7 +77,7 @@ def test_each_pooling_is_its_formula():
     }
     for pooling, value in expected.items():
         np.testing.assert_allclose(maps(pooling)[0], value, rtol=1e-4, atol=1e-5)
-    drawn = np.stack([maps("stochastic", True, jax.random.key(i))[0] for i in range(40)])
+    drawn = maps("stochastic", True, jax.random.split(jax.random.key(0), 40))[0]
     assert (np.abs(drawn[..., None] - up).min(-1) < 1e-5).all()
     error = drawn.std(0) / np.sqrt(len(drawn))
     np.testing.assert_array_less(np.abs(drawn.mean(0) - expected["stochastic"]), 5 * error + 1e-3)
@@ -83,12 +89,16 @@ def test_training_may_be_on_what_is_drawn_and_prediction_is_on_what_is_expected(
     sums = {}
     for draw in (False, True):
         machine = closed_form(trunk, ridge=1.0, classes=2, draw=draw)
-        state, _ = machine.step(machine.init(KEY, batch), batch)
-        again, _ = machine.step(machine.init(KEY, batch), batch)
+        # Traced each time: what is drawn may come of the key alone.
+        state, again = (
+            jax.jit(lambda key, batch: machine.step(machine.init(key, batch), batch)[0])(KEY, batch)  # noqa: B023
+            for _ in range(2)
+        )
         np.testing.assert_array_equal(state.params["obj"]["hh"], again.params["obj"]["hh"])
         sums[draw] = np.asarray(state.params["obj"]["mean_h"])
-        expected = machine.network.apply(*machine.predicting.get(state), X)[0]["features"]
-        np.testing.assert_array_equal(machine.predict(state, X)["features"], expected)
+        expected = jax.jit(machine.network.apply)(*machine.predicting.get(state), X)[0]["features"]
+        found = jax.jit(machine.predict)(state, X)["features"]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
     np.testing.assert_allclose(sums[False], expected.mean(0), rtol=1e-5)
     assert np.abs(sums[True] - sums[False]).max() > 0.01
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,8 @@ def sigmoid(x):
 
 def made(module, x):
     network = jm.from_linen(module)
-    return network, *network.init(KEY, x)
+    params, state = jax.jit(network.init)(KEY, x)
+    return network._replace(apply=jax.jit(network.apply)), params, state
 
 
 def run_cell(kind, params, x):
@@ -89,9 +91,9 @@ def test_a_padded_sequence_is_the_short_one(pooling):
 def test_nothing_later_is_seen_one_way():
     module = networks.recurrent(2, features=(3, 3), pooling=None)
     network, params, state = made(module, SERIES)
-    slopes = jax.jacobian(lambda x: network.apply(params, state, x)[0]["logits"][0].sum(-1))(
-        SERIES[:1]
-    )[:, 0].any(-1)
+    slopes = jax.jit(
+        jax.jacobian(lambda x: network.apply(params, state, x)[0]["logits"][0].sum(-1))
+    )(SERIES[:1])[:, 0].any(-1)
     np.testing.assert_array_equal(slopes, np.tri(6, dtype=bool))
 
 
@@ -123,10 +125,11 @@ def test_parts_are_read_one_by_one_and_then_in_order():
     network, params, state = made(module, records)
     given = {"image": records, "length": np.array([3, 2]), "inner_length": np.full((2, 3), 4)}
     found = network.apply(params, state, given)[0]
-    within = jm.from_linen(inner).apply(params["inner"], {}, records.reshape(6, 6, 4)[:, :4])[0]
+    of_inner, of_outer = (jax.jit(jm.from_linen(m).apply) for m in (inner, outer))
+    within = of_inner(params["inner"], {}, records.reshape(6, 6, 4)[:, :4])[0]
     parts = within["features"].reshape(2, 3, 3)
     for i, n in enumerate((3, 2)):
-        alone = jm.from_linen(outer).apply(params["outer"], {}, parts[i : i + 1, :n])[0]
+        alone = of_outer(params["outer"], {}, parts[i : i + 1, :n])[0]
         np.testing.assert_allclose(found["logits"][i], alone["logits"][0], atol=1e-5)
 
 
@@ -136,10 +139,8 @@ def test_a_convolutional_sweep_is_the_loop(cell):
     driven = RNG.normal(size=(1, 3, 4, 5, gates * 2)).astype(np.float32)
     kernel = 0.3 * RNG.normal(size=(3, 1, 2, gates * 2)).astype(np.float32)
     bias = RNG.normal(size=gates * 2).astype(np.float32)
-    found = conv_sweep(
-        jnp.asarray(driven), jnp.asarray(kernel), jnp.asarray(bias), cell=cell, axis=2,
-        reverse=True, remat=False,
-    )  # fmt: skip
+    sweep = partial(conv_sweep, cell=cell, axis=2, reverse=True, remat=False)
+    found = jax.jit(sweep)(driven, kernel, bias)
     h = c = np.zeros((1, 3, 5, 2))
     for at in reversed(range(4)):
         wide = np.pad(h, [(0, 0), (1, 1), (0, 0), (0, 0)])
@@ -161,7 +162,7 @@ def test_diagonals_are_the_loop_over_places(cell, spatial):
     axes, width = len(spatial), 2
     driven = RNG.normal(size=(1, *spatial, md_gates(cell, axes) * width)).astype(np.float32)
     kernels = RNG.normal(size=(axes, width, md_gates(cell, axes) * width)).astype(np.float32)
-    found = md_sweep(jnp.asarray(driven), jnp.asarray(kernels), cell=cell, remat=False)[0]
+    found = jax.jit(partial(md_sweep, cell=cell, remat=False))(driven, kernels)[0]
     h, c = {}, {}
     for place in itertools.product(*map(range, spatial)):
         near = [tuple(p - (i == axis) for i, p in enumerate(place)) for axis in range(axes)]
@@ -197,7 +198,7 @@ def test_a_stable_state_does_not_grow_where_the_other_does():
     for cell in ("graves", "stable"):
         gates = md_gates(cell, 2)
         driven = jnp.full((1, 24, 24, gates), 3.0).at[..., 0].set(-12.0)
-        found = md_sweep(driven, jnp.zeros((2, 1, gates)), cell=cell, remat=False)
+        found = jax.jit(partial(md_sweep, cell=cell, remat=False))(driven, jnp.zeros((2, 1, gates)))
         far[cell] = float(found[0, -1, -1, 0])
     assert far["graves"] > 0.9
     assert 0 < far["stable"] < 1e-5
@@ -208,8 +209,8 @@ def test_a_pyramid_sees_what_lies_in_it_and_nothing_else():
     x = jnp.asarray(RNG.normal(size=(1, size, size, size, 1)), jnp.float32)
     module = networks.pyramid_lstm(features=(2,), axes=(1,), directions="forward", kernel=3)
     network, params, state = made(module, x)
-    slopes = jax.grad(
-        lambda x: network.apply(params, state, x)[0]["pyramid"][0][0, at, 4, 4].sum()
+    slopes = jax.jit(
+        jax.grad(lambda x: network.apply(params, state, x)[0]["pyramid"][0][0, at, 4, 4].sum())
     )(x)[0, ..., 0]
     z, i, j = np.indices((size,) * 3)
     # A step back along the axis is a voxel more each way, for the input's window and each carry.
@@ -259,7 +260,7 @@ def test_a_segmenter_learns_to_tell_what_lies_far_away():
     batch = {"image": image, "mask": mask}
     network = jm.from_linen(networks.conv_gru(2, features=(6,)))
     run = jm.learner(network, jm.supervised(jm.losses.dice_ce, target="mask"), optax.adam(0.03))
-    state, step = run.init(KEY, batch), jax.jit(run.step)
+    state, step = jax.jit(run.init)(KEY, batch), jax.jit(run.step)
     for _ in range(60):
         state, _ = step(state, batch)
     found = run.predict(state, image)["logits"].argmax(-1)

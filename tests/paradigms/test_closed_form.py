@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,23 +36,32 @@ NETWORK = jm.from_functions(
     },
 )
 MACHINE = closed_form(NETWORK, ridge=0.5, classes=CLASSES)
+
+# What is called often is one program.
 STEP = jax.jit(MACHINE.step)
+PREDICT = jax.jit(lambda state: MACHINE.predict(state, X)["logits"])
+BEGUN = jax.jit(MACHINE.init)(KEY, WHOLE)
 
 
-def begin(machine=MACHINE):
-    return machine.init(KEY, WHOLE)
+@functools.cache
+def whole_run(machine):
+    def run(key, batches):
+        state = machine.init(key, batches[0])
+        for batch in batches:
+            state, _ = machine.step(state, batch)
+        return state
+
+    return jax.jit(run)
 
 
 def after(machine, *batches):
-    state, step = begin(machine), jax.jit(machine.step)
-    for batch in batches:
-        state, _ = step(state, batch)
-    return state
+    return whole_run(machine)(KEY, batches)
 
 
-def features(machine=MACHINE):
-    state = begin(machine)
-    found = machine.network.apply(*machine.predicting.get(state), X)[0]["features"]
+@functools.cache
+def features():
+    """Of the whole data, as every machine on the network sees them with this key."""
+    found = jax.jit(MACHINE.network.apply)(*MACHINE.predicting.get(BEGUN), X)[0]["features"]
     return np.asarray(found, np.float64)
 
 
@@ -66,9 +77,7 @@ def padded(rows):
 def assert_same_sums(one, other):
     for a, b in zip(jax.tree.leaves(one.params["obj"]), jax.tree.leaves(other.params["obj"])):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-3)
-    np.testing.assert_allclose(
-        MACHINE.predict(one, X)["logits"], MACHINE.predict(other, X)["logits"], atol=2e-3
-    )
+    np.testing.assert_allclose(PREDICT(one), PREDICT(other), atol=2e-3)
 
 
 def solved(h, y, ridge, *, scale=None, weight=None):
@@ -88,7 +97,7 @@ def solved(h, y, ridge, *, scale=None, weight=None):
 def test_order_and_size_of_batches_change_nothing(parts, random):
     order = list(range(N))
     random.shuffle(order)
-    state = begin()
+    state = BEGUN
     for part in range(4):
         rows = [row for row in order if parts[row] == part]
         for start in range(0, len(rows), SLOTS):
@@ -102,7 +111,7 @@ def test_two_parts_are_the_whole(chosen):
     rest = [row for row in range(N) if row not in chosen]
     parts = []
     for rows in (sorted(chosen), rest):
-        state = begin()
+        state = BEGUN
         for start in range(0, len(rows), SLOTS):
             state, _ = STEP(state, padded(rows[start : start + SLOTS]))
         parts.append(state)
@@ -117,7 +126,7 @@ def test_the_solution_is_that_of_least_squares(standardise, targets):
     machine = closed_form(NETWORK, ridge=0.3, targets=targets, standardise=standardise, **options)
     y = VALUE[:, None] if targets == "numbers" else np.eye(CLASSES)[LABEL]
     y = 2 * y - 1 if targets == "plus-minus" else y
-    h = features(machine)
+    h = features()
     scale = np.append(1 / h[:, :WIDTH].std(0), 0) if standardise else None
     kernel, bias = solved(h, y, 0.3, scale=scale)
     found = machine.predict(after(machine, WHOLE), X)["logits"]
@@ -139,7 +148,7 @@ def test_weights_of_classes_and_rows_count_as_repeated_rows():
 def test_cross_validation_chooses_by_its_formula():
     grid = (1e-3, 0.1, 1.0, 10.0, 300.0)
     machine = closed_form(NETWORK, ridge=grid, targets="numbers", target="value")
-    h, y = features(machine), VALUE[:, None].astype(float)
+    h, y = features(), VALUE[:, None].astype(float)
     scale = np.append(1 / h[:, :WIDTH].std(0), 0)
     centred = (h - h.mean(0)) * scale
 
@@ -180,7 +189,7 @@ def test_leave_one_out_is_exact(weighted):
     machine = closed_form(NETWORK, ridge="gcv", classes=CLASSES, standardise=False)
     weight = (np.arange(N) % 3 if weighted else np.ones(N)).astype(np.float32)
     data = {**WHOLE, "weight": weight}
-    grid, h, y = (0.05, 2.0, 50.0), features(machine), np.eye(CLASSES)[LABEL]
+    grid, h, y = (0.05, 2.0, 50.0), features(), np.eye(CLASSES)[LABEL]
     squared, wrong = np.zeros(3), np.zeros(3)
     for at, ridge in enumerate(grid):
         for i in np.flatnonzero(weight):
@@ -218,15 +227,11 @@ def test_the_size_of_batches_does_not_matter_to_what_is_forgotten():
 def test_a_solution_is_held_until_the_next_step():
     state = after(MACHINE, WHOLE)
     held = MACHINE.solve(state)
-    np.testing.assert_allclose(
-        MACHINE.predict(held, X)["logits"], MACHINE.predict(state, X)["logits"], atol=1e-6
-    )
+    np.testing.assert_allclose(PREDICT(held), PREDICT(state), atol=1e-6)
     more = {**WHOLE, "label": (LABEL + 1) % CLASSES}
     new, direct = STEP(held, more)[0], STEP(state, more)[0]
-    np.testing.assert_array_equal(
-        MACHINE.predict(new, X)["logits"], MACHINE.predict(direct, X)["logits"]
-    )
-    apart = MACHINE.predict(new, X)["logits"] - MACHINE.predict(held, X)["logits"]
+    np.testing.assert_array_equal(PREDICT(new), PREDICT(direct))
+    apart = PREDICT(new) - PREDICT(held)
     assert np.abs(apart).max() > 0.1
 
 
@@ -234,10 +239,10 @@ def test_the_solution_is_the_parameters_of_an_ordinary_network():
     trunk = jm.from_linen(jm.networks.cnn(features=(4,), norm="group"))
     machine = closed_form(trunk, ridge=1.0, classes=CLASSES)
     batch = {"image": RNG.normal(size=(8, 6, 6, 1)).astype(np.float32), "label": LABEL[:8]}
-    state, _ = machine.step(machine.init(KEY, batch), batch)
+    state = after(machine, batch)
     again = build(describe(machine.network))
-    found = again.apply(*machine.predicting.get(state), batch["image"])[0]
-    expected = machine.predict(state, batch["image"])
+    found = jax.jit(again.apply)(*machine.predicting.get(state), batch["image"])[0]
+    expected = jax.jit(machine.predict)(state, batch["image"])
     np.testing.assert_allclose(found["logits"], expected["logits"], rtol=1e-5)
 
 
@@ -250,7 +255,9 @@ def test_voxels_are_rows_and_those_not_known_do_not_count():
     mask = (image[..., 0] + 0.3 * image[..., 1] > 0).astype(np.int32)
     mask[0, :2] = -1
     batch = {"image": image, "mask": mask}
-    state, metrics = machine.step(machine.init(KEY, batch), batch)
+    state, metrics = jax.jit(lambda key, batch: machine.step(machine.init(key, batch), batch))(
+        KEY, batch
+    )
     assert float(metrics["examples"]) == (mask >= 0).sum()
     h, y = image[mask >= 0].astype(float), np.eye(2)[mask[mask >= 0]]
     kernel, bias = solved(h, y, 0.1, scale=1 / h.std(0))
@@ -266,14 +273,14 @@ def test_a_ridge_below_the_digits_still_solves():
     )
     machine = closed_form(twice, ridge=1e-30, targets="numbers", target="value")
     data = {"image": X, "value": (X @ np.array([1.0, -2, 0.5, 3], np.float32))}
-    state, _ = machine.step(machine.init(KEY, data), data)
+    state = after(machine, data)
     found = machine.predict(machine.solve(state), X)["logits"][:, 0]
     np.testing.assert_allclose(found, data["value"], atol=0.02)
 
 
 def test_what_cannot_be_solved_is_refused():
     with pytest.raises(ValueError, match="no example has been seen"):
-        MACHINE.solve(begin())
+        MACHINE.solve(BEGUN)
     for label, image in ((LABEL + 2, X), (LABEL, np.where(X > 2, np.nan, X))):
         state = after(MACHINE, {"image": image, "label": label})
         with pytest.raises(ValueError, match="the sums are not finite"):
@@ -284,7 +291,7 @@ def test_what_cannot_be_solved_is_refused():
     bad = jm.data.batches({"image": X, "label": np.where(LABEL == 2, 9, LABEL)}, 10)
     with pytest.raises(NonFiniteLossError):
         jm.fit(MACHINE, bad, epochs=1, progress=False)
-    other = MACHINE.step(MACHINE.init(quick_key(4), WHOLE), WHOLE)[0]
+    other = whole_run(MACHINE)(quick_key(4), (WHOLE,))
     with pytest.raises(ValueError, match="begin both with one key"):
         MACHINE.merge(after(MACHINE, WHOLE), other)
     with pytest.raises(ValueError, match=r"the batches weigh 40, the sums 80"):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rows import quick_key
 from rows._evaluate import KEY, NOTHING, begin, evaluate, plain, shift
 
 import jaxmed as jm
@@ -222,8 +223,7 @@ def test_cutmix_pastes_a_box_of_image_and_mask(spatial):
         return objective.loss(plain(), *variables, batch, key)[0], list(given)
 
     for seed in range(6):
-        key = jax.random.key(seed)
-        total, (first, second) = jax.device_get(run(key))
+        total, (first, second) = jax.device_get(run(quick_key(seed)))
         partner = np.asarray(second["label"])
         np.testing.assert_array_equal(first["image"][..., 0], first["mask"])
         np.testing.assert_array_equal(first["image"], second["image"])

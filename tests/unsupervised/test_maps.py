@@ -138,3 +138,18 @@ def test_what_trust_refuses(measure):
         measure(X, MAP, k=30)
     with pytest.raises(ValueError, match="lengths differ"):
         measure(X, MAP[:50])
+
+
+def test_near_duplicates_may_be_looked_for_in_pixels():
+    """Features may hide a copy, or see one where there is none."""
+    rng = np.random.default_rng(0)
+    pixels, features = rng.normal(size=(30, 6)), rng.normal(size=(30, 4))
+    pixels[7] = pixels[3]
+    features[9] = features[20]
+    alone = un.explore(jax.random.key(0), features)
+    assert {(p.first, p.second) for p in alone.pairs} == {(9, 20)}
+    found = un.explore(jax.random.key(0), features, pixels=pixels)
+    assert {(p.first, p.second) for p in found.pairs} == {(3, 7)}
+    np.testing.assert_array_equal(found.isolation, alone.isolation)
+    with pytest.raises(ValueError, match="pixels"):
+        un.explore(jax.random.key(0), features, pixels=pixels[:5])

@@ -66,7 +66,7 @@ def simulation_ranks(
     >>> def simulate(key):
     ...     return jax.random.normal(key, (1,)), None
     >>> infer = lambda key, data: jax.random.normal(key, (99, 1))
-    >>> found = simulation_ranks(jax.random.key(0), simulate, infer, runs=100, bins=10)
+    >>> found = simulation_ranks(jax.random.key(0), simulate, infer, runs=40, bins=4)
     >>> found.p_value > 0.01
     True
     """

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxmed._files import files_below, owning
+
 
 def run(arguments: Sequence[str]) -> int:
     """Read the options, apply the model to every image, write what it says.
@@ -16,7 +18,14 @@ def run(arguments: Sequence[str]) -> int:
         0; 1 if some images could not be predicted, 2 if none could: each is named with its reason.
     """
     options = _parser().parse_args([*arguments])
+    out: Path | None = options.out
+    if out is None or (out.suffix and not out.is_dir()):
+        return _run(options)  # a file's folder may be written to by others
+    with owning(out):
+        return _run(options)
 
+
+def _run(options: argparse.Namespace) -> int:
     from jaxmed.cli.predict import _masks, _scores
     from jaxmed.cli.predict._inputs import files
     from jaxmed.data.tables._columns import parse_columns
@@ -26,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.tile is not None:
         return _of_slides(model, options)
     _refuse_slides(options.image)
-    given = files(options.image, len(model.recipe.channels), parse_columns(options.columns))
+    given = files(options.image, model.recipe.channels, parse_columns(options.columns))
     if not isinstance(model, Segmenter):
         _refuse(options, ("probabilities", "uncertainty", "mirror"), "a segmenter")
         asked = _scores.Asked(options.run, options.calibrated, options.sets, options.resume)
@@ -62,7 +71,6 @@ def _of_slides(model: Any, options: argparse.Namespace) -> int:
 
 
 def _refuse_slides(given: Sequence[Path]) -> None:
-    from jaxmed._files import files_below
     from jaxmed.data.formats import SLIDES
 
     inside = [p for path in given for p in (files_below(path) if path.is_dir() else [path])]
@@ -104,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--resume", action="store_true", help="leave out images whose results are there already, "
-        "whichever model made them",
+        "made by this model with these options",
     )  # fmt: skip
     parser.add_argument(
         "--probabilities", action="store_true",

@@ -66,17 +66,18 @@ class Input(NamedTuple):
 
 
 def files(
-    given: Sequence[Path], channels: int, columns: Mapping[str, str] | None = None
+    given: Sequence[Path], channels: Sequence[str], columns: Mapping[str, str] | None = None
 ) -> list[Given]:
     """The images that are named: folders replaced by theirs, tables by those that they list.
 
     Folders below a folder are searched if it has none itself; a DICOM series is one image. Masks of
-    other images there are left out, which a line says. Files `CASE_0000`, `CASE_0001`, ... are the
-    channels of one image, for a network of several channels.
+    other images there are left out, which a line says. Files `CASE_0000`, `CASE_0001`, ..., or
+    `CASE_t1`, `CASE_flair`, ... by the names of the channels, are those of one image, for a network
+    of several channels.
 
     Args:
         given: files, folders, tables.
-        channels: that the network takes.
+        channels: names of those that the network takes.
         columns: `{role: column}` where a table's columns have other names.
 
     Raises:
@@ -93,7 +94,7 @@ def files(
             found.append(Given(name_of(path), (path,)))
         else:
             found += _joined(_inside(path), channels)
-    if channels > 1:
+    if len(channels) > 1:
         whole = {path: one for one in _joined(alone, channels) for path in one.paths}
         found = [*dict.fromkeys(whole.get(one.path, one) for one in found)]
     return _told_apart(found)
@@ -148,20 +149,51 @@ def _told_apart(given: Sequence[Given]) -> list[Given]:
     return given
 
 
-def _joined(paths: Sequence[Path], channels: int) -> list[Given]:
-    """Join nnU-Net's files of one case's channels."""
+def _joined(paths: Sequence[Path], channels: Sequence[str]) -> list[Given]:
+    """Join the files of one case's channels, numbered as nnU-Net's or named."""
     alone = [Given(name_of(path), (path,)) for path in paths]
-    if channels == 1:
+    if len(channels) == 1:
         # A single channel may carry its number all the same; the case's name is without it.
         return [g._replace(name=_CHANNEL.sub("", g.name)) for g in alone]
+    return _numbered(alone, len(channels)) or _named(alone, channels) or alone
+
+
+def _numbered(alone: Sequence[Given], channels: int) -> list[Given]:
+    """Cases of `CASE_0000`, `CASE_0001`, ..., and what is beside them; nothing if one lacks any."""
     cases: dict[str, list[Path]] = {}
     for one in alone:
         if _CHANNEL.search(one.name):
             cases.setdefault(_CHANNEL.sub("", one.name), []).append(one.path)
     if not cases or any(len(paths) != channels for paths in cases.values()):
-        return alone
+        return []
     rest = [one for one in alone if not _CHANNEL.search(one.name)]
     return [Given(name, tuple(sorted(paths))) for name, paths in cases.items()] + rest
+
+
+def _named(alone: Sequence[Given], channels: Sequence[str]) -> list[Given]:
+    """Cases of `CASE_t1`, `CASE_flair`, ... in the order of the channels, and what is beside."""
+    place = {name.casefold(): k for k, name in enumerate(channels)}
+    ending = re.compile(rf"[_\-. ]({'|'.join(map(re.escape, channels))})$", re.IGNORECASE)
+    cases: dict[tuple[Path, str], dict[int, Path]] = {}
+    rest = []
+    for one in alone:
+        if found := ending.search(one.name):
+            files = cases.setdefault((one.path.parent, one.name[: found.start()]), {})
+            files[place[found[1].casefold()]] = one.path
+        else:
+            rest.append(one)
+    whole = [
+        Given(name, tuple(files[k] for k in range(len(channels))))
+        for (_, name), files in cases.items()
+        if len(files) == len(channels)
+    ]
+    lacking = [
+        Given(name, tuple(files.values()), f"{folder / name}: no {', no '.join(missing)}")
+        for (folder, name), files in cases.items()
+        if (missing := [c for k, c in enumerate(channels) if k not in files])
+    ]
+    # Where no case is whole the files are not named by channels.
+    return [*whole, *lacking, *rest] if whole else []
 
 
 def name_of(path: Path) -> str:

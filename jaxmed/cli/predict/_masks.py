@@ -12,6 +12,7 @@ import numpy as np
 from jaxmed._csv import csv_text
 from jaxmed._files import replacing, write_whole
 from jaxmed.cli.predict._inputs import Given, Input, is_packed, read
+from jaxmed.cli.predict._made_by import MadeBy
 from jaxmed.data import Scan, read_mask, write_dicom_seg, write_mask
 from jaxmed.data.formats import MASKS, is_picture, mask_ending, suffix
 from jaxmed.inference import Recipe, Segmenter, decided, probabilities, segment
@@ -30,6 +31,10 @@ def write(
     """Write the mask of every image and a table of volumes, and tell them."""
     recipe = model.recipe
     targets = _targets(given, out, len(recipe.patch))
+    # Beside a mask that was named alone lies what others made.
+    kept = None if out is not None and _is_file(out) else MadeBy(
+        out or Path(), model, also, resume=resume
+    )  # fmt: skip
     done, failed = 0, 0
     volumes: list[tuple[str, Scan]] = []
 
@@ -38,7 +43,7 @@ def write(
         return probabilities(model, scan) if any(also) else segment(model, scan)
 
     for one, target in zip(given, targets, strict=True):
-        if resume and target.exists() and target.suffix != ".npz":
+        if kept is not None and kept.has(target) and target.suffix != ".npz":
             volumes.append((one.name, read_mask(target)))
             done += 1
             continue

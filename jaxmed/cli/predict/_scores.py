@@ -13,6 +13,7 @@ import numpy as np
 from jaxmed._csv import csv_text
 from jaxmed._files import write_whole
 from jaxmed.cli.predict._inputs import Given, read
+from jaxmed.cli.predict._made_by import MadeBy
 from jaxmed.cli.predict._masks import exit_code, tried
 from jaxmed.inference import ImageModel, prepare_image
 
@@ -49,7 +50,10 @@ def write(model: ImageModel, given: Sequence[Given], out: Path | None, asked: As
     decided = recipe.task not in ("regression", "multi-label")
     tell = _teller(asked, names, decided=decided)
     columns = ["case", *header, *["predicted"] * decided, *["set"] * (asked.sets is not None)]
-    rows, failed = _earlier(target, columns) if asked.resume else {}, 0
+    kept = MadeBy(
+        target.parent, model, asked.calibrated, asked.sets, target.name, resume=asked.resume
+    )
+    rows, failed = _earlier(target, columns) if kept.has(target) else {}, 0
     table = _Kept(target, columns, rows)
     spacing = (1.0,) * len(recipe.shape)
     with table:

@@ -154,6 +154,8 @@ def _build(
     source: DicomSource = file.header
     files = dict.fromkeys(file for file, _ in source.slices)
     headers = _sources([read_header(file) for file in files])
+    letters = _letters(hd, headers[0])
+    _mend(hd, headers[0])
     numbers = [segment.number for segment in segments]
     plain = several or numbers == [*range(1, len(numbers) + 1)]
     if several:
@@ -177,6 +179,7 @@ def _build(
             software_versions=__version__,
             device_serial_number="0",
             series_description=description,
+            specific_character_set=letters,
             **(_geometry(hd, file) if placed else {}),
         )
 
@@ -192,6 +195,39 @@ def _sources(headers: list[Any]) -> list[Any]:
         if name not in common and own:  # which it looks for among the common ones alone
             setattr(common, name, own)
     return [first]
+
+
+def _letters(hd: Any, header: Any) -> str | None:
+    """The character set of what is copied: the header's own, or else one that holds all letters.
+
+    Scanners write an empty one, the default by its name, or several of which the first is empty.
+    """
+    given = header.get("SpecificCharacterSet")
+    if not given or given == "ISO_IR 6":
+        return None
+    header.decode()
+    known = [found.value for found in hd.SpecificCharacterSetValues]
+    alone = isinstance(given, str) and given in known and "2022" not in given
+    return str(given) if alone else "ISO_IR 192"
+
+
+def _mend(hd: Any, header: Any) -> None:
+    """Empty what the standard lets be empty and the header lacks, or has in no form of DICOM's."""
+    from pydicom.valuerep import DA, TM
+
+    forms = {
+        "PatientBirthDate": DA, "PatientSex": hd.PatientSexValues, "StudyDate": DA,
+        "StudyTime": TM, "PatientID": str, "PatientName": str, "AccessionNumber": str,
+        "StudyID": str,
+    }  # fmt: skip
+    for name, form in forms.items():
+        value = header.get(name)
+        try:
+            whole = value not in (None, "") and form(value) is not None
+        except ValueError:
+            whole = False
+        if not whole:
+            setattr(header, name, "")
 
 
 def _slices(mask: np.ndarray) -> np.ndarray:

@@ -42,12 +42,15 @@ def dataset(
     - A folder for each class, with ``train``, ``val`` and ``test`` above if there are splits.
     - Images with masks: in two folders (``images``, ``masks``), or side by side (``a.png``,
       ``a_mask.png``), also in a folder for each patient.
+    - Of magnetic resonance, as BraTS and BIDS name files: where every image ends in a sequence
+      (``a_t1.nii.gz``, ``a_flair.nii.gz``) and every case has the same ones, they are its channels.
 
     Args:
         path: the table or folder.
         split: keep the images of this split.
         columns: ``{role: column}`` of a table, as in `manifest`; of a folder ``{"mask": name}``,
-            the folder of the masks or the ending of their names, where several could be meant.
+            the folder of the masks or the ending of their names, where several could be meant, and
+            ``{"image": "t1,flair"}``, the endings of files that are the channels of a case.
         labels: the column of the labels, or several.
         classes: names of the labels' classes; of a folder for each class, those to keep.
         positive: as in `manifest`.
@@ -129,7 +132,8 @@ def open_dataset(
     if listing:
         return _of_table(listing[0], patient, options, mask_labels)
     columns = dict(options.pop("columns", None) or {})
-    layout = read_folder(path, patient=patient, masks=columns.pop("mask", None))
+    endings = [word.strip(" _-.") for word in columns.pop("image", "").split(",") if word]
+    layout = read_folder(path, patient=patient, masks=columns.pop("mask", None), channels=endings)
     rows = layout.rows
     if (classes := options.get("classes")) and "label" in rows[0]:
         rows = [row for row in rows if row["label"] in classes]
@@ -139,10 +143,13 @@ def open_dataset(
                 path, "label-range", f"no folder is called {classes[0]!r}; there are {there}"
             )
     table = Table(path, rows, decimal_comma=False, first=1)
-    return open_table(
+    source, faults = open_table(
         table, root=path, columns=columns, mask_labels=mask_labels, notes=layout.notes,
         names_are_labels=True, **options,
     )  # fmt: skip
+    if source is not None and layout.channels:
+        source = replace(source, channels=layout.channels)
+    return source, faults
 
 
 def tables_of_images(folder: Path, columns: Mapping[str, str] | None = None) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ from jaxmed._files import files_below
 from jaxmed.data._error import fault
 from jaxmed.data.formats._folder import images_in, segmentations_in
 from jaxmed.data.formats._registry import CUT, ENDINGS, SLIDES, stem
-from jaxmed.data.sources._pairs import holds_images, left_out, paired
+from jaxmed.data.sources._channels import joined, subject
+from jaxmed.data.sources._pairs import holds_images, is_named_mask, left_out, paired, said
 
 _SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -24,31 +26,53 @@ class Layout(NamedTuple):
     """What a folder holds: a dict for each image, and what was assumed.
 
     ``rows`` have ``image``, ``case``, and, where the names say so, ``mask``, ``label``, ``split``
-    and ``patient``; files are relative to the folder.
+    and ``patient``; files are relative to the folder. ``channels`` are named where a case has a
+    file for each.
     """
 
     rows: list[dict[str, Any]]
     notes: tuple[str, ...]
+    channels: tuple[str, ...] = ()
 
 
-def read_folder(path: Path, *, patient: str | None = None, masks: str | None = None) -> Layout:
+def read_folder(
+    path: Path,
+    *,
+    patient: str | None = None,
+    masks: str | None = None,
+    channels: Sequence[str] = (),
+) -> Layout:
     """Find the images of a folder and what belongs to each.
 
     Masks are told by names (`paired`), or are DICOM segmentations, which name their series. Folders
     named ``train``, ``val`` and ``test`` are splits; the folder an image lies in is its label, if
-    the images lie in several.
+    the images lie in several; but not where each holds one image alone, with its mask. Files that
+    are channels of one case are joined (`joined`). Names of BIDS (``sub-01_T1w``) tell the patient.
 
     Args:
         path: the folder.
         masks: the folder of the masks, or the ending of their names, where several could be meant.
         patient: how the patient is known: ``"folder"``, the folder an image lies in; or a regular
             expression with one group, found in the path of the image from ``path``.
+        channels: endings of the files of a case's channels, in order.
 
     Raises:
         DataError: no images, a mask without an image, or a path without the pattern of a patient.
     """
-    images, found, notes = paired(path, images_in(path), masks)
-    if not found:
+    inside = images_in(path)
+    named = {file for file in inside if is_named_mask(path, file)}
+    if masks is not None:
+        named |= {file for file in inside if said(path, file, masks)}
+    several = joined(path, inside, named, channels)
+    images, found, notes = paired(path, several.files, masks)
+    if several.channels and named and not found:
+        # What is named as masks are is the masks of nothing, such as a class called `lesion`.
+        several = joined(path, inside, set(), channels)
+        images, found, notes = paired(path, several.files, masks)
+    notes = [*several.notes, *notes]
+    if several.channels:
+        images = [image for image in images if image in several.channels]
+    elif not found:
         images, found, more = _segmented(path, images)
         notes += more
     if not images:
@@ -63,7 +87,8 @@ def read_folder(path: Path, *, patient: str | None = None, masks: str | None = N
         if patient == "folder":
             folders = folders[:-1]  # what is left tells the class
         splits = [_SPLITS[p.casefold()] for p in inner.parts[:-1] if p.casefold() in _SPLITS]
-        row: dict[str, Any] = {"image": [str(inner)], "case": _case(path, inner)}
+        files = [str(p.relative_to(path)) for p in several.channels.get(image, (image,))]
+        row: dict[str, Any] = {"image": files, "case": _case(path, inner)}
         if found:
             row["mask"] = str(found[image].relative_to(path))
         if splits:
@@ -72,10 +97,14 @@ def read_folder(path: Path, *, patient: str | None = None, masks: str | None = N
             row["label"] = folders[-1]
         if patient is not None:
             row["patient"] = _patient(path, inner, patient)
+        elif (who := subject(inner)) is not None:
+            row["patient"] = who
         rows.append(row)
     _check_splits(path, rows)
     rows, more = _whole(rows)
-    return Layout(rows, (*notes, *more))
+    if patient is None and "patient" in rows[0]:
+        more.append("Patients are the subjects of BIDS's names (--patient says otherwise).")
+    return Layout(rows, (*notes, *more), several.names)
 
 
 def _case(root: Path, inner: Path) -> str:
@@ -139,7 +168,8 @@ def _whole(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]
             f"{bare[0]}."
         )
     labels = {row.get("label") for row in rows}
-    if len(labels) == 1:
+    alone = "mask" in common and len(labels) == len(rows)  # a folder a case
+    if len(labels) == 1 or alone:
         common -= {"label"}
     elif "label" in common and len(labels) > _MANY and "patient" not in common:
         notes.append(f"Each of the {len(labels)} folders is a class; if it is a patient: {_HOW}.")

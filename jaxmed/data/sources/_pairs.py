@@ -17,6 +17,8 @@ _MASK_END = re.compile(rf"[_\-. ]+({_MASK})$", re.IGNORECASE)
 _MASK_START = re.compile(r"^(mask|msk|gt|seg|segmentation|label|labels)[_\-. ]+", re.IGNORECASE)
 _IMAGE_END = re.compile(r"([_\-. ]+(image|img)|_0000)$", re.IGNORECASE)
 _IMAGES = re.compile(r"(im(g|age)s?|scans?|pictures?|photos?)(Tr|Ts|_.*)?", re.IGNORECASE)
+# What BIDS says of a mask before the word: sub-01_space-T1w_label-lesion_mask.
+_ENTITIES = re.compile(r"(_(space|res|den|label|desc|roi|hemi)-[A-Za-z0-9+]+)+$")
 _OBSERVER = re.compile(
     r"\d(st|nd|rd|th)(?![a-z])|(manual|observer|reader|rater|expert|annotator)[ _-]?\d",
     re.IGNORECASE,
@@ -81,6 +83,13 @@ def holds_images(folder: str) -> bool:
     return bool(_IMAGES.fullmatch(folder))
 
 
+def is_named_mask(root: Path, file: Path) -> bool:
+    """Whether a file's name, or that of a folder it lies in, is that of masks."""
+    return bool(_MASK_END.search(stem(file)) or _MASK_START.search(stem(file))) or any(
+        holds_masks(folder) for folder in file.relative_to(root).parts[:-1]
+    )
+
+
 def masks_among(root: Path, files: list[Path]) -> set[Path]:
     """The files that are masks of others: those beside their images, and those in their folders."""
     beside = {mask for masks in _beside(root, files, None).values() for mask in masks}
@@ -120,10 +129,14 @@ def _beside(root: Path, files: list[Path], which: str | None) -> dict[Path, list
     found: dict[Path, list[Path]] = defaultdict(list)
     for path in files:
         bare = _bare(stem(path))
+        if which is not None and bare == stem(path) and bare.endswith(which):
+            bare = bare.removesuffix(which).rstrip("_-. ")  # an ending that is none of the usual
         image = named.get((path.parent, bare))
+        if image is None:
+            image = named.get((path.parent, _ENTITIES.sub("", bare)))
         if bare == stem(path) or image is None or image == path:
             continue
-        if which is None or _said(root, path, which):
+        if which is None or said(root, path, which):
             found[image].append(path)
     return found
 
@@ -145,7 +158,7 @@ def _across(
     for name in dict.fromkeys(_folder(root, mask) for mask in masks):
         inside = [mask for mask in masks if _folder(root, mask) == name]
         if which is not None:
-            inside = [mask for mask in inside if _said(root, mask, which)]
+            inside = [mask for mask in inside if said(root, mask, which)]
         if matched := _matched(root, images, inside):
             folders[name] = matched
     if which is not None and not folders:
@@ -215,7 +228,7 @@ def _folder(root: Path, mask: Path) -> str:
     return next(p for p in reversed(mask.relative_to(root).parts[:-1]) if holds_masks(p))
 
 
-def _said(root: Path, mask: Path, which: str) -> bool:
+def said(root: Path, mask: Path, which: str) -> bool:
     name = stem(mask)
     inner = mask.relative_to(root).parts[:-1]
     return which in inner or name.endswith(which) or name.startswith(which)

@@ -203,6 +203,7 @@ def closed_form(
         features = jax.lax.stop_gradient(features)
         return rows_of(features, batch, code, _dtype(), forget)
 
+    @jax.jit
     def init(key: Key, batch: Batch) -> LearnerState:
         params, state = whole.init(stream(key, "network"), network_inputs(batch, inputs))
         variables = Variables(params, state)
@@ -351,7 +352,7 @@ def closed_form(
             raise ValueError(
                 "the two states have features of different parameters: begin both with one key"
             )
-        both = merge_moments(Moments(**state.params["obj"]), Moments(**other.params["obj"]))
+        both = _merged(Moments(**state.params["obj"]), Moments(**other.params["obj"]))
         own = {**state.state["obj"], "held": jnp.zeros((), bool)}
         return state._replace(
             step=state.step + other.step,
@@ -361,6 +362,9 @@ def closed_form(
 
     made = Learner(init, step, predict, Predicting(get, put, lambda state: {}))
     return ClosedForm(made, network=whole, solve=solve, leave_one_out=leave_one_out, merge=merge)
+
+
+_merged = jax.jit(merge_moments)
 
 
 def _dtype() -> jnp.dtype:
@@ -391,11 +395,18 @@ def _check_ridge(ridge: Ridge) -> tuple[float, ...]:
     return tuple(several.tolist())
 
 
+@jax.jit
+def _sound(moments: Moments) -> tuple[Array, Array]:
+    """How many features vary, and whether all is finite."""
+    return alive(moments).sum(), jnp.array([jnp.isfinite(x).all() for x in moments]).all()
+
+
 def _check_moments(own: dict[str, Array]) -> None:
     """Refuse sums from which nothing follows."""
     moments = Moments(**own)
-    count, living = float(moments.count), int(alive(moments).sum())
-    if not all(bool(jnp.isfinite(x).all()) for x in moments):
+    living, finite = (int(x) for x in _sound(moments))
+    count = float(moments.count)
+    if not finite:
         raise ValueError(
             "the sums are not finite: a feature or a target was NaN or infinite, or a label no "
             "class. Such examples need a weight of 0, or known="

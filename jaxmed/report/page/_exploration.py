@@ -32,6 +32,7 @@ class ExploredImages(NamedTuple):
             volume, whose middle plane is shown.
         cases: (n,) names.
         labels: (n,) classes by name, if there are labels.
+        classes: names of the classes, in the order of their numbers.
         splits: (n,) split of each, if there are several.
         groups: (n,) patient of each, if they are known.
         features: what distances are of, in words.
@@ -43,6 +44,7 @@ class ExploredImages(NamedTuple):
     images: Any
     cases: Sequence[str]
     labels: Sequence[str] | None = None
+    classes: Sequence[str] = ()
     splits: Sequence[str] | None = None
     groups: Sequence[str] | None = None
     features: str = ""
@@ -58,6 +60,7 @@ def write_exploration(
     *,
     mapped: ArrayLike | None = None,
     k: int = 10,
+    suspects: Any = None,
 ) -> Path:
     """Write what a first look at a data set has found: ``report.html`` and ``exploration.csv``.
 
@@ -68,6 +71,7 @@ def write_exploration(
         out: the folder, created if missing.
         mapped: positions of the rows that are in the maps, if not all are.
         k: the neighbour by which outliers were told.
+        suspects: result of :func:`jaxmed.protocols.suspect_labels` of the rows, to be shown too.
 
     Returns:
         The page's path. Files are replaced atomically.
@@ -90,6 +94,8 @@ def write_exploration(
         ("maps", "Maps"), ("clusters", "Clusters"), ("duplicates", "Near duplicates"),
         ("outliers", "Outliers"),
     ]  # fmt: skip
+    if suspects is not None:
+        sections.insert(2, ("labels", "Suspect labels"))
     page = template("exploration.html").render(
         title=f"A first look at {shown.name}",
         description="",
@@ -111,6 +117,8 @@ def write_exploration(
         contents=contents,
         agreement=[str(estimate) for estimate in found.agreement.values()],
         galleries=_galleries(found, shown),
+        suspects=None if suspects is None else _suspects(suspects, shown),
+        share_wrong="" if suspects is None else str(suspects.wrong),
         pairs=pairs,
         pairs_found=_pairs_found(found, shown),
         outliers=[
@@ -197,6 +205,9 @@ def _pairs_found(found: Any, shown: ExploredImages) -> str:
             "None were found: no two images are much nearer to each other than images usually are."
         )
     told = f"{len(found.pairs)} pairs"
+    if (labels := shown.labels) is not None:
+        differ = sum(labels[pair.first] != labels[pair.second] for pair in found.pairs)
+        told += f", {differ} of them with two labels" if differ else ""
     if shown.splits is not None:
         told += f", {across} of them across splits"
         if across:
@@ -206,6 +217,8 @@ def _pairs_found(found: Any, shown: ExploredImages) -> str:
 
 
 def _pair(shown: ExploredImages, pair: Any) -> dict[str, Any]:
+    labels = shown.labels
+    named = [] if labels is None else [str(labels[i]) for i in (pair.first, pair.second)]
     where = [] if shown.splits is None else [shown.splits[pair.first], shown.splits[pair.second]]
     return {
         "first": shown.cases[pair.first],
@@ -213,8 +226,29 @@ def _pair(shown: ExploredImages, pair: Any) -> dict[str, Any]:
         "splits": " and ".join(dict.fromkeys(map(str, where))),
         "across": pair.across,
         "ratio": f"{pair.ratio:.3f}",
+        "labels": " and ".join(dict.fromkeys(named)),
+        "differ": len(set(named)) > 1,
         "pictures": [_picture(shown, pair.first, ""), _picture(shown, pair.second, "")],
     }
+
+
+def _suspects(suspects: Any, shown: ExploredImages) -> list[dict[str, Any]]:
+    """The labels that contradict confident predictions, the least probable first."""
+    assert shown.labels is not None  # or none could be suspect
+    names = shown.classes or sorted(set(shown.labels))
+    found = []
+    for i, other, p in zip(suspects.rows, suspects.suggested, suspects.confidence, strict=True):
+        case = str(shown.cases[int(i)])
+        found.append(
+            {
+                "case": case,
+                "label": shown.labels[int(i)],
+                "suggested": names[int(other)],
+                "confidence": f"{p:.3f}",
+                "picture": _picture(shown, int(i), ""),
+            }
+        )
+    return found
 
 
 def _picture(shown: ExploredImages, i: int, caption: str) -> dict[str, Any]:

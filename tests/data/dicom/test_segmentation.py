@@ -171,3 +171,54 @@ def test_segmentations_of_others_are_those_of_their_twins(data_dir):
         np.testing.assert_array_equal(found.array, twin(f"sparse_labelmap_{name}_seg", small))
         alone = data.read_mask(folder / f"sparse-labelmap-{name}.dcm")
         assert alone.array.shape == (24, 38, 3)
+
+
+@pytest.mark.parametrize(
+    ("tags", "lacking"),
+    [
+        ({"SpecificCharacterSet": ""}, ()),
+        ({"SpecificCharacterSet": "ISO_IR 6"}, ()),
+        ({"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Gr\u00fcn^Zo\u00eb"}, ()),
+        ({"SpecificCharacterSet": "ISO 2022 IR 100", "PatientName": "Gr\u00fcn^Zo\u00eb"}, ()),
+        (
+            {
+                "SpecificCharacterSet": ["", "ISO 2022 IR 87"],
+                "PatientName": "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce",
+            },
+            (),
+        ),
+        ({"PatientSex": "X", "PatientBirthDate": "", "StudyTime": ""}, ()),
+        ({}, ("PatientID", "PatientSex", "PatientBirthDate", "StudyID", "AccessionNumber")),
+        ({}, ("PatientName", "StudyDate", "StudyTime", "ReferringPhysicianName")),
+    ],
+)
+def test_a_segmentation_is_written_of_headers_as_scanners_and_hospitals_leave_them(
+    tmp_path, write, tags, lacking
+):
+    volume = np.arange(60).reshape(3, 4, 5).astype(np.int16)
+    write.series(tmp_path / "ct", volume, tags=tags)
+    for file in (tmp_path / "ct").iterdir():
+        header = pydicom.dcmread(file)
+        for name in lacking:
+            delattr(header, name)
+        header.save_as(file)
+    scan = data.read_image(tmp_path / "ct")
+    mask = (scan.array[..., 0] > 20).astype(int)
+    path = data.write_dicom_seg(tmp_path / "m.dcm", mask, scan, ["bright"])
+    np.testing.assert_array_equal(data.read_mask(path, like=scan).array, mask)
+    written = pydicom.dcmread(path)
+    name = tags.get("PatientName", "" if "PatientName" in lacking else write.patient["PatientName"])
+    assert str(written.PatientName) == name
+    for name in lacking:
+        assert not written.get(name)
+
+
+def test_dates_that_are_none_are_left_out_of_a_segmentation(tmp_path, write):
+    write.series(tmp_path / "ct", np.arange(60).reshape(3, 4, 5).astype(np.int16))
+    for file in (tmp_path / "ct").iterdir():  # pydicom refuses to write them, others did not
+        whole = file.read_bytes()
+        assert whole.count(b"19470313") == 1
+        file.write_bytes(whole.replace(b"19470313", b"0000000X"))
+    scan = data.read_image(tmp_path / "ct")
+    path = data.write_dicom_seg(tmp_path / "m.dcm", np.ones(scan.space.shape, int), scan)
+    assert not pydicom.dcmread(path).PatientBirthDate

@@ -108,6 +108,24 @@ def test_the_same_command_goes_on_and_ends_the_same(hippocampus):
 
 
 @pytest.mark.slow
+def test_a_finished_run_goes_on_by_more_epochs(hippocampus, tmp_path, capsys):
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(hippocampus.out, out)
+    command = [str(out) if word == str(hippocampus.out) else word for word in hippocampus.command]
+    command[command.index("--epochs") + 1] = "2"
+    assert main([*command, "--debug"]) == 0
+    record = json.loads((out / "metrics.json").read_text())
+    assert record["config"]["epochs"] == 2
+    assert any("had ended at 1 epochs and went on to 2" in note for note in record["notes"])
+    assert (out / "round_1" / "checkpoints" / "2").is_dir()
+    command[command.index("--epochs") + 1] = "1"
+    assert main(command) == 2
+    assert "cannot become one of 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_real_scans_are_learned(data_dir, tmp_path):
     out = tmp_path / "run"
     command = ["train", "hippocampus", "--data", str(data_dir / "Task04_Hippocampus")]

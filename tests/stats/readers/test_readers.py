@@ -152,7 +152,7 @@ def test_bootstrap_covariance_is_near_the_jackknife(metric) -> None:
     of = metric if metric != "custom" else (lambda truth, rating: sk.roc_auc_score(truth, rating))
     options = {"metric": of}
     slow = stats.reader_study(y, x, r, t, c, **options)
-    n = 1500 if metric != "custom" else 150
+    n = 1500 if metric != "custom" else 80
     boot = stats.reader_study(y, x, r, t, c, covariance="bootstrap", n_resamples=n, **options)
     near = boot.covariance.reshape(4, 4) / np.maximum(slow.covariance.reshape(4, 4), 1e-9)
     assert np.diag(near) == pytest.approx(np.ones(4), abs=0.12 if n > 1000 else 0.45)

@@ -18,7 +18,10 @@ import numpy as np
 import optax
 
 import jaxmed as jm
+from jaxmed._files import write_whole
 from jaxmed.train import FitResult
+
+_FILE = "rounds.json"
 
 
 class Round(NamedTuple):
@@ -51,6 +54,33 @@ def rounds(total: int, ended: Sequence[int]) -> list[Round]:
     """
     ends = [0, *ended, total]
     return [Round(i, b - a) for i, (a, b) in enumerate(itertools.pairwise(ends))]
+
+
+def ends(given: Sequence[Round]) -> tuple[int, ...]:
+    """Where each round but the last ended.
+
+    >>> ends(rounds(30, (10, 15)))
+    (10, 15)
+    """
+    return tuple(itertools.accumulate(one.length for one in given))[:-1]
+
+
+def kept_rounds(out: Path, total: int) -> list[Round]:
+    """The rounds of a run without a plan, which its folder keeps, `total` epochs at their end.
+
+    A run that has ended, and is asked for more than it had, gets another round.
+    """
+    path = out / _FILE
+    kept = {"ended": [], "total": total}
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    elif (out / "metrics.json").exists():  # made before rounds were kept
+        record = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+        kept["total"] = record["config"]["epochs"]
+    if total > kept["total"] and (out / "metrics.json").exists():
+        kept = {"ended": [*kept["ended"], kept["total"]], "total": total}
+    write_whole(path, json.dumps(kept) + "\n")
+    return rounds(kept["total"], kept["ended"])
 
 
 def rate(
@@ -104,10 +134,11 @@ def _joined(first: FitResult, then: FitResult, mode: str) -> FitResult:
         }
 
     best, best_state = first.best, first.best_state
+    chosen = ("held out/", "val/")
     if then.best is None or first.best is None:
         best, best_state = None, then.state
     else:
-        name = next(key for key in then.best if key.startswith("held out/"))
+        name = next(key for key in then.best if key.startswith(chosen))
         sign = 1 if mode == "max" else -1
         if sign * then.best[name] > sign * first.best[name]:
             best, best_state = moved(then.best), then.best_state
@@ -138,9 +169,18 @@ def may_differ(before: Mapping[str, Any], after: Mapping[str, Any], out: Path, f
     wanted = after.get(field)
     if not differ <= {field, "plan"} or wanted is None or after.get("plan") is not None:
         return False
-    if not (out / "plan.json").exists():
+    planned, kept = out / "plan.json", out / _FILE
+    if planned.exists():
+        has = json.loads(planned.read_text(encoding="utf-8"))[field]
+    elif before.get(field) is not None:
+        # The settings are those of a start that may have been cut before it kept its rounds.
+        has = (
+            json.loads(kept.read_text(encoding="utf-8"))["total"]
+            if kept.exists()
+            else before[field]
+        )
+    else:
         return False
-    has = json.loads((out / "plan.json").read_text(encoding="utf-8"))[field]
     if not (out / "metrics.json").exists():
         raise ValueError(
             f"{out} holds a run of {has} {field} that has not ended: let the same command end it, "

@@ -1,0 +1,1 @@
+"""One task after another: earlier ones are kept by importance, by examples, by answers."""

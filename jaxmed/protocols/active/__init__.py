@@ -1,0 +1,1 @@
+"""Which cases to label next: acquisition, rounds, curves of labels."""

@@ -1,0 +1,1 @@
+"""Tasks one after the other: how much of each is left."""

@@ -1,0 +1,1 @@
+"""Streams: predict, then learn; weights of experts; changes of what is streamed."""
