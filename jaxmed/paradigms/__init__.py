@@ -24,6 +24,8 @@ transform                            from -> to               what it is
 :func:`pcgrad`                       Objectives -> Objective  conflicting gradients projected
 :func:`soft_sharing`                 Objective -> Objective   parameters drawn together
 :func:`l2_sp`                        Objective -> Objective   drawn to where they began
+:func:`coral`, :func:`mmd`           Objective -> Objective   features alike in two domains
+:func:`dann`                         Objective -> Objective   a critic that cannot tell domains
 :func:`ewc`, :func:`si`              Objective -> Objective   parameters kept by their importance
 :func:`lwf`                          Objective -> Objective   old answers kept on new images
 :func:`replay`, :func:`a_gem`        Objective -> Objective   a memory of examples, learned again
@@ -60,6 +62,7 @@ transform                            from -> to               what it is
 ===================================  =======================  ====================================
 """
 
+from jaxmed.paradigms.adaptation._alignment import coral, dann, mmd
 from jaxmed.paradigms.adaptation._batch_statistics import batch_statistics
 from jaxmed.paradigms.adaptation._tent import tent
 from jaxmed.paradigms.bags._multiple_instance import BAG, multiple_instance
@@ -131,9 +134,11 @@ __all__ = [
     "closed_form",
     "consolidated",
     "contractive",
+    "coral",
     "cross_pseudo",
     "cross_stitch",
     "cutmix",
+    "dann",
     "dense_contrast",
     "dino",
     "ensemble",
@@ -156,6 +161,7 @@ __all__ = [
     "merge_lora",
     "mixmatch",
     "mixup",
+    "mmd",
     "moco",
     "multiple_instance",
     "next_task",

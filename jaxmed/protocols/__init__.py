@@ -13,7 +13,7 @@ test set.
 most confident predictions, round by round. `deep_stacking` solves modules one upon the other.
 
 `pool`, `weighted_average`, `greedy_selection` and `stacking` make one model of several;
-`stacked_runs` adds such a one to a finished study.
+`stacked_runs` adds such a one to a finished study. `boosting` trains models one after the other.
 
 `active_rounds` asks for labels round by round, by an acquisition (`ask_entropy`, `ask_badge`, ...);
 `label_curve` compares acquisitions.
@@ -44,6 +44,7 @@ from jaxmed.protocols.active._uncertain import (
     ask_random,
 )
 from jaxmed.protocols.continual._scores import ContinualScores, continual_scores
+from jaxmed.protocols.ensembles._boosting import Boosted, boosting
 from jaxmed.protocols.ensembles._pools import pool
 from jaxmed.protocols.ensembles._stacking import Stacked, stacked_runs, stacking
 from jaxmed.protocols.ensembles._weights import (
@@ -94,6 +95,7 @@ __all__ = [
     "ActiveRound",
     "ActiveRun",
     "ArmTest",
+    "Boosted",
     "Choice",
     "ContinualScores",
     "DeepStack",
@@ -136,6 +138,7 @@ __all__ = [
     "ask_power_bald",
     "ask_random",
     "ask_typical",
+    "boosting",
     "compare_arms",
     "components",
     "continual_scores",

@@ -61,10 +61,13 @@ def check_objective(
     law = Laws("the objective")
     net_params, net_state = jax.jit(network.init)(key, network_inputs(batch, inputs))
 
-    @jax.jit
     def initialised():
-        own_params, own_state = objective.init(key, network, net_params, net_state, batch)
-        return {"net": net_params, "obj": own_params}, {"net": net_state, "obj": own_state}
+        @jax.jit  # a program of its own each time: what is compiled once looks outside once
+        def init():
+            own_params, own_state = objective.init(key, network, net_params, net_state, batch)
+            return {"net": net_params, "obj": own_params}, {"net": net_state, "obj": own_state}
+
+        return init()
 
     def program(objective):
         def both(params, state, batch):

@@ -11,7 +11,7 @@ import pytest
 from rows import Tiny, make_batch
 
 import jaxmed as jm
-from jaxmed.paradigms import batch_statistics, pretrained, tent
+from jaxmed.paradigms import batch_statistics, coral, dann, mmd, pretrained, tent
 from jaxmed.testing import check_learner
 
 
@@ -165,3 +165,95 @@ def test_a_network_without_normalisation_is_refused():
     run = tent(jm.from_linen(Tiny()), optax.sgd(0.1))
     with pytest.raises(ValueError, match="no layers with a scale can learn"):
         run.init(jax.random.key(0), make_batch((6, 6)))
+
+
+def identity(width=3):
+    """A network whose features are the images, times a weight that can be learned."""
+    return jm.from_functions(
+        lambda key, x: {"w": jnp.ones(width), "head": jnp.zeros((width, 2))},
+        lambda params, x: {"features": x * params["w"], "logits": x @ params["head"]},
+    )
+
+
+def domains(shift=0.0, scale=1.0, n=32):
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 2
+    x = rng.normal(size=(n, 3)) + 2.0 * y[:, None] * [0, 1, 0]
+    other = rng.normal(size=(n, 3)) * [scale, 1, 1] + [shift, 0, 0] + y[:, None] * [0, 2, 0]
+    return {
+        "image": jnp.asarray(x, jnp.float32), "label": jnp.asarray(y),
+        "unlabelled": jnp.asarray(other, jnp.float32),
+        "weight_unlabelled": jnp.ones(n).at[-4:].set(0.0),
+    }  # fmt: skip
+
+
+def alignment(objective, batch):
+    run = jm.learner(identity(), objective, optax.sgd(0.1))
+    return run.step(run.init(jax.random.key(0), batch), batch)[1]
+
+
+def test_distances_of_domains_are_their_formulas():
+    batch = domains(shift=1.0, scale=2.0)
+    s, t = np.asarray(batch["image"]), np.asarray(batch["unlabelled"])[:-4]
+    cost = jm.supervised(jm.losses.cross_entropy)
+    covariance = lambda x: np.cov(x.T, bias=True)  # noqa: E731
+    expected = np.square(covariance(s) - covariance(t)).sum() / (4 * 9)
+    np.testing.assert_allclose(alignment(coral(cost), batch)["alignment"], expected, rtol=1e-4)
+
+    padded = {**batch, "weight_unlabelled": jnp.ones(32)}
+    t = np.asarray(batch["unlabelled"])
+    both = np.concatenate([s, t])
+    squared = ((both[:, None] - both[None]) ** 2).sum(-1)
+    kernel = np.mean(
+        [np.exp(-squared / (c * np.median(squared))) for c in (0.25, 0.5, 1, 2, 4)], axis=0
+    )
+    expected = kernel[:32, :32].mean() + kernel[32:, 32:].mean() - 2 * kernel[:32, 32:].mean()
+    found = alignment(mmd(cost), padded)["alignment"]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    same = {**padded, "unlabelled": padded["image"]}
+    for make in (coral, mmd):
+        np.testing.assert_allclose(alignment(make(cost), same)["alignment"], 0, atol=1e-5)
+
+
+def adapted(objective, batch, steps=250):
+    run = jm.learner(identity(), objective, optax.adam(0.02))
+    state, step = run.init(jax.random.key(0), batch), jax.jit(run.step)
+    _, first = step(state, batch)
+    for _ in range(steps):
+        state, metrics = step(state, batch)
+    return first, metrics, np.abs(np.asarray(state.params["net"]["w"]))
+
+
+@pytest.mark.parametrize("make", [coral, mmd])
+def test_domains_come_nearer(make):
+    objective = make(jm.supervised(jm.losses.cross_entropy), weight=1.0)
+    first, metrics, w = adapted(objective, domains(shift=2.0, scale=1.5))
+    assert metrics["alignment"] < 0.3 * first["alignment"]
+    if make is mmd:  # which sees the mean
+        assert w[0] < 0.5 * w[1:].min()
+
+
+def test_a_critic_tells_domains_apart_until_features_hide_them():
+    batch, cost = domains(shift=2.0), jm.supervised(jm.losses.cross_entropy)
+    _, alone, _ = adapted(dann(cost, weight=0.0), batch)
+    _, hidden, _ = adapted(dann(cost, weight=1.0), batch)
+    assert hidden["domain_loss"] > alone["domain_loss"] + 0.1
+
+
+def test_a_critic_whose_gradient_is_not_handed_on_changes_no_feature():
+    batch = domains(shift=2.0)
+    plain = jm.learner(identity(), jm.supervised(jm.losses.cross_entropy), optax.sgd(0.1))
+    run = jm.learner(
+        identity(), dann(jm.supervised(jm.losses.cross_entropy), weight=0.0), optax.sgd(0.1)
+    )
+    first, state = plain.init(jax.random.key(0), batch), run.init(jax.random.key(0), batch)
+    for _ in range(40):
+        first, _ = plain.step(first, batch)
+        state, metrics = run.step(state, batch)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+        first.params["net"], state.params["net"],
+    )  # fmt: skip
+    assert metrics["domain_accuracy"] > 0.75
+    with pytest.raises(ValueError, match="hidden unit"):
+        dann(jm.supervised(jm.losses.cross_entropy), hidden=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -87,6 +88,34 @@ def test_a_broken_objective_is_named_by_its_law(law):
     expected = "only defined for scalar-output" if "scalars" in law else f"breaks the law: {law}"
     with pytest.raises((AssertionError, TypeError), match=expected):
         check_objective(OBJECTIVES[law], DENSE, BATCH)
+
+
+def outside():
+    """Numbers that no key decides: another one each time they are asked for."""
+    rng = np.random.default_rng(0)
+    return lambda: jnp.asarray(rng.normal())
+
+
+def test_what_begins_may_not_look_outside():
+    number = outside()
+
+    def init(key, network, params, state, batch):
+        return {"scale": number()}, {}
+
+    objective = Objective(init, SUPERVISED.loss, SUPERVISED.post_step)
+    with pytest.raises(AssertionError, match="the same key gives the same parameters and state"):
+        check_objective(objective, DENSE, BATCH)
+    single = jm.learner(DENSE, SUPERVISED, optax.sgd(0.1))
+
+    def begun(key, batch):
+        state = single.init(key, batch)
+        return state._replace(params=jax.tree.map(lambda p: p + number(), state.params))
+
+    with pytest.raises(AssertionError, match="the same key gives the same state"):
+        check_learner(single._replace(init=begun), BATCH)
+    network = Network(lambda key, x: ({"w": jnp.ones((5, 3)) + number()}, {}), DENSE.apply)
+    with pytest.raises(AssertionError, match="the same key gives the same parameters"):
+        check_network(network, IMAGE)
 
 
 def test_a_broken_learner_is_named_by_its_law():

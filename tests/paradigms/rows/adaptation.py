@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import optax
 
-from jaxmed.paradigms import batch_statistics, tent
+from jaxmed.paradigms import batch_statistics, coral, dann, mmd, tent
 from rows._row import Row
 
 ROWS = {
+    "coral": Row(lambda task: coral(task.objective), stacks=True, across=True),
+    "mmd": Row(lambda task: mmd(task.objective), stacks=True),
+    "dann": Row(lambda task: dann(task.objective, hidden=4), stacks=True),
     "batch_statistics": Row(network=lambda trunk, task: batch_statistics(trunk), norms=("batch",)),
     "tent": Row(
         solved=lambda network, task: tent(network, optax.sgd(0.1), keep=None),
