@@ -78,7 +78,7 @@ def test_a_fault_inside_leaves_its_traceback_in_the_folder(study, tmp_path):
     told = (tmp_path / "error.txt").read_text()
     assert "Traceback" in told
     assert "in run" in told
-    study.write_text(STUDY.replace("config.shift > 1", "config.shift > 9"))
+    study.write_text(STUDY.replace("config.shift > 1", "config.shift > 99"))
     run_experiment(study, {"shift": 2}, tmp_path)
     assert not (tmp_path / "error.txt").exists()
 

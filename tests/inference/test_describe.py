@@ -53,6 +53,7 @@ MODULES = {
     "ViT": networks.ViT(2, (4, 2), 12, 1, positions="learned"),
 }
 NETWORKS = {
+    "batch_statistics": paradigms.batch_statistics(TRUNK),
     "adapters": paradigms.adapters(TRUNK, width=2, activation=jax.nn.relu),
     "cross_stitch": paradigms.cross_stitch({"a": [nn.Dense(3)], "b": [nn.Dense(3)]}, own=0.8),
     "frozen": paradigms.frozen(TRUNK, "stage1", evaluate=True),

@@ -35,7 +35,7 @@ def batch_statistics(network: Network) -> Network:
     >>> network = batch_statistics(jm.from_linen(Normed()))
     >>> shifted = jnp.array([[9.0], [11.0]])
     >>> variables = network.init(jax.random.key(0), shifted)
-    >>> network.apply(*variables, shifted)[0].round(2).ravel().tolist()
+    >>> network.apply(*variables, shifted)[0]["logits"].round(2).ravel().tolist()
     [-1.0, 1.0]
     """
 

@@ -27,7 +27,10 @@ def after_a_task(make):
         def post_step(params, state):
             return built(params["net"], state["net"]).post_step(params, state)
 
-        return Objective(init, loss, post_step)
+        def predictors(params, state):
+            return built(params["net"], state["net"]).predictors(params, state)
+
+        return Objective(init, loss, post_step, predictors)
 
     return objective
 
