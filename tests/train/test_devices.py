@@ -133,6 +133,7 @@ def test_a_mesh_of_too_many():
         train.fit(None, [1], epochs=1, devices=train.Placement(mesh=mesh))
 
 
+@pytest.mark.slow
 def test_two_processes(toy, tmp_path):
     """Two real processes, two devices each: whole batches in each, then only its own rows."""
     with socket.socket() as free:

@@ -34,6 +34,7 @@ def test_no_label_of_an_unlabelled_row_reaches_an_objective():
     assert seen["unlabelled"].ravel().tolist() == [2, 3, 4]
 
 
+@pytest.mark.slow
 def test_every_row_is_an_objective_for_these_images():
     """Traced, not run: a view that a row may not have is told when tracing."""
     trunk = jm.from_linen(jm.networks.cnn(features=(4, 8)))  # a view does not depend on it

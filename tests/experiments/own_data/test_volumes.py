@@ -46,7 +46,8 @@ def train(volumes, out, *options):
     return main(command)
 
 
-@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [False, True])
 def test_a_cascade_is_trained_measured_and_applied(volumes, tmp_path, monkeypatch, again):
     monkeypatch.setattr(_segmentation, "_MOST", 0)  # prepared cases lie in files
     out = tmp_path / "out"
