@@ -316,6 +316,7 @@ def test_what_only_the_authors_know_is_read_from_a_file(extended, tmp_path, caps
     assert "study.toml" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_while_it_went_on_ends_where_the_whole_one_does(
     extended, monkeypatch, capsys
 ):
@@ -359,6 +360,7 @@ def test_what_cannot_go_on_is_refused_and_changes_nothing(extended, capsys):
     assert "that has not ended" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_masks_of_a_segmentation_that_went_on_are_made_anew(segmented, tmp_path):
     out = tmp_path / "again"
     shutil.copytree(segmented.out, out)
