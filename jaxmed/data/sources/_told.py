@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import tokenize
 import types
 import zlib
 from collections.abc import Mapping
@@ -76,7 +77,8 @@ def _code(function: types.FunctionType) -> str:
     """The source, which is the same in every version of Python, or else the compiled code."""
     try:
         return inspect.getsource(function)
-    except (OSError, TypeError):
+    except (OSError, TypeError, SyntaxError, tokenize.TokenError):
+        # Not in a file; or, of code that was made from text, in one that holds something else.
         return _compiled(function.__code__)
 
 
