@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxmed._csv import csv_text
 from jaxmed._files import owning, replacing, write_whole
+from jaxmed.cli._cut import add_cut
 
 _TABLE = "tiles.csv"
 
@@ -141,21 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size", type=int, default=256, help="edge of a tile in pixels; 256 by default"
     )
-    parser.add_argument(
-        "--mpp", type=float, default=0.5, metavar="UM", help="micrometres a pixel; 0.5 by default"
-    )
-    parser.add_argument(
-        "--overlap", type=float, default=0.0, help="share of an edge that neighbours have in common"
-    )
-    parser.add_argument(
-        "--least", type=float, default=0.5, metavar="SHARE",
-        help="least share of a tile's area that is tissue; half by default",
-    )  # fmt: skip
-    parser.add_argument("--all", action="store_true", help="keep tiles without tissue too")
-    parser.add_argument(
-        "--pixel-size", type=float, default=None, metavar="UM",
-        help="micrometres a pixel of the slides' files, where they do not say",
-    )  # fmt: skip
+    add_cut(parser)
     parser.add_argument(
         "--columns", nargs="+", default=(), metavar="ROLE=COLUMN",
         help="columns of tables that have other names, such as image=file",

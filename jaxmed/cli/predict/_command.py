@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxmed._files import files_below, owning
+from jaxmed.cli._cut import add_cut
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -144,20 +145,5 @@ def _parser() -> argparse.ArgumentParser:
         "--tile", type=int, default=None, metavar="PIXELS",
         help="the inputs are slides; edge of a tile, as in training",
     )  # fmt: skip
-    slides.add_argument(
-        "--mpp", type=float, default=0.5, metavar="UM",
-        help="micrometres a pixel, as in training; 0.5 by default",
-    )  # fmt: skip
-    slides.add_argument(
-        "--overlap", type=float, default=0.0, help="share of an edge that neighbours have in common"
-    )
-    slides.add_argument(
-        "--least", type=float, default=0.5, metavar="SHARE",
-        help="least share of a tile's area that is tissue; half by default",
-    )  # fmt: skip
-    slides.add_argument("--all", action="store_true", help="tiles without tissue too")
-    slides.add_argument(
-        "--pixel-size", type=float, default=None, metavar="UM",
-        help="micrometres a pixel of the slides' files, where they do not say",
-    )  # fmt: skip
+    add_cut(slides)
     return parser

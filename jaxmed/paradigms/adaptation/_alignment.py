@@ -43,7 +43,7 @@ def coral(
         workshops.
     """
 
-    def distance(source, target, source_weight, target_weight, key):
+    def distance(source, target, source_weight, target_weight):
         gap = _covariance(source, source_weight) - _covariance(target, target_weight)
         return jnp.square(gap).sum() / (4 * source.shape[1] ** 2)
 
@@ -81,7 +81,7 @@ def mmd(
         Long et al. (2015), Learning transferable features with deep adaptation networks, ICML.
     """
 
-    def distance(source, target, source_weight, target_weight, key):
+    def distance(source, target, source_weight, target_weight):
         both = jnp.concatenate([source, target])
         squared = jnp.maximum(
             jnp.square(both).sum(1)[:, None] + jnp.square(both).sum(1) - 2 * both @ both.T, 0
@@ -167,7 +167,7 @@ def _aligned(objective, distance, weight, output, inputs, name) -> Objective:
         (source, target), weights, net = _both(
             network, params, state, batch, key, output, inputs, name
         )
-        value = distance(source, target, *weights, key)
+        value = distance(source, target, *weights)
         return weight * value, ({**state, "net": net}, {"alignment": value})
 
     return added(objective, stateless(loss))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.data import folds as split_folds
 from jaxmed.protocols.ensembles._models import Floats, Models, models_of, truth_of
-from jaxmed.protocols.ensembles._weights import weighted_average
+from jaxmed.protocols.ensembles._weights import best_weights
 from jaxmed.protocols.episodes._probe import linear_probe
 from jaxmed.protocols.studies._tidy import Runs
 from jaxmed.stats import checks
@@ -159,12 +159,11 @@ def _fitted(models: Models, y: Any, meta: Meta) -> tuple[Callable, dict[str, flo
     if meta == "logistic":
         probe = linear_probe(_logs(models.values), y, classes=classes, l2=_PENALTY)
         return lambda values: probe.predict(_logs(values)), None
-    given = dict(zip(models.names, models.values, strict=True))
     options: Any = (
         {"loss": "log"} if meta == "simplex" else {"loss": "brier", "constraint": "nonnegative"}
     )
-    weights = weighted_average(given, y, **options, n_resamples=1).weights
-    share = np.array(list(weights.values()))
+    share = best_weights(models.values, np.eye(classes)[y], **options)
+    weights = dict(zip(models.names, share.tolist(), strict=True))
 
     def average(values: Floats) -> Floats:
         found = np.tensordot(share, values, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
@@ -115,14 +116,7 @@ def weighted_average(
             "weights on the simplex"
         )
 
-    def solve(values: Floats, truth: Floats) -> Floats:
-        if loss == "log":
-            chosen = np.maximum((values * truth).sum(-1), 1e-12)
-            return stats.model_weights(np.log(chosen).T)
-        if loss == "auc":
-            return _climbed(values, truth)
-        return _least_squares(values, truth, constraint)
-
+    solve = functools.partial(best_weights, loss=loss, constraint=constraint)
     return _estimated(models, truth, solve, loss, groups, level, n_resamples, seed)
 
 
@@ -183,6 +177,18 @@ def greedy_selection(
         return counts / rounds
 
     return _estimated(models, truth, solve, loss, groups, level, n_resamples, seed)
+
+
+def best_weights(
+    values: Floats, truth: Floats, *, loss: Loss, constraint: Constraint = "simplex"
+) -> Floats:
+    """The weights (models,) of least loss, of outputs (models, cases, outputs)."""
+    if loss == "log":
+        chosen = np.maximum((values * truth).sum(-1), 1e-12)
+        return stats.model_weights(np.log(chosen).T)
+    if loss == "auc":
+        return _climbed(values, truth)
+    return _least_squares(values, truth, constraint)
 
 
 def _estimated(

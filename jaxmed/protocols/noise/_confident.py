@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed import stats
-from jaxmed.stats import checks
+from jaxmed.protocols._classes import class_probabilities, labels_of_all
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +87,8 @@ def suspect_labels(
         >>> found.rows.tolist(), found.suggested.tolist(), found.joint.round(2).tolist()
         ([2], [0], [[0.4, 0.0], [0.2, 0.4]])
     """
-    p, y = _checked(probabilities, labels)
+    p = class_probabilities(probabilities)
+    y = labels_of_all(labels, *p.shape)
 
     def counts(p: Floats, y: NDArray) -> tuple[Floats, NDArray[np.int64]]:
         classes = p.shape[1]
@@ -144,7 +145,7 @@ def transition_matrix(probabilities: ArrayLike, *, quantile: float = 0.97) -> Fl
         >>> transition_matrix(p, quantile=1.0).tolist()
         [[0.8, 0.2], [0.1, 0.9]]
     """
-    p = _probabilities(probabilities)
+    p = class_probabilities(probabilities)
     if not 0 < quantile <= 1:
         raise ValueError(f"quantile is in (0, 1], got {quantile}")
     places = [
@@ -153,27 +154,3 @@ def transition_matrix(probabilities: ArrayLike, *, quantile: float = 0.97) -> Fl
     ]
     found = p[places]
     return found / found.sum(1, keepdims=True)
-
-
-def _probabilities(probabilities: ArrayLike) -> Floats:
-    p = checks.finite(probabilities, "probabilities", minimum=2, ndim=2)
-    if p.shape[1] < 2 or p.min() < 0 or not np.allclose(p.sum(1), 1, atol=1e-3):
-        raise ValueError(
-            f"probabilities must be (cases, classes) with rows that add up to 1, got the shape "
-            f"{p.shape} with sums from {p.sum(1).min():g} to {p.sum(1).max():g}"
-        )
-    return p
-
-
-def _checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
-    p, y = _probabilities(probabilities), np.asarray(labels)
-    classes = p.shape[1]
-    if y.shape != (len(p),) or y.dtype.kind not in "iub":
-        raise ValueError(f"labels must be ({len(p)},) whole numbers from 0, got {y.shape}")
-    missing = sorted(set(range(classes)) - set(y.astype(int).tolist()))
-    if missing or y.min() < 0 or y.max() >= classes:
-        raise ValueError(
-            f"labels must be all of 0..{classes - 1}, got {y.min()} to {y.max()}"
-            + (f" without {missing}" if missing else "")
-        )
-    return p, y.astype(np.int64)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed import stats
+from jaxmed.protocols._classes import class_probabilities, labels_of_all
 from jaxmed.stats import checks
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,7 @@ class PriorShift(NamedTuple):
         Raises:
             ValueError: for rows that are no probabilities, or another number of classes.
         """
-        p = _rows(probabilities, "probabilities")
+        p = class_probabilities(probabilities, "probabilities")
         if p.shape[1] != len(self.prior):
             raise ValueError(f"{p.shape[1]} probabilities a case, but {len(self.prior)} classes")
         scaled = p * (self.prior / self.source)
@@ -96,7 +97,7 @@ def prior_shift(
         >>> found.prior.round(2).tolist()
         [0.76, 0.24]
     """
-    p = _rows(probabilities, "probabilities")
+    p = class_probabilities(probabilities, "probabilities")
     s = checks.finite(source, "source")
     if s.shape != (p.shape[1],) or (s <= 0).any() or not np.isclose(s.sum(), 1):
         raise ValueError(
@@ -133,16 +134,6 @@ def prior_shift(
     return PriorShift(np.array([e.value for e in found]), s, found)
 
 
-def _rows(probabilities: ArrayLike, name: str) -> Floats:
-    p = checks.finite(probabilities, name, minimum=2, ndim=2)
-    if p.shape[1] < 2 or (p < 0).any() or not np.allclose(p.sum(1), 1, atol=1e-3):
-        raise ValueError(
-            f"{name} must be (cases, classes) with rows that add up to 1, got the shape {p.shape} "
-            f"with sums from {p.sum(1).min():g} to {p.sum(1).max():g}"
-        )
-    return p
-
-
 def _expected(p: Floats, weights: Floats, source: Floats, prior: Floats) -> Floats:
     """The shares (b, classes) of highest likelihood under weights (b, cases)."""
     likelihood = p / source
@@ -163,20 +154,12 @@ def _both(p: Floats, held_out: tuple[ArrayLike, ArrayLike] | None) -> tuple[Floa
         raise ValueError(
             "method='bbse' needs held_out=(probabilities, labels) of cases of the source"
         )
-    known, labels = _rows(held_out[0], "held-out probabilities"), np.asarray(held_out[1])
-    classes = p.shape[1]
+    known, classes = class_probabilities(held_out[0], "held-out probabilities"), p.shape[1]
     if known.shape[1] != classes:
         raise ValueError(f"held-out cases have {known.shape[1]} classes, the others {classes}")
-    if labels.shape != (len(known),) or labels.dtype.kind not in "iub":
-        raise ValueError(f"held-out labels must be ({len(known)},) whole numbers from 0")
-    missing = sorted(set(range(classes)) - set(labels.astype(int).tolist()))
-    if missing or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(
-            f"held-out labels must be all of 0..{classes - 1}, got {labels.min()} to "
-            f"{labels.max()}" + (f" without {missing}" if missing else "")
-        )
+    labels = labels_of_all(held_out[1], len(known), classes, "held-out labels")
     none = np.full(len(p), -1)
-    return np.concatenate([p, known]), np.concatenate([none, labels.astype(int)])
+    return np.concatenate([p, known]), np.concatenate([none, labels])
 
 
 def _unconfused(p: Floats, y: Floats, weights: Floats, source: Floats) -> Floats:
