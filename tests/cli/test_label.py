@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import shlex
 import threading
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxmed import data
+from jaxmed import data, protocols
 from jaxmed.cli import main
 from jaxmed.cli.label import _command
 from jaxmed.cli.label._answers import Answers, Conflict
@@ -377,6 +378,40 @@ def test_the_command_serves_until_it_is_interrupted(images, tmp_path, capsys, mo
     assert "1 of 4 labelled" in told
     assert f"jaxmed train classification --data {out} --classes 0 1" in told
     assert data.dataset(out, classes=["0", "1"]).labels.tolist() == [1]
+
+
+def test_rounds_of_active_learning_are_answered_on_the_page(images, tmp_path, monkeypatch):
+    """The rounds write what to ask, the page answers in that order, the rounds go on."""
+    cases = data.dataset(images).case_ids
+    ask, out = tmp_path / "run" / "ask.csv", tmp_path / "labels.csv"
+    shown = []
+
+    def person(server, **_):
+        answers, names = server.labelling.answers, server.labelling.names
+        while (case := answers.progress().case) is not None:
+            shown.append(names[case])
+            answers.label(case, names[case].split("/")[0])
+        raise KeyboardInterrupt
+
+    def rounds():
+        return protocols.active_rounds(
+            lambda rows, labels, number: lambda at: {"scores": -at.astype(float)},
+            cases, acquire=protocols.ask_score, classes=2, rounds=1, per_round=2, start=[3],
+            oracle=protocols.person_oracle(out, cases, CLASSES, ask=ask, data=images),
+            out=tmp_path / "run",
+        )  # fmt: skip
+
+    monkeypatch.setattr(Server, "serve_forever", person)
+    for _ in range(2):
+        with pytest.raises(protocols.LabelsAwaited) as told:
+            rounds()
+        command = str(told.value).partition("jaxmed ")[2].partition(", and make")[0]
+        assert main([*shlex.split(command), "--no-browser"]) == 0
+    run = rounds()
+    assert run.rows.tolist() == [3, 0, 1]
+    assert run.labels.tolist() == [1, 0, 0]
+    assert shown == [cases[i] for i in run.rows]
+    assert data.dataset(out, classes=CLASSES).labels.tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(
