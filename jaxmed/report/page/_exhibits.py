@@ -9,6 +9,7 @@ from jaxmed.report.figures._history import learning_curves, measures
 from jaxmed.report.page._classification import class_exhibits
 from jaxmed.report.page._density import drawing_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
+from jaxmed.report.page._label_curve import label_exhibits
 from jaxmed.report.page._models import model_exhibits
 from jaxmed.report.page._regression import number_exhibits
 from jaxmed.report.page._segmentation import mask_exhibits
@@ -37,7 +38,11 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
 
 def figure_groups(results: Results) -> list[dict[str, Any]]:
     """Return sections of figures: `{id, name, figures: [{svg, caption, wide}]}`."""
-    sections: tuple[Section, ...] = (("training", "Training", _training), *SECTIONS[type(results)])
+    sections: tuple[Section, ...] = (
+        ("training", "Training", _training),
+        *SECTIONS[type(results)],
+        ("label-curve", "Curve of labels", label_exhibits),
+    )
     groups = [(id_, name, figures(results)) for id_, name, figures in sections]
     return [
         {"id": id_, "name": name, "figures": figures} for id_, name, figures in groups if figures
