@@ -5,8 +5,8 @@
 
 Task 04 of the Medical Segmentation Decathlon. Of the training folds some scans are the pool. Four
 of them, drawn at random, have masks at the start; the strategy asks for more round by round, until
-32 have one. With `--by slice` or `region` it asks for parts of scans, and may spend as many slices as
-those scans have: only voxels of parts that were asked for count in training. Each round trains a
+32 have one. With `--by slice` or `region` it asks for parts of scans, and may spend as many slices
+as those scans have: only voxels of parts that were asked for count in training. Each round trains a
 small 3D U-Net from scratch, by as many steps whatever there is, and segments the held-out fold.
 Chance starts with the same parts, and trains alike. `area`: Dice averaged over the numbers of
 labels. `area/difference`: the strategy's less chance's, paired by seed and by scan.
@@ -151,7 +151,7 @@ def run(config: Config, out: Path) -> Results:
         description=(
             f"Masks of {config.start} scans, or as many slices, at the start, {each:g} more each "
             f"round, out of {config.pool}. Means over {config.seeds} seeds; intervals speak for "
-            "new seeds and new scans. A difference is the strategy less chance, from the same start."
+            "new seeds and new scans. A difference is the strategy less chance from the same start."
         ),
         data=DataSummary(
             splits=(Split("pool", config.pool), Split("held out", len(scans.held_out))),

@@ -82,7 +82,9 @@ def test_mistakes_are_told(breast, tmp_path, capsys, options, told):
     assert told in capsys.readouterr().err
 
 
-SCANS = ["--folds", "3", "--pool", "4", "--start", "1", "--end", "3", "--rounds", "2", "--seeds", "1", "--steps", "2", "--patch", "8", "8", "8", "--features", "2"]  # fmt: skip
+SCANS = (
+    "--folds 3 --pool 4 --start 1 --end 3 --rounds 2 --seeds 1 --steps 2 --patch 8 8 8 --features 2"
+)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ SCANS = ["--folds", "3", "--pool", "4", "--start", "1", "--end", "3", "--rounds"
 )  # fmt: skip
 def test_parts_of_scans_are_asked_for(hippocampus, tmp_path, by):
     out = tmp_path / "run"
-    command = ["train", "active_scans", "--data", str(hippocampus.data), *SCANS, "--by", by,
+    command = ["train", "active_scans", "--data", str(hippocampus.data), *SCANS.split(), "--by", by,
                "--strategy", "entropy", "--block", "6", "6", "6", "--debug"]  # fmt: skip
     assert main([*command, "--out", str(out)]) == 0
     record = metrics(out)
