@@ -142,7 +142,9 @@ def run(config: Config, out: Path) -> Results:
         curves["random"] = stored(folder, config, SHARED)["test"]
     truth = task.parts["test"].arrays["label"]
     with stage(seconds, "intervals"):
-        curve = protocols.label_curve(curves, truth, counts, quantities.macro_auc)
+        curve = protocols.label_curve(
+            curves, truth, counts, quantities.macro_auc, name="AUC", unit="labelled images"
+        )
     metrics = _metrics(config, curve)
     found = classification(
         truth,

@@ -136,7 +136,10 @@ def run(config: Config, out: Path) -> Results:
     each = (config.end - config.start) / config.rounds
     counts = config.start + each * np.arange(config.rounds + 1)
     with stage(seconds, "intervals"):
-        curve = protocols.label_curve(curves, np.zeros(len(scans.held_out)), counts, mean)
+        curve = protocols.label_curve(
+            curves, np.zeros(len(scans.held_out)), counts, mean, name="Dice",
+            unit="scans" if config.by == "scan" else "scans, by their slices",
+        )  # fmt: skip
     metrics = {"area": dataclasses.replace(curve.areas[config.strategy], name="area")}
     if gain := curve.gains.get(config.strategy):
         metrics["area/difference"] = dataclasses.replace(gain, name="area/difference")

@@ -22,7 +22,9 @@ def curve():
         "<typical>": y * (rise + 1.5) + noise,
         "late": y * (rise - 1.2) + noise,
     }
-    return protocols.label_curve(outputs, y, [10, 20, 40], lambda y, x: auc(y == 1, x))
+    return protocols.label_curve(
+        outputs, y, [10, 20, 40], lambda y, x: auc(y == 1, x), name="AUC", unit="slices"
+    )
 
 
 def results(curve):
@@ -31,7 +33,7 @@ def results(curve):
 
 
 def test_the_figure_draws_each_strategy_with_what_it_saves(curve):
-    (axes,) = report.label_curve_figure(curve, metric="AUC", unit="slices").axes
+    (axes,) = report.label_curve_figure(curve).axes
     drawn = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
     assert [name.partition(",")[0] for name in drawn] == ["random", "<typical>", "late"]
     assert f"{100 * curve.saved['<typical>']:.0f}% saved" in [*drawn][1]
@@ -39,7 +41,7 @@ def test_the_figure_draws_each_strategy_with_what_it_saves(curve):
         np.testing.assert_array_equal(line.get_xdata(), [10, 20, 40])
         np.testing.assert_allclose(line.get_ydata(), [e.value for e in curve.points[name]])
     assert len(axes.collections) == 3
-    assert axes.get_xlabel() == "Number of slices"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Number of slices", "AUC")
 
 
 def test_the_page_says_what_helps_and_the_record_holds_it(curve, tmp_path):
@@ -52,6 +54,8 @@ def test_the_page_says_what_helps_and_the_record_holds_it(curve, tmp_path):
     assert "<typical>" not in page
     record = json.loads(written.metrics.read_text())["label_curve"]
     assert record["counts"] == [10, 20, 40]
+    assert (record["metric"], record["unit"]) == ("AUC", "slices")
+    assert "AUC by the number of slices" in section
     assert record["gains"]["late"]["upper"] == pytest.approx(curve.gains["late"].upper)
     assert record["saved"]["late"] is None
     assert len(record["points"]["random"]) == 3

@@ -15,24 +15,28 @@ class LabelCurve(NamedTuple):
     """A metric by the number of labels; made by :func:`label_curve`.
 
     Attributes:
-        counts: (rounds,) numbers of labels.
+        counts: (rounds,) numbers of labels, or what they cost.
         points: strategy to an estimate for each number.
         areas: strategy to the area under its curve over the numbers of labels, as a mean.
         gains: strategy to its area less the baseline's, paired by seed and case.
         saved: strategy to the share of labels that it needs less than the baseline to come as far
             as that does in the end; negative if it needs more, NaN if it never does.
         baseline: the strategy that others are compared with.
+        metric: its name.
+        unit: what is counted.
     """
 
-    counts: NDArray[np.int64]
+    counts: NDArray[np.number]
     points: dict[str, tuple[stats.Estimate, ...]]
     areas: dict[str, stats.Estimate]
     gains: dict[str, stats.Estimate]
     saved: dict[str, float]
     baseline: str
+    metric: str = "metric"
+    unit: str = "labels"
 
     def __repr__(self) -> str:
-        lines = [f"LabelCurve, {self.counts[0]} to {self.counts[-1]} labels"]
+        lines = [f"LabelCurve, {self.counts[0]:g} to {self.counts[-1]:g} {self.unit}"]
         lines += [f"  {name}: area {estimate}" for name, estimate in self.areas.items()]
         lines += [f"  {name} - {self.baseline}: {gain}" for name, gain in self.gains.items()]
         return "\n".join(lines)
@@ -46,6 +50,8 @@ def label_curve(
     *,
     baseline: str = "random",
     level: float = 0.95,
+    name: str = "metric",
+    unit: str = "labels",
 ) -> LabelCurve:
     """Compare strategies of active learning by what their models predict of the same test cases.
 
@@ -53,11 +59,13 @@ def label_curve(
         outputs: strategy to (seeds, rounds, cases, ...) predictions of test cases by each round's
             model. Runs of one seed begin with the same labels in all strategies.
         labels: (cases, ...) truth.
-        counts: (rounds,) numbers of labels, rising.
+        counts: (rounds,) numbers of labels, or what they cost, rising.
         metric: ``(labels, outputs of a model) -> number``, more is better.
         baseline: the strategy that others are compared with.
         level: confidence level. Intervals are over seeds and test cases
             (:func:`jaxmed.stats.over_runs`).
+        name: of the metric, for figures.
+        unit: what is counted: labels, slices.
 
     Returns:
         The curves, their areas, and what each strategy gains.
@@ -82,12 +90,12 @@ def label_curve(
     if baseline not in outputs:
         raise ValueError(f"the baseline {baseline!r} is none of {sorted(outputs)}")
     truth = np.asarray(labels)
-    arrays = {name: np.asarray(found) for name, found in outputs.items()}
+    arrays = {strategy: np.asarray(found) for strategy, found in outputs.items()}
     shape = arrays[baseline].shape
-    for name, array in arrays.items():
+    for strategy, array in arrays.items():
         if array.ndim < 3 or array.shape != shape or array.shape[1:3] != (len(numbers), len(truth)):
             raise ValueError(
-                f"outputs of {name} must be (seeds, {len(numbers)}, {len(truth)}, ...) as all "
+                f"outputs of {strategy} must be (seeds, {len(numbers)}, {len(truth)}, ...) as all "
                 f"others, got {array.shape}"
             )
     # Each count for the part of the axis around it: the trapezoidal rule, as a mean.
@@ -98,33 +106,35 @@ def label_curve(
     def area(y: Any, x: Any) -> float:
         return float(sum(w * float(metric(y, x[:, i])) for i, w in enumerate(share)))
 
-    by_case = {name: np.moveaxis(array, 1, 2) for name, array in arrays.items()}
+    by_case = {strategy: np.moveaxis(array, 1, 2) for strategy, array in arrays.items()}
     points = {
-        name: tuple(
-            stats.over_runs(metric, truth, array[:, i], level=level, name=f"{name}, {count} labels")
+        strategy: tuple(
+            stats.over_runs(
+                metric, truth, array[:, i], level=level, name=f"{strategy}, {count:g} {unit}"
+            )
             for i, count in enumerate(numbers)
         )
-        for name, array in arrays.items()
+        for strategy, array in arrays.items()
     }
     areas = {
-        name: stats.over_runs(area, truth, array, level=level, name=f"{name}, area")
-        for name, array in by_case.items()
+        strategy: stats.over_runs(area, truth, array, level=level, name=f"{strategy}, area")
+        for strategy, array in by_case.items()
     }
     gains = {
-        name: stats.over_runs(
+        strategy: stats.over_runs(
             area, truth, array, baseline=by_case[baseline], level=level,
-            name=f"{name} - {baseline}, area",
+            name=f"{strategy} - {baseline}, area",
         )
-        for name, array in by_case.items()
-        if name != baseline
+        for strategy, array in by_case.items()
+        if strategy != baseline
     }  # fmt: skip
     end = points[baseline][-1].value
     saved = {
-        name: _saved(numbers, np.array([e.value for e in found]), end)
-        for name, found in points.items()
-        if name != baseline
+        strategy: _saved(numbers, np.array([e.value for e in found]), end)
+        for strategy, found in points.items()
+        if strategy != baseline
     }
-    return LabelCurve(numbers, points, areas, gains, saved, baseline)
+    return LabelCurve(numbers, points, areas, gains, saved, baseline, name, unit)
 
 
 def _saved(counts: np.ndarray, values: np.ndarray, end: float) -> float:

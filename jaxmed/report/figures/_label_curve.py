@@ -18,9 +18,7 @@ from jaxmed.report.figures._style import (
 )
 
 
-def label_curve_figure(
-    curve: LabelCurve, *, metric: str = "AUC", unit: str = "labels", title: str = ""
-) -> Figure:
+def label_curve_figure(curve: LabelCurve, *, title: str = "") -> Figure:
     """Draw a metric by the number of labels, a curve a strategy, each with its interval.
 
     The intervals are of each strategy alone: that two of them overlap says little of the
@@ -28,8 +26,6 @@ def label_curve_figure(
 
     Args:
         curve: made by :func:`jaxmed.protocols.label_curve`.
-        metric: its name, for the axis.
-        unit: what is counted, for the axis: labels, slices.
         title: of the figure.
     """
     counts = curve.counts
@@ -54,6 +50,6 @@ def label_curve_figure(
             )  # fmt: skip
         end = curve.points[curve.baseline][-1].value
         axes.axhline(end, color=colour_of(0), linewidth=0.8, linestyle=":")
-        axes.set(xlabel=f"Number of {unit}", ylabel=metric, title=title)
+        axes.set(xlabel=f"Number of {curve.unit}", ylabel=curve.metric, title=title)
         legend(axes, "lower right")
     return figure

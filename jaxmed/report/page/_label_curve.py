@@ -16,12 +16,13 @@ def label_exhibits(results: Results) -> Exhibits:
     if curve is None:
         return []
     level = f"{100 * results.level:g}%"
+    title = f"{curve.metric} by the number of {curve.unit}"
     ends = [f"{name} {found[-1].value:.3f}" for name, found in curve.points.items()]
     figures = [
         exhibit(
-            label_curve_figure(curve, title="By the number of labels"), "label-curve",
-            f"Each strategy by the number of labels, with {level} intervals over seeds and cases. "
-            f"The dotted line is where {curve.baseline} ends.",
+            label_curve_figure(curve, title=title), "label-curve",
+            f"{title}, strategy by strategy, with {level} intervals over seeds and cases. The "
+            f"dotted line is where {curve.baseline} ends.",
             f"Curves of labels, {curve.counts[0]:g} to {curve.counts[-1]:g}. At their end: "
             + "; ".join(ends), wide=True,
         )

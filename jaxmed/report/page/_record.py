@@ -89,6 +89,8 @@ def _labelled(results: Results) -> dict[str, Any]:
         "label_curve": {
             "counts": curve.counts.tolist(),
             "baseline": curve.baseline,
+            "metric": curve.metric,
+            "unit": curve.unit,
             "points": {k: [e.to_dict() for e in found] for k, found in curve.points.items()},
             "areas": {k: e.to_dict() for k, e in curve.areas.items()},
             "gains": {k: e.to_dict() for k, e in curve.gains.items()},
