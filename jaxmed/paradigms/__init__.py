@@ -24,6 +24,7 @@ transform                            from -> to               what it is
 :func:`pcgrad`                       Objectives -> Objective  conflicting gradients projected
 :func:`soft_sharing`                 Objective -> Objective   parameters drawn together
 :func:`l2_sp`                        Objective -> Objective   drawn to where they began
+:func:`learning_loss`                Objective -> Objective   a head that ranks examples by loss
 :func:`coral`, :func:`mmd`           Objective -> Objective   features alike in two domains
 :func:`dann`                         Objective -> Objective   a critic that cannot tell domains
 :func:`ewc`, :func:`si`              Objective -> Objective   parameters kept by their importance
@@ -72,6 +73,7 @@ from jaxmed.paradigms.base._augmented import augmented
 from jaxmed.paradigms.base._bagging import bagging, out_of_bag
 from jaxmed.paradigms.base._ensemble import ensemble, member, member_key
 from jaxmed.paradigms.base._heads import Head, with_heads
+from jaxmed.paradigms.base._learning_loss import learning_loss
 from jaxmed.paradigms.base._mixing import cutmix, mixup
 from jaxmed.paradigms.base._subspaces import random_subspaces
 from jaxmed.paradigms.base._supervised import supervised
@@ -152,6 +154,7 @@ __all__ = [
     "inpainting",
     "jigsaw",
     "l2_sp",
+    "learning_loss",
     "lora",
     "lwf",
     "maml",

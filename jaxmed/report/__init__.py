@@ -18,6 +18,7 @@ from jaxmed.report.figures._gallery import (
 )
 from jaxmed.report.figures._heat_map import heat_map_figure
 from jaxmed.report.figures._history import learning_curves
+from jaxmed.report.figures._label_curve import label_curve_figure
 from jaxmed.report.figures._models import (
     decision_figure,
     forest_figure,
@@ -156,6 +157,7 @@ __all__ = [
     "from_study",
     "heat_map_figure",
     "html",
+    "label_curve_figure",
     "learning_curves",
     "mask_picture",
     "mask_pictures",

@@ -13,10 +13,10 @@ from jaxmed.cli import _experiment, main
 # Of images of one's own.
 OWN = ("classification", "premises", "regression", "segmentation", "study")
 RECORDED = (
-    "adaptation", "clusters", "continual", "coverage", "demo", "drive", "energy", "extreme",
-    "few_scans", "fewshot", "hippocampus", "judge", "medmnist", "membranes", "mil", "multitask",
-    "paradigms", "pretraining", "propagation", "series", "stacking", "table_regression",
-    "uncertainty", "uncertainty_masks",
+    "active", "active_scans", "adaptation", "clusters", "continual", "coverage", "demo", "drive",
+    "energy", "extreme", "few_scans", "fewshot", "hippocampus", "judge", "medmnist", "membranes",
+    "mil", "multitask", "paradigms", "pretraining", "propagation", "series", "stacking",
+    "table_regression", "uncertainty", "uncertainty_masks",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from jaxmed.report.page._continual import task_exhibits
 from jaxmed.report.page._density import drawing_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
 from jaxmed.report.page._features import feature_exhibits
+from jaxmed.report.page._label_curve import label_exhibits
 from jaxmed.report.page._models import model_exhibits
 from jaxmed.report.page._regression import number_exhibits
 from jaxmed.report.page._segmentation import mask_exhibits
@@ -45,7 +46,11 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
 
 def figure_groups(results: Results) -> list[dict[str, Any]]:
     """Return sections of figures: `{id, name, figures: [{svg, caption, wide}]}`."""
-    sections: tuple[Section, ...] = (("training", "Training", _training), *SECTIONS[type(results)])
+    sections: tuple[Section, ...] = (
+        ("training", "Training", _training),
+        *SECTIONS[type(results)],
+        ("label-curve", "Curve of labels", label_exhibits),
+    )
     groups = [(id_, name, figures(results)) for id_, name, figures in sections]
     return [
         {"id": id_, "name": name, "figures": figures} for id_, name, figures in groups if figures

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
+from jaxmed.protocols import LabelCurve
 from jaxmed.report.results._older import FlatResults, moved
 from jaxmed.report.results._parts import (
     Comparison,
@@ -52,6 +53,8 @@ class Results(metaclass=FlatResults):
         subgroups: metrics by site, sex, ...
         study: what only its authors know, by the field's name: see `report.FIELDS`. Each that is
             missing is printed as NOT REPORTED.
+        label_curve: of active learning, made by `protocols.label_curve`: how good models are by the
+            number of labels, strategy by strategy.
 
     Raises:
         ValueError: a headline that names no metric, or a task that the type does not know.
@@ -70,6 +73,7 @@ class Results(metaclass=FlatResults):
     pictures: tuple[Picture, ...] = ()
     subgroups: tuple[SubgroupTable, ...] = ()
     study: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    label_curve: LabelCurve | None = None
 
     task: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]] = ()

@@ -5,11 +5,26 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 import jaxmed as jm
-from jaxmed.paradigms import bagging, random_subspaces
+from jaxmed import networks
+from jaxmed.paradigms import Head, bagging, learning_loss, random_subspaces
 from rows._row import Row, noisy
+
+LOSSES = {  # by the activation of the task's predictions, and whether they are maps
+    ("softmax", False): {"loss": jm.losses.cross_entropy},
+    ("softmax", True): {"loss": jm.losses.dice_ce, "target": "mask"},
+    (None, False): {"loss": jm.losses.mse, "target": "value"},
+}
 
 ROWS = {
     "supervised": Row(),
+    "learning_loss": Row(
+        lambda task: learning_loss(
+            task.objective, stop_after=1, **LOSSES[task.activation, task.dense]
+        ),
+        network=lambda trunk, task: jm.with_heads(
+            trunk, {"predicted_loss": Head(networks.LossHead(4), "pyramid")}
+        ),
+    ),
     "weighted": Row(
         lambda task: jm.weighted({"once": task.objective, "again": task.objective}, {"again": 0.5}),
         stacks=True,
