@@ -53,6 +53,7 @@ transform                            from -> to               what it is
 :func:`vicreg`                       view -> Objective        agree, vary, do not repeat
 :func:`barlow_twins`                 view -> Objective        correlation is the identity
 :func:`dino`                         view -> Objective        answers of one's own average
+:func:`mixstyle`                     Network -> Network       features in the style of others
 :func:`batch_statistics`             Network -> Network       normalised by the images at hand
 :func:`tent`                         Network -> Learner       adapted to test images by entropy
 :func:`closed_form`                  Network -> Learner       least squares on its features
@@ -64,6 +65,7 @@ transform                            from -> to               what it is
 
 from jaxmed.paradigms.adaptation._alignment import coral, dann, mmd
 from jaxmed.paradigms.adaptation._batch_statistics import batch_statistics
+from jaxmed.paradigms.adaptation._mix_style import mixstyle
 from jaxmed.paradigms.adaptation._tent import tent
 from jaxmed.paradigms.bags._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms.base._alternate import alternate
@@ -160,6 +162,7 @@ __all__ = [
     "member_key",
     "merge_lora",
     "mixmatch",
+    "mixstyle",
     "mixup",
     "mmd",
     "moco",
