@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import optax
 
+import jaxmed as jm
 from jaxmed.paradigms import batch_statistics, coral, dann, mixstyle, mmd, tent
-from rows._row import Row
+from rows._row import TASKS, Row
+
+LOSSES = {
+    "classification": (jm.losses.cross_entropy, "label"),
+    "regression": (jm.losses.mse, "value"),
+    "segmentation": (jm.losses.dice_ce, "mask"),
+}
+
+
+def with_weights(task):
+    """The task's objective, of a network that is told which rows are padding."""
+    name = next(name for name, known in TASKS.items() if known is task)
+    loss, target = LOSSES[name]
+    return jm.supervised(loss, target=target, inputs=("image", "weight"))
+
 
 ROWS = {
     "coral": Row(lambda task: coral(task.objective), stacks=True, across=True),
     "mmd": Row(lambda task: mmd(task.objective), stacks=True),
     "dann": Row(lambda task: dann(task.objective, hidden=4), stacks=True),
-    # Whom padding rows are mixed with is theirs to say: the network is told no weights here.
-    "mixstyle": Row(network=lambda trunk, task: mixstyle(trunk, at="Conv_0", p=1.0), padded=False),
+    "mixstyle": Row(with_weights, network=lambda trunk, task: mixstyle(trunk, at="Conv_0", p=1.0)),
     "batch_statistics": Row(network=lambda trunk, task: batch_statistics(trunk), norms=("batch",)),
     "tent": Row(
         solved=lambda network, task: tent(network, optax.sgd(0.1), keep=None),
