@@ -60,6 +60,7 @@ transform                            from -> to               what it is
 :func:`ensemble`                     Learner -> Learner       independent members as one program
 :func:`bagging`                      Learner -> Learner       members on bootstraps of the examples
 :func:`alternate`                    Learners -> Learner      players that take turns
+:func:`co_teaching`                  Network -> Learner       two networks, each by easy labels
 ===================================  =======================  ====================================
 """
 
@@ -71,6 +72,7 @@ from jaxmed.paradigms.bags._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms.base._alternate import alternate
 from jaxmed.paradigms.base._augmented import augmented
 from jaxmed.paradigms.base._bagging import bagging, out_of_bag
+from jaxmed.paradigms.base._co_teaching import co_teaching
 from jaxmed.paradigms.base._ensemble import ensemble, member, member_key
 from jaxmed.paradigms.base._heads import Head, with_heads
 from jaxmed.paradigms.base._mixing import cutmix, mixup
@@ -134,6 +136,7 @@ __all__ = [
     "batch_statistics",
     "byol",
     "closed_form",
+    "co_teaching",
     "consolidated",
     "contractive",
     "coral",

@@ -6,20 +6,13 @@ import optax
 
 import jaxmed as jm
 from jaxmed.paradigms import batch_statistics, coral, dann, mixstyle, mmd, tent
-from rows._row import TASKS, Row
-
-LOSSES = {
-    "classification": (jm.losses.cross_entropy, "label"),
-    "regression": (jm.losses.mse, "value"),
-    "segmentation": (jm.losses.dice_ce, "mask"),
-}
+from rows._row import LOSSES, TASKS, Row
 
 
 def with_weights(task):
     """The task's objective, of a network that is told which rows are padding."""
     name = next(name for name, known in TASKS.items() if known is task)
-    loss, target = LOSSES[name]
-    return jm.supervised(loss, target=target, inputs=("image", "weight"))
+    return jm.supervised(**LOSSES[name], inputs=("image", "weight"))
 
 
 ROWS = {

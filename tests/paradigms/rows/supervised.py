@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import optax
 
 import jaxmed as jm
-from jaxmed.paradigms import bagging
-from rows._row import Row, noisy
+from jaxmed.paradigms import bagging, co_teaching
+from rows._row import LOSSES, TASKS, Row, noisy
 
 ROWS = {
     "supervised": Row(),
@@ -24,6 +25,12 @@ ROWS = {
     "bagging": Row(
         learner=lambda one: bagging(one, 2, strategy="unroll"),
         batch=lambda batch: {**batch, "index": jnp.arange(len(batch["label"]))},
+    ),
+    "co_teaching": Row(
+        solved=lambda network, task: co_teaching(
+            network, TASKS[task].objective, optax.sgd(0.1), forget=0.25, **LOSSES[task]
+        ),
+        across=True,
     ),
     "ensemble": Row(learner=lambda one: jm.ensemble(one, 2, strategy="unroll")),
     "averaged alternate": Row(
