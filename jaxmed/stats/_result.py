@@ -39,7 +39,7 @@ def _with_point(notes: tuple[str, ...], lower: float, upper: float) -> tuple[str
     """The notes of a result, and :data:`POINT` where its interval has no width but rounding's."""
     if math.isnan(lower) or math.isnan(upper):
         return notes
-    wide = lower != upper and upper - lower > 1e-13 * max(abs(lower), abs(upper))
+    wide = math.isinf(upper - lower) or upper - lower > 1e-13 * max(abs(lower), abs(upper))
     if wide or any(said in note for note in notes for said in _SAID):
         return notes
     return (*notes, POINT)
