@@ -12,10 +12,10 @@ from jaxmed.cli import _experiment, main
 
 OWN = ("classification", "regression", "segmentation", "study")  # of images of one's own
 RECORDED = (
-    "clusters", "coverage", "demo", "drive", "energy", "extreme", "few_scans", "fewshot",
-    "hippocampus", "judge", "medmnist", "membranes", "mil", "multitask", "paradigms",
-    "pretraining", "propagation", "series", "stacking", "table_regression", "uncertainty",
-    "uncertainty_masks",
+    "clusters", "coverage", "demo", "drive", "duplicates", "energy", "extreme", "few_scans",
+    "fewshot", "hippocampus", "judge", "medmnist", "membranes", "mil", "multitask", "paradigms",
+    "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
+    "table_regression", "uncertainty", "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 
