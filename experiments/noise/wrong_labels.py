@@ -18,14 +18,14 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import optax
 
 import jaxmed as jm
 from jaxmed.core import Learner, Network
-from jaxmed.data import MEDMNIST, ArraySource, batches, in_memory, medmnist, mnist, subset
+from jaxmed.data import MEDMNIST, ArraySource, batches, medmnist, mnist
 from jaxmed.paradigms import co_teaching
 from jaxmed.protocols import suspect_labels, transition_matrix
 from jaxmed.report import Results, compare, split_sizes, stage
@@ -93,7 +93,7 @@ def run(config: Config, out: Path) -> Results:
         halves = np.arange(len(written)) % 2
         beside = np.empty((len(written), len(classes)))
         for half in (0, 1):
-            others = in_memory(subset(noisy, np.flatnonzero(halves != half)))
+            others = ArraySource({n: x[halves != half] for n, x in noisy.arrays.items()})
             images = train.arrays["image"][halves == half]
             beside[halves == half] = trained(by(ce, early), others, early, images)
         estimated = transition_matrix(beside)
@@ -184,17 +184,22 @@ def _parts(config: Config) -> list[ArraySource]:
                 f"--dataset {config.dataset}: mnist, or a set of MedMNIST with one label an image"
             )
         parts = [medmnist(config.dataset, part) for part in ("train", "test")]
-    few = np.arange(min(config.images, len(parts[0])))
-    made = []
-    for part in (subset(parts[0], few), parts[1]):
-        whole = in_memory(part)
-        flat = whole.arrays["image"].reshape(len(whole), -1)
-        made.append(
-            dataclasses.replace(
-                whole, arrays={"image": flat, "label": whole.arrays["label"].astype(np.int32)}
-            )
-        )
-    return made
+    few = min(config.images, len(parts[0]))
+    return [_flat(parts[0], np.arange(few)), _flat(parts[1], np.arange(len(parts[1])))]
+
+
+def _flat(source: Any, rows: np.ndarray) -> ArraySource:
+    """Some images of a source, each as one row of pixels."""
+    found = jm.data.take(source, rows)
+    return ArraySource(
+        {
+            "image": found["image"].reshape(len(rows), -1),
+            "label": np.asarray(found["label"]).reshape(len(rows)).astype(np.int32),
+        },
+        case_ids=[jm.data.case_ids(source)[i] for i in rows],
+        classes=source.classes,
+        notes=source.notes,
+    )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ import optax
 import jaxmed as jm
 from jaxmed import paradigms
 from jaxmed.core import Learner
-from jaxmed.data import ArraySource, balanced_batches, batches, folds, in_memory, subset
+from jaxmed.data import ArraySource, balanced_batches, batches, folds
 from jaxmed.report import Results, compare, stage
 
 from .._common.pictures import Pictures, pictures
@@ -94,7 +94,7 @@ def run(config: Config, out: Path) -> Results:
     with stage(seconds, "training"):
         for number, part in enumerate(parts):
             fill = float(x[part.train].mean())
-            source = in_memory(subset(_source(config, found, fill), part.train))
+            source = _source(config, found, part.train, fill)
             if plain is None:
                 plain = Plain(_learner(config, labels, len(found.classes), steps))
             seed = config.seed * config.folds + number
@@ -128,12 +128,12 @@ def run(config: Config, out: Path) -> Results:
     return results.replace(metrics=areas)
 
 
-def _source(config: Config, found: Pictures, fill: float) -> ArraySource:
+def _source(config: Config, found: Pictures, rows: np.ndarray, fill: float) -> ArraySource:
     return ArraySource(
         {
-            "image": _seen(config, found.images, fill).astype(np.float32),
-            "label": found.labels,
-            "domain": found.told.astype(np.int32),
+            "image": _seen(config, found.images[rows], fill).astype(np.float32),
+            "label": found.labels[rows],
+            "domain": found.told[rows].astype(np.int32),
         }
     )
 
