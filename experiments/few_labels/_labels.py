@@ -28,21 +28,27 @@ class Task(NamedTuple):
 
 def read(config: Any) -> Task:
     """Read a set, and choose each seed's labelled images."""
-    entry = MEDMNIST.get(config.dataset)
-    if entry is None or entry.task not in KINDS:
-        known = sorted(name for name, e in MEDMNIST.items() if e.task in KINDS)
-        raise ValueError(f"dataset is one of {', '.join(known)}, got {config.dataset!r}")
     if not 0 < config.labels <= 1:
         raise ValueError(f"labels is a share in (0, 1], got {config.labels}")
-    parts = {name: _part(config, name) for name in ("train", "val", "test")}
-    truth = parts["train"].arrays["label"]
+    whole = pool(config)
+    truth = whole.parts["train"].arrays["label"]
     chosen = []
     for seed in range(config.seed, config.seed + config.seeds):
         shares = {"labelled": config.labels, "rest": 1 - config.labels}
         everyone = np.arange(len(truth))
         kept = everyone if config.labels == 1 else split(truth, shares, seed=seed)["labelled"]
         chosen.append(kept)
-    return Task(KINDS[entry.task], tuple(parts["train"].classes), parts, tuple(chosen))
+    return whole._replace(labelled=tuple(chosen))
+
+
+def pool(config: Any) -> Task:
+    """Read a set of which no image is chosen yet."""
+    entry = MEDMNIST.get(config.dataset)
+    if entry is None or entry.task not in KINDS:
+        known = sorted(name for name, e in MEDMNIST.items() if e.task in KINDS)
+        raise ValueError(f"dataset is one of {', '.join(known)}, got {config.dataset!r}")
+    parts = {name: _part(config, name) for name in ("train", "val", "test")}
+    return Task(KINDS[entry.task], tuple(parts["train"].classes), parts, ())
 
 
 def _part(config: Any, name: str) -> ArraySource:

@@ -196,7 +196,7 @@ def _flat(source: Any, rows: np.ndarray) -> ArraySource:
             "image": found["image"].reshape(len(rows), -1),
             "label": np.asarray(found["label"]).reshape(len(rows)).astype(np.int32),
         },
-        case_ids=[jm.data.case_ids(source)[i] for i in rows],
+        case_ids=[str(jm.data.case_ids(source)[int(i)]) for i in rows],
         classes=source.classes,
         notes=source.notes,
     )

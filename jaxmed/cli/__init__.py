@@ -1,4 +1,4 @@
-"""The `jaxmed` command: demo, train, evaluate, predict, data check.
+"""The `jaxmed` command: demo, train, evaluate, predict, label, data check.
 
 `main` is the command. `run_experiment` is what `jaxmed train` does, for scripts. `train_file` runs
 one experiment's file, for `python -m experiments.TASK.NAME`. The first and the last return an exit

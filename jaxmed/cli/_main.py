@@ -44,6 +44,7 @@ _COMMANDS = {
     "tiles": ("_tiles", "cut whole slides into pictures, with a table for training"),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),
     "explore": ("_explore", "a first look at images: clusters, near duplicates, outliers, maps"),
+    "label": ("label._command", "label images in the browser, for training and active learning"),
 }
 
 

@@ -28,6 +28,7 @@ from jaxmed.networks.heads._answers import (
     ProjectionHead,
     SegmentationHead,
 )
+from jaxmed.networks.heads._loss import LossHead
 from jaxmed.networks.heads._pyramid import PyramidHead
 from jaxmed.networks.layers._convolution import (
     Conv,
@@ -81,6 +82,7 @@ __all__ = [
     "Hierarchical",
     "InstanceNorm",
     "LinearHead",
+    "LossHead",
     "NoNorm",
     "ProjectionHead",
     "PyramidHead",

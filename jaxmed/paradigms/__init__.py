@@ -24,6 +24,7 @@ transform                            from -> to               what it is
 :func:`pcgrad`                       Objectives -> Objective  conflicting gradients projected
 :func:`soft_sharing`                 Objective -> Objective   parameters drawn together
 :func:`l2_sp`                        Objective -> Objective   drawn to where they began
+:func:`learning_loss`                Objective -> Objective   a head that ranks examples by loss
 :func:`coral`, :func:`mmd`           Objective -> Objective   features alike in two domains
 :func:`dann`                         Objective -> Objective   a critic that cannot tell domains
 :func:`ewc`, :func:`si`              Objective -> Objective   parameters kept by their importance
@@ -59,6 +60,7 @@ transform                            from -> to               what it is
 :func:`closed_form`                  Network -> Learner       least squares on its features
 :func:`ensemble`                     Learner -> Learner       independent members as one program
 :func:`bagging`                      Learner -> Learner       members on bootstraps of the examples
+:func:`random_subspaces`             Learner -> Learner       members that see other features
 :func:`alternate`                    Learners -> Learner      players that take turns
 :func:`co_teaching`                  Network -> Learner       two networks, each by easy labels
 ===================================  =======================  ====================================
@@ -75,7 +77,9 @@ from jaxmed.paradigms.base._bagging import bagging, out_of_bag
 from jaxmed.paradigms.base._co_teaching import co_teaching
 from jaxmed.paradigms.base._ensemble import ensemble, member, member_key
 from jaxmed.paradigms.base._heads import Head, with_heads
+from jaxmed.paradigms.base._learning_loss import learning_loss
 from jaxmed.paradigms.base._mixing import cutmix, mixup
+from jaxmed.paradigms.base._subspaces import random_subspaces
 from jaxmed.paradigms.base._supervised import supervised
 from jaxmed.paradigms.base._weighted import weighted
 from jaxmed.paradigms.continual._ewc import Consolidated, consolidated, ewc, fisher_information
@@ -155,6 +159,7 @@ __all__ = [
     "inpainting",
     "jigsaw",
     "l2_sp",
+    "learning_loss",
     "lora",
     "lwf",
     "maml",
@@ -179,6 +184,7 @@ __all__ = [
     "prototype_segmenter",
     "prototypical",
     "pseudo_label",
+    "random_subspaces",
     "relative_position",
     "replay",
     "rotation",

@@ -15,7 +15,8 @@ most confident predictions, round by round. `deep_stacking` solves modules one u
 `pool`, `weighted_average`, `greedy_selection` and `stacking` make one model of several;
 `stacked_runs` adds such a one to a finished study. `boosting` trains models one after the other.
 
-`active_rounds` asks for labels round by round, by an acquisition (`ask_entropy`, `ask_badge`, ...);
+`active_rounds` asks for labels round by round, by an acquisition (`ask_entropy`, `ask_badge`, ...),
+of a function, a table or a person (`person_oracle`), of cases or of slices and `regions` of scans;
 `label_curve` compares acquisitions.
 
 `suspect_labels` finds labels that contradict confident predictions, `transition_matrix` as what
@@ -30,8 +31,10 @@ graph of your own; `prior_shift` finds the classes' shares among unlabelled case
 
 from jaxmed.protocols.active._curve import LabelCurve, label_curve
 from jaxmed.protocols.active._diverse import ask_badge, ask_core_set, ask_typical
+from jaxmed.protocols.active._oracles import LabelsAwaited, person_oracle, table_oracle
 from jaxmed.protocols.active._pool import Pool, pool_of
-from jaxmed.protocols.active._rounds import ActiveRound, ActiveRun, active_rounds, table_oracle
+from jaxmed.protocols.active._regions import Regions, region_scores, regions, voxel_scores
+from jaxmed.protocols.active._rounds import ActiveRound, ActiveRun, active_rounds
 from jaxmed.protocols.active._uncertain import (
     ask_bald,
     ask_batch_bald,
@@ -42,6 +45,8 @@ from jaxmed.protocols.active._uncertain import (
     ask_mixed,
     ask_power_bald,
     ask_random,
+    ask_score,
+    ask_score_per_cost,
 )
 from jaxmed.protocols.continual._scores import ContinualScores, continual_scores
 from jaxmed.protocols.ensembles._boosting import Boosted, boosting
@@ -107,6 +112,7 @@ __all__ = [
     "Failure",
     "Hedged",
     "LabelCurve",
+    "LabelsAwaited",
     "LinearProbe",
     "Opening",
     "Openings",
@@ -115,6 +121,7 @@ __all__ = [
     "Procedure",
     "Propagated",
     "Reading",
+    "Regions",
     "Round",
     "Runs",
     "SiteScores",
@@ -139,6 +146,8 @@ __all__ = [
     "ask_mixed",
     "ask_power_bald",
     "ask_random",
+    "ask_score",
+    "ask_score_per_cost",
     "ask_typical",
     "boosting",
     "compare_arms",
@@ -162,12 +171,15 @@ __all__ = [
     "nested",
     "open_test",
     "page_hinkley",
+    "person_oracle",
     "pool",
     "pool_of",
     "prequential",
     "prior_shift",
     "propagate",
     "pseudo_label_rounds",
+    "region_scores",
+    "regions",
     "repeated",
     "runs_of",
     "site_scores",
@@ -179,6 +191,7 @@ __all__ = [
     "table_oracle",
     "transition_matrix",
     "tuned",
+    "voxel_scores",
     "weighted_average",
     "with_inner",
     "write_study",

@@ -9,6 +9,7 @@ from jaxmed._json import to_json
 from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
 from jaxmed.report.figures._curves import precision_recall_figure, reliability_figure, roc_figure
 from jaxmed.report.figures._drawings import drawings_figure
+from jaxmed.report.figures._feature_maps import feature_maps
 from jaxmed.report.figures._gallery import (
     best_median_worst,
     case_figure,
@@ -17,6 +18,7 @@ from jaxmed.report.figures._gallery import (
 )
 from jaxmed.report.figures._heat_map import heat_map_figure
 from jaxmed.report.figures._history import learning_curves
+from jaxmed.report.figures._label_curve import label_curve_figure
 from jaxmed.report.figures._models import (
     decision_figure,
     forest_figure,
@@ -34,6 +36,7 @@ from jaxmed.report.figures._regression import agreement_figure, observed_figure
 from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
 from jaxmed.report.figures._subgroups import subgroup_figure
+from jaxmed.report.figures._task_matrix import task_matrix_figure
 from jaxmed.report.figures._uncertainty import (
     entropy_figure,
     risk_coverage_figure,
@@ -60,6 +63,7 @@ from jaxmed.report.results._parts import (
     Comparison,
     Contrast,
     DataSummary,
+    FeatureMaps,
     Overlap,
     Picture,
     RunRecord,
@@ -74,6 +78,7 @@ from jaxmed.report.results._results import (
     TASKS,
     ClassificationResults,
     ComparisonResults,
+    ContinualResults,
     DensityResults,
     RegressionResults,
     Results,
@@ -100,10 +105,12 @@ __all__ = [
     "ClassificationResults",
     "Comparison",
     "ComparisonResults",
+    "ContinualResults",
     "Contrast",
     "DataSummary",
     "DensityResults",
     "ExploredImages",
+    "FeatureMaps",
     "Item",
     "MaskPair",
     "ModelTables",
@@ -144,11 +151,13 @@ __all__ = [
     "drawings_figure",
     "entropy_figure",
     "environment",
+    "feature_maps",
     "forest_figure",
     "from_overlap",
     "from_study",
     "heat_map_figure",
     "html",
+    "label_curve_figure",
     "learning_curves",
     "mask_picture",
     "mask_pictures",
@@ -179,6 +188,7 @@ __all__ = [
     "stage",
     "subgroup_figure",
     "summary",
+    "task_matrix_figure",
     "to_json",
     "uncertainty_map_figure",
     "warn_of_repeats",

@@ -10,12 +10,14 @@ import pytest
 
 from jaxmed.cli import _experiment, main
 
-OWN = ("classification", "regression", "segmentation", "study")  # of images of one's own
+# Of images of one's own.
+OWN = ("classification", "premises", "regression", "segmentation", "study")
 RECORDED = (
-    "clusters", "coverage", "demo", "drive", "duplicates", "energy", "extreme", "few_scans",
-    "fewshot", "hippocampus", "judge", "medmnist", "membranes", "mil", "multitask", "paradigms",
-    "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
-    "table_regression", "uncertainty", "uncertainty_masks", "wrong_labels",
+    "active", "active_scans", "adaptation", "clusters", "continual", "coverage", "demo",
+    "drive", "duplicates", "energy", "extreme", "few_scans", "fewshot", "hippocampus", "judge",
+    "medmnist", "membranes", "mil", "multitask", "paradigms", "pretraining", "propagation",
+    "remedies", "series", "shortcut", "stacking", "table_regression", "uncertainty",
+    "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ MODULES = {
     "Hierarchical": networks.Hierarchical(networks.CNN(None, (4,)), networks.Recurrent(2)),
     "InstanceNorm": networks.InstanceNorm(dtype="bfloat16"),
     "LinearHead": networks.LinearHead(2),
+    "LossHead": networks.LossHead(6),
     "MLP": networks.MLP(None, (4, 3), norm="batch", dropout=np.float32(0.5)),
     "NoNorm": networks.NoNorm(),
     "ProjectionHead": networks.ProjectionHead(4, (6,), dtype=np.dtype("float32")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,9 @@ from jaxmed.unsupervised._seed import numpy_seed
 Floats = NDArray[np.float64]
 
 
-class Pool(NamedTuple):
+# No NamedTuple: those count their own fields by `len`, which here is that of the cases.
+@dataclass(frozen=True, eq=False)
+class Pool:
     """The cases that may be asked for, as the present model sees them.
 
     Attributes:
@@ -23,19 +25,22 @@ class Pool(NamedTuple):
             of one network alone as a single sample. None where no model has been trained.
         features: (cases, f), for acquisitions that look for cover; or None.
         labelled: (labelled, f) features of the cases that have labels; or None.
+        scores: (cases,) what a label of each should tell, in the model's own measure, such as the
+            loss that it predicts or the doubt of a region's voxels; or None.
+        costs: (cases,) what the label of each costs; None where all cost the same.
     """
 
     samples: Floats | None = None
     features: Floats | None = None
     labelled: Floats | None = None
+    scores: Floats | None = None
+    costs: Floats | None = None
 
     def __len__(self) -> int:
-        seen = self.samples
-        return (
-            len(self.features)
-            if seen is None and self.features is not None
-            else (0 if seen is None else seen.shape[1])
-        )
+        if self.samples is not None:
+            return self.samples.shape[1]
+        known = self.features if self.features is not None else self.scores
+        return 0 if known is None else len(known)
 
     @property
     def mean(self) -> Floats:
@@ -58,6 +63,16 @@ class Pool(NamedTuple):
             raise ValueError("this acquisition needs features: let the model give them")
         return self.features
 
+    def told(self) -> Floats:
+        """The scores (cases,).
+
+        Raises:
+            ValueError: if there are none.
+        """
+        if self.scores is None:
+            raise ValueError("this acquisition needs scores: let the model give them")
+        return self.scores
+
 
 Acquire = Callable[[Key, Pool, int], NDArray[np.intp]]
 """``(key, pool, n) -> positions (n,)`` in the pool, the first asked for first."""
@@ -67,6 +82,9 @@ def pool_of(
     samples: ArrayLike | None = None,
     features: ArrayLike | None = None,
     labelled: ArrayLike | None = None,
+    *,
+    scores: ArrayLike | None = None,
+    costs: ArrayLike | None = None,
 ) -> Pool:
     """Check what is known of unlabelled cases and put it together.
 
@@ -74,10 +92,12 @@ def pool_of(
         samples: (samples, cases, classes) probabilities, or (cases, classes) of one network.
         features: (cases, ...).
         labelled: (labelled, ...) features of labelled cases.
+        scores: (cases,) what a label of each should tell, more is better.
+        costs: (cases,) above 0.
 
     Raises:
-        ValueError: for nothing at all, values that are not finite or no probabilities, or arrays
-            of different numbers of cases or features.
+        ValueError: for nothing at all, values that are not finite or no probabilities, costs that
+            are not positive, or arrays of different numbers of cases or features.
 
     >>> len(pool_of([[0.2, 0.8], [0.5, 0.5]]))
     2
@@ -94,13 +114,26 @@ def pool_of(
     x, known = (None if a is None else _rows(a, n) for a, n in (
         (features, "features"), (labelled, "labelled"),
     ))  # fmt: skip
-    if p is None and x is None:
-        raise ValueError("a pool has probabilities or features")
-    if p is not None and x is not None and p.shape[1] != len(x):
-        raise ValueError(f"samples are of {p.shape[1]} cases, features of {len(x)}")
+    told, price = (None if a is None else checks.finite(a, n) for a, n in (
+        (scores, "scores"), (costs, "costs"),
+    ))  # fmt: skip
+    if p is None and x is None and told is None:
+        raise ValueError("a pool has probabilities or features, or scores")
+    lengths = {
+        name: n
+        for name, n in (
+            ("samples", None if p is None else p.shape[1]), ("features", _length(x)),
+            ("scores", _length(told)), ("costs", _length(price)),
+        )
+        if n is not None
+    }  # fmt: skip
+    if len(set(lengths.values())) > 1:
+        raise ValueError(", ".join(f"{name} are of {n} cases" for name, n in lengths.items()))
+    if price is not None and len(price) and price.min() <= 0:
+        raise ValueError(f"costs are above 0, got {price.min():g}")
     if x is not None and known is not None and len(known) and known.shape[1] != x.shape[1]:
         raise ValueError(f"labelled cases have {known.shape[1]} features, the others {x.shape[1]}")
-    return Pool(p, x, known)
+    return Pool(p, x, known, told, price)
 
 
 def generator(key: Key, name: str) -> np.random.Generator:
@@ -118,6 +151,10 @@ def wanted(pool: Pool, n: int) -> int:
     if n > len(pool):
         raise ValueError(f"{n} cases are asked for, and the pool has {len(pool)}")
     return n
+
+
+def _length(values: Floats | None) -> int | None:
+    return None if values is None else len(values)
 
 
 def _rows(values: ArrayLike, name: str) -> Floats:

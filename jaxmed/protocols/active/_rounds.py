@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from jaxmed._files import write_whole
 from jaxmed._json import plain
 from jaxmed.core import Key, stream
-from jaxmed.protocols.active._pool import Acquire, Pool, pool_of
+from jaxmed.protocols.active._pool import Acquire
 from jaxmed.protocols.active._uncertain import ask_random
+from jaxmed.protocols.active._units import Look, Rows, Units, seen_pool
 from jaxmed.stats import checks
 
-Rows = NDArray[np.intp]
-Look = Callable[[Rows], Mapping[str, ArrayLike]]
-"""From positions to ``samples`` (samples, cases, classes), ``features`` (cases, f), or both."""
+_ROUNDING = 1e-9  # Of sums of costs.
 
 
 class ActiveRound(NamedTuple):
@@ -32,12 +32,14 @@ class ActiveRound(NamedTuple):
         labels: what the oracle answered.
         labelled: how many cases have a label from this round on.
         measured: what ``measure`` said of the model that was trained on these.
+        spent: what all labels so far cost: how many cases or patients, where no costs are stated.
     """
 
     asked: Rows
     labels: NDArray[np.int64]
     labelled: int
     measured: dict[str, Any]
+    spent: float = 0.0
 
 
 class ActiveRun(NamedTuple):
@@ -62,41 +64,51 @@ def active_rounds(
     cases: Sequence[str],
     *,
     acquire: Acquire,
-    oracle: Callable[[Rows], ArrayLike],
-    classes: int,
+    oracle: Callable[[Rows], ArrayLike | None],
+    classes: int | None,
     rounds: int,
-    per_round: int,
-    start: int | Sequence[int],
+    per_round: float,
+    start: float | Sequence[int],
     begin: Acquire = ask_random,
     features: ArrayLike | None = None,
     groups: Sequence[Any] | None = None,
+    costs: ArrayLike | None = None,
     measure: Callable[[Look, int], Mapping[str, Any]] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
 ) -> ActiveRun:
     """Train on few labels, ask for those of further cases, and train again, round by round.
 
-    Each round trains a model by itself, on all labels that there are then. Every answer is on disk
-    before the next training begins; the same call with the same ``out`` goes on where it was, asks
-    for no label twice, and ends as one that was not interrupted, if ``train`` is a function of its
-    arguments.
+    Each round trains a model by itself, on all labels that there are then. What is asked for is on
+    disk before the oracle is called, and every answer before the next training begins; the same
+    call with the same ``out`` goes on where it was, asks for no label twice, and ends as one that
+    was not interrupted, if ``train`` is a function of its arguments.
 
     Args:
         train: ``(rows, labels, number) -> look``: trains on the cases at these positions, in the
             given round, and returns a function from positions to what is seen of them:
-            ``samples`` of probabilities, ``features``, or both. It owns the learner, the steps and
-            the seed; :func:`jaxmed.fit` with ``out=`` a folder a round resumes it too.
+            ``samples`` of probabilities, ``features``, ``scores``, or several. It owns the learner,
+            the steps and the seed; :func:`jaxmed.fit` with ``out=`` a folder a round resumes it
+            too.
         cases: names of all cases that may be asked for.
         acquire: which of them are, such as ``ask_entropy``.
-        oracle: from positions to classes: a function, :func:`table_oracle`, a person behind either.
-        classes: how many classes there are.
+        oracle: from positions to classes: a function, :func:`table_oracle`, or a person
+            (:func:`person_oracle`).
+        classes: how many classes there are. None where an answer is no class, such as a mask: the
+            oracle then puts it where ``train`` finds it, what it returns is not looked at, and all
+            labels are 0.
         rounds: how often labels are asked for after the start.
-        per_round: how many cases, or patients with ``groups``, each time.
-        start: how many cases begin, or which.
+        per_round: how many cases, or patients with ``groups``, each time; with ``costs`` what they
+            may cost.
+        start: how many cases begin, or which; a number with ``costs`` is what they may cost.
         begin: how the first ones are chosen if ``start`` is a number; no model is at hand then.
         features: (cases, f) of all cases, for acquisitions that need some where no model gives any.
         groups: patient of each case: patients are asked for, with all their cases; what is seen of
             them is the mean.
+        costs: (cases,) what the label of each costs, such as the slices or voxels that are to be
+            drawn; by default each costs 1. Where they differ, the acquisition puts all cases in
+            order, and those are taken that the round can still pay for; what it leaves is added
+            to the next.
         measure: ``(look, number) -> {name: number}`` of each round's model, on cases of one's own.
         seed: of all acquisitions.
         out: a folder for ``active.json``, in which every label asked for is recorded.
@@ -106,9 +118,9 @@ def active_rounds(
 
     Raises:
         ValueError: for no case, names that repeat, more cases asked for than there are, positions
-            that do not exist, an oracle that answers with something else than classes, an
-            acquisition that asks for a case twice or for a labelled one, or an ``out`` that holds
-            another run.
+            that do not exist, costs that are not positive or above what a round may spend, an
+            oracle that answers with something else than classes, an acquisition that asks for a
+            case twice or for a labelled one, or an ``out`` that holds another run.
 
     Examples:
         >>> truth = np.array([0, 0, 0, 1, 1, 1])
@@ -126,24 +138,34 @@ def active_rounds(
     names = [str(name) for name in cases]
     if not names or len(set(names)) < len(names):
         raise ValueError("cases are one or more names, each once")
-    units = _Units(len(names), groups)
+    units = Units(len(names), groups, costs)
     rounds = checks.check_whole(rounds, "rounds", 0)
-    per_round = checks.check_whole(per_round, "per_round", 1)
+    per_round = _budget(per_round, "per_round", whole=costs is None)
     given = None if features is None else checks.finite(features, "features", ndim=None)
     if given is not None:
         given = given.reshape(len(given), -1)
         if len(given) != len(names):
             raise ValueError(f"features are of {len(given)} cases, and there are {len(names)}")
-    first = start if isinstance(start, int) else len({units.of[i] for i in start})
-    if first + rounds * per_round > units.count:
+    listed = None if isinstance(start, int | float) else [int(i) for i in start]
+    if listed is None:
+        first = _budget(start, "start", whole=costs is None)  # pyright: ignore
+    else:
+        if len(set(listed)) < len(listed) or not all(0 <= i < len(names) for i in listed):
+            raise ValueError(f"start must be positions from 0 to {len(names) - 1}, each once")
+        first = units.spent(listed)
+    if first + rounds * per_round > units.total:
         raise ValueError(
-            f"{first} at the start and {rounds} rounds of {per_round} are more than the "
+            f"{first:g} at the start and {rounds} rounds of {per_round:g} are more than the "
+            f"{units.total:g} that all {units.count} {units.name} cost"
+            if costs is not None
+            else f"{first} at the start and {rounds} rounds of {per_round} are more than the "
             f"{units.count} {units.name} that there are"
         )
     record = _Record(out, {
         "cases": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16], "classes": classes,
-        "start": start if isinstance(start, int) else [int(i) for i in start],
+        "start": first if listed is None else listed,
         "per_round": per_round, "seed": seed, "groups": groups is not None,
+        **({} if costs is None else {"costs": _digest(units.costs)}),
     })  # fmt: skip
     key = jax.random.key(seed)
     taken: list[int] = []
@@ -153,17 +175,22 @@ def active_rounds(
     for number in range(rounds + 1):
         kept = record.round(number)
         if kept is None:
-            if number and look is None:  # resumed: the last model is needed once more
-                look = train(np.array(taken), np.array(answers), number - 1)
-            rows = _chosen(
-                stream(key, "round", number), number, units, taken, look, given,
-                start if number == 0 else per_round, begin if number == 0 else acquire,
-            )  # fmt: skip
+            if number == 0 and listed is not None:
+                rows = np.array([i for u in dict.fromkeys(units.of[listed]) for i in units.rows(u)])
+            else:
+                if number and look is None:  # resumed: the last model is needed once more
+                    look = train(np.array(taken), np.array(answers), number - 1)
+                rows = _chosen(
+                    stream(key, "round", number), number, units, taken, look, given,
+                    first + number * per_round - units.spent(taken),
+                    acquire if number else begin,
+                )  # fmt: skip
+            kept = {"asked": rows.tolist(), "cases": [names[i] for i in rows]}
+            record.keep(number, kept)
+        if "labels" not in kept:
+            rows = np.array(kept["asked"], np.intp)
             labels = _answered(oracle(rows), rows, names, classes)
-            kept = {
-                "asked": rows.tolist(), "cases": [names[i] for i in rows],
-                "labels": labels.tolist(),
-            }  # fmt: skip
+            kept = {**kept, "labels": labels.tolist()}
             record.keep(number, kept)
         taken += kept["asked"]
         answers += kept["labels"]
@@ -177,73 +204,50 @@ def active_rounds(
         made.append(
             ActiveRound(
                 np.array(kept["asked"], np.intp), np.array(kept["labels"]), len(taken),
-                kept["measured"],
+                kept["measured"], units.spent(taken),
             )
         )  # fmt: skip
     return ActiveRun(tuple(made), np.array(taken, np.intp), np.array(answers))
 
 
-def table_oracle(
-    answers: Mapping[str, int], cases: Sequence[str]
-) -> Callable[[Rows], NDArray[np.int64]]:
-    """An oracle that looks labels up by the names of cases.
-
-    Args:
-        answers: case to class, such as a table's column of one's own labels.
-        cases: the names, in the order of the positions that are asked for.
-
-    Returns:
-        The oracle. It raises KeyError with the names of the cases that have no label yet: add them
-        and make the same call again.
-    """
-
-    def ask(rows: Rows) -> NDArray[np.int64]:
-        wanted = [str(cases[int(i)]) for i in rows]
-        if missing := [name for name in wanted if name not in answers]:
-            raise KeyError(f"no label yet of {len(missing)} cases that are asked for: {missing}")
-        return np.array([answers[name] for name in wanted])
-
-    return ask
+def _budget(value: float, name: str, *, whole: bool) -> float:
+    """A number of cases, or what they may cost."""
+    if whole:
+        return checks.check_whole(value, name, 1)
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} is what the labels of a round may cost, above 0, got {value}")
+    return value
 
 
-class _Units:
-    """What is asked for: cases, or patients with all their cases."""
-
-    def __init__(self, n: int, groups: Sequence[Any] | None):
-        codes, count = (np.arange(n), n) if groups is None else checks.group_codes(list(groups), n)
-        self.of: Any = codes
-        self.count = count
-        self.name = "cases" if groups is None else "patients"
-
-    def rows(self, unit: int) -> list[int]:
-        return np.flatnonzero(self.of == unit).tolist()
-
-    def mean(self, values: np.ndarray, units: list[int], rows: Rows) -> np.ndarray:
-        """Means over the cases of each unit, along the first axis."""
-        where = np.searchsorted(units, self.of[rows])
-        total = np.zeros((len(units), *values.shape[1:]))
-        np.add.at(total, where, values)
-        return total / np.bincount(where).reshape(-1, *[1] * (values.ndim - 1))
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values, "<f8").tobytes()).hexdigest()[:16]
 
 
 def _chosen(
     key: Key,
     number: int,
-    units: _Units,
+    units: Units,
     taken: list[int],
     look: Look | None,
     features: np.ndarray | None,
-    wanted: int | Sequence[int],
+    budget: float,
     acquire: Acquire,
 ) -> Rows:
-    if not isinstance(wanted, int):
-        rows = np.array(wanted, np.intp)
-        if len(set(wanted)) < len(rows) or rows.min() < 0 or rows.max() >= len(units.of):
-            raise ValueError(f"start must be positions from 0 to {len(units.of) - 1}, each once")
-        return np.array([i for u in dict.fromkeys(units.of[rows]) for i in units.rows(u)])
+    """The cases that a round asks for, within what it may spend."""
     known = set(units.of[taken].tolist()) if taken else set()
     free = [u for u in range(units.count) if u not in known]
-    pool = _pool(units, free, sorted(known), look, features)
+    pool = seen_pool(units, free, sorted(known), look, features)
+    if pool.costs is None:
+        wanted = int(budget)
+    elif pool.costs.min() > budget * (1 + _ROUNDING):
+        raise ValueError(
+            f"round {number} may spend {budget:g}, and the cheapest of the {units.name} left "
+            f"costs {pool.costs.min():g}: give a larger per_round, or smaller parts"
+        )
+    else:
+        alike = pool.costs.min() == pool.costs.max()
+        wanted = int(budget * (1 + _ROUNDING) / pool.costs[0]) if alike else len(free)
+        wanted = min(wanted, len(free))
     found = np.asarray(acquire(key, pool, wanted))
     if found.shape != (wanted,) or len(set(found.tolist())) < wanted:
         raise ValueError(
@@ -252,39 +256,26 @@ def _chosen(
         )
     if found.min() < 0 or found.max() >= len(free):
         raise ValueError(f"the acquisition of round {number} asks outside a pool of {len(free)}")
+    if pool.costs is not None:
+        found = _paid(found, pool.costs, budget)
     return np.array([i for place in found for i in units.rows(free[int(place)])], np.intp)
 
 
-def _pool(
-    units: _Units,
-    free: list[int],
-    known: list[int],
-    look: Look | None,
-    features: np.ndarray | None,
-) -> Pool:
-    def seen(chosen: list[int]) -> tuple[np.ndarray | None, np.ndarray | None]:
-        rows = np.array([i for u in chosen for i in units.rows(u)], np.intp)
-        found = {} if look is None else dict(look(rows))
-        samples, own = found.get("samples"), found.get("features")
-        if own is None and features is not None:
-            own = features[rows]
-        if samples is not None:
-            p = np.asarray(samples, np.float64)
-            p = p[None] if p.ndim == 2 else p
-            samples = np.moveaxis(units.mean(np.moveaxis(p, 1, 0), chosen, rows), 0, 1)
-        if own is not None:
-            flat = np.asarray(own, np.float64).reshape(len(rows), -1)
-            own = units.mean(flat, chosen, rows)
-        return samples, own
-
-    samples, own = seen(free)
-    if samples is None and own is None:  # nothing is known of them: there are so many
-        own = np.zeros((len(free), 1))
-    labelled = seen(known)[1] if known and own is not None else None
-    return pool_of(samples, own, labelled)
+def _paid(order: np.ndarray, costs: np.ndarray, budget: float) -> np.ndarray:
+    """Those in an order that can be paid for one after the other; what is too dear is left."""
+    kept, left = [], budget * (1 + _ROUNDING)
+    for place in order:
+        if costs[place] <= left:
+            kept.append(place)
+            left -= costs[place]
+    return np.array(kept, np.intp)
 
 
-def _answered(found: ArrayLike, rows: Rows, names: list[str], classes: int) -> NDArray[np.int64]:
+def _answered(
+    found: ArrayLike | None, rows: Rows, names: list[str], classes: int | None
+) -> NDArray[np.int64]:
+    if classes is None:
+        return np.zeros(len(rows), np.int64)
     labels = np.asarray(found)
     if labels.shape != rows.shape:
         raise ValueError(f"the oracle was asked for {rows.shape} labels and gave {labels.shape}")

@@ -38,6 +38,29 @@ def ask_entropy(key: Key, pool: Pool, n: int) -> Places:
     return _largest(key, special.entr(pool.mean).sum(1), wanted(pool, n))
 
 
+def ask_score(key: Key, pool: Pool, n: int) -> Places:
+    """Ask for the cases of highest score: of the loss that a network predicts of itself.
+
+    A network with a :class:`jaxmed.networks.LossHead`, trained by
+    :func:`jaxmed.paradigms.learning_loss`, gives ``scores``; so does any measure of one's own.
+
+    References:
+        Yoo and Kweon (2019), Learning loss for active learning, CVPR.
+    """
+    return _largest(key, pool.told(), wanted(pool, n))
+
+
+def ask_score_per_cost(key: Key, pool: Pool, n: int) -> Places:
+    """Ask for the cases of highest score for what their label costs.
+
+    Of parts of scans: the score is the sum over voxels (:func:`region_scores`), the cost what it
+    takes to draw them. Where no costs are stated it is :func:`ask_score`.
+    """
+    scores = pool.told()
+    scores = scores if pool.costs is None else scores / pool.costs
+    return _largest(key, scores, wanted(pool, n))
+
+
 def ask_bald(key: Key, pool: Pool, n: int) -> Places:
     """Ask for the cases on which the samples disagree: BALD, by mutual information.
 

@@ -7,8 +7,11 @@ from typing import Any
 
 from jaxmed.report.figures._history import learning_curves, measures
 from jaxmed.report.page._classification import class_exhibits
+from jaxmed.report.page._continual import task_exhibits
 from jaxmed.report.page._density import drawing_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
+from jaxmed.report.page._features import feature_exhibits
+from jaxmed.report.page._label_curve import label_exhibits
 from jaxmed.report.page._models import model_exhibits
 from jaxmed.report.page._regression import number_exhibits
 from jaxmed.report.page._segmentation import mask_exhibits
@@ -16,6 +19,7 @@ from jaxmed.report.page._uncertainty import uncertainty_exhibits
 from jaxmed.report.results._results import (
     ClassificationResults,
     ComparisonResults,
+    ContinualResults,
     DensityResults,
     RegressionResults,
     Results,
@@ -27,7 +31,12 @@ _UNCERTAINTY: Section = ("uncertainty", "Uncertainty", uncertainty_exhibits)
 
 # Each section is (id, name, figures of the results).
 SECTIONS: dict[type[Results], tuple[Section, ...]] = {
-    ClassificationResults: (("predictions", "Predictions", class_exhibits), _UNCERTAINTY),
+    ClassificationResults: (
+        ("predictions", "Predictions", class_exhibits),
+        ("features", "Features", feature_exhibits),
+        _UNCERTAINTY,
+    ),
+    ContinualResults: (("tasks", "Task by task", task_exhibits),),
     DensityResults: (("drawings", "Drawings", drawing_exhibits),),
     RegressionResults: (("predictions", "Predictions", number_exhibits),),
     SegmentationResults: (("agreement", "Agreement", mask_exhibits), _UNCERTAINTY),
@@ -37,7 +46,11 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
 
 def figure_groups(results: Results) -> list[dict[str, Any]]:
     """Return sections of figures: `{id, name, figures: [{svg, caption, wide}]}`."""
-    sections: tuple[Section, ...] = (("training", "Training", _training), *SECTIONS[type(results)])
+    sections: tuple[Section, ...] = (
+        ("training", "Training", _training),
+        *SECTIONS[type(results)],
+        ("label-curve", "Curve of labels", label_exhibits),
+    )
     groups = [(id_, name, figures(results)) for id_, name, figures in sections]
     return [
         {"id": id_, "name": name, "figures": figures} for id_, name, figures in groups if figures

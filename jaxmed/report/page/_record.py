@@ -35,6 +35,7 @@ def metrics_record(results: Results) -> dict[str, Any]:
         "notes": list(results.notes),
         **_compared(results),
         **_grouped(results),
+        **_labelled(results),
         "checklist": [item._asdict() for item in checklist(results)],
     }
 
@@ -78,3 +79,19 @@ def _grouped(results: Results) -> dict[str, Any]:
             for table in results.subgroups
         ]
     } if results.subgroups else {}  # fmt: skip
+
+
+def _labelled(results: Results) -> dict[str, Any]:
+    curve = results.label_curve
+    if curve is None:
+        return {}
+    return {
+        "label_curve": {
+            "counts": curve.counts.tolist(),
+            "baseline": curve.baseline,
+            "points": {k: [e.to_dict() for e in found] for k, found in curve.points.items()},
+            "areas": {k: e.to_dict() for k, e in curve.areas.items()},
+            "gains": {k: e.to_dict() for k, e in curve.gains.items()},
+            "saved": dict(curve.saved),
+        }
+    }

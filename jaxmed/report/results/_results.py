@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
+from jaxmed.protocols import LabelCurve
 from jaxmed.report.results._older import FlatResults, moved
 from jaxmed.report.results._parts import (
     Comparison,
     DataSummary,
+    FeatureMaps,
     Overlap,
     Picture,
     RunRecord,
@@ -51,6 +53,8 @@ class Results(metaclass=FlatResults):
         subgroups: metrics by site, sex, ...
         study: what only its authors know, by the field's name: see `report.FIELDS`. Each that is
             missing is printed as NOT REPORTED.
+        label_curve: of active learning, made by `protocols.label_curve`: how good models are by the
+            number of labels, strategy by strategy.
 
     Raises:
         ValueError: a headline that names no metric, or a task that the type does not know.
@@ -69,6 +73,7 @@ class Results(metaclass=FlatResults):
     pictures: tuple[Picture, ...] = ()
     subgroups: tuple[SubgroupTable, ...] = ()
     study: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    label_curve: LabelCurve | None = None
 
     task: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]] = ()
@@ -114,6 +119,7 @@ class ClassificationResults(Results):
         threshold: threshold of a positive call.
         uncertainty: samples of a posterior, prediction sets.
         hard: whether the scores are predicted classes, 0 and 1, without a probability.
+        maps: of the network's features, by :func:`jaxmed.report.feature_maps`.
     """
 
     task: ClassificationTask  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -121,6 +127,7 @@ class ClassificationResults(Results):
     threshold: float | None = None
     uncertainty: Uncertainty | None = None
     hard: bool = False
+    maps: FeatureMaps | None = None
 
     tasks: ClassVar = ("binary", "multi-class", "ordinal", "multi-label")
 
@@ -160,6 +167,22 @@ class DensityResults(Results):
 
     task: ClassVar = "density"
     tasks: ClassVar = ("density",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class ContinualResults(Results):
+    """Results of tasks that were learned one after the other.
+
+    Args:
+        matrix: (seeds, tasks, tasks) accuracies, row i after task i. See `task_matrix_figure`.
+        sequence: names of the tasks, in order.
+    """
+
+    matrix: Any
+    sequence: tuple[str, ...]
+
+    task: ClassVar = "continual"
+    tasks: ClassVar = ("continual",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
