@@ -1,6 +1,7 @@
 """Segment the hippocampus from few labelled scans: semi-supervised rows against supervised.
 
     jaxmed train few_scans --row mean_teacher --scans 6 --seeds 3
+    jaxmed train few_scans --row anatomy --deduce
 
 Task 04 of the Medical Segmentation Decathlon. Of the training folds a few scans keep their masks,
 drawn for each seed anew; of all the others the images alone are there. The row's method and plain
@@ -10,6 +11,10 @@ top of one turn and mirroring that all of them share, so that they agree voxel b
 row predicts with parameters averaged over the steps: the average that a mean teacher is shall not
 count as its gain. Nothing is selected: the held-out fold is segmented once, with the averages after
 the last step.
+
+What is known of the hippocampus, that each part is in one piece and the posterior one lies behind,
+is taught on images without a mask by the row `anatomy`; with `--deduce` the row's predicted masks
+are mended until they satisfy it. `broken` is the share of predictions that do not.
 
 `dice`: mean over seeds. `dice/difference`: the row less the baseline, paired by seed and by scan;
 intervals speak for new seeds and new scans (`jaxmed.stats.over_runs`).
@@ -22,14 +27,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 import jaxmed as jm
+from jaxmed import rules
 from jaxmed.augment import blur, brightness, chain, contrast, cutout, gamma, noise
-from jaxmed.data import map_source, subset
+from jaxmed.data import map_source, subset, to_space
 from jaxmed.report import (
     DataSummary,
     Results,
@@ -43,7 +49,7 @@ from jaxmed.stats import Estimate
 
 from .._common.compared import compared, mean, notes_of, with_baseline
 from .._common.kept import store, stored
-from .._common.scans import Scans, moved, pictures, read, shaded, with_weights
+from .._common.scans import Case, Scans, moved, pictures, read, shaded, with_weights
 from ._rows import ROWS as PARADIGMS
 from ._rows import Row, Setting
 
@@ -52,6 +58,13 @@ VOXELWISE = (
     "mean_teacher", "uncertainty_aware_teacher", "pi_model", "entropy_minimisation", "fixmatch",
     "flexmatch", "cross_pseudo",
 )  # fmt: skip
+# Of scans turned to the patient's axes, the second of which goes from back to front.
+KNOWN = rules.anatomy(
+    ("background", "anterior", "posterior"),
+    rules.left_of("posterior", "anterior", axis=1),
+    rules.one_component("anterior"),
+    rules.one_component("posterior"),
+)
 ROWS: dict[str, Row] = {
     "supervised": PARADIGMS["supervised"],
     "supervised_strong": Row(
@@ -60,6 +73,11 @@ ROWS: dict[str, Row] = {
         lambda s: jm.augmented(s.supervised, s.strong),
     ),
     **{name: PARADIGMS[name] for name in VOXELWISE},
+    "anatomy": Row(
+        "deductive",
+        "Diligenti et al. (2017)",
+        lambda s: rules.constrained_maps(s.supervised, KNOWN),
+    ),
     "all_scans": Row("supervised", "the baseline with all masks: what labels could give"),
 }
 
@@ -70,6 +88,7 @@ class Config:
 
     Args:
         row: the method.
+        deduce: whether the row's masks are mended to satisfy what is known; the baseline's are not.
         data: the Decathlon folder; by default Task04_Hippocampus in JAXMED_DATA.
         scans: that keep their masks.
         seeds: how many trainings, each of other labelled scans and parameters.
@@ -89,6 +108,7 @@ class Config:
     """
 
     row: str = "supervised"
+    deduce: bool = False
     data: Path | None = None
     scans: int = 6
     seeds: int = 3
@@ -129,21 +149,25 @@ def run(config: Config, out: Path) -> Results:
         scans = read(config, depth=config.depth)
         if not 1 <= config.scans <= len(scans.train):
             raise ValueError(f"scans is 1 to {len(scans.train)}, got {config.scans}")
-    dice, masks, history = train(config, scans, config.row, out, seconds)
-    kept = {f"mask/{name}": mask.astype(np.uint8) for name, mask in masks.items()}
-    store(out, config, SHARED, {"dice": dice, **kept})
-    baseline = None
-    if config.row != "supervised":
+    own = train(config, scans, config.row, out, seconds)
+    kept = {f"mask/{name}": mask.astype(np.uint8) for name, mask in own.masks.items()}
+    store(out, config, SHARED, {"dice": own.dice, "broken": own.broken, **kept})
+    baseline: dict[str, np.ndarray] = {}
+    if config.row != "supervised" or config.deduce:
         folder = config.baseline or out / "supervised"
         if not config.baseline:
-            found = train(config, scans, "supervised", folder, seconds)[0]
-            store(folder, config, SHARED, {"dice": found})
-        baseline = stored(folder, config, SHARED)["dice"]
-    metrics = measure(dice, baseline, scans.source.classes[1:])
+            plain = dataclasses.replace(config, deduce=False)
+            found = train(plain, scans, "supervised", folder, seconds)
+            store(folder, config, SHARED, {"dice": found.dice, "broken": found.broken})
+        baseline = stored(folder, config, SHARED)
+    metrics = measure(own.dice, baseline.get("dice"), scans.source.classes[1:])
+    metrics |= compared(
+        mean, np.zeros(own.dice.shape[1]), own.broken, baseline.get("broken"), "broken"
+    )
     row = ROWS[config.row]
     labelled = len(labelled_scans(config, scans, config.row, 0))
     return SegmentationResults(
-        title=f"{config.row}, {labelled} labelled scans",
+        title=f"{config.row}{', deduced' if config.deduce else ''}, {labelled} labelled scans",
         classes=scans.source.classes[1:],
         metrics=metrics,
         headline=tuple(n for n in ("dice", "dice/difference") if n in metrics),
@@ -152,7 +176,8 @@ def run(config: Config, out: Path) -> Results:
             f"trained by {config.steps} steps with the masks of {labelled} of {len(scans.train)} "
             "scans. Intervals speak for new seeds and new scans. A difference is the row less "
             "supervised learning with the same network, steps, masks and first parameters. "
-            "Pictures are of the first seed."
+            f"Pictures are of the first seed. {_KNOWN}"
+            + (" The row's masks were mended to satisfy it." if config.deduce else "")
         ),
         data=DataSummary(
             splits=(
@@ -162,11 +187,33 @@ def run(config: Config, out: Path) -> Results:
             ),
             flow=(*scans.flow(config), f"{labelled} masks of the others kept, for each seed anew"),
         ),
-        training=TrainingLog(history=history, best_step=config.steps),
+        training=TrainingLog(history=own.history, best_step=config.steps),
         run=RunRecord(seconds=seconds),
-        pictures=pictures(scans.held_out, masks, dice[0]),
+        pictures=pictures(scans.held_out, own.masks, own.dice[0]),
         notes=notes_of(metrics),
     )
+
+
+_KNOWN = (
+    "`broken` is the share of predictions that break what is known: "
+    f"{'; '.join(map(str, KNOWN.premises))}."
+)
+
+
+class Trained(NamedTuple):
+    """What the networks of a row predict.
+
+    Attributes:
+        dice: (seeds, cases, structures).
+        broken: (seeds, cases), 1 where the prediction breaks what is known.
+        masks: the first seed's, by case.
+        history: of the first seed.
+    """
+
+    dice: np.ndarray
+    broken: np.ndarray
+    masks: dict[str, np.ndarray]
+    history: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,14 +281,8 @@ def turned(key: jax.Array, batch: dict[str, Any]) -> dict[str, Any]:
     return alone(jm.stream(key, "unlabelled"), batch)
 
 
-def train(
-    config: Config, scans: Scans, row: str, out: Path, seconds: dict[str, float]
-) -> tuple[np.ndarray, dict[str, np.ndarray], Any]:
-    """Train a row seed by seed with one compiled step, and segment the held-out scans.
-
-    Returns:
-        Dice (seeds, cases, structures); the first seed's masks by case, and its history.
-    """
+def train(config: Config, scans: Scans, row: str, out: Path, seconds: dict[str, float]) -> Trained:
+    """Train a row seed by seed with one compiled step, and segment the held-out scans."""
     optimizer = jm.train.optimizer(
         "adamw", config.learning_rate, schedule="poly", steps=config.steps, weight_decay=1e-2,
         clip=5.0,
@@ -251,7 +292,7 @@ def train(
     learner = jm.train.parameter_average(single, config.average)
     blank = jm.inference.segmenter(scans.recipe, None, None)
     structures = len(scans.recipe.classes) - 1
-    dice, masks, history = [], {}, ()
+    dice, broken, masks, history = [], [], {}, ()
     for seed in range(config.seeds):
         with stage(seconds, f"training {row}, seed {config.seed + seed}"):
             result = jm.fit(
@@ -261,14 +302,31 @@ def train(
             )  # fmt: skip
         with stage(seconds, f"prediction {row}, seed {config.seed + seed}"):
             model = with_weights(blank, learner, result.state)
-            found = {case.name: case.segment(model) for case in scans.held_out}
+            found = {case.name: masked(config, case, model) for case in scans.held_out}
         dice.append([
             jm.report.agreement(case.truth, found[case.name], structures)["dice"]
             for case in scans.held_out
         ])  # fmt: skip
+        broken.append([breaks(case, found[case.name]) for case in scans.held_out])
         if seed == 0:
             masks, history = found, result.history
-    return np.array(dice), masks, history
+    return Trained(np.array(dice), np.array(broken, float), masks, history)
+
+
+def masked(config: Config, case: Case, model: jm.inference.Segmenter) -> np.ndarray:
+    """A predicted mask on the grid of the case's file."""
+    if not config.deduce:
+        return case.segment(model)
+    scan = case.scan  # turned to the patient's axes, of which the premises speak
+    found = jm.inference.probabilities(model, scan._replace(file=scan.space))
+    mask = rules.deduce_mask(KNOWN, found.array).mask
+    return to_space(mask.astype(np.int32), scan.affine, scan.file)
+
+
+def breaks(case: Case, mask: np.ndarray) -> bool:
+    """Whether a mask on the grid of the case's file breaks what is known."""
+    turned_to = to_space(mask, case.on_file.affine, case.scan.space)
+    return any(KNOWN.broken(turned_to).values())
 
 
 def measure(

@@ -102,7 +102,7 @@ def run(config: Config, out: Path) -> Results:
     """Plan, train each fold, segment what is held out and the test set, measure."""
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
-        source = _source(config)
+        source = source_of(config)
         parts = dealt(source, config)
         plan = kept_plan(
             config, out, SegmentationPlan, lambda: _plan(config, source, parts), _DECIDED, "steps"
@@ -158,11 +158,16 @@ def run(config: Config, out: Path) -> Results:
 
 def make_plan(config: Config) -> SegmentationPlan:
     """What `run` would do."""
-    source = _source(config)
+    source = source_of(config)
     return _plan(config, source, dealt(source, config))
 
 
-def _source(config: Config) -> ManifestSource:
+def source_of(config: Config) -> ManifestSource:
+    """The scans with their masks, turned to the patient's axes.
+
+    Raises:
+        ValueError: there are no masks.
+    """
     source = opened(config, labels=(), mask_labels=mask_labels(config), canonical=True)
     if source.masks is None:
         raise ValueError(

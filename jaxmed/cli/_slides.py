@@ -75,7 +75,7 @@ def named_slides(given: Sequence[Path], columns: Mapping[str, str] | None = None
 
 def _listed(path: Path, columns: Mapping[str, str] | None) -> list[Named]:
     table = read_table(path)
-    roles = find_columns(table, columns).of
+    roles = find_columns(table, columns, leave=("label",)).of
     finder, faults, found = Finder(path.parent), [], []
     for i, cells in enumerate(table.rows):
         row = {**cells, **{role: cells[column] for role, column in roles.items()}}

@@ -58,6 +58,7 @@ transform                            from -> to               what it is
 :func:`closed_form`                  Network -> Learner       least squares on its features
 :func:`ensemble`                     Learner -> Learner       independent members as one program
 :func:`bagging`                      Learner -> Learner       members on bootstraps of the examples
+:func:`random_subspaces`             Learner -> Learner       members that see other features
 :func:`alternate`                    Learners -> Learner      players that take turns
 ===================================  =======================  ====================================
 """
@@ -72,6 +73,7 @@ from jaxmed.paradigms.base._bagging import bagging, out_of_bag
 from jaxmed.paradigms.base._ensemble import ensemble, member, member_key
 from jaxmed.paradigms.base._heads import Head, with_heads
 from jaxmed.paradigms.base._mixing import cutmix, mixup
+from jaxmed.paradigms.base._subspaces import random_subspaces
 from jaxmed.paradigms.base._supervised import supervised
 from jaxmed.paradigms.base._weighted import weighted
 from jaxmed.paradigms.continual._ewc import Consolidated, consolidated, ewc, fisher_information
@@ -173,6 +175,7 @@ __all__ = [
     "prototype_segmenter",
     "prototypical",
     "pseudo_label",
+    "random_subspaces",
     "relative_position",
     "replay",
     "rotation",

@@ -35,6 +35,7 @@ from jaxmed.report.figures._regression import agreement_figure, observed_figure
 from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
 from jaxmed.report.figures._subgroups import subgroup_figure
+from jaxmed.report.figures._task_matrix import task_matrix_figure
 from jaxmed.report.figures._uncertainty import (
     entropy_figure,
     risk_coverage_figure,
@@ -76,6 +77,7 @@ from jaxmed.report.results._results import (
     TASKS,
     ClassificationResults,
     ComparisonResults,
+    ContinualResults,
     DensityResults,
     RegressionResults,
     Results,
@@ -102,6 +104,7 @@ __all__ = [
     "ClassificationResults",
     "Comparison",
     "ComparisonResults",
+    "ContinualResults",
     "Contrast",
     "DataSummary",
     "DensityResults",
@@ -183,6 +186,7 @@ __all__ = [
     "stage",
     "subgroup_figure",
     "summary",
+    "task_matrix_figure",
     "to_json",
     "uncertainty_map_figure",
     "warn_of_repeats",

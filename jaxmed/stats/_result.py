@@ -39,7 +39,9 @@ def _with_point(notes: tuple[str, ...], lower: float, upper: float) -> tuple[str
     """The notes of a result, and :data:`POINT` where its interval has no width but rounding's."""
     if math.isnan(lower) or math.isnan(upper):
         return notes
-    wide = lower != upper and upper - lower > 1e-13 * max(abs(lower), abs(upper))
+    largest = max(abs(lower), abs(upper))
+    # Of limits that are not finite no difference tells a width.
+    wide = lower != upper and (math.isinf(largest) or upper - lower > 1e-13 * largest)
     if wide or any(said in note for note in notes for said in _SAID):
         return notes
     return (*notes, POINT)

@@ -3,7 +3,8 @@
 :func:`fit` runs any Learner over batches, resumes where it was killed, and keeps the best state.
 :func:`evaluator` measures a state for it, and :func:`predict` applies one to a whole source.
 :func:`optimizer` and :func:`schedule` build what ``learner`` takes, by name;
-:func:`parameter_average` makes a learner predict with averaged parameters; :func:`freeze`,
+:func:`parameter_average` makes a learner predict with averaged parameters, :func:`snapshots` by all
+ends of cycles; :func:`freeze`,
 :func:`layerwise` and :func:`gradual_unfreezing` treat parts of a network differently.
 :func:`data_mesh` gives the devices to share batches among.
 """
@@ -28,6 +29,7 @@ from jaxmed.train._optimizers import optimizer, schedule
 from jaxmed.train._pmap import PmapStep, pmap_step
 from jaxmed.train._predict import predict
 from jaxmed.train._settings import Evaluation, Output, Placement
+from jaxmed.train._snapshots import snapshots
 from jaxmed.train._transfer import decayed, freeze, gradual_unfreezing, layerwise
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "restore",
     "save",
     "schedule",
+    "snapshots",
     "state_shardings",
     "tensorboard",
 ]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+import jax.numpy as jnp
 import optax
 
 from jaxmed.core import path_mask
@@ -25,10 +26,11 @@ def schedule(
     at: Sequence[float] = (0.5, 0.75),
     factor: float = 0.1,
     end: float = 0.0,
+    cycles: int = 1,
 ) -> optax.Schedule:
     """A learning rate as a function of the step.
 
-    With ``t`` the step after the warm-up and ``T = steps - warmup``:
+    With ``t`` the step after the warm-up and ``T = steps - warmup`` (a part of it, of ``cycles``):
 
     - ``constant``: ``learning_rate``
     - ``cosine``, ``warmup_cosine``: from it to ``end`` along ``(1 + cos(pi t / T)) / 2``
@@ -45,12 +47,15 @@ def schedule(
         at: the fractions of ``multistep``.
         factor: of ``multistep``.
         end: the last learning rate of ``cosine`` and ``poly``.
+        cycles: how many times the rate falls and begins anew after the warm-up (warm restarts), as
+            :func:`snapshots` wants it.
 
     Returns:
         ``step -> learning rate``.
 
     Raises:
-        ValueError: if the name is unknown, or the warm-up as long as the run.
+        ValueError: if the name is unknown, the warm-up as long as the run, or what is left does not
+            divide into the cycles.
 
     >>> rate = schedule("multistep", 1e-3, 100)
     >>> [round(float(rate(step)), 6) for step in (0, 49, 50, 75)]
@@ -66,6 +71,9 @@ def schedule(
     rest = steps - warmup
     if warmup < 0 or rest < 1:
         raise ValueError(f"a warm-up of {warmup} steps leaves nothing of a run of {steps}")
+    if cycles < 1 or rest % cycles:
+        raise ValueError(f"{rest} steps after the warm-up do not divide into {cycles} cycles")
+    rest //= cycles
     if name == "constant":
         after = optax.constant_schedule(learning_rate)
     elif name in ("cosine", "warmup_cosine"):
@@ -80,6 +88,10 @@ def schedule(
         raise ValueError(
             f"unknown schedule {name!r}: constant, cosine, warmup_cosine, poly or multistep"
         )
+    if cycles > 1:
+        # Beyond the last cycle the rate stays where it ended.
+        once, whole = after, cycles * rest
+        after = lambda t: once(jnp.where(t < whole, t % rest, rest))  # noqa: E731
     if not warmup:
         return after
     return optax.join_schedules(

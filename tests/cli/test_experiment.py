@@ -10,12 +10,13 @@ import pytest
 
 from jaxmed.cli import _experiment, main
 
-OWN = ("classification", "regression", "segmentation", "study")  # of images of one's own
+# Of images of one's own.
+OWN = ("classification", "premises", "regression", "segmentation", "study")
 RECORDED = (
-    "clusters", "coverage", "demo", "drive", "energy", "extreme", "few_scans", "fewshot",
-    "hippocampus", "judge", "medmnist", "membranes", "mil", "multitask", "paradigms",
-    "pretraining", "propagation", "series", "stacking", "table_regression", "uncertainty",
-    "uncertainty_masks",
+    "adaptation", "clusters", "continual", "coverage", "demo", "drive", "energy", "extreme",
+    "few_scans", "fewshot", "hippocampus", "judge", "medmnist", "membranes", "mil", "multitask",
+    "paradigms", "pretraining", "propagation", "series", "stacking", "table_regression",
+    "uncertainty", "uncertainty_masks",
 )  # fmt: skip
 
 

@@ -91,6 +91,15 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(folder):
         data.manifest(table(folder, "file,path", ["a.png,a.png"]))
 
 
+def test_columns_that_could_be_labels_do_not_matter_where_the_label_is_asked_for(folder):
+    path = table(folder, "image,class,target,tissue", [f"{n}.png,x,y,{n < 'c'}" for n in NAMES])
+    source = data.manifest(path, labels="tissue")
+    assert source.labels.tolist() == [1, 1, 0, 0]
+    assert not any("label" in note for note in source.notes)
+    with pytest.raises(data.DataError, match="'class', 'target' could each be the label"):
+        data.manifest(path)
+
+
 def test_names_without_an_ending_are_found_in_the_folders_of_images(folder):
     for part in ("images", "masks"):
         (folder / part).mkdir()

@@ -20,6 +20,9 @@ def _all_types():
         "regression": report.classification(Y, P, task="regression"),
         "segmentation": report.segmentation(masks, classes=["lesion"]),
         "comparison": report.compare(Y, {"a": P, "b": P[::-1]}, n_resamples=20),
+        "continual": report.ContinualResults(
+            title="Tasks", classes=(), metrics={}, matrix=np.eye(2), sequence=("a", "b")
+        ),
         "density": report.DensityResults(title="Images", classes=(), metrics={}, headline=()),
     }
 

@@ -116,6 +116,18 @@ def test_several_premises_are_kept_together_and_little_is_changed():
     assert "cavity is in one piece: broken in" in repr(found)
 
 
+@given(seed=st.integers(0, 2**32 - 1), smooth=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_pieces_that_are_taken_from_one_structure_do_not_go_back_and_forth(seed, smooth):
+    known = anatomy(
+        CLASSES, left_of("wall", "vessel"), *(one_component(name) for name in CLASSES[1:])
+    )
+    noise = np.random.default_rng(seed).dirichlet(np.ones(4), size=(7, 8))
+    found = deduce_mask(known, blurred(seed) if smooth else noise)
+    assert sum(found.left.values()) == 0
+    assert set(np.unique(found.mask)) <= {0, 1, 2, 3}
+
+
 def test_the_cheapest_voxel_gives_way():
     known = anatomy(("background", "wall", "cavity"), encloses("wall", "cavity"))
     p = np.full((1, 4, 3), 0.1)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from jaxmed import stats
+from jaxmed.stats import Estimate
+from jaxmed.stats._result import POINT
 
 
 def test_results_print_and_serialise() -> None:
@@ -18,3 +22,9 @@ def test_results_print_and_serialise() -> None:
     assert json.loads(json.dumps(r.to_dict()))["interval"][0] > 0
     nan = stats.ppv([1, 0], [0, 0]).to_dict()
     assert nan["value"] is None
+
+
+def test_an_interval_without_an_end_is_not_a_point():
+    for lower, upper in ((-math.inf, math.inf), (0.2, math.inf), (-math.inf, 0.9)):
+        assert Estimate(0.5, lower, upper, 0.95, 1, "seed", "t").notes == ()
+    assert Estimate(0.5, 0.5, 0.5, 0.95, 1, "seed", "t").notes == (POINT,)

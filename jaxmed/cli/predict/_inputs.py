@@ -115,7 +115,7 @@ def _inside(folder: Path) -> list[Path]:
 def _listed(path: Path, columns: Mapping[str, str] | None) -> list[Given]:
     """The images that a table lists, each once, whether they are there or not."""
     table = read_table(path)
-    roles = find_columns(table, columns).of
+    roles = find_columns(table, columns, leave=("label",)).of
     rows = [{**row, **{role: row[column] for role, column in roles.items()}} for row in table.rows]
     empty = [table.where(i) for i, row in enumerate(rows) if is_missing(row["image"])]
     rows = [row for row in rows if not is_missing(row["image"])]

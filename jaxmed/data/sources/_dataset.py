@@ -168,7 +168,7 @@ def _of_table(
     if patient is not None:
         options = {**options, "columns": {**(options.get("columns") or {}), "patient": patient}}
     table, root = read_table(path), path.parent
-    roles = find_columns(table, options.get("columns")).of
+    roles = find_columns(table, options.get("columns"), leave=("label",)).of
     notes: tuple[str, ...] = ()
     if "mask" not in roles:
         finder = Finder(root)

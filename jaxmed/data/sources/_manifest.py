@@ -266,8 +266,8 @@ def open_table(
     as in `manifest`.
     """
     file = str(table.path)
-    roles = find_columns(table, columns)
     asked = labels if labels is None or isinstance(labels, str) else tuple(labels)
+    roles = find_columns(table, columns, leave=() if asked is None else ("label",))
     label = label_columns(table, asked, roles)
     rows = [{**row, **{role: row[c] for role, c in roles.of.items()}} for row in table.rows]
     for i, row in enumerate(rows):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from jaxmed.data.tables._table import Table, table_fault
@@ -57,7 +57,9 @@ class Columns(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_columns(table: Table, given: Mapping[str, str] | None = None) -> Columns:
+def find_columns(
+    table: Table, given: Mapping[str, str] | None = None, *, leave: Collection[str] = ()
+) -> Columns:
     """Find the columns of a table.
 
     A role has the column that ``given`` names; else the one of its own name; else the only one
@@ -67,6 +69,8 @@ def find_columns(table: Table, given: Mapping[str, str] | None = None) -> Column
         table: the table.
         given: ``{role: column}``; roles are ``image``, ``label``, ``mask``, ``patient``, ``case``,
             ``split`` and ``site``.
+        leave: roles that are not looked for, since nobody asks or something else says, unless
+            ``given`` names them.
 
     Raises:
         DataError: no image column, a column that is not there, or several that could be meant.
@@ -88,6 +92,8 @@ def find_columns(table: Table, given: Mapping[str, str] | None = None) -> Column
                     f"there is no column {given[role]!r} for {role}; there are {table.columns}",
                 )
             found[role] = alike[0]
+            continue
+        if role in leave:
             continue
         named = [c for c, p in plain.items() if p == role and c not in given.values()]
         others = [c for c, p in plain.items() if p in usual and c not in given.values()]

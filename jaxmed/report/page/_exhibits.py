@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxmed.report.figures._history import learning_curves, measures
 from jaxmed.report.page._classification import class_exhibits
+from jaxmed.report.page._continual import task_exhibits
 from jaxmed.report.page._density import drawing_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
 from jaxmed.report.page._features import feature_exhibits
@@ -17,6 +18,7 @@ from jaxmed.report.page._uncertainty import uncertainty_exhibits
 from jaxmed.report.results._results import (
     ClassificationResults,
     ComparisonResults,
+    ContinualResults,
     DensityResults,
     RegressionResults,
     Results,
@@ -33,6 +35,7 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
         ("features", "Features", feature_exhibits),
         _UNCERTAINTY,
     ),
+    ContinualResults: (("tasks", "Task by task", task_exhibits),),
     DensityResults: (("drawings", "Drawings", drawing_exhibits),),
     RegressionResults: (("predictions", "Predictions", number_exhibits),),
     SegmentationResults: (("agreement", "Agreement", mask_exhibits), _UNCERTAINTY),

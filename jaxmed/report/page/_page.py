@@ -39,6 +39,7 @@ _TASK_NAMES = {
     "ordinal": "ordinal classification",
     "multi-label": "several labels a case",
     "regression": "regression",
+    "continual": "classification, tasks one after the other",
     "density": "model of images",
     "segmentation": "segmentation",
 }

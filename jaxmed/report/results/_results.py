@@ -166,6 +166,22 @@ class DensityResults(Results):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class ContinualResults(Results):
+    """Results of tasks that were learned one after the other.
+
+    Args:
+        matrix: (seeds, tasks, tasks) accuracies, row i after task i. See `task_matrix_figure`.
+        sequence: names of the tasks, in order.
+    """
+
+    matrix: Any
+    sequence: tuple[str, ...]
+
+    task: ClassVar = "continual"
+    tasks: ClassVar = ("continual",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class SegmentationResults(Results):
     """Results of a segmentation; made by `segmentation`.
 

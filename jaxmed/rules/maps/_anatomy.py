@@ -20,6 +20,7 @@ from jaxmed.rules.maps._neighbours import Axes
 from jaxmed.rules.maps._premises import Apart, Before, Enclosed, MapPremise, OnePiece, Size
 
 _SWEEPS = 20
+_LOST = 100.0  # Nats: more than any voxel is certain by.
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -218,7 +219,7 @@ def deduce_mask(known: Anatomy, probabilities: ArrayLike) -> DeducedMask:
     """Mend the most probable mask of an image until it satisfies all premises.
 
     An approximation: premises are mended in their order, in turn, each by changing the voxels whose
-    change costs least probability, until none is broken or they undo each other.
+    change costs least probability, until none is broken or a limit of sweeps is reached.
 
     Args:
         known: the premises.
@@ -256,7 +257,11 @@ def deduce_mask(known: Anatomy, probabilities: ArrayLike) -> DeducedMask:
         for premise in known.premises:
             at = known.numbers(premise)
             if premise.broken(mask, at):
-                mask = premise.mended(mask, log_p, at)
+                mended = premise.mended(mask, log_p, at)
+                # A class that a voxel has lost comes last, or two premises undo each other.
+                lost = np.nonzero(mended != mask)
+                log_p[(*lost, mask[lost])] -= _LOST
+                mask = mended
         now = sum(known.broken(mask).values())
         if now < least:
             best, least = mask, now

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import struct
 
-import numpy as np
 import pytest
 
 from jaxmed.cli import main
-
-
-@pytest.fixture
-def digits(tmp_path, monkeypatch):
-    """Made-up digits in both formats: a bright row tells the class."""
-    rng = np.random.default_rng(0)
-    for part, n, name in (("train", 120, "train"), ("test", 40, "t10k")):
-        labels = (np.arange(n) % 10).astype(np.uint8)
-        images = rng.integers(0, 60, (n, 28, 28), np.uint8)
-        images[np.arange(n), 2 + 2 * labels] = 250
-        head = bytes((0, 0, 8, 3)) + struct.pack(">3I", n, 28, 28)
-        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(head + images.tobytes())
-        head = bytes((0, 0, 8, 1)) + struct.pack(">I", n)
-        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(head + labels.tobytes())
-        small = images[:, 2:26:2, :16] / 125 - 1
-        table = np.pad(small, [(0, 0), (0, 4), (0, 0)]).reshape(n, 256)
-        lines = [" ".join(map(str, [label, *row])) for label, row in zip(labels, table)]
-        (tmp_path / f"zip.{part}.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
-    monkeypatch.setenv("JAXMED_DATA", str(tmp_path))
-    return tmp_path
 
 
 def accuracy(folder) -> float:

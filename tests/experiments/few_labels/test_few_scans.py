@@ -14,7 +14,7 @@ import jaxmed as jm
 from jaxmed.augment import chain
 from jaxmed.cli import _experiment, main
 from jaxmed.core import stateless
-from jaxmed.data import in_memory, phantoms
+from jaxmed.data import in_memory, phantoms, to_space
 
 TINY = "--scans 2 --seeds 2 --steps 2 --patch 8 8 8 --features 2 --folds 3"
 
@@ -99,6 +99,28 @@ def test_mistakes_are_told(few, hippocampus, tmp_path):
         few.run(few.Config(row="fixmach"), tmp_path)
     with pytest.raises(ValueError, match="scans is 1 to 4, got 5"):
         few.run(few.Config(data=hippocampus.data, scans=5, folds=3), tmp_path)
+
+
+def test_what_is_known_holds_in_the_patients_axes_however_a_file_is_turned(few, hippocampus):
+    config = few.Config(data=hippocampus.data, folds=3, patch=(8, 8, 8), features=2)
+    cases = few.read(config, depth=1).held_out
+    assert len({case.on_file.affine[0, 0] != 0 for case in cases}) == 2  # one is stored turned
+    for case in cases:
+        mask = np.zeros(case.scan.space.shape, np.int32)
+        mask[3:6, 2:5, 3:6], mask[3:6, 6:9, 3:6] = 2, 1  # the posterior part behind the other
+        swapped = (3 - mask) * (mask > 0)
+        on_file = [to_space(one, case.scan.affine, case.scan.file) for one in (mask, swapped)]
+        assert [few.breaks(case, one) for one in on_file] == [False, True]
+
+
+@pytest.mark.slow
+def test_masks_that_are_mended_break_nothing(few, hippocampus, tmp_path):
+    out = tmp_path / "run"
+    command = ["train", "few_scans", "--row", "anatomy", "--deduce", "--data"]
+    assert main([*command, str(hippocampus.data), *TINY.split(), "--out", str(out)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())["metrics"]
+    assert metrics["broken"]["value"] == 0
+    assert {"dice/difference", "broken/difference"} <= set(metrics)
 
 
 @pytest.mark.slow

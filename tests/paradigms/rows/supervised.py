@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 import jaxmed as jm
-from jaxmed.paradigms import bagging
+from jaxmed.paradigms import bagging, random_subspaces
 from rows._row import Row, noisy
 
 ROWS = {
@@ -25,6 +25,10 @@ ROWS = {
         learner=lambda one: bagging(one, 2, strategy="unroll"),
         batch=lambda batch: {**batch, "index": jnp.arange(len(batch["label"]))},
     ),
+    "random subspaces": Row(
+        learner=lambda one: random_subspaces(one, 2, axes=(1, 2), strategy="unroll")
+    ),
+    "snapshots": Row(learner=lambda one: jm.train.snapshots(one, 2, every=1)),
     "ensemble": Row(learner=lambda one: jm.ensemble(one, 2, strategy="unroll")),
     "averaged alternate": Row(
         learner=lambda one: jm.train.parameter_average(
