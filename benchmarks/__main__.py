@@ -27,6 +27,7 @@ SUITES = {
     "import": "seconds to import",
     "metrics": "distance transforms, components and surface metrics on 128^3",
     "patches": "patches of volumes on disk, from memory maps and by reading the whole",
+    "recurrent": "training steps of LSTM and GRU on sequences, against torch's",
     "sliding_window": "inference over a large volume",
     "stats": "bootstrap, DeLong, permutations and reader studies, against SciPy",
     "train_step": "ResNet-18 at 28x28 and a 3D U-Net, against the same networks in torch",

@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from benchmarks._case import UnavailableError
 from benchmarks._memory import mark
-from jaxmed.networks import ResNet, UNet
+from jaxmed.networks import Recurrent, ResNet, UNet
 
 
 def torch_resnet(torch: Any, network: ResNet, channels: int, params: dict) -> Any:
@@ -58,6 +58,36 @@ def monai_unet(torch: Any, network: UNet, channels: int, params: dict) -> Any:
     theirs = sum(p.numel() for p in model.parameters())
     if ours != theirs:
         raise ValueError(f"the U-Net has {ours} parameters here and {theirs} in MONAI")
+    return model
+
+
+def torch_recurrent(torch: Any, network: Recurrent, channels: int, params: dict) -> Any:
+    """`jaxmed.networks.Recurrent` without its head as torch's LSTM or GRU, with our weights.
+
+    Raises:
+        ValueError: if layers are not equally wide, as torch's are.
+    """
+    if len(set(network.features)) != 1:
+        raise ValueError(f"torch's layers are equally wide, not {network.features}")
+    width = network.features[0]
+    mark()
+    make = torch.nn.LSTM if network.cell == "lstm" else torch.nn.GRU
+    model = make(
+        channels, width, len(network.features),
+        bidirectional=network.bidirectional, batch_first=True,
+    )  # fmt: skip
+    gates = "ifgo" if network.cell == "lstm" else "rzn"
+    for name, value in model.named_parameters():
+        kind, side, layer = name.split("_")[:3]  # such as weight_ih_l0_reverse
+        back = "_back" if name.endswith("reverse") else ""
+        own = params[f"layer{int(layer[1:]) + 1}{back}"][network.cell]
+        parts = [own[f"{side[0]}{gate}"] for gate in gates]
+        if kind == "weight":
+            ours = [np.asarray(part["kernel"]).T for part in parts]
+        else:  # of the two biases that torch adds, Flax has one
+            ours = [np.asarray(part.get("bias", np.zeros(width))) for part in parts]
+        with torch.no_grad():
+            value.copy_(torch.tensor(np.concatenate(ours)))
     return model
 
 

@@ -24,7 +24,14 @@ from scipy import special
 
 import jaxmed as jm
 from jaxmed.data import MEDMNIST, in_memory, map_source, medmnist
-from jaxmed.report import Results, class_pictures, classification, split_sizes, stage
+from jaxmed.report import (
+    Results,
+    class_pictures,
+    classification,
+    feature_maps,
+    split_sizes,
+    stage,
+)
 
 _TASKS = {
     "binary": "binary",
@@ -50,6 +57,8 @@ class Config:
         learning_rate: at the start.
         compute: precision of the forward and backward passes; parameters are float32 in both.
         compile_epochs: keep the data on the device and make each epoch one program.
+        maps: test images on maps of the trained network's features, at random if there are more;
+            0 for no maps.
         loader: who deals and reads the batches: `jaxmed.data.batches`, or a pipeline of Grain, as
             one would have it for images that do not fit into memory.
     """
@@ -63,6 +72,7 @@ class Config:
     learning_rate: float = 1e-3
     compute: Literal["float32", "bfloat16"] = "float32"
     compile_epochs: bool = False
+    maps: int = 1000
     loader: Literal["batches", "grain"] = "batches"
 
 
@@ -141,10 +151,18 @@ def run(config: Config, out: Path) -> Results:
         )
         images = [0.5 + 0.5 * test[i]["image"] for i in range(len(test))]
         pictures = class_pictures(images, results.scores, classes=classes)
+        maps = None
+        if config.maps:
+            features = jm.train.predict(
+                learner, result.best_state, test, size=config.batch, outputs="features"
+            )
+            maps = feature_maps(
+                features, images=images, what="what the last layer sees", most=config.maps
+            )
         best = learner.predicting.get(result.best_state)
         model = jm.inference.image_model(recipe, *best)
         jm.inference.save_model(out, model)
-    return results.replace(pictures=pictures)
+    return results.replace(pictures=pictures, maps=maps)
 
 
 def _batches(config: Config, train: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Likelihoods of Boltzmann machines: restricted or deep, on small images.
+"""Likelihoods of Boltzmann machines, restricted or deep, and of belief networks, on small images.
 
     jaxmed train energy --dataset mnist --hidden 20 --seed 0
 
@@ -6,7 +6,9 @@ Persistent contrastive divergence with centred units, plain gradient steps whose
 pixels drawn anew from their grey values at each step. The test digits are drawn once, from a seed
 of their own, and their mean log-likelihood is in nats: exactly, by all states of up to 25 units on
 one side; beyond, the partition function is bracketed by annealing from both ends. A `boltzmann` of
-several layers has a lower bound.
+several layers has a lower bound by mean field, and may begin with layers that were trained one by
+one (`--layer-epochs`). A `belief` network, layer upon layer (`--epochs` of each), has one by draws
+of its recognition, and the partition function of its top.
 
 Published on MNIST: -84.6 nats, a bound, for a deep Boltzmann machine of 500 and 1,000 units; -137.6
 for a mixture of 500 Bernoulli distributions (Salakhutdinov and Hinton 2009). Measured with 20
@@ -31,9 +33,11 @@ from jaxmed import generative as gen
 from jaxmed.report import DensityResults, split_sizes, stage
 
 from ._digits import parts_of
+from ._machines import Trained, drawn_images, likelihood, trained
 
 GRID = {"hidden": ((20,),), "seed": (0, 1, 2)}
 _EXACT = 22  # Units whose states are all added up.
+_NAMES = {"rbm": "Boltzmann machine", "boltzmann": "Boltzmann machine", "belief": "belief network"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +45,12 @@ class Config:
     """One training and test.
 
     Args:
-        model: `rbm`, of one hidden layer, or `boltzmann`, of several.
+        model: `rbm`, of one hidden layer; `boltzmann` or `belief`, of several.
         dataset: `mnist`, `usps`, or a grey set of MedMNIST with one label an image.
         hidden: units of each hidden layer, lowest first.
         seed: of parameters, order of batches, chains and pixels.
-        epochs: passes over the training set.
+        epochs: passes over the training set; of `belief`, for each layer.
+        layer_epochs: passes for each layer of a `boltzmann` before all learn together; 0 for none.
         batch: images of a step.
         learning_rate: at the start; it falls to 0 along a straight line.
         momentum: of the gradient steps.
@@ -56,15 +61,17 @@ class Config:
         examples: training images used at most, of a fixed order; None for all.
         temperatures: of annealing, where the partition function is not a sum.
         annealed: chains of annealing.
+        bound_draws: draws of hidden layers for the bound of `belief`.
         drawn: images drawn for the report.
         draw_steps: Gibbs steps of each.
     """
 
-    model: Literal["rbm", "boltzmann"] = "rbm"
+    model: Literal["rbm", "boltzmann", "belief"] = "rbm"
     dataset: str = "mnist"
     hidden: tuple[int, ...] = (20,)
     seed: int = 0
     epochs: int = 40
+    layer_epochs: int = 0
     batch: int = 100
     learning_rate: float = 0.1
     momentum: float = 0.5
@@ -75,6 +82,7 @@ class Config:
     examples: int | None = None
     temperatures: int = 2000
     annealed: int = 100
+    bound_draws: int = 10
     drawn: int = 40
     draw_steps: int = 1000
 
@@ -82,94 +90,72 @@ class Config:
 def run(config: Config, out: Path) -> DensityResults:
     """Train, estimate the partition function, measure the test digits, draw some."""
     if config.model == "rbm" and len(config.hidden) != 1:
-        raise ValueError(f"--hidden {config.hidden}: an rbm has one layer, a boltzmann several")
+        raise ValueError(f"--hidden {config.hidden}: an rbm has one layer, others several")
+    if config.layer_epochs and config.model != "boltzmann":
+        raise ValueError(
+            f"--layer-epochs {config.layer_epochs}: a {config.model} has --epochs alone"
+        )
     seconds: dict[str, float] = {}
     key = jax.random.key(config.seed)
     with stage(seconds, "data"):
         parts, _ = parts_of(config.dataset, config.examples)
         images = {part: jm.data.column(source, "image") for part, source in parts.items()}
         mean = images["train"].mean(0)
-    network, objective = _machine(config, mean)
-    batches = jm.data.batches({"image": images["train"]}, config.batch, seed=config.seed)
-    rate = jm.train.schedule("poly", config.learning_rate, config.epochs * len(batches), power=1.0)
-    optimizer = jm.train.optimizer("momentum", rate, momentum=config.momentum)
-    learner = jm.learner(network, objective, optimizer)
     with stage(seconds, "training"):
-        result = jm.fit(
-            learner, batches, seed=config.seed, epochs=config.epochs, out=out,
-            devices=jm.train.Placement(compile_epochs=True),
-        )  # fmt: skip
-    variables = learner.predicting.get(result.state)
-    as_rbm = gen.as_rbm(variables.params) if config.model == "boltzmann" else variables.params
+        found = trained(config, images["train"], out)
     with stage(seconds, "partition function"):
-        log_z = _log_z(config, jm.stream(key, "log_z"), as_rbm, result.state)
-    measure = "log_likelihood_bound" if config.model == "boltzmann" else "log_likelihood"
+        log_z = _log_z(config, jm.stream(key, "log_z"), found)
+    measure = "log_likelihood" if config.model == "rbm" else "log_likelihood_bound"
     with stage(seconds, "evaluation"):
         metrics: dict[str, Any] = {
-            f"{part}_{measure}": gen.log_likelihood(
-                network, variables, rows[:10_000], log_z,
-                # The same binary digits whatever the machine and its seed.
-                binarise="draw", key=jm.stream(jax.random.key(0), part),
-            )
+            f"{part}_{measure}": likelihood(config, found, rows[:10_000], log_z, part)
             for part, rows in images.items()
-        }  # fmt: skip
-        start = result.state.state["obj"]["chains"]
-        drawn = gen.sample(
-            jm.stream(key, "drawn"), as_rbm, config.drawn, steps=config.draw_steps,
-            start=jnp.resize(start, (config.drawn, start.shape[1])),
-        )  # fmt: skip
+        }
+        drawn = drawn_images(jm.stream(key, "drawn"), config, found, mean.size)
     shape = mean.shape[:2]
     pixels = mean.size
     independent = _independent(mean, images["test"])
-    kernel = variables.params["kernel"] if config.model == "rbm" else None
     drawings = {
         "test digits": images["test"][: config.drawn, ..., 0],
         f"drawn: means of pixels after {config.draw_steps} further Gibbs steps of the chains":
-            np.asarray(drawn)[:, :pixels].reshape(-1, *shape),
+            drawn.reshape(-1, *shape),
     }  # fmt: skip
-    if kernel is not None:
+    if config.model == "rbm":
         drawings["weights of hidden units"] = _scaled(
-            np.asarray(kernel).T[: config.drawn].reshape(-1, *shape)
+            np.asarray(found.restricted["kernel"]).T[: config.drawn].reshape(-1, *shape)
         )
     layers = " and ".join(map(str, config.hidden))
     return DensityResults(
-        title=f"{config.dataset}, Boltzmann machine of {layers} hidden units",
+        title=f"{config.dataset}, {_NAMES[config.model]} of {layers} hidden units",
         classes=(),
         metrics={**metrics, "log_z": log_z},
         headline=(f"test_{measure}", "log_z"),
         description=(
-            f"A machine of {pixels} pixels and {layers} hidden units, trained for {config.epochs} "
-            f"epochs on {len(images['train'])} digits. Independent pixels with the training "
-            f"set's means have {independent:.1f} nats on the same test digits."
+            f"A {_NAMES[config.model]} of {pixels} pixels and {layers} hidden units, trained for "
+            f"{config.epochs} epochs{_told(config)} on {len(images['train'])} digits. Independent "
+            f"pixels with the training set's means have {independent:.1f} nats on the same test "
+            "digits."
         ),
         data=jm.report.DataSummary(splits=split_sizes(parts)),
         drawings=drawings,
     ).replace(
-        history=result.history, seed=config.seed, seconds=seconds, notes=tuple(parts["test"].notes)
+        history=found.history, seed=config.seed, seconds=seconds, notes=tuple(parts["test"].notes)
     )
 
 
-def _machine(config: Config, mean: np.ndarray) -> tuple[Any, Any]:
-    """The network, whose visible biases begin at the data's mean, and its objective."""
-    clipped = np.clip(mean.ravel(), 0.01, 0.99)
-    bias = np.log(clipped) - np.log1p(-clipped)
-    options = {
-        "steps": config.steps, "chains": config.chains, "centre": config.centre,
-        "sparsity": config.sparsity,
-    }  # fmt: skip
-    if config.model == "rbm":
-        network = jm.paradigms.pretrained(gen.rbm(config.hidden[0]), {"visible_bias": bias})
-        return network, gen.contrastive_divergence(**options)
-    network = jm.paradigms.pretrained(gen.deep_boltzmann(config.hidden), {"biases": {"0": bias}})
-    return network, gen.stochastic_approximation(**options)
+def _told(config: Config) -> str:
+    if config.model == "belief":
+        return " a layer"
+    return f", {config.layer_epochs} a layer before," if config.layer_epochs else ""
 
 
-def _log_z(config: Config, key: Any, params: Any, state: Any) -> Any:
+def _log_z(config: Config, key: Any, found: Trained) -> Any:
+    params = found.restricted
     sides = params["visible_bias"].size, params["hidden_bias"].size
     if min(sides) <= _EXACT:
         return gen.log_partition(None, params)
     # The chains have seen the last steps of learning, and go on from there.
-    start = jnp.resize(state.state["obj"]["chains"], (config.annealed, sides[0]))
+    start = jnp.resize(found.chains, (config.annealed, sides[0]))
     begun = gen.gibbs(jm.stream(key, "start"), params, start, steps=config.draw_steps)
     return gen.log_partition(
         key, params, method="bracket", chains=config.annealed, temperatures=config.temperatures,

@@ -11,6 +11,7 @@ import numpy as np
 import jaxmed as jm
 from jaxmed._files import replacing
 from jaxmed.data import ManifestSource
+from jaxmed.inference import ImageModel
 from jaxmed.planning import ImagePlan
 from jaxmed.report import stage
 
@@ -30,6 +31,8 @@ class Read(NamedTuple):
         said: their probabilities or numbers, (images, outputs).
         images: as the network took them, for pictures.
         about: fields of the results.
+        network: the first network alone.
+        unseen: (images,) whether it has not learned from the image.
     """
 
     source: ManifestSource
@@ -39,6 +42,8 @@ class Read(NamedTuple):
     said: np.ndarray
     images: np.ndarray
     about: dict[str, Any]
+    network: ImageModel
+    unseen: np.ndarray
 
 
 def train_and_read(
@@ -101,7 +106,9 @@ def train_and_read(
             *told(plan.ended, plan.epochs, "epochs", test=choose),
         ),
     }
-    return Read(source, plan, parts, which, rows, every.arrays["image"][which], about)
+    unseen = ~np.isin(which, parts.folds[0][0])
+    images = every.arrays["image"][which]
+    return Read(source, plan, parts, which, rows, images, about, models[0], unseen)
 
 
 def keep_held_out(out: Path, plan: ImagePlan, kept: list[tuple[Any, np.ndarray]]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 import jaxmed as jm
@@ -179,14 +181,30 @@ def augmentation(plan: ImagePlan) -> Augmentation:
     return chain(*steps, brightness(0.1, p=0.5), contrast((0.8, 1.25), p=0.5), outside=outside)
 
 
-def predicted(model: ImageModel, source: ArraySource, size: int = 64) -> np.ndarray:
-    """Probabilities, or numbers, (cases, outputs), in pieces of one size."""
-    images, n = source.arrays["image"], len(source)
+def predicted(model: ImageModel, source: ArraySource) -> np.ndarray:
+    """Probabilities, or numbers, (cases, outputs)."""
+    return _in_pieces(model.predict, source.arrays["image"])
+
+
+def features(model: ImageModel, images: np.ndarray) -> np.ndarray:
+    """What the last layer of a single network sees of prepared images, (cases, units)."""
+    network = model.recipe.network()
+
+    @jax.jit
+    def apply(part: Any) -> Any:
+        return network.apply(model.params, model.state, part)[0]["features"]
+
+    return _in_pieces(apply, images)
+
+
+def _in_pieces(apply: Callable[[Any], Any], images: np.ndarray, size: int = 64) -> np.ndarray:
+    """What is said of all images, in pieces of one size."""
+    n = len(images)
     size = min(size, n)
     found = []
     for begin in range(0, n, size):
         rows = np.minimum(np.arange(begin, begin + size), n - 1)
-        found.append(np.asarray(model.predict(images[rows]))[: n - begin])
+        found.append(np.asarray(apply(images[rows]))[: n - begin])
     return np.concatenate(found)
 
 

@@ -20,6 +20,7 @@ from jaxmed.protocols import Study
 from ._arms import planned
 from ._images import learner_of, prepared, recipe_of
 from ._own import fits
+from ._study_splits import dealt_into, study_splits
 
 # What may differ between arms: all are trained on the same arrays, for the same time.
 _ASKED = ("network", "start")
@@ -65,10 +66,7 @@ def trained_arms(
     repeat = max(recipe.repeat for recipe in recipes.values())
     recipes = {n: dataclasses.replace(r, repeat=repeat) for n, r in recipes.items()}
     data = prepared(source, np.arange(len(source)), next(iter(recipes.values())))
-    splits = protocols.repeated(
-        data, config.folds, repeats=config.repeats,
-        stratify=None if first.task == "regression" else "label",
-    )  # fmt: skip
+    splits = study_splits(config, source, data, None if first.task == "regression" else "label")
     steps = first.epochs * -(-min(len(split.train) for split in splits) // first.batch)
     offsets = np.log(first.weights) if first.weights else 0.0
     gain, offset = first.target[0][::-1] if first.target else (1.0, 0.0)
@@ -91,8 +89,8 @@ def trained_arms(
         "task": "regression" if first.task == "regression" else None,
         "classes": () if first.task == "regression" else source.classes,
         "description": (
-            f"{len(arms)} arms, {config.folds} folds, {config.seeds} seeds, {first.epochs} epochs "
-            f"in batches of {first.batch} at {' x '.join(map(str, first.shape))}; the folder "
-            "`plans` holds every arm's plan."
+            f"{len(arms)} arms, {dealt_into(config, splits)}, {config.seeds} seeds, {first.epochs} "
+            f"epochs in batches of {first.batch} at {' x '.join(map(str, first.shape))}; the "
+            "folder `plans` holds every arm's plan."
         ),
     }

@@ -21,6 +21,7 @@ from jaxmed.report import MEASURES
 from ._arms import planned
 from ._own import fits
 from ._segmentation import cases, measured, segmented, trained
+from ._study_splits import dealt_into, study_splits
 
 _ASKED = ("configuration", "encoder", "memory_gb", "steps")  # of the planner
 _FREE = (
@@ -84,10 +85,11 @@ def trained_arms(
     data = ArraySource(
         {"position": np.arange(len(source))}, case_ids=source.case_ids, groups=source.groups
     )
+    splits = study_splits(config, source, data, None)
     study = protocols.study(
         {name: procedure(plan, source, structures) for name, plan in arms.items()},
         data,
-        protocols.repeated(data, config.folds, repeats=config.repeats),
+        splits,
         seeds=config.seeds,
         out=out,
     )
@@ -96,9 +98,9 @@ def trained_arms(
         "classes": structures,
         "unit": "px" if pictures == {True} else "mm",
         "description": (
-            f"{len(arms)} arms, {config.folds} folds, {config.seeds} seeds; each case is segmented "
-            "on its own grid, with the averaged parameters after the last step; the folder `plans` "
-            "holds every arm's plan."
+            f"{len(arms)} arms, {dealt_into(config, splits)}, {config.seeds} seeds; each case is "
+            "segmented on its own grid, with the averaged parameters after the last step; the "
+            "folder `plans` holds every arm's plan."
         ),
     }
 

@@ -25,10 +25,11 @@ import tyro
 
 from jaxmed.data import ManifestSource
 from jaxmed.planning import ImagePlan, image_print, plan_images
-from jaxmed.report import Results, class_pictures, classification
+from jaxmed.report import Results, class_pictures, classification, feature_maps
 
 from .._common.rounds import may_differ
 from ._image_run import Read, train_and_read
+from ._images import features
 from ._own import Parts, dealt, opened
 
 extends = partial(may_differ, field="epochs")
@@ -58,6 +59,8 @@ class Config:
         weights: to begin with, in place of the plan's choice.
         epochs: passes over the training images; more of them let a finished run go on.
         start: folder of a run whose weights are the beginning.
+        maps: images on maps of the trained network's features, at random if there are more; 0 for
+            no maps. Of several networks the first, of the images that it has not learned from.
     """
 
     data: Path | None = None
@@ -79,14 +82,14 @@ class Config:
     weights: Literal["imagenet", "scratch"] | None = None
     epochs: int | None = None
     start: Annotated[Path | None, tyro.conf.arg(aliases=["--from"])] = None
+    maps: int = 1000
 
 
 def run(config: Config, out: Path) -> Results:
     """Plan, train each fold, classify what is held out and the test set, measure."""
     source = _source(config)
-    return _results(
-        train_and_read(config, source, lambda parts: _plan(config, source, parts), _DECIDED, out)
-    )
+    read = train_and_read(config, source, lambda parts: _plan(config, source, parts), _DECIDED, out)
+    return _results(config, read)
 
 
 def make_plan(config: Config) -> ImagePlan:
@@ -115,36 +118,40 @@ def _plan(config: Config, source: ManifestSource, parts: Parts) -> ImagePlan:
     )  # fmt: skip
 
 
-def _results(read: Read) -> Results:
-    labels = np.asarray(read.source.labels)[read.which]
-    about, notes = dict(read.about), read.about["notes"]
+def _results(config: Config, read: Read) -> Results:
+    whole = np.ones(len(read.which), bool)
     if read.source.known is not None:
         whole = read.source.known[read.which].all(axis=1)
-        missing = int((~whole).sum())
-        if missing:
-            notes = (*notes, f"{missing} images with a label that is not known are not measured.")
-            labels, said = labels[whole], read.said[whole]
-            about = {**about, "cases": tuple(np.array(about["cases"], object)[whole])}
-            if about["groups"] is not None:
-                about["groups"] = tuple(np.array(about["groups"], object)[whole])
-        else:
-            said = read.said
-    else:
-        said = read.said
+    about = dict(read.about)
+    if not whole.all():
+        note = f"{(~whole).sum()} images with a label that is not known are not measured."
+        about["notes"] = (*about["notes"], note)
+        for name in ("cases", "groups"):
+            if about[name] is not None:
+                about[name] = tuple(np.array(about[name], object)[whole])
     results = classification(
-        labels,
-        said,
+        np.asarray(read.source.labels)[read.which][whole],
+        read.said[whole],
         task=read.plan.task,
         classes=read.plan.outputs,
         title=f"Classification of {Path(read.source.name).stem}",
-        **{**about, "notes": notes},
+        **about,
     )
-    images = read.images
+    images = read.images[whole]
+    shown = images
     if read.plan.normalisation == "linear":
         gain, offset = read.plan.linear
-        images = (images - offset) / gain
-    shown = class_pictures(images, results.scores, classes=read.plan.outputs)
-    return results.replace(pictures=shown)
+        shown = (images - offset) / gain
+    pictures = class_pictures(shown, results.scores, classes=read.plan.outputs)
+    maps, rows = None, np.flatnonzero(read.unseen[whole])
+    if config.maps and len(rows):
+        groups = about["groups"]
+        maps = feature_maps(
+            features(read.network, images[rows]), images=shown[rows], rows=rows,
+            groups=None if groups is None else [groups[int(i)] for i in rows],
+            what="what the last layer sees", most=config.maps,
+        )  # fmt: skip
+    return results.replace(pictures=pictures, maps=maps)
 
 
 if __name__ == "__main__":

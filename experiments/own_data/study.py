@@ -2,12 +2,16 @@
 
     jaxmed study --data PATH --arms network=resnet18,resnet34 learning_rate=0.001,0.0001
     jaxmed study --data PATH --task segmentation --arms configuration=2d,3d_fullres
+    jaxmed study --data TABLE --sites hospital --arms network=resnet18,resnet34
 
 PATH is as with `jaxmed train`. Arms are all combinations of the values of the plan's fields, or
 plans that `jaxmed plan` wrote: `--arms plan=small.json,large.json`. Every arm is trained on every
 fold from every seed, in the same order; the report has each arm's metrics with intervals for other
 cases and other trainings, and for each pair the t-test corrected for overlapping training sets,
-corrected for the number of pairs. A killed study goes on where it was.
+corrected for the number of pairs. With `--sites` the folds are the sites of a column, each
+predicted by what was trained on all others; the report has every site's metrics, their mean over
+sites with an interval over sites, and what to expect at another. A killed study goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -51,6 +55,8 @@ class Config:
         map: NUMBER=CLASS or RED,GREEN,BLUE=CLASS, where masks are written otherwise: 255=1 0=0.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
         merge_rows: whether rows of one image, such as of its findings, are one.
+        sites: column of the site, scanner or year, of which one at a time is left out, in place of
+            folds.
         folds: into how many the patients are dealt.
         repeats: how often they are dealt anew.
         seeds: trainings of each arm on each fold.
@@ -71,6 +77,7 @@ class Config:
     map: tuple[str, ...] = ()
     patient: str | None = None
     merge_rows: bool = False
+    sites: str | None = None
     folds: int = 5
     repeats: int = 1
     seeds: int = 1
@@ -99,7 +106,11 @@ def run(config: Config, out: Path) -> Results:
     with stage(seconds, "training"):
         study, about = module.trained_arms(config, source, arms, out / "trainings")
     results = jm.report.from_study(
-        study, adjustment=config.adjustment, title=f"Study of {Path(source.name).stem}", **about
+        study,
+        adjustment=config.adjustment,
+        sites=config.sites,
+        title=f"Study of {Path(source.name).stem}",
+        **about,
     )
     left = [f"{len(alike)} images have copies, which stay in one fold."] if alike else []
     left += [f"{held.sum()} images of the split test are left out."] if held.any() else []

@@ -58,6 +58,7 @@ class Config:
         tasks: of permuted digits.
         weight: of `ewc`, `si` and `lwf`; by default 100, 1 and 1.
         memory: examples that `replay` and `a_gem` keep.
+        draws: of them, drawn at each step; as many as a batch has by default.
         importance: batches from which `ewc` learns what mattered.
         hidden: widths of the perceptron for digits.
         epochs: passes over a task's training images; by default 1 of digits, 20 of medical images.
@@ -74,6 +75,7 @@ class Config:
     tasks: int = 10
     weight: float | None = None
     memory: int = 500
+    draws: int | None = None
     importance: int = 8
     hidden: tuple[int, ...] = (256, 256)
     epochs: int | None = None
@@ -227,9 +229,9 @@ def _objective(
     if config.method == "si":
         return paradigms.si(plain, weight=weight)
     if config.method == "replay":
-        return paradigms.replay(plain, config.memory)
+        return paradigms.replay(plain, config.memory, draws=config.draws)
     if config.method == "a_gem":
-        return paradigms.a_gem(plain, config.memory)
+        return paradigms.a_gem(plain, config.memory, draws=config.draws)
     if config.method == "ewc" and past:
         return paradigms.ewc(plain, paradigms.consolidated(*past), weight=weight)
     if config.method == "lwf" and before is not None:

@@ -4,11 +4,12 @@
 for masks, so labels stay aligned. Each example draws independently, from named streams. All run
 under ``jit``. Spatial: `flip`, `rot90`, `random_affine`, `elastic`, `random_crop`. Intensity:
 `brightness`, `contrast`, `gamma`, `noise`, `blur`, `bias_field`, `low_resolution`, `cutout`, in
-units of the image's own range. Presets: `weak`, `strong`, `segmentation`. `with_structures`: for
-the second network of a cascade.
+units of the image's own range. Between images of a batch: `fourier_mix`. Presets: `weak`, `strong`,
+`segmentation`. `with_structures`: for the second network of a cascade.
 """
 
 from jaxmed.augment._chain import Augmentation, Draw, Intensity, Spatial, chain
+from jaxmed.augment._fourier import fourier_mix
 from jaxmed.augment._intensity import (
     bias_field,
     blur,
@@ -36,6 +37,7 @@ __all__ = [
     "cutout",
     "elastic",
     "flip",
+    "fourier_mix",
     "gamma",
     "low_resolution",
     "noise",

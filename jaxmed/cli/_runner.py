@@ -96,7 +96,7 @@ def _run(
     if places := _places(config):
         record["places"] = places
     there = {path.name for path in place.iterdir()}
-    _begin(place, record, getattr(found.module, "extends", None))
+    _begin(place, record, _defaults(found.config), getattr(found.module, "extends", None))
     in_grid = getattr(found.module, "in_grid", None)
     linked = in_grid(config, folder_of) if folder_of is not None and in_grid else config
     try:
@@ -182,10 +182,25 @@ def _places(config: Any) -> dict[str, str]:
     }
 
 
-def _begin(out: Path, record: dict[str, Any], extends: Callable[..., bool] | None) -> None:
+def _defaults(config: type) -> dict[str, Any]:
+    """The settings that a run has where none are given, as they are written down."""
+    from jaxmed import report
+
+    fields: Any = dataclasses.fields(config)
+    given = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    return json.loads(report.to_json(given))
+
+
+def _begin(
+    out: Path,
+    record: dict[str, Any],
+    defaults: dict[str, Any],
+    extends: Callable[..., bool] | None,
+) -> None:
     """Write the settings down, and refuse a folder that was begun with others.
 
-    ``extends(before, after, out)`` tells whether the run there goes on by the new ones.
+    A setting that is newer than the run was what it is by default. ``extends(before, after, out)``
+    tells whether the run there goes on by the new ones.
     """
     from jaxmed import report
 
@@ -194,6 +209,7 @@ def _begin(out: Path, record: dict[str, Any], extends: Callable[..., bool] | Non
         old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else record
     except ValueError:
         old = record  # cut short when it was written: nothing to compare with
+    old = {**defaults, **old}
     places, before = record.get("places", {}), old.get("places", {})
     differ = [
         f"{name} was {old.get(name)!r} and is {record.get(name)!r}"

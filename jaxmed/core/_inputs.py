@@ -57,7 +57,8 @@ def network_inputs(batch: Mapping[str, Any], inputs: Inputs) -> Any:
     Raises:
         KeyError: if one is not there; says which there are.
         ValueError: if the batch has a ``bag_mask``, and the inputs take instances without it: an
-            array ``(bags, instances, ...)`` whose padding the network would take for instances.
+            array ``(bags, instances, ...)`` whose padding the network would take for instances; or
+            unlabelled bags without a mask of their own.
 
     >>> bags = {"image": jnp.ones((2, 5, 3)), "bag_mask": jnp.ones((2, 5), bool)}
     >>> sorted(network_inputs(bags, ("image", "bag_mask")))
@@ -67,6 +68,15 @@ def network_inputs(batch: Mapping[str, Any], inputs: Inputs) -> Any:
     names = [inputs] if isinstance(inputs, str) else inputs
     chosen = tuple(names.values() if isinstance(names, Mapping) else names)
     # Unlabelled bags are rows of their own, with weights of their own: the mask is not theirs.
+    labelled = jnp.ndim(batch["image"]) if hasattr(batch.get("image"), "ndim") else None
+    for name in chosen if "bag_mask" in batch else ():
+        if name.startswith("unlabelled") and getattr(batch[name], "ndim", None) == labelled:
+            raise ValueError(
+                f"{name!r} has the shape {jnp.shape(batch[name])}, bags as those of the 'image', "
+                "whose 'bag_mask' is not theirs: the network would take padding for instances. "
+                f"Give batch[{name!r}] = {{'image': ..., 'bag_mask': ...}}, all ones where no bag "
+                "is padded"
+            )
     same_rows = [name for name in chosen if not name.startswith("unlabelled")]
     if "bag_mask" in batch and "bag_mask" not in chosen:
         bags = jnp.shape(batch["bag_mask"])

@@ -2,8 +2,9 @@
 
 A *source* is any object with a length whose items are examples, each a dict of arrays: a dict of
 arrays (`ArraySource`), a Grain or tfds source, a list. `batches` divides a source into batches that
-are a pure function of the global step; `bag_batches` does so for bags of different sizes. `split`
-and `folds` are seeded, stratified and by patient.
+are a pure function of the global step; `bag_batches` does so for bags of different sizes,
+`balanced_batches` with as many examples of each class. `split` and `folds` are seeded, stratified
+and by patient.
 Malformed data raise one `DataError` that names the file and the rule; `check` lists all faults of a
 data set at once. Nothing here imports JAX: this subpackage runs on the host.
 """
@@ -23,6 +24,7 @@ from jaxmed.data._source import (
     take,
 )
 from jaxmed.data.batching._bags import BagBatches, bag_batches
+from jaxmed.data.batching._balanced import BalancedBatches, balanced_batches
 from jaxmed.data.batching._batches import Batches, batches
 from jaxmed.data.batching._members import MemberBatches, member_batches
 from jaxmed.data.batching._split import Fold, check_disjoint, folds, split
@@ -73,6 +75,7 @@ __all__ = [
     "RULES",
     "ArraySource",
     "BagBatches",
+    "BalancedBatches",
     "Batches",
     "ChecksumWarning",
     "Code",
@@ -102,6 +105,7 @@ __all__ = [
     "as_source",
     "bag_batches",
     "bag_table",
+    "balanced_batches",
     "batches",
     "cache_root",
     "case_ids",

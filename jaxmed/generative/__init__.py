@@ -8,15 +8,19 @@ Energy-based ones: :func:`rbm`, a restricted Boltzmann machine of binary or Gaus
 :func:`log_likelihood` the probability of test images, in nats.
 
 Deep ones: :func:`fit_layers` trains RBMs or autoencoders greedily, :func:`from_rbms` makes a
-:func:`belief_network` of them, :func:`wake_sleep` tunes it, :func:`generate` draws from it. A
-:func:`deep_boltzmann` machine learns by :func:`stochastic_approximation`; :func:`as_rbm` shows it
-as a restricted one, for chains and for its partition function. Both are tuned under a head by plain
+:func:`belief_network` of them, :func:`wake_sleep` tunes it, :func:`generate` draws from it,
+:func:`belief_bound` bounds the probability of test images. A :func:`deep_boltzmann` machine learns
+by :func:`stochastic_approximation`, from the start or from layers that were trained one by one
+(:func:`deep_layers`, :func:`deep_from_rbms`); :func:`as_rbm` shows it as a restricted one, for
+chains and for its partition function. Both are tuned under a head by plain
 :func:`jaxmed.supervised`.
 """
 
 from jaxmed.generative.energy._approximation import stochastic_approximation
 from jaxmed.generative.energy._belief import belief_network, from_rbms, generate, wake_sleep
+from jaxmed.generative.energy._belief_bound import belief_bound
 from jaxmed.generative.energy._deep_boltzmann import as_rbm, deep_boltzmann
+from jaxmed.generative.energy._deep_layers import deep_from_rbms, deep_layers
 from jaxmed.generative.energy._divergence import contrastive_divergence
 from jaxmed.generative.energy._layers import above, fit_layers
 from jaxmed.generative.energy._likelihood import log_likelihood
@@ -28,10 +32,13 @@ from jaxmed.generative.energy._rbm import free_energy, gibbs, rbm, sample
 __all__ = [
     "above",
     "as_rbm",
+    "belief_bound",
     "belief_network",
     "binarised",
     "contrastive_divergence",
     "deep_boltzmann",
+    "deep_from_rbms",
+    "deep_layers",
     "fit_layers",
     "free_energy",
     "from_rbms",

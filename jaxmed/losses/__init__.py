@@ -9,7 +9,7 @@ training stops instead of learning from it.
 
 - classes: `cross_entropy`, `focal`
 - wrong labels: `generalised_cross_entropy`, `symmetric_cross_entropy`, `forward_corrected`
-- rare classes: `logit_adjusted`, `ldam`
+- rare classes: `logit_adjusted`, `ldam`, and `class_balanced_weights` for the others
 - binary and multi-label: `binary_cross_entropy`, `focal(activation="sigmoid")`
 - ordinal grades: `ordinal`, and `ordinal_probabilities` for its predictions
 - regression: `mse`, `mae`, `huber`
@@ -21,7 +21,7 @@ training stops instead of learning from it.
 from jaxmed.losses._binary import binary_cross_entropy
 from jaxmed.losses._compound import deep_supervision, dice_ce
 from jaxmed.losses._cross_entropy import cross_entropy, focal
-from jaxmed.losses._imbalanced import ldam, logit_adjusted
+from jaxmed.losses._imbalanced import class_balanced_weights, ldam, logit_adjusted
 from jaxmed.losses._noisy_labels import (
     forward_corrected,
     generalised_cross_entropy,
@@ -34,6 +34,7 @@ from jaxmed.losses._regression import huber, mae, mse
 
 __all__ = [
     "binary_cross_entropy",
+    "class_balanced_weights",
     "cross_entropy",
     "deep_supervision",
     "dice",

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.core import Array
 from jaxmed.losses._cross_entropy import cross_entropy
@@ -103,6 +104,44 @@ def ldam(
     width = margin * (number.min() / number) ** 0.25
     shifted = x - width * (y[..., None] == jnp.arange(x.shape[-1]))
     return cross_entropy(scale * shifted, y, where=where)
+
+
+def class_balanced_weights(counts: ArrayLike, *, beta: float = 0.999) -> NDArray[np.float64]:
+    r"""Class weights by how much each class's labels say: the inverse of their effective number.
+
+    .. math:: w_k \propto \frac{1 - \beta}{1 - \beta^{n_k}}, \qquad \sum_k w_k = K
+
+    Further examples of a frequent class repeat what earlier ones said: :math:`n` of them count as
+    :math:`(1 - \beta^n) / (1 - \beta)`.
+
+    Args:
+        counts: `(classes,)` how many training labels each class has, above 0.
+        beta: 0 gives equal weights, 1 the inverse of the counts; `1 - 1 / n` makes `n` examples
+            the most that a class can count.
+
+    Returns:
+        `(classes,)`, with a mean of 1: the `class_weights` of :func:`cross_entropy` and others.
+
+    Raises:
+        ValueError: if a count is not positive, or `beta` is outside [0, 1].
+
+    Examples:
+        >>> class_balanced_weights([90, 10], beta=1.0).round(3).tolist()
+        [0.2, 1.8]
+
+    References:
+        Cui et al., Class-balanced loss based on effective number of samples, CVPR 2019.
+    """
+    n = np.asarray(counts, np.float64)
+    if n.ndim != 1 or not n.size or not (n > 0).all():
+        raise ValueError(f"counts are (classes,), each above 0, got {n.tolist()}")
+    if not 0 <= beta <= 1:
+        raise ValueError(f"beta={beta}; it must be in [0, 1]")
+    if beta in (0, 1):
+        number = np.ones_like(n) if beta == 0 else n
+    else:
+        number = np.expm1(n * np.log(beta)) / (beta - 1)
+    return n.size / number / (1 / number).sum()
 
 
 def _positive(values: jax.typing.ArrayLike, x: Array, loss: str, name: str) -> Array:

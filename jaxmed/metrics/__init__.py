@@ -25,6 +25,7 @@ tests and takes labels first, as scikit-learn does; both call `jaxmed.quantities
 - masks: `dice`, `iou`, `volume_error`, and `case_table` for one row per case and class
 - surfaces of one pair of masks (NumPy): `hausdorff` (HD, HD95), `average_surface_distance` (ASSD,
   MASD), `surface_dice` (NSD), `surface_distances`
+- segments of one pair of images (NumPy): `v_rand`, `v_info`: splits and mergers; `grown`
 - continuous: `mse`, `mae`, `r2`
 """
 
@@ -43,6 +44,7 @@ from jaxmed.metrics._ranking import Scores, auc, average_precision
 from jaxmed.metrics._rates import f1, precision, recall, specificity
 from jaxmed.metrics._regression import mae, mse, r2
 from jaxmed.metrics._segmentation import case_table, dice, iou, volume_error
+from jaxmed.metrics._segments import SegmentScores, grown, v_info, v_rand
 from jaxmed.metrics._surface import (
     SurfaceDistances,
     average_surface_distance,
@@ -57,6 +59,7 @@ __all__ = [
     "Confusion",
     "Metric",
     "Scores",
+    "SegmentScores",
     "SurfaceDistances",
     "UndefinedMetricWarning",
     "accuracy",
@@ -72,6 +75,7 @@ __all__ = [
     "ece",
     "evaluate",
     "f1",
+    "grown",
     "hausdorff",
     "iou",
     "log_loss",
@@ -86,5 +90,7 @@ __all__ = [
     "surface_dice",
     "surface_distances",
     "surface_voxels",
+    "v_info",
+    "v_rand",
     "volume_error",
 ]

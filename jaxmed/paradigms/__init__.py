@@ -54,6 +54,7 @@ transform                            from -> to               what it is
 :func:`vicreg`                       view -> Objective        agree, vary, do not repeat
 :func:`barlow_twins`                 view -> Objective        correlation is the identity
 :func:`dino`                         view -> Objective        answers of one's own average
+:func:`mixstyle`                     Network -> Network       features in the style of others
 :func:`batch_statistics`             Network -> Network       normalised by the images at hand
 :func:`tent`                         Network -> Learner       adapted to test images by entropy
 :func:`closed_form`                  Network -> Learner       least squares on its features
@@ -61,16 +62,19 @@ transform                            from -> to               what it is
 :func:`bagging`                      Learner -> Learner       members on bootstraps of the examples
 :func:`random_subspaces`             Learner -> Learner       members that see other features
 :func:`alternate`                    Learners -> Learner      players that take turns
+:func:`co_teaching`                  Network -> Learner       two networks, each by easy labels
 ===================================  =======================  ====================================
 """
 
 from jaxmed.paradigms.adaptation._alignment import coral, dann, mmd
 from jaxmed.paradigms.adaptation._batch_statistics import batch_statistics
+from jaxmed.paradigms.adaptation._mix_style import mixstyle
 from jaxmed.paradigms.adaptation._tent import tent
 from jaxmed.paradigms.bags._multiple_instance import BAG, multiple_instance
 from jaxmed.paradigms.base._alternate import alternate
 from jaxmed.paradigms.base._augmented import augmented
 from jaxmed.paradigms.base._bagging import bagging, out_of_bag
+from jaxmed.paradigms.base._co_teaching import co_teaching
 from jaxmed.paradigms.base._ensemble import ensemble, member, member_key
 from jaxmed.paradigms.base._heads import Head, with_heads
 from jaxmed.paradigms.base._learning_loss import learning_loss
@@ -136,6 +140,7 @@ __all__ = [
     "batch_statistics",
     "byol",
     "closed_form",
+    "co_teaching",
     "consolidated",
     "contractive",
     "coral",
@@ -165,6 +170,7 @@ __all__ = [
     "member_key",
     "merge_lora",
     "mixmatch",
+    "mixstyle",
     "mixup",
     "mmd",
     "moco",

@@ -3,10 +3,10 @@
 `k_fold`, `repeated`, `monte_carlo`, `leave_one_out`, `leave_one_site_out` and `nested` split the
 cases of a study by patient, with stratification. `study` trains every arm on every split with every
 seed, resumes after an interruption, and returns predictions for any test: `runs_of` joins the
-folds, `fold_scores` and `compare_arms` evaluate them separately, `components` separates the
-variance of seeds from that of cases. `tuned` is an arm that selects its model inside each training
-part, a `Procedure` one that trains and predicts by itself. `open_test` keeps a ledger of uses of a
-test set.
+folds, `fold_scores` and `compare_arms` evaluate them separately, `site_scores` site by site,
+`components` separates the variance of seeds from that of cases. `tuned` is an arm that selects its
+model inside each training part, a `Procedure` one that trains and predicts by itself. `open_test`
+keeps a ledger of uses of a test set.
 
 `episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
 `linear_probe` and `knn_probe` evaluate frozen features. `pseudo_label_rounds` trains on its own
@@ -70,6 +70,7 @@ from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
 from jaxmed.protocols.studies._procedure import Procedure
 from jaxmed.protocols.studies._result import Choice, Failure, Study
+from jaxmed.protocols.studies._sites import SiteScores, site_scores
 from jaxmed.protocols.studies._splits import (
     Split,
     k_fold,
@@ -123,6 +124,7 @@ __all__ = [
     "Regions",
     "Round",
     "Runs",
+    "SiteScores",
     "Split",
     "Stacked",
     "Study",
@@ -180,6 +182,7 @@ __all__ = [
     "regions",
     "repeated",
     "runs_of",
+    "site_scores",
     "stacked_runs",
     "stacking",
     "study",

@@ -18,7 +18,12 @@ Conventions:
 from jaxmed.quantities._decisions import at_least, largest, logit, second_is_largest
 from jaxmed.quantities._masks import dice, iou, volume_error
 from jaxmed.quantities._means import divide, mean_defined
-from jaxmed.quantities._partitions import adjusted_rand, normalised_mutual_information
+from jaxmed.quantities._partitions import (
+    adjusted_rand,
+    information_shares,
+    normalised_mutual_information,
+    pair_shares,
+)
 from jaxmed.quantities._probabilities import (
     brier_values,
     calibration_error,
@@ -73,6 +78,7 @@ __all__ = [
     "explained",
     "f_scores",
     "floored",
+    "information_shares",
     "iou",
     "kappa",
     "largest",
@@ -88,6 +94,7 @@ __all__ = [
     "normalised_mutual_information",
     "occurring",
     "one_against_rest",
+    "pair_shares",
     "placements",
     "precisions",
     "r2",

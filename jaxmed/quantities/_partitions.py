@@ -53,5 +53,63 @@ def normalised_mutual_information(table: Any) -> Any:
     return divide(2 * np.maximum(rows + columns - joint, 0), rows + columns, _NAN)
 
 
+def pair_shares(joint: Any, truth: Any, found: Any) -> tuple[float, float, float]:
+    r"""Return how well two segmentations agree on pairs of voxels: in all, on splits, on mergers.
+
+    .. math:: V = \frac{2 \sum n_{ij}^2}{\sum s_i^2 + \sum t_j^2}, \quad
+        V_{split} = \frac{\sum n_{ij}^2}{\sum t_j^2}, \quad
+        V_{merge} = \frac{\sum n_{ij}^2}{\sum s_i^2}
+
+    Args:
+        joint: voxels that two segments have in common, n, one for each pair of them.
+        truth: voxels of each true segment, t.
+        found: voxels of each segment that was found, s.
+
+    Returns:
+        The three, NaN (0 / 0) of no voxel.
+
+    Examples:
+        >>> [float(x) for x in pair_shares([2, 2], [4], [2, 2])]
+        [0.6666666666666666, 0.5, 1.0]
+    """
+    together, true, said = (
+        np.square(np.asarray(part, np.float64)).sum() for part in (joint, truth, found)
+    )
+    return (
+        divide(2 * together, true + said, _NAN),
+        divide(together, true, _NAN),
+        divide(together, said, _NAN),
+    )
+
+
+def information_shares(joint: Any, truth: Any, found: Any) -> tuple[float, float, float]:
+    r"""Return the mutual information of two segmentations over their entropies' mean, and each.
+
+    .. math:: V = \frac{2 I(S; T)}{H(S) + H(T)}, \quad V_{split} = \frac{I(S; T)}{H(S)}, \quad
+        V_{merge} = \frac{I(S; T)}{H(T)}
+
+    Args:
+        joint: voxels that two segments have in common, one for each pair of them.
+        truth: voxels of each true segment, T.
+        found: voxels of each segment that was found, S.
+
+    Returns:
+        The three; NaN (0 / 0) where the entropy is that of one segment, or there is no voxel.
+
+    Examples:
+        >>> [float(x) for x in information_shares([2, 1, 1], [2, 2], [2, 1, 1])]
+        [0.8, 0.6666666666666666, 1.0]
+    """
+    parts = [np.asarray(part, np.float64) for part in (joint, truth, found)]
+    both, true, said = (_entropy(divide(part, part.sum(), _NAN)) for part in parts)
+    # What rounding leaves below 0 of independent partitions is 0.
+    shared = np.maximum(true + said - both, 0)
+    return (
+        divide(2 * shared, true + said, _NAN),
+        divide(shared, said, _NAN),
+        divide(shared, true, _NAN),
+    )
+
+
 def _entropy(shares: Any) -> Any:
     return -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=-1)

@@ -9,6 +9,7 @@ from jaxmed._json import to_json
 from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
 from jaxmed.report.figures._curves import precision_recall_figure, reliability_figure, roc_figure
 from jaxmed.report.figures._drawings import drawings_figure
+from jaxmed.report.figures._feature_maps import feature_maps
 from jaxmed.report.figures._gallery import (
     best_median_worst,
     case_figure,
@@ -62,6 +63,7 @@ from jaxmed.report.results._parts import (
     Comparison,
     Contrast,
     DataSummary,
+    FeatureMaps,
     Overlap,
     Picture,
     RunRecord,
@@ -108,6 +110,7 @@ __all__ = [
     "DataSummary",
     "DensityResults",
     "ExploredImages",
+    "FeatureMaps",
     "Item",
     "MaskPair",
     "ModelTables",
@@ -148,6 +151,7 @@ __all__ = [
     "drawings_figure",
     "entropy_figure",
     "environment",
+    "feature_maps",
     "forest_figure",
     "from_overlap",
     "from_study",

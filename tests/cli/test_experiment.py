@@ -13,11 +13,11 @@ from jaxmed.cli import _experiment, main
 # Of images of one's own.
 OWN = ("classification", "premises", "regression", "segmentation", "study")
 RECORDED = (
-    "active", "active_scans", "clusters", "continual", "coverage", "demo", "drive", "energy",
-    "extreme", "few_scans", "fewshot", "hippocampus", "judge", "medmnist", "membranes", "mil",
-    "multitask", "paradigms",
-    "pretraining", "propagation", "series", "stacking", "table_regression", "uncertainty",
-    "uncertainty_masks",
+    "active", "active_scans", "adaptation", "clusters", "continual", "coverage", "demo",
+    "drive", "duplicates", "energy", "extreme", "few_scans", "fewshot", "hippocampus", "judge",
+    "medmnist", "membranes", "mil", "multitask", "paradigms", "pretraining", "propagation",
+    "remedies", "series", "shortcut", "stacking", "table_regression", "uncertainty",
+    "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 

@@ -159,3 +159,15 @@ def test_a_full_disk_is_told_in_one_line_that_names_the_place(study, tmp_path, m
     monkeypatch.undo()
     assert _files.is_full(OSError(errno.EDQUOT, "Disk quota exceeded"))
     assert main(command) == 0
+
+
+def test_a_run_that_is_older_than_a_setting_goes_on_with_its_default(study, tmp_path):
+    """A new option is no reason to train anew, unless it is asked for."""
+    out = tmp_path / "run"
+    run_experiment(study, {}, out)
+    newer = STUDY.replace("    seed: int = 0", "    maps: int = 5\n    seed: int = 0")
+    study.write_text(newer)
+    run_experiment(study, {}, out)
+    assert json.loads((out / "config.json").read_text())["maps"] == 5
+    with pytest.raises(ValueError, match="maps was 5 and is 6"):
+        run_experiment(study, {"maps": 6}, out)

@@ -135,6 +135,19 @@ def test_losses_of_rare_classes_are_their_formulas():
     np.testing.assert_allclose(value, expected.mean(1), rtol=1e-4)
 
 
+def test_class_balanced_weights_are_inverse_effective_numbers():
+    counts = np.array([5000, 50, 1])
+    number = np.array([sum(0.99**i for i in range(n)) for n in counts])
+    found = losses.class_balanced_weights(counts, beta=0.99)
+    np.testing.assert_allclose(found / found[0], number[0] / number, rtol=1e-9)
+    assert found.sum() == pytest.approx(3)
+    np.testing.assert_allclose(losses.class_balanced_weights(counts, beta=0.0), 1)
+    inverse = losses.class_balanced_weights(counts, beta=1.0)
+    np.testing.assert_allclose(inverse * counts, inverse[2])
+    near = losses.class_balanced_weights(counts, beta=1 - 1e-12)
+    np.testing.assert_allclose(near, inverse, rtol=1e-3)
+
+
 def test_adjusted_logits_are_the_best_for_the_balanced_error():
     """Two normal classes of which one is rare: what is learned is their likelihood ratio."""
     x = np.linspace(-3, 4, 400)
@@ -428,6 +441,8 @@ def test_deep_supervision_of_sizes_that_do_not_divide():
         (lambda: losses.logit_adjusted(np.zeros((2, 2)), [0, 1], prior=np.arange(2)), "above 0"),
         (lambda: losses.ldam(np.zeros((2, 2)), [0, 1], counts=np.ones(3)), "counts has shape"),
         (lambda: losses.ldam(np.zeros((2, 2)), [0.5, 1], counts=np.ones(2)), "integer labels"),
+        (lambda: losses.class_balanced_weights([3, 0]), "each above 0"),
+        (lambda: losses.class_balanced_weights([3, 1], beta=1.5), "beta=1.5"),
         (
             lambda: losses.binary_cross_entropy(np.zeros((2, 3)), np.zeros((2, 3)), pos_weight=[1]),
             "pos_weight",

@@ -12,6 +12,7 @@ import optax
 import pytest
 
 import jaxmed as jm
+from benchmarks._peers import torch_recurrent
 from jaxmed import networks
 from jaxmed.networks.recurrent._cells import conv_sweep, md_gates, md_sweep
 from jaxmed.testing import check_network
@@ -98,24 +99,26 @@ def test_nothing_later_is_seen_one_way():
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_torch_with_the_same_weights(cell):
-    torch = pytest.importorskip("torch")
-    network, params, state = made(networks.recurrent(features=(3,), cell=cell), SERIES)
-    own = jax.tree.map(np.asarray, params["layer1"][cell])
-    peer = (torch.nn.LSTM if cell == "lstm" else torch.nn.GRU)(4, 3, batch_first=True)
-    names = "ifgo" if cell == "lstm" else "rzn"
-    weights = {
-        "weight_ih_l0": [own[f"i{k}"]["kernel"].T for k in names],
-        "weight_hh_l0": [own[f"h{k}"]["kernel"].T for k in names],
-        "bias_ih_l0": [own[f"i{k}"].get("bias", np.zeros(3)) for k in names],
-        "bias_hh_l0": [own[f"h{k}"].get("bias", np.zeros(3)) for k in names],
-    }
-    with torch.no_grad():
-        for name, parts in weights.items():
-            getattr(peer, name).copy_(torch.tensor(np.concatenate(parts)))
-        expected = peer(torch.tensor(SERIES))[0].numpy()
-    found = network.apply(params, state, SERIES)[0]["pyramid"][0]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_torch_with_the_same_weights(cell, bidirectional):
+    """Two layers, every step and the ends, and slopes."""
+    torch = pytest.importorskip("torch", reason="torch is the oracle")
+    module = networks.recurrent(features=(3, 3), cell=cell, bidirectional=bidirectional)
+    network, params, state = made(module, SERIES)
+    params = jax.tree.map(lambda p: p + 0.1 * RNG.normal(size=p.shape).astype(np.float32), params)
+    peer = torch_recurrent(torch, module, 4, params)
+    given = torch.tensor(SERIES, requires_grad=True)
+    steps, ends = peer(given)
+    steps.square().sum().backward()
+    last = (ends[0] if cell == "lstm" else ends)[-1 - bidirectional :]
+    last = np.concatenate(last.detach().numpy(), axis=-1)
+    found, _ = network.apply(params, state, SERIES)
+    np.testing.assert_allclose(found["pyramid"][0], steps.detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(found["features"], last, atol=1e-5)
+    slope = jax.jit(
+        jax.grad(lambda x: jnp.square(network.apply(params, state, x)[0]["pyramid"][0]).sum())
+    )(SERIES)
+    np.testing.assert_allclose(slope, given.grad.numpy(), atol=1e-5)
 
 
 def test_parts_are_read_one_by_one_and_then_in_order():

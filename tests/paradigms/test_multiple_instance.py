@@ -224,13 +224,49 @@ def test_learning_from_bags_keeps_the_laws_and_is_the_same_on_eight_devices(pool
     assert "several devices equal one" in check_learner(run, batch, inputs=BAG)
 
 
+@pytest.mark.parametrize(
+    "make_objective",
+    [
+        lambda view: jm.mean_teacher(CLASSIFY, student_view=view),
+        lambda view: jm.paradigms.pi_model(CLASSIFY, view=view),
+    ],
+)
+def test_padding_of_unlabelled_bags_is_no_instance(make_objective):
+    network = jm.multiple_instance(jm.from_linen(jm.networks.mlp(hidden=(4,))), "mean", classes=3)
+    batch = make_bags((5,))
+    mask = batch["bag_mask"][::-1]
+
+    def view(key, shown):
+        return {"image": shown["image"] + jax.random.normal(key, shown["image"].shape)}
+
+    objective = make_objective(view)
+
+    @jax.jit
+    def consistency(unlabelled):
+        full = {**batch, "unlabelled": unlabelled}
+        key = quick_key()
+        params, state = network.init(key, given(batch))
+        own, kept = objective.init(key, network, params, state, full)
+        moved = jax.tree.map(lambda leaf: leaf + 1.0, params)  # lest the teacher be the student
+        whole = {"net": moved, "obj": own}, {"net": state, "obj": kept}
+        return objective.loss(network, *whole, full, key)[1][1]["consistency"]
+
+    image = batch["image"][::-1]
+    other = jnp.where(mask[..., None] > 0, image, 77.0)
+    found = consistency({"image": image, "bag_mask": mask})
+    np.testing.assert_array_equal(consistency({"image": other, "bag_mask": mask}), found)
+    assert consistency({"image": other, "bag_mask": jnp.ones_like(mask)}) != found
+    with pytest.raises(ValueError, match="'unlabelled' has the shape"):
+        consistency(image)
+
+
 @pytest.mark.slow
 def test_bags_stack_with_other_paradigms():
     network = jm.with_heads(
         jm.multiple_instance(TRUNKS["2D"][0](), "attention", hidden=4), {"logits": nn.Dense(3)}
     )
     batch = make_bags((4, 4, 1))
-    batch["unlabelled"] = batch["image"][:, ::-1]
+    batch["unlabelled"] = {name: batch[name][:, ::-1] for name in BAG}
     objective = jm.mean_teacher(CLASSIFY)
     several = jm.ensemble(jm.learner(network, objective, optax.sgd(0.1), inputs=BAG), 2)
     state, metrics = jax.jit(several.step)(several.init(quick_key(), batch), batch)

@@ -12,7 +12,7 @@ from rows._evaluate import KEY, NOTHING, begin, evaluate, plain, shift
 import jaxmed as jm
 from jaxmed import paradigms
 from jaxmed.core import from_functions, stateless, stream
-from jaxmed.paradigms.base._mixing import partners
+from jaxmed.core._partners import partners
 
 RNG = np.random.default_rng(5)
 LOGITS = RNG.normal(size=(6, 3)).astype(np.float32)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import logsumexp
+from scipy.special import gammaln, logsumexp
 from scipy.stats import gaussian_kde, multivariate_normal
 
 from jaxmed import unsupervised as un
+from jaxmed.unsupervised.density._kernels import Kernel, deviation, log_constant, log_profile
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(40, 2)) @ np.array([[1.0, 0.8], [0.0, 0.3]])
@@ -68,10 +71,11 @@ def test_the_density_sums_to_one_and_draws_follow_it():
     np.testing.assert_allclose(np.cov(drawn.T), spread, atol=0.05)
 
 
-KERNELS = ("gaussian", "epanechnikov", "tophat", "exponential", "linear")
+KERNELS = get_args(Kernel)
+SCIKIT_LEARNS = ("gaussian", "epanechnikov", "cosine", "tophat", "exponential", "linear")
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", SCIKIT_LEARNS)
 @pytest.mark.parametrize("d", [1, 3])
 def test_kernels_are_scikit_learns(kernel, d):
     neighbors = pytest.importorskip("sklearn.neighbors")
@@ -84,6 +88,22 @@ def test_kernels_are_scikit_learns(kernel, d):
     found = un.kde(x, bandwidth=0.7, kernel=kernel).log_density(at)
     assert np.isneginf(found[0]) == (kernel not in ("gaussian", "exponential"))
     np.testing.assert_allclose(found[1:], expected[1:], atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("d", [1, 2, 9, 60])
+def test_a_kernel_integrates_to_one_and_has_its_spread(kernel, d):
+    """By adding up its rings, with as many digits in many dimensions as in one."""
+    top = {"gaussian": 20.0, "exponential": 200.0}.get(kernel, 1.0)
+    node, share = np.polynomial.legendre.leggauss(150)
+    u = top * (node + 1) / 2
+    with jax.enable_x64(True):
+        profile = np.asarray(log_profile(kernel, jnp.asarray(u**2)))
+    surface = np.log(2) + d / 2 * np.log(np.pi) - gammaln(d / 2)
+    ring = np.log(share * top / 2) + surface + (d - 1) * np.log(u) + profile
+    assert log_constant(kernel, d) == pytest.approx(logsumexp(ring), rel=1e-9)
+    spread = logsumexp(ring + 2 * np.log(u)) - logsumexp(ring) - np.log(d)
+    assert 2 * np.log(deviation(kernel, d)) == pytest.approx(spread, abs=1e-8)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -143,7 +163,7 @@ def test_rows_that_occur_twice_warn():
         ({"bandwidth": "likelihood", "grid": [0.0, 1.0]}, "grid must be positive"),
         ({"bandwidth": "scott", "grid": [1.0]}, "grid goes with"),
         ({"scale": "best"}, "scale 'best' is not known"),
-        ({"kernel": "cosine"}, "kernel 'cosine' is not known"),
+        ({"kernel": "cosines"}, "kernel 'cosines' is not known"),
         ({"x": np.c_[X, np.ones(40)]}, r"1 of 3 features are constant \(2\)"),
         ({"x": np.c_[X, X[:, 0]]}, "lie in a plane"),
         ({"x": [[1.0, 2.0]]}, "needs 2 rows"),

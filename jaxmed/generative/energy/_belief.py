@@ -133,8 +133,8 @@ def recognise(params: Mapping[str, Any], rows: Array, key: Key | None = None) ->
     layers = []
     for i in range(len(params["up"]) + 1):
         last = i == len(params["up"])
-        field = hidden_field(params["top"], rows) if last else _field(params["up"][str(i)], rows)
-        rows = jax.nn.sigmoid(field)
+        own = hidden_field(params["top"], rows) if last else field(params["up"][str(i)], rows)
+        rows = jax.nn.sigmoid(own)
         if key is not None:
             rows = bernoulli(stream(key, "up", i), rows)
         layers.append(rows)
@@ -207,9 +207,7 @@ def wake_sleep(
 
     def loss(network, params, state, batch, key):
         net = params["net"]
-        if set(net) != {"up", "down", "top"}:
-            raise ValueError(f"wake_sleep needs a belief_network's parameters, got {sorted(net)}")
-        gaussian = is_gaussian(net["top"]) or any(_LOG_SCALE in x for x in net["down"].values())
+        gaussian = has_gaussian_pixels(net, "wake_sleep")
         if gaussian and binarise not in (None, "none"):
             raise ValueError(f"Gaussian pixels are no binary ones: binarise={binarise!r}")
         key = stream(key, "wake_sleep")
@@ -220,7 +218,7 @@ def wake_sleep(
         awake = [rows, *recognise(still, rows, stream(key, "wake"))][:-1]
         wake = jnp.zeros(len(rows))
         for i in below:
-            wake += _cost(net["down"][str(i)], awake[i + 1], awake[i])
+            wake += cost(net["down"][str(i)], awake[i + 1], awake[i])
         dreamt = gibbs(stream(key, "gibbs"), still["top"], awake[-1], steps=steps)
         gap = free_energy(net["top"], awake[-1]) - free_energy(net["top"], dreamt)
         asleep = {len(net["down"]): dreamt}
@@ -228,7 +226,7 @@ def wake_sleep(
             asleep[i] = _draw(stream(key, "sleep", i), still["down"][str(i)], asleep[i + 1])
         sleep = jnp.zeros(len(rows))
         for i in below:
-            sleep += _cost(net["up"][str(i)], asleep[i], asleep[i + 1])
+            sleep += cost(net["up"][str(i)], asleep[i], asleep[i + 1])
         parts = {"wake": wake, "sleep": sleep, "energy_gap": gap}
         values = {name: weighted_mean(value, weight) for name, value in parts.items()}
         return values["wake"] + values["sleep"] + values["energy_gap"], (state, values)
@@ -236,15 +234,28 @@ def wake_sleep(
     return stateless(loss)
 
 
-def _field(layer: Mapping[str, Array], rows: Array) -> Array:
+def has_gaussian_pixels(params: Mapping[str, Any], who: str) -> bool:
+    """Whether a belief network's pixels are Gaussian.
+
+    Raises:
+        ValueError: for other parameters than a belief network's.
+    """
+    if not isinstance(params, Mapping) or set(params) != {"up", "down", "top"}:
+        found = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+        raise ValueError(f"{who} needs a belief_network's parameters, got {found}")
+    return is_gaussian(params["top"]) or any(_LOG_SCALE in x for x in params["down"].values())
+
+
+def field(layer: Mapping[str, Array], rows: Array) -> Array:
+    """What a directed layer gives to the units that it draws: logits, or means of pixels."""
     if rows.shape[-1] != layer["kernel"].shape[0]:
         raise ValueError(f"the layer takes {layer['kernel'].shape[0]} units, not {rows.shape[-1]}")
     return layer["bias"] + rows @ layer["kernel"]
 
 
 def _mean(layer: Mapping[str, Array], rows: Array) -> Array:
-    field = _field(layer, rows)
-    return field if _LOG_SCALE in layer else jax.nn.sigmoid(field)
+    mean = field(layer, rows)
+    return mean if _LOG_SCALE in layer else jax.nn.sigmoid(mean)
 
 
 def _draw(key: Key, layer: Mapping[str, Array], rows: Array) -> Array:
@@ -254,11 +265,11 @@ def _draw(key: Key, layer: Mapping[str, Array], rows: Array) -> Array:
     return bernoulli(key, mean)
 
 
-def _cost(layer: Mapping[str, Array], given: Array, drawn: Array) -> Array:
+def cost(layer: Mapping[str, Array], given: Array, drawn: Array) -> Array:
     """The negative log probability of what was drawn, (n,), by a layer that is given the rest."""
-    field = _field(layer, given)
+    mean = field(layer, given)
     if _LOG_SCALE in layer:
         scale = layer[_LOG_SCALE]
-        deviation = (drawn - field) * jnp.exp(-scale)
+        deviation = (drawn - mean) * jnp.exp(-scale)
         return (0.5 * jnp.square(deviation) + scale + 0.5 * jnp.log(2 * jnp.pi)).sum(-1)
-    return (jax.nn.softplus(field) - drawn * field).sum(-1)
+    return (jax.nn.softplus(mean) - drawn * mean).sum(-1)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxmed.core import Inputs, Objective, pick, stream, weighted_mean
 from jaxmed.generative.energy._centring import centred, mean_rows, moved
+from jaxmed.generative.energy._copies import Copies, averaged, copied
 from jaxmed.generative.energy._pixels import Binarise, visible_rows
 from jaxmed.generative.energy._rbm import checked, gibbs, is_gaussian, start_chains, visible_mean
 from jaxmed.paradigms.base._schedules import advance, counter
@@ -24,6 +25,7 @@ def contrastive_divergence(
     offset_rate: float = 0.01,
     sparsity: float = 0.0,
     activity: float = 0.1,
+    copies: Copies = (1, 1),
     binarise: Binarise | None = None,
     inputs: Inputs = "image",
 ) -> Objective:
@@ -52,6 +54,10 @@ def contrastive_divergence(
         offset_rate: of the moving means that are subtracted.
         sparsity: weight of :math:`\sum_j (\mathrm{activity} - \overline{P(h_j | v)})^2`.
         activity: the mean probability towards which ``sparsity`` draws each hidden unit.
+        copies: how many copies of binary pixels, and of hidden units, the machine has while it
+            learns. Copies share weights, which make a step by their copies' mean gradient; each is
+            drawn by itself, and all copies of the pixels are given the image. Of two at one end
+            :func:`~jaxmed.generative.deep_layers` makes the layers of a deep machine.
         binarise: how grey values become binary pixels, see
             :func:`~jaxmed.generative.binarised`; by default drawn anew at each step, and left as
             they are for Gaussian pixels.
@@ -63,9 +69,9 @@ def contrastive_divergence(
         step up and down) and ``activity``.
 
     Raises:
-        ValueError: for no step, no chain, a rate outside [0, 1], a negative sparsity or an activity
-            outside (0, 1); when traced, if the network is no RBM, or Gaussian pixels are to be made
-            binary.
+        ValueError: for no step, no chain, no copy, a rate outside [0, 1], a negative sparsity or an
+            activity outside (0, 1); when traced, if the network is no RBM, or Gaussian pixels are
+            to be made binary or to be copied.
 
     References:
         Hinton (2002), Training products of experts by minimizing contrastive divergence, Neural
@@ -78,35 +84,47 @@ def contrastive_divergence(
         raise ValueError(f"needs at least one step and one chain, got {steps} and {chains}")
     if not 0 <= offset_rate <= 1:
         raise ValueError(f"offset_rate is in [0, 1], got {offset_rate}")
+    if len(copies) != 2 or min(copies) < 1:
+        raise ValueError(f"copies are two numbers of at least 1, got {copies}")
     if sparsity < 0 or not 0 < activity < 1:
         raise ValueError(
             f"sparsity is not negative and activity in (0, 1), got {sparsity} and {activity}"
         )
 
-    def rows_of(key, params, batch):
+    alone = tuple(copies) == (1, 1)
+
+    def machine(params):
+        """The parameters of the machine with all its copies."""
         checked(params)
+        if not alone and is_gaussian(params):
+            raise ValueError(f"Gaussian pixels stand alone: copies={copies}")
+        return params if alone else copied(params, copies)
+
+    def rows_of(key, params, batch):
         if is_gaussian(params) and binarise not in (None, "none"):
             raise ValueError(f"Gaussian pixels are no binary ones: binarise={binarise!r}")
         how = binarise or ("none" if is_gaussian(params) else "draw")
         rows, weight = visible_rows(stream(key, "binarise"), batch, inputs, how)
         checked(params, rows)
-        return rows, weight
+        return (rows if alone else jnp.tile(rows, (1, copies[0]))), weight
 
     def init(key, network, params, state, batch):
         own: dict[str, Any] = {}
+        net = machine(params)
         if persistent:
-            fresh = start_chains(stream(key, "chains"), params, chains)
+            fresh = start_chains(stream(key, "chains"), net, chains)
             own |= {"chains": fresh, "key": stream(key, "gibbs"), **counter()}
         if centre:
             rows, weight = rows_of(key, params, batch)
-            half = jnp.full_like(params["hidden_bias"], 0.5)
+            half = jnp.full_like(net["hidden_bias"], 0.5)
             own["offsets"] = {"visible": mean_rows(rows, weight), "hidden": half}
         return {}, own
 
     def loss(network, params, state, batch, key):
-        net, own = jax.lax.stop_gradient(params["net"]), dict(state["obj"])
+        still, own = jax.lax.stop_gradient(params["net"]), dict(state["obj"])
+        net = machine(still)
         key = stream(key, "contrastive_divergence")
-        rows, weight = rows_of(key, net, batch)
+        rows, weight = rows_of(key, still, batch)
 
         def gap(net_params):
             data, net_state = network.apply(net_params, state["net"], rows, key=key, train=True)
@@ -122,14 +140,16 @@ def contrastive_divergence(
             penalty = sparsity * jnp.square(activity - mean).sum() if sparsity else 0.0
             return value + penalty, (net_state, value, data["features"], mean)
 
-        if centre:
-            (value, rest), gradient = jax.value_and_grad(gap, has_aux=True)(net)
-            mean_hidden, old = rest[3], own["offsets"]
-            own["offsets"] = {
-                "visible": moved(old["visible"], mean_rows(rows, weight), offset_rate, weight),
-                "hidden": moved(old["hidden"], mean_hidden, offset_rate, weight),
-            }
-            direction = centred(gradient, net, **own["offsets"])
+        if centre or not alone:
+            (value, rest), direction = jax.value_and_grad(gap, has_aux=True)(net)
+            if centre:
+                mean_hidden, old = rest[3], own["offsets"]
+                own["offsets"] = {
+                    "visible": moved(old["visible"], mean_rows(rows, weight), offset_rate, weight),
+                    "hidden": moved(old["hidden"], mean_hidden, offset_rate, weight),
+                }
+                direction = centred(direction, net, **own["offsets"])
+            direction = direction if alone else averaged(direction, copies)
             value = with_gradient(value, params["net"], direction)
         else:
             value, rest = gap(params["net"])
@@ -147,6 +167,6 @@ def contrastive_divergence(
             return state
         own = state["obj"]
         key = stream(own["key"], own["step"])
-        return advance(state, chains=gibbs(key, params["net"], own["chains"], steps=steps))
+        return advance(state, chains=gibbs(key, machine(params["net"]), own["chains"], steps=steps))
 
     return Objective(init, loss, post_step)

@@ -34,7 +34,7 @@ def log_likelihood(
     Args:
         network: with an endpoint ``free_energy``, such as an
             :func:`~jaxmed.generative.rbm`; or ``free_energy_bound``, a deep machine's: then this is
-            a lower bound.
+            a lower bound. A belief network's is :func:`~jaxmed.generative.belief_bound`.
         variables: its parameters and state, such as ``learner.predicting.get(state)``.
         images: (n, ...) test images.
         log_z: of :func:`~jaxmed.generative.log_partition`.
@@ -72,7 +72,30 @@ def log_likelihood(
             if name not in endpoints:
                 raise KeyError(f"the network has no free energy; it has {sorted(endpoints)}")
             parts.append(np.asarray(endpoints[name], np.float64))
-    energy = np.concatenate(parts)
+    return from_energies(
+        np.concatenate(parts),
+        log_z,
+        level,
+        method="t interval of the free energy",
+        notes=(HOW[binarise],),
+        name="log-likelihood, lower bound" if bound else "log-likelihood",
+    )
+
+
+def from_energies(
+    energy: np.ndarray,
+    log_z: Estimate,
+    level: float,
+    *,
+    method: str,
+    notes: tuple[str, ...],
+    name: str,
+) -> Estimate:
+    """The mean log-likelihood of images whose free energies, in float64, are known.
+
+    Raises:
+        ValueError: for a free energy that is not finite.
+    """
     if not np.isfinite(energy).all():
         raise ValueError(f"{int((~np.isfinite(energy)).sum())} free energies are not finite")
     value = float(-energy.mean() - log_z.value)
@@ -88,8 +111,8 @@ def log_likelihood(
         level,
         len(energy),
         "image",
-        f"t interval of the free energy, log Z by {log_z.method}",
-        (HOW[binarise], *log_z.notes),
+        f"{method}, log Z by {log_z.method}",
+        (*notes, *log_z.notes),
         details={"log_z": log_z.value, "se_free_energy": own},
-        name="log-likelihood, lower bound" if bound else "log-likelihood",
+        name=name,
     )

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Batch, Key, Objective, network_inputs, share_passes, stream
+from jaxmed.core._partners import partners
 
 
 def mixup(objective: Objective, *, alpha: float = 0.2, inputs: str = "image") -> Objective:
@@ -117,12 +118,6 @@ def _mixed(objective: Objective, mix: Mix, alpha: float, inputs: str, name: str)
         return blend(value, other), (after, jax.tree.map(blend, metrics, measured))
 
     return objective._replace(loss=loss)
-
-
-def partners(key: Key, size: int, weight: Array | None) -> Array:
-    """A random partner for each row; a row whose partner is padding is its own."""
-    partner = jax.random.permutation(key, size)
-    return partner if weight is None else jnp.where(weight[partner] > 0, partner, jnp.arange(size))
 
 
 def _targets(batch: Batch, inputs: str) -> set[str]:

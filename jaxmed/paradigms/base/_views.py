@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Batch, Key, View, pick, stream
 
 
-def apply_view(view: View | None, key: Key, images: Array) -> Array:
-    """The images as a view shows them; ``None`` shows them as they are."""
-    return images if view is None else view(key, {"image": images})["image"]
+def apply_view(view: View | None, key: Key, images: Any) -> Any:
+    """The images as a view shows them; ``None`` shows them as they are.
+
+    Of what a network is given as a dict, such as bags with their mask, the ``image`` is shown so.
+    """
+    if view is None:
+        return images
+    if isinstance(images, Mapping):
+        return {**images, "image": view(key, {"image": images["image"]})["image"]}
+    return view(key, {"image": images})["image"]
 
 
-def interleave(*arrays: Array) -> Array:
-    """Several batches as one, their rows interleaved: ``a0 b0 a1 b1 ...``.
+def interleave(*batches: Any) -> Any:
+    """Several batches, arrays or dicts of them, as one, their rows interleaved: ``a0 b0 a1 ...``.
 
     Interleaved, not concatenated: each device of a sharded batch keeps its own examples.
 
     Raises:
         ValueError: if their shapes differ.
     """
-    if len({array.shape for array in arrays}) > 1:
-        shapes = [array.shape for array in arrays]
-        raise ValueError(f"views that go through the network as one batch have one shape: {shapes}")
-    stacked = jnp.stack(arrays, axis=1)
-    return stacked.reshape(-1, *stacked.shape[2:])
+
+    def joined(*arrays: Array) -> Array:
+        if len({array.shape for array in arrays}) > 1:
+            shapes = [array.shape for array in arrays]
+            raise ValueError(
+                f"views that go through the network as one batch have one shape: {shapes}"
+            )
+        stacked = jnp.stack(arrays, axis=1)
+        return stacked.reshape(-1, *stacked.shape[2:])
+
+    return jax.tree.map(joined, *batches)
 
 
 def two_views(view: View, second_view: View | None, key: Key, images: Array) -> tuple[Array, Array]:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxmed.core import Objective, network_inputs, pick, stream, weighted_mean
+from jaxmed.core._partners import partners
 from jaxmed.paradigms.base._consistency import check_ramp, ramp
-from jaxmed.paradigms.base._mixing import partners
 from jaxmed.paradigms.base._schedules import advance, counter
 from jaxmed.paradigms.base._supervised import Known, known_mask
 from jaxmed.paradigms.base._views import (

@@ -23,6 +23,7 @@ NOT_MEANT = (
 """The line that goes with every t-SNE map."""
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LARGEST = 28.0  # Area of a mark; in the legend all are as large.
 _THUMBNAILS = 24  # Of a map: more would lie on each other.
 _COMPONENTS = 50  # Of which t-SNE is made: more are noise to it.
 
@@ -154,7 +155,10 @@ def projection_figure(
                 _images(axes[len(maps) + column], drawn, images)
         if len(names) > 1:
             marks, found = axes[0].get_legend_handles_labels()
-            figure.legend(marks, found, loc="outside upper center", ncols=min(len(names), 5))
+            figure.legend(
+                marks, found, loc="outside upper center", ncols=min(len(names), 5),
+                markerscale=(_LARGEST / _size(n)) ** 0.5,
+            )  # fmt: skip
         notes = [drawn.note for drawn in maps if drawn.note]
         if notes:
             figure.supxlabel("\n".join(dict.fromkeys(notes)), fontsize=8, color=INK)
@@ -176,8 +180,13 @@ def _named(labels: Any, classes: Sequence[str], n: int) -> tuple[list[str], NDAr
     return [str(classes[int(i)]) for i in found], codes
 
 
+def _size(n: int) -> float:
+    """The area of a mark where there are n."""
+    return float(np.clip(4000 / n, 3, _LARGEST))
+
+
 def _points(axes: Any, drawn: Projection, codes: NDArray[Any], names: Sequence[str]) -> None:
-    size = float(np.clip(4000 / len(codes), 3, 28))
+    size = _size(len(codes))
     for i, name in enumerate(names):
         x, y = drawn.places[codes == i].T
         # Of equal colour, further on, the marker is another.

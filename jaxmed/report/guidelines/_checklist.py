@@ -231,7 +231,9 @@ def _decided(r: Results) -> str:
 
 def _grouped(r: Results) -> str:
     columns = dict.fromkeys(table.column for table in r.subgroups)
-    return f"by {', '.join(columns)}, with intervals, gaps and corrected tests" * bool(columns)
+    tested = any(table.found.differences for table in r.subgroups)
+    what = "intervals, gaps and corrected tests" if tested else "intervals and gaps"
+    return f"by {', '.join(columns)}, with {what}" * bool(columns)
 
 
 def _failed(r: Results) -> str:

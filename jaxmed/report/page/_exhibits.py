@@ -10,6 +10,7 @@ from jaxmed.report.page._classification import class_exhibits
 from jaxmed.report.page._continual import task_exhibits
 from jaxmed.report.page._density import drawing_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
+from jaxmed.report.page._features import feature_exhibits
 from jaxmed.report.page._label_curve import label_exhibits
 from jaxmed.report.page._models import model_exhibits
 from jaxmed.report.page._regression import number_exhibits
@@ -30,7 +31,11 @@ _UNCERTAINTY: Section = ("uncertainty", "Uncertainty", uncertainty_exhibits)
 
 # Each section is (id, name, figures of the results).
 SECTIONS: dict[type[Results], tuple[Section, ...]] = {
-    ClassificationResults: (("predictions", "Predictions", class_exhibits), _UNCERTAINTY),
+    ClassificationResults: (
+        ("predictions", "Predictions", class_exhibits),
+        ("features", "Features", feature_exhibits),
+        _UNCERTAINTY,
+    ),
     ContinualResults: (("tasks", "Task by task", task_exhibits),),
     DensityResults: (("drawings", "Drawings", drawing_exhibits),),
     RegressionResults: (("predictions", "Predictions", number_exhibits),),

@@ -106,32 +106,36 @@ def untested_list(results: Results) -> list[dict[str, str]]:
 
 
 def subgroup_tables(results: Results) -> list[dict[str, Any]]:
-    """Return one table per column and metric: `{title, rows, gap}`."""
+    """Return one table per column and metric: `{title, rows, told}`."""
     tables = []
     for table in results.subgroups:
         rows = []
         for name in in_order(table.found.estimates):
             estimate = table.found.estimates[name]
-            test = table.found.differences[name]
-            row = metric_table({table.metric: estimate})[0]
-            against = test.to_row()
-            rows.append(
-                {
-                    **row,
-                    "name": str(name),
-                    "difference": against["effect"],
-                    "limits": against["interval"],
-                    "p": _p(test.p_value),
-                }
-            )
+            test = table.found.differences.get(name)
+            row = {**metric_table({table.metric: estimate})[0], "name": str(name)}
+            row |= dict.fromkeys(("difference", "limits", "p"), "–")
+            if test is not None:
+                against = test.to_row()
+                row |= {"difference": against["effect"], "limits": against["interval"]}
+                row["p"] = _p(test.p_value)
+            rows.append(row)
         gap = table.found.gap
+        between = f"between {gap.details['largest']} and {gap.details['smallest']}"
+        told = (
+            "Each against all others, p-values corrected within the table. Largest gap: "
+            f"{gap.value:.3f} ({gap.lower:.3f} to {gap.upper:.3f}), {between}; a gap is above 0 "
+            "by chance alone."
+            if table.found.differences
+            else f"Each was left out of the training of the models that predicted it. Largest gap: "
+            f"{gap.value:.3f}, {between}; a gap is above 0 by chance alone."
+        )
         tables.append(
             {
                 "title": f"{pretty(table.metric)} by {table.column}"
                 + (f", {table.model}" if table.model else ""),
                 "rows": rows,
-                "gap": f"{gap.value:.3f} ({gap.lower:.3f} to {gap.upper:.3f}), between "
-                f"{gap.details['largest']} and {gap.details['smallest']}",
+                "told": told,
             }
         )
     return tables

@@ -57,6 +57,22 @@ class TrainingLog(NamedTuple):
     best_step: int | None = None
 
 
+class FeatureMaps(NamedTuple):
+    """Maps of what a network makes of the cases, as :func:`jaxmed.report.feature_maps` makes them.
+
+    Attributes:
+        maps: :class:`jaxmed.report.Projection` of each kind.
+        rows: (m,) positions of the cases that are in them.
+        images: their images, for thumbnails, or None.
+        what: what was mapped, in words.
+    """
+
+    maps: tuple[Any, ...]
+    rows: NDArray[np.intp]
+    images: Sequence[Any] | None = None
+    what: str = "features"
+
+
 class RunRecord(NamedTuple):
     """Provenance of the results, for reproduction.
 

@@ -11,6 +11,7 @@ from jaxmed.report.results._older import FlatResults, moved
 from jaxmed.report.results._parts import (
     Comparison,
     DataSummary,
+    FeatureMaps,
     Overlap,
     Picture,
     RunRecord,
@@ -118,6 +119,7 @@ class ClassificationResults(Results):
         threshold: threshold of a positive call.
         uncertainty: samples of a posterior, prediction sets.
         hard: whether the scores are predicted classes, 0 and 1, without a probability.
+        maps: of the network's features, by :func:`jaxmed.report.feature_maps`.
     """
 
     task: ClassificationTask  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -125,6 +127,7 @@ class ClassificationResults(Results):
     threshold: float | None = None
     uncertainty: Uncertainty | None = None
     hard: bool = False
+    maps: FeatureMaps | None = None
 
     tasks: ClassVar = ("binary", "multi-class", "ordinal", "multi-label")
 

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmed import protocols, quantities, stats
-from jaxmed.protocols import Study
+from jaxmed.protocols import SiteScores, Study
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._comparison import predictions_of
-from jaxmed.report.results._parts import Comparison, Contrast, Overlap, Scores
+from jaxmed.report.results._parts import Comparison, Contrast, Overlap, Scores, SubgroupTable
 from jaxmed.report.results._results import ComparisonResults, Results, Task, placed, threshold_of
 from jaxmed.report.results._segmentation import MEASURES, from_overlap, row_means
-from jaxmed.stats import Estimate
+from jaxmed.stats import Estimate, Subgroups
 
 Metric = Callable[[Any, Any], Any]
 
@@ -42,6 +42,7 @@ def from_study(
     unit: str = "mm",
     n_resamples: int = 500,
     resampling_seed: int = 0,
+    sites: str | None = None,
     title: str = "Study",
     **about: Any,
 ) -> ComparisonResults:
@@ -67,6 +68,8 @@ def from_study(
         unit: of the distances of a segmentation, `mm` or `px`.
         n_resamples: number of resamples of the bootstrap of cases.
         resampling_seed: seed of the bootstrap.
+        sites: what the splits of `protocols.leave_one_site_out` leave out, `site` or `scanner`:
+            each metric is then told for each of them too, and over them (`protocols.site_scores`).
         title: title of the report.
         **about: further fields of the results.
 
@@ -102,7 +105,7 @@ def from_study(
             for name, metric in _METRICS[first.task](threshold).items()
         }
     models: dict[str, dict[str, Estimate]] = {arm: {} for arm in study.arms}
-    tests = []
+    tests, tables = [], []
     for name, (metric, estimated, tested, bounds) in chosen.items():
         try:
             found = protocols.components(
@@ -114,6 +117,18 @@ def from_study(
             continue
         for arm, estimate in found.items():
             models[arm][name] = _with_deviations(estimate)
+        if sites is not None:
+            try:
+                by_site = protocols.site_scores(
+                    estimated, metric, level=level, n_resamples=n_resamples, seed=resampling_seed,
+                    bounds=bounds, name=name,
+                )  # fmt: skip
+            except ValueError as error:
+                left.append(f"{name} by {sites}: not estimated: {error}")
+                by_site = {}
+            for arm, scores in by_site.items():
+                models[arm][f"{name}/over {sites}s"] = scores.mean
+                tables.append(_by_site(sites, name, arm, scores))
         if len(study.arms) > 1:
             try:
                 pairs = protocols.compare_arms(tested, metric, level=level, name=name)
@@ -147,6 +162,7 @@ def from_study(
         ),
         level=level,
         threshold=threshold_of(first),
+        subgroups=tuple(tables),
         study={"tuning_trials": _trials(study), "selection": _selection(study)}
         | dict(about.pop("study", {})),
         notes=(
@@ -157,6 +173,17 @@ def from_study(
         ),
         **placed(_training_record(study) | about),
     )
+
+
+def _by_site(column: str, metric: str, arm: str, scores: SiteScores) -> SubgroupTable:
+    """Return the table of an arm's scores, untested: sites are compared by models of their own."""
+    low, high = (scores.sites[site] for site in (scores.lowest, scores.highest))
+    ends = {"largest": scores.highest, "smallest": scores.lowest}
+    gap = Estimate(
+        high.value - low.value, np.nan, np.nan, scores.mean.level, scores.mean.n, column, "",
+        details=ends, name=metric,
+    )  # fmt: skip
+    return SubgroupTable(column, metric, Subgroups(dict(scores.sites), {}, gap, ()), arm)
 
 
 def _overlap(outputs: np.ndarray, runs: protocols.Runs, unit: str) -> Overlap:

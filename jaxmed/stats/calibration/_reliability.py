@@ -274,22 +274,20 @@ def _with_errors(
 
 def _wald(fit: LogisticFit, at: int, level: float, n: int, unit: str, name: str) -> Estimate:
     if not fit.converged:
-        return Estimate(
-            float("nan"),
-            -np.inf,
-            np.inf,
-            level,
-            n,
-            unit,
-            "logistic, wald",
-            ("outcomes are separated by the probabilities: no finite fit",),
-            name=name,
-        )
+        why = "outcomes are separated by the probabilities: no finite fit"
+        return _undefined(why, level, n, unit, name)
     value, se = float(fit.coefficients[at]), float(np.sqrt(fit.covariance[at, at]))
     half = quantile(level) * se
     return Estimate(
         value, value - half, value + half, level, n, unit, "logistic, wald", se=se, name=name
     )
+
+
+def _undefined(why: str, level: float, n: int, unit: str, name: str) -> Estimate:
+    inf = float("inf")
+    return Estimate(
+        float("nan"), -inf, inf, level, n, unit, "logistic, wald", (why,), name=name
+    )  # fmt: skip
 
 
 def calibration_slope(
@@ -328,6 +326,9 @@ def calibration_slope(
     check_level(level)
     positive, p = probabilities(labels, probs)
     logit = logits_of(p)
+    if np.ptp(logit) <= 1e-9 * np.abs(logit).max(initial=1.0):
+        why = "the probabilities are all the same: they have no slope"
+        return _undefined(why, level, p.size, unit, "calibration slope")
     design = np.column_stack([np.ones(p.size), logit])
     fit = _with_errors(fit_logistic(design, positive.astype(np.float64)), errors, design, positive)
     import dataclasses

@@ -40,9 +40,8 @@ class KDE(NamedTuple):
     Attributes:
         points: (n, d).
         weight: (n,), of sum 1.
-        bandwidth: in units of ``factor``: a Gaussian's standard deviation, the radius beyond which
-            Epanechnikov's, the tophat and the linear kernel are 0, the length on which the
-            exponential one falls off.
+        bandwidth: in units of ``factor``: a Gaussian's standard deviation, the length on which the
+            exponential kernel falls off, and of all others the radius beyond which they are 0.
         factor: (d, d) lower triangular; a Gaussian's covariance is
             ``bandwidth**2 * factor @ factor.T``.
         grid: bandwidths tried by ``"likelihood"``; empty otherwise.
@@ -122,7 +121,9 @@ def kde(
         weight: (n,) how much each row counts; one of weight 0 not at all.
         kernel: of the distance u in bandwidths, up to a constant: ``"gaussian"``,
             :math:`e^{-u^2/2}`; ``"exponential"``, :math:`e^{-u}`; and, 0 from u = 1 on,
-            ``"epanechnikov"``, :math:`1 - u^2`, ``"tophat"``, 1, ``"linear"``, :math:`1 - u`.
+            ``"epanechnikov"``, :math:`1 - u^2`, ``"biweight"`` and ``"triweight"``, its square
+            and cube, ``"cosine"``, :math:`\cos(\pi u / 2)`, ``"tophat"``, 1, ``"linear"``,
+            :math:`1 - u`.
 
     Returns:
         The density. All bandwidths of a grid are judged in one pass over the distances.

@@ -47,6 +47,33 @@ def test_a_machine_is_measured_in_nats(tmp_path, digits, monkeypatch, capsys):
     assert "weights of hidden units" in page
 
 
+def test_a_belief_network_is_bounded_in_nats(tmp_path, digits, monkeypatch, capsys):
+    command = (
+        "energy --model belief --hidden 4 3 --epochs 30 --batch 20 --chains 20 --drawn 6 "
+        "--draw-steps 5 --bound-draws 20"
+    )
+    found, page = run(command, tmp_path / "a", digits, monkeypatch, capsys)
+    nats = found["metrics"]["test_log_likelihood_bound"]
+    independent = float(page.split("training set&#39;s means have ")[1].split()[0])
+    assert independent + 2 < nats["value"] < 0
+    assert "20 draws of the hidden layers" in nats["method"]
+    assert found["metrics"]["log_z"]["method"] == "enumeration"
+    assert "belief network of 4 and 3 hidden units" in page
+
+
+@pytest.mark.slow
+def test_a_deep_machine_begins_with_its_layers(tmp_path, digits, monkeypatch, capsys):
+    command = (
+        "energy --model boltzmann --hidden 4 3 --layer-epochs 20 --epochs 10 --batch 20 "
+        "--chains 20 --drawn 6 --draw-steps 5"
+    )
+    found, page = run(command, tmp_path / "a", digits, monkeypatch, capsys)
+    nats = found["metrics"]["test_log_likelihood_bound"]
+    independent = float(page.split("training set&#39;s means have ")[1].split()[0])
+    assert independent + 2 < nats["value"] < 0
+    assert (tmp_path / "a" / "layers" / "layer1").is_dir()
+
+
 @pytest.mark.slow
 def test_a_deep_machine_has_a_bound_that_is_bracketed(tmp_path, digits, monkeypatch, capsys):
     command = (

@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
     """Eight pictures with masks and numbers, of four patients."""
     rng = np.random.default_rng(0)
     root = tmp_path_factory.mktemp("studied")
-    rows = ["image,size,patient"]
+    rows = ["image,size,patient,hospital,week"]
     for name in ("images", "masks"):
         (root / "data" / name).mkdir(parents=True)
     for i in range(8):
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
         pixels = np.clip(60 + 10 * rng.normal(size=mask.shape) + 120 * mask, 0, 255)
         Image.fromarray(pixels.astype(np.uint8)).save(root / "data" / "images" / f"{i}.png")
         Image.fromarray(mask).save(root / "data" / "masks" / f"{i}.png")
-        rows.append(f"data/images/{i}.png,{mask.sum() + 0.5},p{i // 2}")
+        rows.append(f"data/images/{i}.png,{mask.sum() + 0.5},p{i // 2},h{i // 4},{i % 2}")
     (root / "sizes.csv").write_text("\n".join(rows))
     return root
 
@@ -95,6 +95,31 @@ def test_numbers_are_studied_by_their_errors(folder, tmp_path, capsys):
     truth = data.column(data.dataset(folder / "sizes.csv", labels="size", regression=True), "label")
     said = record["models"]["resnet8_0.01"]["mae"]["value"]
     assert said < np.abs(truth).mean()  # in the numbers' own unit
+
+
+def test_hospitals_are_left_out_in_turn(folder, tmp_path, capsys):
+    command = [
+        "study", "--data", str(folder / "sizes.csv"), "--labels", "size", "--task", "regression",
+        "--size", "8", "--epochs", "1", "--arms", "network=resnet8", "learning_rate=0.01,0.0001",
+        "--sites", "hospital",
+    ]  # fmt: skip
+    for words, message in (
+        (["--folds", "3"], "there are no --folds beside"),
+        (["--sites", "ward"], "has the columns image, size, patient, hospital, week"),
+        (["--sites", "week"], "patients p0, p1, p2, p3 are in both"),
+    ):
+        assert main([*command, *words, "--out", str(tmp_path / "no")]) == 2
+        assert message in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "out"), "--debug"]) == 0
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    model = record["models"]["resnet8_0.01"]
+    table = next(
+        t for t in record["subgroups"] if (t["model"], t["metric"]) == ("resnet8_0.01", "mae")
+    )
+    values = [table["estimates"][site]["value"] for site in ("h0", "h1")]
+    assert model["mae/over hospitals"]["value"] == pytest.approx(np.mean(values))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "2 hospitals, each left out once" in page
 
 
 @pytest.mark.parametrize(

@@ -59,4 +59,8 @@ def test_dark_lines_are_told_from_cells(tmp_path, network):
     error = record["metrics"]["pixel_error"]
     assert error["n"] == 2
     assert error["value"] < 0.1  # all called cell: .25
+    rand = {part: record["metrics"][f"v_rand{part}"]["value"] for part in ("", "_split", "_merge")}
+    assert 0 < rand["_split"] <= 1
+    assert min(rand["_split"], rand["_merge"]) <= rand[""] <= max(rand["_split"], rand["_merge"])
+    assert record["metrics"]["v_info_merge"]["n"] == 2
     assert (out / "model.json").is_file()

@@ -28,10 +28,16 @@ class Task(NamedTuple):
     activation: str | None = "softmax"
 
 
+# What is given to `supervised` of each task, and to paradigms that judge single examples.
+LOSSES = {
+    "classification": {"loss": jm.losses.cross_entropy, "target": "label"},
+    "regression": {"loss": jm.losses.mse, "target": "value"},
+    "segmentation": {"loss": jm.losses.dice_ce, "target": "mask"},
+}
 TASKS = {
-    "classification": Task(jm.supervised(jm.losses.cross_entropy)),
-    "regression": Task(jm.supervised(jm.losses.mse, target="value"), 1, activation=None),
-    "segmentation": Task(jm.supervised(jm.losses.dice_ce, target="mask"), dense=True),
+    "classification": Task(jm.supervised(**LOSSES["classification"])),
+    "regression": Task(jm.supervised(**LOSSES["regression"]), 1, activation=None),
+    "segmentation": Task(jm.supervised(**LOSSES["segmentation"]), dense=True),
 }
 
 

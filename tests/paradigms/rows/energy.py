@@ -36,6 +36,9 @@ ROWS = {
     "contrastive_divergence of Gaussian pixels": machine(
         generative.contrastive_divergence(chains=5), visible="gaussian"
     ),
+    "contrastive_divergence of copies": machine(
+        generative.contrastive_divergence(chains=5, copies=(2, 1))
+    ),
     "stochastic_approximation": machine(
         generative.stochastic_approximation(chains=8, steps=1), generative.deep_boltzmann((4, 3, 2))
     ),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import optax
 
 import jaxmed as jm
 from jaxmed import networks
-from jaxmed.paradigms import Head, bagging, learning_loss, random_subspaces
-from rows._row import Row, noisy
+from jaxmed.paradigms import Head, bagging, co_teaching, learning_loss, random_subspaces
+from rows._row import LOSSES, TASKS, Row, noisy
 
-LOSSES = {  # by the activation of the task's predictions, and whether they are maps
+_OWN = {  # by the activation of the task's predictions, and whether they are maps
     ("softmax", False): {"loss": jm.losses.cross_entropy},
     ("softmax", True): {"loss": jm.losses.dice_ce, "target": "mask"},
     (None, False): {"loss": jm.losses.mse, "target": "value"},
@@ -19,7 +20,7 @@ ROWS = {
     "supervised": Row(),
     "learning_loss": Row(
         lambda task: learning_loss(
-            task.objective, stop_after=1, **LOSSES[task.activation, task.dense]
+            task.objective, stop_after=1, **_OWN[task.activation, task.dense]
         ),
         network=lambda trunk, task: jm.with_heads(
             trunk, {"predicted_loss": Head(networks.LossHead(4), "pyramid")}
@@ -44,6 +45,12 @@ ROWS = {
         learner=lambda one: random_subspaces(one, 2, axes=(1, 2), strategy="unroll")
     ),
     "snapshots": Row(learner=lambda one: jm.train.snapshots(one, 2, every=1)),
+    "co_teaching": Row(
+        solved=lambda network, task: co_teaching(
+            network, TASKS[task].objective, optax.sgd(0.1), forget=0.25, **LOSSES[task]
+        ),
+        across=True,
+    ),
     "ensemble": Row(learner=lambda one: jm.ensemble(one, 2, strategy="unroll")),
     "averaged alternate": Row(
         learner=lambda one: jm.train.parameter_average(

@@ -35,6 +35,18 @@ def test_brier_log_loss_and_ece(binning: str) -> None:
         stats.brier(y, 5 * p)
 
 
+@pytest.mark.parametrize("p", [0.5, 0.3, 0.4621, 0.0, 1.0])
+@pytest.mark.parametrize("shaken", [0.0, 1e-16])
+def test_probabilities_that_are_all_the_same_have_no_slope(p: float, shaken: float) -> None:
+    """Whatever the rounding of a singular design makes of them."""
+    rng = np.random.default_rng(0)
+    probs = np.clip(p + shaken * rng.normal(size=40), 0, 1)
+    slope = stats.calibration_slope(np.arange(40) % 2, probs)
+    assert np.isnan(slope.value)
+    assert (slope.lower, slope.upper) == (-np.inf, np.inf)
+    assert slope.notes == ("the probabilities are all the same: they have no slope",)
+
+
 def test_calibration_slope_recovers_a_known_distortion() -> None:
     rng = np.random.default_rng(2)
     logit = 2 * rng.normal(size=4000)
@@ -50,7 +62,7 @@ def test_calibration_slope_recovers_a_known_distortion() -> None:
     assert stats.spiegelhalter_test(y, fixed).p_value > 0.01
     assert stats.cumulative_test(y, p, n_resamples=99).p_value == pytest.approx(0.01)
     apart = stats.calibration_slope([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
-    assert apart.notes
+    assert apart.notes == ("outcomes are separated by the probabilities: no finite fit",)
     assert stats.fit_temperature(y, p) > 1.5
     parts = stats.corp(y, p)
     assert parts.score == pytest.approx(

@@ -1,0 +1,1 @@
+"""Labels of which some are wrong, images that are there twice."""

@@ -1,0 +1,1 @@
+"""What a network learns beside the point: sites, scanners, borders."""
