@@ -1,4 +1,4 @@
-"""Every Python block of the README and the pages runs, page by page, top to bottom."""
+"""Every Python block of the README and the pages runs, top to bottom; tables keep their cells."""
 
 from __future__ import annotations
 
@@ -34,3 +34,18 @@ def test_the_code_on_a_page_runs(page, tmp_path, monkeypatch):
             assert ast.literal_eval(str(*values)) == expected, line
 
     exec(compile(code, str(page), "exec"), {"__name__": "__main__", "print": told})
+
+
+def test_a_row_of_a_table_has_as_many_cells_as_its_head():
+    """A bar in code ends a cell too, unless it is escaped."""
+    wrong = []
+    for page in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+    ]:
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+            bars = [len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()]
+            wrong += [row for row, n in zip(table.splitlines(), bars) if n != bars[0]]
+    assert not wrong

@@ -13,8 +13,8 @@ from jaxmed.cli import _experiment, main
 # Of images of one's own.
 OWN = ("classification", "premises", "regression", "segmentation", "study")
 RECORDED = (
-    "active", "active_scans", "adaptation", "clusters", "continual", "coverage", "demo",
-    "drive", "duplicates", "energy", "extreme", "few_scans", "fewshot", "hippocampus", "judge",
+    "active", "active_scans", "adaptation", "clusters", "continual", "coverage", "demo", "drive",
+    "duplicates", "energy", "extreme", "families", "few_scans", "fewshot", "hippocampus", "judge",
     "medmnist", "membranes", "mil", "multitask", "paradigms", "pretraining", "propagation",
     "remedies", "series", "shortcut", "stacking", "table_regression", "uncertainty",
     "uncertainty_masks", "wrong_labels",
