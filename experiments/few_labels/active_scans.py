@@ -11,8 +11,8 @@ small 3D U-Net from scratch, by as many steps whatever there is, and segments th
 Chance starts with the same parts, and trains alike. `area`: Dice averaged over the numbers of
 labels. `area/difference`: the strategy's less chance's, paired by seed and by scan.
 
-A seed takes about five minutes of a CPU core for each of the two. A run that was cut goes on where
-it was, seed by seed and round by round.
+A seed takes two to three minutes of a CPU core for each of the two. A run that was cut goes on
+where it was, seed by seed and round by round.
 """
 
 from __future__ import annotations

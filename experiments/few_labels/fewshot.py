@@ -6,7 +6,10 @@
 A network learns from the labelled training images of the source. On the test images of the target
 it is then given episodes: a few labelled images of each class (shots), and others to classify.
 `probe` trains the same trunk by plain cross-entropy on as many images, and fits logistic regression
-to the features of each episode's support; the others learn by episodes of the source. With source
+to the features of each episode's support. `propagation` has the same trunk and is transductive: a
+graph joins all images of the episode that are to be classified to the support, so that they
+classify each other; it takes that each class has as many. The others learn by episodes of the
+source. With source
 and target alike the classes are the same and the images new; else the classes are new as well. All
 seeds train as one program, and nothing is selected.
 
@@ -30,7 +33,7 @@ from jaxmed.core import Network, Objective
 from jaxmed.data import ArraySource, MemberBatches, in_memory, map_source, medmnist
 from jaxmed.networks import ClassificationHead
 from jaxmed.paradigms import EPISODE
-from jaxmed.protocols import episode, linear_probe
+from jaxmed.protocols import episode, label_propagation, linear_probe
 from jaxmed.report import (
     ClassificationResults,
     DataSummary,
@@ -52,7 +55,7 @@ class Config:
     """One method, one pair of sets, one number of shots.
 
     Args:
-        method: `probe`, or how episodes are learned.
+        method: `probe`, `propagation`, or how episodes are learned.
         source: the MedMNIST set that is learned from.
         target: the one whose test images are classified.
         ways: classes of an episode; all of the set with fewer by default.
@@ -69,7 +72,7 @@ class Config:
         checkpoints: whether to leave checkpoints, so that a cut run goes on.
     """
 
-    method: Literal["probe", "prototypical", "matching", "anil", "maml"] = "probe"
+    method: Literal["probe", "propagation", "prototypical", "matching", "anil", "maml"] = "probe"
     source: str = "retinamnist"
     target: str = "breastmnist"
     ways: int | None = None
@@ -87,11 +90,12 @@ class Config:
 
 
 GRID = {
-    "method": ("probe", "prototypical", "matching", "anil"),
+    "method": ("probe", "propagation", "prototypical", "matching", "anil"),
     "source": ("retinamnist", "breastmnist"),
     "target": ("retinamnist", "breastmnist"),
     "shots": ("1", "5", "10"),
 }
+_OWN_TRUNK = ("probe", "propagation")  # Trained by cross-entropy, with a head of its classes.
 SHARED = (
     "source", "target", "ways", "shots", "queries", "seeds", "seed", "steps", "episodes",
     "test_episodes", "learning_rate",
@@ -212,9 +216,9 @@ def network(config: Config, ways: int, classes: int) -> Network:
     trunk = jm.from_linen(jm.networks.resnet8(norm="group"))
     if config.method in ("prototypical", "matching"):
         return getattr(jm.paradigms, config.method)(trunk, ways)
-    outputs = classes if config.method == "probe" else ways
+    outputs = classes if config.method in _OWN_TRUNK else ways
     headed = jm.with_heads(trunk, {"logits": jm.from_linen(ClassificationHead(outputs))})
-    if config.method == "probe":
+    if config.method in _OWN_TRUNK:
         return headed
     only = "^heads" if config.method == "anil" else ""
     return jm.paradigms.maml(headed, jm.losses.cross_entropy, steps=3, rate=0.1, only=only)
@@ -226,7 +230,7 @@ def train(config: Config, source: ArraySource, ways: int, out: Path) -> Any:
     steps = min(100, config.steps)
     images = config.episodes * ways * (config.shots + config.queries)
     weak = jm.augment.weak()
-    if config.method == "probe":
+    if config.method in _OWN_TRUNK:
         everyone = (np.arange(len(source)),) * config.seeds
         batches = draws(source, everyone, (images, 0), steps, config.seed)
         objective = jm.augmented(jm.supervised(jm.losses.cross_entropy), weak)
@@ -237,7 +241,7 @@ def train(config: Config, source: ArraySource, ways: int, out: Path) -> Any:
     optimizer = jm.train.optimizer(
         "adamw", config.learning_rate, schedule="cosine", steps=config.steps, weight_decay=1e-4
     )
-    begun = net if config.method == "probe" else _from_rows(net, ways, config)
+    begun = net if config.method in _OWN_TRUNK else _from_rows(net, ways, config)
     single = jm.learner(begun, objective, optimizer)
     result = jm.fit(
         jm.ensemble(single, config.seeds, strategy=config.strategy, own_batches=True), batches,
@@ -252,12 +256,10 @@ def train(config: Config, source: ArraySource, ways: int, out: Path) -> Any:
     def answer(images: np.ndarray, one: Any) -> np.ndarray:
         right = []
         for member in members:
-            if config.method == "probe":
+            if config.method in _OWN_TRUNK:
                 both = np.concatenate([one.support, one.query])
                 features = np.asarray(run(member, images[both])["features"])
-                n = len(one.support)
-                probe = linear_probe(features[:n], one.support_label, classes=ways, l2=0.1)
-                said = probe.predict(features[n:]).argmax(1)
+                said = of_features(config, features, one.support_label, ways)
             else:
                 inputs = {
                     "support": images[one.support][None],
@@ -269,6 +271,21 @@ def train(config: Config, source: ArraySource, ways: int, out: Path) -> Any:
         return np.array(right)
 
     return answer, result.history
+
+
+def of_features(config: Config, features: np.ndarray, known: np.ndarray, ways: int) -> np.ndarray:
+    """Classes of the images behind the support, by features of both."""
+    n = len(known)
+    if config.method == "propagation":
+        unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+        k = min(10, len(unit) - 1)
+        equal = np.full(ways, 1 / ways)  # as episodes are drawn
+        found = label_propagation(
+            unit[:n], known, unit[n:], kind="poisson", k=k, classes=ways, prior=equal
+        )
+        return found.predicted
+    probe = linear_probe(features[:n], known, classes=ways, l2=0.1)
+    return probe.predict(features[n:]).argmax(1)
 
 
 def _from_rows(net: Network, ways: int, config: Config) -> Network:

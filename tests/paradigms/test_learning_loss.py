@@ -116,7 +116,7 @@ def test_a_head_learns_which_images_are_wrong():
     step = jax.jit(learner.step)
     for _ in range(60):
         state, _ = step(state, data)
-    guess = np.asarray(learner.predict(state, data)["predicted_loss"])
+    guess = np.asarray(learner.predict(state, data["image"])["predicted_loss"])
     assert jm.quantities.auc(dark, guess) > 0.9
 
 
