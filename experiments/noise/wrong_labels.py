@@ -7,7 +7,7 @@ learns the changed labels by plain cross-entropy, by generalised and symmetric c
 forward correction with the true transition matrix and with one that is estimated, and by
 co-teaching; beside them stands plain cross-entropy of the labels as they were. Nothing is chosen on
 the test images: each is measured after its last step. Out-of-fold predictions of half of the images
-by a network that was trained on the other half for a few epochs estimate the matrix, and list the
+by a network that was trained on the other half for ten epochs estimate the matrix, and list the
 labels that are suspect.
 
 Measured: docs/paradigms/noise.md. A run takes a minute or two of a CPU core.
@@ -34,7 +34,7 @@ from jaxmed.stats import proportion
 from .._common.plain import Plain
 
 GRID = {"kind": ("symmetric", "next"), "rate": (0.2, 0.4), "seed": (0, 1, 2)}
-_EARLY = 4  # Epochs after which wrong labels are not yet known by heart.
+_EARLY = 10  # Epochs after which most wrong labels are not yet known by heart.
 _RAMP = 10  # Epochs over which co-teaching comes to forget.
 
 
@@ -89,7 +89,7 @@ def run(config: Config, out: Path) -> Results:
         return jm.learner(network, jm.supervised(loss), _optimizer(config, steps))
 
     with stage(seconds, "out of fold"):
-        early = _EARLY * -(-len(written) // config.batch) // 2
+        early = _EARLY * -(-len(written) // (2 * config.batch))
         halves = np.arange(len(written)) % 2
         beside = np.empty((len(written), len(classes)))
         for half in (0, 1):
