@@ -244,7 +244,7 @@ def augmentation(plan: SegmentationPlan, stage: Stage) -> Augmentation:
 
     # Slices are turned in their plane, across which any spacing does.
     spacing = [gap or 1.0 for gap in stage.spacing]
-    steps = [random_affine(rotation=plan.rotation, scale=(0.85, 1.15), spacing=spacing)]
+    steps = [random_affine(rotation=plan.rotation, scale=plan.scale, spacing=spacing)]
     if plan.mirror:
         steps.append(flip(plan.mirror))
     return chain(*steps, shaded(), masks=("mask", "mask_known"))

@@ -26,6 +26,8 @@ _WORK = {"cpu": 3.5e13, "other": 2.5e16}
 
 _THIN = 3  # A patch so many times thinner along one axis is turned about that axis alone.
 
+_SLICE_SCALE = (0.7, 1.4)  # nnU-Net's.
+
 #: nnU-Net's names: slices one by one; volumes; volumes at a coarse voxel size; and volumes with
 #: what a coarse network found in them as further channels.
 Configuration = Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"]
@@ -56,6 +58,7 @@ class SegmentationPlan:
         mirror: spatial axes along which patches are mirrored, in training and prediction.
         rotation: largest angle of the augmentation, in degrees: one for pictures, of volumes one
             about each axis.
+        scale: least and greatest factor of size of the augmentation.
         foreground: share of patches that are centred on a structure.
         dice_over: whether the Dice loss is of each patch (``"case"``) or of all of a step together.
         why: the reason for each choice.
@@ -77,6 +80,7 @@ class SegmentationPlan:
     average: float = 0.995
     mirror: tuple[int, ...] = ()
     rotation: tuple[float, ...] = (15.0,)
+    scale: tuple[float, float] = (0.85, 1.15)
     foreground: float = 1 / 3
     dice_over: Literal["case", "batch"] = "case"
     why: Mapping[str, str] = field(default_factory=dict)
@@ -112,6 +116,8 @@ class SegmentationPlan:
         check.axes("mirror", self.mirror, rank)
         for angle in self.rotation:
             check.between("an angle of rotation", angle, 0, 180)
+        check.above("the least scale", self.scale[0])
+        check.above("the greatest scale", self.scale[1], self.scale[0])
         check.between("foreground", self.foreground, 0, 1)
 
     @property
@@ -216,6 +222,12 @@ def plan_segmentation(
     if absent:
         why["classes"] = f"no mask marks {', '.join(map(repr, absent))}: it cannot be learned"
     rotation, why["rotation"] = _rotation(full.patch, mirror)
+    scale = _SLICE_SCALE if kind == "2d" and found.rank == 3 else SegmentationPlan.scale
+    why["scale"] = (
+        "as nnU-Net's: slices are many, and fields of view differ"
+        if scale == _SLICE_SCALE
+        else "patients differ a little in size"
+    )
     dice_over: Literal["case", "batch"] = "batch" if kind == "2d" else "case"
     why["dice_over"] = (
         "many slices lack a structure, and alone would not tell where it is painted in vain"
@@ -238,6 +250,7 @@ def plan_segmentation(
         steps=steps,
         mirror=mirror,
         rotation=rotation,
+        scale=scale,
         dice_over=dice_over,
         why=why,
     )
@@ -342,9 +355,11 @@ def _rotation(patch: Sequence[int], mirror: Sequence[int]) -> tuple[tuple[float,
         return (15.0,), "a patient lies a little askew"
     thin = int(np.argmin(patch))
     if max(patch) > _THIN * patch[thin]:
-        return tuple(15.0 if a == thin else 0.0 for a in range(3)), (
-            "a patient lies a little askew; in the plane of the slices alone, between which much "
-            "is unknown"
+        # A half turn in the plane exchanges the sides, as mirroring does.
+        angle = 180.0 if mirror else 15.0
+        return tuple(angle if a == thin else 0.0 for a in range(3)), (
+            f"{'by any angle' if mirror else 'a little, as classes name a side'}, in the plane of "
+            "the slices alone, between which much is unknown"
         )
     return (15.0,) * 3, "a patient lies a little askew"
 

@@ -232,7 +232,9 @@ def test_a_configuration_says_which_networks_are_planned():
     assert flat.patch[2] == 1  # of equal spacings, slices stand across the axis of fewest voxels
     assert flat.spacing == (1.0, 1.0, 0.0)
     assert {k[2] for k in flat.network.kernels} == {s[2] for s in flat.network.strides} == {1}
-    assert plans["2d"].rotation == (0.0, 0.0, 15.0)
+    assert plans["2d"].rotation == (0.0, 0.0, 180.0)
+    assert plans["2d"].scale == (0.7, 1.4)
+    assert full.scale == (0.85, 1.15)
     assert full.rotation == (15.0,) * 3
     # The same work, whichever network does it.
     assert plans["3d_cascade_fullres"].steps <= full.steps
@@ -255,4 +257,11 @@ def test_a_memory_that_no_network_fits_is_told():
 def test_thick_slices_are_turned_in_their_plane():
     thick = planned(shapes=((128, 128, 20),) * 10, spacings=((1.0, 1.0, 6.0),) * 10)
     assert thick.full.patch[2] * 3 < max(thick.full.patch)
-    assert thick.rotation == (0.0, 0.0, 15.0)
+    assert thick.rotation == (0.0, 0.0, 180.0)
+    sided = dataclasses.replace(
+        FOUND,
+        classes=("background", "left kidney", "right kidney"),
+        shapes=((128, 128, 20),) * 10,
+        spacings=((1.0, 1.0, 6.0),) * 10,
+    )
+    assert plan_segmentation(sided, budget=Budget(8.0)).rotation == (0.0, 0.0, 15.0)
