@@ -82,6 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     record.add_argument(
         "--also", action="append", default=[], metavar="NAME=METRIC,METRIC", help="more tables"
     )
+    record.add_argument("--interval", action="store_true", help="each metric with its interval")
     record.add_argument(
         "--error", action="store_true", help="standard errors in place of standard deviations"
     )
@@ -158,6 +159,7 @@ def _gather_grid(given: argparse.Namespace) -> int:
         source=given.source,
         note=given.note,
         error=given.error,
+        interval=given.interval,
     )
     save(RESULTS / f"{given.record}.json", record)
     return 0

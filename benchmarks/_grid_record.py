@@ -45,6 +45,7 @@ def gather_grid(
     source: str = "",
     note: str = "",
     error: bool = False,
+    interval: bool = False,
 ) -> dict[str, Any]:
     """Build one record of a grid, with a table for each value of a setting.
 
@@ -61,6 +62,7 @@ def gather_grid(
         note: note for readers of the tables.
         error: show the standard error of a metric's mean, not the standard deviation of its
             replicates.
+        interval: show each metric with its interval.
 
     Returns:
         The record. A metric is shown with the standard deviation of its replicates; one whose name
@@ -94,7 +96,7 @@ def gather_grid(
             cells = []
             for column in values(columns):
                 run = _find(runs, {rows: row, columns: column, by: table})
-                cells += [_cell(metric, run, error) for metric in metrics]
+                cells += [_cell(metric, run, error, interval) for metric in metrics]
             if any(cells):
                 body.append([f"`{row}`", *cells])
         return {"head": head, "rows": body}
@@ -133,7 +135,7 @@ def _find(runs: Sequence[Mapping[str, Any]], settings: Mapping[Any, Any]) -> Any
     return None
 
 
-def _cell(metric: str, run: Mapping[str, Any] | None, error: bool) -> str:
+def _cell(metric: str, run: Mapping[str, Any] | None, error: bool, interval: bool) -> str:
     found = None if run is None else run["metrics"].get(metric)
     if found is None or found["value"] is None:
         return ""
@@ -141,6 +143,8 @@ def _cell(metric: str, run: Mapping[str, Any] | None, error: bool) -> str:
     if metric.endswith("/difference"):
         text = f"{value:+.3f} ({lower:+.3f} to {upper:+.3f})"
         return f"**{text}**" if lower > 0 or upper < 0 else text
+    if interval:
+        return f"{value:.3f} ({lower:.3f} to {upper:.3f})"
     many = found.get("runs", ())
     if len(many) < 2:
         return f"{value:.3f}"

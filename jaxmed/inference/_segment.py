@@ -227,7 +227,8 @@ def _predicted(model: Segmenter, ready: Preprocessed, size: int, **options: Any)
 def _with_background(recipe: Recipe, found: np.ndarray) -> np.ndarray:
     """Give what is missing to 1 to the background: nothing is known beyond the border."""
     if not recipe.regions:
-        found[..., 0] += 1 - found.sum(-1)
+        # By rounding the others may add up to a little more than 1: no probability is negative.
+        found[..., 0] = np.maximum(found[..., 0] + (1 - found.sum(-1)), 0)
     return found
 
 

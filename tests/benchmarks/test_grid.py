@@ -161,6 +161,9 @@ def test_tables_show_spread_and_intervals():
     assert record["runs"][0]["command"].endswith("--data set")
     one = gather_grid(runs[:1], rows="row", metrics=("auc",), error=True)
     assert one["tables"]["runs"]["rows"] == [["`better`", "0.900 ± 0.020"]]
+    told = gather_grid(runs[:1], rows="row", metrics=("auc",), interval=True)
+    low, high = (runs[0]["metrics"]["auc"][end] for end in ("lower", "upper"))
+    assert told["tables"]["runs"]["rows"] == [["`better`", f"0.900 ({low:.3f} to {high:.3f})"]]
     assert record["tables"]["machine"]["rows"][-1] == ["devices", "1 x gpu"]
 
 

@@ -188,6 +188,18 @@ def test_a_recipe_must_fit_together():
         Recipe(("background",), ("T1",), (1.0,), (8,), RECIPE.plan)
 
 
+def test_no_probability_is_negative_where_rounding_adds_up_to_more_than_1(tmp_path):
+    def sure(params, state, images):
+        found = np.zeros((*images.shape[:-1], 2), np.float32)
+        found[..., 1] = 1 + 1e-6  # as a softmax in float32 may have it
+        return found
+
+    path, _ = scan_file(tmp_path)
+    found = probabilities(Segmenter(RECIPE, {}, {}, sure), read_image(path)).array
+    assert found.min() >= 0
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+
+
 @pytest.mark.parametrize("regions", [(), (2, 1)])
 @pytest.mark.parametrize("where", ["memory", "disk"])
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def deduce_mask(known: Anatomy, probabilities: ArrayLike) -> DeducedMask:
         raise ValueError(
             f"probabilities must be (*spatial, {len(known.classes)}), got the shape {p.shape}"
         )
-    if not np.isfinite(p).all() or p.min() < 0 or not np.allclose(p.sum(-1), 1, atol=1e-3):
+    if not np.isfinite(p).all() or p.min() < -1e-6 or not np.allclose(p.sum(-1), 1, atol=1e-3):
         raise ValueError("probabilities must be finite, not negative, and add up to 1")
     log_p = np.log(np.maximum(p, 1e-12))
     first = p.argmax(-1)
