@@ -261,7 +261,6 @@ def test_the_search_takes_infinite_logits():
         (lambda: atom("a") and atom("b"), "joined by|join formulas by &"),
         (lambda: atom("a") & "b", "joined with a formula"),
         (lambda: at_most(1.5, "a", "b"), "is no premise"),
-        (lambda: exactly_one("a", "a"), "counted twice"),
         (lambda: taxonomy({"a": ["b", "c"]}), "one parent by name"),  # pyright: ignore
     ],
 )

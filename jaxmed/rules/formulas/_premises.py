@@ -118,7 +118,4 @@ def _count(statements: Sequence[Statement], low: int, high: int) -> Formula:
         raise ValueError("a count is of one statement or more")
     if not 0 <= low <= high <= len(statements) or low != int(low) or high != int(high):
         raise ValueError(f"{low} to {high} of {len(statements)} statements is no premise")
-    counted = tuple(map(formula, statements))
-    if len(set(counted)) < len(counted):
-        raise ValueError(f"a statement is counted twice: {', '.join(map(str, counted))}")
-    return Count(counted, int(low), int(high))
+    return Count(tuple(map(formula, statements)), int(low), int(high))
