@@ -23,6 +23,7 @@ from jaxmed.rules.formulas._knowledge import (
 from jaxmed.stats import checks
 
 _SWEEPS = 50
+_LARGEST = 1e9  # Of a logit in the search.
 
 
 class Deduced(NamedTuple):
@@ -170,6 +171,8 @@ def broken(
 def _searched(known: Knowledge, z: np.ndarray) -> np.ndarray:
     """Values of one case, its broken premises mended in turn."""
     values = z > 0
+    # Infinite logits would give NaN beside a 0; in float64 sums of these keep their digits.
+    z = np.clip(z.astype(np.float64), -_LARGEST, _LARGEST)
     for part in known.parts:
         if part.table is not None:
             own = z[part.places]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import pytest
 
 import jaxmed as jm
 from jaxmed.paradigms import bagging, member, out_of_bag
+from jaxmed.paradigms.base._bagging import _counts
 
 N = 12
 
@@ -95,3 +98,14 @@ def test_a_batch_without_places_is_told():
     given.pop("index")
     with pytest.raises(KeyError, match="index"):
         run.step(state, given)
+
+
+def test_places_outside_the_units_have_no_count():
+    """JAX would read the nearest unit's, so that two examples were always drawn together."""
+    key = jax.random.key(0)
+    found = _counts(key, jnp.array([-1, 0, 3, 4]), "multinomial", 4)
+    assert jnp.isnan(found).tolist() == [True, False, False, True]
+    state = SimpleNamespace(key=jnp.stack([key, key]))
+    for outside in ([-1, 0], [0, 4]):
+        with pytest.raises(ValueError, match="places from 0 to 3"):
+            out_of_bag(state, jnp.array(outside), draw="multinomial", units=4)  # pyright: ignore

@@ -369,3 +369,49 @@ def test_mistakes_are_told(change, told):
 def test_more_mistakes_are_told(call, told):
     with pytest.raises(ValueError, match=told):
         call()
+
+
+def _rounds(**given):
+    truth = np.array([0, 0, 0, 1, 1, 1])
+
+    def train(rows, labels, number):
+        return given.get("look", lambda at: {"samples": np.full((len(at), 2), 0.5)})
+
+    settings = {
+        "acquire": pr.ask_margin, "oracle": lambda rows: truth[rows], "classes": 2, "rounds": 1,
+        "per_round": 1, "start": [0, 5],
+    } | {k: v for k, v in given.items() if k != "look"}  # fmt: skip
+    return pr.active_rounds(train, list("abcdef"), **settings)
+
+
+@pytest.mark.parametrize("start", [[], [0.7, 5], "ab", [[0, 5]], [True, False]])
+def test_a_start_that_is_no_positions_is_refused(start):
+    with pytest.raises(ValueError, match="start must be one or more positions"):
+        _rounds(start=start)
+
+
+def test_a_start_may_be_any_whole_number():
+    assert len(_rounds(start=np.int64(2)).rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("look", "told"),
+    [
+        (None, "function from positions"),
+        (lambda at: np.full((len(at), 2), 0.5), "is a dict of"),
+        (lambda at: {}, "is a dict of"),
+        (lambda at: {"sample": np.full((len(at), 2), 0.5)}, r"got \['sample'\]"),
+        (lambda at: {"samples": np.full((3, 2), 0.5)}, "of 4 cases"),
+        (lambda at: {"scores": 0.5}, "of 4 cases"),
+    ],
+)
+def test_a_look_that_sees_nothing_of_the_cases_is_told(look, told):
+    with pytest.raises(ValueError, match=told):
+        _rounds(look=look)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+def test_a_file_that_is_no_record_is_told(tmp_path, text):
+    (tmp_path / "active.json").write_text(text)
+    with pytest.raises(ValueError, match=r"active\.json is no"):
+        _rounds(out=tmp_path)

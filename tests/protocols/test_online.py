@@ -138,7 +138,7 @@ def test_windows_are_cut_where_errors_rise_and_hardly_ever_without():
     [
         (lambda: prequential(learner(), [], loss), "no batch"),
         (lambda: prequential(learner(), stream(), lambda o, b: jnp.ones(())), "one an example"),
-        (lambda: prequential(learner(), stream(), loss).running(0), "one example or more"),
+        (lambda: prequential(learner(), stream(), loss).running(0), "window must be at least 1"),
         (lambda: hedge([[2.0]]), "give low and high"),
         (lambda: hedge([[0.5]], rate=-1), "rate must be positive"),
         (lambda: hedge([[0.5]], low=1, high=0), "above low"),
@@ -149,5 +149,23 @@ def test_windows_are_cut_where_errors_rise_and_hardly_ever_without():
     ],
 )
 def test_mistakes_are_told(call, told):
+    with pytest.raises(ValueError, match=told):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: page_hinkley([0.0] * 9, delta=np.nan), "delta must be a finite"),
+        (lambda: page_hinkley([0.0] * 9, threshold=np.inf), "threshold must be a finite"),
+        (lambda: page_hinkley([0.0] * 9, least=0), "least must be at least 1"),
+        (lambda: hedge(np.zeros((3, 0))), "one expert or more"),
+        (lambda: hedge([[0.0, 1.0]], rate=np.inf), "rate must be a finite"),
+        (lambda: hedge([[0.0, 1.0]], high=np.inf), "high must be a finite"),
+        (lambda: prequential(learner(), stream(), lambda o, b: loss(o, b) * jnp.nan), "batch 0"),
+        (lambda: prequential(learner(), stream(), loss).running(1.5), "whole number"),  # pyright: ignore
+    ],
+)
+def test_settings_that_would_give_no_meaning_are_refused(call, told):
     with pytest.raises(ValueError, match=told):
         call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import jax
@@ -218,3 +219,51 @@ def test_the_fewest_premises_that_contradict_are_named():
 def test_mistakes_are_told(call, told):
     with pytest.raises(ValueError, match=told):
         call()
+
+
+SIZES = st.sampled_from([-np.inf, -500.0, -200.0, -1.0, 0.5, 300.0, np.inf])
+
+
+@given(st.lists(SIZES, min_size=4, max_size=4))
+def test_large_and_infinite_logits_are_told_apart(logits):
+    """First the fewest infinite ones are given up, then as little of the others as can be."""
+    known = knowledge(tuple("abcd"), exactly_one("a", "b"), implies("c", "b"), at_most(1, "c", "d"))
+    z = np.array(logits)
+
+    def lost(option):
+        gone = np.abs(z[np.array(option) != (z > 0)])
+        return np.isinf(gone).sum(), gone[np.isfinite(gone)].sum()
+
+    options = [o for o in itertools.product([False, True], repeat=4) if known.holds(o).all()]
+    found = deduce(known, z[None]).values[0]
+    assert known.holds(found).all()
+    assert lost(found) == min(map(lost, options))
+
+
+def test_the_search_takes_infinite_logits():
+    names = [f"s{i}" for i in range(20)]
+    many = [atom(names[i]) | atom(names[(i + 7) % 18]) for i in range(18)]
+    known = knowledge(names, *many, exactly_one("s18", "s19"))
+    known = dataclasses.replace(
+        known, parts=tuple(p if len(p.places) == 2 else p._replace(table=None) for p in known.parts)
+    )
+    assert not known.exact
+    z = np.full(20, -1.0)
+    z[[0, 19]], z[18] = np.inf, -np.inf
+    found = deduce(known, z[None]).values[0]
+    assert known.holds(found).all()
+    assert found[[0, 18, 19]].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: atom("a") and atom("b"), "joined by|join formulas by &"),
+        (lambda: atom("a") & "b", "joined with a formula"),
+        (lambda: at_most(1.5, "a", "b"), "is no premise"),
+        (lambda: taxonomy({"a": ["b", "c"]}), "one parent by name"),  # pyright: ignore
+    ],
+)
+def test_slips_in_writing_premises_are_told(make, told):
+    with pytest.raises((TypeError, ValueError), match=told):
+        make()

@@ -188,3 +188,26 @@ def test_masks_that_break_premises_are_told_by_case_and_patient():
 def test_mistakes_are_told(call, told):
     with pytest.raises(ValueError, match=told):
         call()
+
+
+@pytest.mark.parametrize(
+    ("premises", "told"),
+    [
+        ((encloses("b", "a"), encloses("b", "a", axes=(0,))), "said twice"),
+        ((inside("a", "b"), not_touching("b", "a")), "contradict"),
+        ((inside("a", "b"), inside("a", "c")), "contradict"),
+        ((left_of("a", "b"), left_of("b", "a")), "contradict"),
+        ((volume_between("a", 5, 10), volume_between("a", 20, 30)), "contradict"),
+    ],
+)
+def test_premises_that_cannot_both_be_meant_are_refused(premises, told):
+    with pytest.raises(ValueError, match=told):
+        anatomy(("background", "a", "b", "c"), *premises)
+
+
+def test_premises_that_only_look_alike_stand():
+    known = anatomy(
+        ("background", "a", "b"), left_of("a", "b"), left_of("b", "a", axis=1),
+        volume_between("a", 5, 10), volume_between("a", 10, 30), volume_between("b", 20, 30),
+    )  # fmt: skip
+    assert len(known.broken(np.zeros((3, 3), int))) == 5

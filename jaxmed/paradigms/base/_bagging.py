@@ -94,9 +94,11 @@ def out_of_bag(
         (members, examples) booleans; over a third of them are True.
 
     Raises:
-        ValueError: as of :func:`bagging`.
+        ValueError: as of :func:`bagging`, or an example outside the units.
     """
     _check(draw, units)
+    if units is not None and (jnp.min(examples) < 0 or jnp.max(examples) >= units):
+        raise ValueError(f"examples are places from 0 to {units - 1}, got others")
     counts = [_counts(key, jnp.asarray(examples), draw, units) for key in state.key]
     return jnp.stack(counts) == 0
 
@@ -106,7 +108,10 @@ def _counts(key: Key, examples: Array, draw: Draw, units: int | None) -> Array:
     if draw == "multinomial":
         assert units is not None
         drawn = jax.random.randint(own, (units,), 0, units)
-        return jnp.bincount(drawn, length=units)[examples].astype(jnp.float32)
+        # NaN outside the units, where JAX would read the nearest one's count.
+        at = jnp.where(examples < 0, units, examples)
+        counts = jnp.bincount(drawn, length=units).astype(jnp.float32)
+        return counts.at[at].get(mode="fill", fill_value=jnp.nan)
     uniform = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(own, i)))
     # By the distribution function: JAX draws Poisson's numbers with one kind of key alone.
     return (uniform(examples.astype(jnp.uint32))[:, None] >= _POISSON).sum(1).astype(jnp.float32)

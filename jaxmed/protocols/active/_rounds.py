@@ -139,6 +139,8 @@ def active_rounds(
     if not names or len(set(names)) < len(names):
         raise ValueError("cases are one or more names, each once")
     units = Units(len(names), groups, costs)
+    if classes is not None:
+        classes = checks.check_whole(classes, "classes", 1)
     rounds = checks.check_whole(rounds, "rounds", 0)
     per_round = _budget(per_round, "per_round", whole=costs is None)
     given = None if features is None else checks.finite(features, "features", ndim=None)
@@ -146,12 +148,20 @@ def active_rounds(
         given = given.reshape(len(given), -1)
         if len(given) != len(names):
             raise ValueError(f"features are of {len(given)} cases, and there are {len(names)}")
-    listed = None if isinstance(start, int | float) else [int(i) for i in start]
-    if listed is None:
+    listed = None
+    if np.ndim(start) == 0 and not isinstance(start, str):  # pyright: ignore
         first = _budget(start, "start", whole=costs is None)  # pyright: ignore
     else:
-        if len(set(listed)) < len(listed) or not all(0 <= i < len(names) for i in listed):
-            raise ValueError(f"start must be positions from 0 to {len(names) - 1}, each once")
+        places = np.asarray(start)
+        listed = places.tolist()
+        if (
+            places.ndim != 1 or not len(places) or places.dtype.kind not in "iu"
+            or len(set(listed)) < len(listed) or places.min() < 0 or places.max() >= len(names)
+        ):  # fmt: skip
+            raise ValueError(
+                f"start must be one or more positions from 0 to {len(names) - 1}, each once, got "
+                f"{start!r}"
+            )
         first = units.spent(listed)
     if first + rounds * per_round > units.total:
         raise ValueError(
@@ -236,6 +246,8 @@ def _chosen(
     """The cases that a round asks for, within what it may spend."""
     known = set(units.of[taken].tolist()) if taken else set()
     free = [u for u in range(units.count) if u not in known]
+    if number and not callable(look):
+        raise ValueError(f"train returns a function from positions to what is seen, got {look!r}")
     pool = seen_pool(units, free, sorted(known), look, features)
     if pool.costs is None:
         wanted = int(budget)
@@ -298,7 +310,12 @@ class _Record:
         self.settings = settings
         self.rounds: list[dict[str, Any]] = []
         if self.path is not None and self.path.is_file():
-            found = json.loads(self.path.read_text(encoding="utf-8"))
+            try:
+                found = json.loads(self.path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise ValueError(f"{self.path} is not JSON ({error}): name another out") from None
+            if not isinstance(found, dict) or not {"settings", "rounds"} <= found.keys():
+                raise ValueError(f"{self.path} is no record of active learning: name another out")
             if found["settings"] != settings:
                 differ = [k for k in settings if found["settings"].get(k) != settings[k]]
                 raise ValueError(

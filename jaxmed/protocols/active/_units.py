@@ -17,6 +17,9 @@ Look = Callable[[Rows], Mapping[str, ArrayLike]]
 (cases,), or several of these."""
 
 
+_SEEN = ("samples", "features", "scores")
+
+
 class Units:
     """What is asked for: cases, or patients with all their cases.
 
@@ -61,6 +64,20 @@ class Units:
         return total / np.bincount(where).reshape(-1, *[1] * (values.ndim - 1))
 
 
+def _looked(look: Look, rows: Rows) -> dict[str, Any]:
+    """What a model sees of some cases, if it is of these."""
+    given = look(rows)
+    if not isinstance(given, Mapping) or not given or not set(given) <= set(_SEEN):
+        got = sorted(map(str, given)) if isinstance(given, Mapping) else type(given).__name__
+        raise ValueError(f"what is seen of cases is a dict of {', '.join(_SEEN)}; got {got}")
+    for name, values in given.items():
+        shape = np.shape(values)
+        axis = 1 if name == "samples" and len(shape) == 3 else 0
+        if len(shape) <= axis or shape[axis] != len(rows):
+            raise ValueError(f"{name} are to be of {len(rows)} cases, got the shape {shape}")
+    return dict(given)
+
+
 def seen_pool(
     units: Units,
     free: list[int],
@@ -75,8 +92,8 @@ def seen_pool(
 
     def seen(chosen: list[int]) -> tuple[Any, Any, Any]:
         rows = np.array([i for u in chosen for i in units.rows(u)], np.intp)
-        found = {} if look is None else dict(look(rows))
-        samples, own, scores = (found.get(name) for name in ("samples", "features", "scores"))
+        found = {} if look is None else _looked(look, rows)
+        samples, own, scores = (found.get(name) for name in _SEEN)
         if own is None and features is not None:
             own = features[rows]
         if samples is not None:

@@ -49,8 +49,8 @@ def page_hinkley(
         Where changes were noticed.
 
     Raises:
-        ValueError: for values that are not finite, a threshold that is not positive, or another
-            direction.
+        ValueError: for values, a delta or a threshold that are not finite, a threshold that is not
+            positive, or another direction.
 
     References:
         Page (1954), Continuous inspection schemes, Biometrika 41.
@@ -60,10 +60,11 @@ def page_hinkley(
         [105]
     """
     x = checks.finite(values, "values")
-    if not threshold > 0 or direction not in (1, -1):
-        raise ValueError(
-            f"threshold must be positive and direction 1 or -1, got {threshold}, {direction}"
-        )
+    delta = checks.check_number(delta, "delta")
+    threshold = checks.check_number(threshold, "threshold", above=0)
+    least = checks.check_whole(least, "least", 1)
+    if direction not in (1, -1):
+        raise ValueError(f"direction must be 1 or -1, got {direction}")
     found, means = [], np.empty(len(x))
     count, mean, total, lowest = 0, 0.0, 0.0, 0.0
     for i, value in enumerate(x.tolist()):

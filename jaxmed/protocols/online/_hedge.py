@@ -49,7 +49,8 @@ def hedge(
         :math:`\sqrt{T \ln N / 2}` times the range with the default rate.
 
     Raises:
-        ValueError: for losses outside their range, no round, or a rate that is not positive.
+        ValueError: for losses outside their range, no round or expert, a range that is not finite,
+            or a rate that is not positive and finite.
 
     References:
         Freund and Schapire (1997), A decision-theoretic generalization of on-line learning, Journal
@@ -62,6 +63,9 @@ def hedge(
         (True, True)
     """
     given = checks.finite(losses, "losses", ndim=2)
+    if not given.shape[1]:
+        raise ValueError(f"losses are of one expert or more, got the shape {given.shape}")
+    low, high = checks.check_number(low, "low"), checks.check_number(high, "high")
     if not high > low:
         raise ValueError(f"high must be above low, got {low} and {high}")
     if given.min() < low or given.max() > high:
@@ -73,8 +77,7 @@ def hedge(
     rounds, experts = scaled.shape
     if rate is None:
         rate = float(np.sqrt(8 * np.log(experts) / rounds)) or 1.0
-    if not rate > 0:
-        raise ValueError(f"rate must be positive, got {rate}")
+    rate = checks.check_number(rate, "rate", above=0)
     before = np.concatenate([np.zeros((1, experts)), np.cumsum(scaled, axis=0)[:-1]])
     weights = special.softmax(-rate * before, axis=1)
     own = (weights * given).sum(1)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxmed.core import Array, Batch, Endpoints, Key, Learner, LearnerState
+from jaxmed.stats import checks
 
 
 class Trace(NamedTuple):
@@ -32,8 +33,8 @@ class Trace(NamedTuple):
         Raises:
             ValueError: for a window of no example.
         """
-        if window is not None and window < 1:
-            raise ValueError(f"a window is of one example or more, got {window}")
+        if window is not None:
+            window = checks.check_whole(window, "window", 1)
         total = np.concatenate([[0.0], np.cumsum(self.losses)])
         ends = np.arange(1, len(self.losses) + 1)
         starts = np.zeros_like(ends) if window is None else np.maximum(ends - window, 0)
@@ -68,7 +69,8 @@ def prequential(
         The trace of losses.
 
     Raises:
-        ValueError: for a stream without a batch, or a loss that is not one number an example.
+        ValueError: for a stream without a batch, or a loss that is not one number an example, or
+            NaN.
 
     References:
         Dawid (1984), Statistical theory: the prequential approach, Journal of the Royal Statistical
@@ -103,7 +105,13 @@ def prequential(
         if values.shape != (rows,):
             raise ValueError(f"the loss must be ({rows},), one an example, got {values.shape}")
         real = np.asarray(batch["weight"]) > 0 if "weight" in batch else np.ones(rows, bool)
-        found.append(np.asarray(values, np.float64)[real])
+        own = np.asarray(values, np.float64)[real]
+        if np.isnan(own).any():
+            raise ValueError(
+                f"the loss of batch {number} is NaN for {int(np.isnan(own).sum())} of {len(own)} "
+                "examples: look at its images and labels, or learn in smaller steps"
+            )
+        found.append(own)
         numbers.append(np.full(int(real.sum()), number))
     if state is None:
         raise ValueError("the stream has no batch")

@@ -72,6 +72,8 @@ def checked_graph(graph: Any, least: int) -> sparse.csr_array:
         ValueError: if it is not square, symmetric, finite and without negative weights, or has
             fewer than ``least`` nodes.
     """
+    if np.ndim(graph) > 2:
+        raise ValueError(f"a graph is (n, n) weights, got the shape {np.shape(graph)}")
     found = sparse.csr_array(graph, dtype=np.float64)
     if found.ndim != 2 or found.shape[0] != found.shape[1]:
         raise ValueError(f"a graph is (n, n) weights, got the shape {found.shape}")

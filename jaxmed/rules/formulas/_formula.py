@@ -34,13 +34,17 @@ class Formula:
         return Not(self)
 
     def __and__(self, other: Formula) -> Formula:
-        return Every((self, other))
+        return Every((self, _checked(other)))
 
     def __or__(self, other: Formula) -> Formula:
-        return Some((self, other))
+        return Some((self, _checked(other)))
 
     def __rshift__(self, other: Formula) -> Formula:
-        return Some((Not(self), other))
+        return Some((Not(self), _checked(other)))
+
+    def __bool__(self) -> bool:
+        # `a and b` would be b alone.
+        raise TypeError("a formula is neither true nor false by itself: join formulas by &, |, ~")
 
     def atoms(self) -> tuple[str, ...]:
         """The statements in it, each once, in the order in which they occur."""
@@ -49,6 +53,12 @@ class Formula:
     def evaluate(self, truth: Mapping[str, Any], algebra: Algebra) -> Any:
         """Its truth, from those of its atoms."""
         raise NotImplementedError
+
+
+def _checked(other: Formula) -> Formula:
+    if not isinstance(other, Formula):
+        raise TypeError(f"a formula is joined with a formula, got {other!r}: atom({other!r})")
+    return other
 
 
 @dataclasses.dataclass(frozen=True)

@@ -187,14 +187,28 @@ def most_probable(known: Knowledge, logits: Array) -> Array:
         ValueError: as :func:`log_probability`; :func:`deduce` goes on where there are too many.
     """
     found = jnp.asarray(logits) > 0
-    for part, (_, table, scores) in zip(known.parts, _scored(known, logits), strict=True):
+    for part, (z, table, _) in zip(known.parts, _scored(known, logits, jnp.inf), strict=True):
+        # What each assignment loses: first as little as can be of what is infinitely certain.
+        certain = jnp.isinf(z)
+        scores = -_lost(jnp.where(certain, 0, z), table)
+        beyond = _lost(jnp.where(certain, jnp.sign(z), 0), table)
+        scores = jnp.where(beyond == beyond.min(-1, keepdims=True), scores, -jnp.inf)
         found = found.at[..., part.places].set(table.astype(bool)[scores.argmax(-1)])
     return found
 
 
-def _scored(known: Knowledge, logits: Array):
+def _lost(z: Array, table: Array) -> Array:
+    """The sizes of the logits from which each assignment differs."""
+    return _product(jax.nn.relu(z), 1 - table) + _product(jax.nn.relu(-z), table)
+
+
+def _product(values: Array, table: Array) -> Array:
+    return jnp.matmul(values, table.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _scored(known: Knowledge, logits: Array, sure: float = _SURE):
     """For each part its logits, its table as numbers, and the log weight of each assignment."""
-    z = jnp.clip(jnp.asarray(logits, jnp.float32), -_SURE, _SURE)
+    z = jnp.clip(jnp.asarray(logits, jnp.float32), -sure, sure)
     if z.ndim < 1 or z.shape[-1] != len(known.atoms):
         raise ValueError(f"there are {len(known.atoms)} statements, got the shape {z.shape}")
     for part in known.parts:
@@ -205,7 +219,7 @@ def _scored(known: Knowledge, logits: Array):
                 "satisfy the premises: take kind='product' or 'lukasiewicz' in training"
             )
         own, table = z[..., part.places], jnp.asarray(part.table, jnp.float32)
-        yield own, table, jnp.matmul(own, table.T, precision=jax.lax.Precision.HIGHEST)
+        yield own, table, _product(jnp.clip(own, -_SURE, _SURE), table)
 
 
 def satisfying(names: Sequence[str], premises: Sequence[Formula]) -> NDArray[np.bool_] | None:

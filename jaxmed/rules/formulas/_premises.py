@@ -85,12 +85,14 @@ def taxonomy(parents: dict[str, str], *, exclusive: bool = True) -> tuple[Formul
         A premise for each diagnosis and, if exclusive, one for each group of kinds.
 
     Raises:
-        ValueError: if there is a circle.
+        ValueError: if there is a circle, or a parent that is no name.
 
     >>> tree = {"melanoma": "malignant", "carcinoma": "malignant"}
     >>> [str(premise) for premise in taxonomy(tree)][:2]
     ['(not melanoma or malignant)', '(not carcinoma or malignant)']
     """
+    if odd := [of for of in parents.values() if not isinstance(of, str)]:
+        raise ValueError(f"each diagnosis has one parent by name, got {odd[0]!r}: child to parent")
     for start in parents:
         seen, here = {start}, start
         while here in parents:
@@ -114,6 +116,6 @@ def taxonomy(parents: dict[str, str], *, exclusive: bool = True) -> tuple[Formul
 def _count(statements: Sequence[Statement], low: int, high: int) -> Formula:
     if not statements:
         raise ValueError("a count is of one statement or more")
-    if not 0 <= low <= high <= len(statements):
+    if not 0 <= low <= high <= len(statements) or low != int(low) or high != int(high):
         raise ValueError(f"{low} to {high} of {len(statements)} statements is no premise")
-    return Count(tuple(map(formula, statements)), low, high)
+    return Count(tuple(map(formula, statements)), int(low), int(high))

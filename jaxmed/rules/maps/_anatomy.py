@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -140,7 +141,9 @@ def anatomy(classes: Sequence[str], *premises: MapPremise) -> Anatomy:
         The knowledge.
 
     Raises:
-        ValueError: for no premise, a structure twice, or a premise about another one.
+        ValueError: for no premise, a structure twice, a premise about another one, two premises
+            that differ and are said in the same words, or two that contradict each other wherever
+            their structures are present.
 
     Examples:
         >>> heart = anatomy(("background", "myocardium", "cavity"),
@@ -161,7 +164,29 @@ def anatomy(classes: Sequence[str], *premises: MapPremise) -> Anatomy:
             raise ValueError(f"{premise} is about {unknown[0]!r}; the structures are {classes}")
         if len(set(names)) < len(names):
             raise ValueError(f"{premise} is about one structure twice")
+    for first, second in itertools.combinations(premises, 2):
+        if str(first) == str(second) and first != second:
+            raise ValueError(f"{first}: said twice, with other axes or limits; keep one of the two")
+        if _contradict(first, second):
+            raise ValueError(f"the premises contradict each other: {first}; {second}")
     return Anatomy(classes, premises)
+
+
+def _contradict(first: MapPremise, second: MapPremise) -> bool:
+    """Whether no image with all of their structures satisfies two premises."""
+    if isinstance(first, Size) and isinstance(second, Size):
+        apart = first.low > second.high or second.low > first.high
+        return first.name == second.name and apart
+    if isinstance(first, Enclosed) and isinstance(second, Enclosed):
+        same = first.inner == second.inner and first.axes == second.axes
+        return same and first.outer != second.outer
+    if isinstance(first, Before) and isinstance(second, Before):
+        turned = first.names() == second.names()[::-1]
+        return turned and first.axis == second.axis
+    kinds = {type(first): first, type(second): second}
+    if kinds.keys() == {Enclosed, Apart}:
+        return set(first.names()) == set(second.names()) and first.axes == second.axes  # pyright: ignore
+    return False
 
 
 def constrained_maps(
