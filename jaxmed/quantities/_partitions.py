@@ -97,8 +97,8 @@ def information_shares(joint: Any, truth: Any, found: Any) -> tuple[float, float
         The three; NaN (0 / 0) where the entropy is that of one segment, or there is no voxel.
 
     Examples:
-        >>> [float(x) for x in information_shares([2, 1, 1], [2, 2], [2, 1, 1])]
-        [0.8, 0.6666666666666666, 1.0]
+        >>> [round(float(x), 3) for x in information_shares([2, 1, 1], [2, 2], [2, 1, 1])]
+        [0.8, 0.667, 1.0]
     """
     parts = [np.asarray(part, np.float64) for part in (joint, truth, found)]
     both, true, said = (_entropy(divide(part, part.sum(), _NAN)) for part in parts)

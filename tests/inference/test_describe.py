@@ -55,6 +55,7 @@ MODULES = {
 }
 NETWORKS = {
     "batch_statistics": paradigms.batch_statistics(TRUNK),
+    "mixstyle": paradigms.mixstyle(TRUNK, at="stage1"),
     "adapters": paradigms.adapters(TRUNK, width=2, activation=jax.nn.relu),
     "cross_stitch": paradigms.cross_stitch({"a": [nn.Dense(3)], "b": [nn.Dense(3)]}, own=0.8),
     "frozen": paradigms.frozen(TRUNK, "stage1", evaluate=True),

@@ -399,7 +399,6 @@ def test_a_start_may_be_any_whole_number():
     [
         (None, "function from positions"),
         (lambda at: np.full((len(at), 2), 0.5), "is a dict of"),
-        (lambda at: {}, "is a dict of"),
         (lambda at: {"sample": np.full((len(at), 2), 0.5)}, r"got \['sample'\]"),
         (lambda at: {"samples": np.full((3, 2), 0.5)}, "of 4 cases"),
         (lambda at: {"scores": 0.5}, "of 4 cases"),

@@ -67,7 +67,7 @@ class Units:
 def _looked(look: Look, rows: Rows) -> dict[str, Any]:
     """What a model sees of some cases, if it is of these."""
     given = look(rows)
-    if not isinstance(given, Mapping) or not given or not set(given) <= set(_SEEN):
+    if not isinstance(given, Mapping) or not set(given) <= set(_SEEN):
         got = sorted(map(str, given)) if isinstance(given, Mapping) else type(given).__name__
         raise ValueError(f"what is seen of cases is a dict of {', '.join(_SEEN)}; got {got}")
     for name, values in given.items():

@@ -87,10 +87,8 @@ SCANS = (
 )
 
 
-@pytest.mark.parametrize(
-    "by", ["slice", pytest.param("scan", marks=pytest.mark.slow),
-           pytest.param("region", marks=pytest.mark.slow)],
-)  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["slice", "scan", "region"])
 def test_parts_of_scans_are_asked_for(hippocampus, tmp_path, by):
     out = tmp_path / "run"
     command = ["train", "active_scans", "--data", str(hippocampus.data), *SCANS.split(), "--by", by,

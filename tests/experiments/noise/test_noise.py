@@ -29,6 +29,7 @@ def test_labels_change_as_often_as_is_said():
         wrong_labels.noise_matrix(2, 0.5, "symmetric")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::jaxmed.data.ChecksumWarning")
 def test_wrong_labels_are_learned_from_in_six_ways(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)

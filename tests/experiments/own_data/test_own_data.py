@@ -139,6 +139,7 @@ def test_folds_are_averaged_and_everything_is_measured_once(pictures, tmp_path):
     assert main(["predict", str(out), str(pictures / "3.png"), "-o", str(tmp_path / "s.csv")]) == 0
 
 
+@pytest.mark.slow
 def test_a_number_is_measured_and_an_edited_plan_is_followed(pictures, extended, tmp_path):
     table = str(pictures / "table.csv")
     options = ["regression", "--data", table, "--labels", "size", "--columns", "patient=who"]

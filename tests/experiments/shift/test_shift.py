@@ -59,6 +59,7 @@ def test_a_remedy_is_measured_three_times(folder, tmp_path):
     assert found["as they are/auc"] == found["borders exchanged/auc"]
 
 
+@pytest.mark.slow
 def test_every_remedy_trains():
     rng = np.random.default_rng(0)
     arrays = {

@@ -41,10 +41,10 @@ ROWS = {
         learner=lambda one: bagging(one, 2, strategy="unroll"),
         batch=lambda batch: {**batch, "index": jnp.arange(len(batch["label"]))},
     ),
-    "random subspaces": Row(
+    "random_subspaces": Row(
         learner=lambda one: random_subspaces(one, 2, axes=(1, 2), strategy="unroll")
     ),
-    "snapshots": Row(learner=lambda one: jm.train.snapshots(one, 2, every=1)),
+    "snapshots supervised": Row(learner=lambda one: jm.train.snapshots(one, 2, every=1)),
     "co_teaching": Row(
         solved=lambda network, task: co_teaching(
             network, TASKS[task].objective, optax.sgd(0.1), forget=0.25, **LOSSES[task]
