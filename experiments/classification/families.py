@@ -5,8 +5,9 @@
 On a MedMNIST set are trained: five ResNets that differ in their start alone, as one program; a
 vision transformer; logistic regression on the features of ImageNet's EfficientNet-Lite0; and random
 convolutions with least squares. The validation part, which none of them sees, weighs the families
-(`jaxmed.protocols.stacking`, non-negative weights that add up to 1, by log loss); the test part
-measures each, the five together, the families' equal mean, and the stack. Nothing else is chosen.
+(`jaxmed.protocols.weighted_average`: non-negative weights that add up to 1, by log loss); the test
+part measures each, the five together, the families' equal mean, and the stack. Nothing else is
+chosen.
 
 Differences are paired by image (`jaxmed.report.compare`); the network that a seed makes is one
 draw, so `--seed` should be repeated. Some minutes of a CPU core. Measured:
@@ -25,7 +26,7 @@ from scipy import special
 import jaxmed as jm
 from jaxmed.data import MEDMNIST, column, in_memory, map_source, medmnist
 from jaxmed.paradigms import closed_form
-from jaxmed.protocols import linear_probe, pool, stacking
+from jaxmed.protocols import linear_probe, pool, weighted_average
 from jaxmed.report import Results, compare, split_sizes, stage
 
 from .._common.frozen import frozen_features
@@ -87,25 +88,26 @@ def run(config: Config, out: Path) -> Results:
     with stage(seconds, "closed form"):
         said["closed form"] = _solved(config, parts, truth["val"])
     with stage(seconds, "ensembles"):
-        stack = stacking({name: said[name]["val"] for name in FAMILIES}, truth["val"])
+        held = {name: said[name]["val"] for name in FAMILIES}
+        stack = weighted_average(held, truth["val"], loss="log")
         tested = {name: said[name]["test"] for name in FAMILIES}
         models = {
             **tested,
             f"{config.members} ResNet-8": several["test"].mean(0),
             "mean": pool(tested),
-            "stack": stack.predict(tested),
+            "stack": stack.combine(tested),
         }
-    weights = {f"weight/{name}": e for name, e in stack.weights.estimates.items()}
+    weights = {f"weight/{name}": e for name, e in stack.estimates.items()}
     results = compare(
         truth["test"],
         models,
         classes=classes,
         cases=parts["test"].case_ids,
-        metrics=("auc", "log_loss"),
+        metrics=("auc", "brier"),
         title=f"{config.dataset}: several networks against one",
         description=(
             f"{len(truth['train'])} training images; weights by {len(truth['val'])} validation "
-            f"images: {', '.join(f'{n} {e.value:.2f}' for n, e in stack.weights.estimates.items())}"
+            f"images: {', '.join(f'{n} {e.value:.2f}' for n, e in stack.estimates.items())}"
             f". Measured on {len(truth['test'])} test images."
         ),
         splits=split_sizes(parts, classes=classes),
@@ -115,7 +117,7 @@ def run(config: Config, out: Path) -> Results:
     metrics = {
         f"{name}/{metric}": dataclasses.replace(found[metric], name=f"{name}/{metric}")
         for name, found in results.comparison.models.items()
-        for metric in ("auc", "log_loss")
+        for metric in ("auc", "brier")
     }
     return results.replace(metrics={**metrics, **weights})
 

@@ -63,3 +63,26 @@ def digits(tmp_path, monkeypatch):
         (tmp_path / f"zip.{part}.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     monkeypatch.setenv("JAXMED_DATA", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def two_kinds(tmp_path, monkeypatch):
+    """A function that writes made-up BreastMNIST, whose classes are dark and bright, as the data.
+
+    ``two_kinds(train=30, val=4, test=26)`` gives the folder; parts are of so many images.
+    """
+
+    def write(root: Path = tmp_path, **sizes: int) -> Path:
+        rng = np.random.default_rng(0)
+        arrays = {}
+        for part, n in sizes.items():
+            labels = np.arange(n) % 2
+            noise = rng.integers(0, 60, (n, 28, 28))
+            arrays[f"{part}_images"] = (noise + 150 * labels[:, None, None]).astype(np.uint8)
+            arrays[f"{part}_labels"] = labels[:, None].astype(np.uint8)
+        (root / "medmnist").mkdir(parents=True)
+        np.savez(root / "medmnist" / "breastmnist.npz", **arrays)
+        monkeypatch.setenv("JAXMED_DATA", str(root))
+        return root
+
+    return write

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 from jaxmed.experiments.classification import families
 
@@ -19,16 +18,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::jaxmed.data.ChecksumWarning")
-def test_all_are_measured_on_the_same_images(tmp_path, monkeypatch):
-    arrays = {}
-    for part, n in (("train", 30), ("val", 20), ("test", 24)):
-        labels = np.arange(n) % 2
-        noise = np.random.default_rng(n).integers(0, 60, (n, 28, 28))
-        arrays[f"{part}_images"] = (noise + 150 * labels[:, None, None]).astype(np.uint8)
-        arrays[f"{part}_labels"] = labels[:, None].astype(np.uint8)
-    (tmp_path / "medmnist").mkdir()
-    np.savez(tmp_path / "medmnist" / "breastmnist.npz", **arrays)
-    monkeypatch.setenv("JAXMED_DATA", str(tmp_path))
+def test_all_are_measured_on_the_same_images(two_kinds, tmp_path, monkeypatch):
+    two_kinds(train=30, val=20, test=24)
     # ImageNet's weights are a package of their own.
     monkeypatch.setattr(families, "frozen_features", lambda x, kind, size: x.reshape(len(x), -1))
     out = tmp_path / "run"

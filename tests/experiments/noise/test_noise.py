@@ -31,17 +31,8 @@ def test_labels_change_as_often_as_is_said():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::jaxmed.data.ChecksumWarning")
-def test_wrong_labels_are_learned_from_in_six_ways(tmp_path, monkeypatch):
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part, n in (("train", 80), ("val", 4), ("test", 40)):
-        labels = np.arange(n) % 2
-        noise = rng.integers(0, 60, (n, 28, 28))
-        arrays[f"{part}_images"] = (noise + 150 * labels[:, None, None]).astype(np.uint8)
-        arrays[f"{part}_labels"] = labels[:, None].astype(np.uint8)
-    (tmp_path / "medmnist").mkdir()
-    np.savez(tmp_path / "medmnist" / "breastmnist.npz", **arrays)
-    monkeypatch.setenv("JAXMED_DATA", str(tmp_path))
+def test_wrong_labels_are_learned_from_in_six_ways(two_kinds, tmp_path):
+    two_kinds(train=80, val=4, test=40)
     command = [
         "train", "wrong_labels", "--dataset", "breastmnist", "--rate", "0.2", "--hidden", "4",
         "--epochs", "8", "--batch", "20", "--learning-rate", "0.02",

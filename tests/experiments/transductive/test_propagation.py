@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from jaxmed.cli import main
 
 
 @pytest.mark.filterwarnings("ignore::jaxmed.data.ChecksumWarning")
-def test_few_labels_and_a_graph_classify_the_test_images(tmp_path, monkeypatch, capsys):
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part, n in (("train", 10), ("val", 4), ("test", 40)):
-        labels = np.arange(n) % 2
-        noise = rng.integers(0, 60, (n, 28, 28))
-        arrays[f"{part}_images"] = (noise + 150 * labels[:, None, None]).astype(np.uint8)
-        arrays[f"{part}_labels"] = labels[:, None].astype(np.uint8)
-    (tmp_path / "medmnist").mkdir()
-    np.savez(tmp_path / "medmnist" / "breastmnist.npz", **arrays)
-    monkeypatch.setenv("JAXMED_DATA", str(tmp_path))
+def test_few_labels_and_a_graph_classify_the_test_images(two_kinds, tmp_path, capsys):
+    two_kinds(train=10, val=4, test=40)
     out = tmp_path / "run"
     command = ["train", "propagation", "--dataset", "breastmnist", "--features", "pixels",
                "--components", "1", "--labels", "2"]  # fmt: skip
