@@ -10,8 +10,7 @@ part measures each, the five together, the families' equal mean, and the stack. 
 chosen.
 
 Differences are paired by image (`jaxmed.report.compare`); the network that a seed makes is one
-draw, so `--seed` should be repeated. Some minutes of a CPU core. Measured:
-docs/paradigms/ensembles.md.
+draw, so `--seed` should be repeated. Some minutes of a CPU core. Not yet on record.
 """
 
 from __future__ import annotations
