@@ -244,10 +244,11 @@ def augmentation(plan: SegmentationPlan, stage: Stage) -> Augmentation:
 
     # Slices are turned in their plane, across which any spacing does.
     spacing = [gap or 1.0 for gap in stage.spacing]
-    steps = [random_affine(rotation=plan.rotation, scale=plan.scale, spacing=spacing)]
-    if plan.mirror:
-        steps.append(flip(plan.mirror))
-    return chain(*steps, shaded(), masks=("mask", "mask_known"))
+    affine = random_affine(
+        rotation=plan.rotation, p_rotation=plan.rotated, scale=plan.scale, spacing=spacing
+    )
+    mirrored = [flip(plan.mirror)] if plan.mirror else []
+    return chain(affine, *mirrored, shaded(), masks=("mask", "mask_known"))
 
 
 def prepared(

@@ -25,7 +25,8 @@ from ._study_splits import dealt_into, study_splits
 
 _ASKED = ("configuration", "encoder", "memory_gb", "steps")  # of the planner
 _FREE = (
-    "learning_rate", "average", "mirror", "rotation", "foreground", "dice_over", "normalisation",
+    "learning_rate", "average", "mirror", "rotation", "rotated", "scale", "foreground",
+    "dice_over", "normalisation",
 )  # fmt: skip
 _SHARED = ("classes", "channels", "regions", "region_order")
 

@@ -58,6 +58,7 @@ class SegmentationPlan:
         mirror: spatial axes along which patches are mirrored, in training and prediction.
         rotation: largest angle of the augmentation, in degrees: one for pictures, of volumes one
             about each axis.
+        rotated: share of patches that are rotated.
         scale: least and greatest factor of size of the augmentation.
         foreground: share of patches that are centred on a structure.
         dice_over: whether the Dice loss is of each patch (``"case"``) or of all of a step together.
@@ -80,6 +81,7 @@ class SegmentationPlan:
     average: float = 0.995
     mirror: tuple[int, ...] = ()
     rotation: tuple[float, ...] = (15.0,)
+    rotated: float = 1.0
     scale: tuple[float, float] = (0.85, 1.15)
     foreground: float = 1 / 3
     dice_over: Literal["case", "batch"] = "case"
@@ -116,6 +118,7 @@ class SegmentationPlan:
         check.axes("mirror", self.mirror, rank)
         for angle in self.rotation:
             check.between("an angle of rotation", angle, 0, 180)
+        check.between("rotated", self.rotated, 0, 1)
         check.above("the least scale", self.scale[0])
         check.above("the greatest scale", self.scale[1], self.scale[0])
         check.between("foreground", self.foreground, 0, 1)
@@ -221,7 +224,7 @@ def plan_segmentation(
     absent = [name for name, n in zip(found.classes[1:], found.present) if n == 0]
     if absent:
         why["classes"] = f"no mask marks {', '.join(map(repr, absent))}: it cannot be learned"
-    rotation, why["rotation"] = _rotation(full.patch, mirror)
+    rotation, rotated, why["rotation"] = _rotation(full.patch, mirror)
     scale = _SLICE_SCALE if kind == "2d" and found.rank == 3 else SegmentationPlan.scale
     why["scale"] = (
         "as nnU-Net's: slices are many, and fields of view differ"
@@ -250,6 +253,7 @@ def plan_segmentation(
         steps=steps,
         mirror=mirror,
         rotation=rotation,
+        rotated=rotated,
         scale=scale,
         dice_over=dice_over,
         why=why,
@@ -348,20 +352,23 @@ def _over(found: Fingerprint, normalisation: str) -> tuple[Literal["all", "nonze
     return "all", f"scans keep {100 * found.kept:.0f} % of their voxels when zeros are cut away"
 
 
-def _rotation(patch: Sequence[int], mirror: Sequence[int]) -> tuple[tuple[float, ...], str]:
+def _rotation(patch: Sequence[int], mirror: Sequence[int]) -> tuple[tuple[float, ...], float, str]:
+    """Largest angles, the share of patches that are rotated, and the reason."""
     if len(patch) == 2:
         if len(mirror) == 2:
-            return (180.0,), "any angle, as a picture has no upright"
-        return (15.0,), "a patient lies a little askew"
+            return (180.0,), 1.0, "any angle, as a picture has no upright"
+        return (15.0,), 1.0, "a patient lies a little askew"
     thin = int(np.argmin(patch))
-    if max(patch) > _THIN * patch[thin]:
-        # A half turn in the plane exchanges the sides, as mirroring does.
-        angle = 180.0 if mirror else 15.0
-        return tuple(angle if a == thin else 0.0 for a in range(3)), (
-            f"{'by any angle' if mirror else 'a little, as classes name a side'}, in the plane of "
-            "the slices alone, between which much is unknown"
-        )
-    return (15.0,) * 3, "a patient lies a little askew"
+    if max(patch) <= _THIN * patch[thin]:
+        return (15.0,) * 3, 1.0, "a patient lies a little askew"
+    where = "in the plane of the slices alone, between which much is unknown"
+    # A half turn in the plane exchanges the sides, as mirroring does.
+    if not mirror:
+        angle, rotated, how = 15.0, 1.0, "a little, as classes name a side"
+    else:
+        angle, rotated = 180.0, 0.5
+        how = "half of the patches by any angle, the others not, as most patients lie alike"
+    return tuple(angle if a == thin else 0.0 for a in range(3)), rotated, f"{how}, {where}"
 
 
 def _mirror(found: Fingerprint) -> tuple[tuple[int, ...], str]:

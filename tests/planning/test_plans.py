@@ -233,6 +233,7 @@ def test_a_configuration_says_which_networks_are_planned():
     assert flat.spacing == (1.0, 1.0, 0.0)
     assert {k[2] for k in flat.network.kernels} == {s[2] for s in flat.network.strides} == {1}
     assert plans["2d"].rotation == (0.0, 0.0, 180.0)
+    assert (plans["2d"].rotated, full.rotated) == (0.5, 1.0)
     assert plans["2d"].scale == (0.7, 1.4)
     assert full.scale == (0.85, 1.15)
     assert full.rotation == (15.0,) * 3
