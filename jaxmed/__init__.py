@@ -29,6 +29,7 @@ _SUBPACKAGES = (
     "planning",
     "protocols",
     "quantities",
+    "reinforcement",
     "report",
     "rules",
     "stats",
