@@ -10,14 +10,14 @@ from jaxmed.reinforcement.worlds._solutions import (
     policy_iteration,
     value_iteration,
 )
-from jaxmed.reinforcement.worlds._world import Place, World, world_environment, world_of
+from jaxmed.reinforcement.worlds._world import World, WorldState, world_environment, world_of
 
 __all__ = [
     "Environment",
-    "Place",
     "Solution",
     "Step",
     "World",
+    "WorldState",
     "baird_star",
     "cliff_walk",
     "frozen_lake",

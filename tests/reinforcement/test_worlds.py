@@ -157,7 +157,7 @@ def test_bad_input_is_told():
         value_iteration(
             world_of(lambda s, a: [(1.0, 0, 1.0, False)], 1, 1), discount=1.0, sweeps=50
         )
-    with pytest.raises(ValueError, match="add up to 0.5"):
+    with pytest.raises(ValueError, match=r"add up to 0\.5"):
         world_of(lambda s, a: [(0.5, 0, 0.0, True)], 1, 1)
     with pytest.raises(ValueError, match="leads to state 3"):
         world_of(lambda s, a: [(1.0, 3, 0.0, True)], 1, 1)

@@ -1,1 +1,1 @@
-"""Teaching worlds as tables, and their exact solutions: what an agent's mistakes are measured by."""
+"""Teaching worlds as tables, and their exact solutions, by which agents are measured."""

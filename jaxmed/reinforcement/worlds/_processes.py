@@ -81,9 +81,9 @@ def baird_star() -> World:
     """Baird's star: values that are all 0, and that off-policy learning drives to infinity.
 
     Action 0 leads to one of the states 0 to 5, each with a probability of 1/6, action 1 to state 6.
-    All rewards are 0 and no episode ends. Of state ``i`` an agent sees the features ``2 e_i + e_7``,
-    of state 6 ``e_6 + 2 e_7``. Who learns what action 1 is worth (discount 0.99) while behaving by
-    action 0 with a probability of 6/7 has values that grow without bounds, unless by
+    All rewards are 0 and no episode ends. An agent sees the features ``2 e_i + e_7`` of state
+    ``i``, and ``e_6 + 2 e_7`` of state 6. Who learns what action 1 is worth (discount 0.99) while
+    behaving by action 0 with a probability of 6/7 has values that grow without bounds, unless by
     :func:`~jaxmed.reinforcement.gradient_td`.
 
     Returns:

@@ -14,7 +14,7 @@ from jaxmed.core import stream
 from jaxmed.reinforcement._environment import Environment, Step
 
 Outcome = tuple[float, int, float, bool]
-"""Of an action in a state: its probability, the next state, the reward, whether the episode ends."""
+"""Probability, next state, reward, whether the episode ends: of an action in a state."""
 
 
 class World(NamedTuple):
@@ -111,16 +111,14 @@ def world_of(
         raise ValueError(f"start must be a state, or {states} probabilities that add up to 1")
     spread = np.zeros((states, actions)) if noise is None else np.asarray(noise, float)
     if spread.shape != (states, actions):
-        raise ValueError(
-            f"noise must be {(states, actions)}, (states, actions), not {spread.shape}"
-        )
+        raise ValueError(f"noise is (states, actions), {(states, actions)}, not {spread.shape}")
     seen = None if features is None else np.asarray(features, float)
     if seen is not None and (seen.ndim != 2 or len(seen) != states):
         raise ValueError(f"features must be ({states}, features), not {seen.shape}")
     return World(probability, successor, reward, terminated, begun, spread, seen)
 
 
-class Place(NamedTuple):
+class WorldState(NamedTuple):
     """The state of an environment made of a world.
 
     Attributes:
@@ -166,7 +164,7 @@ def world_environment(world: World, *, limit: int | None = None) -> Environment:
 
     def reset(key):
         state = jax.random.categorical(key, jnp.asarray(begun))
-        return Place(state.astype(small), jnp.zeros((), jnp.int32))
+        return WorldState(state.astype(small), jnp.zeros((), jnp.int32))
 
     def step(key, place, action):
         action = jnp.asarray(action)
@@ -183,7 +181,7 @@ def world_environment(world: World, *, limit: int | None = None) -> Environment:
         terminated = jnp.asarray(world.terminated)[at][k]
         steps = place.steps + 1
         late = jnp.zeros((), bool) if limit is None else steps >= limit
-        reached = Place(state, steps)
+        reached = WorldState(state, steps)
         return reached, Step(jnp.where(there_is, reward, jnp.nan), terminated, late & ~terminated)
 
     def observe(place):
