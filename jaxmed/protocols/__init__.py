@@ -27,8 +27,13 @@ stream before it learns from it, `hedge` weighs experts, `adwin` and `page_hinkl
 
 `label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
 graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
+
+`interact` trains an agent in its environments, `evaluate_policy` plays episodes and sums them up
+with intervals over cases.
 """
 
+from jaxmed.protocols.acting._evaluate import PolicyScores, evaluate_policy
+from jaxmed.protocols.acting._interact import interact
 from jaxmed.protocols.active._curve import LabelCurve, label_curve
 from jaxmed.protocols.active._diverse import ask_badge, ask_core_set, ask_typical
 from jaxmed.protocols.active._oracles import LabelsAwaited, person_oracle, table_oracle
@@ -116,6 +121,7 @@ __all__ = [
     "LinearProbe",
     "Opening",
     "Openings",
+    "PolicyScores",
     "Pool",
     "PriorShift",
     "Procedure",
@@ -156,9 +162,11 @@ __all__ = [
     "deep_stacking",
     "episode",
     "episode_batches",
+    "evaluate_policy",
     "fold_scores",
     "greedy_selection",
     "hedge",
+    "interact",
     "k_fold",
     "knn_probe",
     "label_curve",

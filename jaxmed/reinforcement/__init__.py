@@ -3,6 +3,10 @@
 from jaxmed.reinforcement._environment import Environment, Step, restarted, vectorised
 from jaxmed.reinforcement.agents._behaviour import boltzmann, epsilon_greedy
 from jaxmed.reinforcement.agents._networks import dueling, table
+from jaxmed.reinforcement.agents._off_policy import off_policy
+from jaxmed.reinforcement.agents._on_policy import on_policy
+from jaxmed.reinforcement.agents._play import Played, play
+from jaxmed.reinforcement.agents._replay import Memory, Replay, replay
 from jaxmed.reinforcement.objectives._actor_critic import actor_critic, ppo
 from jaxmed.reinforcement.objectives._gradient_td import gradient_td
 from jaxmed.reinforcement.objectives._q_learning import double_q_learning, q_learning
@@ -22,6 +26,9 @@ from jaxmed.reinforcement.worlds._world import World, WorldState, world_environm
 
 __all__ = [
     "Environment",
+    "Memory",
+    "Played",
+    "Replay",
     "Solution",
     "Step",
     "World",
@@ -39,11 +46,15 @@ __all__ = [
     "gradient_td",
     "lambda_returns",
     "maximisation_bias",
+    "off_policy",
+    "on_policy",
+    "play",
     "policy_evaluation",
     "policy_iteration",
     "ppo",
     "q_learning",
     "random_walk",
+    "replay",
     "restarted",
     "sarsa",
     "table",
