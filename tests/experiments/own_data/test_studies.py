@@ -66,6 +66,7 @@ def test_masks_are_studied_case_by_case(masks, folder):
     assert all("corrected resampled t" in row["method"] for row in rows)
 
 
+@pytest.mark.slow
 def test_a_study_of_masks_goes_on_from_the_trainings_that_ended(masks, monkeypatch):
     import importlib
 
@@ -81,6 +82,7 @@ def test_a_study_of_masks_goes_on_from_the_trainings_that_ended(masks, monkeypat
     np.testing.assert_array_equal(np.load(gone)["outputs"], whole)
 
 
+@pytest.mark.slow
 def test_numbers_are_studied_by_their_errors(folder, tmp_path, capsys):
     command = [
         "study", "--data", str(folder / "sizes.csv"), "--labels", "size", "--folds", "2",
@@ -97,6 +99,7 @@ def test_numbers_are_studied_by_their_errors(folder, tmp_path, capsys):
     assert said < np.abs(truth).mean()  # in the numbers' own unit
 
 
+@pytest.mark.slow
 def test_hospitals_are_left_out_in_turn(folder, tmp_path, capsys):
     command = [
         "study", "--data", str(folder / "sizes.csv"), "--labels", "size", "--task", "regression",
