@@ -23,7 +23,8 @@ of a function, a table or a person (`person_oracle`), of cases or of slices and 
 each class is written down.
 
 `continual_scores` sums up tasks that were learned one after the other; `prequential` predicts a
-stream before it learns from it, `hedge` weighs experts, `adwin` and `page_hinkley` notice changes.
+stream before it learns from it, `regret` compares it with the best fixed learner (`hindsight`),
+`hedge` weighs experts, `adwin` and `page_hinkley` notice changes.
 
 `label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
 graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
@@ -70,6 +71,7 @@ from jaxmed.protocols.noise._confident import Suspects, suspect_labels, transiti
 from jaxmed.protocols.online._drift import Drifts, adwin, page_hinkley
 from jaxmed.protocols.online._hedge import Hedged, hedge
 from jaxmed.protocols.online._prequential import Trace, prequential
+from jaxmed.protocols.online._regret import hindsight, regret
 from jaxmed.protocols.solved._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
@@ -166,6 +168,7 @@ __all__ = [
     "fold_scores",
     "greedy_selection",
     "hedge",
+    "hindsight",
     "interact",
     "k_fold",
     "knn_probe",
@@ -188,6 +191,7 @@ __all__ = [
     "pseudo_label_rounds",
     "region_scores",
     "regions",
+    "regret",
     "repeated",
     "runs_of",
     "site_scores",

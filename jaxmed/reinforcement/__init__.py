@@ -7,6 +7,9 @@ from jaxmed.reinforcement.agents._off_policy import off_policy
 from jaxmed.reinforcement.agents._on_policy import on_policy
 from jaxmed.reinforcement.agents._play import Played, play
 from jaxmed.reinforcement.agents._replay import Memory, Replay, replay
+from jaxmed.reinforcement.imaging._landmark import landmark
+from jaxmed.reinforcement.imaging._place import Place, place
+from jaxmed.reinforcement.imaging._volumes import PackedVolumes, pack_volumes
 from jaxmed.reinforcement.objectives._actor_critic import actor_critic, ppo
 from jaxmed.reinforcement.objectives._gradient_td import gradient_td
 from jaxmed.reinforcement.objectives._q_learning import double_q_learning, q_learning
@@ -27,6 +30,8 @@ from jaxmed.reinforcement.worlds._world import World, WorldState, world_environm
 __all__ = [
     "Environment",
     "Memory",
+    "PackedVolumes",
+    "Place",
     "Played",
     "Replay",
     "Solution",
@@ -45,9 +50,12 @@ __all__ = [
     "frozen_lake",
     "gradient_td",
     "lambda_returns",
+    "landmark",
     "maximisation_bias",
     "off_policy",
     "on_policy",
+    "pack_volumes",
+    "place",
     "play",
     "policy_evaluation",
     "policy_iteration",

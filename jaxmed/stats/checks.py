@@ -76,9 +76,21 @@ def unknown(what: str, got: object, known: Any) -> ValueError:
     return ValueError(f"{what} {got!r} is not known; choose one of {', '.join(sorted(known))}")
 
 
+def as_array(values: Any, name: str, dtype: Any = None) -> NDArray[Any]:
+    """Return `values` as an array; where there is none, the error names the argument."""
+    try:
+        return np.asarray(values, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        if not isinstance(values, list | tuple):
+            raise
+        told = "its rows are of several lengths" if "inhomogeneous" in str(error) else str(error)
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} must be an array of numbers: {told}") from None
+
+
 def finite(values: ArrayLike, name: str, *, minimum: int = 1, ndim: int | None = 1) -> Floats:
     """Return `values` as float64, refusing NaN, infinities, wrong rank and too few of them."""
-    array = np.asarray(values, dtype=np.float64)
+    array = as_array(values, name, np.float64)
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimension(s), but its shape is {array.shape}")
     if array.ndim and array.shape[0] < minimum:
@@ -91,7 +103,7 @@ def finite(values: ArrayLike, name: str, *, minimum: int = 1, ndim: int | None =
 
 def binary_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.bool_]:
     """Return labels as booleans; only 0/1 and booleans are accepted."""
-    array = np.asarray(labels)
+    array = as_array(labels, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -122,7 +134,7 @@ def _order(name: str, odd: NDArray | None = None) -> str:
 def binary_scores(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
     """Return labels as booleans and scores as float64 of the same length, without NaN."""
     positive = binary_labels(labels)
-    array = np.asarray(scores, dtype=np.float64)
+    array = as_array(scores, "scores", np.float64)
     if array.ndim == 2 and array.shape[1] == 2:
         array = array[:, 1]
     elif array.ndim == 2 and array.shape[1] == 1:
@@ -177,7 +189,7 @@ def group_codes(groups: ArrayLike | None, n: int) -> tuple[NDArray[np.intp] | No
     """Return group labels as codes 0..k-1 and k; (None, n) without groups."""
     if groups is None:
         return None, n
-    array = np.asarray(groups)
+    array = as_array(groups, "groups")
     if array.ndim != 1:
         raise ValueError(f"groups must be (cases,), but their shape is {array.shape}")
     same_length(data=range(n), groups=array)

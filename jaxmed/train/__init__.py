@@ -3,6 +3,7 @@
 :func:`fit` runs any Learner over batches, resumes where it was killed, and keeps the best state.
 :func:`evaluator` measures a state for it, and :func:`predict` applies one to a whole source.
 :func:`optimizer` and :func:`schedule` build what ``learner`` takes, by name;
+:func:`online_gradient` and :func:`online_newton` are for streams;
 :func:`parameter_average` makes a learner predict with averaged parameters, :func:`snapshots` by all
 ends of cycles; :func:`freeze`,
 :func:`layerwise` and :func:`gradual_unfreezing` treat parts of a network differently.
@@ -25,6 +26,7 @@ from jaxmed.train._evaluator import evaluator
 from jaxmed.train._fit import FitResult, fit
 from jaxmed.train._loggers import Logger, jsonl, tensorboard
 from jaxmed.train._nonfinite import NonFiniteLossError
+from jaxmed.train._online import online_gradient, online_newton
 from jaxmed.train._optimizers import optimizer, schedule
 from jaxmed.train._pmap import PmapStep, pmap_step
 from jaxmed.train._predict import predict
@@ -54,6 +56,8 @@ __all__ = [
     "jsonl",
     "latest",
     "layerwise",
+    "online_gradient",
+    "online_newton",
     "optimizer",
     "parameter_average",
     "place_batch",

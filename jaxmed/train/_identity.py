@@ -49,7 +49,7 @@ def identity(
     found |= {f"batches/{name}": value for name, value in own.items()}
     # One process's rows say nothing of the others'.
     if getattr(batches, "shard", (0, 1))[1] == 1:
-        found |= {f"first batch/{name}": _summary(value) for name, value in batches[0].items()}
+        found |= {f"first batch/{name}": array_summary(value) for name, value in batches[0].items()}
     found["step"] = program_digest(learner, compiled, first, key)
     return {name: value for name, value in found.items() if value is not None}
 
@@ -58,7 +58,7 @@ def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
     """How two runs differ, in words; the most telling first."""
     found = []
     for name, new in wanted.items():
-        if name not in saved or _same(saved[name], new):
+        if name not in saved or alike(saved[name], new):
             continue
         old = saved[name]
         if name == "step":
@@ -107,7 +107,8 @@ def _shown(number: float) -> str:
     return f"{number:.7g}"
 
 
-def _same(old: Any, new: Any) -> bool:
+def alike(old: Any, new: Any) -> bool:
+    """Whether two entries of an identity are of the same run, whatever machine wrote them."""
     if isinstance(new, Mapping) and "sums" in new and isinstance(old, Mapping):
         if {**new, "sums": None} != {**old, "sums": None}:
             return False
@@ -120,7 +121,7 @@ def _same(old: Any, new: Any) -> bool:
     return old == new
 
 
-def _summary(value: Any) -> dict[str, Any] | None:
+def array_summary(value: Any) -> dict[str, Any] | None:
     """An array in a few numbers; ``None`` for what holds no numbers."""
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import json
 
 import jax
 import numpy as np
@@ -272,6 +274,68 @@ def test_a_finished_run_is_extended(tmp_path):
         pr.active_rounds(train, NAMES, **{**OPTIONS, "out": tmp_path, "seed": 1, "per_round": 3})
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"acquire": pr.ask_margin}, r"acquire \(ask_entropy, not ask_margin\)"),
+        ({"acquire": pr.ask_mixed((pr.ask_entropy, 1))}, r"acquire \(ask_entropy, not ask_mixed"),
+        ({"begin": pr.ask_typical}, r"begin \(ask_random, not ask_typical\)"),
+        ({"features": X + 1}, "other features"),
+        ({"features": None}, "other features"),
+        ({"costs": np.ones(30)}, "other costs"),
+        ({"groups": NAMES}, "other groups, patients"),
+        ({"classes": 3}, "other classes"),
+        ({"start": [0, 1, 2, 3]}, "other start, begin"),
+    ],
+)
+def test_a_folder_is_of_one_strategy(tmp_path, change, told):
+    options = {**OPTIONS, "rounds": 1, "features": X, "out": tmp_path}
+    pr.active_rounds(train, NAMES, **options)
+    with pytest.raises(ValueError, match=told):
+        pr.active_rounds(train, NAMES, **{**options, **change})
+    nearly = {**options, "features": X * (1 + 1e-12)}  # as another machine may round them
+    same(pr.active_rounds(train, NAMES, **nearly), pr.active_rounds(train, NAMES, **options))
+
+
+def test_what_was_given_and_is_not_any_more_is_told(tmp_path):
+    given = {"costs": np.ones(30), "groups": [f"p{i // 2}" for i in range(30)]}
+    options = {**OPTIONS, "rounds": 1, "out": tmp_path}
+    pr.active_rounds(train, NAMES, **options, **given)
+    with pytest.raises(ValueError, match="other costs"):
+        pr.active_rounds(train, NAMES, **options, groups=given["groups"])
+    others = {**given, "groups": [f"p{i // 3}" for i in range(30)]}
+    with pytest.raises(ValueError, match="other costs, patients"):
+        pr.active_rounds(train, NAMES, **options, **others)
+
+
+def test_mixtures_are_told_apart_by_their_parts_and_shares(tmp_path):
+    half = pr.ask_mixed((pr.ask_entropy, 1), (pr.ask_random, 1))
+    options = {**OPTIONS, "rounds": 1, "acquire": half, "out": tmp_path}
+    pr.active_rounds(train, NAMES, **options)
+    pr.active_rounds(train, NAMES, **options)
+    for other in (
+        pr.ask_mixed((pr.ask_entropy, 1), (pr.ask_random, 2)),
+        pr.ask_mixed((pr.ask_margin, 1), (pr.ask_random, 1)),
+        functools.partial(half),
+        lambda key, pool, n: pr.ask_entropy(key, pool, n),
+    ):
+        with pytest.raises(ValueError, match="other acquire"):
+            pr.active_rounds(train, NAMES, **{**options, "acquire": other})
+
+
+def test_a_record_of_an_earlier_version_goes_on_and_a_measure_may_come_later(tmp_path):
+    options = {**OPTIONS, "rounds": 1, "out": tmp_path}
+    pr.active_rounds(train, NAMES, **{**options, "measure": None})
+    path = tmp_path / "active.json"
+    record = json.loads(path.read_text())
+    for name in ("acquire", "begin", "features", "patients", "costs"):
+        del record["settings"][name]
+    path.write_text(json.dumps(record))
+    same(pr.active_rounds(train, NAMES, **options),
+         pr.active_rounds(train, NAMES, **{**options, "out": None}))  # fmt: skip
+    assert json.loads(path.read_text())["settings"]["acquire"] == "ask_entropy"
+
+
 def test_patients_are_asked_for_whole():
     groups = [f"patient {i // 3}" for i in range(30)]
     run = pr.active_rounds(train, NAMES, **{**OPTIONS, "start": 2, "rounds": 3}, groups=groups)
@@ -333,6 +397,12 @@ def test_curves_are_paired_by_seed_and_case():
     [
         ({"oracle": lambda rows: TRUTH[rows] + 5}, "the oracle answered 5 of case|answered 6"),
         ({"oracle": lambda rows: TRUTH[rows] / 2}, "an answer is a class, 0 to 1"),
+        ({"oracle": lambda rows: [[1]] * 3 + [[1, 2]]}, "oracle answers must be an array.*lengths"),
+        ({"oracle": lambda rows: [1, None, 1, 1]}, "the oracle answered None of case"),
+        ({"oracle": lambda rows: ["a"] * 4}, "the oracle answered 'a' of case"),
+        ({"acquire": lambda key, pool, n: [[1], [1, 2]]}, "acquisition of round 1 gives must be"),
+        ({"start": [[0], [1, 2]]}, "start must be an array of numbers.*lengths"),
+        ({"features": [[0.0]] * 29 + [[1.0, 2.0]]}, "features must be an array.*lengths"),
         ({"oracle": lambda rows: [1]}, r"asked for \(4,\) labels and gave \(1,\)"),
         ({"acquire": lambda key, pool, n: np.zeros(n, int)}, "of round 1 gave"),
         ({"acquire": lambda key, pool, n: np.arange(n) + 99}, "outside a pool of 26"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxmed as jm
-from jaxmed.protocols import adwin, hedge, page_hinkley, prequential
+from jaxmed.protocols import adwin, hedge, hindsight, page_hinkley, prequential, regret
 from jaxmed.protocols.online._drift import _Window
 
 
@@ -87,6 +87,32 @@ def test_regret_is_within_its_bound(seed, kind):
     np.testing.assert_allclose(found.regret[-1], found.losses.sum() - best)
 
 
+def test_hindsight_is_a_learner_that_does_not_learn():
+    trace = prequential(learner(), stream(), loss)
+    fixed = hindsight(learner(), trace.state, stream(), loss)
+    expected = []
+    for batch in stream():
+        values = np.asarray(loss(learner().predict(trace.state, batch["image"]), batch))
+        expected += values[batch["weight"] > 0].tolist()
+    np.testing.assert_allclose(fixed, expected, rtol=1e-5)
+    assert len(fixed) == len(trace.losses) == 23
+    with pytest.raises(ValueError, match="no batch"):
+        hindsight(learner(), trace.state, [], loss)
+
+
+@given(st.integers(0, 2**16), st.integers(1, 9), st.one_of(st.none(), st.integers(1, 12)))
+def test_regret_is_against_the_best_of_each_stretch(seed, n, window):
+    rng = np.random.default_rng(seed)
+    own, fixed = rng.random(n), rng.random((n, 3))
+    found = regret(own, fixed, window=window)
+    for i in range(n):
+        part = slice(0 if window is None else max(0, i + 1 - window), i + 1)
+        expected = own[part].sum() - fixed[part].sum(0).min()
+        np.testing.assert_allclose(found[i], expected, atol=1e-12)
+    assert (regret(fixed[:, 0], fixed, window=window) >= -1e-12).all()
+    np.testing.assert_allclose(regret(own, own), 0, atol=1e-12)
+
+
 def test_page_hinkley_is_its_sum():
     x = np.random.default_rng(0).normal(size=300) + 2.0 * (np.arange(300) >= 150)
     found = page_hinkley(x, delta=0.1, threshold=12.0)
@@ -139,6 +165,11 @@ def test_windows_are_cut_where_errors_rise_and_hardly_ever_without():
         (lambda: prequential(learner(), [], loss), "no batch"),
         (lambda: prequential(learner(), stream(), lambda o, b: jnp.ones(())), "one an example"),
         (lambda: prequential(learner(), stream(), loss).running(0), "window must be at least 1"),
+        (lambda: regret([1.0], [1.0, 2.0]), "lengths differ: losses has 1, fixed has 2"),
+        (lambda: regret([1.0], np.ones((1, 0))), r"must be \(examples, learners\)"),
+        (lambda: regret([1.0], [[1.0], [1.0, 2.0]]), "fixed must be an array.*lengths"),
+        (lambda: regret([np.nan], [1.0]), "losses holds 1"),
+        (lambda: regret([1.0], [1.0], window=0), "window must be at least 1"),
         (lambda: hedge([[2.0]]), "give low and high"),
         (lambda: hedge([[0.5]], rate=-1), "rate must be positive"),
         (lambda: hedge([[0.5]], low=1, high=0), "above low"),

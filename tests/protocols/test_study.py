@@ -157,6 +157,47 @@ def test_a_folder_of_another_study_is_refused(tmp_path):
         protocols.study({"a": adam}, SOURCE, SPLITS, steps=2, **options)
 
 
+def _two(**change):
+    """Two trainings of one step, as cheap as a record can be."""
+    options = {"steps": 1, "size": 8, "progress": False}
+    given = {"arms": {"a": SLOW}, "data": SOURCE, "splits": SPLITS[:2], **options, **change}
+    return protocols.study(given.pop("arms"), given.pop("data"), given.pop("splits"), **given)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"arms": {"a": make(0.5)}}, "another learner.*learning rate was 0.02 and is 0.5 now"),
+        ({"arms": {"a": make(0.02, 0.1)}}, "another learner.*the learner's step was another"),
+        ({"summary": "none"}, 'summary was "softmax" and is "none"'),
+        ({"summary": lambda out, part: out[:, 0]}, "summary was .*lambda"),
+        ({"data": data.ArraySource({**SOURCE.arrays, "label": 1 - SOURCE.arrays["label"]},
+                                   groups=PATIENT)}, "data was"),
+    ],
+)  # fmt: skip
+def test_what_decides_a_record_is_in_it(tmp_path, change, told):
+    kept = _two(out=tmp_path)
+    with pytest.raises(ValueError, match=told):
+        _two(out=tmp_path, **change)
+    again = _two(out=tmp_path, arms={"a": make(0.02)})  # another object of the same learner
+    for key, value in kept.outputs.items():
+        np.testing.assert_array_equal(again.outputs[key], value)
+
+
+def test_learners_join_a_folder_of_procedures_and_records_of_earlier_versions_hold(tmp_path):
+    told = protocols.Procedure(lambda train, test, seed, out: np.ones((len(test), 2)), {})
+    protocols.study({"p": told}, SOURCE, SPLITS[:2], out=tmp_path, progress=False)
+    _two(arms={"p": told, "a": SLOW}, out=tmp_path)
+    with pytest.raises(ValueError, match="steps was 1 and is 3"):
+        _two(arms={"p": told, "a": SLOW}, out=tmp_path, steps=3)
+    study_file = tmp_path / "study.json"
+    kept = json.loads(study_file.read_text())
+    early = {name: kept[name] for name in ("epochs", "steps", "size", "outputs", "cases")}
+    study_file.write_text(json.dumps(early))
+    _two(out=tmp_path)
+    assert json.loads(study_file.read_text()) == kept
+
+
 def test_runs_join_the_folds_and_the_table_is_tidy(found, tmp_path):
     runs = protocols.runs_of(found)
     assert runs.runs == ((0, 0), (0, 1), (0, 2))

@@ -15,13 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxmed._files import write_whole
 from jaxmed._json import plain
+from jaxmed._named import named
 from jaxmed.core import Key, stream
 from jaxmed.protocols.active._pool import Acquire
 from jaxmed.protocols.active._uncertain import ask_random
 from jaxmed.protocols.active._units import Look, Rows, Units, seen_pool
 from jaxmed.stats import checks
+from jaxmed.train._identity import alike, array_summary
 
 _ROUNDING = 1e-9  # Of sums of costs.
+_LATER = ("acquire", "begin", "features", "patients")  # Not in records of earlier versions.
 
 
 class ActiveRound(NamedTuple):
@@ -82,7 +85,10 @@ def active_rounds(
     Each round trains a model by itself, on all labels that there are then. What is asked for is on
     disk before the oracle is called, and every answer before the next training begins; the same
     call with the same ``out`` goes on where it was, asks for no label twice, and ends as one that
-    was not interrupted, if ``train`` is a function of its arguments.
+    was not interrupted, if ``train`` is a function of its arguments. A folder is of one strategy:
+    what decides which labels are asked for is compared, acquisitions by their names and what they
+    were made of. ``train``, ``oracle`` and ``measure`` are not: another training needs another
+    folder.
 
     Args:
         train: ``(rows, labels, number) -> look``: trains on the cases at these positions, in the
@@ -148,11 +154,10 @@ def active_rounds(
         given = given.reshape(len(given), -1)
         if len(given) != len(names):
             raise ValueError(f"features are of {len(given)} cases, and there are {len(names)}")
-    listed = None
-    if np.ndim(start) == 0 and not isinstance(start, str):  # pyright: ignore
-        first = _budget(start, "start", whole=costs is None)  # pyright: ignore
+    listed, places = None, checks.as_array(start, "start")
+    if places.ndim == 0 and not isinstance(start, str):
+        first = _budget(places.item(), "start", whole=costs is None)
     else:
-        places = np.asarray(start)
         listed = places.tolist()
         if (
             places.ndim != 1 or not len(places) or places.dtype.kind not in "iu"
@@ -175,7 +180,10 @@ def active_rounds(
         "cases": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16], "classes": classes,
         "start": first if listed is None else listed,
         "per_round": per_round, "seed": seed, "groups": groups is not None,
-        **({} if costs is None else {"costs": _digest(units.costs)}),
+        "costs": None if costs is None else _digest(units.costs),
+        "acquire": named(acquire), "begin": named(begin) if listed is None else None,
+        "features": None if given is None else array_summary(given),
+        "patients": None if groups is None else _digest(units.of),
     })  # fmt: skip
     key = jax.random.key(seed)
     taken: list[int] = []
@@ -204,7 +212,7 @@ def active_rounds(
             record.keep(number, kept)
         taken += kept["asked"]
         answers += kept["labels"]
-        if "measured" not in kept:
+        if "measured" not in kept or (measure is not None and not kept["measured"]):
             look = train(np.array(taken), np.array(answers), number)
             found = {} if measure is None else dict(measure(look, number))
             kept = {**kept, "measured": plain(found)}
@@ -260,7 +268,9 @@ def _chosen(
         alike = pool.costs.min() == pool.costs.max()
         wanted = int(budget * (1 + _ROUNDING) / pool.costs[0]) if alike else len(free)
         wanted = min(wanted, len(free))
-    found = np.asarray(acquire(key, pool, wanted))
+    found = checks.as_array(
+        acquire(key, pool, wanted), f"what the acquisition of round {number} gives"
+    )
     if found.shape != (wanted,) or len(set(found.tolist())) < wanted:
         raise ValueError(
             f"the acquisition of round {number} gave {found.shape} positions, "
@@ -288,18 +298,29 @@ def _answered(
 ) -> NDArray[np.int64]:
     if classes is None:
         return np.zeros(len(rows), np.int64)
-    labels = np.asarray(found)
+    labels = checks.as_array(found, "what the oracle answers")
     if labels.shape != rows.shape:
         raise ValueError(f"the oracle was asked for {rows.shape} labels and gave {labels.shape}")
-    whole = labels.dtype.kind in "iub"
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes)) if whole else np.arange(len(labels))
-    if len(wrong):
-        i = int(wrong[0])
-        raise ValueError(
-            f"the oracle answered {labels[i].item()!r} of {names[int(rows[i])]}: an answer is a "
-            f"class, 0 to {classes - 1}"
-        )
+    for value, row in zip(labels.tolist(), rows, strict=True):
+        if not isinstance(value, int) or not 0 <= value < classes:
+            raise ValueError(
+                f"the oracle answered {value!r} of {names[int(row)]}: an answer is a class, 0 to "
+                f"{classes - 1}"
+            )
     return labels.astype(np.int64)
+
+
+def _other(kept: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """What two runs differ in, acquisitions by name."""
+    told = []
+    for name, value in given.items():
+        if name in _LATER and name not in kept:
+            continue
+        before = kept.get(name)
+        if not alike(before, value):
+            short = name in ("acquire", "begin") and before and value
+            told.append(f"{name} ({before}, not {value})" if short else name)
+    return ", ".join(told)
 
 
 class _Record:
@@ -316,11 +337,8 @@ class _Record:
                 raise ValueError(f"{self.path} is not JSON ({error}): name another out") from None
             if not isinstance(found, dict) or not {"settings", "rounds"} <= found.keys():
                 raise ValueError(f"{self.path} is no record of active learning: name another out")
-            if found["settings"] != settings:
-                differ = [k for k in settings if found["settings"].get(k) != settings[k]]
-                raise ValueError(
-                    f"{self.path} is of a run with other {', '.join(differ)}: name another out"
-                )
+            if differ := _other(found["settings"], settings):
+                raise ValueError(f"{self.path} is of a run with other {differ}: name another out")
             self.rounds = found["rounds"]
 
     def round(self, number: int) -> dict[str, Any] | None:

@@ -71,7 +71,7 @@ def _looked(look: Look, rows: Rows) -> dict[str, Any]:
         got = sorted(map(str, given)) if isinstance(given, Mapping) else type(given).__name__
         raise ValueError(f"what is seen of cases is a dict of {', '.join(_SEEN)}; got {got}")
     for name, values in given.items():
-        shape = np.shape(values)
+        shape = checks.as_array(values, name).shape
         axis = 1 if name == "samples" and len(shape) == 3 else 0
         if len(shape) <= axis or shape[axis] != len(rows):
             raise ValueError(f"{name} are to be of {len(rows)} cases, got the shape {shape}")

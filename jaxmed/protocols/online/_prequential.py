@@ -88,20 +88,42 @@ def prequential(
         ((20,), True)
     """
 
-    @jax.jit
-    def advance(state: LearnerState, batch: Batch):
+    def advance(state: LearnerState, batch: Batch) -> tuple[LearnerState, Array]:
         values = loss(learner.predict(state, batch[inputs]), batch)
-        after, _ = learner.step(state, batch)
-        return after, values
+        return learner.step(state, batch)[0], values
 
+    def begin(batch: Batch) -> LearnerState:
+        if state is not None:
+            return state
+        return learner.init(jax.random.key(0) if key is None else key, batch)
+
+    return Trace(*losses_of(advance, begin, stream, inputs))
+
+
+def losses_of(
+    advance: Callable[[LearnerState, Batch], tuple[LearnerState, Array]],
+    begin: Callable[[Batch], LearnerState],
+    stream: Iterable[Batch],
+    inputs: str,
+) -> tuple[NDArray[np.float64], NDArray[np.intp], LearnerState]:
+    """The losses of a stream, the batch of each, and the state after the last.
+
+    Args:
+        advance: ``(state, batch) -> (state, losses (batch,))``.
+        begin: from the first batch to the state.
+        stream: the batches.
+        inputs: the batch's array that is predicted.
+    """
+    step = jax.jit(advance)
+    state: LearnerState | None = None
     found: list[np.ndarray] = []
     numbers: list[np.ndarray] = []
     for number, given in enumerate(stream):
         batch: Any = {name: jnp.asarray(value) for name, value in given.items()}
         if state is None:
-            state = learner.init(jax.random.key(0) if key is None else key, batch)
+            state = begin(batch)
         rows = len(batch[inputs])
-        state, values = advance(state, batch)
+        state, values = step(state, batch)
         if values.shape != (rows,):
             raise ValueError(f"the loss must be ({rows},), one an example, got {values.shape}")
         real = np.asarray(batch["weight"]) > 0 if "weight" in batch else np.ones(rows, bool)
@@ -115,4 +137,4 @@ def prequential(
         numbers.append(np.full(int(real.sum()), number))
     if state is None:
         raise ValueError("the stream has no batch")
-    return Trace(np.concatenate(found), np.concatenate(numbers), state)
+    return np.concatenate(found), np.concatenate(numbers), state

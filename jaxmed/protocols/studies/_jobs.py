@@ -23,7 +23,9 @@ from jaxmed.protocols.studies._records import digest, read_record, running, writ
 from jaxmed.protocols.studies._replicates import Replicate, train_replicates, why_ended
 from jaxmed.protocols.studies._splits import Split, with_inner
 from jaxmed.protocols.studies._tuned import Tuned
-from jaxmed.train import NonFiniteLossError, predict
+from jaxmed.train import NonFiniteLossError, place_batch, predict
+from jaxmed.train._identity import differences, program_digest
+from jaxmed.train._program import program
 
 
 class Job(NamedTuple):
@@ -59,11 +61,11 @@ class Maker:
         """Yield each job and its record, those on disk first.
 
         Raises:
-            ValueError: if a record is of another split, of a learner with other shapes, or of a
-                procedure with other settings.
+            ValueError: if a record is of another split, of another learner, or of a procedure with
+                other settings.
         """
         waiting: dict[str, Job] = {}
-        mark = "" if self.folder is None else _mark(arm, self.source, self.plan.size)
+        mark = {} if self.folder is None else _mark(arm, self.source, self.plan.size)
         for job in jobs:
             kept = self._kept(job_name(name, job), job, mark)
             if kept is None:
@@ -80,7 +82,7 @@ class Maker:
             record = {
                 "arm": name, "repeat": job.split.repeat, "fold": job.split.fold, "inner": job.inner,
                 "seed": job.seed, "split": digest(job.split.train, job.split.test),
-                "shapes": mark, "error": error, "seconds": round(time.monotonic() - begun, 3),
+                **mark, "error": error, "seconds": round(time.monotonic() - begun, 3),
                 "outputs": outputs,
             }  # fmt: skip
             begun = time.monotonic()
@@ -127,17 +129,24 @@ class Maker:
                 yield key, found, error  # and only then, when it is recorded:
                 shutil.rmtree(place, ignore_errors=True)
 
-    def _kept(self, name: str, job: Job, mark: str) -> Mapping[str, Any] | None:
+    def _kept(self, name: str, job: Job, mark: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the record on disk, or None; check that it is of this job."""
         if self.folder is None:
             return None
         kept = read_record(self.folder, name)
-        for what, now in (("split", digest(job.split.train, job.split.test)), ("shapes", mark)):
-            if kept is not None and kept[what] != now:
-                said = "another split" if what == "split" else "another network or other settings"
-                raise ValueError(
-                    f"{self.folder} holds {name} with {said}: give another folder, or resume=False"
-                )
+        if kept is None:
+            return None
+        said = ""
+        if kept["split"] != digest(job.split.train, job.split.test):
+            said = "another split"
+        elif kept["shapes"] != mark["shapes"]:
+            said = "another network or other settings"
+        elif "step" in mark and (told := differences(kept, {"step": mark["step"]})):
+            said = f"another learner ({told[0]})"
+        if said:
+            raise ValueError(
+                f"{self.folder} holds {name} with {said}: give another folder, or resume=False"
+            )
         return kept
 
     def _predicted(self, learner: Learner, state: Any, job: Job) -> np.ndarray:
@@ -210,10 +219,12 @@ def score(metric: Callable[..., Any], truth: np.ndarray, record: Mapping[str, An
     return float(getattr(value, "value", value))
 
 
-def _mark(arm: Learner | Procedure, source: Any, size: int) -> str:
-    """Compute a digest of the shapes of a learner's state, or of a procedure's settings."""
+def _mark(arm: Learner | Procedure, source: Any, size: int) -> dict[str, Any]:
+    """By what an arm is known again: the shapes and the program of a learner, or settings."""
     if isinstance(arm, Procedure):
-        return digest(*sorted(arm.settings.items()))
-    batch = cut(source, size, shuffle=False)[0]
-    state = jax.eval_shape(arm.init, jax.random.key(0), batch)
-    return digest([(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(state)])
+        return {"shapes": digest(*sorted(arm.settings.items()))}
+    batch, key = place_batch(cut(source, size, shuffle=False)[0], None), jax.random.key(0)
+    state = jax.eval_shape(arm.init, key, batch)
+    shapes = digest([(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(state)])
+    step = program_digest(arm, program(arm, key, batch), batch, key)
+    return {"shapes": shapes, "step": step}

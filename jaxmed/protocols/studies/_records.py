@@ -20,6 +20,9 @@ from jaxmed.data import DataError, Fault
 def open_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
     """Create a new folder, or resume in one of the same study.
 
+    What the folder does not know yet is not compared but noted: the settings of learners, where
+    there were procedures alone, or what earlier versions did not record.
+
     Raises:
         ValueError: if the folder belongs to another study.
         DataError: if `study.json` cannot be read.
@@ -30,13 +33,17 @@ def open_folder(folder: Path, identity: dict[str, Any], *, resume: bool) -> None
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             raise DataError.of([Fault(str(path), "readable", "it is no JSON")]) from None
-        differ = [name for name in identity if found.get(name) != identity[name]]
+        if not isinstance(found, dict):
+            raise DataError.of([Fault(str(path), "readable", "it is no record of a study")])
+        differ = [name for name in identity if name in found and found[name] != identity[name]]
         if differ:
             name = differ[0]
             raise ValueError(
-                f"{folder} holds another study: {name} was {_short(found.get(name))} and is "
+                f"{folder} holds another study: {name} was {_short(found[name])} and is "
                 f"{_short(identity[name])} now. Give another folder, or resume=False"
             )
+        if identity.keys() - found:
+            write_whole(path, (json.dumps({**found, **identity}, indent=2) + "\n").encode())
         return
     for record in (folder / "replicates").glob("*.npz"):
         record.unlink()

@@ -9,8 +9,11 @@ from typing import Any, Unpack
 import numpy as np
 from tqdm import tqdm
 
+from jaxmed._json import plain
+from jaxmed._named import named
 from jaxmed.core import Learner, network_inputs
 from jaxmed.data import as_source, case_ids, check_disjoint, column
+from jaxmed.data._source import fingerprint
 from jaxmed.protocols.studies._jobs import Job, Maker, inner_jobs, score, trainings
 from jaxmed.protocols.studies._options import Flat, Reading, TrainingPlan, merged
 from jaxmed.protocols.studies._procedure import Procedure
@@ -49,9 +52,9 @@ def study(
         training: duration and batch size of each training, and how trainings run together.
         reading: names of the arrays, and what is stored of a prediction.
         out: a folder for the records of completed trainings; the same call resumes from there.
-            Seeds, splits and arms may be added. A changed learner is detected by the shapes of its
-            parameters only: for another learning rate use another name or folder; a changed
-            procedure by its settings.
+            Seeds, splits and arms may be added. A changed learner (network, objective, optimizer
+            or a number in them) is refused by the program of its step, a changed procedure by its
+            settings, other data by a checksum of what is in memory.
         resume: whether to resume; if not, earlier records are deleted.
         progress: whether to show a progress bar.
         **options: fields of `training` and `reading` by their own names, such as `epochs=`,
@@ -85,7 +88,8 @@ def study(
     names = tuple(str(case) for case in case_ids(source))
     settings = _settings(training, reading) if learners else {}
     if folder is not None:
-        open_folder(folder, {**settings, "cases": digest(names)}, resume=resume)
+        about = {"cases": digest(names), "data": fingerprint(source)}
+        open_folder(folder, {**settings, **about}, resume=resume)
     truth = np.full(len(source), np.nan)
     if reading.label in example:
         truth = np.asarray(column(source, reading.label))
@@ -141,10 +145,10 @@ def _settings(training: TrainingPlan, reading: Reading) -> dict[str, Any]:
     """What decides the records beside arms, splits and seeds: a folder is of one such set."""
     settings: dict[str, Any] = {
         "epochs": training.epochs, "steps": training.steps, "size": training.size,
-        "outputs": reading.outputs,
+        "outputs": reading.outputs, "inputs": plain(reading.inputs),
     }  # fmt: skip
-    if isinstance(reading.summary, str):
-        settings["summary"] = reading.summary
+    summary = reading.summary
+    settings["summary"] = summary if isinstance(summary, str) else named(summary)
     return settings
 
 

@@ -108,8 +108,12 @@ def all_ended(step: Step) -> Array:
 
 def no_episodes(n: int) -> Episodes:
     """The beginning: of each environment's first episode."""
-    number = (jnp.zeros(()) for _ in range(5))
-    return Episodes(jnp.zeros(n), jnp.zeros(n, jnp.int32), *number, jnp.ones((), bool))
+    nought = jnp.zeros(())
+    return Episodes(
+        returns=jnp.zeros(n), lengths=jnp.zeros(n, jnp.int32),
+        ended=nought, total_return=nought, total_length=nought, last_return=nought,
+        last_length=nought, sound=jnp.ones((), bool),
+    )  # fmt: skip
 
 
 def counted(episodes: Episodes, step: Step, over: Array) -> Episodes:

@@ -35,7 +35,7 @@ ROWS = {
         stacks=True,
     ),
     "augmented": Row(lambda task: jm.augmented(task.objective, noisy), stacks=True),
-    "mixup": Row(lambda task: jm.mixup(task.objective), stacks=True, across=True),
+    "mixup": Row(lambda task: jm.mixup(task.objective), stacks=True),
     "cutmix": Row(lambda task: jm.paradigms.cutmix(task.objective), stacks=True),
     "bagging": Row(
         learner=lambda one: bagging(one, 2, strategy="unroll"),
@@ -45,6 +45,11 @@ ROWS = {
         learner=lambda one: random_subspaces(one, 2, axes=(1, 2), strategy="unroll")
     ),
     "snapshots supervised": Row(learner=lambda one: jm.train.snapshots(one, 2, every=1)),
+    "online_newton supervised": Row(
+        solved=lambda network, task: jm.learner(
+            network, TASKS[task].objective, jm.train.online_newton(0.5, radius=1.0)
+        )
+    ),
     "co_teaching": Row(
         solved=lambda network, task: co_teaching(
             network, TASKS[task].objective, optax.sgd(0.1), forget=0.25, **LOSSES[task]
