@@ -145,7 +145,7 @@ def _gather_grid(given: argparse.Namespace) -> int:
         raise SystemExit(f"no run has {only}")
     order = {}
     if given.experiment:
-        from jaxmed.cli import _experiment
+        from jaxmed.cli.runs import _experiment
 
         order = getattr(_experiment.load(given.experiment).module, "GRID", {})
     record = gather_grid(

@@ -7,6 +7,6 @@ is imported until a command needs it.
 """
 
 from jaxmed.cli._main import main, train_file
-from jaxmed.cli._runner import run_experiment
+from jaxmed.cli.runs._runner import run_experiment
 
 __all__ = ["main", "run_experiment", "train_file"]

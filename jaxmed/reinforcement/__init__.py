@@ -1,9 +1,17 @@
 """Reinforcement learning: agents that act, and what they act in, as pure functions."""
 
 from jaxmed.reinforcement._environment import Environment, Step, restarted, vectorised
+from jaxmed.reinforcement.agents._behaviour import boltzmann, epsilon_greedy
+from jaxmed.reinforcement.agents._networks import dueling, table
 from jaxmed.reinforcement.imaging._landmark import landmark
 from jaxmed.reinforcement.imaging._place import Place, place
 from jaxmed.reinforcement.imaging._volumes import PackedVolumes, pack_volumes
+from jaxmed.reinforcement.objectives._actor_critic import actor_critic, ppo
+from jaxmed.reinforcement.objectives._gradient_td import gradient_td
+from jaxmed.reinforcement.objectives._q_learning import double_q_learning, q_learning
+from jaxmed.reinforcement.objectives._returns import advantages, lambda_returns
+from jaxmed.reinforcement.objectives._sarsa import expected_sarsa, sarsa
+from jaxmed.reinforcement.objectives._td import td
 from jaxmed.reinforcement.worlds._cliff import cliff_walk
 from jaxmed.reinforcement.worlds._lake import frozen_lake
 from jaxmed.reinforcement.worlds._processes import baird_star, maximisation_bias, random_walk
@@ -23,17 +31,31 @@ __all__ = [
     "Step",
     "World",
     "WorldState",
+    "actor_critic",
+    "advantages",
     "baird_star",
+    "boltzmann",
     "cliff_walk",
+    "double_q_learning",
+    "dueling",
+    "epsilon_greedy",
+    "expected_sarsa",
     "frozen_lake",
+    "gradient_td",
+    "lambda_returns",
     "landmark",
     "maximisation_bias",
     "pack_volumes",
     "place",
     "policy_evaluation",
     "policy_iteration",
+    "ppo",
+    "q_learning",
     "random_walk",
     "restarted",
+    "sarsa",
+    "table",
+    "td",
     "value_iteration",
     "vectorised",
     "world_environment",

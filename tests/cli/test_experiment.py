@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from jaxmed.cli import _experiment, main
+from jaxmed.cli import main
+from jaxmed.cli.runs import _experiment
 
 # Of images of one's own.
 OWN = ("classification", "premises", "regression", "segmentation", "study")

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxmed.data._error import fault, reading
 from jaxmed.data._source import ArraySource
-from jaxmed.data.sources._download import data_root
+from jaxmed.data.public._download import data_root
 
 
 def ucr(name: str, split: str = "train", *, root: str | os.PathLike | None = None) -> ArraySource:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxmed.cli import _train
+from jaxmed.cli.runs import _train
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from jaxmed.cli._power_designs import Common, Plan, Tested, read_pilot
+from jaxmed.cli.power._designs import Common, Plan, Tested, read_pilot
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmed.data._error import fault, reading
 from jaxmed.data._source import ArraySource, Example, MappedSource, map_source
-from jaxmed.data.sources._download import data_root
+from jaxmed.data.public._download import data_root
 
 _DIGITS = tuple("0123456789")
 _IDX = {"train": "train", "test": "t10k"}

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from jaxmed.cli._experiment import Experiment, listing, load
+from jaxmed.cli.runs._experiment import Experiment, listing, load
 from jaxmed.cli._given import read_study, tell
-from jaxmed.cli._runner import folder_name, run_experiment
-from jaxmed.cli._settings import readable
+from jaxmed.cli.runs._runner import folder_name, run_experiment
+from jaxmed.cli.runs._settings import readable
 
 _OUT = {
     "train": "folder of checkpoints, predictions and the report, by default one in `runs` that is "

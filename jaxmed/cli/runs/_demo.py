@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmed.cli._experiment import load
+from jaxmed.cli.runs._experiment import load
 from jaxmed.cli._given import read_study, tell
-from jaxmed.cli._runner import run_experiment
-from jaxmed.cli._train import parse
+from jaxmed.cli.runs._runner import run_experiment
+from jaxmed.cli.runs._train import parse
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxmed.cli import _power_designs as designs
-from jaxmed.cli import _power_precision as precision
-from jaxmed.cli._power_designs import Common, Plan
-from jaxmed.cli._power_simulated import Simulate
-from jaxmed.cli._settings import ask
+from jaxmed.cli.power import _designs as designs
+from jaxmed.cli.power import _precision as precision
+from jaxmed.cli.power._designs import Common, Plan
+from jaxmed.cli.power._simulated import Simulate
+from jaxmed.cli.runs._settings import ask
 
 DESIGNS: dict[str, type[Common]] = {
     "proportions": designs.Proportions,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import tyro
 
-from jaxmed.cli._power_designs import Plan, Tested
+from jaxmed.cli.power._designs import Plan, Tested
 
 
 @dataclasses.dataclass(frozen=True)

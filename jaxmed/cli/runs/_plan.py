@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxmed.cli._experiment import load, names
-from jaxmed.cli._train import parse
+from jaxmed.cli.runs._experiment import load, names
+from jaxmed.cli.runs._train import parse
 from jaxmed.planning import write_plan
 
 _USAGE = """usage: jaxmed plan segmentation|classification|regression --data PATH [--out plan.json]

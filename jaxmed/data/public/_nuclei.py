@@ -11,7 +11,7 @@ import numpy as np
 from jaxmed.data._error import fault
 from jaxmed.data._source import Example, ListSource
 from jaxmed.data.formats._read import read_image
-from jaxmed.data.sources._matlab import read_matlab
+from jaxmed.data.public._matlab import read_matlab
 
 NUCLEI = ("epithelial", "fibroblast", "inflammatory", "others")
 """The kinds of nuclei, in the order of ``kind``."""

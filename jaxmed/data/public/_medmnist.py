@@ -13,8 +13,8 @@ import numpy as np
 
 from jaxmed.data._error import DataError, Fault, fault, reading
 from jaxmed.data._source import ArraySource, Example, MappedSource, map_source
-from jaxmed.data.sources._catalogue import MEDMNIST, SPLITS, MedMNIST
-from jaxmed.data.sources._download import cache_root, data_root, fetch, md5sum
+from jaxmed.data.public._catalogue import MEDMNIST, SPLITS, MedMNIST
+from jaxmed.data.public._download import cache_root, data_root, fetch, md5sum
 
 
 class ChecksumWarning(UserWarning):

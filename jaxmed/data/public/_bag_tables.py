@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmed.data._error import fault
 from jaxmed.data._source import ListSource
-from jaxmed.data.sources._matlab import read_matlab
+from jaxmed.data.public._matlab import read_matlab
 
 CLASSES = ("negative", "positive")
 

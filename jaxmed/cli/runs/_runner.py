@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxmed._files import owning, write_whole
-from jaxmed.cli._experiment import Experiment, load
-from jaxmed.cli._settings import options, read_settings
+from jaxmed.cli.runs._experiment import Experiment, load
+from jaxmed.cli.runs._settings import options, read_settings
 
 if TYPE_CHECKING:
     from jaxmed.report import Results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxmed.cli._experiment import listing
+from jaxmed.cli.runs._experiment import listing
 
 
 def run(arguments: Sequence[str]) -> int:
