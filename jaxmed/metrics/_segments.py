@@ -49,7 +49,7 @@ def v_rand(prediction: ArrayLike, target: ArrayLike, *, thin: bool = True) -> Se
         The scores; NaN where the truth has no segment.
 
     Raises:
-        ValueError: for different shapes, or labels that are no whole numbers from 0 on.
+        ValueError: for different shapes, no voxel, or labels that are no whole numbers from 0 on.
 
     References:
         Arganda-Carreras et al. (2015), Crowdsourcing the creation of image segmentation algorithms
@@ -77,7 +77,7 @@ def v_info(prediction: ArrayLike, target: ArrayLike, *, thin: bool = True) -> Se
         The scores; NaN where the truth has no segment, or an entropy is that of one segment alone.
 
     Raises:
-        ValueError: for different shapes, or labels that are no whole numbers from 0 on.
+        ValueError: for different shapes, no voxel, or labels that are no whole numbers from 0 on.
 
     References:
         Arganda-Carreras et al. (2015), Crowdsourcing the creation of image segmentation algorithms
@@ -100,7 +100,7 @@ def grown(segments: ArrayLike) -> NDArray[np.intp]:
         (*spatial) the segments; all 0 where there is none.
 
     Raises:
-        ValueError: for labels that are no whole numbers from 0 on.
+        ValueError: for no voxel, or labels that are no whole numbers from 0 on.
 
     Examples:
         >>> grown([0, 1, 0, 0, 0, 2])
@@ -117,13 +117,15 @@ def grown(segments: ArrayLike) -> NDArray[np.intp]:
 
 def _labels(values: ArrayLike, name: str) -> NDArray[np.intp]:
     array = np.asarray(values)
+    if not array.size:
+        raise ValueError(f"{name} has no voxel: its shape is {array.shape}")
     if array.ndim < 1 or not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
         raise ValueError(
             f"{name} must be (*spatial) whole numbers, one a segment and 0 for border, but is "
             f"{array.dtype} of shape {array.shape}; of a mask of borders, "
             "scipy.ndimage.label(mask == 0)[0] numbers the segments"
         )
-    if array.size and array.min() < 0:
+    if array.min() < 0:
         raise ValueError(f"{name} must be numbers from 0 on, but holds {array.min()}")
     return array.astype(np.intp)
 

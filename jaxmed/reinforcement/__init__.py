@@ -3,6 +3,10 @@
 from jaxmed.reinforcement._environment import Environment, Step, restarted, vectorised
 from jaxmed.reinforcement.agents._behaviour import boltzmann, epsilon_greedy
 from jaxmed.reinforcement.agents._networks import dueling, table
+from jaxmed.reinforcement.agents._off_policy import off_policy
+from jaxmed.reinforcement.agents._on_policy import on_policy
+from jaxmed.reinforcement.agents._play import Played, play
+from jaxmed.reinforcement.agents._replay import Memory, Replay, replay
 from jaxmed.reinforcement.imaging._landmark import landmark
 from jaxmed.reinforcement.imaging._place import Place, place
 from jaxmed.reinforcement.imaging._volumes import PackedVolumes, pack_volumes
@@ -25,8 +29,11 @@ from jaxmed.reinforcement.worlds._world import World, WorldState, world_environm
 
 __all__ = [
     "Environment",
+    "Memory",
     "PackedVolumes",
     "Place",
+    "Played",
+    "Replay",
     "Solution",
     "Step",
     "World",
@@ -45,13 +52,17 @@ __all__ = [
     "lambda_returns",
     "landmark",
     "maximisation_bias",
+    "off_policy",
+    "on_policy",
     "pack_volumes",
     "place",
+    "play",
     "policy_evaluation",
     "policy_iteration",
     "ppo",
     "q_learning",
     "random_walk",
+    "replay",
     "restarted",
     "sarsa",
     "table",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxmed.core import Array, Objective, network_inputs, pick, stream, weighted_mean
 from jaxmed.paradigms.base._added import added
-from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._schedules import Scheduled, advance, check_weight, counter_for, value_at
 from jaxmed.paradigms.base._views import row_weights
 from jaxmed.rules.formulas._formula import LUKASIEWICZ, PRODUCT
 from jaxmed.rules.formulas._knowledge import Knowledge, log_probability
@@ -53,14 +53,16 @@ def constrained(
         or voxels, whose thresholded statements satisfy all premises).
 
     Raises:
-        ValueError: for another kind or activation, or premises with too many satisfying assignments
-            for ``"semantic"``; when traced, if the output has another number of channels.
+        ValueError: for a weight that is negative or not finite, another kind or activation, or
+            premises with too many satisfying assignments for ``"semantic"``; when traced, if the
+            output has another number of channels.
 
     References:
         Xu et al. (2018), A semantic loss function for deep learning with symbolic knowledge, ICML.
         Diligenti, Gori and Saccà (2017), Semantic-based regularization for learning and inference,
         Artificial Intelligence 244.
     """
+    check_weight(weight)
     if kind not in ("semantic", "product", "lukasiewicz"):
         raise ValueError(f"kind must be 'semantic', 'product' or 'lukasiewicz', got {kind!r}")
     if activation not in ("sigmoid", "softmax"):

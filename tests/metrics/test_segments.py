@@ -101,6 +101,11 @@ def test_what_is_wrong_is_said():
     whole = np.ones((3, 4), int)
     with pytest.raises(ValueError, match="segments differ in shape"):
         metrics.v_rand(whole, whole.T)
+    for measure in (metrics.v_rand, metrics.v_info):
+        with pytest.raises(ValueError, match=r"prediction has no voxel: its shape is \(0, 3\)"):
+            measure(np.zeros((0, 3), int), np.zeros((0, 3), int))
+    with pytest.raises(ValueError, match="segments has no voxel"):
+        metrics.grown([])
     with pytest.raises(ValueError, match=r"prediction must be .* whole numbers.*float64"):
         metrics.v_rand(0.5 * whole, whole)
     with pytest.raises(ValueError, match="target must be numbers from 0 on, but holds -1"):

@@ -254,12 +254,15 @@ def test_a_past_of_another_network_is_told(name, told):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda past: ewc(classify(), past, weight=-1), "weight must not be negative"),
+        (lambda past: ewc(classify(), past, weight=-1), "weight must be finite and not negative"),
         (lambda past: consolidated(), "no task"),
-        (lambda past: si(classify(), damping=0), "damping > 0"),
-        (lambda past: lwf(classify(), Variables({}, {}), temperature=0), "temperature > 0"),
+        (lambda past: si(classify(), damping=0), "damping must be positive"),
+        (
+            lambda past: lwf(classify(), Variables({}, {}), temperature=0),
+            "temperature must be positive",
+        ),
         (lambda past: replay(classify(), 0), "one example or more"),
-        (lambda past: replay(classify(), 5, weight=-1), "not be negative"),
+        (lambda past: replay(classify(), 5, weight=-1), "not negative, got -1"),
         (lambda past: a_gem(classify(), 5, draws=0), "one example or more"),
     ],
 )

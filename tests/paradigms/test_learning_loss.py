@@ -124,5 +124,7 @@ def test_a_head_learns_which_images_are_wrong():
     "options", [{"weight": -1}, {"margin": 0}, {"stop_after": -1}],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(options):
-    with pytest.raises(ValueError, match=r"weight >= 0|stop_after is a step"):
+    with pytest.raises(
+        ValueError, match=r"weight must be finite|margin must be positive|stop_after is a step"
+    ):
         learning_loss(jm.supervised(COST), COST, **options)

@@ -23,6 +23,7 @@ from jaxmed.rules import (
     implies,
     knowledge,
     order,
+    parent,
     taxonomy,
 )
 from jaxmed.rules.formulas._formula import BOOLEAN, LUKASIEWICZ, PRODUCT
@@ -208,6 +209,8 @@ def test_the_fewest_premises_that_contradict_are_named():
         (lambda: at_most(3, "a", "b"), "0 to 3 of 2 statements is no premise"),
         (lambda: exactly_one(), "one statement or more"),
         (lambda: order("a"), "two statements"),
+        (lambda: order("a", "b", "a"), "each statement once, and 'a' comes again"),
+        (lambda: parent("a", "a"), "'a' is a kind of itself"),
         (lambda: atom(""), "has a name"),
         (lambda: taxonomy({"a": "b", "b": "a"}), "kind of itself"),
         (lambda: deduce(knowledge("ab", atom("a")), [[1.0]]), r"\(cases, 2\)"),

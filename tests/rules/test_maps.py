@@ -177,6 +177,11 @@ def test_masks_that_break_premises_are_told_by_case_and_patient():
         (lambda: anatomy(CLASSES, PREMISES["size"]).broken([[0, 9]]), "0 to 3"),
         (lambda: anatomy(CLASSES, PREMISES["size"]).broken([[0.5]]), "whole numbers"),
         (
+            lambda: anatomy(CLASSES, PREMISES["size"]).broken(np.ones((0, 3), int)),
+            "a voxel or more",
+        ),
+        (lambda: deduce_mask(anatomy(CLASSES, PREMISES["size"]), np.ones((0, 4))), "a voxel or"),
+        (
             lambda: anatomy(CLASSES, encloses("wall", "cavity", axes=(4,))).broken([[1]]),
             "axes must be among",
         ),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxmed.core import Array, Objective, network_inputs, stateless, stream
 from jaxmed.paradigms.base._added import added
-from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._schedules import Scheduled, advance, check_weight, counter_for, value_at
 from jaxmed.paradigms.base._views import row_weights, vectors
 
 _SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # Of the median distance, the widths of the kernels.
@@ -36,12 +36,14 @@ def coral(
         The objective, with the metric ``alignment``.
 
     Raises:
-        ValueError: when traced, if the endpoint is no vector an image.
+        ValueError: if the weight is negative or not finite; when traced, if the endpoint is no
+            vector an image.
 
     References:
         Sun and Saenko (2016), Deep CORAL: correlation alignment for deep domain adaptation, ECCV
         workshops.
     """
+    check_weight(weight)
 
     def distance(source, target, source_weight, target_weight):
         gap = _covariance(source, source_weight) - _covariance(target, target_weight)
@@ -74,12 +76,14 @@ def mmd(
         The objective, with the metric ``alignment``.
 
     Raises:
-        ValueError: when traced, if the endpoint is no vector an image.
+        ValueError: if the weight is negative or not finite; when traced, if the endpoint is no
+            vector an image.
 
     References:
         Gretton et al. (2012), A kernel two-sample test, Journal of Machine Learning Research 13.
         Long et al. (2015), Learning transferable features with deep adaptation networks, ICML.
     """
+    check_weight(weight)
 
     def distance(source, target, source_weight, target_weight):
         both = jnp.concatenate([source, target])
@@ -120,12 +124,14 @@ def dann(
         log 2, .693, where the domains cannot be told apart) and ``domain_accuracy``.
 
     Raises:
-        ValueError: if the critic has no unit; when traced, if the endpoint is no vector an image.
+        ValueError: if the weight is negative or not finite; if the critic has no unit; when traced,
+            if the endpoint is no vector an image.
 
     References:
         Ganin et al. (2016), Domain-adversarial training of neural networks, Journal of Machine
         Learning Research 17.
     """
+    check_weight(weight)
     if hidden < 1:
         raise ValueError(f"the critic has a hidden unit or more, got {hidden}")
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxmed.core import Array, Inputs, Objective, network_inputs, pick
 from jaxmed.paradigms.base._added import added
-from jaxmed.paradigms.base._schedules import advance, counter
+from jaxmed.paradigms.base._schedules import advance, check_weight, counter
 from jaxmed.paradigms.base._supervised import Known, Loss, known_mask
 
 
@@ -79,8 +79,9 @@ def learning_loss(
         >>> sorted(metrics)
         ['ranked', 'ranking_loss']
     """
-    if weight < 0 or margin <= 0:
-        raise ValueError(f"weight >= 0 and margin > 0, got {weight} and {margin}")
+    check_weight(weight)
+    if not margin > 0:
+        raise ValueError(f"margin must be positive, got {margin}")
     if stop_after is not None and stop_after < 0:
         raise ValueError(f"stop_after is a step, got {stop_after}")
 

@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, PyTree
 
 Scheduled = float | Callable[[Array], Array | float]
 """A number, or a function of the step to one, such as an Optax schedule."""
+
+
+def check_weight(weight: Scheduled, name: str = "weight") -> None:
+    """Refuse a weight of a loss that would reward what it is to keep small.
+
+    A function of the step, and a number that is traced, can only be known at each step.
+
+    Raises:
+        ValueError: for a weight that is negative, infinite or NaN.
+    """
+    if callable(weight) or isinstance(weight, jax.core.Tracer):
+        return
+    if not 0 <= weight < float("inf"):
+        raise ValueError(f"{name} must be finite and not negative, got {weight}")
 
 
 def counter() -> dict[str, Array]:

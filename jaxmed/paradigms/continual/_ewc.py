@@ -23,6 +23,7 @@ from jaxmed.core import (
     stream,
     within,
 )
+from jaxmed.paradigms.base._schedules import check_weight
 
 
 class Consolidated(NamedTuple):
@@ -166,8 +167,7 @@ def ewc(objective: Objective, past: Consolidated, *, weight: float = 1.0) -> Obj
     References:
         Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, PNAS.
     """
-    if weight < 0:
-        raise ValueError(f"weight must not be negative, got {weight}")
+    check_weight(weight)
     inner = within(objective, "objective")
 
     def init(key, network, params, state, batch):

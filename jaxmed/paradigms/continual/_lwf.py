@@ -17,6 +17,7 @@ from jaxmed.core import (
     within,
 )
 from jaxmed.paradigms.base._consistency import per_example
+from jaxmed.paradigms.base._schedules import check_weight
 from jaxmed.paradigms.base._views import row_weights
 
 
@@ -55,8 +56,9 @@ def lwf(
         Li and Hoiem (2018), Learning without forgetting, IEEE Transactions on Pattern Analysis and
         Machine Intelligence 40.
     """
-    if weight < 0 or temperature <= 0:
-        raise ValueError(f"weight >= 0 and temperature > 0, got {weight} and {temperature}")
+    check_weight(weight)
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
     inner = within(objective, "objective")
 
     def init(key, network, params, state, batch):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Batch, Key, Objective, merge_named, pick, stream, within
+from jaxmed.paradigms.base._schedules import check_weight
 from jaxmed.paradigms.multi_task._task_gradients import with_gradient
 
 
@@ -37,9 +38,8 @@ def replay(
         Vitter (1985), Random sampling with a reservoir, ACM Transactions on Mathematical Software.
         Chaudhry et al. (2019), On tiny episodic memories in continual learning.
     """
+    check_weight(weight)
     _check(size, draws)
-    if weight < 0:
-        raise ValueError(f"weight must not be negative, got {weight}")
     inner = within(objective, "objective")
 
     def loss(network, params, state, batch, key):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import LearnerState, Objective, flatten_paths, merge_named, within
+from jaxmed.paradigms.base._schedules import check_weight
 from jaxmed.paradigms.continual._ewc import distance
 from jaxmed.paradigms.multi_task._task_gradients import with_gradient
 
@@ -36,8 +37,9 @@ def si(objective: Objective, *, weight: float = 0.1, damping: float = 0.1) -> Ob
     References:
         Zenke, Poole and Ganguli (2017), Continual learning through synaptic intelligence, ICML.
     """
-    if weight < 0 or damping <= 0:
-        raise ValueError(f"weight >= 0 and damping > 0, got {weight} and {damping}")
+    check_weight(weight)
+    if not damping > 0:
+        raise ValueError(f"damping must be positive, got {damping}")
     inner = within(objective, "objective")
 
     def init(key, network, params, state, batch):

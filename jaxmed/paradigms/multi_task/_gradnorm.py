@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Objective, merge_named, within
+from jaxmed.paradigms.base._schedules import check_weight
 from jaxmed.paradigms.base._weighted import weighted
 from jaxmed.paradigms.multi_task._task_gradients import each_task, gram_matrix, with_gradient
 
@@ -41,7 +42,8 @@ def gradnorm(
         :func:`weighted`'s, and each task's ``name/weight`` and ``name/gradient_norm``.
 
     Raises:
-        ValueError: if there is no objective; when traced, if no parameter matches ``shared``.
+        ValueError: if the weight is negative or not finite; if there is no objective; when traced,
+            if no parameter matches ``shared``.
 
     References:
         Chen et al. (2018), GradNorm: gradient normalization for adaptive loss balancing, ICML.
@@ -50,6 +52,7 @@ def gradnorm(
     >>> tasks = {name: jm.supervised(jm.losses.mse, output=name, target=name) for name in "ab"}
     >>> both = gradnorm(tasks, shared="^trunk/last")
     """
+    check_weight(strength, "strength")
     names, summed = sorted(objectives), weighted(objectives)
     tasks = within(summed, "tasks")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from jaxmed.core import Objective, flatten_paths, merge_named
+from jaxmed.paradigms.base._schedules import check_weight
 
 
 def soft_sharing(
@@ -24,7 +25,8 @@ def soft_sharing(
         The objective, with the metric ``distance`` (the sum of squares).
 
     Raises:
-        ValueError: when traced, if the two have no leaf in common.
+        ValueError: if the weight is negative or not finite; when traced, if the two have no leaf in
+            common.
 
     References:
         Duong et al. (2015), Low resource dependency parsing: cross-lingual parameter sharing in a
@@ -36,6 +38,7 @@ def soft_sharing(
     ... )
     >>> shared = soft_sharing(both, ("a", "b"), weight=0.1)
     """
+    check_weight(weight)
 
     def loss(network, params, state, batch, key):
         value, (state, metrics) = objective.loss(network, params, state, batch, key)

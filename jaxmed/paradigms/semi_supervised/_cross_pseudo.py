@@ -15,7 +15,7 @@ from jaxmed.core import (
     weighted_mean,
 )
 from jaxmed.paradigms.base._consistency import check_ramp, per_example, ramp
-from jaxmed.paradigms.base._schedules import advance, counter
+from jaxmed.paradigms.base._schedules import advance, check_weight, counter
 from jaxmed.paradigms.base._views import View, apply_view, row_weights, same_geometry
 
 
@@ -51,13 +51,14 @@ def cross_pseudo(
         ``twin_loss``.
 
     Raises:
-        ValueError: if ``ramp_steps`` is negative; when traced, if a view moves the voxels of a
-            segmenter's image.
+        ValueError: if the weight is negative or not finite; if ``ramp_steps`` is negative; when
+            traced, if a view moves the voxels of a segmenter's image.
 
     References:
         Chen et al. (2021), Semi-supervised semantic segmentation with cross pseudo supervision,
         CVPR.
     """
+    check_weight(weight)
     check_ramp(ramp_steps)
 
     def init(key, network, params, state, batch):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxmed.core import Objective, network_inputs, pick, stateless, stream, weighted_mean
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import entropy, per_example
+from jaxmed.paradigms.base._schedules import check_weight
 from jaxmed.paradigms.base._views import View, apply_view, row_weights
 
 
@@ -30,9 +31,13 @@ def entropy_minimisation(
     Returns:
         The objective, with the metric ``entropy``.
 
+    Raises:
+        ValueError: if the weight is negative or not finite.
+
     References:
         Grandvalet and Bengio (2004), Semi-supervised learning by entropy minimization, NeurIPS.
     """
+    check_weight(weight)
 
     def loss(network, params, state, batch, key):
         key, images = stream(key, "entropy"), network_inputs(batch, inputs)

@@ -27,7 +27,7 @@ from jaxmed.paradigms.base._consistency import (
     squared_distance,
 )
 from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_decay, ema_update
-from jaxmed.paradigms.base._schedules import Scheduled, advance, counter
+from jaxmed.paradigms.base._schedules import Scheduled, advance, check_weight, counter
 from jaxmed.paradigms.base._views import View, apply_view, row_weights, same_geometry
 
 
@@ -70,12 +70,14 @@ def mean_teacher(
         ``consistency_weight``.
 
     Raises:
-        ValueError: if ``decay`` is outside [0, 1), ``ramp_steps`` negative or ``activation``
-            unknown; when traced, if a view moves the voxels of a segmenter's image.
+        ValueError: if the weight is negative or not finite; if ``decay`` is outside [0, 1),
+            ``ramp_steps`` negative or ``activation`` unknown; when traced, if a view moves the
+            voxels of a segmenter's image.
 
     References:
         Tarvainen and Valpola (2017), Mean teachers are better role models, NeurIPS.
     """
+    check_weight(weight)
     check_ema_decay(decay)
     check_ramp(ramp_steps)
     check_activation(activation)

@@ -9,7 +9,7 @@ import optax
 from jaxmed.core import Objective, network_inputs, pick, stream, weighted_mean
 from jaxmed.core._partners import partners
 from jaxmed.paradigms.base._consistency import check_ramp, ramp
-from jaxmed.paradigms.base._schedules import advance, counter
+from jaxmed.paradigms.base._schedules import advance, check_weight, counter
 from jaxmed.paradigms.base._supervised import Known, known_mask
 from jaxmed.paradigms.base._views import (
     View,
@@ -66,12 +66,13 @@ def mixmatch(
         The objective, with metrics ``labelled_loss``, ``guessed_loss`` and ``guessed_weight``.
 
     Raises:
-        ValueError: if a number is out of its range; when traced, if targets and logits do not fit,
-            or the view moves the voxels of a segmenter's image.
+        ValueError: if the weight is negative or a number is out of its range; when traced, if
+            targets and logits do not fit, or the view moves the voxels of a segmenter's image.
 
     References:
         Berthelot et al. (2019), MixMatch: a holistic approach to semi-supervised learning, NeurIPS.
     """
+    check_weight(weight)
     if views < 1:
         raise ValueError(f"views must be at least 1, got {views}")
     if temperature <= 0 or alpha <= 0:

@@ -12,7 +12,7 @@ from jaxmed.paradigms.base._consistency import (
     ramp,
     squared_distance,
 )
-from jaxmed.paradigms.base._schedules import advance, counter
+from jaxmed.paradigms.base._schedules import advance, check_weight, counter
 from jaxmed.paradigms.base._views import (
     View,
     apply_view,
@@ -54,12 +54,14 @@ def pi_model(
         The objective, with metrics ``consistency`` and ``consistency_weight``.
 
     Raises:
-        ValueError: if ``ramp_steps`` is negative or ``activation`` unknown; when traced, if the
-            view moves the voxels of a segmenter's image.
+        ValueError: if the weight is negative or not finite; if ``ramp_steps`` is negative or
+            ``activation`` unknown; when traced, if the view moves the voxels of a segmenter's
+            image.
 
     References:
         Laine and Aila (2017), Temporal ensembling for semi-supervised learning, ICLR.
     """
+    check_weight(weight)
     check_ramp(ramp_steps)
     check_activation(activation)
 

@@ -13,7 +13,7 @@ from jaxmed.core import Objective, network_inputs, pick, stream, weighted_mean
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import per_example
 from jaxmed.paradigms.base._ema import batch_average, check_decay, warmup_decay
-from jaxmed.paradigms.base._schedules import advance, counter
+from jaxmed.paradigms.base._schedules import advance, check_weight, counter
 from jaxmed.paradigms.base._views import (
     View,
     apply_view,
@@ -75,14 +75,15 @@ def pseudo_label(
         the threshold).
 
     Raises:
-        ValueError: if ``threshold`` or ``decay`` is outside its range, ``temperature`` not
-            positive, or ``align`` not a positive share for each class; when traced, if a view moves
-            the voxels of a segmenter's image.
+        ValueError: if the weight is negative or not finite; if ``threshold`` or ``decay`` is
+            outside its range, ``temperature`` not positive, or ``align`` not a positive share for
+            each class; when traced, if a view moves the voxels of a segmenter's image.
 
     References:
         Sohn et al. (2020), FixMatch, NeurIPS. Zhang et al. (2021), FlexMatch, NeurIPS. Berthelot
         et al. (2020), ReMixMatch: distribution matching, ICLR.
     """
+    check_weight(weight)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be in [0, 1], got {threshold}")
     if temperature <= 0:

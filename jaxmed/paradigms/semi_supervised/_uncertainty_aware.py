@@ -11,7 +11,7 @@ from jaxmed.core import Objective, Variables, network_inputs, pick, stream
 from jaxmed.paradigms.base._added import added
 from jaxmed.paradigms.base._consistency import check_ramp, ramp
 from jaxmed.paradigms.base._ema import check_ema_decay, ema_copy, ema_decay, ema_update
-from jaxmed.paradigms.base._schedules import Scheduled, advance, counter
+from jaxmed.paradigms.base._schedules import Scheduled, advance, check_weight, counter
 from jaxmed.paradigms.base._views import (
     View,
     apply_view,
@@ -64,13 +64,15 @@ def uncertainty_aware_teacher(
         fraction that counted).
 
     Raises:
-        ValueError: if ``passes`` is below 2, ``decay`` outside [0, 1) or ``ramp_steps`` negative;
-            when traced, if a view moves the voxels of a segmenter's image.
+        ValueError: if the weight is negative or not finite; if ``passes`` is below 2, ``decay``
+            outside [0, 1) or ``ramp_steps`` negative; when traced, if a view moves the voxels of a
+            segmenter's image.
 
     References:
         Yu et al. (2019), Uncertainty-aware self-ensembling model for semi-supervised 3D left atrium
         segmentation, MICCAI.
     """
+    check_weight(weight)
     if passes < 2:
         raise ValueError(f"passes must be at least 2 to tell how sure a teacher is, got {passes}")
     check_ema_decay(decay)

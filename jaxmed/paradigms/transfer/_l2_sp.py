@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Objective, flatten_paths, merge_named, within
+from jaxmed.paradigms.base._schedules import check_weight
 
 
 def l2_sp(
@@ -39,8 +40,8 @@ def l2_sp(
     >>> import jaxmed as jm
     >>> objective = l2_sp(jm.supervised(jm.losses.cross_entropy), weight=0.1, rest=0.01)
     """
-    if weight < 0 or rest < 0:
-        raise ValueError(f"weight and rest must not be negative, got {weight} and {rest}")
+    check_weight(weight)
+    check_weight(rest, "rest")
     inner = within(objective, "objective")
 
     def init(key, network, params, state, batch):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from jaxmed.core import (
     Array,
@@ -83,7 +84,7 @@ def of_action(values: Array, action: Array) -> Array:
         raise ValueError(f"actions are whole numbers, got {action.dtype}")
     actions = values.shape[-1]
     there_is = (action >= 0) & (action < actions)
-    if not isinstance(there_is, jax.core.Tracer) and not bool(there_is.all()):
+    if not isinstance(there_is, Tracer) and not bool(there_is.all()):
         wrong = int(np.asarray(action)[~np.asarray(there_is)][0])
         raise ValueError(f"there are actions 0 to {actions - 1}, not {wrong}")
     taken = jnp.take_along_axis(values, action[..., None].astype(jnp.int32), axis=-1, mode="clip")

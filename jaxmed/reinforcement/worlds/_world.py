@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from numpy.typing import NDArray
 
 from jaxmed.core import stream
@@ -198,5 +199,5 @@ def _check_action(action: jax.Array, actions: int) -> None:
         raise ValueError(
             f"an action is one whole number, got {action.dtype} of the shape {action.shape}"
         )
-    if not isinstance(action, jax.core.Tracer) and not 0 <= int(action) < actions:
+    if not isinstance(action, Tracer) and not 0 <= int(action) < actions:
         raise ValueError(f"there are actions 0 to {actions - 1}, not {int(action)}")

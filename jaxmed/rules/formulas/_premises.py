@@ -59,17 +59,29 @@ def implies(condition: Statement, consequence: Statement) -> Formula:
 def order(*statements: str) -> Formula:
     """Each statement implies the one before: grades as "at least 1", "at least 2", ...
 
+    Raises:
+        ValueError: for one statement alone, or one that comes twice, which makes those between the
+            same.
+
     >>> print(order("grade 1 or worse", "grade 2 or worse"))
     (not grade 2 or worse or grade 1 or worse)
     """
     if len(statements) < 2:
         raise ValueError(f"an order is of two statements or more, got {len(statements)}")
+    if twice := [one for one in statements if statements.count(one) > 1]:
+        raise ValueError(f"an order has each statement once, and {twice[0]!r} comes again")
     steps = [implies(b, a) for a, b in itertools.pairwise(statements)]
     return steps[0] if len(steps) == 1 else Every(tuple(steps))
 
 
 def parent(child: str, of: str) -> Formula:
-    """A finding is a kind of another: who has it has the other."""
+    """A finding is a kind of another: who has it has the other.
+
+    Raises:
+        ValueError: for a finding that is to be a kind of itself, which says nothing.
+    """
+    if child == of:
+        raise ValueError(f"{child!r} is a kind of itself: name the finding that it is a kind of")
     return implies(child, of)
 
 

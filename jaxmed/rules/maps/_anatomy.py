@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from jaxmed import stats
 from jaxmed.core import Objective, network_inputs, pick, stream, weighted_mean
 from jaxmed.paradigms.base._added import added
-from jaxmed.paradigms.base._schedules import Scheduled, advance, counter_for, value_at
+from jaxmed.paradigms.base._schedules import Scheduled, advance, check_weight, counter_for, value_at
 from jaxmed.paradigms.base._views import row_weights
 from jaxmed.rules.maps._neighbours import Axes
 from jaxmed.rules.maps._premises import Apart, Before, Enclosed, MapPremise, OnePiece, Size
@@ -215,8 +215,10 @@ def constrained_maps(
         The objective, with the metric ``broken``.
 
     Raises:
-        ValueError: when traced, if the output has another number of channels or no spatial axes.
+        ValueError: if the weight is negative or not finite; when traced, if the output has another
+            number of channels or no spatial axes.
     """
+    check_weight(weight)
 
     def init(key, network, params, state, batch):
         return {}, counter_for(weight)
@@ -266,9 +268,10 @@ def deduce_mask(known: Anatomy, probabilities: ArrayLike) -> DeducedMask:
         [[1, 2, 2, 1]]
     """
     p = np.asarray(probabilities, np.float64)
-    if p.ndim < 2 or p.shape[-1] != len(known.classes):
+    if p.ndim < 2 or p.shape[-1] != len(known.classes) or not p.size:
         raise ValueError(
-            f"probabilities must be (*spatial, {len(known.classes)}), got the shape {p.shape}"
+            f"probabilities must be (*spatial, {len(known.classes)}), a voxel or more, got the "
+            f"shape {p.shape}"
         )
     if not np.isfinite(p).all() or p.min() < -1e-6 or not np.allclose(p.sum(-1), 1, atol=1e-3):
         raise ValueError("probabilities must be finite, not negative, and add up to 1")
@@ -335,7 +338,9 @@ def _mask(mask: ArrayLike, classes: int) -> NDArray[np.intp]:
     found = np.asarray(mask)
     if found.ndim < 1 or found.dtype.kind not in "iub":
         raise ValueError(f"a mask is (*spatial) whole numbers, got {found.shape} {found.dtype}")
-    if found.size and (found.min() < 0 or found.max() >= classes):
+    if not found.size:
+        raise ValueError(f"a mask has a voxel or more, got the shape {found.shape}")
+    if found.min() < 0 or found.max() >= classes:
         raise ValueError(
             f"a mask's numbers are 0 to {classes - 1}, got {found.min()} to {found.max()}"
         )
