@@ -114,7 +114,7 @@ def _trained(
     feed = jm.data.batches(source, config.batch, seed=config.seed, transform=moved)
     steps = config.epochs * len(feed)
     optimizer = optax.adamw(
-        optax.warmup_cosine_decay_schedule(0, config.learning_rate, steps // 20 + 1, steps),
+        optax.warmup_cosine_decay_schedule(0, config.learning_rate, steps // 20, steps),
         weight_decay=1e-4,
     )
     learner = jm.train.parameter_average(jm.learner(network, objective, optimizer), 0.98)

@@ -15,10 +15,10 @@ from jaxmed.cli.runs import _experiment
 OWN = ("classification", "premises", "regression", "segmentation", "study")
 RECORDED = (
     "active", "active_scans", "adaptation", "clusters", "continual", "coverage", "demo", "drive",
-    "duplicates", "energy", "extreme", "families", "few_scans", "fewshot", "hippocampus", "judge", "landmarks",
-    "medmnist", "membranes", "mil", "multitask", "paradigms", "pretraining", "propagation",
-    "remedies", "series", "shortcut", "stacking", "table_regression", "uncertainty",
-    "uncertainty_masks", "wrong_labels",
+    "duplicates", "energy", "extreme", "families", "few_scans", "fewshot", "hippocampus", "judge",
+    "landmarks", "medmnist", "membranes", "mil", "multitask", "paradigms", "pretraining",
+    "propagation", "remedies", "series", "shortcut", "stacking", "table_regression",
+    "uncertainty", "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 
