@@ -22,6 +22,7 @@ from benchmarks._runs import gather
 SUITES = {
     "augment": "3D augmentation, volumes a second",
     "conv": "convolutions of ResNet-18 and U-Nets, pooling, upsampling, loops",
+    "environments": "steps of an agent in images, each with what it sees",
     "ensemble": "five members by each strategy",
     "epoch": "an epoch: host loop, compiled, a peer's DataLoader",
     "import": "seconds to import",

@@ -43,6 +43,7 @@ from jaxmed.data.images._geometry import (
     to_space,
 )
 from jaxmed.data.images._intensity import normalise
+from jaxmed.data.images._landmarks import component_boxes, contact_point, insertion_points
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._segments import Code, Segment
 from jaxmed.data.images._space import Scan, Space
@@ -113,6 +114,8 @@ __all__ = [
     "check_disjoint",
     "colon_nuclei",
     "column",
+    "component_boxes",
+    "contact_point",
     "crop_or_pad",
     "crop_or_pad_scan",
     "data_root",
@@ -125,6 +128,7 @@ __all__ = [
     "grain_batches",
     "identity",
     "in_memory",
+    "insertion_points",
     "isbi2012",
     "lgg_mri",
     "manifest",

@@ -7,6 +7,7 @@ from jaxmed.reinforcement.agents._off_policy import off_policy
 from jaxmed.reinforcement.agents._on_policy import on_policy
 from jaxmed.reinforcement.agents._play import Played, play
 from jaxmed.reinforcement.agents._replay import Memory, Replay, replay
+from jaxmed.reinforcement.imaging._heads import landmark_heads
 from jaxmed.reinforcement.imaging._landmark import landmark
 from jaxmed.reinforcement.imaging._place import Place, place
 from jaxmed.reinforcement.imaging._volumes import PackedVolumes, pack_volumes
@@ -51,6 +52,7 @@ __all__ = [
     "gradient_td",
     "lambda_returns",
     "landmark",
+    "landmark_heads",
     "maximisation_bias",
     "off_policy",
     "on_policy",

@@ -16,9 +16,9 @@ OWN = ("classification", "premises", "regression", "segmentation", "study")
 RECORDED = (
     "active", "active_scans", "adaptation", "clusters", "continual", "coverage", "demo", "drive",
     "duplicates", "energy", "extreme", "families", "few_scans", "fewshot", "hippocampus", "judge",
-    "medmnist", "membranes", "mil", "multitask", "paradigms", "pretraining", "propagation",
-    "remedies", "series", "shortcut", "stacking", "table_regression", "uncertainty",
-    "uncertainty_masks", "wrong_labels",
+    "landmarks", "medmnist", "membranes", "mil", "multitask", "paradigms", "pretraining",
+    "propagation", "remedies", "series", "shortcut", "stacking", "table_regression",
+    "uncertainty", "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 

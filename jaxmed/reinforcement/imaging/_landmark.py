@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 from jaxmed.core import Array, Key, stream
@@ -159,7 +160,8 @@ def _observe(
     window = windows(packed)
 
     def observe(state: Place) -> Any:
-        scales = range(len(packed.scales)) if pyramid else [state.scale]
+        every = jnp.arange(len(packed.scales))
+        scales = list(every) if pyramid else [state.scale]
         places = [state.position, *(state.recent[i] for i in range(frames - 1))]
         seen = [window(state.image, scale, at) for at in places for scale in scales]
         image = seen[0] if len(seen) == 1 else jnp.concatenate(seen, axis=-1)
@@ -239,5 +241,5 @@ def _check_numbers(history: int, frames: int, inner: float, limit: int) -> None:
 
 def _check_action(action: Any, n: int) -> None:
     """Refuse an action that there is not, where its value is known."""
-    if not isinstance(action, jax.core.Tracer) and not 0 <= int(action) < n:
+    if not isinstance(action, Tracer) and not 0 <= int(action) < n:
         raise ValueError(f"there are the actions 0 to {n - 1}, got {action}")

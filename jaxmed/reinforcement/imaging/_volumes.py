@@ -25,8 +25,6 @@ class PackedVolumes:
     Attributes:
         values: all voxels of all images and scales, one after the other.
         begin: where an image at a scale begins in ``values``, ``(n, scales)``.
-        row: values of a line at a scale, of all its phases, ``(n, scales)``.
-        phase: values of one of its phases, ``(n, scales)``.
         size: voxels along each axis, ``(n, rank)``.
         stride: voxels between neighbours of a window, and of a step, ``(n, scales, rank)``.
         spacing: mm between voxels along each axis, ``(n, rank)``.
@@ -38,8 +36,6 @@ class PackedVolumes:
 
     values: Array
     begin: Array
-    row: Array
-    phase: Array
     size: np.ndarray
     stride: np.ndarray
     spacing: np.ndarray
@@ -71,8 +67,8 @@ def pack_volumes(
 
     At a scale ``s`` neighbours in a window are ``s`` times the smallest spacing of the set apart,
     in whole voxels and at least one; images are smoothed beforehand by a Gaussian of
-    ``(stride - 1) / 2`` voxels. The voxels of a line are stored by their remainder of the stride,
-    so that each row of a window is one piece of memory.
+    ``(stride - 1) / 2`` voxels. Voxels are stored by the remainders of their place by the stride,
+    so that a row of a window is one piece of memory, and its neighbours lie near.
 
     Args:
         volumes: images, each ``(*spatial)``, or ``(*spatial, channels)`` with ``channels``; two or
@@ -112,16 +108,13 @@ def pack_volumes(
     else:
         raise ValueError(f"storage is 'int16' or 'float32', got {storage!r}")
     half = window // 2
-    begin, row, phase = (np.zeros((len(arrays), len(steps)), np.int64) for _ in range(3))
+    begin = np.zeros((len(arrays), len(steps)), np.int64)
     pieces, total = [], 0
     for i, (x, far) in enumerate(zip(arrays, stride, strict=True)):
         for level, apart in enumerate(far):
-            piece = _by_phase(x, apart, half, outside)
-            begin[i, level] = total
-            phase[i, level] = piece.shape[-2] * piece.shape[-1]
-            row[i, level] = piece.shape[-3] * phase[i, level]
-            piece = (piece - offset[i]) / factor[i]
+            piece = (_by_phase(x, apart, half, outside) - offset[i]) / factor[i]
             piece = np.rint(piece) if storage == "int16" else piece
+            begin[i, level] = total
             pieces.append(piece.astype(storage).ravel())
             total += pieces[-1].size
     if total >= 2**31:
@@ -130,11 +123,16 @@ def pack_volumes(
             "indices reach: give fewer images, or smaller ones"
         )
     return PackedVolumes(
-        jnp.asarray(np.concatenate(pieces)),
-        *(jnp.asarray(x, jnp.int32) for x in (begin, row, phase)),
-        size, stride, mm, jnp.asarray(offset, jnp.float32), jnp.asarray(factor, jnp.float32),
-        tuple(int(s) for s in steps), window,
-    )  # fmt: skip
+        values=jnp.asarray(np.concatenate(pieces)),
+        begin=jnp.asarray(begin, jnp.int32),
+        size=size,
+        stride=stride,
+        spacing=mm,
+        offset=jnp.asarray(offset, jnp.float32),
+        factor=jnp.asarray(factor, jnp.float32),
+        scales=tuple(int(s) for s in steps),
+        window=window,
+    )
 
 
 def windows(packed: PackedVolumes) -> Callable[[Array, Array, Array], Array]:
@@ -149,8 +147,8 @@ def windows(packed: PackedVolumes) -> Callable[[Array, Array, Array], Array]:
     """
     rank, across = packed.rank, packed.window
     channels = packed.offset.shape[1]
-    size = jnp.asarray(packed.size, jnp.int32)
     stride = jnp.asarray(packed.stride, jnp.int32)
+    each = jnp.asarray(_each(packed.size[:, None], packed.stride), jnp.int32)
     about = jnp.arange(across) - across // 2
     rows = lax.GatherDimensionNumbers(
         offset_dims=(rank - 1,), collapsed_slice_dims=(), start_index_map=(0,)
@@ -158,16 +156,19 @@ def windows(packed: PackedVolumes) -> Callable[[Array, Array, Array], Array]:
 
     def window(image: Array, scale: Array, position: Array) -> Array:
         image, scale, position = (jnp.asarray(x, jnp.int32) for x in (image, scale, position))
-        apart, n = stride[image, scale], size[image]
-        line = jnp.zeros((), jnp.int32)
+        apart, n = stride[image, scale], each[image, scale]
+        at, phase = position // apart, position % apart
+        stored = n + jnp.array([2] * (rank - 1) + [across - 1])
+        block = jnp.zeros((), jnp.int32)
+        for axis in range(rank):
+            block = block * apart[axis] + phase[axis]
+        line = block
         for axis in range(rank - 1):
             # One voxel is stored beyond each border, for all that lie there.
-            here = jnp.clip(position[axis] + about * apart[axis], -1, n[axis]) + 1
-            line = line[..., None] * (n[axis] + 2) + here
-        along, at = position[-1], apart[-1]
-        start = packed.begin[image, scale] + line * packed.row[image, scale]
-        start += along % at * packed.phase[image, scale] + along // at * channels
-        # XLA would compute them anew for each voxel of a row.
+            here = jnp.clip(at[axis] + about, -1, n[axis]) + 1
+            line = line[..., None] * stored[axis] + here
+        start = packed.begin[image, scale] + (line * stored[-1] + at[-1]) * channels
+        # Behind a barrier XLA computes them once, not anew for each voxel of a row.
         start = lax.optimization_barrier(start)
         # All starts are within: rows by the clip above, lines by their padding.
         cut = lax.gather(
@@ -176,22 +177,32 @@ def windows(packed: PackedVolumes) -> Callable[[Array, Array, Array], Array]:
         cut = cut.reshape((across,) * rank + (channels,))
         if cut.dtype == jnp.float32:
             return cut
-        factor, offset = lax.optimization_barrier((packed.factor[image], packed.offset[image]))
+        factor, offset, cut = lax.optimization_barrier(
+            (packed.factor[image], packed.offset[image], cut)
+        )
         return cut.astype(jnp.float32) * factor + offset
 
     return window
 
 
+def _each(size: np.ndarray, stride: np.ndarray) -> np.ndarray:
+    """Voxels of a phase along each axis, the last of which may lie beyond the border."""
+    return -(-size // stride)
+
+
 def _by_phase(image: np.ndarray, stride: np.ndarray, half: int, outside: float) -> np.ndarray:
-    """An image with its borders, ``(..., phases, voxels of a phase, channels)``."""
+    """An image with its borders, ``(*phases, *voxels of a phase, channels)``."""
     if (stride > 1).any():
         image = ndimage.gaussian_filter(image, [*(stride - 1) / 2, 0], mode="nearest")
-    n, apart = image.shape[-2], int(stride[-1])
-    each = -(-n // apart) + 2 * half
-    ahead = half * apart
-    around = [(1, 1)] * (image.ndim - 2) + [(ahead, each * apart - n - ahead), (0, 0)]
-    padded = np.pad(image, around, constant_values=outside)
-    return padded.reshape(*padded.shape[:-2], each, apart, padded.shape[-1]).swapaxes(-2, -3)
+    size, rank = np.array(image.shape[:-1]), len(stride)
+    # Lines hold all that a window may reach; across them an index beyond the border is clipped.
+    border = np.array([1] * (rank - 1) + [half])
+    each = _each(size, stride) + 2 * border
+    around = [(b * s, n * s - m - b * s) for b, s, n, m in zip(border, stride, each, size)]
+    padded = np.pad(image, [*around, (0, 0)], constant_values=outside)
+    split = [n for pair in zip(each, stride) for n in pair]
+    axes = [*range(1, 2 * rank, 2), *range(0, 2 * rank, 2), 2 * rank]
+    return padded.reshape(*split, image.shape[-1]).transpose(axes)
 
 
 def _checked(volumes: Any, channels: bool) -> list[np.ndarray]:
