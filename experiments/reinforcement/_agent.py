@@ -87,8 +87,9 @@ def walked(config: Any, train: Cases, test: Cases, out: Path) -> Found:
     state = interact(agent, steps=config.steps, every=every, seed=config.seed, out=out).state
     walks = rl.play(
         rl.landmark(new, _points(test), end="return", **look), agent, state,
-        _starts(config, test), limit=config.limit,
+        _starts(config, test), limit=config.limit, keep_path=True,
     )  # fmt: skip
+    draw(walks, test, config.starts, out)
     return _found(walks, test, config.starts)
 
 
@@ -105,6 +106,43 @@ def _starts(config: Any, cases: Cases) -> rl.Place:
     position = (share * size[:, None, None]).astype(int)
     image, target, _ = np.indices(position.shape[:3])
     return rl.place(image.ravel(), position.reshape(-1, position.shape[-1]), target=target.ravel())
+
+
+def draw(walks: rl.Played, cases: Cases, starts: int, out: Path) -> None:
+    """The first walk of each landmark side by side, and the median one of these by itself."""
+    chosen = range(0, len(walks.lengths), starts)
+    episodes = [_episode(walks, i, cases) for i in chosen]
+    far = [np.linalg.norm((e.answer - e.target) * e.spacing) for e in episodes]
+    figures = {
+        "walks": jm.report.episodes_figure(episodes, unit=cases.unit),
+        "walk": jm.report.episode_figure(
+            episodes[int(np.argsort(far)[len(far) // 2])], unit=cases.unit
+        ),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(out / f"{name}.png", dpi=160)
+
+
+def _episode(walks: rl.Played, i: int, cases: Cases) -> jm.report.Episode:
+    assert walks.path is not None
+    length = int(walks.lengths[i])
+    before, after = walks.path["state"], walks.states
+    image, target = int(after.image[i]), int(after.target[i])
+    name = cases.names[image]
+    if len(cases.landmarks) > 1:
+        name = f"{name}, {cases.landmarks[target]}"
+    return jm.report.Episode(
+        cases.images[image],
+        np.concatenate([before.position[i, :length], after.position[i][None]]),
+        target=cases.points[image, target],
+        answer=after.estimate[i],
+        values=walks.path["values"][i, :length],
+        scale=np.append(before.scale[i, :length], after.scale[i]),
+        spacing=cases.spacing,
+        name=name,
+        failed=not bool(walks.terminated[i] & ~after.refused[i]),
+    )
 
 
 def _found(walks: rl.Played, cases: Cases, starts: int) -> Found:

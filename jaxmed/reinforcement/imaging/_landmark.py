@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from numpy.typing import ArrayLike
 
-from jaxmed.core import Array, Key, stream
-from jaxmed.reinforcement._environment import Environment, Step
-from jaxmed.reinforcement.imaging._place import Place, place
+from jaxmed.reinforcement._environment import Environment
+from jaxmed.reinforcement.imaging._place import Place
 from jaxmed.reinforcement.imaging._volumes import PackedVolumes, pack_volumes, windows
+from jaxmed.reinforcement.imaging._walk import (
+    End,
+    Grid,
+    Starts,
+    beginning,
+    check_walk,
+    tolerances,
+    walk,
+)
 
 
 def landmark(
@@ -27,8 +33,8 @@ def landmark(
     history: int = 4,
     frames: int = 1,
     pyramid: bool = False,
-    end: Literal["arrival", "return"] = "arrival",
-    starts: Literal["coarsest", "any"] = "coarsest",
+    end: End = "arrival",
+    starts: Starts = "coarsest",
     inner: float = 1.0,
     tolerance: float | None = None,
     limit: int = 200,
@@ -85,6 +91,8 @@ def landmark(
         IEEE Transactions on Pattern Analysis and Machine Intelligence 41.
 
     Examples:
+        >>> import jax
+        >>> from jaxmed.reinforcement import place
         >>> environment = landmark(
         ...     np.zeros((1, 9, 9)), [[4, 6]], spacing=(1, 1), window=3, scales=(1,)
         ... )
@@ -94,64 +102,27 @@ def landmark(
     """
     packed = _packed(volumes, spacing, window, scales)
     targets, several = _targets(landmarks, packed)
-    _check_numbers(history, frames, inner, limit)
-    if end not in ("arrival", "return") or starts not in ("coarsest", "any"):
+    check_walk(end, starts, history, inner, limit)
+    if not 1 <= frames <= history + 1:
         raise ValueError(
-            f"end is 'arrival' or 'return' and starts 'coarsest' or 'any', got {end!r}, {starts!r}"
+            f"frames are the present window and up to history={history} before it, got {frames}"
         )
-    near = jnp.asarray(_tolerances(packed, tolerance), jnp.float32)
-    at_least, at_most = _inner(packed.size, inner)
-    size, stride = jnp.asarray(packed.size, jnp.int32), jnp.asarray(packed.stride, jnp.int32)
-    mm, where = (jnp.asarray(x, jnp.float32) for x in (packed.spacing, targets))
-    last, rank = len(packed.scales) - 1, packed.rank
-
-    def reset(key: Key) -> Place:
-        image = jax.random.randint(stream(key, "image"), (), 0, len(packed))
-        target = jax.random.randint(stream(key, "target"), (), 0, where.shape[1])
-        share = jax.random.uniform(stream(key, "position"), (rank,))
-        low, beyond, scale = at_least[image], at_most[image] + 1, 0
-        if starts == "any":
-            scale = jax.random.randint(stream(key, "scale"), (), 0, last + 1)
-            goal, reach = where[image, target], packed.window // 2 * stride[image, scale]
-            close = jnp.rint(goal).astype(jnp.int32)
-            low = jnp.where(scale > 0, jnp.maximum(close - reach, 0), low)
-            beyond = jnp.where(scale > 0, jnp.minimum(close + reach + 1, size[image]), beyond)
-        # A draw just below 1 may round up to the end.
-        position = jnp.minimum(low + (share * (beyond - low)).astype(jnp.int32), beyond - 1)
-        return place(image, position, target=target, scale=scale, history=history)
-
-    def distance(state: Place, position: Array) -> Array:
-        away = (position - where[state.image, state.target]) * mm[state.image]
-        return jnp.sqrt((away**2).sum())
-
-    def step(key: Key, state: Place, action: Array) -> tuple[Place, Step]:
-        _check_action(action, 2 * rank)
-        way = jnp.where(jnp.arange(rank) == action // 2, 2 * (action % 2) - 1, 0)
-        wanted = state.position + way * stride[state.image, state.scale]
-        position = jnp.clip(wanted, 0, size[state.image] - 1).astype(jnp.int16)
-        reached = state._replace(
-            position=position,
-            recent=jnp.concatenate([state.position[None], state.recent[:-1]]),
-            known=jnp.minimum(state.known + 1, history).astype(jnp.int8),
-            steps=state.steps + 1,
-            refused=(position == state.position).all(),
-        )
-        if end == "arrival":
-            done = distance(reached, position) <= near[state.image, state.scale]
-            centre = position
-        else:
-            done = reached.came_back
-            centre = jnp.rint(reached.estimate).astype(jnp.int16)
-        terminated = done & (state.scale == last)
-        finer = place(
-            state.image, centre, target=state.target, scale=state.scale + 1, history=history
-        )._replace(steps=reached.steps, refused=reached.refused)
-        passes = done & ~terminated
-        state_now = jax.tree.map(lambda a, b: jnp.where(passes, a, b), finer, reached)
-        gained = distance(state, state.position) - distance(state_now, state_now.position)
-        return state_now, Step(gained, terminated, ~terminated & (state_now.steps >= limit))
-
-    return Environment(reset, step, _observe(packed, frames, pyramid, several))
+    grid = Grid(
+        np.zeros_like(packed.size),
+        packed.size - 1,
+        packed.stride,
+        packed.spacing,
+        targets,
+        tolerances(packed.stride * packed.spacing[:, None], tolerance, "mm"),
+    )
+    return Environment(
+        beginning(
+            grid, starts=starts, inner=inner, reach=packed.window // 2 * packed.stride,
+            history=history,
+        ),
+        walk(grid, end=end, history=history, limit=limit),
+        _observe(packed, frames, pyramid, several),
+    )  # fmt: skip
 
 
 def _observe(
@@ -199,47 +170,3 @@ def _targets(landmarks: ArrayLike, packed: PackedVolumes) -> tuple[np.ndarray, b
             "voxels, whose centres are 0 to the size less 1; positions are in voxels, not in mm"
         )
     return each, given.ndim == 3
-
-
-def _tolerances(packed: PackedVolumes, tolerance: float | None) -> np.ndarray:
-    """Mm at which each scale arrives, ``(n, scales)``."""
-    steps = packed.stride * packed.spacing[:, None, :]
-    # However a step is laid, some position is as near as half of its diagonal.
-    least = np.sqrt((steps**2).sum(-1)) / 2
-    near = np.maximum(steps.min(-1), least)
-    if tolerance is None:
-        return near
-    worst = int(least[:, -1].argmax())
-    if not tolerance >= least[worst, -1]:
-        raise ValueError(
-            f"tolerance={tolerance} mm cannot be reached: the steps of the finest scale are "
-            f"{steps[worst, -1].round(3).tolist()} mm in image {worst}, so a landmark may be "
-            f"{least[worst, -1]:.3g} mm from every position; give a finer last scale, or more mm"
-        )
-    near[:, -1] = tolerance
-    return near
-
-
-def _inner(size: np.ndarray, inner: float) -> tuple[Array, Array]:
-    """First and last voxel of the inner part along each axis, ``(n, rank)``."""
-    border = np.minimum(np.floor(size * (1 - inner) / 2), (size - 1) // 2).astype(int)
-    return jnp.asarray(border, jnp.int32), jnp.asarray(size - 1 - border, jnp.int32)
-
-
-def _check_numbers(history: int, frames: int, inner: float, limit: int) -> None:
-    if history < 2:
-        raise ValueError(f"a circle has two positions at least: history >= 2, got {history}")
-    if not 1 <= frames <= history + 1:
-        raise ValueError(
-            f"frames are the present window and up to history={history} before it, got {frames}"
-        )
-    if not 0 < inner <= 1:
-        raise ValueError(f"inner is a share of each axis, above 0 and at most 1, got {inner}")
-    if not 1 <= limit < 2**15:
-        raise ValueError(f"limit is 1 to 32767 steps, got {limit}")
-
-
-def _check_action(action: Any, n: int) -> None:
-    """Refuse an action that there is not, where its value is known."""
-    if not isinstance(action, Tracer) and not 0 <= int(action) < n:
-        raise ValueError(f"there are the actions 0 to {n - 1}, got {action}")
