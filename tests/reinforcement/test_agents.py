@@ -340,6 +340,14 @@ def test_bad_input_is_told():
     )  # fmt: skip
     with pytest.raises(ValueError, match="keep_errors=True"):
         jax.eval_shape(lambda: ranked.step(ranked.init(KEY, {}), {}))
+    good = world_environment(random_walk(3))
+    for step, match in (
+        (lambda place, step: (place._replace(steps=1.0 * place.steps), step), r"\.steps is int32"),
+        (lambda place, step: (place, step._replace(terminated=1.0)), "a bool"),
+    ):
+        bad = good._replace(step=lambda key, at, action, f=step: f(*good.step(key, at, action)))
+        with pytest.raises(ValueError, match=match):
+            jax.eval_shape(lambda bad=bad: on_policy(bad, q).init(KEY, {}))
     flat = from_functions(lambda key, x: {"w": jnp.zeros(())}, lambda p, x: x * p["w"])
     flat = learner(flat, q_learning(discount=1.0), optax.sgd(0.1), inputs="observation")
     with pytest.raises(ValueError, match="a value for each action"):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxmed.core import Array, Key, Learner, LearnerState, PyTree, pick, stream
 from jaxmed.reinforcement._environment import Environment, Step, vectorised
-from jaxmed.reinforcement.agents._acting import all_ended
+from jaxmed.reinforcement.agents._acting import all_ended, check_step
 from jaxmed.reinforcement.agents._behaviour import Behaviour, drawn, epsilon_greedy
 
 
@@ -125,6 +125,7 @@ def _program(
         values = pick(learner.predict(state, many.observe(now.states)), output, "network")
         action = drawn(stream(key, "action"), behaviour(values, t))
         reached, step = many.step(stream(key, "step"), now.states, action)
+        check_step(now.states, reached, step)
         under_way = ~(now.terminated | now.truncated)
         # An action chosen by values that are no numbers is none.
         known = jnp.isfinite(values).reshape(n, -1).all(1)
