@@ -353,6 +353,12 @@ def test_bad_input_is_told():
     with pytest.raises(ValueError, match="a value for each action"):
         jax.eval_shape(lambda: on_policy(environment, flat).init(KEY, {}))
     state = q.init(KEY, {"observation": jnp.zeros(1, int), "action": jnp.zeros(1, int)})
+    deep = from_functions(lambda key, x: {"w": jnp.zeros((2, 2))}, lambda p, x: x @ p["w"])
+    deep = learner(deep, q_learning(discount=1.0), optax.sgd(0.1), inputs="observation")
+    seen = deep.init(KEY, {"observation": jnp.zeros((1, 2)), "action": jnp.zeros(1, int)})
+    wide = stairs()._replace(observe=lambda state: jnp.zeros(3))
+    with pytest.raises(ValueError, match=r"shows, float32\[3\]"):
+        play(wide, deep, seen, 2)
     with pytest.raises(ValueError, match="no start"):
         play(environment, q, state, 0)
     with pytest.raises(ValueError, match="limit"):
