@@ -22,6 +22,7 @@ from benchmarks._runs import gather
 SUITES = {
     "augment": "3D augmentation, volumes a second",
     "conv": "convolutions of ResNet-18 and U-Nets, pooling, upsampling, loops",
+    "environments": "steps of an agent in images, each with what it sees",
     "ensemble": "five members by each strategy",
     "epoch": "an epoch: host loop, compiled, a peer's DataLoader",
     "import": "seconds to import",
@@ -144,7 +145,7 @@ def _gather_grid(given: argparse.Namespace) -> int:
         raise SystemExit(f"no run has {only}")
     order = {}
     if given.experiment:
-        from jaxmed.cli import _experiment
+        from jaxmed.cli.runs import _experiment
 
         order = getattr(_experiment.load(given.experiment).module, "GRID", {})
     record = gather_grid(

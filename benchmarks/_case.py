@@ -45,6 +45,8 @@ class Case:
         items: items processed by one call, 0 if not meaningful.
         unit: name of an item.
         tolerance: largest difference of results, relative to the largest value.
+        processor: on a CPU, seconds of the processor in place of those of the wall: what one core
+            does, whatever else runs.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Case:
     items: float = 0.0
     unit: str = ""
     tolerance: float = 1e-3
+    processor: bool = False
 
 
 class UnavailableError(Exception):

@@ -25,10 +25,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmed.cli import _experiment, run_experiment
-from jaxmed.cli._experiment import Experiment
-from jaxmed.cli._runner import folder_name, settings_of
-from jaxmed.cli._settings import several
+from jaxmed.cli import run_experiment
+from jaxmed.cli.runs import _experiment
+from jaxmed.cli.runs._experiment import Experiment
+from jaxmed.cli.runs._runner import folder_name, settings_of
+from jaxmed.cli.runs._settings import several
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

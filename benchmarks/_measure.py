@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+
 from benchmarks._case import Case, Run, UnavailableError, difference
 from benchmarks._memory import accelerator_peak, torch_allocated
 
@@ -43,6 +45,9 @@ def measure(
         ValueError: if sides compute different things.
     """
     ours = next(iter(case.sides))
+    clock = time.perf_counter
+    if case.processor and jax.default_backend() == "cpu":
+        clock = time.process_time
     runs: dict[str, Run] = {}
     missing, held = {}, {}
     for side, make in case.sides.items():
@@ -51,7 +56,7 @@ def measure(
         before = torch_allocated()
         try:
             runs[side] = make()
-            _timed(runs[side], 1)
+            _timed(runs[side], 1, clock)
             held[side] = torch_allocated() - before
         except UnavailableError as error:
             runs.pop(side, None)
@@ -63,7 +68,8 @@ def measure(
             missing[side] = f"{type(error).__name__}: {str(error)[:200]}"
             say(f"{case.name}: {side} failed: {missing[side]}")
     inner = {
-        side: max(1, int(least_seconds / max(_timed(run, 1), 1e-7))) for side, run in runs.items()
+        side: max(1, int(least_seconds / max(_timed(run, 1, clock), 1e-7)))
+        for side, run in runs.items()
     }
     differences = {}
     if runs[ours].result is not None:
@@ -83,7 +89,7 @@ def measure(
     try:
         for _ in range(repeats):
             for side in order:
-                seconds[side].append(_timed(runs[side], inner[side]))
+                seconds[side].append(_timed(runs[side], inner[side], clock))
             order.reverse()
     finally:
         gc.enable()
@@ -91,6 +97,8 @@ def measure(
     for name in ("flops", "items", "unit"):
         if getattr(case, name):
             entry[name] = getattr(case, name)
+    if clock is time.process_time:
+        entry["clock"] = "processor"
     if case.flops:
         entry["precision"] = case.precision
     entry["sides"] = {side: summary(values) for side, values in seconds.items()}
@@ -110,17 +118,19 @@ def measure(
         f"{side} {r['median']:.2f}x ({r['low']:.2f} to {r['high']:.2f})"
         for side, r in entry["ratios"].items()
     )
-    say(f"{case.name}: {shown or 'no peer'}; ours {_time(entry['sides'][ours]['median'])}")
+    took = entry["sides"][ours]["median"]
+    rate = f", {case.items / took:,.0f} {case.unit} a second" if case.items else ""
+    say(f"{case.name}: {shown or 'no peer'}; ours {_time(took)}{rate}")
     return entry
 
 
-def _timed(run: Run, calls: int) -> float:
+def _timed(run: Run, calls: int, clock: Callable[[], float]) -> float:
     """Measure the seconds of a call."""
-    start = time.perf_counter()
+    start = clock()
     for _ in range(calls):
         run.call()
     run.finish()
-    return (time.perf_counter() - start) / calls
+    return (clock() - start) / calls
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:

@@ -19,7 +19,25 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+# Of these paradigms the tests hold all that their pages say: the code runs by `-m slow`.
+LONG = {
+    "energy.md",
+    "self-supervised.md",
+    "semi-supervised.md",
+    "shift.md",
+    "studies.md",
+    "transductive.md",
+    "uncertainty.md",
+}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=pytest.mark.slow if page.name in LONG else ())
+        for page in PAGES
+    ],
+)
 def test_the_code_on_a_page_runs(page, tmp_path, monkeypatch):
     """And what it prints is what the comment beside says, where that is a value and not prose."""
     monkeypatch.chdir(tmp_path)
@@ -34,6 +52,26 @@ def test_the_code_on_a_page_runs(page, tmp_path, monkeypatch):
             assert ast.literal_eval(str(*values)) == expected, line
 
     exec(compile(code, str(page), "exec"), {"__name__": "__main__", "print": told})
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name in LONG], ids=lambda p: p.name
+)
+def test_what_a_page_names_is_there(page):
+    """Each name that is taken from a module of the library."""
+    tree = ast.parse("\n".join(BLOCK.findall(page.read_text())))
+    modules, taken = {}, []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(ast.unparse(node), modules)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node).partition(".")[0] in modules:
+            name = ast.unparse(node)
+            if re.fullmatch(r"[\w.]+", name) and name not in taken:
+                taken.append(name)
+    assert taken
+    for name in taken:
+        eval(name, modules)  # an AttributeError names what is not there
 
 
 def test_a_row_of_a_table_has_as_many_cells_as_its_head():

@@ -64,7 +64,9 @@ def recipe_of(plan: SegmentationPlan, stage: Stage, *, cascade: bool = False) ->
 def final_recipe(plan: SegmentationPlan) -> Recipe:
     """What is done to a scan before the network that decides."""
     cascade = plan.configuration == "3d_cascade_fullres" and plan.low is not None
-    return recipe_of(plan, plan.full, cascade=cascade)
+    return dataclasses.replace(
+        recipe_of(plan, plan.full, cascade=cascade), one_piece=plan.one_piece
+    )
 
 
 def trained(

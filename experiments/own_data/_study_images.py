@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 import jaxmed as jm
 from jaxmed import protocols
@@ -38,9 +38,12 @@ def planned_arms(config: Any, source: ManifestSource, task: str) -> dict[str, Im
         ValueError: as in `planned`, or a plan of other data.
     """
     classes = () if task == "regression" else source.classes
-    base = plan_images(image_print(source), classes, size=config.size, epochs=config.epochs)
+    several = task != "regression" and np.asarray(source.labels).ndim == 2
+    base = plan_images(
+        image_print(source), classes, several=several, size=config.size, epochs=config.epochs
+    )
     if task == "regression":
-        base = dataclasses.replace(base, outputs=(config.labels or "label",))
+        base = dataclasses.replace(base, outputs=config.labels or ("label",))
 
     def make(changed: Mapping[str, Any]) -> ImagePlan:
         table = json.loads(json.dumps(dataclasses.asdict(base))) | changed
@@ -66,18 +69,22 @@ def trained_arms(
     repeat = max(recipe.repeat for recipe in recipes.values())
     recipes = {n: dataclasses.replace(r, repeat=repeat) for n, r in recipes.items()}
     data = prepared(source, np.arange(len(source)), next(iter(recipes.values())))
-    splits = study_splits(config, source, data, None if first.task == "regression" else "label")
+    one_class = first.task in ("binary", "multi-class")
+    splits = study_splits(config, source, data, "label" if one_class else None)
     steps = first.epochs * -(-min(len(split.train) for split in splits) // first.batch)
+    known = "label_known" if "label_known" in data.arrays else None
     offsets = np.log(first.weights) if first.weights else 0.0
     gain, offset = first.target[0][::-1] if first.target else (1.0, 0.0)
 
     def summary(outputs: Any, _: Any) -> np.ndarray:
         if first.task == "regression":
             return np.asarray(outputs)[..., 0] * gain + offset
+        if first.task == "multi-label":
+            return expit(np.asarray(outputs))
         return softmax(np.asarray(outputs) - offsets, axis=-1)
 
     study = protocols.study(
-        {name: learner_of(plan, recipes[name], steps) for name, plan in arms.items()},
+        {name: learner_of(plan, recipes[name], steps, known=known) for name, plan in arms.items()},
         data,
         splits,
         seeds=config.seeds,
@@ -85,8 +92,11 @@ def trained_arms(
         training=protocols.TrainingPlan(epochs=first.epochs, size=first.batch),
         reading=protocols.Reading(summary=summary),
     )
+    if known is not None:
+        there = np.where(data.arrays[known], study.labels, np.nan)
+        study = dataclasses.replace(study, labels=there)
     return study, {
-        "task": "regression" if first.task == "regression" else None,
+        "task": None if one_class else first.task,
         "classes": () if first.task == "regression" else source.classes,
         "description": (
             f"{len(arms)} arms, {dealt_into(config, splits)}, {config.seeds} seeds, {first.epochs} "

@@ -49,7 +49,8 @@ class Config:
         arms: FIELD=VALUE,VALUE of the plan, or plan=FILE,FILE.
         task: what is learned; by default segmentation of data with masks and no labels, else
             classification.
-        labels: column of the labels; by default `label`, or the folders.
+        labels: column of the labels, or several columns of 0 and 1; by default `label`, or the
+            folders.
         columns: ROLE=COLUMN where a table's columns have other names: image=file patient=subject.
         classes: names of the classes in order; of folders, those to use; of masks the background
             first.
@@ -72,7 +73,7 @@ class Config:
     data: Path | None = None
     arms: tuple[str, ...] = ()
     task: Task | None = None
-    labels: str | None = None
+    labels: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     positive: str | None = None
@@ -127,7 +128,7 @@ def _source(config: Config) -> tuple[ManifestSource, Task, list[str]]:
     """
     task, told = config.task, []
     if task is None:
-        there = opened(config, labels=config.labels, positive=None, canonical=True)
+        there = opened(config, labels=config.labels or None, positive=None, canonical=True)
         masks_alone = there.labels is None and there.masks is not None
         task = "segmentation" if masks_alone else "classification"
         if task == "segmentation":
@@ -138,12 +139,14 @@ def _source(config: Config) -> tuple[ManifestSource, Task, list[str]]:
             raise ValueError(f"{source.name}: no masks, of which a study of segmentation is")
         return source, task, told
     source = opened(
-        config, labels=config.labels, classes=config.classes or None, positive=config.positive,
+        config, labels=config.labels or None, classes=config.classes or None,
+        positive=config.positive,
         regression=task == "regression", canonical=True,
     )  # fmt: skip
-    labels = None if source.labels is None else np.asarray(source.labels)
-    if task == "classification" and labels is not None and labels.ndim != 1:
-        raise ValueError("a study of classification is of one class of several")
+    if task == "regression" and len(config.labels) > 1:
+        raise ValueError(
+            f"a study of regression is of one number: --labels {' '.join(config.labels)}"
+        )
     return dataclasses.replace(source, masks=None), task, told
 
 

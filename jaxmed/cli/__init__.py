@@ -8,7 +8,7 @@ needs it.
 """
 
 from jaxmed.cli._main import main, train_file
-from jaxmed.cli._runner import run_experiment
-from jaxmed.cli._settings import one_of
+from jaxmed.cli.runs._runner import run_experiment
+from jaxmed.cli.runs._settings import one_of
 
 __all__ = ["main", "one_of", "run_experiment", "train_file"]

@@ -11,7 +11,7 @@ import tyro
 
 from jaxmed.cli import _given
 from jaxmed.cli._evaluate import class_names, holds_masks
-from jaxmed.cli._settings import ask
+from jaxmed.cli.runs._settings import ask
 
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation"]
 

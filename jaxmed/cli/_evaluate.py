@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxmed.cli import _given
-from jaxmed.cli._settings import ask
+from jaxmed.cli.runs._settings import ask
 
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation"]
 

@@ -28,14 +28,17 @@ _INTERRUPTED = {
 
 # name: (module of the command, what it does). A module has `run(arguments) -> exit code`.
 _COMMANDS = {
-    "demo": ("_demo", "train and evaluate on brain anatomy, without any download"),
-    "plan": ("_plan", "plan the training on your own images, every choice with its reason"),
-    "train": ("_train", "run an experiment: a file of experiments/, by name or path"),
-    "study": ("_study", "compare ways to train on your own images, cross-validated"),
-    "list": ("_list", "list the experiments"),
+    "demo": ("runs._demo", "train and evaluate on brain anatomy, without any download"),
+    "plan": ("runs._plan", "plan the training on your own images, every choice with its reason"),
+    "train": ("runs._train", "run an experiment: a file of experiments/, by name or path"),
+    "study": ("runs._study", "compare ways to train on your own images, cross-validated"),
+    "list": ("runs._list", "list the experiments"),
     "evaluate": ("_evaluate", "measure any framework's predictions against a reference"),
     "compare": ("_compare", "compare models on the same cases, every pair tested"),
-    "power": ("_power", "plan a study: its size or its power, and a sentence for the protocol"),
+    "power": (
+        "power._command",
+        "plan a study: its size or its power, and a sentence for the protocol",
+    ),
     "predict": (
         "predict._command",
         "segment, classify or measure images with a trained run, in their own space",

@@ -43,31 +43,32 @@ from jaxmed.data.images._geometry import (
     to_space,
 )
 from jaxmed.data.images._intensity import normalise
+from jaxmed.data.images._landmarks import component_boxes, contact_point, insertion_points
 from jaxmed.data.images._mask_labels import MaskLabels
 from jaxmed.data.images._segments import Code, Segment
 from jaxmed.data.images._space import Scan, Space
 from jaxmed.data.interchange._grain import GrainBatches, grain_batches, to_grain
 from jaxmed.data.interchange._tfds import TFDSSource, read_tfds, write_tfds
+from jaxmed.data.public._bag_tables import bag_table
+from jaxmed.data.public._catalogue import MEDMNIST, MedMNIST
+from jaxmed.data.public._digits import mnist, usps
+from jaxmed.data.public._download import cache_root, data_root, fetch
+from jaxmed.data.public._drive import drive
+from jaxmed.data.public._isbi2012 import isbi2012
+from jaxmed.data.public._lgg import LGGSource, lgg_mri
+from jaxmed.data.public._medmnist import ChecksumWarning, medmnist
+from jaxmed.data.public._nuclei import NUCLEI, colon_nuclei
+from jaxmed.data.public._ucr import ucr
 from jaxmed.data.slides._pyramid import write_pyramid
 from jaxmed.data.slides._slide import Level, Slide, slide
 from jaxmed.data.slides._tiles import TileSource, tiles
 from jaxmed.data.slides._tissue import Tissue, tissue
-from jaxmed.data.sources._bag_tables import bag_table
-from jaxmed.data.sources._catalogue import MEDMNIST, MedMNIST
 from jaxmed.data.sources._check import check
 from jaxmed.data.sources._dataset import dataset
 from jaxmed.data.sources._decathlon import DecathlonSource, decathlon
-from jaxmed.data.sources._digits import mnist, usps
-from jaxmed.data.sources._download import cache_root, data_root, fetch
-from jaxmed.data.sources._drive import drive
 from jaxmed.data.sources._identity import identity
-from jaxmed.data.sources._isbi2012 import isbi2012
-from jaxmed.data.sources._lgg import LGGSource, lgg_mri
 from jaxmed.data.sources._manifest import ManifestSource, manifest
-from jaxmed.data.sources._medmnist import ChecksumWarning, medmnist
 from jaxmed.data.sources._memory_mapped import MemoryMappedSource, memory_mapped
-from jaxmed.data.sources._nuclei import NUCLEI, colon_nuclei
-from jaxmed.data.sources._ucr import ucr
 
 __all__ = [
     "MEDMNIST",
@@ -113,6 +114,8 @@ __all__ = [
     "check_disjoint",
     "colon_nuclei",
     "column",
+    "component_boxes",
+    "contact_point",
     "crop_or_pad",
     "crop_or_pad_scan",
     "data_root",
@@ -125,6 +128,7 @@ __all__ = [
     "grain_batches",
     "identity",
     "in_memory",
+    "insertion_points",
     "isbi2012",
     "lgg_mri",
     "manifest",

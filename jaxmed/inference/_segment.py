@@ -13,6 +13,7 @@ import numpy as np
 from jaxmed.data import Scan, Space, moves_whole_voxels, resample_spacing, to_space
 from jaxmed.data.images._geometry import nonzero_box
 from jaxmed.inference._intensities import normalised
+from jaxmed.inference._largest import keep_largest
 from jaxmed.inference._segmenter import Recipe, Segmenter
 from jaxmed.inference._sliding import sliding_window
 
@@ -168,7 +169,8 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     The scan is normalised, resampled to the voxel size of training if it differs, and predicted
     patch by patch; the probabilities are resampled to the file's grid, where the most probable
     class is chosen; overlapping regions are painted over each other where each is more probable
-    than not. ``jaxmed.data.write_mask(path, mask.array, mask)`` writes it.
+    than not; the largest piece alone is kept, if the recipe says so.
+    ``jaxmed.data.write_mask(path, mask.array, mask)`` writes the mask.
 
     Where the file has the voxel size of training, classes are chosen as soon as no further patch
     touches a voxel, and moved to their place: no probabilities of the whole are kept. Where it has
@@ -195,7 +197,7 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
     if moves_whole_voxels(grid, file):
         mask = to_space(_predicted(model, ready, size, reduce=decide), grid, file)
         mask[~ready.seen.reaches(file)] = 0
-        return Scan(mask, file.affine, file)
+        return Scan(_whole(recipe, mask), file.affine, file)
     mask = np.empty(file.shape, np.int32)
     outputs = len(recipe.regions) or len(recipe.classes)
     with _room((*ready.scan.space.shape, outputs)) as sink:
@@ -207,7 +209,7 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
             soft[~ready.seen.reaches(part)] = 0
             mask[first : first + planes] = decide(soft)
         del found, sink
-    return Scan(mask, file.affine, file)
+    return Scan(_whole(recipe, mask), file.affine, file)
 
 
 def _predicted(model: Segmenter, ready: Preprocessed, size: int, **options: Any) -> np.ndarray:
@@ -255,13 +257,18 @@ def decided(recipe: Recipe, found: Scan) -> Scan:
     """Turn probabilities into a mask, as :func:`segment` does.
 
     Args:
-        recipe: the recipe, which says whether outputs are classes or regions.
+        recipe: the recipe, which says whether outputs are classes or regions, and whether one piece
+            of what they mark is kept.
         found: :func:`probabilities`, (*spatial, classes or regions).
 
     Returns:
         The mask, (*spatial,) int32.
     """
-    return found._replace(array=_decided(recipe, found.array))
+    return found._replace(array=_whole(recipe, _decided(recipe, found.array)))
+
+
+def _whole(recipe: Recipe, mask: np.ndarray) -> np.ndarray:
+    return keep_largest(mask) if recipe.one_piece else mask
 
 
 def _decided(recipe: Recipe, found: np.ndarray) -> np.ndarray:

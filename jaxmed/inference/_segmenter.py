@@ -46,6 +46,8 @@ class Recipe:
         members: how many networks of that kind are averaged; their parameters are stacked.
         cascade: whether the structures that another network found before are further channels of
             the input, one for each class but the background.
+        one_piece: whether of all that is found in an image, whatever its class, the largest piece
+            joined by faces of voxels is kept (:func:`keep_largest`).
     """
 
     classes: tuple[str, ...]
@@ -64,6 +66,7 @@ class Recipe:
     regions: tuple[int, ...] = ()
     members: int = 1
     cascade: bool = False
+    one_piece: bool = False
 
     def __post_init__(self) -> None:
         if len(self.spacing) != len(self.patch):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from jaxmed.data import DataError, Fault
 from jaxmed.data.images._geometry import nonzero_box
@@ -43,6 +44,8 @@ class Fingerprint:
         unit_range: whether all intensities lie in [0, 1], as those of pictures do.
         volumes: median voxels of each class but the background, over the cases that have it.
         present: number of cases that have each of these classes.
+        one_piece: number of masks that mark something if what each of them marks, all classes
+            together, is one piece, joined by faces of voxels; else 0.
     """
 
     cases: int
@@ -55,6 +58,7 @@ class Fingerprint:
     unit_range: bool
     volumes: tuple[float, ...]
     present: tuple[int, ...]
+    one_piece: int = 0
 
     @property
     def rank(self) -> int:
@@ -81,6 +85,7 @@ def fingerprint(source: Any, cases: Sequence[int] | None = None, *, seed: int = 
     samples: list[np.ndarray] = []
     labels: dict[int, list[int]] = {}
     low, high = np.inf, -np.inf
+    whole = True
     layout: tuple[int, int] | None = None
     for i in numbers:
         example = source[i]
@@ -105,6 +110,7 @@ def fingerprint(source: Any, cases: Sequence[int] | None = None, *, seed: int = 
             labels.setdefault(value, []).append(count)
         inside = np.flatnonzero(mask > 0)
         if len(inside):
+            whole = whole and ndimage.label(mask > 0)[1] == 1
             draw = np.random.default_rng([seed, i]).integers(0, len(inside), _SAMPLED)
             samples.append(image.reshape(-1, image.shape[-1])[inside[draw]])
     if not samples:
@@ -122,6 +128,7 @@ def fingerprint(source: Any, cases: Sequence[int] | None = None, *, seed: int = 
         unit_range=low >= 0 and high <= 1,
         volumes=tuple(float(np.median(labels.get(k, [0]))) for k in range(1, len(classes))),
         present=tuple(len(labels.get(k, [])) for k in range(1, len(classes))),
+        one_piece=len(samples) if whole else 0,
     )
 
 

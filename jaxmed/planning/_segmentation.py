@@ -24,6 +24,7 @@ _SIDES = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)|^(left|right)|(
 # hour, and what a GPU does in about two hours.
 _WORK = {"cpu": 3.5e13, "other": 2.5e16}
 
+_WHOLE = 30  # Masks, all of one piece, after which one with more is rare: below a tenth.
 _THIN = 3  # A patch so many times thinner along one axis is turned about that axis alone.
 
 _SLICE_SCALE = (0.7, 1.4)  # nnU-Net's.
@@ -60,6 +61,7 @@ class SegmentationPlan:
             about each axis.
         rotated: share of patches that are rotated.
         scale: least and greatest factor of size of the augmentation.
+        one_piece: whether of all that is found in an image the largest connected piece is kept.
         foreground: share of patches that are centred on a structure.
         dice_over: whether the Dice loss is of each patch (``"case"``) or of all of a step together.
         why: the reason for each choice.
@@ -83,6 +85,7 @@ class SegmentationPlan:
     rotation: tuple[float, ...] = (15.0,)
     rotated: float = 1.0
     scale: tuple[float, float] = (0.85, 1.15)
+    one_piece: bool = False
     foreground: float = 1 / 3
     dice_over: Literal["case", "batch"] = "case"
     why: Mapping[str, str] = field(default_factory=dict)
@@ -231,6 +234,9 @@ def plan_segmentation(
         if scale == _SLICE_SCALE
         else "patients differ a little in size"
     )
+    one_piece = found.one_piece >= _WHOLE
+    if one_piece:
+        why["one_piece"] = f"what each of {found.one_piece} masks marks is one piece"
     dice_over: Literal["case", "batch"] = "batch" if kind == "2d" else "case"
     why["dice_over"] = (
         "many slices lack a structure, and alone would not tell where it is painted in vain"
@@ -255,6 +261,7 @@ def plan_segmentation(
         rotation=rotation,
         rotated=rotated,
         scale=scale,
+        one_piece=one_piece,
         dice_over=dice_over,
         why=why,
     )

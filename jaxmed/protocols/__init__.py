@@ -28,8 +28,13 @@ stream before it learns from it, `regret` compares it with the best fixed learne
 
 `label_propagation` classifies cases by a graph of labelled and unlabelled ones, `propagate` on a
 graph of your own; `prior_shift` finds the classes' shares among unlabelled cases.
+
+`interact` trains an agent in its environments, `evaluate_policy` plays episodes and sums them up
+with intervals over cases.
 """
 
+from jaxmed.protocols.acting._evaluate import PolicyScores, evaluate_policy
+from jaxmed.protocols.acting._interact import interact
 from jaxmed.protocols.active._curve import LabelCurve, label_curve
 from jaxmed.protocols.active._diverse import ask_badge, ask_core_set, ask_typical
 from jaxmed.protocols.active._oracles import LabelsAwaited, person_oracle, table_oracle
@@ -118,6 +123,7 @@ __all__ = [
     "LinearProbe",
     "Opening",
     "Openings",
+    "PolicyScores",
     "Pool",
     "PriorShift",
     "Procedure",
@@ -158,10 +164,12 @@ __all__ = [
     "deep_stacking",
     "episode",
     "episode_batches",
+    "evaluate_policy",
     "fold_scores",
     "greedy_selection",
     "hedge",
     "hindsight",
+    "interact",
     "k_fold",
     "knn_probe",
     "label_curve",

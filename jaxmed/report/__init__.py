@@ -9,6 +9,7 @@ from jaxmed._json import to_json
 from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
 from jaxmed.report.figures._curves import precision_recall_figure, reliability_figure, roc_figure
 from jaxmed.report.figures._drawings import drawings_figure
+from jaxmed.report.figures._episode import Episode, episode_figure, episodes_figure
 from jaxmed.report.figures._feature_maps import feature_maps
 from jaxmed.report.figures._gallery import (
     best_median_worst,
@@ -109,6 +110,7 @@ __all__ = [
     "Contrast",
     "DataSummary",
     "DensityResults",
+    "Episode",
     "ExploredImages",
     "FeatureMaps",
     "Item",
@@ -151,6 +153,8 @@ __all__ = [
     "drawings_figure",
     "entropy_figure",
     "environment",
+    "episode_figure",
+    "episodes_figure",
     "feature_maps",
     "forest_figure",
     "from_overlap",

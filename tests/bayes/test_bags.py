@@ -85,7 +85,11 @@ METHODS = {
 
 
 @pytest.mark.parametrize(
-    "method", [pytest.param(m, marks=pytest.mark.slow if m == "nuts" else ()) for m in METHODS]
+    "method",
+    [
+        pytest.param(m, marks=pytest.mark.slow if m in {"nuts", "variational"} else ())
+        for m in METHODS
+    ],
 )
 def test_any_method_takes_bags(method):
     posterior = METHODS[method]()

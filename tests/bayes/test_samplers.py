@@ -105,6 +105,7 @@ def test_a_density_that_is_not_finite_is_said_to_be(regression):
         )
 
 
+@pytest.mark.slow
 def test_mean_field_is_the_best_diagonal_normal(regression):
     network, params, state, batch, exact = regression
     want = np.sqrt(1 / np.diag(np.linalg.inv(exact.covariance)))

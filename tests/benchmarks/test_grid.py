@@ -12,7 +12,7 @@ import pytest
 from benchmarks import _grid
 from benchmarks.__main__ import main
 from benchmarks._grid_record import gather_grid, read_runs
-from jaxmed.cli._experiment import Experiment
+from jaxmed.cli.runs._experiment import Experiment
 
 
 @dataclasses.dataclass(frozen=True)

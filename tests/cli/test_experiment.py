@@ -11,15 +11,16 @@ import typing
 
 import pytest
 
-from jaxmed.cli import _experiment, _settings, main
+from jaxmed.cli import main
+from jaxmed.cli.runs import _experiment, _settings
 
 # Of images of one's own.
 OWN = ("classification", "premises", "regression", "segmentation", "study")
 RECORDED = (
     "active", "active_scans", "adaptation", "clusters", "continual", "coverage", "demo", "drive",
     "duplicates", "energy", "exactly_one", "extreme", "families", "few_scans", "fewshot",
-    "hippocampus", "judge", "medmnist", "membranes", "mil", "multitask", "paradigms",
-    "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
+    "hippocampus", "judge", "landmarks", "medmnist", "membranes", "mil", "multitask",
+    "paradigms", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
     "table_regression", "uncertainty", "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 

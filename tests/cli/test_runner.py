@@ -149,7 +149,7 @@ def test_a_full_disk_is_told_in_one_line_that_names_the_place(study, tmp_path, m
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    for module in ("jaxmed.cli._runner", "jaxmed.report.page._write"):
+    for module in ("jaxmed.cli.runs._runner", "jaxmed.report.page._write"):
         monkeypatch.setattr(f"{module}.write_whole", full, raising=False)
     assert main(command) == 2
     told = capsys.readouterr().err.splitlines()

@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 import tyro
 
-from jaxmed.cli import _experiment
-from jaxmed.cli._settings import options, read_settings, several
+from jaxmed.cli.runs import _experiment
+from jaxmed.cli.runs._settings import options, read_settings, several
 
 
 @dataclasses.dataclass(frozen=True)

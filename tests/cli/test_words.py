@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxmed.cli import main
-from jaxmed.cli._power import DESIGNS
+from jaxmed.cli.power._command import DESIGNS
 
 ROOT = Path(__file__).parents[2]
 PYTHON = re.compile(r"(?<![\w-])[a-z_]{2,}=(?![a-z0-9.]*/)")

@@ -81,7 +81,7 @@ def test_another_checksum_is_used_with_a_warning_and_a_note(root):
 
 
 def test_absent_and_offline_says_which_file_to_put_where(root, monkeypatch):
-    monkeypatch.setattr("jaxmed.data.sources._medmnist.fetch", refuse)
+    monkeypatch.setattr("jaxmed.data.public._medmnist.fetch", refuse)
     with pytest.raises(data.DataError) as caught:
         data.medmnist("breastmnist", size=64)
     for part in (
@@ -106,7 +106,7 @@ def test_a_download_goes_to_the_cache_and_never_to_the_users_data(root, tmp_path
         np.savez(path, **arrays(data.MEDMNIST["breastmnist"]))
         return path
 
-    monkeypatch.setattr("jaxmed.data.sources._medmnist.fetch", give)
+    monkeypatch.setattr("jaxmed.data.public._medmnist.fetch", give)
     source = data.medmnist("breastmnist")
     assert len(source) == 6
     assert source.notes == ()

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from jaxmed.cli import _experiment, main
+from jaxmed.cli import main
+from jaxmed.cli.runs import _experiment
 
 # The tests import its modules by name.
 _experiment.package()

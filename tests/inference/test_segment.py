@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from jaxmed.data import Scan, Space, read_image, read_mask, write_mask
 from jaxmed.inference import (
@@ -200,7 +201,9 @@ def test_no_probability_is_negative_where_rounding_adds_up_to_more_than_1(tmp_pa
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("regions", [(), (2, 1)])
+@pytest.mark.parametrize(
+    ("regions", "one_piece"), [((), False), ((2, 1), False), ((), True)], ids=str
+)
 @pytest.mark.parametrize("where", ["memory", "disk"])
 @pytest.mark.parametrize(
     ("affine", "spacing"),
@@ -211,7 +214,7 @@ def test_no_probability_is_negative_where_rounding_adds_up_to_more_than_1(tmp_pa
     ids=["turned", "resampled"],
 )
 def test_deciding_piece_by_piece_is_deciding_on_all_probabilities(
-    tmp_path, monkeypatch, affine, spacing, where, regions
+    tmp_path, monkeypatch, affine, spacing, where, regions, one_piece
 ):
     """A network that contradicts itself from patch to patch, on images cut to their voxels."""
     if where == "disk":
@@ -231,6 +234,7 @@ def test_deciding_piece_by_piece_is_deciding_on_all_probabilities(
         RECIPE,
         classes=("background", "a", "b"),
         regions=regions,
+        one_piece=one_piece,
         patch=(5, 6, 4),
         spacing=spacing,
         over="nonzero",
@@ -242,3 +246,4 @@ def test_deciding_piece_by_piece_is_deciding_on_all_probabilities(
     assert set(np.unique(found.array)) == {0, 1, 2}
     np.testing.assert_array_equal(found.array, expected.array)
     np.testing.assert_array_equal(found.affine, expected.affine)
+    assert not one_piece or ndimage.label(found.array)[1] == 1

@@ -44,10 +44,8 @@ BRIEF = (
     "augmented",
     "mixup",
     "mean_teacher",
-    "cross_pseudo",
     "masked_autoencoder",
     "simclr",
-    "moco",
     "contrastive_divergence",
 )
 

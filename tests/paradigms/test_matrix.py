@@ -6,6 +6,7 @@ normalisation meets; `-m slow` has the rest.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from pathlib import Path
@@ -81,7 +82,7 @@ def pairs() -> tuple[list, list]:
     return near, [pair for pair in itertools.permutations(STACKS, 2) if pair not in near]
 
 
-def check_pair(outer: str, inner: str) -> None:
+def check_pair(outer: str, inner: str, *, traced: bool = False) -> None:
     on = [ROWS[inner], ROWS[outer]]
     task = next(t for t in ROWS[outer].tasks if t in ROWS[inner].tasks)
     network, _ = ROWS[inner].build(task, "group")
@@ -92,20 +93,27 @@ def check_pair(outer: str, inner: str) -> None:
     for row in on:
         batch = row.batch(batch)
     run = jm.learner(network, given.objective, optax.sgd(0.1))
-    first, state, metrics = jax.jit(
-        lambda key, batch: (first := run.init(key, batch), *run.step(first, batch))
-    )(quick_key(), batch)
+
+    def begun(key, batch):
+        first = run.init(key, batch)
+        return first, *run.step(first, batch)
+
+    evaluate = functools.partial(jax.eval_shape, begun) if traced else jax.jit(begun)
+    first, state, metrics = evaluate(quick_key(), batch)
     assert jax.tree.structure(first) == jax.tree.structure(state)
-    assert np.isfinite(metrics["loss"])
+    for old, new in zip(jax.tree.leaves(first), jax.tree.leaves(state), strict=True):
+        assert (old.shape, old.dtype) == (new.shape, new.dtype)
+    assert metrics["loss"].shape == ()
+    assert traced or np.isfinite(metrics["loss"])
 
 
 @pytest.mark.parametrize(("outer", "inner"), pairs()[0])
 def test_paradigms_stack(outer, inner):
-    check_pair(outer, inner)
+    check_pair(outer, inner, traced=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("outer", "inner"), pairs()[1])
+@pytest.mark.parametrize(("outer", "inner"), [*pairs()[0], *pairs()[1]])
 def test_all_paradigms_stack(outer, inner):
     check_pair(outer, inner)
 

@@ -81,6 +81,10 @@ def test_a_fingerprint_is_of_the_nonzero_region_and_of_the_structures():
     assert found.intensities[0].mean == pytest.approx(100, abs=3)
     assert found.intensities[0].sd == pytest.approx(10, abs=2)
     assert not found.unit_range
+    assert found.one_piece == 3
+    apart = scan()
+    apart["mask"][0, 0, 0] = 2
+    assert fingerprint(Scans([scan(), apart])).one_piece == 0
     assert fingerprint(Scans([scan(), scan()]), [1]).cases == 1
 
 
@@ -239,6 +243,14 @@ def test_a_configuration_says_which_networks_are_planned():
     assert full.rotation == (15.0,) * 3
     # The same work, whichever network does it.
     assert plans["3d_cascade_fullres"].steps <= full.steps
+
+
+def test_one_piece_is_kept_where_all_of_many_masks_are_one():
+    assert not planned().one_piece
+    assert not planned(one_piece=29).one_piece
+    plan = planned(one_piece=30)
+    assert plan.one_piece
+    assert "30 masks" in plan.why["one_piece"]
 
 
 def test_a_configuration_that_data_do_not_have_is_refused():

@@ -106,7 +106,9 @@ def test_a_kernel_integrates_to_one_and_has_its_spread(kernel, d):
     assert 2 * np.log(deviation(kernel, d)) == pytest.approx(spread, abs=1e-8)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    "kernel", [pytest.param(k, marks=pytest.mark.slow if k == "cosine" else ()) for k in KERNELS]
+)
 def test_a_kernels_draws_density_and_width_agree(kernel):
     found = un.kde([[0.0, 0.0]], bandwidth=2.0, kernel=kernel)
     drawn = found.sample(KEY, 20_000)

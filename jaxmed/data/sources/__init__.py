@@ -1,1 +1,1 @@
-"""Data sources: manifests of own data, public data sets, their download and check."""
+"""Data sources: manifests of own data, in tables and folders, and their check."""

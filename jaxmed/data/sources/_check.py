@@ -15,12 +15,12 @@ import numpy as np
 from jaxmed.data._error import DataError, Fault
 from jaxmed.data.formats._read import read_image
 from jaxmed.data.formats._registry import exists, is_image, locate
+from jaxmed.data.public._medmnist import check_medmnist, is_medmnist
 from jaxmed.data.sources._dataset import open_dataset, tables_of_images
 from jaxmed.data.sources._decathlon import check_decathlon
 from jaxmed.data.sources._identity import identity as find_identity
 from jaxmed.data.sources._manifest import ManifestSource
 from jaxmed.data.sources._manifest_check import check_images
-from jaxmed.data.sources._medmnist import check_medmnist, is_medmnist
 from jaxmed.data.tables._table import TABLES
 
 

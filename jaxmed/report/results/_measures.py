@@ -118,7 +118,7 @@ def _multi_label(rule: Rule, y: Array, s: Array, names: Sequence[str], threshold
         yield "accuracy", rule.resampled(lambda a, b: float((a == b).mean()), y, called)
     else:
         yield "auc", rule.resampled(mean_auc, y, s)
-        yield "accuracy", rule.resampled(_share_of_known, y, called)
+        yield "accuracy", rule.resampled(share_of_known, y, called)
     for i, name in enumerate(names):
         rows = known[:, i]
         groups = None if rule.groups is None else rule.groups[rows]
@@ -136,13 +136,14 @@ def mean_auc(y: Array, s: Array) -> float:
     for truth, score in zip(y.T, s.T):
         known = ~np.isnan(truth)
         if 0 < truth[known].sum() < known.sum():
-            areas.append(stats.auc(truth[known].astype(int), score[known]).value)
+            areas.append(quantities.auc(truth[known] == 1, score[known]))
     if not areas:
         raise ValueError("no label has both values among the cases where it is known")
     return float(np.mean(areas))
 
 
-def _share_of_known(y: Array, called: Array) -> float:
+def share_of_known(y: Array, called: Array) -> float:
+    """Return the share of right calls among the labels that are known."""
     known = ~np.isnan(y)
     return float((y == called)[known].mean())
 

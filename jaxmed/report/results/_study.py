@@ -13,6 +13,7 @@ from jaxmed import protocols, quantities, stats
 from jaxmed.protocols import SiteScores, Study
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._comparison import predictions_of
+from jaxmed.report.results._measures import mean_auc, share_of_known
 from jaxmed.report.results._parts import Comparison, Contrast, Overlap, Scores, SubgroupTable
 from jaxmed.report.results._results import ComparisonResults, Results, Task, placed, threshold_of
 from jaxmed.report.results._segmentation import MEASURES, from_overlap, row_means
@@ -301,8 +302,8 @@ def _multi_class(threshold: float) -> dict[str, Metric]:
 
 def _multi_label(threshold: float) -> dict[str, Metric]:
     return {
-        "auc": stats.multiclass_auc,
-        "accuracy": lambda y, p: np.mean(quantities.at_least(p, threshold) == y),
+        "auc": mean_auc,
+        "accuracy": lambda y, p: share_of_known(y, quantities.at_least(p, threshold)),
     }
 
 

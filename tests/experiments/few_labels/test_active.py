@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from jaxmed.cli import _experiment, main
+from jaxmed.cli import main
+from jaxmed.cli.runs import _experiment
 
 
 @pytest.fixture

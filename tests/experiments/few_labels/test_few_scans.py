@@ -12,7 +12,8 @@ from jaxmed.experiments._common.scans import Scans
 
 import jaxmed as jm
 from jaxmed.augment import chain
-from jaxmed.cli import _experiment, main
+from jaxmed.cli import main
+from jaxmed.cli.runs import _experiment
 from jaxmed.core import stateless
 from jaxmed.data import in_memory, phantoms, to_space
 

@@ -86,7 +86,8 @@ def test_a_deep_machine_has_a_bound_that_is_bracketed(tmp_path, digits, monkeypa
     assert nats["lower"] < nats["value"] < 0
 
 
-@pytest.mark.parametrize("method", [pytest.param("belief", marks=pytest.mark.slow), "contractive"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["belief", "contractive"])
 def test_layers_begin_without_labels(tmp_path, digits, monkeypatch, capsys, method):
     command = (
         f"pretraining --method {method} --hidden 6 4 --labels 10 --layer-epochs 2 --epochs 150 "

@@ -20,6 +20,7 @@ SMALL = {
     "classification": ["--network", "resnet8", "--size", "8", "--epochs", "1"],
     "regression": ["--network", "resnet8", "--size", "8", "--epochs", "1"],
 }
+RUNS = ("scans", "lesions", "melanoma", "density", "age")
 
 
 def commands():
@@ -65,16 +66,19 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize(
-    "trained",
-    [
-        {"scans", "lesions"},
-        pytest.param({"scans", "lesions", "melanoma", "density", "age"}, marks=pytest.mark.slow),
-    ],
-    ids=["some", "all"],
-)
-def test_every_command_of_the_page_runs_and_leaves_what_it_says(folder, monkeypatch, trained):
-    """By default some trainings only; of the others the plan, which reads all options and data."""
+def test_every_training_of_the_page_is_planned(folder, monkeypatch):
+    """Which reads all of its options and data."""
+    monkeypatch.chdir(folder)
+    trainings = [arguments[1:] for arguments in commands() if arguments[1] == "train"]
+    assert len(trainings) == len(RUNS)
+    for number, (_, *arguments) in enumerate(trainings):
+        arguments[arguments.index("--out") + 1] = f"{number}.json"
+        assert main(["plan", *arguments, *SMALL[arguments[0]], "--debug"]) == 0, arguments
+        assert (folder / f"{number}.json").is_file()
+
+
+@pytest.mark.slow
+def test_every_command_of_the_page_runs_and_leaves_what_it_says(folder, monkeypatch):
     monkeypatch.chdir(folder)
     typed = commands()
     assert len(typed) == 9
@@ -82,11 +86,8 @@ def test_every_command_of_the_page_runs_and_leaves_what_it_says(folder, monkeypa
         assert program == "jaxmed"
         if arguments[0] == "train":
             arguments += SMALL[arguments[1]]
-            run = arguments[arguments.index("--out") + 1].removeprefix("runs/")
-            if run not in trained:
-                arguments[0], arguments[arguments.index("--out") + 1] = "plan", f"{run}.json"
         assert main([*arguments, "--debug"]) == 0, arguments
-    for run in trained:
+    for run in RUNS:
         assert (folder / "runs" / run / "report.html").is_file()
         assert "NOT REPORTED" in (folder / "runs" / run / "model_card.md").read_text()
     assert (folder / "masks" / "scan_mask.nii.gz").is_file()

@@ -66,6 +66,7 @@ def test_masks_are_studied_case_by_case(masks, folder):
     assert all("corrected resampled t" in row["method"] for row in rows)
 
 
+@pytest.mark.slow
 def test_a_study_of_masks_goes_on_from_the_trainings_that_ended(masks, monkeypatch):
     import importlib
 
@@ -81,6 +82,29 @@ def test_a_study_of_masks_goes_on_from_the_trainings_that_ended(masks, monkeypat
     np.testing.assert_array_equal(np.load(gone)["outputs"], whole)
 
 
+@pytest.mark.slow
+def test_several_labels_are_studied_where_they_are_known(folder, tmp_path):
+    rows = ["image,round,dark,patient"]
+    rows += [f"data/images/{i}.png,{i % 2},{'' if i < 3 else i // 4},p{i}" for i in range(8)]
+    table = folder / "several.csv"
+    table.write_text("\n".join(rows))
+    command = [
+        "study", "--data", str(table), "--labels", "round", "dark", "--folds", "2", "--size", "8",
+        "--epochs", "1", "--arms", "network=resnet8", "learning_rate=0.01,0.0001",
+        "--out", str(tmp_path / "out"), "--debug",
+    ]  # fmt: skip
+    assert main(command) == 0
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert record["task"] == "multi-label"
+    kept = sorted((tmp_path / "out" / "trainings" / "replicates").glob("resnet8_0.01*"))
+    outputs = np.concatenate([np.load(path)["outputs"] for path in kept])
+    assert outputs.shape == (8, 2)
+    assert ((outputs > 0) & (outputs < 1)).all()  # probabilities of each label by itself
+    accuracy = record["models"]["resnet8_0.01"]["accuracy"]["value"]
+    assert accuracy * 13 == pytest.approx(round(accuracy * 13))  # of the 13 labels that are known
+
+
+@pytest.mark.slow
 def test_numbers_are_studied_by_their_errors(folder, tmp_path, capsys):
     command = [
         "study", "--data", str(folder / "sizes.csv"), "--labels", "size", "--folds", "2",
@@ -88,6 +112,10 @@ def test_numbers_are_studied_by_their_errors(folder, tmp_path, capsys):
     ]  # fmt: skip
     assert main([*command, "--out", str(tmp_path / "x")]) == 2
     assert "--task regression" in capsys.readouterr().err
+    two = [*command[:4], "size", "week", *command[5:], "--task", "regression"]
+    two += ["--out", str(tmp_path / "y")]
+    assert main(two) == 2
+    assert "of one number" in capsys.readouterr().err
     command += ["--task", "regression", "--out", str(tmp_path / "out"), "--debug"]
     assert main(command) == 0
     record = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -97,6 +125,7 @@ def test_numbers_are_studied_by_their_errors(folder, tmp_path, capsys):
     assert said < np.abs(truth).mean()  # in the numbers' own unit
 
 
+@pytest.mark.slow
 def test_hospitals_are_left_out_in_turn(folder, tmp_path, capsys):
     command = [
         "study", "--data", str(folder / "sizes.csv"), "--labels", "size", "--task", "regression",

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from jaxmed.cli import main
-from jaxmed.cli._demo import meaning
+from jaxmed.cli.runs._demo import meaning
 
 pytest.importorskip("nilearn")
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxmed.cli import _experiment, main
+from jaxmed.cli import main
+from jaxmed.cli.runs import _experiment
 
 
 @pytest.fixture(scope="module")

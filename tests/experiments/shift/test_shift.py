@@ -47,6 +47,7 @@ def test_a_probe_finds_what_the_border_tells(folder, tmp_path):
     assert main([*command[:-1], "0.5", "--out", str(tmp_path / "no")]) == 2
 
 
+@pytest.mark.slow
 def test_a_remedy_is_measured_three_times(folder, tmp_path):
     command = [
         "train", "remedies", "--data", str(folder), "--remedy", "mask", "--size", "16",

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxmed.cli import _experiment
+from jaxmed.cli.runs import _experiment
 
 
 @pytest.fixture(scope="module")

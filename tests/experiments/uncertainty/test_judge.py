@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jaxmed.cli import _experiment
+from jaxmed.cli.runs import _experiment
 
 TINY = {
     "warmup": 20, "draws": 20, "chains": 2, "max_tree_depth": 3, "steps": 20, "chain_steps": 50,

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmed.cli import _experiment
+from jaxmed.cli.runs import _experiment
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from jaxmed.cli import _experiment, main
+from jaxmed.cli import main
+from jaxmed.cli.runs import _experiment
 
 TINY = "--epochs 1 --width 2 --samples 2 --no-corrupted"
 

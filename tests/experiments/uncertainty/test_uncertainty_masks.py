@@ -10,7 +10,8 @@ from jaxmed.experiments.uncertainty import _mask_uncertainty
 
 import jaxmed as jm
 from jaxmed import bayes
-from jaxmed.cli import _experiment, main
+from jaxmed.cli import main
+from jaxmed.cli.runs import _experiment
 
 TINY = "--steps 2 --patch 8 8 8 --features 2 --folds 2 --calibration 1 --samples 2 --members 2"
 

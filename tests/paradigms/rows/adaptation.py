@@ -16,7 +16,7 @@ def with_weights(task):
 
 
 ROWS = {
-    "coral": Row(lambda task: coral(task.objective), stacks=True, across=True),
+    "coral": Row(lambda task: coral(task.objective), stacks=True),
     "mmd": Row(lambda task: mmd(task.objective), stacks=True),
     "dann": Row(lambda task: dann(task.objective, hidden=4), stacks=True),
     "mixstyle": Row(with_weights, network=lambda trunk, task: mixstyle(trunk, at="Conv_0", p=1.0)),

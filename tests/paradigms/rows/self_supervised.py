@@ -66,7 +66,7 @@ ROWS = {
         tasks=("classification",),
         norms=("dropout",),
     ),
-    "simclr": alone(lambda: paradigms.simclr(noisy, projector=PLAIN), across=True),
+    "simclr": alone(lambda: paradigms.simclr(noisy, projector=PLAIN)),
     "supervised_contrast": alone(
         lambda: paradigms.supervised_contrast(
             noisy, projector=PLAIN, known=lambda label: label < CLASSES - 1

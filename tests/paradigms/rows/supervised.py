@@ -35,7 +35,7 @@ ROWS = {
         stacks=True,
     ),
     "augmented": Row(lambda task: jm.augmented(task.objective, noisy), stacks=True),
-    "mixup": Row(lambda task: jm.mixup(task.objective), stacks=True, across=True),
+    "mixup": Row(lambda task: jm.mixup(task.objective), stacks=True),
     "cutmix": Row(lambda task: jm.paradigms.cutmix(task.objective), stacks=True),
     "bagging": Row(
         learner=lambda one: bagging(one, 2, strategy="unroll"),

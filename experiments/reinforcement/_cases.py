@@ -1,0 +1,111 @@
+"""Scans with landmarks that follow from their masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import jaxmed as jm
+from jaxmed.data import contact_point, insertion_points
+
+
+class Cases(NamedTuple):
+    """Scans in memory.
+
+    Attributes:
+        names: of the scans.
+        patients: of the scans.
+        images: each (*spatial) float32, mean 0 and standard deviation 1.
+        points: (n, landmarks, rank) voxels.
+        spacing: (rank,) mm.
+        landmarks: their names.
+        unit: of distances.
+        notes: for the report.
+    """
+
+    names: list[str]
+    patients: list[str]
+    images: list[np.ndarray]
+    points: np.ndarray
+    spacing: np.ndarray
+    landmarks: tuple[str, ...]
+    unit: str
+    notes: tuple[str, ...]
+
+    def take(self, rows: np.ndarray) -> Cases:
+        """Some of them."""
+        return self._replace(
+            names=[self.names[i] for i in rows],
+            patients=[self.patients[i] for i in rows],
+            images=[self.images[i] for i in rows],
+            points=self.points[rows],
+        )
+
+    def framed(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All about the middle of one shape: images, points, and where the images begin in it."""
+        begin = np.array([[(n - m) // 2 for n, m in zip(shape, x.shape)] for x in self.images])
+        framed = np.stack(
+            [
+                np.pad(
+                    x,
+                    [(b, n - m - b) for b, n, m in zip(low, shape, x.shape)],
+                    constant_values=x.min(),
+                )
+                for x, low in zip(self.images, begin)
+            ]
+        )
+        return framed[..., None], self.points + begin[:, None], begin
+
+
+def hippocampus(folder: Path | None) -> Cases:
+    """The centre of the surface on which the two parts of a hippocampus touch."""
+    source = jm.data.decathlon(folder or jm.data.data_root() / "Task04_Hippocampus")
+    read = jm.data.in_memory(source)
+    spacing = np.array([example["spacing"] for example in read], float)
+    if not np.allclose(spacing, spacing[0], rtol=1e-3):
+        raise ValueError(f"{source.name}: scans of several voxel sizes; this experiment takes one")
+    points = [contact_point(e["mask"], 1, 2, spacing=e["spacing"]) for e in read]
+    names = [str(name) for name in source.case_ids]
+    return Cases(
+        names, names, [_standard(e["image"][..., 0]) for e in read], np.stack(points)[:, None],
+        spacing[0], ("contact",), "mm",
+        (*source.notes, "The landmark follows from masks, and has their errors."),
+    )  # fmt: skip
+
+
+def acdc(folder: Path | None) -> Cases:
+    """The two insertion points of the right ventricle, in a middle slice of both phases."""
+    root = folder or jm.data.data_root() / "ACDC"
+    names, patients, images, points = [], [], [], []
+    for path in sorted(root.glob("patient*/*_gt.nii.gz")):
+        scan = jm.data.read_image(path.with_name(path.name.replace("_gt", "")))
+        mask = jm.data.read_mask(path, like=scan).array
+        found = {}
+        for z in range(mask.shape[-1]):
+            try:
+                found[z] = insertion_points(mask[..., z], ventricle=1, wall=2)
+            except ValueError:  # Above the base and near the apex they do not meet.
+                continue
+        if not found:
+            continue
+        z = sorted(found)[len(found) // 2]
+        slice_ = scan.array[..., z, 0]
+        slice_ = slice_[: slice_.shape[0] // 2 * 2, : slice_.shape[1] // 2 * 2]
+        half = slice_.reshape(slice_.shape[0] // 2, 2, -1, 2).mean((1, 3))
+        names.append(f"{path.name.removesuffix('_gt.nii.gz')} slice {z}")
+        patients.append(path.parent.name)
+        images.append(_standard(half))
+        points.append((found[z] - 0.5) / 2)
+    if not names:
+        raise ValueError(f"{root} holds no patient*/*_gt.nii.gz in which the three structures meet")
+    return Cases(
+        names, patients, images, np.stack(points), np.array([2.0, 2.0]), ("first", "second"),
+        "pixels", ("Voxel sizes are unknown in these files: distances are in pixels.",),
+    )  # fmt: skip
+
+
+def _standard(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image, np.float32)
+    return (image - image.mean()) / max(float(image.std()), 1e-6)

@@ -1,0 +1,1 @@
+"""`jaxmed power`: the size or the power of a study."""

@@ -1,0 +1,1 @@
+"""Public data sets by their names: readers, the download and its check."""

@@ -1,0 +1,1 @@
+"""Agents that learn as they act, and how well they do."""
