@@ -132,6 +132,43 @@ def test_what_is_learned_from_is_what_happened():
         assert 3 <= metrics["length"] <= 5
 
 
+def test_several_agents_in_one_environment_each_have_their_own_action_and_end():
+    one = stairs(top=2, limit=6)
+
+    def step(key, state, action):
+        reached, told = jax.vmap(lambda s, a: one.step(key, s, a))(state, action)
+        return reached, told
+
+    both = Environment(
+        lambda key: jax.tree.map(lambda x: jnp.stack([x, x]), one.reset(key)),
+        step,
+        jax.vmap(one.observe),
+    )
+
+    def each(batch):
+        (place, steps), (later, _) = (
+            jnp.moveaxis(batch[name], -1, 0) for name in ("observation", "next_observation")
+        )
+        return {
+            "climbed": later != place + batch["action"],
+            "reward": batch["reward"] != later,
+            "end": batch["terminated"] != (later >= 2),
+            # It goes on until the other has come to its end too.
+            "begun anew": steps.max(1) >= 6,
+        }
+
+    agent = off_policy(
+        both, spy(each), replay(60), behaviour=boltzmann(), environments=3, batch=8, warm_up=30,
+        iterations=30,
+    )  # fmt: skip
+    state, metrics = jax.jit(agent.step)(jax.jit(agent.init)(KEY, {}), {})
+    held = state.state["acting"].memory.transitions
+    assert metrics["broken"] == 0
+    assert metrics["episodes"] > 0
+    assert held["action"].shape == held["terminated"].shape == (20, 3, 2)
+    assert bool((held["terminated"].any(-1) & ~held["terminated"].all(-1)).any())
+
+
 def test_iterations_in_one_program_are_those_of_many_steps():
     def made(iterations):
         return off_policy(
