@@ -10,8 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxmed import learner
+from jaxmed import ensemble, learner
 from jaxmed.core import Batches, from_functions
+from jaxmed.paradigms.base._ensemble import member_key
 from jaxmed.protocols import evaluate_policy, interact
 from jaxmed.protocols.acting._interact import Nothing
 from jaxmed.reinforcement import (
@@ -118,6 +119,16 @@ def test_several_devices_compute_the_same():
     two = interact(agent, steps=2, every=2, progress=False, devices=2)
     for name, values in one.state.params["net"].items():
         np.testing.assert_allclose(values, two.state.params["net"][name], rtol=1e-5)
+
+
+def test_several_seeds_train_as_one_program():
+    both = interact(ensemble(policy_agent(), 2), steps=2, every=2, progress=False).state
+    alone = interact(
+        policy_agent(), steps=2, every=2, key=member_key(jax.random.key(0), 1), progress=False
+    ).state
+    values = both.params["net"]["value"]
+    np.testing.assert_allclose(values[1], alone.params["net"]["value"], rtol=1e-4, atol=1e-6)
+    assert not np.allclose(values[0], values[1])
 
 
 def broken(at: int) -> Environment:
