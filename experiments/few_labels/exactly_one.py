@@ -9,8 +9,8 @@ semantic loss of one premise added: exactly one class is true of every image, la
 image that a step sees has noise of its own. Both are measured on the same test images after their
 last step; `accuracy/difference` is paired by image.
 
-Settings were chosen on a sixth of the training images (`--chosen`). A run takes about two minutes
-of a CPU core with `mlp`, three with `cnn`.
+Settings were chosen on a sixth of the training images (`--chosen`). A run takes half a minute of a
+CPU core with `mlp`, about two minutes with `cnn`.
 """
 
 from __future__ import annotations
