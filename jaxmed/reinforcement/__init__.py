@@ -1,4 +1,16 @@
-"""Reinforcement learning: agents that act, and what they act in, as pure functions."""
+"""Reinforcement learning: agents that act, and what they act in, as pure functions.
+
+An :class:`Environment` is three functions, ``reset``, ``step`` and ``observe``. For images
+:func:`landmark` walks to a point; :func:`frozen_lake` and its like are worlds as tables, of which
+:func:`policy_evaluation`, :func:`policy_iteration` and :func:`value_iteration` know the answer, and
+:func:`world_environment` makes environments.
+
+What is learned is said by an objective over any network: :func:`td`, :func:`gradient_td`,
+:func:`sarsa`, :func:`expected_sarsa`, :func:`q_learning`, :func:`double_q_learning`,
+:func:`actor_critic`, :func:`ppo`. :func:`off_policy` (with a :func:`replay`) and :func:`on_policy`
+make of a learner one that acts; :func:`jaxmed.protocols.interact` trains it, :func:`play` plays
+whole episodes with it, :func:`jaxmed.protocols.evaluate_policy` sums them up.
+"""
 
 from jaxmed.reinforcement._environment import Environment, Step, restarted, vectorised
 from jaxmed.reinforcement.agents._behaviour import boltzmann, epsilon_greedy

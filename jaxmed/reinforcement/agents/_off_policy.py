@@ -50,7 +50,8 @@ def off_policy(
     An iteration is one action in each environment, written to the memory, and ``updates`` steps of
     the learner, each on ``batch`` transitions drawn from it, whose observations are made anew of
     their states. Episodes that have ended begin anew; what is remembered is the state that was
-    reached.
+    reached. In an environment of several agents, whose values are ``(batch, agents, actions)``,
+    actions, rewards and ends are ``(agents,)``, and an episode ends when all have ended.
 
     Args:
         environment: a single one.
