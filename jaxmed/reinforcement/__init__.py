@@ -10,6 +10,7 @@ from jaxmed.reinforcement.agents._replay import Memory, Replay, replay
 from jaxmed.reinforcement.imaging._heads import landmark_heads
 from jaxmed.reinforcement.imaging._landmark import landmark
 from jaxmed.reinforcement.imaging._place import Place, place
+from jaxmed.reinforcement.imaging._view import PlaneError, plane_error, planes_of, view
 from jaxmed.reinforcement.imaging._volumes import PackedVolumes, pack_volumes
 from jaxmed.reinforcement.objectives._actor_critic import actor_critic, ppo
 from jaxmed.reinforcement.objectives._gradient_td import gradient_td
@@ -33,6 +34,7 @@ __all__ = [
     "Memory",
     "PackedVolumes",
     "Place",
+    "PlaneError",
     "Played",
     "Replay",
     "Solution",
@@ -58,6 +60,8 @@ __all__ = [
     "on_policy",
     "pack_volumes",
     "place",
+    "plane_error",
+    "planes_of",
     "play",
     "policy_evaluation",
     "policy_iteration",
@@ -71,6 +75,7 @@ __all__ = [
     "td",
     "value_iteration",
     "vectorised",
+    "view",
     "world_environment",
     "world_of",
 ]
