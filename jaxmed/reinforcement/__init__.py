@@ -7,6 +7,7 @@ from jaxmed.reinforcement.agents._off_policy import off_policy
 from jaxmed.reinforcement.agents._on_policy import on_policy
 from jaxmed.reinforcement.agents._play import Played, play
 from jaxmed.reinforcement.agents._replay import Memory, Replay, replay
+from jaxmed.reinforcement.imaging._box import Box, box
 from jaxmed.reinforcement.imaging._heads import landmark_heads
 from jaxmed.reinforcement.imaging._landmark import landmark
 from jaxmed.reinforcement.imaging._place import Place, place
@@ -30,6 +31,7 @@ from jaxmed.reinforcement.worlds._solutions import (
 from jaxmed.reinforcement.worlds._world import World, WorldState, world_environment, world_of
 
 __all__ = [
+    "Box",
     "Environment",
     "Memory",
     "PackedVolumes",
@@ -45,6 +47,7 @@ __all__ = [
     "advantages",
     "baird_star",
     "boltzmann",
+    "box",
     "cliff_walk",
     "double_q_learning",
     "dueling",

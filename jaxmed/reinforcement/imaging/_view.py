@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed import ops
 from jaxmed.core import Array
 from jaxmed.reinforcement._environment import Environment
 from jaxmed.reinforcement.imaging._place import Place
+from jaxmed.reinforcement.imaging._sampled import sampler
 from jaxmed.reinforcement.imaging._volumes import checked_scales, checked_volumes, spacings_of
 from jaxmed.reinforcement.imaging._walk import (
     End,
@@ -219,13 +219,7 @@ def _slicer(
     outside: float,
 ) -> Callable[[Array, Array], Array]:  # fmt: skip
     """Make ``(image, plane) -> (size, size, slices * channels)``."""
-    # One voxel beyond each border, for all that lies there; volumes one upon the other, so that
-    # no image is copied to be read.
-    shape = np.max([x.shape[:3] for x in arrays], axis=0) + 2
-    stack = np.full((len(arrays), *shape, arrays[0].shape[-1]), outside, np.float32)
-    for whole, x in zip(stack, arrays):
-        whole[tuple(slice(1, n + 1) for n in x.shape[:3])] = x
-    tall = jnp.asarray(stack.reshape(-1, *shape[1:], stack.shape[-1]))
+    sample = sampler(arrays, outside)
     middle = jnp.asarray([(np.array(x.shape[:3]) - 1) / 2 for x in arrays], jnp.float32)
     apart = jnp.asarray(spacing, jnp.float32)
     line = (jnp.arange(size) - (size - 1) / 2) * pixel
@@ -238,9 +232,7 @@ def _slicer(
         offset = flat + jnp.array([0.0, 0.0, 1.0]) * plane[3]
         # A sum of broadcast lines: exact, where a matrix product may be of reduced precision.
         x, y, z = (offset[..., axis, None] * frame[:, axis] for axis in range(3))
-        at = jnp.clip((x + y + z) / apart[image] + middle[image] + 1, 0, jnp.asarray(shape) - 1.0)
-        at = at.at[..., 0].add(image * int(shape[0]))
-        seen = ops.resample(tall, at, mode="nearest")
+        seen = sample(image, (x + y + z) / apart[image] + middle[image])
         return seen.reshape(size, size, -1)
 
     return look
