@@ -29,6 +29,7 @@ from scipy import special
 
 import jaxmed as jm
 from jaxmed import quantities
+from jaxmed.cli import one_of
 from jaxmed.core import LearnerState, Network
 from jaxmed.data import (
     NUCLEI,
@@ -40,6 +41,7 @@ from jaxmed.data import (
     folds,
 )
 from jaxmed.paradigms import BAG
+from jaxmed.paradigms.bags._multiple_instance import POOLINGS
 from jaxmed.report import (
     ClassificationResults,
     DataSummary,
@@ -82,7 +84,7 @@ class Config:
 
     dataset: Literal["musk1", "elephant", "colon"] = "musk1"
     data: Path | None = None
-    pooling: str = "attention"
+    pooling: str = one_of("attention", POOLINGS)
     folds: int = 10
     repeats: int = 5
     seed: int = 0

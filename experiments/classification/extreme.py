@@ -24,12 +24,16 @@ import numpy as np
 from scipy import special
 
 import jaxmed as jm
+from jaxmed.cli import one_of
 from jaxmed.data import MEDMNIST, in_memory, medmnist, mnist, usps
 from jaxmed.paradigms import closed_form
 from jaxmed.report import Results, class_pictures, classification, split_sizes, stage
 
+from .._common.sets import ONE_LABEL
+
 GRID = {"dataset": ("mnist", "usps", "breastmnist"), "seed": (0, 1, 2)}
 _DIGITS = {"mnist": mnist, "usps": usps}
+Pooling = Literal["sqrt", "stochastic", "max", "average"]
 _SHARPNESS = np.logspace(0, 2, 81)  # what scores are multiplied with before softmax
 
 
@@ -48,21 +52,21 @@ class Config:
         orthogonal: whether filters are orthonormal.
         units: random units behind the maps.
         spread: how strongly these are driven.
-        ridge: a number, or None for one that is chosen.
+        ridge: a number; by default one is chosen.
         choose: how: by cross-validation from the sums, or by leaving out each example, which takes
             one more pass and is the better where there are more features than examples.
         draw: whether training features are drawn where pooling is stochastic.
-        examples: training images used at most, of a fixed order; None for all.
+        examples: training images used at most, of a fixed order; by default all.
         batch: images of a batch; changes nothing but rounding.
     """
 
-    dataset: str = "mnist"
+    dataset: str = one_of("mnist", (*_DIGITS, *ONE_LABEL), strict=False)
     seed: int = 0
     maps: tuple[int, ...] = (32,)
     kernel: int = 7
     window: int = 4
-    pooling: str = "sqrt"
-    last: str = "sqrt"
+    pooling: Pooling = "sqrt"
+    last: Pooling = "sqrt"
     orthogonal: bool = True
     units: int = 1000
     spread: float = 0.5

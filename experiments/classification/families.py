@@ -23,12 +23,14 @@ import numpy as np
 from scipy import special
 
 import jaxmed as jm
+from jaxmed.cli import one_of
 from jaxmed.data import MEDMNIST, column, in_memory, map_source, medmnist
 from jaxmed.paradigms import closed_form
 from jaxmed.protocols import linear_probe, pool, weighted_average
 from jaxmed.report import Results, compare, split_sizes, stage
 
 from .._common.frozen import frozen_features
+from .._common.sets import ONE_LABEL
 
 GRID = {"dataset": ("retinamnist", "breastmnist"), "seed": (0, 1, 2)}
 FAMILIES = ("ResNet-8", "ViT", "ImageNet probe", "closed form")
@@ -47,10 +49,10 @@ class Config:
         learning_rate: of AdamW, at the start; it falls to 0 along a cosine.
         size: side of the images for ImageNet's network.
         units: random units of the closed form.
-        examples: training images used at most; None for all.
+        examples: training images used at most; by default all.
     """
 
-    dataset: str = "retinamnist"
+    dataset: str = one_of("retinamnist", ONE_LABEL, strict=False)
     seed: int = 0
     members: int = 5
     epochs: int = 30

@@ -23,6 +23,7 @@ import numpy as np
 from scipy import special
 
 import jaxmed as jm
+from jaxmed.cli import one_of
 from jaxmed.data import MEDMNIST, in_memory, map_source, medmnist
 from jaxmed.report import (
     Results,
@@ -63,7 +64,7 @@ class Config:
             one would have it for images that do not fit into memory.
     """
 
-    dataset: str = "breastmnist"
+    dataset: str = one_of("breastmnist", jm.data.MEDMNIST)
     network: Literal["resnet18", "resnet50"] = "resnet18"
     size: int = 28
     seed: int = 0

@@ -56,7 +56,7 @@ class Config:
         tune: steps by which hidden weights are tuned.
         tune_size: examples of such a step.
         learning_rate: of tuning, by Adam.
-        examples: training images used at most, of a fixed order; None for all.
+        examples: training images used at most, of a fixed order; by default all.
     """
 
     dataset: Literal["mnist", "usps"] = "usps"

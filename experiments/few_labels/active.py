@@ -34,6 +34,7 @@ from scipy import special
 import jaxmed as jm
 from jaxmed import networks, protocols, quantities
 from jaxmed import unsupervised as un
+from jaxmed.cli import one_of
 from jaxmed.data import ArraySource
 from jaxmed.paradigms import Head, learning_loss
 from jaxmed.report import Results, Split, classification, stage
@@ -41,6 +42,7 @@ from jaxmed.report import Results, Split, classification, stage
 from .._common.compared import notes_of, with_baseline
 from .._common.frozen import Frozen, frozen_features
 from .._common.kept import store, stored
+from .._common.sets import ONE_LABEL
 from ._labels import Task, pool
 
 # Strategies that look at several opinions, not at their mean.
@@ -90,8 +92,8 @@ class Config:
         baseline: folder of the finished run of chance with the same settings; made if none.
     """
 
-    strategy: str = "random"
-    dataset: str = "retinamnist"
+    strategy: str = one_of("random", STRATEGIES)
+    dataset: str = one_of("retinamnist", ONE_LABEL, strict=False)
     model: Literal["frozen", "cnn"] = "frozen"
     share: float = 0.05
     rounds: int = 9

@@ -27,6 +27,7 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import protocols
+from jaxmed.cli import one_of
 from jaxmed.data import subset
 from jaxmed.report import (
     DataSummary,
@@ -83,7 +84,7 @@ class Config:
         baseline: folder of the finished run of chance with the same settings; made if none.
     """
 
-    strategy: str = "random"
+    strategy: str = one_of("random", STRATEGIES)
     by: Literal["scan", "slice", "region"] = "scan"
     block: tuple[int, int, int] = (12, 12, 12)
     data: Path | None = None

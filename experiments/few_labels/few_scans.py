@@ -35,6 +35,7 @@ import numpy as np
 import jaxmed as jm
 from jaxmed import rules
 from jaxmed.augment import blur, brightness, chain, contrast, cutout, gamma, noise
+from jaxmed.cli import one_of
 from jaxmed.data import map_source, subset, to_space
 from jaxmed.report import (
     DataSummary,
@@ -107,7 +108,7 @@ class Config:
         checkpoints: whether to leave checkpoints, so that a cut run goes on.
     """
 
-    row: str = "supervised"
+    row: str = one_of("supervised", ROWS)
     deduce: bool = False
     data: Path | None = None
     scans: int = 6

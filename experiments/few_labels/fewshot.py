@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmed as jm
+from jaxmed.cli import one_of
 from jaxmed.core import Network, Objective
 from jaxmed.data import ArraySource, MemberBatches, in_memory, map_source, medmnist
 from jaxmed.networks import ClassificationHead
@@ -48,6 +49,7 @@ from jaxmed.stats import Estimate
 from .._common.compared import compared, mean, notes_of, with_baseline
 from .._common.draws import draws
 from .._common.kept import store, stored
+from .._common.sets import ONE_LABEL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +75,8 @@ class Config:
     """
 
     method: Literal["probe", "propagation", "prototypical", "matching", "anil", "maml"] = "probe"
-    source: str = "retinamnist"
-    target: str = "breastmnist"
+    source: str = one_of("retinamnist", ONE_LABEL, strict=False)
+    target: str = one_of("breastmnist", ONE_LABEL, strict=False)
     ways: int | None = None
     shots: int = 5
     queries: int = 5

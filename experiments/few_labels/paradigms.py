@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from jaxmed.cli import one_of
 from jaxmed.data import subset
 from jaxmed.report import (
     ClassificationResults,
@@ -36,6 +37,7 @@ from jaxmed.report import (
 )
 
 from .._common.kept import store, stored
+from .._common.sets import ONE_LABEL
 from ._labels import read
 from ._measure import measure
 from ._rows import ROWS, TRANSFER
@@ -69,8 +71,8 @@ class Config:
         checkpoints: whether to leave checkpoints, so that a cut run goes on.
     """
 
-    row: str = "supervised"
-    dataset: str = "breastmnist"
+    row: str = one_of("supervised", ROWS)
+    dataset: str = one_of("breastmnist", ONE_LABEL, strict=False)
     labels: float = 0.1
     seeds: int = 3
     seed: int = 0

@@ -30,9 +30,11 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import generative as gen
+from jaxmed.cli import one_of
 from jaxmed.report import DensityResults, split_sizes, stage
 
-from ._digits import parts_of
+from .._common.sets import GREY
+from ._digits import DIGITS, parts_of
 from ._machines import Trained, drawn_images, likelihood, trained
 
 GRID = {"hidden": ((20,),), "seed": (0, 1, 2)}
@@ -58,7 +60,7 @@ class Config:
         steps: Gibbs steps between two gradients.
         centre: whether units are centred.
         sparsity: weight of the penalty on hidden units' activity.
-        examples: training images used at most, of a fixed order; None for all.
+        examples: training images used at most, of a fixed order; by default all.
         temperatures: of annealing, where the partition function is not a sum.
         annealed: chains of annealing.
         bound_draws: draws of hidden layers for the bound of `belief`.
@@ -67,7 +69,7 @@ class Config:
     """
 
     model: Literal["rbm", "boltzmann", "belief"] = "rbm"
-    dataset: str = "mnist"
+    dataset: str = one_of("mnist", (*DIGITS, *GREY), strict=False)
     hidden: tuple[int, ...] = (20,)
     seed: int = 0
     epochs: int = 40

@@ -30,9 +30,11 @@ from scipy import special
 
 import jaxmed as jm
 from jaxmed import generative as gen
+from jaxmed.cli import one_of
 from jaxmed.report import Results, class_pictures, classification, split_sizes, stage
 
-from ._digits import parts_of
+from .._common.sets import GREY
+from ._digits import DIGITS, parts_of
 
 METHODS = ("none", "belief", "boltzmann", "plain", "denoising", "sparse", "contractive")
 GRID = {"method": METHODS, "seed": (0, 1, 2)}
@@ -46,8 +48,8 @@ class Config:
         method: how the layers begin.
         dataset: `mnist`, `usps`, or a grey set of MedMNIST with one label an image.
         hidden: units of each layer, lowest first.
-        labels: training images whose label is used, of a fixed order; None for all.
-        examples: training images used at most; None for all.
+        labels: training images whose label is used, of a fixed order; by default all.
+        examples: training images used at most; by default all.
         seed: of parameters, order of batches and draws.
         layer_epochs: passes over all images for each layer; for `boltzmann` for all together.
         greedy: whether the layers of `boltzmann` are trained one by one first, as long each.
@@ -60,7 +62,7 @@ class Config:
     """
 
     method: Literal[METHODS] = "belief"  # pyright: ignore[reportInvalidTypeForm]
-    dataset: str = "mnist"
+    dataset: str = one_of("mnist", (*DIGITS, *GREY), strict=False)
     hidden: tuple[int, ...] = (500, 500)
     labels: int | None = None
     examples: int | None = None

@@ -24,6 +24,7 @@ import numpy as np
 import optax
 
 import jaxmed as jm
+from jaxmed.cli import one_of
 from jaxmed.core import Learner, Network
 from jaxmed.data import MEDMNIST, ArraySource, batches, medmnist, mnist
 from jaxmed.paradigms import co_teaching
@@ -32,6 +33,7 @@ from jaxmed.report import Results, compare, split_sizes, stage
 from jaxmed.stats import proportion
 
 from .._common.plain import Plain
+from .._common.sets import ONE_LABEL
 
 GRID = {"kind": ("symmetric", "next"), "rate": (0.2, 0.4), "seed": (0, 1, 2)}
 _EARLY = 10  # Epochs after which most wrong labels are not yet known by heart.
@@ -54,7 +56,7 @@ class Config:
         seed: of wrong labels, parameters and order.
     """
 
-    dataset: str = "mnist"
+    dataset: str = one_of("mnist", ("mnist", *ONE_LABEL), strict=False)
     images: int = 5000
     rate: float = 0.4
     kind: Literal["symmetric", "next"] = "symmetric"

@@ -23,9 +23,11 @@ from typing import Any, Literal
 import numpy as np
 
 import jaxmed as jm
+from jaxmed.cli import one_of
 from jaxmed.data import ManifestSource
 from jaxmed.planning import write_plan
 from jaxmed.report import Results, stage
+from jaxmed.stats.comparison._multiplicity import METHODS
 
 from . import _study_images, _study_masks
 from ._copies import copies, units
@@ -86,7 +88,7 @@ class Config:
     epochs: int | None = None
     memory_gb: float | None = None
     steps: int | None = None
-    adjustment: str = "holm"
+    adjustment: str = one_of("holm", METHODS, strict=False)
 
 
 def run(config: Config, out: Path) -> Results:

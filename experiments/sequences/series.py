@@ -45,7 +45,7 @@ class Config:
         batch: series of a step.
         learning_rate: at its highest.
         weight_decay: of AdamW.
-        examples: training series used at most, of a fixed order; None for all.
+        examples: training series used at most, of a fixed order; by default all.
     """
 
     dataset: str = "ECG5000"

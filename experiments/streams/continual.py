@@ -65,7 +65,7 @@ class Config:
         batch: images of a step.
         learning_rate: of Adam, which begins anew with each task.
         seeds: runs, of other parameters, permutations or orders of classes.
-        examples: training images of a task used at most; None for all.
+        examples: training images of a task used at most; by default all.
         chosen: measure on a part of the training images, to choose settings by.
     """
 

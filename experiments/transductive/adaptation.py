@@ -27,6 +27,7 @@ from scipy import ndimage, special
 
 import jaxmed as jm
 from jaxmed import paradigms, quantities
+from jaxmed.cli import one_of
 from jaxmed.core import Learner, Network
 from jaxmed.data import MEDMNIST, column, in_memory, map_source, medmnist
 from jaxmed.report import (
@@ -39,6 +40,7 @@ from jaxmed.report import (
 )
 
 from .._common.compared import compared, notes_of
+from .._common.sets import ONE_LABEL
 
 _CAST = np.array([1.25, 0.9, 0.6], np.float32)  # of the three colours, by another camera
 SHIFTS: dict[str, Callable[[np.random.Generator, np.ndarray], np.ndarray]] = {
@@ -65,10 +67,10 @@ class Config:
         learning_rate: of Adam, at the start; it falls to 0 along a cosine.
         adapting_batch: test images that share their statistics, about.
         adapting_rate: of the steps on test images.
-        examples: training images used at most; None for all.
+        examples: training images used at most; by default all.
     """
 
-    dataset: str = "retinamnist"
+    dataset: str = one_of("retinamnist", ONE_LABEL, strict=False)
     seeds: int = 5
     epochs: int = 30
     batch: int = 64

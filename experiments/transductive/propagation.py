@@ -22,11 +22,13 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import unsupervised as un
+from jaxmed.cli import one_of
 from jaxmed.data import MEDMNIST, in_memory, medmnist, mnist, usps
 from jaxmed.protocols import knn_probe, label_propagation, linear_probe
 from jaxmed.report import Results, compare, split_sizes, stage
 
 from .._common.frozen import Frozen, frozen_features
+from .._common.sets import ONE_LABEL
 
 GRID = {"dataset": ("mnist", "breastmnist"), "labels": (1, 10), "seed": (0, 1, 2)}
 _DIGITS = {"mnist": mnist, "usps": usps}
@@ -47,7 +49,7 @@ class Config:
         seed: of the labelled images.
     """
 
-    dataset: str = "mnist"
+    dataset: str = one_of("mnist", (*_DIGITS, *ONE_LABEL), strict=False)
     labels: int = 10
     features: Frozen = "random"
     components: int = 50

@@ -31,6 +31,7 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import bayes
+from jaxmed.cli import one_of
 from jaxmed.report import (
     DataSummary,
     Results,
@@ -64,7 +65,7 @@ class Config:
         hidden: units of the hidden layer, for a table.
         scale: of the prior: `N(0, scale^2 / inputs)` for weights, for a table.
         noise: standard deviation of the targets' noise, for a table of numbers.
-        method: `nuts`, one of METHOD, several with commas, or `all`.
+        method: one of these, or several with commas.
         seed: of the chains and of all draws.
         warmup: adaptation of the judge's chains, in steps.
         draws: of each of the judge's chains.
@@ -78,12 +79,12 @@ class Config:
         baseline: folder of a run of the judge to measure against; by default its chains are run.
     """
 
-    case: str = "gap1d"
+    case: str = one_of("gap1d", CASES, strict=False)
     data: Path | None = None
     hidden: int = 10
     scale: float = 1.5
     noise: float = 0.1
-    method: str = "all"
+    method: str = one_of("all", ("all", "nuts", *METHOD), strict=False)
     seed: int = 0
     warmup: int = 500
     draws: int = 1000

@@ -29,8 +29,10 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import bayes
+from jaxmed.cli import one_of
 from jaxmed.report import Results, Uncertainty, classification, environment, stage
 
+from .._common.sets import ONE_LABEL
 from ._posterior_measure import inputs, measure, read, record, text, whole
 from ._posterior_methods import METHOD, SAMPLED, Trained, seconds, train_base
 
@@ -43,7 +45,7 @@ class Config:
 
     Args:
         dataset: a MedMNIST set of one label an image.
-        method: one of METHODS, several with commas, or `all`.
+        method: one of these, or several with commas.
         seed: of parameters, order, dropout and all draws.
         epochs: of the trained network, and of each that is trained on from it.
         batch: images of a step.
@@ -57,8 +59,8 @@ class Config:
         rows: file that one JSON line a method is appended to.
     """
 
-    dataset: str = "breastmnist"
-    method: str = "laplace"
+    dataset: str = one_of("breastmnist", ONE_LABEL, strict=False)
+    method: str = one_of("laplace", ("all", *METHODS), strict=False)
     seed: int = 0
     epochs: int = 60
     batch: int = 64

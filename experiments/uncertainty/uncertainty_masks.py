@@ -36,6 +36,7 @@ from scipy import ndimage
 
 import jaxmed as jm
 from jaxmed import bayes
+from jaxmed.cli import one_of
 from jaxmed.data import crop_or_pad, subset
 from jaxmed.report import (
     DataSummary,
@@ -65,7 +66,7 @@ class Config:
     """One method.
 
     Args:
-        method: one of METHODS.
+        method: the posterior.
         data: the Decathlon folder; by default Task04_Hippocampus in JAXMED_DATA.
         seeds: how many networks.
         seed: the first, and that of the folds.
@@ -85,7 +86,7 @@ class Config:
         baseline: folder of the finished `map` run with the same settings; made if none.
     """
 
-    method: str = "map"
+    method: str = one_of("map", METHODS)
     data: Path | None = None
     seeds: int = 1
     seed: int = 0

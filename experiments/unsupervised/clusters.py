@@ -26,11 +26,13 @@ import numpy as np
 
 from jaxmed import report, stats
 from jaxmed import unsupervised as un
+from jaxmed.cli import one_of
 from jaxmed.core import stream
 from jaxmed.data import in_memory, medmnist
 from jaxmed.report import ClassificationResults, DataSummary, Results, RunRecord, Split, stage
 
 from .._common.frozen import frozen_features
+from .._common.sets import FLAT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Config:
         seed: of the starts and the maps.
     """
 
-    dataset: str = "breastmnist"
+    dataset: str = one_of("breastmnist", FLAT, strict=False)
     features: Literal["pixels", "imagenet"] = "pixels"
     components: int = 20
     clusters: int | None = None

@@ -47,9 +47,10 @@ def fourier_mix(
         leave the image's range.
 
     Raises:
-        ValueError: for a ratio that is none, a band outside (0, 1], ``domain`` and ``other``
-            together; when traced, for images that are no floating numbers, have no spatial axis
-            or more than three, or another size than ``other``.
+        ValueError: for a ratio that is none, no field of images, a band outside (0, 1], ``domain``
+            and ``other`` together; when traced, for images that are no floating numbers, have no
+            spatial axis or more than three, or another size than ``other``; for fields of different
+            rows.
         KeyError: when traced, if the batch lacks a field that is named.
 
     References:
@@ -64,10 +65,12 @@ def fourier_mix(
         Array([3., 1.], dtype=float32)
     """
     check_p(p)
-    if not 0 <= ratio[0] <= ratio[1] <= 1:
+    if np.shape(ratio) != (2,) or not 0 <= ratio[0] <= ratio[1] <= 1:
         raise ValueError(f"ratio is (least, most) with 0 <= least <= most <= 1, got {ratio}")
     if not 0 < band <= 1:
         raise ValueError(f"band is a share of the frequencies in (0, 1], got {band}")
+    if not images:
+        raise ValueError("fourier_mix mixes one field of images or more")
     if domain is not None and other is not None:
         raise ValueError("partners are of another domain or of another field: give one of the two")
 
@@ -78,8 +81,8 @@ def fourier_mix(
             partner = partners(stream(key, "partner"), size, batch.get("weight"), told)
             alone = partner == jnp.arange(size)
         else:
-            partner = _from(stream(key, "partner"), size, pick(batch, other), batch, other)
-            alone = jnp.zeros(size, bool)
+            partner, there = _from(stream(key, "partner"), size, pick(batch, other), batch, other)
+            alone = jnp.broadcast_to(~there, (size,))
         strength = between(jax.random.uniform(stream(key, "ratio"), (size,)), *ratio)
         chosen = jax.random.uniform(stream(key, "chosen"), (size,)) < p
         strength = jnp.where(chosen & ~alone, strength, 0)
@@ -87,6 +90,8 @@ def fourier_mix(
         for name in images:
             x = pick(batch, name)
             theirs = x if other is None else batch[other]
+            if len(x) != size:
+                raise ValueError(f"{name} has {len(x)} rows, and {images[0]} {size}")
             _check(name, x, theirs)
             mixed = mixed_amplitudes(widened(x), widened(theirs)[partner], strength, band)
             still = strength.reshape(-1, *[1] * (x.ndim - 1)) == 0
@@ -116,12 +121,14 @@ def _low(spatial: Shape, band: float) -> np.ndarray:
     return np.prod(np.meshgrid(*near, indexing="ij"), axis=0).astype(np.float32)
 
 
-def _from(key: Key, size: int, theirs: Array, batch: Batch, name: str) -> Array:
-    """A random row of another field for each row, padding left out."""
+def _from(
+    key: Key, size: int, theirs: Array, batch: Batch, name: str
+) -> tuple[Array, Array | np.bool_]:
+    """A random row of another field for each row, padding left out; whether there is one."""
     weight = batch.get(f"weight_{name}")
     real = jnp.ones(len(theirs), bool) if weight is None else weight > 0
     drawn = jax.random.uniform(key, (size, len(theirs)))
-    return jnp.where(real, drawn, -1.0).argmax(1)
+    return jnp.where(real, drawn, -1.0).argmax(1), real.any()
 
 
 def _check(name: str, x: Array, theirs: Array) -> None:

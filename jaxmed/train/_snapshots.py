@@ -44,7 +44,7 @@ def snapshots(learner: Learner, n: int, *, every: int) -> Learner:
     References:
         Huang et al. (2017), Snapshot ensembles: train 1, get M for free, ICLR.
     """
-    if n < 1 or every < 1:
+    if n < 1 or every < 1 or n != int(n) or every != int(every):
         raise ValueError(f"snapshots are one or more, every one or more steps; got {n} and {every}")
     predicting = learner.predicting
 

@@ -113,6 +113,9 @@ def test_ratios_differ_between_examples_and_channels_share_them():
     ("options", "batch", "told"),
     [
         ({"ratio": (0.5, 1.5)}, {}, "ratio is"),
+        ({"ratio": 0.5}, {}, "ratio is"),
+        ({"images": ()}, {}, "one field of images or more"),
+        ({"images": ("image", "t2")}, {"image": images(3), "t2": images(2)}, "t2 has 2 rows, and"),
         ({"band": 0.0}, {}, "band is a share"),
         ({"domain": "a", "other": "b"}, {}, "give one of the two"),
         ({}, {"image": jnp.ones((2, 4, 1), int)}, "floating image"),
@@ -124,6 +127,13 @@ def test_ratios_differ_between_examples_and_channels_share_them():
 def test_mistakes_are_told(options, batch, told):
     with pytest.raises(ValueError, match=told):
         fourier_mix(**options)(KEY, batch)
+
+
+def test_where_all_other_images_are_padding_nothing_is_mixed():
+    x = images(3)
+    batch = {"image": x, "unlabelled": images(4) + 5, "weight_unlabelled": jnp.zeros(4)}
+    made = fourier_mix((1.0, 1.0), other="unlabelled")(KEY, batch)["image"]
+    np.testing.assert_array_equal(made, x)
 
 
 def test_a_field_that_is_not_there_is_told():

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
+import re
 import sys
+import typing
 
 import pytest
 
 from jaxmed.cli import main
-from jaxmed.cli.runs import _experiment
+from jaxmed.cli.runs import _experiment, _settings
 
 # Of images of one's own.
 OWN = ("classification", "premises", "regression", "segmentation", "study")
 RECORDED = (
     "active", "active_scans", "adaptation", "clusters", "continual", "coverage", "demo", "drive",
-    "duplicates", "energy", "extreme", "families", "few_scans", "fewshot", "hippocampus", "judge",
-    "landmarks", "medmnist", "membranes", "mil", "multitask", "paradigms", "pretraining",
-    "propagation", "remedies", "series", "shortcut", "stacking", "table_regression",
-    "uncertainty", "uncertainty_masks", "wrong_labels",
+    "duplicates", "energy", "exactly_one", "extreme", "families", "few_scans", "fewshot",
+    "hippocampus", "judge", "landmarks", "medmnist", "membranes", "mil", "multitask",
+    "paradigms", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
+    "table_regression", "uncertainty", "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 
@@ -34,6 +37,42 @@ def test_an_experiment_is_a_module_of_the_package(name):
     assert experiment.module is importlib.import_module(f"jaxmed.experiments.{task}.{name}")
     assert _experiment.load(experiment.path).module is experiment.module
     assert experiment.config().__class__.__module__ == experiment.module.__name__
+
+
+# Fields of text of which no list in the code has the values.
+FREE = {
+    "duplicates": {"patient"}, "remedies": {"patient"}, "shortcut": {"patient"},
+    "series": {"dataset"}, "table_regression": {"name", "target"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECORDED + OWN)
+def test_what_is_taken_out_of_a_list_is_listed_in_help(name):
+    """A field of text has its names, and none of which nothing is given speaks of Python's None."""
+    config = _experiment.load(name).config
+    types, words = typing.get_type_hints(config), _settings._args(config)
+    for field in dataclasses.fields(config):
+        told = words.get(field.name, "")
+        if types[field.name] is str and field.name not in FREE.get(name, ()):
+            assert field.default in field.metadata["names"], field.name
+        assert field.default is not None or "None" not in told, field.name
+
+
+def test_help_and_refusals_name_what_there_is(capsys):
+    with pytest.raises(SystemExit):
+        _settings.ask(_experiment.load("few_scans").config, ["--help"], prog="few_scans")
+    told = re.sub(r"[\s│]+", "", capsys.readouterr().out)
+    rows = _experiment.load("few_scans").module.ROWS
+    assert f"--row{{{','.join(rows)}}}" in told
+    with pytest.raises(SystemExit):
+        _settings.ask(_experiment.load("few_scans").config, ["--row", "mean"], prog="few_scans")
+    assert "mean_teacher" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"few_scans: row is one of 'supervised', .*got 'mean'"):
+        _settings.read_settings(
+            _experiment.load("few_scans").config, {"row": "mean"}, of="few_scans"
+        )
+    several = _settings.read_settings(_experiment.load("judge").config, {"method": "nuts,map"})
+    assert several.method == "nuts,map"
 
 
 def test_tasks_share_through_common_alone():

@@ -136,8 +136,15 @@ def test_what_is_wrong_is_said():
         belief_bound(KEY, params, states(4), log_z, binarise="none")
     with pytest.raises(ValueError, match="the RBM has 3 pixels, the images have 4"):
         belief_bound(KEY, from_rbms([restricted(3, 3, 1)]), states(4), log_z, binarise="none")
-    with pytest.raises(ValueError, match="at least one draw"):
-        belief_bound(KEY, params, states(3), log_z, binarise="none", draws=0)
+    for wrong, told in (
+        ({"draws": 0}, "at least one draw"), ({"draws": 1.5}, "at least one draw"),
+        ({"chunk": 0}, "chunk must be at least 1"), ({"chunk": 1.5}, "chunk must be a whole"),
+        ({"level": 95}, r"level must lie in \(0, 1\)"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=told):
+            belief_bound(KEY, params, states(3), log_z, binarise="none", **wrong)
+    with pytest.raises(TypeError, match="log_z is the estimate that log_partition gives, got 3"):
+        belief_bound(KEY, params, states(3), 3.0, binarise="none")  # pyright: ignore
     with pytest.raises(ValueError, match="at least two images"):
         belief_bound(KEY, params, states(3)[:1], log_z, binarise="none")
     with pytest.raises(ValueError, match=r"grey values .* in \[0, 1\]"):

@@ -160,6 +160,8 @@ def test_layers_begin_nearer_to_the_images_than_chance_does():
 def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match="layers of at least one unit"):
         deep_layers((3, 0), optax.sgd(0.1))
+    with pytest.raises(ValueError, match="layers of at least one unit"):
+        deep_layers((3.5, 2), optax.sgd(0.1))  # pyright: ignore
     with pytest.raises(ValueError, match="two numbers of at least 1"):
         contrastive_divergence(copies=(0, 1))
     with pytest.raises(ValueError, match="at least one layer"):

@@ -187,7 +187,11 @@ def test_what_is_wrong_is_said():
         given = {"key": KEY, "method": "ais", **options}
         with pytest.raises(ValueError, match=match):
             log_partition(given.pop("key"), params, **given)
+    with pytest.raises(ValueError, match="level is in"):
+        log_partition(None, params, level=95)
     variables, log_z = Variables(params, {}), log_partition(None, params)
+    with pytest.raises(ValueError, match="chunk must be at least 1"):
+        log_likelihood(rbm(3), variables, np.ones((2, 4)), log_z, binarise="none", chunk=0)
     with pytest.raises(ValueError, match="at least two images"):
         log_likelihood(rbm(3), variables, np.ones((1, 4)), log_z, binarise="none")
     bad = np.array([[0, 1, 1, np.inf], [0, 1, 0, 1]], np.float32)

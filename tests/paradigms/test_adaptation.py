@@ -161,6 +161,18 @@ def test_mistakes_are_told(options, told):
         tent(network, optax.sgd(0.1), **options).init(jax.random.key(0), make_batch((6, 6)))
 
 
+def test_one_class_has_no_entropy():
+    network, given = jm.from_linen(Tiny(1, norm="group")), make_batch((6, 6))
+    plain = jm.supervised(jm.losses.mse, target="value")
+    for run in (
+        tent(network, optax.sgd(0.1)),
+        jm.learner(network, jm.paradigms.entropy_minimisation(plain), optax.sgd(0.1)),
+    ):
+        state = run.init(jax.random.key(0), given)
+        with pytest.raises(ValueError, match="two classes or more"):
+            run.step(state, given)
+
+
 def test_a_network_without_normalisation_is_refused():
     run = tent(jm.from_linen(Tiny()), optax.sgd(0.1))
     with pytest.raises(ValueError, match="no layers with a scale can learn"):

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import jaxmed as jm
-from jaxmed.paradigms import bagging, member, out_of_bag
+from jaxmed.paradigms import bagging, member, out_of_bag, random_subspaces
 from jaxmed.paradigms.base._bagging import _counts
 
 N = 12
@@ -90,6 +90,65 @@ def test_draws_are_those_of_the_key_and_of_no_order():
 def test_mistakes_are_told(options, told):
     with pytest.raises(ValueError, match=told):
         bagging(single(), 2, **options)
+
+
+def test_what_is_no_place_is_told():
+    run = bagging(single(), 2)
+    halves = {**batch(), "index": jnp.arange(N) / 2}
+    with pytest.raises(ValueError, match="'index' counts examples by whole numbers, and is float"):
+        run.step(run.init(jax.random.key(0), halves), halves)
+    state = run.init(jax.random.key(0), batch())
+    with pytest.raises(ValueError, match="'examples' counts examples by whole numbers"):
+        out_of_bag(state, jnp.array([0.5]))
+    with pytest.raises(ValueError, match="the state is of one learner"):
+        out_of_bag(single().init(jax.random.key(0), batch()), jnp.arange(2))
+
+
+def players():
+    return jm.alternate({"a": single(), "b": single()}, predicts="a")
+
+
+@pytest.mark.parametrize("inner", ["bagging", "random_subspaces", "alternate"])
+def test_members_and_players_are_bagged_together(inner):
+    """What an outer member left out none of its inner ones has learned from."""
+    makers = {
+        "bagging": lambda: bagging(single(), 2),
+        "random_subspaces": lambda: random_subspaces(single(), 2),
+        "alternate": players,
+    }
+    run, given = bagging(makers[inner](), 3), batch()
+    state = run.init(jax.random.key(3), given)
+    left_out = out_of_bag(state, given["index"])
+    assert len({tuple(row) for row in np.asarray(left_out).tolist()}) == 3
+    step = jax.jit(run.step)
+    after, _ = step(state, given)
+    for i in range(3):
+        changed = {**given, "image": jnp.where(left_out[i, :, None], 9.0, given["image"])}
+        same, _ = step(state, changed)
+        jax.tree.map(
+            lambda a, b, i=i: np.testing.assert_array_equal(a[i], b[i]), same.params, after.params
+        )
+    assert run.predict(after, given["image"])["logits"].shape[0] == 3
+
+
+@pytest.mark.parametrize("inner", ["bagging", "random_subspaces", "alternate"])
+def test_subspaces_of_members_and_players_are_parts_of_one(inner):
+    makers = {
+        "bagging": lambda: bagging(single(), 2),
+        "random_subspaces": lambda: random_subspaces(single(), 2, share=0.5),
+        "alternate": players,
+    }
+    wide = {**batch(), "image": jnp.tile(batch()["image"], (1, 4))}
+    run = random_subspaces(makers[inner](), 4, share=0.5)
+    state = run.init(jax.random.key(3), wide)
+    state, _ = jax.jit(run.step)(state, wide)
+    seen = jax.jacobian(lambda x: run.predict(state, x[None])["logits"])(wide["image"][0])
+    patterns = np.asarray(seen != 0).reshape(4, -1, 12)
+    assert (patterns.any(1).sum(-1) <= 6).all()
+    assert len({tuple(one.any(0).tolist()) for one in patterns}) > 1
+    if inner == "random_subspaces":  # the inner masks are not the outer one again
+        inside = np.asarray(seen != 0).reshape(4, 2, -1, 12).any(2).sum(-1)
+        assert inside.max() < 6
 
 
 def test_a_batch_without_places_is_told():

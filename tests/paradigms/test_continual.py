@@ -163,7 +163,7 @@ def test_a_reservoir_holds_each_example_with_the_same_probability():
         own = {"memory": {"image": jnp.full((5, 1), -1.0)}, "seen": jnp.zeros((), jnp.int32)}
         for i in range(5):
             given = {"image": jnp.arange(8.0)[:, None] + 8 * i}
-            own = remembered(jax.random.fold_in(key, i), own, given)
+            own = remembered(jax.random.fold_in(key, i), own, given, 8)
         return own
 
     for seed in range(400):
@@ -177,13 +177,101 @@ def test_a_reservoir_holds_each_example_with_the_same_probability():
 
 def test_padding_is_not_remembered_and_an_empty_memory_counts_for_nothing():
     own = {"memory": {"image": jnp.zeros((4, 1))}, "seen": jnp.zeros((), jnp.int32)}
-    assert not drawn_from(KEY, own, 3)["weight"].any()
     given = {"image": jnp.arange(1.0, 4.0)[:, None], "weight": jnp.array([1.0, 0.0, 1.0])}
-    own = remembered(KEY, own, given)
+    none = drawn_from(KEY, own, 4, given, 3)
+    assert not none["weight"].any()
+    np.testing.assert_array_equal(none["image"][:, 0], [1, 2, 3, 1])  # as padding repeats rows
+    own = remembered(KEY, own, given, 3)
     assert int(own["seen"]) == 2
     np.testing.assert_array_equal(own["memory"]["image"][:, 0], [1, 3, 0, 0])
-    drawn = drawn_from(KEY, own, 50)
+    drawn = drawn_from(KEY, own, 50, given, 3)
     assert set(np.asarray(drawn["image"]).ravel().tolist()) == {1.0, 3.0}
+
+
+def direction(params, x):
+    """Logits of the image's direction: of an image of zeros there is none, and no gradient."""
+    return {"logits": (x / jnp.linalg.norm(x, axis=-1, keepdims=True)) @ params["w"]}
+
+
+@pytest.mark.parametrize("keep", [replay, a_gem])
+def test_a_memory_without_examples_has_no_part_in_the_gradient(keep):
+    def init(key, x):
+        return {"w": jax.random.normal(key, (x.shape[-1], 3))}
+
+    net = jm.from_functions(init, direction)
+    given = {**batch(), "weight": jnp.ones(8).at[-3:].set(0.0)}
+    _, state, metrics = trained(keep(classify(), 5), given, net, steps=1)
+    _, plain, expected = trained(classify(), given, net, steps=1)
+    assert float(metrics["replayed"]) == 0
+    assert float(metrics["seen"]) == 5
+    np.testing.assert_allclose(metrics["gradient_norm"], expected["gradient_norm"], rtol=1e-6)
+    np.testing.assert_allclose(state.params["net"]["w"], plain.params["net"]["w"], rtol=1e-6)
+    nothing = {**given, "weight": jnp.zeros(8)}
+    _, state, metrics = trained(keep(classify(), 5), nothing, net, steps=2)
+    assert float(metrics["seen"]) == float(metrics["gradient_norm"]) == 0
+
+
+@pytest.mark.parametrize("keep", [replay, a_gem])
+def test_a_memory_goes_by_the_rows_of_what_the_network_is_given(keep):
+    scan = {"scan": batch()["image"], "label": batch()["label"], "prior": jnp.ones(3)}
+    scan["site"] = jnp.arange(8)
+    one = jm.learner(
+        network(), keep(jm.supervised(jm.losses.cross_entropy, inputs="scan"), 5, inputs="scan"),
+        optax.sgd(0.1), inputs="scan",
+    )  # fmt: skip
+    state, _ = one.step(one.init(KEY, scan), scan)
+    assert set(state.state["obj"]["memory"]) == {"scan", "label", "site"}
+    with pytest.raises(ValueError, match="the memory holds 'site' of each example"):
+        one.step(state, {name: scan[name] for name in ("scan", "label")})
+    # More images without labels: they are the batch's, of what is drawn too.
+    more = {**batch(), "unlabelled": batch(1, n=11)["image"]}
+    _, state, metrics = trained(keep(jm.paradigms.entropy_minimisation(classify()), 5), more)
+    assert "unlabelled" not in state.state["obj"]["memory"]
+    assert np.isfinite(float(metrics["loss"]))
+    bags = {"image": {"x": jnp.ones((8, 4)), "mask": jnp.ones((8, 2))}, "label": more["label"]}
+    net = jm.from_functions(
+        lambda key, x: {"w": jnp.ones((4, 3))}, lambda params, x: {"logits": x["x"] @ params["w"]}
+    )
+    _, state, _ = trained(keep(classify(), 5), bags, net, steps=1)
+    assert state.state["obj"]["memory"]["image"]["mask"].shape == (5, 2)
+
+
+@pytest.mark.parametrize("keep", [replay, a_gem])
+def test_a_memory_resumes_to_the_bit(keep, tmp_path):
+    source = jm.data.ArraySource({name: np.asarray(x) for name, x in batch(n=22).items()})
+    feed = jm.data.batches(source, 8, seed=0)
+    one = jm.learner(network(), keep(classify(), 5), optax.adam(0.1))
+    whole = jm.fit(one, feed, steps=6, progress=False)
+    jm.fit(one, feed, steps=4, out=tmp_path, progress=False)
+    resumed = jm.fit(one, feed, steps=6, out=tmp_path, progress=False)
+    jax.tree.map(
+        np.testing.assert_array_equal, whole.state._replace(key=0), resumed.state._replace(key=0)
+    )
+    assert int(resumed.state.state["obj"]["seen"]) == 44  # padding rows are not
+
+
+def test_the_next_task_is_that_of_every_member_player_and_part():
+    given = batch()
+    single = jm.learner(network(), si(classify()), optax.sgd(0.1))
+    members = jm.ensemble(single, 3)
+    state, _ = jax.jit(members.step)(members.init(KEY, given), given)
+    found = next_task(state)
+    for i in range(3):
+        one = next_task(jm.paradigms.member(state, i))
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            jm.paradigms.member(found, i).state, one.state,
+        )  # fmt: skip
+    for learner, at in (
+        (jm.learner(network(), jm.weighted({"a": si(classify())}), optax.sgd(0.1)), "obj/a"),
+        (jm.alternate({"a": single, "b": single}, predicts="a"), "b/obj"),
+        (jm.train.parameter_average(single), "obj"),
+    ):
+        state, _ = learner.step(learner.init(KEY, given), given)
+        before, after = (flatten_paths(s.state) for s in (state, next_task(state)))
+        moved = [p for p in after if "importance" in p and np.any(after[p] != before[p])]
+        assert moved, at
+        assert any(at in path for path in moved), (at, moved)
 
 
 def forgetting(make):
@@ -220,7 +308,9 @@ def test_a_step_never_raises_the_memorys_loss_to_first_order():
     drawn_key = jm.stream(state.key, "step", state.step)
     after, metrics = run.step(state, other)
     assert float(metrics["conflict"]) == 1
-    memory = drawn_from(stream(drawn_key, "replay"), state.state["obj"], 64)
+    memory = drawn_from(
+        stream(drawn_key, "replay"), state.state["obj"], 64, other, len(other["label"])
+    )
 
     def loss(net):
         logits = network().apply(net, {}, memory["image"])[0]["logits"]
@@ -251,11 +341,47 @@ def test_a_past_of_another_network_is_told(name, told):
         run.init(KEY, batch())
 
 
+@pytest.mark.parametrize("past", [{}, {"kernel": jnp.ones((4, 1)), "bias": jnp.ones(1)}])
+def test_a_past_that_answers_otherwise_is_told(past):
+    run = jm.learner(network(), lwf(classify(), Variables(past, {})), optax.sgd(0.1))
+    with pytest.raises(ValueError, match="the past is of another network: '"):
+        run.init(KEY, batch())
+    free = jm.from_functions(
+        lambda key, x: {"w": jnp.ones((4, 3)), "n": jnp.ones(())},
+        lambda params, x: {"logits": (x @ params["w"])[:, : 3 if params["n"].ndim else 1]},
+    )
+    objective = lwf(classify(), Variables({"w": jnp.ones((4, 3)), "n": jnp.ones(())}, {}))
+    run = jm.learner(free, objective, optax.sgd(0.1))
+    state = run.init(KEY, batch())
+    now = {"w": jnp.ones((4, 3)), "n": jnp.ones(1)}
+    with pytest.raises(ValueError, match=r"has the shape \(8, 3\) and had \(8, 1\)"):
+        run.step(state._replace(params={**state.params, "net": now}), batch())
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
         (lambda past: ewc(classify(), past, weight=-1), "weight must be finite and not negative"),
         (lambda past: consolidated(), "no task"),
+        (
+            lambda past: consolidated(past, Consolidated({"v": jnp.ones(1)}, {"v": jnp.ones(1)})),
+            "task 1 is of another network than task 0: 'v' has the shape",
+        ),
+        (
+            lambda past: ewc(classify(), past._replace(importance={"w": -jnp.ones(1)})),
+            "of 'w' is to",
+        ),
+        (
+            lambda past: ewc(classify(), past._replace(importance={"w": jnp.full(1, jnp.nan)})),
+            "of 'w' is to",
+        ),
+        (lambda past: ewc(classify(), past._replace(importance={})), "'w' has a place or"),
+        (lambda past: ewc(classify(), past._replace(importance={"w": jnp.ones(())})), "its import"),
+        (
+            lambda past: fisher_information(KEY, network(), Variables({}, {}), [], labels="drawn "),
+            "'drawn' or 'given'",
+        ),
+        (lambda past: replay(classify(), 2.5), "one example or more"),
         (lambda past: si(classify(), damping=0), "damping must be positive"),
         (
             lambda past: lwf(classify(), Variables({}, {}), temperature=0),

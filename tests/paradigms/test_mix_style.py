@@ -137,7 +137,13 @@ def test_mistakes_are_told_where_it_is_traced(at, key, told):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), [({"alpha": 0.0}, "alpha must be positive"), ({"p": 2.0}, "probability")]
+    ("options", "told"),
+    [
+        ({"alpha": 0.0}, "alpha must be positive"),
+        ({"alpha": float("nan")}, "alpha must be positive and finite"),
+        ({"alpha": float("inf")}, "alpha must be positive and finite"),
+        ({"p": 2.0}, "probability"),
+    ],
 )
 def test_mistakes_are_told(options, told):
     with pytest.raises(ValueError, match=told):

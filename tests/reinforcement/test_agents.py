@@ -191,6 +191,22 @@ def test_values_of_a_walk_are_learned():
     np.testing.assert_allclose(values, np.arange(1, 6) / 6, atol=0.06)
 
 
+def test_a_behaviour_may_have_actions_that_are_not_valued():
+    """Values of states under a policy of two actions: up or not, by the network's one output."""
+    often = jnp.array([0.25, 0.75])
+    network = from_functions(lambda key, x: {"v": jnp.zeros(6)}, lambda p, x: x @ p["v"][:2, None])
+    critic = learner(network, td(discount=0.9), optax.sgd(0.01), inputs="observation")
+    agent = off_policy(
+        stairs(), critic, replay(2000), environments=50, batch=8, warm_up=1000,
+        behaviour=lambda values, step: jnp.broadcast_to(often, (len(values), 2)), iterations=20,
+    )  # fmt: skip
+    begun = jax.jit(agent.init)(KEY, {})
+    held = begun.state["acting"].memory.transitions["action"]
+    assert 0.4 < held[:20].mean() < 0.6  # The warm-up is by chance.
+    acted = jax.jit(agent.step)(begun, {})[0].state["acting"].memory.transitions["action"]
+    assert 0.7 < acted[20:40].mean() < 0.8
+
+
 def test_q_learning_walks_the_edge_and_sarsa_the_safe_way():
     world = world_environment(cliff_walk(), limit=300)
     q = off_policy(

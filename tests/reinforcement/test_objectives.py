@@ -656,3 +656,15 @@ def test_bad_input_is_told():
         table(0)
     with pytest.raises(ValueError, match="numbers of states"):
         table(3).apply(table(3).init(None, None)[0], {}, jnp.ones(2))
+
+
+def test_networks_of_values_can_be_written_down_and_made_again():
+    from jaxmed.inference import build, describe
+
+    trunk = from_linen(nn.Dense(5))
+    for network in (
+        table(4, 2, initial=1.5),
+        dueling(with_heads(trunk, {"value": nn.Dense(1), "advantage": nn.Dense(3)}), value="value"),
+    ):
+        written = describe(network)
+        assert describe(build(written)) == written

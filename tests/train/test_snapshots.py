@@ -43,8 +43,9 @@ def test_each_place_holds_the_end_of_its_cycle_and_the_oldest_gives_way():
 
 
 def test_mistakes_are_told():
-    with pytest.raises(ValueError, match="one or more"):
-        snapshots(single(), 0, every=1)
+    for n, every in ((0, 1), (2.5, 1), (2, 0), (2, 1.5)):
+        with pytest.raises(ValueError, match="one or more"):
+            snapshots(single(), n, every=every)  # pyright: ignore
     twice = snapshots(snapshots(single(), 2, every=1), 2, every=1)
     with pytest.raises(ValueError, match="has snapshots already"):
         twice.init(jax.random.key(0), BATCH)

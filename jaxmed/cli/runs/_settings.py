@@ -8,10 +8,33 @@ import inspect
 import io
 import textwrap
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 Config = TypeVar("Config")
+
+
+def one_of(default: str, names: Iterable[str], *, strict: bool = True) -> Any:
+    """A field of `Config` that takes one of the names that a list in the code has.
+
+    ``--help`` shows them all, which the type `str` cannot.
+
+    Args:
+        default: what it is by default.
+        names: the names, such as the keys of a table of methods.
+        strict: whether another one is refused as it is read. If not the experiment judges, since it
+            knows better what to say, or takes several names, or more than these.
+
+    Returns:
+        The field: ``row: str = one_of("supervised", ROWS)``.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Config:
+    ...     row: str = one_of("plain", ("plain", "cross"))
+    >>> read_settings(Config, {"row": "cross"}).row
+    'cross'
+    """
+    return dataclasses.field(default=default, metadata={"names": tuple(names), "strict": strict})
 
 
 def read_settings(config: type, settings: Mapping[str, Any], *, of: str = "") -> Any:
@@ -32,7 +55,7 @@ def read_settings(config: type, settings: Mapping[str, Any], *, of: str = "") ->
     Raises:
         ValueError: a field that is not there, or a value that its type does not have; names both.
     """
-    types = typing.get_type_hints(config)
+    types = _types(config, extras=False)
     names = [field.name for field in dataclasses.fields(config) if field.init]
     who = of or config.__qualname__
     if unknown := [name for name in settings if name not in names]:
@@ -100,6 +123,15 @@ def _read(who: str, name: str, annotation: Any, value: Any) -> Any:
     return read
 
 
+def _types(config: type, *, extras: bool) -> dict[str, Any]:
+    """The type of each field; of one that takes a listed name, these names."""
+    hints = typing.get_type_hints(config, include_extras=extras)
+    for field in dataclasses.fields(config):
+        if field.metadata.get("strict"):
+            hints[field.name] = typing.Literal[field.metadata["names"]]
+    return hints
+
+
 def _words(value: Any) -> list[str]:
     """A value as words of the command line."""
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -144,7 +176,7 @@ def readable(config: type) -> type:
     import tyro
 
     words = {name: text for kind in reversed(config.__mro__) for name, text in _args(kind).items()}
-    hints = typing.get_type_hints(config, include_extras=True)
+    hints = _types(config, extras=True)
     fields = []
     for field in dataclasses.fields(config):
         hint = hints[field.name]
@@ -153,6 +185,8 @@ def readable(config: type) -> type:
         shown: dict[str, Any] = {}
         if len(kinds) == 1 and type(None) in typing.get_args(given):
             shown["metavar"] = _metavar(kinds[0])
+        if "names" in field.metadata:
+            shown["metavar"] = _metavar(typing.Literal[field.metadata["names"]])
         if field.default is None or field.default == () or field.default == "":
             shown["help_behavior_hint"] = ""
         if field.name in words and field.name not in _args(config):

@@ -12,7 +12,7 @@ from jaxmed.core import Array, Inputs, Objective, pick, stream, weighted_mean
 from jaxmed.generative.energy._centring import mean_rows, moved
 from jaxmed.generative.energy._deep_boltzmann import as_rbm, energy
 from jaxmed.generative.energy._pixels import Binarise, visible_rows
-from jaxmed.generative.energy._rbm import free_energy, gibbs, start_chains
+from jaxmed.generative.energy._rbm import free_energy, gibbs, start_chains, whole
 from jaxmed.paradigms.base._schedules import advance, counter
 from jaxmed.paradigms.multi_task._task_gradients import with_gradient
 
@@ -63,7 +63,7 @@ def stochastic_approximation(
         (2012), Deep Boltzmann machines and the centering trick, Neural Networks: Tricks of the
         Trade. Melchior, Fischer and Wiskott (2016), How to center deep Boltzmann machines, JMLR 17.
     """
-    if steps < 1 or chains < 1:
+    if not whole(steps, chains):
         raise ValueError(f"needs at least one step and one chain, got {steps} and {chains}")
     if not 0 <= offset_rate <= 1:
         raise ValueError(f"offset_rate is in [0, 1], got {offset_rate}")

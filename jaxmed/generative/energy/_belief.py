@@ -35,6 +35,7 @@ from jaxmed.generative.energy._rbm import (
     precision,
     rbm,
     sample,
+    whole,
 )
 
 _LOG_SCALE = "log_scale"
@@ -74,7 +75,7 @@ def belief_network(hidden: Sequence[int], *, visible: Visible = "bernoulli") -> 
     (2, 4)
     """
     hidden = tuple(hidden)
-    if not hidden or min(hidden) < 1:
+    if not hidden or not whole(*hidden):
         raise ValueError(f"a belief network has layers of at least one unit, got {hidden}")
 
     def init(key, inputs):

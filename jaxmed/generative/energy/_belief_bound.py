@@ -12,9 +12,9 @@ import numpy as np
 
 from jaxmed.core import Array, Key, stream
 from jaxmed.generative.energy._belief import cost, field, has_gaussian_pixels
-from jaxmed.generative.energy._likelihood import from_energies
+from jaxmed.generative.energy._likelihood import check_plan, from_energies
 from jaxmed.generative.energy._pixels import HOW, Binarise, binarised
-from jaxmed.generative.energy._rbm import bernoulli, checked, free_energy
+from jaxmed.generative.energy._rbm import bernoulli, checked, free_energy, whole
 from jaxmed.stats import Estimate
 
 
@@ -60,9 +60,11 @@ def belief_bound(
         importance sampling, it is too high.
 
     Raises:
+        TypeError: for a ``log_z`` that is no estimate.
         ValueError: for parameters that are no belief network's, fewer than two images or another
-            number of pixels, no draw, grey values outside [0, 1], Gaussian pixels that are to be
-            made binary, or a bound that is not finite.
+            number of pixels, no draw, a chunk of no image, a level outside (0, 1), grey values
+            outside [0, 1], Gaussian pixels that are to be made binary, or a bound that is not
+            finite.
 
     References:
         Hinton, Osindero and Teh (2006), A fast learning algorithm for deep belief nets, Neural
@@ -79,7 +81,8 @@ def belief_bound(
     """
     if has_gaussian_pixels(params, "belief_bound") and binarise != "none":
         raise ValueError(f"Gaussian pixels are no binary ones: binarise={binarise!r}")
-    if draws < 1:
+    check_plan(log_z, chunk, level)
+    if not whole(draws):
         raise ValueError(f"the bound is a mean of at least one draw, got {draws}")
     rows = np.asarray(images)
     if len(rows) < 2:

@@ -13,7 +13,7 @@ from jax.scipy.special import entr
 
 from jaxmed.core import Array, Network, from_functions, stream
 from jaxmed.core._made import made_by
-from jaxmed.generative.energy._rbm import flat
+from jaxmed.generative.energy._rbm import flat, whole
 
 
 def deep_boltzmann(hidden: Sequence[int], *, mean_field: int = 10) -> Network:
@@ -54,9 +54,9 @@ def deep_boltzmann(hidden: Sequence[int], *, mean_field: int = 10) -> Network:
     (2, 10)
     """
     hidden = tuple(hidden)
-    if not hidden or min(hidden) < 1:
+    if not hidden or not whole(*hidden):
         raise ValueError(f"a deep machine has layers of at least one unit, got {hidden}")
-    if mean_field < 1:
+    if not whole(mean_field):
         raise ValueError(f"mean field takes at least one step, got {mean_field}")
 
     def init(key, inputs):

@@ -11,7 +11,7 @@ import optax
 from jaxmed.core import Array, Learner, learner
 from jaxmed.generative.energy._copies import Copies, copied
 from jaxmed.generative.energy._divergence import contrastive_divergence
-from jaxmed.generative.energy._rbm import checked, flat, is_gaussian, rbm
+from jaxmed.generative.energy._rbm import checked, flat, is_gaussian, rbm, whole
 
 
 def deep_layers(
@@ -44,7 +44,7 @@ def deep_layers(
         Salakhutdinov and Hinton (2009), Deep Boltzmann machines, AISTATS.
     """
     hidden = tuple(hidden)
-    if not hidden or min(hidden) < 1:
+    if not hidden or not whole(*hidden):
         raise ValueError(f"a deep machine has layers of at least one unit, got {hidden}")
     layers = []
     for i, units in enumerate(hidden):

@@ -11,7 +11,14 @@ from jaxmed.core import Inputs, Objective, pick, stream, weighted_mean
 from jaxmed.generative.energy._centring import centred, mean_rows, moved
 from jaxmed.generative.energy._copies import Copies, averaged, copied
 from jaxmed.generative.energy._pixels import Binarise, visible_rows
-from jaxmed.generative.energy._rbm import checked, gibbs, is_gaussian, start_chains, visible_mean
+from jaxmed.generative.energy._rbm import (
+    checked,
+    gibbs,
+    is_gaussian,
+    start_chains,
+    visible_mean,
+    whole,
+)
 from jaxmed.paradigms.base._schedules import advance, counter
 from jaxmed.paradigms.multi_task._task_gradients import with_gradient
 
@@ -80,11 +87,11 @@ def contrastive_divergence(
         to center deep Boltzmann machines, JMLR 17. Lee, Ekanadham and Ng (2008), Sparse deep belief
         net model for visual area V2, NIPS.
     """
-    if steps < 1 or chains < 1:
+    if not whole(steps, chains):
         raise ValueError(f"needs at least one step and one chain, got {steps} and {chains}")
     if not 0 <= offset_rate <= 1:
         raise ValueError(f"offset_rate is in [0, 1], got {offset_rate}")
-    if len(copies) != 2 or min(copies) < 1:
+    if len(copies) != 2 or not whole(*copies):
         raise ValueError(f"copies are two numbers of at least 1, got {copies}")
     if sparsity < 0 or not 0 < activity < 1:
         raise ValueError(

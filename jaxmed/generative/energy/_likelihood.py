@@ -9,7 +9,7 @@ from scipy.stats import norm, t
 
 from jaxmed.core import Array, Key, Network, Variables
 from jaxmed.generative.energy._pixels import HOW, Binarise, binarised
-from jaxmed.stats import Estimate
+from jaxmed.stats import Estimate, checks
 
 
 def log_likelihood(
@@ -50,10 +50,12 @@ def log_likelihood(
         is too high.
 
     Raises:
-        ValueError: for fewer than two images, a draw without a key, grey values outside [0, 1], or
-            a free energy that is not finite.
+        ValueError: for fewer than two images, a chunk of none, a draw without a key, grey values
+            outside [0, 1], a level outside (0, 1), or a free energy that is not finite.
+        TypeError: for a ``log_z`` that is no estimate.
         KeyError: if the network has no free energy.
     """
+    check_plan(log_z, chunk, level)
     rows = np.asarray(images)
     if len(rows) < 2:
         raise ValueError(f"an interval needs at least two images, got {len(rows)}")
@@ -80,6 +82,19 @@ def log_likelihood(
         notes=(HOW[binarise],),
         name="log-likelihood, lower bound" if bound else "log-likelihood",
     )
+
+
+def check_plan(log_z: Estimate, chunk: int, level: float) -> None:
+    """Refuse what no likelihood is measured with.
+
+    Raises:
+        TypeError: for a log Z that is no estimate.
+        ValueError: for a chunk of no image, or a level outside (0, 1).
+    """
+    if not isinstance(log_z, Estimate):
+        raise TypeError(f"log_z is the estimate that log_partition gives, got {log_z!r}")
+    checks.check_whole(chunk, "chunk", 1)
+    checks.check_level(level)
 
 
 def from_energies(

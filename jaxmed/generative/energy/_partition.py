@@ -24,6 +24,7 @@ from jaxmed.generative.energy._rbm import (
     log_scale,
     start_chains,
     visible_mean,
+    whole,
 )
 from jaxmed.stats import Estimate
 
@@ -92,16 +93,16 @@ def log_partition(
     3.466
     """
     checked(params)
+    if not 0 < level < 1:
+        raise ValueError(f"level is in (0, 1), got {level}")
     if method == "exact":
         return _exact(params, level)
     if method not in ("ais", "reverse_ais", "bracket"):
         raise ValueError(f"method is 'exact', 'ais', 'reverse_ais' or 'bracket', got {method!r}")
     if key is None:
         raise ValueError(f"method={method!r} needs a random key")
-    if chains < 2:
+    if chains < 2 or not whole(chains):
         raise ValueError(f"an interval needs at least two chains, got {chains}")
-    if not 0 < level < 1:
-        raise ValueError(f"level is in (0, 1), got {level}")
     betas = _betas(temperatures)
     base = _base(stream(key, "mean"), params, mean, chains, burn_in)
     found: dict[str, tuple[float, float, dict[str, float]]] = {}

@@ -18,6 +18,11 @@ _NAMES = {"kernel", "visible_bias", "hidden_bias"}
 _LOG_SCALE = "visible_log_scale"
 
 
+def whole(*numbers: float) -> bool:
+    """Whether all are whole numbers from 1 on, of units, steps or chains."""
+    return all(number >= 1 and float(number).is_integer() for number in numbers)
+
+
 def rbm(hidden: int, *, visible: Visible = "bernoulli") -> Network:
     r"""A restricted Boltzmann machine: binary hidden units, each joined to every pixel.
 
@@ -58,8 +63,8 @@ def rbm(hidden: int, *, visible: Visible = "bernoulli") -> Network:
     >>> endpoints["features"].shape, endpoints["free_energy"].shape
     ((2, 5), (2,))
     """
-    if hidden < 1:
-        raise ValueError(f"an RBM has at least one hidden unit, got {hidden}")
+    if not whole(hidden):
+        raise ValueError(f"an RBM has at least one hidden unit, a whole number; got {hidden}")
     if visible not in ("bernoulli", "gaussian"):
         raise ValueError(f"visible is 'bernoulli' or 'gaussian', got {visible!r}")
 

@@ -47,8 +47,8 @@ def mixstyle(network: Network, *, at: str, alpha: float = 0.1, p: float = 0.5) -
         The network; its parameters and its predictions are the same.
 
     Raises:
-        ValueError: if ``alpha`` is not positive or ``p`` no probability; when traced in training,
-            if no module matches, its features have no spatial axes, or there is no key.
+        ValueError: if ``alpha`` is not positive and finite or ``p`` no probability; when traced in
+            training, if no module matches, its features have no spatial axes, or there is no key.
 
     References:
         Zhou et al. (2021), Domain generalization with MixStyle, ICLR.
@@ -60,8 +60,8 @@ def mixstyle(network: Network, *, at: str, alpha: float = 0.1, p: float = 0.5) -
     >>> network.apply(params, state, images, key=jax.random.key(1), train=True)[0]["logits"].shape
     (4, 2)
     """
-    if alpha <= 0:
-        raise ValueError(f"alpha must be positive, got {alpha}")
+    if not 0 < alpha < float("inf"):
+        raise ValueError(f"alpha must be positive and finite, got {alpha}")
     if not 0 <= p <= 1:
         raise ValueError(f"p is a probability, got {p}")
 

@@ -66,7 +66,8 @@ def tent(
         ``kept`` (the share of images that count) and ``recovered`` (1 in a step that begins anew).
 
     Raises:
-        ValueError: for a share outside (0, 1]; at ``init``, if no parameter would learn.
+        ValueError: for a share outside (0, 1]; at ``init``, if no parameter would learn; when
+            traced, for an endpoint of one class.
 
     References:
         Wang et al. (2021), Tent: fully test-time adaptation by entropy minimization, ICLR. Niu et

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmed.core import Array, Key, Learner, LearnerState, pick, stream
-from jaxmed.paradigms.base._ensemble import Strategy, ensemble
+from jaxmed.paradigms.base._ensemble import Strategy, ensemble, whole_key
 
 Draw = Literal["poisson", "multinomial"]
 _POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(12)]).astype(np.float32)
@@ -34,7 +34,7 @@ def bagging(
     than a plain ensemble, of which each member sees every example.
 
     Args:
-        learner: any learner of one network.
+        learner: any learner, an ensemble or players too, whose members are bagged together.
         n: number of members.
         by: the batch's whole numbers by which examples are drawn: ``"index"``, their place in the
             data, or an array of patients, counted from 0, all of whose images are drawn together.
@@ -48,8 +48,8 @@ def bagging(
         has not learned from.
 
     Raises:
-        ValueError: for another draw, units where none are asked for or none where they are; as
-            :func:`ensemble`.
+        ValueError: for another draw, units where none are asked for or none where they are; when
+            traced, for places that are no whole numbers; as :func:`ensemble`.
         KeyError: when traced, if the batch has no such array.
 
     References:
@@ -69,7 +69,7 @@ def bagging(
     _check(draw, units)
 
     def step(state, batch):
-        count = _counts(state.key, pick(batch, by), draw, units)
+        count = _counts(whole_key(state.key), _places(pick(batch, by), by), draw, units)
         weight = batch.get("weight", jnp.ones(count.shape))
         return learner.step(state, {**batch, "weight": weight * count})
 
@@ -94,13 +94,27 @@ def out_of_bag(
         (members, examples) booleans; over a third of them are True.
 
     Raises:
-        ValueError: as of :func:`bagging`, or an example outside the units.
+        ValueError: as of :func:`bagging`, for a state of one learner, or an example outside the
+            units.
     """
     _check(draw, units)
     if units is not None and (jnp.min(examples) < 0 or jnp.max(examples) >= units):
         raise ValueError(f"examples are places from 0 to {units - 1}, got others")
-    counts = [_counts(key, jnp.asarray(examples), draw, units) for key in state.key]
+    members = jax.tree.leaves(state.key)[0].shape
+    if not members:
+        raise ValueError("the state is of one learner, and not of the members that bagging makes")
+    where = _places(jnp.asarray(examples), "examples")
+    counts = [
+        _counts(whole_key(jax.tree.map(lambda key, i=i: key[i], state.key)), where, draw, units)
+        for i in range(members[0])
+    ]
     return jnp.stack(counts) == 0
+
+
+def _places(examples: Array, name: str) -> Array:
+    if not jnp.issubdtype(examples.dtype, jnp.integer):
+        raise ValueError(f"{name!r} counts examples by whole numbers, and is {examples.dtype}")
+    return examples
 
 
 def _counts(key: Key, examples: Array, draw: Draw, units: int | None) -> Array:

@@ -40,7 +40,16 @@ def squared_distance(first: Array, second: Array) -> Array:
 
 
 def entropy(logits: Array) -> Array:
-    """The entropy in nats of the classes on the last axis, which it takes away."""
+    """The entropy in nats of the classes on the last axis, which it takes away.
+
+    Raises:
+        ValueError: for one class, of which nobody can be undecided.
+    """
+    if logits.shape[-1] < 2:
+        raise ValueError(
+            f"entropy is of logits over two classes or more on the last axis, got {logits.shape}: "
+            "give a network of one statement a second class"
+        )
     log_p = jax.nn.log_softmax(logits, axis=-1)
     # A class that is impossible (a logit of -inf) has no part in it.
     return -(jnp.exp(log_p) * jnp.where(log_p > -jnp.inf, log_p, 0)).sum(-1)

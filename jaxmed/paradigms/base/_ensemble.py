@@ -48,8 +48,8 @@ def ensemble(
         Lakshminarayanan, Pritzel and Blundell (2017), Simple and scalable predictive uncertainty
         estimation using deep ensembles, NeurIPS.
     """
-    if n < 1:
-        raise ValueError(f"an ensemble needs at least one member, got n={n}")
+    if n < 1 or n != int(n):
+        raise ValueError(f"an ensemble has one member or more, a whole number; got n={n}")
     if strategy == "auto":
         strategy = "unroll" if jax.default_backend() == "cpu" else "vmap"
     if strategy not in ("unroll", "vmap", "scan", "shard"):
@@ -117,6 +117,16 @@ def member_key(key: Key, i: int) -> Key:
 def member(state: LearnerState, i: int) -> LearnerState:
     """Member ``i`` of an ensemble's state, as a single learner's state."""
     return _take(state._replace(step=jnp.zeros((i + 1,), jnp.int32)), i)._replace(step=state.step)
+
+
+def whole_key(key: PyTree) -> Key:
+    """One key of a learner, by which what wraps it draws; of members or players one of theirs."""
+    leaves = jax.tree.leaves(key)
+    first = leaves[0]
+    if first.ndim == 0 and len(leaves) == 1:
+        return first
+    # In a stream of its own, or it would draw what the first member does.
+    return stream(first.reshape(-1)[0], "whole", first.ndim)
 
 
 def _spread(state: LearnerState, n: int) -> LearnerState:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jaxmed.core import Array, PyTree
 
@@ -22,7 +22,7 @@ def check_weight(weight: Scheduled, name: str = "weight") -> None:
     Raises:
         ValueError: for a weight that is negative, infinite or NaN.
     """
-    if callable(weight) or isinstance(weight, jax.core.Tracer):
+    if callable(weight) or isinstance(weight, Tracer):
         return
     if not 0 <= weight < float("inf"):
         raise ValueError(f"{name} must be finite and not negative, got {weight}")

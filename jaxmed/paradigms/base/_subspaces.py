@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Key, Learner, stream
-from jaxmed.paradigms.base._ensemble import Strategy, ensemble
+from jaxmed.paradigms.base._ensemble import Strategy, ensemble, whole_key
 
 
 def random_subspaces(
@@ -27,7 +27,7 @@ def random_subspaces(
     those of space and channels together make pixels.
 
     Args:
-        learner: any learner of one network, which takes one array.
+        learner: any learner that takes one array.
         n: number of members.
         share: of the features that a member sees; at least one is.
         axes: axes of the array along which features are counted; never the first, of examples.
@@ -67,10 +67,10 @@ def random_subspaces(
         return learner.init(key, {**batch, inputs: seen(key, jnp.asarray(batch[inputs]))})
 
     def step(state, batch):
-        return learner.step(state, {**batch, inputs: seen(state.key, batch[inputs])})
+        return learner.step(state, {**batch, inputs: seen(whole_key(state.key), batch[inputs])})
 
     def predict(state, x):
-        return learner.predict(state, seen(state.key, x))
+        return learner.predict(state, seen(whole_key(state.key), x))
 
     return ensemble(learner._replace(init=init, step=step, predict=predict), n, strategy=strategy)
 

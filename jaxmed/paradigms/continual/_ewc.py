@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from jaxmed.core import (
     Batch,
@@ -71,11 +73,13 @@ def fisher_information(
         The parameters with their importance, for :func:`ewc`.
 
     Raises:
-        ValueError: for no example.
+        ValueError: for no example, or another word for ``labels``.
 
     References:
         Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, PNAS.
     """
+    if labels not in ("drawn", "given"):
+        raise ValueError(f"labels must be 'drawn' or 'given', got {labels!r}")
 
     @jax.jit
     def squares(variables, batch, key):
@@ -126,10 +130,19 @@ def consolidated(*past: Consolidated) -> Consolidated:
     from their weighted mean: memory does not grow with the number of tasks.
 
     Raises:
-        ValueError: for no task.
+        ValueError: for no task, tasks of different networks, or importance that is negative, not
+            finite, or of other parameters.
     """
     if not past:
         raise ValueError("there is no task to put together")
+    first = checked(past[0])
+    for number, one in enumerate(past):
+        if other := sorted(set(first.items()) ^ set(checked(one).items())):
+            path = other[0][0]
+            raise ValueError(
+                f"task {number} is of another network than task 0: {path!r} has the shape "
+                f"{checked(one).get(path)} there and {first.get(path)} here"
+            )
     total = jax.tree.map(lambda *parts: sum(parts), *(one.importance for one in past))
 
     def mean(weight, *pairs):
@@ -161,13 +174,15 @@ def ewc(objective: Objective, past: Consolidated, *, weight: float = 1.0) -> Obj
         The objective, with the past in its state, and the metric ``penalty``.
 
     Raises:
-        ValueError: if the weight is negative; at ``init``, if the network has no parameter of the
-            past, or one in another shape.
+        ValueError: if the weight is negative, or importance is negative, not finite or of other
+            parameters; at ``init``, if the network has no parameter of the past, or one in another
+            shape.
 
     References:
         Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, PNAS.
     """
     check_weight(weight)
+    checked(past)
     inner = within(objective, "objective")
 
     def init(key, network, params, state, batch):
@@ -182,6 +197,27 @@ def ewc(objective: Objective, past: Consolidated, *, weight: float = 1.0) -> Obj
         return value, (state, merge_named(metrics, {"penalty": penalty}))
 
     return inner._replace(init=init, loss=loss)
+
+
+def checked(past: Consolidated) -> dict[str, tuple[int, ...]]:
+    """The shape of each parameter, whose importance has the same and is not negative.
+
+    Raises:
+        ValueError: where it is not so; names the parameter.
+    """
+    places, importance = flatten_paths(past.params), flatten_paths(past.importance)
+    shapes = {path: jnp.shape(leaf) for path, leaf in places.items()}
+    if other := sorted(set(places) ^ set(importance)):
+        raise ValueError(f"{other[0]!r} has a place or an importance, and not both")
+    for path, leaf in importance.items():
+        if jnp.shape(leaf) != shapes[path]:
+            raise ValueError(
+                f"{path!r} has the shape {shapes[path]}, and its importance {jnp.shape(leaf)}"
+            )
+        traced = isinstance(leaf, Tracer)
+        if not traced and not (np.isfinite(leaf).all() and (np.asarray(leaf) >= 0).all()):
+            raise ValueError(f"the importance of {path!r} is to be finite and not negative")
+    return shapes
 
 
 def shared_paths(params: PyTree, past: Consolidated) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from jaxmed.core import (
     Inputs,
     Objective,
+    PyTree,
     Variables,
+    flatten_paths,
     merge_named,
     network_inputs,
     pick,
@@ -50,7 +52,8 @@ def lwf(
         The objective, with the past in its state, and the metric ``distillation``.
 
     Raises:
-        ValueError: if the weight is negative or the temperature not positive.
+        ValueError: if the weight is negative or the temperature not positive; at ``init``, if the
+            past is of another network; when traced, if the endpoint was of another shape.
 
     References:
         Li and Hoiem (2018), Learning without forgetting, IEEE Transactions on Pattern Analysis and
@@ -63,6 +66,7 @@ def lwf(
 
     def init(key, network, params, state, batch):
         own_params, own_state = objective.init(key, network, params, state, batch)
+        _check_alike(params, past.params)
         before = jax.tree.map(jnp.copy, {"params": past.params, "state": past.state})
         return {"objective": own_params}, {"objective": own_state, "before": before}
 
@@ -77,6 +81,11 @@ def lwf(
         z_old, z_new = (
             pick(ends, output, "network").astype(jnp.float32) / temperature for ends in (old, new)
         )
+        if z_old.shape != z_new.shape:
+            raise ValueError(
+                f"{output!r} has the shape {z_new.shape} and had {z_old.shape} in the past: name "
+                "the head of an earlier task as output"
+            )
         log_old, log_new = jax.nn.log_softmax(z_old), jax.nn.log_softmax(z_new)
         divergence = (jnp.exp(log_old) * (log_old - log_new)).sum(-1)
         rows = row_weights(batch, inputs) if isinstance(inputs, str) else batch.get("weight")
@@ -85,3 +94,17 @@ def lwf(
         return value, (after, merge_named(metrics, {"distillation": kept}))
 
     return inner._replace(init=init, loss=loss)
+
+
+def _check_alike(params: PyTree, past: PyTree) -> None:
+    """Refuse a past that is not of this network, by the first parameter that differs."""
+    now, before = (
+        {path: jnp.shape(leaf) for path, leaf in flatten_paths(tree).items()}
+        for tree in (params, past)
+    )
+    if other := sorted(set(now.items()) ^ set(before.items())):
+        path = other[0][0]
+        raise ValueError(
+            f"the past is of another network: {path!r} has the shape {now.get(path)} in this one "
+            f"and {before.get(path)} in the past"
+        )

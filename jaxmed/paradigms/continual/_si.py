@@ -79,7 +79,8 @@ def next_task(state: LearnerState) -> LearnerState:
     """Between two tasks: what was gathered becomes importance, and gathering begins anew.
 
     Args:
-        state: of a learner whose objective is, or holds, :func:`si`.
+        state: of a learner whose objective is, or holds, :func:`si`; of an ensemble of such, or of
+            players.
 
     Returns:
         The state with which the next task begins.
@@ -89,6 +90,11 @@ def next_task(state: LearnerState) -> LearnerState:
     """
     found = 0
 
+    def grown(f, path, now, anchor, damping):
+        # Of an ensemble's members the damping has one number each.
+        damping = damping.reshape(*damping.shape, *[1] * (now.ndim - damping.ndim))
+        return f + jnp.maximum(path, 0) / (jnp.square(now - anchor) + damping)
+
     def changed(tree: Any) -> Any:
         nonlocal found
         if not isinstance(tree, dict):
@@ -97,17 +103,15 @@ def next_task(state: LearnerState) -> LearnerState:
             found += 1
             now = tree["before"]
             importance = {
-                at: f
-                + jnp.maximum(tree["path"][at], 0)
-                / (jnp.square(now[at] - tree["anchor"][at]) + tree["damping"])
+                at: grown(f, tree["path"][at], now[at], tree["anchor"][at], tree["damping"])
                 for at, f in tree["importance"].items()
             }
             fresh = {at: jnp.zeros_like(leaf) for at, leaf in now.items()}
             anchor = {at: jnp.copy(leaf) for at, leaf in now.items()}
             tree = {**tree, "importance": importance, "path": fresh, "anchor": anchor}
-        return {name: changed(part) if name == "objective" else part for name, part in tree.items()}
+        return {name: part if name in _OWN else changed(part) for name, part in tree.items()}
 
-    own = changed(state.state["obj"])
+    own = changed(state.state)
     if not found:
         raise ValueError("no part of the state is of si(): there is nothing to consolidate")
-    return state._replace(state={**state.state, "obj": own})
+    return state._replace(state=own)

@@ -32,7 +32,8 @@ def entropy_minimisation(
         The objective, with the metric ``entropy``.
 
     Raises:
-        ValueError: if the weight is negative or not finite.
+        ValueError: if the weight is negative or not finite; when traced, for an endpoint of one
+            class.
 
     References:
         Grandvalet and Bengio (2004), Semi-supervised learning by entropy minimization, NeurIPS.

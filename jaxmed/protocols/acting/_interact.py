@@ -52,8 +52,9 @@ def interact(
     ... )
     >>> agent = rl.on_policy(walk, critic, environments=16, length=8, iterations=50)
     >>> result = interact(agent, steps=4, progress=False)
-    >>> [round(float(v), 1) for v in result.state.params["net"]["table"][1:4, 0]]
-    [0.2, 0.5, 0.8]
+    >>> error = result.state.params["net"]["table"][1:4, 0] - jax.numpy.array([0.25, 0.5, 0.75])
+    >>> bool(abs(error).max() < 0.1)
+    True
     """
     if steps < 1 or every < 1:
         raise ValueError(f"steps and every are at least 1, got {steps} and {every}")

@@ -18,7 +18,8 @@ class Played(NamedTuple):
     """Whole episodes; made by :func:`play`. Arrays have a first axis of episodes.
 
     Attributes:
-        returns: sums of rewards, not discounted.
+        returns: sums of rewards, not discounted; NaN where a reward was, or a value by which an
+            action was chosen.
         lengths: steps.
         terminated: whether it came to its end.
         truncated: whether the environment broke it off; where neither is so it was still under way
@@ -125,7 +126,9 @@ def _program(
         action = drawn(stream(key, "action"), behaviour(values, t))
         reached, step = many.step(stream(key, "step"), now.states, action)
         under_way = ~(now.terminated | now.truncated)
-        reward = jnp.where(under_way, _mean(step.reward, n), 0.0)
+        # An action chosen by values that are no numbers is none.
+        known = jnp.isfinite(values).reshape(n, -1).all(1)
+        reward = jnp.where(under_way, jnp.where(known, _mean(step.reward, n), jnp.nan), 0.0)
         told = {"state": now.states, "values": values, "action": action, "reward": reward}
         terminated = under_way & all_ended(Step(step.reward, step.terminated, step.terminated))
         after = Played(

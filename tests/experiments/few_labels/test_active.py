@@ -71,7 +71,6 @@ def test_networks_learn_from_what_they_ask_for(breast, tmp_path, strategy):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--strategy", "margins"], "--strategy is one of random,"),
         (["--strategy", "learned_loss"], "--model cnn"),
         (["--strategy", "bald", "--members", "1"], "--members 2"),
         (["--rounds", "9"], "more than all images"),
