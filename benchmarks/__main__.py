@@ -20,6 +20,7 @@ from benchmarks._record import RESULTS, cores, environment, now, save
 from benchmarks._runs import gather
 
 SUITES = {
+    "agents": "steps of agents that learn as they go",
     "augment": "3D augmentation, volumes a second",
     "conv": "convolutions of ResNet-18 and U-Nets, pooling, upsampling, loops",
     "environments": "steps of an agent in images, each with what it sees",

@@ -1,4 +1,16 @@
-"""Reinforcement learning: agents that act, and what they act in, as pure functions."""
+"""Reinforcement learning: agents that act, and what they act in, as pure functions.
+
+An :class:`Environment` is three functions, ``reset``, ``step`` and ``observe``. For images
+:func:`landmark` walks to a point; :func:`frozen_lake` and its like are worlds as tables, of which
+:func:`policy_evaluation`, :func:`policy_iteration` and :func:`value_iteration` know the answer, and
+:func:`world_environment` makes environments.
+
+What is learned is said by an objective over any network: :func:`td`, :func:`gradient_td`,
+:func:`sarsa`, :func:`expected_sarsa`, :func:`q_learning`, :func:`double_q_learning`,
+:func:`actor_critic`, :func:`ppo`. :func:`off_policy` (with a :func:`replay`) and :func:`on_policy`
+make of a learner one that acts; :func:`jaxmed.protocols.interact` trains it, :func:`play` plays
+whole episodes with it, :func:`jaxmed.protocols.evaluate_policy` sums them up.
+"""
 
 from jaxmed.reinforcement._environment import Environment, Step, restarted, vectorised
 from jaxmed.reinforcement.agents._behaviour import boltzmann, epsilon_greedy
@@ -7,9 +19,11 @@ from jaxmed.reinforcement.agents._off_policy import off_policy
 from jaxmed.reinforcement.agents._on_policy import on_policy
 from jaxmed.reinforcement.agents._play import Played, play
 from jaxmed.reinforcement.agents._replay import Memory, Replay, replay
+from jaxmed.reinforcement.imaging._box import Box, box
 from jaxmed.reinforcement.imaging._heads import landmark_heads
 from jaxmed.reinforcement.imaging._landmark import landmark
 from jaxmed.reinforcement.imaging._place import Place, place
+from jaxmed.reinforcement.imaging._view import PlaneError, plane_error, planes_of, view
 from jaxmed.reinforcement.imaging._volumes import PackedVolumes, pack_volumes
 from jaxmed.reinforcement.objectives._actor_critic import actor_critic, ppo
 from jaxmed.reinforcement.objectives._gradient_td import gradient_td
@@ -29,10 +43,12 @@ from jaxmed.reinforcement.worlds._solutions import (
 from jaxmed.reinforcement.worlds._world import World, WorldState, world_environment, world_of
 
 __all__ = [
+    "Box",
     "Environment",
     "Memory",
     "PackedVolumes",
     "Place",
+    "PlaneError",
     "Played",
     "Replay",
     "Solution",
@@ -43,6 +59,7 @@ __all__ = [
     "advantages",
     "baird_star",
     "boltzmann",
+    "box",
     "cliff_walk",
     "double_q_learning",
     "dueling",
@@ -58,6 +75,8 @@ __all__ = [
     "on_policy",
     "pack_volumes",
     "place",
+    "plane_error",
+    "planes_of",
     "play",
     "policy_evaluation",
     "policy_iteration",
@@ -71,6 +90,7 @@ __all__ = [
     "td",
     "value_iteration",
     "vectorised",
+    "view",
     "world_environment",
     "world_of",
 ]

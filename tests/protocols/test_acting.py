@@ -176,6 +176,9 @@ def test_a_policy_is_measured_by_cases():
     )  # fmt: skip
     assert (grouped.returns.n, grouped.failures.n, grouped.failures.value) == (3, 3, 2 / 6)
     assert "3 terminated, 2 truncated, 1 unfinished" in repr(grouped)
+    nowhere = state._replace(params=jax.tree.map(lambda x: x * jnp.nan, state.params))
+    with pytest.raises(ValueError, match="6 of 6 episodes"):
+        evaluate_policy(environment, inner, nowhere, starts, limit=10)
     with pytest.raises(ValueError, match="6 episodes"):
         evaluate_policy(environment, inner, state, starts, limit=10, cases=[0, 1])
     with pytest.raises(ValueError, match="one number for each"):

@@ -132,6 +132,43 @@ def test_what_is_learned_from_is_what_happened():
         assert 3 <= metrics["length"] <= 5
 
 
+def test_several_agents_in_one_environment_each_have_their_own_action_and_end():
+    one = stairs(top=2, limit=6)
+
+    def step(key, state, action):
+        reached, told = jax.vmap(lambda s, a: one.step(key, s, a))(state, action)
+        return reached, told
+
+    both = Environment(
+        lambda key: jax.tree.map(lambda x: jnp.stack([x, x]), one.reset(key)),
+        step,
+        jax.vmap(one.observe),
+    )
+
+    def each(batch):
+        (place, steps), (later, _) = (
+            jnp.moveaxis(batch[name], -1, 0) for name in ("observation", "next_observation")
+        )
+        return {
+            "climbed": later != place + batch["action"],
+            "reward": batch["reward"] != later,
+            "end": batch["terminated"] != (later >= 2),
+            # It goes on until the other has come to its end too.
+            "begun anew": steps.max(1) >= 6,
+        }
+
+    agent = off_policy(
+        both, spy(each), replay(60), behaviour=boltzmann(), environments=3, batch=8, warm_up=30,
+        iterations=30,
+    )  # fmt: skip
+    state, metrics = jax.jit(agent.step)(jax.jit(agent.init)(KEY, {}), {})
+    held = state.state["acting"].memory.transitions
+    assert metrics["broken"] == 0
+    assert metrics["episodes"] > 0
+    assert held["action"].shape == held["terminated"].shape == (20, 3, 2)
+    assert bool((held["terminated"].any(-1) & ~held["terminated"].all(-1)).any())
+
+
 def test_iterations_in_one_program_are_those_of_many_steps():
     def made(iterations):
         return off_policy(
@@ -189,6 +226,22 @@ def test_values_of_a_walk_are_learned():
     state, _ = jax.jit(agent.step)(jax.jit(agent.init)(KEY, {}), {})
     values = state.params["net"]["table"][1:6, 0]
     np.testing.assert_allclose(values, np.arange(1, 6) / 6, atol=0.06)
+
+
+def test_a_behaviour_may_have_actions_that_are_not_valued():
+    """Values of states under a policy of two actions: up or not, by the network's one output."""
+    often = jnp.array([0.25, 0.75])
+    network = from_functions(lambda key, x: {"v": jnp.zeros(6)}, lambda p, x: x @ p["v"][:2, None])
+    critic = learner(network, td(discount=0.9), optax.sgd(0.01), inputs="observation")
+    agent = off_policy(
+        stairs(), critic, replay(2000), environments=50, batch=8, warm_up=1000,
+        behaviour=lambda values, step: jnp.broadcast_to(often, (len(values), 2)), iterations=20,
+    )  # fmt: skip
+    begun = jax.jit(agent.init)(KEY, {})
+    held = begun.state["acting"].memory.transitions["action"]
+    assert 0.4 < held[:20].mean() < 0.6  # The warm-up is by chance.
+    acted = jax.jit(agent.step)(begun, {})[0].state["acting"].memory.transitions["action"]
+    assert 0.7 < acted[20:40].mean() < 0.8
 
 
 def test_q_learning_walks_the_edge_and_sarsa_the_safe_way():
@@ -324,11 +377,25 @@ def test_bad_input_is_told():
     )  # fmt: skip
     with pytest.raises(ValueError, match="keep_errors=True"):
         jax.eval_shape(lambda: ranked.step(ranked.init(KEY, {}), {}))
+    good = world_environment(random_walk(3))
+    for step, match in (
+        (lambda place, step: (place._replace(steps=1.0 * place.steps), step), r"\.steps is int32"),
+        (lambda place, step: (place, step._replace(terminated=1.0)), "a bool"),
+    ):
+        bad = good._replace(step=lambda key, at, action, f=step: f(*good.step(key, at, action)))
+        with pytest.raises(ValueError, match=match):
+            jax.eval_shape(lambda bad=bad: on_policy(bad, q).init(KEY, {}))
     flat = from_functions(lambda key, x: {"w": jnp.zeros(())}, lambda p, x: x * p["w"])
     flat = learner(flat, q_learning(discount=1.0), optax.sgd(0.1), inputs="observation")
     with pytest.raises(ValueError, match="a value for each action"):
         jax.eval_shape(lambda: on_policy(environment, flat).init(KEY, {}))
     state = q.init(KEY, {"observation": jnp.zeros(1, int), "action": jnp.zeros(1, int)})
+    deep = from_functions(lambda key, x: {"w": jnp.zeros((2, 2))}, lambda p, x: x @ p["w"])
+    deep = learner(deep, q_learning(discount=1.0), optax.sgd(0.1), inputs="observation")
+    seen = deep.init(KEY, {"observation": jnp.zeros((1, 2)), "action": jnp.zeros(1, int)})
+    wide = stairs()._replace(observe=lambda state: jnp.zeros(3))
+    with pytest.raises(ValueError, match=r"shows, float32\[3\]"):
+        play(wide, deep, seen, 2)
     with pytest.raises(ValueError, match="no start"):
         play(environment, q, state, 0)
     with pytest.raises(ValueError, match="limit"):

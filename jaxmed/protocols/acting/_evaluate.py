@@ -81,8 +81,8 @@ def evaluate_policy(
         The scores.
 
     Raises:
-        ValueError: if there is not one case for each episode, a measure gives no number for each,
-            or as :func:`~jaxmed.reinforcement.play`.
+        ValueError: if rewards or values are not finite, there is not one case for each episode, a
+            measure gives no number for each, or as :func:`~jaxmed.reinforcement.play`.
 
     >>> import jax, jax.numpy as jnp, optax, jaxmed as jm
     >>> from jaxmed import reinforcement as rl
@@ -101,6 +101,11 @@ def evaluate_policy(
         play(environment, agent, state, starts, limit=limit, key=key, **options)
     )
     n = len(played.returns)
+    if lost := int((~np.isfinite(played.returns)).sum()):
+        raise ValueError(
+            f"in {lost} of {n} episodes the rewards, or the values that the agent gives actions, "
+            "are not finite: has its training diverged, or does it see what it never learned from?"
+        )
     of = None if cases is None else np.asarray(cases)
     if of is not None and of.shape != (n,):
         raise ValueError(f"there are {n} episodes, and cases has the shape {of.shape}, not ({n},)")

@@ -92,12 +92,38 @@ def act(
     probabilities = behaviour(values, acting.iteration)
     action = drawn(stream(key, "action"), probabilities)
     reached, step = many.step(stream(key, "step"), acting.states, action)
+    check_step(acting.states, reached, step)
     over = all_ended(step)
     states = restarted(stream(key, "reset"), many, reached, over)
     episodes = counted(acting.episodes, step, over)
     acted = Acted(acting.states, values, endpoints, probabilities, action, reached, step)
     new = acting._replace(states=states, episodes=episodes, iteration=acting.iteration + 1)
     return new, acted
+
+
+def check_step(states: PyTree, reached: PyTree, step: Step) -> None:
+    """Refuse an environment whose step gives states of another kind than it was given.
+
+    Raises:
+        ValueError: names the first array that differs, or what of a step is not true or false.
+    """
+    before, after = (
+        {jax.tree_util.keystr(path) or "state": leaf for path, leaf in leaves}
+        for leaves in (jax.tree.flatten_with_path(tree)[0] for tree in (states, reached))
+    )
+    for name in [*before, *after]:
+        kinds = [
+            f"{tree[name].dtype}{list(tree[name].shape[1:])}" if name in tree else "absent"
+            for tree in (before, after)
+        ]
+        if kinds[0] != kinds[1]:
+            raise ValueError(
+                f"a state's {name} is {kinds[0]} before a step of the environment and {kinds[1]} "
+                "after it: reset and step must give the same arrays, .astype makes them so"
+            )
+    for name in ("terminated", "truncated"):
+        if not jnp.issubdtype(kind := getattr(step, name).dtype, jnp.bool_):
+            raise ValueError(f"{name} is true or false, a bool, and the step gives {kind}")
 
 
 def all_ended(step: Step) -> Array:

@@ -50,7 +50,8 @@ def off_policy(
     An iteration is one action in each environment, written to the memory, and ``updates`` steps of
     the learner, each on ``batch`` transitions drawn from it, whose observations are made anew of
     their states. Episodes that have ended begin anew; what is remembered is the state that was
-    reached.
+    reached. In an environment of several agents, whose values are ``(batch, agents, actions)``,
+    actions, rewards and ends are ``(agents,)``, and an episode ends when all have ended.
 
     Args:
         environment: a single one.
@@ -104,14 +105,17 @@ def off_policy(
         states = many.reset(stream(key, "reset"))
         first = example(environment, states)
         shape = shape_of_values(learner, key, first, output)
-        uniform = jnp.zeros((environments, *shape[1:]))
+        values = jnp.zeros((environments, *shape[1:]))
+        # A behaviour that looks at no values may have actions of its own.
+        actions = jax.eval_shape(behaviour, values, jnp.zeros((), jnp.int32)).shape[-1]
+
+        def any_action(values: Array, step: Array) -> Array:
+            return jnp.full((*values.shape[:-1], actions), 1 / actions)
 
         def at_random(acting: Acting, i: Array) -> tuple[Acting, PyTree]:
             at = stream(key, "warm up", i)
-            acting, acted = act(
-                at, many, lambda seen: {output: uniform}, acting, _any_action, output
-            )
-            return acting, _remembered(acted, shape[-1])
+            acting, acted = act(at, many, lambda seen: {output: values}, acting, any_action, output)
+            return acting, _remembered(acted)
 
         zero = jnp.zeros((), jnp.int32)
         acting = Acting(zero, zero, states, no_episodes(environments))
@@ -131,7 +135,7 @@ def off_policy(
         key = stream(inner.key, "interact", acting.iteration)
         predict = functools.partial(learner.predict, inner)
         acting, acted = act(key, many, predict, acting, behaviour, output)
-        held = memory.write(acting.memory, _remembered(acted, acted.values.shape[-1]))
+        held = memory.write(acting.memory, _remembered(acted))
 
         def update(carry: Any, i: Array) -> tuple[Any, Metrics]:
             inner, held = carry
@@ -153,14 +157,9 @@ def off_policy(
     return agent(learner, init, step)
 
 
-def _any_action(values: Array, step: Array) -> Array:
-    del step
-    return jnp.full(values.shape, 1 / values.shape[-1])
-
-
-def _remembered(acted: Acted, actions: int) -> dict[str, Any]:
+def _remembered(acted: Acted) -> dict[str, Any]:
     """What of an action is worth remembering, in as few bytes as it takes."""
-    step = acted.step
+    step, actions = acted.step, acted.probabilities.shape[-1]
     return {
         "state": acted.state,
         "action": acted.action.astype(jnp.uint8 if actions <= 256 else jnp.int32),

@@ -170,14 +170,15 @@ def on_policy(
 
         def permuted(epoch: Array) -> Array:
             key = stream(inner.key, "order", acting.iteration, epoch)
-            return jax.random.permutation(key, rows).reshape(minibatches, size)
+            return jax.random.permutation(key, rows)
 
-        every = jnp.arange(rows).reshape(1, 1, size) if minibatches == 1 else None
-        order = jax.vmap(permuted)(jnp.arange(epochs)) if every is None else every
-        order = jnp.broadcast_to(order, (epochs, minibatches, size))
+        if minibatches == 1:
+            order = jnp.tile(jnp.arange(rows), (epochs, 1))
+        else:
+            order = jax.vmap(permuted)(jnp.arange(epochs)).reshape(-1, size)
 
         def learn(inner: LearnerState, i: Array) -> tuple[LearnerState, Metrics]:
-            return learner.step(inner, batch_of(told, order.reshape(-1, size)[i]))
+            return learner.step(inner, batch_of(told, order[i]))
 
         inner, metrics = repeated(learn, inner, epochs * minibatches)
         return (inner, acting), metrics

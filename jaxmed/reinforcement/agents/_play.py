@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxmed.core import Array, Key, Learner, LearnerState, PyTree, pick, stream
 from jaxmed.reinforcement._environment import Environment, Step, vectorised
-from jaxmed.reinforcement.agents._acting import all_ended
+from jaxmed.reinforcement.agents._acting import all_ended, check_step
 from jaxmed.reinforcement.agents._behaviour import Behaviour, drawn, epsilon_greedy
 
 
@@ -18,7 +18,8 @@ class Played(NamedTuple):
     """Whole episodes; made by :func:`play`. Arrays have a first axis of episodes.
 
     Attributes:
-        returns: sums of rewards, not discounted.
+        returns: sums of rewards, not discounted; NaN where a reward was, or a value by which an
+            action was chosen.
         lengths: steps.
         terminated: whether it came to its end.
         truncated: whether the environment broke it off; where neither is so it was still under way
@@ -67,7 +68,8 @@ def play(
         The episodes.
 
     Raises:
-        ValueError: if there is no start, or ``limit`` is less than 1.
+        ValueError: if there is no start, ``limit`` is less than 1, or the environment shows what
+            the network cannot be given.
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1 step, got {limit}")
@@ -121,11 +123,14 @@ def _program(
 
     def once(state: LearnerState, key: Key, t: Array, now: Played) -> tuple[Played, dict[str, Any]]:
         key = stream(key, "play", t)
-        values = pick(learner.predict(state, many.observe(now.states)), output, "network")
+        values = pick(_said(learner, state, many.observe(now.states)), output, "network")
         action = drawn(stream(key, "action"), behaviour(values, t))
         reached, step = many.step(stream(key, "step"), now.states, action)
+        check_step(now.states, reached, step)
         under_way = ~(now.terminated | now.truncated)
-        reward = jnp.where(under_way, _mean(step.reward, n), 0.0)
+        # An action chosen by values that are no numbers is none.
+        known = jnp.isfinite(values).reshape(n, -1).all(1)
+        reward = jnp.where(under_way, jnp.where(known, _mean(step.reward, n), jnp.nan), 0.0)
         told = {"state": now.states, "values": values, "action": action, "reward": reward}
         terminated = under_way & all_ended(Step(step.reward, step.terminated, step.terminated))
         after = Played(
@@ -158,6 +163,18 @@ def _program(
         return jax.lax.while_loop(unfinished, go_on, (jnp.zeros((), jnp.int32), begun))[1]
 
     return run
+
+
+def _said(learner: Learner, state: LearnerState, seen: PyTree) -> dict[str, Any]:
+    """What the network says of what is seen, if it is of the kind that it has learned from."""
+    try:
+        return learner.predict(state, seen)
+    except Exception as error:  # Each library has errors of its own for shapes.
+        shapes = [f"{x.dtype}{list(x.shape[1:])}" for x in jax.tree.leaves(seen)]
+        raise ValueError(
+            f"the network cannot be given what this environment shows, {', '.join(shapes)}: has "
+            f"the one in which it learned another window, other scales or frames? {error}"
+        ) from error
 
 
 def _mean(reward: Array, n: int) -> Array:

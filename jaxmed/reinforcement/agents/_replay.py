@@ -196,6 +196,7 @@ def replay(
     Args:
         capacity: transitions that it holds, of all environments together.
         steps: of a transition as it is drawn, n-step learning; episodes that end sooner have fewer.
+            The rewards between are those of the behaviour, for which nothing corrects.
         prioritised: the exponent :math:`\alpha` of an error's absolute value, to which the
             probability of being drawn is proportional; 0 draws all alike. The objective is to keep
             its errors (``q_learning(keep_errors=True)``).

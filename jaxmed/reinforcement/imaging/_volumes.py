@@ -89,10 +89,10 @@ def pack_volumes(
             a spacing that does not fit them, no scale or scales that do not fall, a window that is
             even or cannot be filled by any image, or more values than 32-bit indices reach.
     """
-    arrays = _checked(volumes, channels)
+    arrays = checked_volumes(volumes, channels)
     rank = arrays[0].ndim - 1
-    mm = _spacings(spacing, len(arrays), rank)
-    steps = _scales(scales)
+    mm = spacings_of(spacing, len(arrays), rank)
+    steps = checked_scales(scales)
     size = np.array([x.shape[:-1] for x in arrays])
     _check_window(window, size)
     near = steps * mm.min()  # mm between neighbours at each scale.
@@ -205,7 +205,7 @@ def _by_phase(image: np.ndarray, stride: np.ndarray, half: int, outside: float) 
     return padded.reshape(*split, image.shape[-1]).transpose(axes)
 
 
-def _checked(volumes: Any, channels: bool) -> list[np.ndarray]:
+def checked_volumes(volumes: Any, channels: bool) -> list[np.ndarray]:
     """The images as float32 with channels, all of one rank, finite."""
     arrays = [np.asarray(x, np.float32) for x in volumes]
     if not arrays:
@@ -230,7 +230,7 @@ def _checked(volumes: Any, channels: bool) -> list[np.ndarray]:
     return arrays
 
 
-def _spacings(spacing: Any, n: int, rank: int) -> np.ndarray:
+def spacings_of(spacing: Any, n: int, rank: int) -> np.ndarray:
     """``(n, rank)`` mm."""
     if spacing is None:
         raise ValueError(
@@ -248,7 +248,8 @@ def _spacings(spacing: Any, n: int, rank: int) -> np.ndarray:
     return np.broadcast_to(mm, (n, rank)).copy()
 
 
-def _scales(scales: Sequence[int]) -> np.ndarray:
+def checked_scales(scales: Sequence[int]) -> np.ndarray:
+    """Whole numbers from coarse to fine."""
     steps = np.asarray(scales)
     whole = steps.ndim == 1 and steps.size and np.array_equal(steps, np.rint(steps))
     if not whole or steps[-1] < 1 or any(a <= b for a, b in itertools.pairwise(steps)):
