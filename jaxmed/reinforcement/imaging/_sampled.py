@@ -23,7 +23,8 @@ def sampler(arrays: list[np.ndarray], outside: float) -> Callable[[Array, Array]
 
     Returns:
         A function of an image's number and coordinates ``(..., rank)`` in its voxels, whose centres
-        are whole numbers; the values are ``(..., channels)``.
+        are whole numbers; the values are ``(..., channels)``, NaN
+        of an image that there is not.
     """
     # One voxel beyond each border, for all that lies there.
     shape = np.max([x.shape[:-1] for x in arrays], axis=0) + 2
@@ -39,17 +40,19 @@ def sampler(arrays: list[np.ndarray], outside: float) -> Callable[[Array, Array]
     flat, ends = jnp.asarray(voxels), jnp.asarray(shape - 1, jnp.int32)
 
     def sample(image: Array, coordinates: Array) -> Array:
+        image = jnp.asarray(image, jnp.int32)
+        there = (image >= 0) & (image < len(arrays))
         # Whole numbers apart from shares: float32 alone could not tell voxels of a large stack.
         at = jnp.clip(coordinates + 1, 0, ends)
         base = jnp.minimum(at.astype(jnp.int32), ends - 1)
         share = at - base
         total = jnp.zeros(())
         for corner in itertools.product((0, 1), repeat=len(shape)):
-            index, weight = jnp.asarray(image, jnp.int32), jnp.ones(())
+            index, weight = image, jnp.where(there, 1.0, jnp.nan)
             for axis, one in enumerate(corner):
                 index = index * int(shape[axis]) + base[..., axis] + one
                 weight = weight * (share[..., axis] if one else 1 - share[..., axis])
-            value = flat.at[index].get(mode="promise_in_bounds")
+            value = flat.at[index].get(mode="clip")
             total = total + value * weight[..., None]
         return total
 

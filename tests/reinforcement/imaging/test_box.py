@@ -58,7 +58,8 @@ def test_stop_is_worth_what_the_overlap_is():
 
 
 @pytest.mark.parametrize(
-    ("rank", "aspect", "actions"), [(2, True, 9), (3, True, 12), (3, False, 9)]
+    ("rank", "aspect", "actions"),
+    [(2, True, 9), (3, False, 9), pytest.param(3, True, 12, marks=pytest.mark.slow)],
 )
 def test_a_box_stays_in_its_image_whatever_happens(rank, aspect, actions):
     sizes = RNG.integers(8, 14, (2, rank))

@@ -17,3 +17,5 @@ def test_the_last_of_many_images_is_read_as_exactly_as_the_first():
     assert first[1] == image[2, 2]
     np.testing.assert_allclose(first[2], 0.75 * image[0, 1], rtol=1e-6)
     assert first[4] == 0
+    assert np.isnan(sample(n, at)).all()
+    assert np.isnan(sample(-1, at)).all()
