@@ -48,8 +48,13 @@ def named(value: Any, depth: int = _DEPTH) -> str:
     if isinstance(value, tuple | list):
         name = type(value).__qualname__ if hasattr(value, "_fields") else ""
         return f"{name}({', '.join(named(part, depth - 1) for part in value)})"
+    if isinstance(value, set | frozenset):
+        return "{" + ", ".join(sorted(named(part, depth - 1) for part in value)) + "}"
     if hasattr(value, "__array__"):
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except TypeError:  # JAX's typed keys, which say what they are
+            return " ".join(repr(value).split())
         return f"array{array.shape}-{_short(array.dtype.str.encode(), array.tobytes())}"
     own = getattr(value, "__dict__", {})
     parts = [f"{k}={named(v, depth - 1)}" for k, v in sorted(own.items())]

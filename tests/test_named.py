@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pytest
 
@@ -42,6 +43,8 @@ class Called:
         (lambda n: above(1, (n,)), 1, 2),
         (lambda n: above(np.arange(n)), 3, 4),
         (lambda n: above(above(n)), 1, 2),
+        (lambda n: above({"b", "a", n}), "c", "d"),
+        (lambda n: above(jax.random.key(n)), 1, 2),
         (lambda n: functools.partial(above, n), 1, 2),
         (lambda n: functools.partial(above, table=(n,)), 1, 2),
         (lambda n: Rule(n).check, 1.0, 2.0),

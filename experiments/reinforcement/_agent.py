@@ -51,6 +51,7 @@ class Values(nn.Module):
 
 def walked(config: Any, train: Cases, test: Cases, out: Path) -> Found:
     """Learn on the training images, walk in the others from several starts."""
+    train = train.with_copies(config.copies, config.seed)
     landmarks, rank = len(train.landmarks), train.points.shape[-1]
     look = {"frames": config.frames, "pyramid": config.pyramid, "limit": config.limit}
     packed, new = (
@@ -69,7 +70,7 @@ def walked(config: Any, train: Cases, test: Cases, out: Path) -> Found:
     total = config.steps * config.iterations
     optimizer = optax.chain(
         optax.clip_by_global_norm(10.0),
-        optax.adam(optax.cosine_decay_schedule(config.agent_rate, total)),
+        optax.adamw(optax.cosine_decay_schedule(config.agent_rate, total), weight_decay=1e-3),
     )
     objective = rl.q_learning(
         discount=config.discount, target_every=config.target_every, distance="huber"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy import linalg, ndimage
 
 import jaxmed as jm
 from jaxmed.data import contact_point, insertion_points
@@ -41,6 +42,19 @@ class Cases(NamedTuple):
             patients=[self.patients[i] for i in rows],
             images=[self.images[i] for i in rows],
             points=self.points[rows],
+        )
+
+    def with_copies(self, copies: int, seed: int) -> Cases:
+        """Each image, and copies that are turned, scaled and shaded at random."""
+        rng = np.random.default_rng([seed, 1])
+        made = [
+            _changed(rng, x, p) for x, p in zip(self.images, self.points) for _ in range(copies)
+        ]
+        return self._replace(
+            names=self.names + [name for name in self.names for _ in range(copies)],
+            patients=self.patients + [name for name in self.patients for _ in range(copies)],
+            images=self.images + [image for image, _ in made],
+            points=np.concatenate([self.points, *[point[None] for _, point in made]]),
         )
 
     def framed(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -104,6 +118,27 @@ def acdc(folder: Path | None) -> Cases:
         names, patients, images, np.stack(points), np.array([2.0, 2.0]), ("first", "second"),
         "pixels", ("Voxel sizes are unknown in these files: distances are in pixels.",),
     )  # fmt: skip
+
+
+def _changed(
+    rng: np.random.Generator, image: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn by some 10 degrees, scale by up to 15 %, shade; drawn anew if a point would be lost."""
+    rank, size = image.ndim, np.array(image.shape)
+    middle = (size - 1) / 2
+    while True:
+        skew = np.triu(rng.normal(0, np.radians(10), (rank, rank)), 1)
+        turn = linalg.expm(skew - skew.T) * rng.uniform(0.85, 1.15)
+        moved = (points - middle) @ np.linalg.inv(turn).T + middle
+        if ((moved >= 0) & (moved <= size - 1)).all():
+            break
+    # From a voxel of the copy to one of the image.
+    copy = ndimage.affine_transform(
+        image, turn, middle - turn @ middle, order=1, mode="constant", cval=image.min()
+    )
+    low, high = copy.min(), copy.max()
+    shaded = ((copy - low) / max(high - low, 1e-6)) ** np.exp(rng.normal(0, 0.2))
+    return _standard(shaded), moved
 
 
 def _standard(image: np.ndarray) -> np.ndarray:

@@ -58,6 +58,7 @@ class Config:
         learning_rate: at the start.
         shift: voxels by which training images are moved at most.
         width: standard deviation of a heat map's target, in voxels.
+        copies: of each training image for the agent, turned, scaled and shaded at random.
         window: of the agent, voxels along each axis.
         scales: of the agent, coarse to fine.
         frames: windows that it sees at once, about its last positions.
@@ -90,6 +91,7 @@ class Config:
     learning_rate: float = 2e-3
     shift: int = 4
     width: float = 1.5
+    copies: int = 4
     window: int = 13
     scales: tuple[int, ...] = (3, 2, 1)
     frames: int = 1

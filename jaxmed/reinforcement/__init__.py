@@ -19,9 +19,11 @@ from jaxmed.reinforcement.agents._off_policy import off_policy
 from jaxmed.reinforcement.agents._on_policy import on_policy
 from jaxmed.reinforcement.agents._play import Played, play
 from jaxmed.reinforcement.agents._replay import Memory, Replay, replay
+from jaxmed.reinforcement.imaging._box import Box, box
 from jaxmed.reinforcement.imaging._heads import landmark_heads
 from jaxmed.reinforcement.imaging._landmark import landmark
 from jaxmed.reinforcement.imaging._place import Place, place
+from jaxmed.reinforcement.imaging._view import PlaneError, plane_error, planes_of, view
 from jaxmed.reinforcement.imaging._volumes import PackedVolumes, pack_volumes
 from jaxmed.reinforcement.objectives._actor_critic import actor_critic, ppo
 from jaxmed.reinforcement.objectives._gradient_td import gradient_td
@@ -41,10 +43,12 @@ from jaxmed.reinforcement.worlds._solutions import (
 from jaxmed.reinforcement.worlds._world import World, WorldState, world_environment, world_of
 
 __all__ = [
+    "Box",
     "Environment",
     "Memory",
     "PackedVolumes",
     "Place",
+    "PlaneError",
     "Played",
     "Replay",
     "Solution",
@@ -55,6 +59,7 @@ __all__ = [
     "advantages",
     "baird_star",
     "boltzmann",
+    "box",
     "cliff_walk",
     "double_q_learning",
     "dueling",
@@ -70,6 +75,8 @@ __all__ = [
     "on_policy",
     "pack_volumes",
     "place",
+    "plane_error",
+    "planes_of",
     "play",
     "policy_evaluation",
     "policy_iteration",
@@ -83,6 +90,7 @@ __all__ = [
     "td",
     "value_iteration",
     "vectorised",
+    "view",
     "world_environment",
     "world_of",
 ]

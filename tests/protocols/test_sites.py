@@ -114,6 +114,21 @@ def test_failures_are_told_and_nothing_at_all_is_refused():
         site_scores(made(splits=tuple(protocols.k_fold(Y, 4))), area, **FEW)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"bounds": (1, 0)}, r"bounds are \(least, greatest\)"),
+        ({"bounds": (np.nan, 1)}, r"bounds are \(least, greatest\)"),
+        ({"bounds": (2, 3)}, r"the metric is .* at \w+, outside of its bounds \(2, 3\)"),
+        ({"n_resamples": 1}, "n_resamples must be at least 2"),
+        ({"level": 95}, r"level must lie in \(0, 1\)"),
+    ],
+)
+def test_settings_that_would_give_no_interval_are_refused(options, told):
+    with pytest.raises(ValueError, match=told):
+        site_scores(made(), area, **{**FEW, **options})
+
+
 def test_a_report_has_every_site_and_the_mean_over_them(tmp_path):
     study = made()
     results = report.from_study(study, sites="hospital", n_resamples=40)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmed.cli.runs._experiment import load
 from jaxmed.cli._given import read_study, tell
+from jaxmed.cli.runs._experiment import load
 from jaxmed.cli.runs._runner import run_experiment
 from jaxmed.cli.runs._train import parse
 

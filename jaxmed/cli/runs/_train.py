@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from jaxmed.cli.runs._experiment import Experiment, listing, load
 from jaxmed.cli._given import read_study, tell
+from jaxmed.cli.runs._experiment import Experiment, listing, load
 from jaxmed.cli.runs._runner import folder_name, run_experiment
 from jaxmed.cli.runs._settings import readable
 

@@ -13,7 +13,7 @@ from scipy import special
 from jaxmed import stats
 from jaxmed.protocols.studies._result import Study
 from jaxmed.protocols.studies._tidy import Metric
-from jaxmed.stats import Estimate
+from jaxmed.stats import Estimate, checks
 
 
 class SiteScores(NamedTuple):
@@ -76,8 +76,12 @@ def site_scores(
 
     Raises:
         ValueError: for splits without the names of sites, or of which a name comes twice; an arm
-            that is defined at no site.
+            that is defined at no site; no resample, bounds that are none, or a metric outside of
+            them.
     """
+    checks.check_whole(n_resamples, "n_resamples", 2)
+    if bounds is not None and not bounds[0] < bounds[1]:
+        raise ValueError(f"bounds are (least, greatest), got {bounds}")
     names = [one.name for one in study.splits]
     if not all(names) or len(set(names)) < len(names):
         raise ValueError(
@@ -94,12 +98,19 @@ def site_scores(
                 notes.append(f"{one.name}: every training failed")
                 continue
             try:
-                sites[one.name] = _at_one(
+                at_one = _at_one(
                     study, one.test, np.stack(runs), metric, level=level, n_resamples=n_resamples,
                     seed=seed, bounds=bounds, name=f"{name} at {one.name}".strip(),
                 )  # fmt: skip
             except ValueError as error:
                 notes.append(f"{one.name}: left out: {error}")
+                continue
+            if bounds is not None and not bounds[0] <= at_one.value <= bounds[1]:
+                raise ValueError(
+                    f"the metric is {at_one.value:.6g} at {one.name}, outside of its bounds "
+                    f"{bounds}"
+                )
+            sites[one.name] = at_one
         if not sites:
             raise ValueError(f"{arm} has no score at any site: {'; '.join(notes)}")
         found[arm] = _over(sites, notes, level, bounds, name)

@@ -89,10 +89,10 @@ def pack_volumes(
             a spacing that does not fit them, no scale or scales that do not fall, a window that is
             even or cannot be filled by any image, or more values than 32-bit indices reach.
     """
-    arrays = _checked(volumes, channels)
+    arrays = checked_volumes(volumes, channels)
     rank = arrays[0].ndim - 1
-    mm = _spacings(spacing, len(arrays), rank)
-    steps = _scales(scales)
+    mm = spacings_of(spacing, len(arrays), rank)
+    steps = checked_scales(scales)
     size = np.array([x.shape[:-1] for x in arrays])
     _check_window(window, size)
     near = steps * mm.min()  # mm between neighbours at each scale.
@@ -117,6 +117,10 @@ def pack_volumes(
             begin[i, level] = total
             pieces.append(piece.astype(storage).ravel())
             total += pieces[-1].size
+    # What is read from where there is no image or voxel: NaN, of 16 bits by its factor.
+    pieces.append(
+        np.full(window * arrays[0].shape[-1], 0 if storage == "int16" else np.nan, storage)
+    )
     if total >= 2**31:
         raise ValueError(
             f"{len(arrays)} images at {len(steps)} scales are {total:,} values, more than 32-bit "
@@ -142,12 +146,13 @@ def windows(packed: PackedVolumes) -> Callable[[Array, Array, Array], Array]:
         packed: the images.
 
     Returns:
-        A function of the image's number, the scale's number and a position in whole voxels, which
-        lies in the image; under ``vmap`` it is one gather of rows.
+        A function of the image's number, the scale's number and a position in whole voxels; under
+        ``vmap`` it is one gather of rows. A window about no voxel of an image is NaN.
     """
     rank, across = packed.rank, packed.window
     channels = packed.offset.shape[1]
-    stride = jnp.asarray(packed.stride, jnp.int32)
+    size, stride = (jnp.asarray(x, jnp.int32) for x in (packed.size, packed.stride))
+    nowhere = packed.values.size - across * channels
     each = jnp.asarray(_each(packed.size[:, None], packed.stride), jnp.int32)
     about = jnp.arange(across) - across // 2
     rows = lax.GatherDimensionNumbers(
@@ -156,6 +161,9 @@ def windows(packed: PackedVolumes) -> Callable[[Array, Array, Array], Array]:
 
     def window(image: Array, scale: Array, position: Array) -> Array:
         image, scale, position = (jnp.asarray(x, jnp.int32) for x in (image, scale, position))
+        there = ((position >= 0) & (position < size[image])).all()
+        there &= (image >= 0) & (image < len(packed))
+        there &= (scale >= 0) & (scale < len(packed.scales))
         apart, n = stride[image, scale], each[image, scale]
         at, phase = position // apart, position % apart
         stored = n + jnp.array([2] * (rank - 1) + [across - 1])
@@ -168,18 +176,18 @@ def windows(packed: PackedVolumes) -> Callable[[Array, Array, Array], Array]:
             here = jnp.clip(at[axis] + about, -1, n[axis]) + 1
             line = line[..., None] * stored[axis] + here
         start = packed.begin[image, scale] + (line * stored[-1] + at[-1]) * channels
+        start = jnp.where(there, start, nowhere)
         # Behind a barrier XLA computes them once, not anew for each voxel of a row.
         start = lax.optimization_barrier(start)
-        # All starts are within: rows by the clip above, lines by their padding.
+        # All starts are within: across lines by the clip above, along them by their padding.
         cut = lax.gather(
             packed.values, start[..., None], rows, (across * channels,), mode="promise_in_bounds"
         )
         cut = cut.reshape((across,) * rank + (channels,))
         if cut.dtype == jnp.float32:
             return cut
-        factor, offset, cut = lax.optimization_barrier(
-            (packed.factor[image], packed.offset[image], cut)
-        )
+        factor = jnp.where(there, packed.factor[image], jnp.nan)
+        factor, offset, cut = lax.optimization_barrier((factor, packed.offset[image], cut))
         return cut.astype(jnp.float32) * factor + offset
 
     return window
@@ -205,7 +213,7 @@ def _by_phase(image: np.ndarray, stride: np.ndarray, half: int, outside: float) 
     return padded.reshape(*split, image.shape[-1]).transpose(axes)
 
 
-def _checked(volumes: Any, channels: bool) -> list[np.ndarray]:
+def checked_volumes(volumes: Any, channels: bool) -> list[np.ndarray]:
     """The images as float32 with channels, all of one rank, finite."""
     arrays = [np.asarray(x, np.float32) for x in volumes]
     if not arrays:
@@ -230,7 +238,7 @@ def _checked(volumes: Any, channels: bool) -> list[np.ndarray]:
     return arrays
 
 
-def _spacings(spacing: Any, n: int, rank: int) -> np.ndarray:
+def spacings_of(spacing: Any, n: int, rank: int) -> np.ndarray:
     """``(n, rank)`` mm."""
     if spacing is None:
         raise ValueError(
@@ -248,7 +256,8 @@ def _spacings(spacing: Any, n: int, rank: int) -> np.ndarray:
     return np.broadcast_to(mm, (n, rank)).copy()
 
 
-def _scales(scales: Sequence[int]) -> np.ndarray:
+def checked_scales(scales: Sequence[int]) -> np.ndarray:
+    """Whole numbers from coarse to fine."""
     steps = np.asarray(scales)
     whole = steps.ndim == 1 and steps.size and np.array_equal(steps, np.rint(steps))
     if not whole or steps[-1] < 1 or any(a <= b for a, b in itertools.pairwise(steps)):

@@ -47,12 +47,19 @@ def walk(
     axes, last = grid.low.shape[1], grid.stride.shape[1] - 1
 
     def distance(state: Place) -> Array:
-        away = (state.position - goal[state.image, state.target]) * unit[state.image]
+        # Of an image or a target that there is not the reward is NaN, which halts a training.
+        there = goal.at[state.image, state.target].get(mode="fill", fill_value=jnp.nan)
+        away = (state.position - there) * unit[state.image]
         return jnp.sqrt((away**2).sum())
 
     def step(key: Key, state: Place, action: Array) -> tuple[Place, Step]:
         del key
         check_action(action, 2 * axes)
+        if state.recent.shape[-2:] != (history, axes):
+            raise ValueError(
+                f"a state of this environment holds {history} positions of {axes} axes, got "
+                f"{state.recent.shape}: give place() the environment's history"
+            )
         way = jnp.where(jnp.arange(axes) == action // 2, 2 * (action % 2) - 1, 0)
         wanted = state.position + way * stride[state.image, state.scale]
         position = jnp.clip(wanted, low[state.image], high[state.image]).astype(jnp.int16)

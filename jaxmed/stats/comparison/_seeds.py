@@ -12,7 +12,7 @@ from scipy import special
 
 from jaxmed.quantities import unit_scale
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import check_level, group_codes
+from jaxmed.stats.checks import check_level, check_whole, group_codes
 
 
 def seed_components(
@@ -60,8 +60,8 @@ def seed_components(
         single training, the `values` of the seeds and the `df`.
 
     Raises:
-        ValueError: for other shapes, fewer than two cases, a metric undefined on the data or on
-            most resamples, or outside of its bounds.
+        ValueError: for other shapes, fewer than two cases or resamples, a metric undefined on the
+            data or on most resamples, or outside of its bounds.
 
     References:
         Bouthillier et al. (2021), Accounting for variance in machine learning benchmarks, MLSys.
@@ -75,6 +75,7 @@ def seed_components(
         True
     """
     check_level(level)
+    check_whole(n_resamples, "n_resamples", 2)
     y, x = np.asarray(labels), np.asarray(outputs)
     if x.ndim < 2 or x.shape[1] != len(y):
         raise ValueError(f"outputs must be (seeds, {len(y)}, ...), but are {x.shape}")

@@ -8,7 +8,7 @@ from scipy import special, stats
 
 from jaxmed.quantities import deviation
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import Floats, check_level, finite, group_codes, spelled, unknown
+from jaxmed.stats.checks import Floats, as_array, check_level, finite, group_codes, spelled, unknown
 from jaxmed.stats.means._clustered import clustered_error
 from jaxmed.stats.resampling._bootstrap import bootstrap
 
@@ -19,8 +19,8 @@ def _kept(
     """Drop or refuse undefined values; `infinite` says whether infinities may stay."""
     if missing not in ("raise", "drop"):
         raise unknown("missing", missing, ("raise", "drop"))
-    x = np.asarray(values, dtype=np.float64)
-    g = None if groups is None else np.asarray(groups)
+    x = as_array(values, "values", np.float64)
+    g = None if groups is None else as_array(groups, "groups")
     notes: tuple[str, ...] = ()
     if missing == "drop" and x.ndim == 1:
         good = ~np.isnan(x) if infinite else np.isfinite(x)

@@ -17,8 +17,8 @@ TINY = {
     "cnn": "--epochs 1 --batch 3 --features 2 4",
     "heatmap": "--epochs 1 --batch 3 --features 2",
     "agent": (
-        "--window 5 --scales 2 1 --hidden 8 --channels 2 --steps 2 --iterations 2 --agents 4 "
-        "--transitions 4 --memory 64 --warm-up 8 --starts 2 --limit 5"
+        "--copies 1 --limit 5 --window 5 --scales 2 1 --hidden 8 --channels 2 --steps 2 "
+        "--iterations 2 --agents 4 --transitions 4 --memory 64 --warm-up 8 --starts 2"
     ),
 }
 
@@ -99,3 +99,17 @@ def test_images_and_points_move_into_a_frame_together(made):
         np.testing.assert_array_equal(image[inner][..., 0], whole)
         corner = tuple((point + 0.5).astype(int) - 1)
         assert image[corner][0] > 0.5
+
+
+def test_copies_move_the_point_with_the_image(made):
+    blobs = []
+    for image, point in zip(made.images, made.points[:, 0]):
+        away = np.moveaxis(np.indices(image.shape), 0, -1) - point
+        blobs.append(np.exp(-np.square(away).sum(-1) / 4).astype(np.float32))
+    copied = made._replace(images=blobs).with_copies(2, 0)
+    assert len(copied.names) == len(copied.images) == len(copied.points) == 27
+    assert copied.patients[9:13] == ["scan 0", "scan 0", "scan 1", "scan 1"]
+    for image, point in zip(copied.images[9:], copied.points[9:, 0]):
+        brightest = np.unravel_index(image.argmax(), image.shape)
+        assert np.abs(brightest - point).max() < 1.5
+    assert np.abs(copied.points[9:] - np.repeat(made.points, 2, axis=0)).max() > 0.1

@@ -245,3 +245,14 @@ def test_a_place_is_of_whole_voxels():
         place(0, [1.5, 2.0])
     with pytest.raises(ValueError, match="history"):
         place(0, [1, 2], history=0)
+
+
+def test_a_state_of_another_environment_is_told():
+    with pytest.raises(ValueError, match="holds 4 positions of 3 axes"):
+        made().step(KEY, place(0, [1, 1, 1], history=5), jnp.array(0))
+    with pytest.raises(ValueError, match="holds 4 positions of 3 axes"):
+        made().step(KEY, place(0, [1, 1]), jnp.array(0))
+    one = jax.jit(made().step)
+    for image, target in ((2, 0), (0, 1)):
+        _, step = one(KEY, place(image, [1, 1, 1], target=target), jnp.array(0))
+        assert np.isnan(step.reward)

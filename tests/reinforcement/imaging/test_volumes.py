@@ -56,6 +56,21 @@ def test_windows_are_those_cut_by_hand(rank, channels, storage):
     )
 
 
+@pytest.mark.parametrize("storage", ["int16", "float32"])
+def test_a_window_about_no_voxel_is_nan(storage):
+    packed = pack_volumes(
+        [np.ones((5, 4)), np.ones((3, 6))], spacing=(1, 1), window=3, scales=(2, 1),
+        storage=storage,
+    )  # fmt: skip
+    at = [(0, 1, (4, 3)), (1, 1, (2, 5))]  # the last voxels
+    nowhere = [(0, 0, (5, 0)), (1, 1, (0, 6)), (1, 0, (-1, 0)), (2, 0, (0, 0)), (-1, 0, (0, 0))]
+    nowhere += [(0, 2, (0, 0)), (0, 0, (10_000, 10_000))]
+    look = jax.jit(jax.vmap(windows(packed)))
+    seen = look(*(jnp.asarray(np.stack(x)) for x in zip(*at, *nowhere)))
+    assert np.isfinite(seen[:2]).all()
+    assert np.isnan(seen[2:]).all()
+
+
 def test_int16_keeps_an_image_without_contrast():
     packed = pack_volumes(
         [np.full((4, 4), 3.0)], spacing=(1, 1), window=1, scales=(1,), outside=3.0

@@ -28,3 +28,17 @@ def test_mean_and_median() -> None:
     dropped = stats.mean([1.0, np.nan, 3.0], missing="drop")
     assert dropped.n == 2
     assert "1 of 3" in dropped.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda rows: stats.mean(rows), "values"),
+        (lambda rows: stats.auc(rows, [0.1, 0.2]), "labels"),
+        (lambda rows: stats.auc([0, 1], rows), "scores"),
+        (lambda rows: stats.mean([1.0, 2.0], groups=rows), "groups"),
+    ],
+)
+def test_rows_of_several_lengths_are_told_by_the_arguments_name(call, name):
+    with pytest.raises(ValueError, match=f"{name} must be an array of numbers: its rows are of"):
+        call([[1.0], [1.0, 2.0]])
