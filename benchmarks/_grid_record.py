@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
 from typing import Any
+
+from benchmarks._places import placeless_command, placeless_settings
 
 _METRIC = ("value", "lower", "upper", "runs")
 
@@ -153,11 +154,9 @@ def _cell(metric: str, run: Mapping[str, Any] | None, error: bool, interval: boo
 
 def _kept(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a run kept in a record, without file paths and environment."""
-    hidden = ("data", "baseline", "pretrained")
-    places = rf"(--(?:{'|'.join(hidden)})[= ])(?:\S*/)?(\S+)"
     return {
-        "command": re.sub(places, r"\1\2", run["command"]),
-        "config": {k: v for k, v in run["config"].items() if k not in hidden},
+        "command": placeless_command(run["command"]),
+        "config": placeless_settings(run["config"]),
         "seconds": run["seconds"],
         "metrics": {
             name: {k: metric[k] for k in _METRIC if k in metric}

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from benchmarks._places import placeless_command, placeless_settings
+
 
 def gather(
     folders: Sequence[Path],
@@ -48,15 +50,10 @@ def _run(folder: Path, metrics: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"{folder} has no {missing}; it has {sorted(found['metrics'])}")
     return {
         "title": found["title"],
-        # Where the folders of a run stand is irrelevant.
-        "command": re.sub(
-            r"(--(?:data|from)[= ])(?:\S*/)?(\S+)",
-            r"\1\2",
-            re.sub(r"(--out[= ])(?:\S*/)?(\S+)", r"\1runs/\2", found["command"]),
-        ),
+        "command": placeless_command(found["command"]),
         "seconds": found["seconds"],
         "environment": found["environment"],
-        "config": {k: v for k, v in found["config"].items() if k != "data"},
+        "config": placeless_settings(found["config"]),
         "metrics": {name: found["metrics"][name] for name in metrics},
         "notes": [re.sub(r"\S*/(?=\S+)", "", note) for note in found["notes"]],
     }

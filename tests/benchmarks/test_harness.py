@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -245,3 +247,12 @@ def test_runs_of_an_experiment_become_one_record(tmp_path):
     apart = gather(folders, ["auc"], separate=True)["tables"]
     assert apart["runs"]["rows"] == record["tables"]["runs"]["rows"][:2]
     assert "summary" not in apart
+
+
+RECORDS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_record_names_no_folder_of_a_machine(path):
+    folders = r"(?<![\w./])(?:~|/(?:tmp|home|root|work|mnt|data|Users|scratch))/"
+    assert not re.search(folders, path.read_text())
