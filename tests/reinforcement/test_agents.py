@@ -270,7 +270,9 @@ def test_q_learning_walks_the_edge_and_sarsa_the_safe_way():
     assert len(edge & set(ways["sarsa"].tolist())) <= 3
 
 
-@pytest.mark.parametrize("objective", [ppo(), actor_critic(normalise=True)])
+@pytest.mark.parametrize(
+    "objective", [ppo(), pytest.param(actor_critic(normalise=True), marks=pytest.mark.slow)]
+)
 def test_policies_find_the_goal(objective):
     lake = frozen_lake(slippery=False)
     network = from_functions(
