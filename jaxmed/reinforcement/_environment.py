@@ -42,11 +42,14 @@ class Environment(NamedTuple):
         step: ``(key, state, action) -> (state, Step)``; the state is the one reached, also at the
             end of an episode.
         observe: ``state -> observation``, a pytree of what a network is given.
+        actions: how many there are, 0 to one less; an agent that would never take some of them is
+            then refused. ``None`` where it is not said.
     """
 
     reset: Callable[[Key], PyTree]
     step: Callable[[Key, PyTree, Array], tuple[PyTree, Step]]
     observe: Callable[[PyTree], PyTree]
+    actions: int | None = None
 
 
 def vectorised(environment: Environment, n: int) -> Environment:
@@ -79,7 +82,10 @@ def vectorised(environment: Environment, n: int) -> Environment:
         return jax.vmap(environment.step)(each(key), states, actions)
 
     return Environment(
-        lambda key: jax.vmap(environment.reset)(each(key)), step, jax.vmap(environment.observe)
+        lambda key: jax.vmap(environment.reset)(each(key)),
+        step,
+        jax.vmap(environment.observe),
+        environment.actions,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from jaxmed.core import Array, Key, stream
 from jaxmed.reinforcement._environment import Environment, Step
+from jaxmed.reinforcement.imaging._place import check_numbers
 from jaxmed.reinforcement.imaging._sampled import sampler
 from jaxmed.reinforcement.imaging._volumes import checked_volumes
 from jaxmed.reinforcement.imaging._walk import check_action
@@ -63,9 +64,9 @@ def box(
     changes its size. A box neither leaves its image nor becomes shorter than ``smallest``.
 
     The reward of a change is the sign of the change of the overlap with whichever structure is
-    overlapped most: intersection over union. Stop is worth ``stop_reward`` where the overlap is at
-    least ``threshold``, else its negative, and ends the episode: ``terminated``. ``limit`` steps
-    truncate it.
+    overlapped most, intersection over union; a change as small as rounding is none. Stop is worth
+    ``stop_reward`` where the overlap is at least ``threshold``, else its negative, and ends the
+    episode: ``terminated``. ``limit`` steps truncate it.
 
     Args:
         images: of any sizes, ``(*spatial)`` of two or three axes, or ``(*spatial, channels)``.
@@ -109,6 +110,7 @@ def box(
     """
     arrays = checked_volumes(images, channels)
     rank = arrays[0].ndim - 1
+    check_numbers(len(arrays), 0)
     if size < 1 or history < 0 or not context >= 0 or not 1 <= limit < 2**15:
         raise ValueError(
             "size is at least 1, history and context at least 0 and limit 1 to 32767, got "
@@ -129,6 +131,8 @@ def box(
     moves, changes = jnp.asarray(_moves(rank, aspect)), jnp.asarray(_changes(rank, aspect))
     stop = len(moves)
     look = _look(arrays, size, context, outside)
+    # The ends of a box are rounded by the size of its image, and its lengths with them.
+    rounded = 4 * rank * float(np.finfo(np.float32).eps) * float(shape.max()) / smallest
 
     def reset(key: Key) -> Box:
         image = jax.random.randint(stream(key, "image"), (), 0, len(arrays)).astype(jnp.int16)
@@ -162,7 +166,10 @@ def box(
         before, after = (overlap(state.image, *b) for b in ((state.low, state.high), (low, high)))
         stopped = action == stop
         found = jnp.where(before >= threshold, stop_reward, -stop_reward)
-        reward = jnp.where(stopped, found, jnp.sign(after - before))
+        gained = after - before
+        gained = jnp.where(abs(gained) > rounded * jnp.maximum(before, after), gained, 0)
+        reward = jnp.where(stopped, found, jnp.sign(gained))
+        reward = jnp.where((action >= 0) & (action <= stop), reward, jnp.nan)
         recent = jnp.concatenate([jnp.asarray(action, jnp.int8)[None], state.recent])[:history]
         now = Box(state.image, low, high, recent, state.steps + 1, stopped)
         return now, Step(reward, stopped, ~stopped & (now.steps >= limit))
@@ -174,7 +181,7 @@ def box(
         done = state.recent[:, None] == jnp.arange(stop + 1)
         return {"image": seen, "history": done.astype(jnp.float32)}
 
-    return Environment(reset, act, observe)
+    return Environment(reset, act, observe, stop + 1)
 
 
 def _moves(rank: int, aspect: bool) -> np.ndarray:

@@ -28,8 +28,8 @@ def landmark(
     landmarks: ArrayLike,
     *,
     spacing: ArrayLike | None = None,
-    window: int = 13,
-    scales: Sequence[int] = (3, 2, 1),
+    window: int | None = None,
+    scales: Sequence[int] | None = None,
     history: int = 4,
     frames: int = 1,
     pyramid: bool = False,
@@ -60,8 +60,8 @@ def landmark(
         landmarks: in voxels, where whole numbers are centres of voxels, ``(n, rank)``; of several
             landmarks ``(n, landmarks, rank)``, each of which is looked for in episodes of its own.
         spacing: mm between voxels along each axis, ``(rank,)`` or ``(n, rank)``.
-        window: voxels along each axis of what an agent sees, an odd number.
-        scales: multiples of the smallest spacing, coarse to fine.
+        window: voxels along each axis of what an agent sees, an odd number; 13 by default.
+        scales: multiples of the smallest spacing, coarse to fine; ``(3, 2, 1)`` by default.
         history: how many of the last positions a state holds.
         frames: windows that are seen at once: about the position, and those before it.
         pyramid: whether windows of all scales are seen at once.
@@ -80,9 +80,9 @@ def landmark(
         ``"image"`` and ``"landmark"``, the number of the one that is looked for.
 
     Raises:
-        ValueError: for whatever :func:`pack_volumes` refuses, landmarks of another shape or that
-            lie outside their image, a tolerance that no sequence of steps reaches, and numbers out
-            of range.
+        ValueError: for whatever :func:`pack_volumes` refuses or was given already, landmarks of
+            another shape or that lie outside their image, a tolerance that no sequence of steps
+            reaches, and numbers out of range.
 
     References:
         Alansary, Oktay, Li, et al. (2019), Evaluating reinforcement learning agents for anatomical
@@ -122,6 +122,7 @@ def landmark(
         ),
         walk(grid, end=end, history=history, limit=limit),
         _observe(packed, frames, pyramid, several),
+        2 * packed.rank,
     )  # fmt: skip
 
 
@@ -143,11 +144,15 @@ def _observe(
     return observe
 
 
-def _packed(volumes: Any, spacing: Any, window: int, scales: Sequence[int]) -> PackedVolumes:
+def _packed(
+    volumes: Any, spacing: Any, window: int | None, scales: Sequence[int] | None
+) -> PackedVolumes:
+    given = {"window": window, "scales": scales}
+    given = {name: value for name, value in given.items() if value is not None}
     if not isinstance(volumes, PackedVolumes):
-        return pack_volumes(volumes, spacing=spacing, window=window, scales=scales)
-    if spacing is not None:
-        raise ValueError("packed volumes have a spacing: give it to pack_volumes alone")
+        return pack_volumes(volumes, spacing=spacing, **given)
+    for name in (*given, *["spacing"] * (spacing is not None)):
+        raise ValueError(f"packed volumes have {name} of their own: give it to pack_volumes alone")
     return volumes
 
 

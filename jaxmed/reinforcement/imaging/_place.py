@@ -6,9 +6,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 from jaxmed.core import Array
+
+LARGEST = 2**15 - 1
+"""The largest number of an image, a landmark or a position: states hold them as int16."""
 
 
 class Place(NamedTuple):
@@ -81,7 +85,8 @@ def place(
         States, ``(...)``.
 
     Raises:
-        ValueError: if ``history`` is less than 1, or the position is not of whole numbers.
+        ValueError: if ``history`` is less than 1, the position is not of whole numbers, or a number
+            is beyond those of 16 bits.
 
     Examples:
         >>> place([0, 1], [[4, 5], [6, 7]]).recent.shape
@@ -92,6 +97,8 @@ def place(
     given = jnp.asarray(position)
     if not jnp.issubdtype(given.dtype, jnp.integer):
         raise ValueError(f"a position is of whole voxels, got {given.dtype}: round it")
+    for name, value in (("image", image), ("position", position), ("target", target)):
+        _check_small(value, name)
     at = given.astype(jnp.int16)
     lead = at.shape[:-1]
 
@@ -103,3 +110,35 @@ def place(
         jnp.broadcast_to(at[..., None, :], (*lead, history, at.shape[-1])),
         each(0, np.int8), each(0, np.int16), each(False, np.bool_),
     )  # fmt: skip
+
+
+def check_numbers(n: int, high: ArrayLike) -> None:
+    """Refuse more images, or larger positions, than states can tell apart.
+
+    Args:
+        n: how many images there are.
+        high: the largest positions.
+
+    Raises:
+        ValueError: names the rule, and what there is.
+    """
+    if n - 1 > LARGEST:
+        raise ValueError(
+            f"states tell {LARGEST + 1} images apart, and there are {n}: give fewer at a time"
+        )
+    if (most := int(np.max(high))) > LARGEST:
+        raise ValueError(
+            f"positions are 0 to {LARGEST} along an axis, and one reaches {most}: give smaller or "
+            "coarser images, or coarser units"
+        )
+
+
+def _check_small(value: ArrayLike, name: str) -> None:
+    """Refuse what would turn into another number by its 16 bits, where its value is known."""
+    if isinstance(value, Tracer):
+        return
+    given = np.asarray(value)
+    if given.size and (given.max() > LARGEST or given.min() < -LARGEST - 1):
+        raise ValueError(
+            f"{name} is of whole numbers up to {LARGEST}, got {given.min()} to {given.max()}"
+        )

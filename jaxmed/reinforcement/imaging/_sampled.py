@@ -19,13 +19,15 @@ def sampler(arrays: list[np.ndarray], outside: float) -> Callable[[Array, Array]
         outside: the value beyond the borders.
 
     Raises:
-        ValueError: for more voxels than 32-bit indices reach.
+        ValueError: for a value beyond the borders that is not finite, or more voxels than 32-bit
+            indices reach.
 
     Returns:
         A function of an image's number and coordinates ``(..., rank)`` in its voxels, whose centres
         are whole numbers; the values are ``(..., channels)``, NaN
         of an image that there is not.
     """
+    check_outside(outside)
     # One voxel beyond each border, for all that lies there.
     shape = np.max([x.shape[:-1] for x in arrays], axis=0) + 2
     stack = np.full((len(arrays), *shape, arrays[0].shape[-1]), outside, np.float32)
@@ -57,3 +59,11 @@ def sampler(arrays: list[np.ndarray], outside: float) -> Callable[[Array, Array]
         return total
 
     return sample
+
+
+def check_outside(outside: float) -> None:
+    """Refuse a value beyond the borders that is not finite: windows would show NaN."""
+    if not np.isfinite(outside):
+        raise ValueError(
+            f"outside is what is seen beyond the borders, a finite number, got {outside}"
+        )

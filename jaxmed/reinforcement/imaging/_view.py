@@ -138,6 +138,7 @@ def view(
         beginning(grid, starts=starts, inner=inner, reach=coarser, history=history),
         walk(grid, end=end, history=history, limit=limit),
         lambda state: look(state.image, planes_of(state.position, degrees=degrees, mm=mm)),
+        8,
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from jaxmed.core import Array
+from jaxmed.reinforcement.imaging._sampled import check_outside
 
 _STEPS = 65534  # Of int16, between -32767 and 32767.
 
@@ -78,7 +79,9 @@ def pack_volumes(
         scales: from coarse to fine, whole numbers.
         outside: what a window shows beyond the borders.
         storage: ``"int16"`` keeps 65,535 grey values of each image and channel, between its
-            smallest and its largest, in half the memory; ``"float32"`` keeps all.
+            smallest and its largest (or ``outside``, if that lies beyond), in half the memory, so
+            that a value is at most 1/131,068 of this range from what it was; ``"float32"`` keeps
+            all.
         channels: whether the last axis of the images is not spatial.
 
     Returns:
@@ -87,7 +90,8 @@ def pack_volumes(
     Raises:
         ValueError: for no image, images of another rank or with values that are not finite,
             a spacing that does not fit them, no scale or scales that do not fall, a window that is
-            even or cannot be filled by any image, or more values than 32-bit indices reach.
+            even or cannot be filled by any image, an ``outside`` that is not finite, values that
+            16 bits cannot tell apart, or more values than 32-bit indices reach.
     """
     arrays = checked_volumes(volumes, channels)
     rank = arrays[0].ndim - 1
@@ -100,9 +104,9 @@ def pack_volumes(
     low, high = (
         np.stack([f(x.reshape(-1, x.shape[-1]), axis=0) for x in arrays]) for f in (np.min, np.max)
     )
-    low, high = np.minimum(low, outside), np.maximum(high, outside)
+    check_outside(outside)
     if storage == "int16":
-        offset, factor = (low + high) / 2, np.maximum(high - low, 1e-30) / _STEPS
+        offset, factor = _sixteen_bits(low.astype(float), high.astype(float), outside)
     elif storage == "float32":
         offset, factor = np.zeros_like(low), np.ones_like(low)
     else:
@@ -193,6 +197,24 @@ def windows(packed: PackedVolumes) -> Callable[[Array, Array, Array], Array]:
     return window
 
 
+def _sixteen_bits(
+    low: np.ndarray, high: np.ndarray, outside: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and factor by which int16 holds what lies between, and what lies outside."""
+    whole = np.maximum(high, outside) - np.minimum(low, outside)
+    factor = np.where(whole > 0, whole, 1) / _STEPS
+    few = (high > low) & (256 * factor > high - low)
+    if few.any() or factor.min() < np.finfo(np.float32).tiny:
+        i, channel = (int(x) for x in np.argwhere(few | (factor == factor.min()))[0])
+        raise ValueError(
+            f"volumes[{i}], channel {channel}, has values from {low[i, channel]:g} to "
+            f"{high[i, channel]:g} beside outside={outside:g}, which 16 bits cannot tell apart: "
+            "give an outside near them, scale them, or storage='float32'"
+        )
+    offset = (np.minimum(low, outside) + np.maximum(high, outside)) / 2
+    return offset.astype(np.float32), factor.astype(np.float32)
+
+
 def _each(size: np.ndarray, stride: np.ndarray) -> np.ndarray:
     """Voxels of a phase along each axis, the last of which may lie beyond the border."""
     return -(-size // stride)
@@ -215,7 +237,8 @@ def _by_phase(image: np.ndarray, stride: np.ndarray, half: int, outside: float) 
 
 def checked_volumes(volumes: Any, channels: bool) -> list[np.ndarray]:
     """The images as float32 with channels, all of one rank, finite."""
-    arrays = [np.asarray(x, np.float32) for x in volumes]
+    with np.errstate(over="ignore"):  # What float32 does not hold is told below.
+        arrays = [np.asarray(x, np.float32) for x in volumes]
     if not arrays:
         raise ValueError("there are no volumes to look at")
     arrays = [x if channels else x[..., None] for x in arrays]
@@ -232,8 +255,8 @@ def checked_volumes(volumes: Any, channels: bool) -> list[np.ndarray]:
             )
         if not np.isfinite(x).all():
             raise ValueError(
-                f"volumes[{i}] has {int((~np.isfinite(x)).sum())} values that are not finite: "
-                "replace them, or leave the volume out"
+                f"volumes[{i}] has {int((~np.isfinite(x)).sum())} values that are not finite as "
+                "float32: replace them, or leave the volume out"
             )
     return arrays
 

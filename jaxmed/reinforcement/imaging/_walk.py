@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from jaxmed.core import Array, Key, stream
 from jaxmed.reinforcement._environment import Step
-from jaxmed.reinforcement.imaging._place import Place, place
+from jaxmed.reinforcement.imaging._place import Place, check_numbers, place
 
 End = Literal["arrival", "return"]
 Starts = Literal["coarsest", "any"]
@@ -80,7 +80,9 @@ def walk(
         )._replace(steps=reached.steps, refused=reached.refused)
         passes = done & ~terminated
         now = jax.tree.map(lambda a, b: jnp.where(passes, a, b), finer, reached)
-        gained = distance(state) - distance(now)
+        # Nor is there a reward of an action that there is not.
+        there_is = (action >= 0) & (action < 2 * axes)
+        gained = jnp.where(there_is, distance(state) - distance(now), jnp.nan)
         return now, Step(gained, terminated, ~terminated & (now.steps >= limit))
 
     return step
@@ -99,6 +101,7 @@ def beginning(
         history: positions that a state holds.
     """
     n, scales, axes = grid.stride.shape
+    check_numbers(n, grid.high)
     size = grid.high - grid.low + 1
     border = np.minimum(np.floor(size * (1 - inner) / 2), (size - 1) // 2).astype(int)
     first, end = (jnp.asarray(x, jnp.int32) for x in (grid.low + border, grid.high - border + 1))

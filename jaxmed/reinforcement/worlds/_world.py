@@ -191,7 +191,7 @@ def world_environment(world: World, *, limit: int | None = None) -> Environment:
             return state
         return jnp.asarray(world.features, jnp.float32)[state]
 
-    return Environment(reset, step, observe)
+    return Environment(reset, step, observe, world.actions)
 
 
 def _check_action(action: jax.Array, actions: int) -> None:

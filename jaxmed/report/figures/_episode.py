@@ -62,7 +62,8 @@ def episode_figure(
         the actions' values, where they are given.
 
     Raises:
-        ValueError: for shapes that do not belong together, or names that are not one an action.
+        ValueError: for shapes that do not belong together, positions or voxels that are not
+            finite, or names that are not one an action.
     """
     e = _checked(episode)
     rank = e.image.ndim
@@ -70,7 +71,7 @@ def episode_figure(
     with style():
         planes = _planes(rank)
         figure = Figure(figsize=(8.2, 5.6 if panels else 3.2), layout="constrained")
-        rows = figure.subfigures(2 if panels else 1, 1, squeeze=False, height_ratios=None)[:, 0]
+        rows = figure.subfigures(2 if panels else 1, 1, squeeze=False)[:, 0]
         for ax, axes in zip(np.ravel(rows[0].subplots(1, len(planes), squeeze=False)), planes):
             _draw_plane(ax, e, axes)
         marks, names = rows[0].axes[0].get_legend_handles_labels()
@@ -103,10 +104,12 @@ def episodes_figure(episodes: Sequence[Episode], *, unit: str = "mm", most: int 
         came to no end.
 
     Raises:
-        ValueError: without an episode, or as :func:`episode_figure`.
+        ValueError: without an episode, if ``most`` is less than 1, or as :func:`episode_figure`.
     """
     if not episodes:
         raise ValueError("there are no episodes to draw")
+    if most < 1:
+        raise ValueError(f"most is at least 1 walk, got {most}")
     checked = [_checked(e) for e in episodes]
     far = [_distance(e, e.answer) if e.target is not None else 0.0 for e in checked]
     order = sorted(range(len(checked)), key=lambda i: (not checked[i].failed, -float(far[i])))
@@ -141,8 +144,10 @@ def _checked(episode: Episode) -> Episode:
         raise ValueError(f"a path in an image of {rank} axes is (steps + 1, {rank}), {path.shape}")
 
     def point(value: ArrayLike | None, name: str) -> Any:
-        found = None if value is None else np.asarray(value, float)
-        if found is not None and found.shape != (rank,):
+        if value is None:
+            return None
+        found = checks.finite(value, name, ndim=None)
+        if found.shape != (rank,):
             raise ValueError(f"{name} is a point of {rank} axes, got the shape {found.shape}")
         return found
 
@@ -156,6 +161,8 @@ def _checked(episode: Episode) -> Episode:
     if scale is not None and scale.shape != (len(path),):
         raise ValueError(f"scale is one number for each of {len(path)} positions, {scale.shape}")
     answer, spacing = point(episode.answer, "answer"), point(episode.spacing, "spacing")
+    if spacing is not None and (spacing <= 0).any():
+        raise ValueError(f"spacing is of mm above 0, got {spacing.tolist()}")
     return episode._replace(
         image=image, path=path, target=point(episode.target, "target"), values=values, scale=scale,
         answer=path[-1] if answer is None else answer,

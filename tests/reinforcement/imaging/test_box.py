@@ -57,6 +57,43 @@ def test_stop_is_worth_what_the_overlap_is():
         assert bool(step.terminated)
 
 
+def test_rounding_is_no_reward():
+    """An overlap that does not change is worth nothing, and a small change is what it is."""
+    low, high = np.array([20.0, 21.0]), np.array([30.0, 33.0])
+    environment = box(
+        np.zeros((1, 300, 64)), [[[*low, *high]]], size=2, starts="random", limit=1000
+    )
+    many = vectorised(environment, 200)
+
+    def walk(states, i):
+        done = jax.random.randint(jax.random.fold_in(KEY, i), (200,), 0, 8)
+        after, step = many.step(KEY, states, done)
+        return after, (states, after, step.reward)
+
+    _, (before, after, reward) = jax.lax.scan(walk, jax.jit(many.reset)(KEY), jnp.arange(60))
+
+    def overlap(states):
+        begin, end = np.asarray(states.low, float), np.asarray(states.high, float)
+        shared = np.maximum(np.minimum(end, high) - np.maximum(begin, low), 0).prod(-1)
+        return shared / ((end - begin).prod(-1) + (high - low).prod() - shared)
+
+    one, two = overlap(before), overlap(after)
+    least = 1e-4 * np.maximum(one, two)
+    same = abs(two - one) <= least
+    assert same.any()
+    assert not np.asarray(reward)[same].any()
+    np.testing.assert_array_equal(np.asarray(reward)[~same], np.sign(two - one)[~same])
+
+
+def test_an_action_that_there_is_not_is_worth_no_number():
+    environment = box(np.zeros((1, 9, 9)), [[]], size=2)
+    for action in (-1, 9):
+        _, step = jax.jit(environment.step)(KEY, environment.reset(KEY), action)
+        assert np.isnan(step.reward)
+        with pytest.raises(ValueError, match="actions 0 to 8"):
+            environment.step(KEY, environment.reset(KEY), action)
+
+
 @pytest.mark.parametrize(
     ("rank", "aspect", "actions"),
     [(2, True, 9), (3, False, 9), pytest.param(3, True, 12, marks=pytest.mark.slow)],
@@ -134,6 +171,8 @@ def test_the_best_actions_find_a_phantom():
         ({"size": 0}, "size"),
         ({"starts": "here"}, "'here'"),
         ({"limit": 0}, "limit"),
+        ({"outside": np.nan}, "outside"),
+        ({"images": np.zeros((2**15 + 1, 3, 3))}, "32768 images apart"),
     ],
 )
 def test_what_cannot_be_looked_for_is_told(change, said):

@@ -228,16 +228,19 @@ def test_what_cannot_be_looked_for_is_told(change, said):
         landmark(IMAGES, given.pop("landmarks"), **given)
 
 
-def test_a_spacing_is_given_once():
+@pytest.mark.parametrize("given", [{"spacing": SPACING}, {"window": 5}, {"scales": (1,)}])
+def test_what_packed_volumes_have_is_given_once(given):
     packed = pack_volumes(IMAGES, spacing=SPACING, window=3)
-    with pytest.raises(ValueError, match="alone"):
-        landmark(packed, POINTS, spacing=SPACING)
+    with pytest.raises(ValueError, match=f"{next(iter(given))} of their own"):
+        landmark(packed, POINTS, **given)
 
 
 @pytest.mark.parametrize("action", [-1, 6])
 def test_an_action_that_there_is_not_is_refused(action):
     with pytest.raises(ValueError, match="actions 0 to 5"):
         made().step(KEY, place(0, [1, 1, 1]), jnp.array(action))
+    _, step = jax.jit(made().step)(KEY, place(0, [1, 1, 1]), jnp.array(action))
+    assert np.isnan(step.reward)
 
 
 def test_a_place_is_of_whole_voxels():
@@ -245,6 +248,21 @@ def test_a_place_is_of_whole_voxels():
         place(0, [1.5, 2.0])
     with pytest.raises(ValueError, match="history"):
         place(0, [1, 2], history=0)
+
+
+def test_no_number_turns_into_another_in_16_bits():
+    for position, image in (([40_000, 1], 0), ([1, 1], 40_000), ([-40_000, 1], 0)):
+        with pytest.raises(ValueError, match="up to 32767"):
+            place(image, position)
+    long = {"window": 3, "scales": (1,), "spacing": (1, 1)}
+    last = landmark(np.zeros((1, 2**15, 2)), [[3, 1]], **long)
+    state = last.step(KEY, place(0, [2**15 - 2, 1]), jnp.array(1))[0]
+    assert state.position.tolist() == [2**15 - 1, 1]
+    with pytest.raises(ValueError, match="one reaches 32768"):
+        landmark(np.zeros((1, 2**15 + 1, 2)), [[3, 1]], **long)
+    n = 2**15 + 1
+    with pytest.raises(ValueError, match=f"there are {n}"):
+        landmark(np.zeros((n, 2, 2)), np.ones((n, 2)), **long)
 
 
 def test_a_state_of_another_environment_is_told():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxmed.reinforcement.imaging._sampled import sampler
 
@@ -19,3 +20,5 @@ def test_the_last_of_many_images_is_read_as_exactly_as_the_first():
     assert first[4] == 0
     assert np.isnan(sample(n, at)).all()
     assert np.isnan(sample(-1, at)).all()
+    with pytest.raises(ValueError, match="outside"):
+        sampler([image], np.nan)

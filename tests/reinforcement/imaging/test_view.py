@@ -142,6 +142,8 @@ def test_errors_of_planes_are_degrees_and_mm():
         ({"slices": 2}, "slices is odd"),
         ({"widest": 90}, "below 90"),
         ({"mm": 100}, "whole range"),
+        ({"degrees": 1e-3}, "one reaches 45000"),
+        ({"outside": np.inf}, "outside"),
         ({"end": "never"}, "'never'"),
     ],
 )

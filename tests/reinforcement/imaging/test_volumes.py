@@ -79,6 +79,24 @@ def test_int16_keeps_an_image_without_contrast():
 
 
 @pytest.mark.parametrize(
+    ("dtype", "low", "high", "outside"),
+    [
+        (np.int8, -128, 127, 0), (np.uint16, 0, 65535, 0), (np.float64, -1e-3, 2e-3, 0.5),
+        (np.float32, -3e38, 3e38, 0), (np.float64, 1e-30, 2e-30, 0),
+    ],
+)  # fmt: skip
+def test_int16_is_as_exact_as_it_is_said_to_be(dtype, low, high, outside):
+    image = np.linspace(low, high, 20).astype(dtype).reshape(4, 5)
+    packed = pack_volumes([image], spacing=(1, 1), window=1, scales=(1,), outside=outside)
+    at = np.stack(np.indices(image.shape), -1).reshape(-1, 2)
+    seen = jax.vmap(lambda p: windows(packed)(0, 0, p))(jnp.asarray(at)).reshape(4, 5)
+    span = max(float(high), outside) - min(float(low), outside)
+    image = image.astype(np.float32)
+    away = abs(np.asarray(seen, float) - image)
+    assert (away <= span / 131_068 + 4 * np.spacing(abs(image).max())).all()
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"volumes": []}, "no volumes"),
@@ -98,6 +116,10 @@ def test_int16_keeps_an_image_without_contrast():
         ({"window": 4}, "window=4"),
         ({"window": 21}, "window=21"),
         ({"storage": "int8"}, "'int8'"),
+        ({"outside": np.nan}, "outside"),
+        ({"volumes": [1e300 * np.eye(5)]}, r"volumes\[0\] has 5 values"),
+        ({"volumes": [np.eye(5)], "outside": -1e4}, "16 bits cannot tell apart"),
+        ({"volumes": [1e-37 * np.eye(5)]}, "16 bits cannot tell apart"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_packed_is_told(change, said):

@@ -67,6 +67,9 @@ def test_those_that_failed_come_first_and_then_the_farthest():
         ({"values": np.ones((4, 6))}, "each of 3 steps"),
         ({"scale": [0, 1]}, "each of 4 positions"),
         ({"image": np.full((2, 2, 2), np.nan)}, "image"),
+        ({"target": [1, np.nan, 2]}, "target holds 1"),
+        ({"answer": [1, 2, np.inf]}, "answer holds 1"),
+        ({"spacing": (1, 0, 1)}, "above 0"),
     ],
 )
 def test_what_does_not_belong_together_is_told(change, said):
@@ -79,3 +82,5 @@ def test_names_are_one_an_action():
         episode_figure(WALK, actions=("left", "right"))
     with pytest.raises(ValueError, match="no episodes"):
         episodes_figure([])
+    with pytest.raises(ValueError, match="at least 1 walk"):
+        episodes_figure([WALK], most=0)
