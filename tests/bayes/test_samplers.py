@@ -48,6 +48,7 @@ def close(sample, exact, mean=0.15, spread=0.15):
     return np.corrcoef(draws.T), exact.covariance / np.outer(sd, sd)
 
 
+@pytest.mark.slow
 def test_nuts(regression):
     network, params, state, batch, exact = regression
     padded = {k: np.concatenate([v, 9 + v[:3]]) for k, v in batch.items()}

@@ -72,7 +72,10 @@ def test_both_ways_and_padding_are_the_plain_recursion(cell):
         assert np.asarray(params["layer1"]["lstm"]["hf"]["bias"]).tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "attention", None])
+@pytest.mark.parametrize(
+    "pooling",
+    ["last", "attention", *(pytest.param(p, marks=pytest.mark.slow) for p in ("mean", None))],
+)
 def test_a_padded_sequence_is_the_short_one(pooling):
     module = networks.recurrent(2, features=(3, 4), cell="gru", pooling=pooling)
     network, params, state = made(module, SERIES)
@@ -247,7 +250,9 @@ LAWFUL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LAWFUL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "mdgru" else ()) for n in LAWFUL]
+)
 def test_laws(name):
     module, x = LAWFUL[name]
     x = jax.tree.map(lambda v: jnp.asarray(v, jnp.float32 if v.dtype == float else v.dtype), x)

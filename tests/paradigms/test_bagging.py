@@ -104,11 +104,17 @@ def test_what_is_no_place_is_told():
         out_of_bag(single().init(jax.random.key(0), batch()), jnp.arange(2))
 
 
+INNER = [
+    "alternate",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("bagging", "random_subspaces")),
+]
+
+
 def players():
     return jm.alternate({"a": single(), "b": single()}, predicts="a")
 
 
-@pytest.mark.parametrize("inner", ["bagging", "random_subspaces", "alternate"])
+@pytest.mark.parametrize("inner", INNER)
 def test_members_and_players_are_bagged_together(inner):
     """What an outer member left out none of its inner ones has learned from."""
     makers = {
@@ -131,7 +137,7 @@ def test_members_and_players_are_bagged_together(inner):
     assert run.predict(after, given["image"])["logits"].shape[0] == 3
 
 
-@pytest.mark.parametrize("inner", ["bagging", "random_subspaces", "alternate"])
+@pytest.mark.parametrize("inner", INNER)
 def test_subspaces_of_members_and_players_are_parts_of_one(inner):
     makers = {
         "bagging": lambda: bagging(single(), 2),

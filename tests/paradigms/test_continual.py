@@ -211,7 +211,7 @@ def test_a_memory_without_examples_has_no_part_in_the_gradient(keep):
     assert float(metrics["seen"]) == float(metrics["gradient_norm"]) == 0
 
 
-@pytest.mark.parametrize("keep", [replay, a_gem])
+@pytest.mark.parametrize("keep", [replay, pytest.param(a_gem, marks=pytest.mark.slow)])
 def test_a_memory_goes_by_the_rows_of_what_the_network_is_given(keep):
     scan = {"scan": batch()["image"], "label": batch()["label"], "prior": jnp.ones(3)}
     scan["site"] = jnp.arange(8)
@@ -236,7 +236,7 @@ def test_a_memory_goes_by_the_rows_of_what_the_network_is_given(keep):
     assert state.state["obj"]["memory"]["image"]["mask"].shape == (5, 2)
 
 
-@pytest.mark.parametrize("keep", [replay, a_gem])
+@pytest.mark.parametrize("keep", [replay, pytest.param(a_gem, marks=pytest.mark.slow)])
 def test_a_memory_resumes_to_the_bit(keep, tmp_path):
     source = jm.data.ArraySource({name: np.asarray(x) for name, x in batch(n=22).items()})
     feed = jm.data.batches(source, 8, seed=0)

@@ -190,7 +190,7 @@ def test_alternate_and_ensemble_refuse_bad_calls():
         jm.alternate({"a": single, "b": single}, predicts="c")
     with pytest.raises(ValueError, match="at least once"):
         jm.alternate({"a": single, "b": single}, predicts="a", repeats={"a": 0})
-    with pytest.raises(ValueError, match="at least one member"):
+    with pytest.raises(ValueError, match="one member or more"):
         jm.ensemble(single, 0)
     with pytest.raises(ValueError, match="strategy"):
         jm.ensemble(single, 2, strategy="fast")

@@ -81,7 +81,7 @@ def _numbers(x):
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
 
-@pytest.mark.parametrize("make", [deep_agent, policy_agent])
+@pytest.mark.parametrize("make", [deep_agent, pytest.param(policy_agent, marks=pytest.mark.slow)])
 def test_a_run_that_was_cut_goes_on_to_the_same_bits(make, tmp_path):
     agent = make()
     whole = interact(agent, steps=6, every=3, seed=1, progress=False)

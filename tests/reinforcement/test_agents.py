@@ -271,7 +271,11 @@ def test_q_learning_walks_the_edge_and_sarsa_the_safe_way():
 
 
 @pytest.mark.parametrize(
-    ("objective", "epochs"), [(ppo(), 2), (actor_critic(normalise=True), 1)], ids=("ppo", "a2c")
+    ("objective", "epochs"),
+    [
+        pytest.param(ppo(), 2, id="ppo"),
+        pytest.param(actor_critic(normalise=True), 1, id="a2c", marks=pytest.mark.slow),
+    ],
 )
 def test_policies_find_the_goal(objective, epochs):
     lake = frozen_lake(slippery=False)

@@ -104,6 +104,7 @@ def comparisons():
     return [*compared()]
 
 
+@pytest.mark.slow
 def test_each_method_that_a_page_names_is_in_its_glossary(comparisons):
     for results in comparisons:
         entries = glossary(results)

@@ -18,6 +18,7 @@ def metrics(out):
     return json.loads((out / "metrics.json").read_text())["metrics"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::jaxmed.data.ChecksumWarning")
 def test_both_arms_are_measured_on_the_same_images(digits, tmp_path):
     command = [*TINY.split(), "--dataset", "usps", "--network", "cnn"]

@@ -64,6 +64,7 @@ def segmented(pictures, tmp_path_factory):
     return SimpleNamespace(out=out, command=command)
 
 
+@pytest.mark.slow
 def test_a_table_of_pictures_is_segmented_and_its_test_set_measured(segmented, pictures):
     record = json.loads((segmented.out / "metrics.json").read_text())
     assert [s["cases"] for s in record["splits"]] == [12, 4, 4]
@@ -157,7 +158,6 @@ def test_a_number_is_measured_and_an_edited_plan_is_followed(pictures, extended,
     assert load_model(out).recipe.task == "regression"
 
 
-@pytest.mark.slow
 def test_a_study_compares_arms_and_says_what_may_differ(pictures, tmp_path, capsys):
     (tmp_path / "few.csv").write_text(
         "image,label\n" + "\n".join(f"{pictures}/{i}.png,{i % 2}" for i in range(12))

@@ -45,6 +45,7 @@ def masks(folder):
     return folder / "out", command
 
 
+@pytest.mark.slow
 def test_masks_are_studied_case_by_case(masks, folder):
     out, _ = masks
     record = json.loads((out / "metrics.json").read_text())

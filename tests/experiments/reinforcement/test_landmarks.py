@@ -43,8 +43,8 @@ def made():
     )  # fmt: skip
 
 
-# A heat map is trained as the coordinates are.
-SLOW = ("heatmap",)
+# A heat map is trained as the coordinates are; agents have tests of their own.
+SLOW = ("heatmap", "agent")
 
 
 @pytest.mark.parametrize(

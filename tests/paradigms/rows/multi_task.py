@@ -23,7 +23,6 @@ ROWS = {
         lambda task: paradigms.gradnorm(twice(task), shared=""),
         norms=SOME,
         stacks=True,
-        across=True,
     ),
     "pcgrad": Row(lambda task: paradigms.pcgrad(twice(task), shared=""), norms=SOME, stacks=True),
     "with_heads": Row(
