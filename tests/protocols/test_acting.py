@@ -154,6 +154,7 @@ def test_a_reward_that_is_no_number_halts_where_it_arises(tmp_path):
     with pytest.raises(NonFiniteLossError, match="at step 2") as caught:
         interact(agent, steps=20, out=Output(tmp_path, loggers=()), progress=False)
     assert int(caught.value.state.step) == 2
+    assert "a reward of its environment" in caught.value.__notes__[0]
     assert bool(caught.value.state.state["acting"].episodes.sound)
     with pytest.raises(ValueError, match="at least 1"):
         interact(agent, steps=0)
@@ -192,6 +193,8 @@ def test_a_policy_is_measured_by_cases():
         evaluate_policy(environment, inner, nowhere, starts, limit=10)
     with pytest.raises(ValueError, match="6 episodes"):
         evaluate_policy(environment, inner, state, starts, limit=10, cases=[0, 1])
+    with pytest.raises(ValueError, match="of each episode"):
+        evaluate_policy(environment, inner, state, starts, limit=10, failed=lambda played: True)
     with pytest.raises(ValueError, match="one number for each"):
         evaluate_policy(
             environment, inner, state, starts, limit=10, measure={"x": lambda p: jnp.ones(2)}

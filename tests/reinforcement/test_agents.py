@@ -271,19 +271,23 @@ def test_q_learning_walks_the_edge_and_sarsa_the_safe_way():
 
 
 @pytest.mark.parametrize(
-    "objective", [ppo(), pytest.param(actor_critic(normalise=True), marks=pytest.mark.slow)]
+    ("objective", "epochs"),
+    [
+        pytest.param(ppo(), 2, id="ppo"),
+        pytest.param(actor_critic(normalise=True), 1, id="a2c", marks=pytest.mark.slow),
+    ],
 )
-def test_policies_find_the_goal(objective):
+def test_policies_find_the_goal(objective, epochs):
     lake = frozen_lake(slippery=False)
     network = from_functions(
         lambda key, x: {"logits": jnp.zeros((16, 4)), "value": jnp.zeros(16)},
         lambda params, x: {name: values[x] for name, values in params.items()},
     )
-    epochs = {"epochs": 2, "minibatches": 2} if objective.loss is ppo().loss else {}
     agent = on_policy(
         world_environment(lake, limit=30),
         learner(network, objective, optax.adam(0.05), inputs="observation"),
-        environments=32, length=16, discount=0.95, iterations=100, **epochs,
+        environments=32, length=16, discount=0.95, iterations=100,
+        epochs=epochs, minibatches=epochs,
     )  # fmt: skip
     state, metrics = jax.jit(agent.step)(jax.jit(agent.init)(KEY, {}), {})
     played = play(world_environment(lake, limit=30), agent, state, 3)
@@ -347,6 +351,12 @@ def test_behaviours():
     hot = boltzmann(optax.linear_schedule(2.0, 1.0, 4))
     expected = np.exp([1 / 1.5, 2, 2]) / np.exp([1 / 1.5, 2, 2]).sum()
     np.testing.assert_allclose(hot(values, jnp.array(2))[0], expected, rtol=1e-6)
+    # A schedule that goes on beyond its range leaves the best action, and no other numbers.
+    beyond = jnp.array(2000)
+    for behaviour in (epsilon_greedy(lambda t: 1 - t / 1000), boltzmann(lambda t: 1 - t / 1000)):
+        for step in (jnp.array(1000), beyond):
+            np.testing.assert_allclose(behaviour(values, step), [[0, 0.5, 0.5], [0, 0, 1]])
+    np.testing.assert_allclose(epsilon_greedy(lambda t: t)(values, beyond), 1 / 3, rtol=1e-6)
     for make, wrong in ((epsilon_greedy, 1.5), (epsilon_greedy, -0.1), (boltzmann, 0.0)):
         with pytest.raises(ValueError, match=str(wrong)):
             make(wrong)
@@ -387,6 +397,18 @@ def test_bad_input_is_told():
         bad = good._replace(step=lambda key, at, action, f=step: f(*good.step(key, at, action)))
         with pytest.raises(ValueError, match=match):
             jax.eval_shape(lambda bad=bad: on_policy(bad, q).init(KEY, {}))
+    # An agent that would never take some of the actions is refused, whoever acts.
+    lake = world_environment(frozen_lake(), limit=3)
+    few = learner(table(16, 3), q_learning(discount=1.0), optax.sgd(0.1), inputs="observation")
+    known = few.init(KEY, {"observation": jnp.zeros(1, int), "action": jnp.zeros(1, int)})
+    off = off_policy(lake, few, replay(100), behaviour=boltzmann(), batch=8, warm_up=64)
+    for act in (
+        lambda: off.init(KEY, {}),
+        lambda: on_policy(lake, few).init(KEY, {}),
+        lambda: play(lake, few, known, 2),
+    ):
+        with pytest.raises(ValueError, match="4 actions, and the agent chooses from 3"):
+            jax.eval_shape(act)
     flat = from_functions(lambda key, x: {"w": jnp.zeros(())}, lambda p, x: x * p["w"])
     flat = learner(flat, q_learning(discount=1.0), optax.sgd(0.1), inputs="observation")
     with pytest.raises(ValueError, match="a value for each action"):

@@ -495,6 +495,10 @@ def test_actor_critic_and_ppo_are_their_formulas():
         loss, mean(-np.minimum(ratio * a, bounded * a) + rest, batch), rtol=1e-5
     )
     np.testing.assert_allclose(metrics["clipped"], mean(ratio != bounded, plain), rtol=1e-5)
+    one = jax.tree.map(lambda x: x[:1], batch)
+    with pytest.raises(ValueError, match="normalise=False"):
+        evaluated(ppo(), network, one)
+    assert np.isfinite(evaluated(ppo(normalise=False), network, one)[0][0])
 
 
 def rlax():

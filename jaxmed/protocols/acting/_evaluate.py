@@ -82,7 +82,7 @@ def evaluate_policy(
 
     Raises:
         ValueError: if rewards or values are not finite, there is not one case for each episode, a
-            measure gives no number for each, or as :func:`~jaxmed.reinforcement.play`.
+            measure or ``failed`` says nothing of each, or as :func:`~jaxmed.reinforcement.play`.
 
     >>> import jax, jax.numpy as jnp, optax, jaxmed as jm
     >>> from jaxmed import reinforcement as rl
@@ -123,6 +123,10 @@ def evaluate_policy(
             )
         measured[name] = averaged(values, name)
     lost = ~played.terminated if failed is None else np.asarray(failed(played), bool)
+    if lost.shape != (n,):
+        raise ValueError(
+            f"failed is to say true or false of each episode, ({n},), got the shape {lost.shape}"
+        )
     if of is None:
         failures = proportion(int(lost.sum()), n, level=level, name="failures")
     else:

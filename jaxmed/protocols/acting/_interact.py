@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxmed.core import Key, Learner
-from jaxmed.train import FitResult, fit
+from jaxmed.train import FitResult, NonFiniteLossError, fit
 
 
 def interact(
@@ -58,7 +58,14 @@ def interact(
     """
     if steps < 1 or every < 1:
         raise ValueError(f"steps and every are at least 1, got {steps} and {every}")
-    return fit(agent, Nothing(every), steps=steps, key=key, seed=seed, **options)
+    try:
+        return fit(agent, Nothing(every), steps=steps, key=key, seed=seed, **options)
+    except NonFiniteLossError as error:
+        error.add_note(
+            "An agent's loss is no number either where a reward of its environment was none: look "
+            "for NaN in the environment, and for more actions of the network than there are."
+        )
+        raise
 
 
 class Nothing:

@@ -90,6 +90,7 @@ def act(
     endpoints = predict(many.observe(acting.states))
     values = pick(endpoints, output, "network")
     probabilities = behaviour(values, acting.iteration)
+    check_actions(many, probabilities)
     action = drawn(stream(key, "action"), probabilities)
     reached, step = many.step(stream(key, "step"), acting.states, action)
     check_step(acting.states, reached, step)
@@ -99,6 +100,20 @@ def act(
     acted = Acted(acting.states, values, endpoints, probabilities, action, reached, step)
     new = acting._replace(states=states, episodes=episodes, iteration=acting.iteration + 1)
     return new, acted
+
+
+def check_actions(environment: Environment, probabilities: Array) -> None:
+    """Refuse an agent that would never take some of the environment's actions.
+
+    Raises:
+        ValueError: says how many actions there are, and how many are chosen from.
+    """
+    chosen = probabilities.shape[-1]
+    if environment.actions is not None and chosen < environment.actions:
+        raise ValueError(
+            f"the environment has {environment.actions} actions, and the agent chooses from "
+            f"{chosen}: the network is to give a value for each action"
+        )
 
 
 def check_step(states: PyTree, reached: PyTree, step: Step) -> None:

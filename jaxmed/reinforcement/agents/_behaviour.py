@@ -20,7 +20,7 @@ def epsilon_greedy(epsilon: Scheduled = 0.0) -> Behaviour:
     Args:
         epsilon: in [0, 1], or a function of the step to it, such as
             ``optax.linear_schedule(1.0, 0.05, 10_000)`` or ``optax.exponential_decay``; 0 is
-            greedy.
+            greedy. What a function gives beyond [0, 1] counts as 0 or 1.
 
     Returns:
         The behaviour. Actions that are equally good are equally probable.
@@ -36,7 +36,7 @@ def epsilon_greedy(epsilon: Scheduled = 0.0) -> Behaviour:
         raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")
 
     def probabilities(values: Array, step: Array) -> Array:
-        share = epsilon(step) if callable(epsilon) else epsilon
+        share = jnp.clip(epsilon(step), 0, 1) if callable(epsilon) else epsilon
         best = (values == values.max(-1, keepdims=True)).astype(values.dtype)
         best = best / best.sum(-1, keepdims=True)
         return share / values.shape[-1] + (1 - share) * best
@@ -51,7 +51,8 @@ def boltzmann(temperature: Scheduled = 1.0) -> Behaviour:
     :func:`ppo` learn it.
 
     Args:
-        temperature: T, positive, or a function of the step to it.
+        temperature: T, positive, or a function of the step to it; where that falls to 0 or below
+            the best action is taken.
 
     Returns:
         The behaviour.
@@ -64,7 +65,9 @@ def boltzmann(temperature: Scheduled = 1.0) -> Behaviour:
 
     def probabilities(values: Array, step: Array) -> Array:
         t = temperature(step) if callable(temperature) else temperature
-        return jax.nn.softmax(values / t)
+        # Below the best first, so that a temperature of next to nothing leaves no infinities.
+        below = values - values.max(-1, keepdims=True)
+        return jax.nn.softmax(below / jnp.maximum(t, jnp.finfo(jnp.float32).tiny))
 
     return probabilities
 

@@ -73,7 +73,7 @@ def off_policy(
     Raises:
         ValueError: if a number is less than 1, the memory holds less than a batch or less than the
             warm-up, or the warm-up gives less than a batch; at ``init``, if the network does not
-            give a value for each action.
+            give a value for each action of the environment.
 
     References:
         Mnih et al. (2015), Human-level control through deep reinforcement learning, Nature 518.

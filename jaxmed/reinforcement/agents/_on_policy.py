@@ -82,7 +82,7 @@ def on_policy(
     Raises:
         ValueError: if a number is less than 1, the transitions of a rollout do not divide into the
             minibatches, or ``discount`` or ``trace`` is outside [0, 1]; at ``init``, if the network
-            does not give a value for each action.
+            does not give a value for each action of the environment.
 
     References:
         Schulman et al. (2017), Proximal policy optimization algorithms, arXiv:1707.06347.

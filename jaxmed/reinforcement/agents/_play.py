@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxmed.core import Array, Key, Learner, LearnerState, PyTree, pick, stream
 from jaxmed.reinforcement._environment import Environment, Step, vectorised
-from jaxmed.reinforcement.agents._acting import all_ended, check_step
+from jaxmed.reinforcement.agents._acting import all_ended, check_actions, check_step
 from jaxmed.reinforcement.agents._behaviour import Behaviour, drawn, epsilon_greedy
 
 
@@ -68,8 +68,8 @@ def play(
         The episodes.
 
     Raises:
-        ValueError: if there is no start, ``limit`` is less than 1, or the environment shows what
-            the network cannot be given.
+        ValueError: if there is no start, ``limit`` is less than 1, the network has fewer actions
+            than the environment, or is shown what it cannot be given.
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1 step, got {limit}")
@@ -124,7 +124,9 @@ def _program(
     def once(state: LearnerState, key: Key, t: Array, now: Played) -> tuple[Played, dict[str, Any]]:
         key = stream(key, "play", t)
         values = pick(_said(learner, state, many.observe(now.states)), output, "network")
-        action = drawn(stream(key, "action"), behaviour(values, t))
+        probabilities = behaviour(values, t)
+        check_actions(many, probabilities)
+        action = drawn(stream(key, "action"), probabilities)
         reached, step = many.step(stream(key, "step"), now.states, action)
         check_step(now.states, reached, step)
         under_way = ~(now.terminated | now.truncated)

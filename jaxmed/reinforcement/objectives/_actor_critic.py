@@ -133,6 +133,11 @@ def _with_critic(
 
 
 def _normalised(values: Array, batch: Batch) -> Array:
+    if len(values) < 2:
+        raise ValueError(
+            "one advantage, brought to a mean of 0, is 0, and no policy is learned: give batches "
+            "of more transitions, or normalise=False"
+        )
     counted = plain(batch)
     mean = reduced(values, counted)
     spread = jnp.sqrt(reduced(jnp.square(values - mean), counted))
