@@ -38,6 +38,14 @@ def compared(
     return found
 
 
+def of_models(results: Any, metric: str) -> dict[str, Estimate]:
+    """A metric of each of the models that a report compares, as `model/metric`."""
+    return {
+        f"{name}/{metric}": dataclasses.replace(found[metric], name=f"{name}/{metric}")
+        for name, found in results.comparison.models.items()
+    }
+
+
 def notes_of(metrics: Mapping[str, Estimate]) -> tuple[str, ...]:
     """The notes of all metrics, each once."""
     return tuple(sorted({note for metric in metrics.values() for note in metric.notes}))

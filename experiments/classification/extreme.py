@@ -25,14 +25,13 @@ from scipy import special
 
 import jaxmed as jm
 from jaxmed.cli import one_of
-from jaxmed.data import MEDMNIST, in_memory, medmnist, mnist, usps
+from jaxmed.data import MEDMNIST, in_memory, medmnist
 from jaxmed.paradigms import closed_form
 from jaxmed.report import Results, class_pictures, classification, split_sizes, stage
 
-from .._common.sets import ONE_LABEL
+from .._common.sets import DIGITS, ONE_LABEL
 
 GRID = {"dataset": ("mnist", "usps", "breastmnist"), "seed": (0, 1, 2)}
-_DIGITS = {"mnist": mnist, "usps": usps}
 Pooling = Literal["sqrt", "stochastic", "max", "average"]
 _SHARPNESS = np.logspace(0, 2, 81)  # what scores are multiplied with before softmax
 
@@ -60,7 +59,7 @@ class Config:
         batch: images of a batch; changes nothing but rounding.
     """
 
-    dataset: str = one_of("mnist", (*_DIGITS, *ONE_LABEL), strict=False)
+    dataset: str = one_of("mnist", (*DIGITS, *ONE_LABEL), strict=False)
     seed: int = 0
     maps: tuple[int, ...] = (32,)
     kernel: int = 7
@@ -111,7 +110,7 @@ def run(config: Config, out: Path) -> Results:
         cpu = time.process_time() - begun
     labels = {name: jm.data.column(part, "label") for name, part in parts.items()}
     sharpness = _sharpness(predict(state, "val"), labels["val"])
-    if config.dataset in _DIGITS:
+    if config.dataset in DIGITS:
         with stage(seconds, "all examples"):
             begun = time.process_time()
             state = machine.solve(machine.merge(sums, summed("val")))
@@ -144,8 +143,8 @@ def run(config: Config, out: Path) -> Results:
 
 
 def _parts(config: Config) -> tuple[dict[str, Any], tuple[str, ...]]:
-    if config.dataset in _DIGITS:
-        whole, test = (in_memory(_DIGITS[config.dataset](part)) for part in ("train", "test"))
+    if config.dataset in DIGITS:
+        whole, test = (in_memory(DIGITS[config.dataset](part)) for part in ("train", "test"))
         # The part held out is of another order than the seed of the run.
         order = np.random.default_rng(0).permutation(len(whole))[: config.examples]
         held = np.random.default_rng(config.seed).permutation(order)[: len(order) // 10]
@@ -158,7 +157,7 @@ def _parts(config: Config) -> tuple[dict[str, Any], tuple[str, ...]]:
     entry = MEDMNIST.get(config.dataset)
     if entry is None or entry.task == "multilabel":
         raise ValueError(
-            f"--dataset {config.dataset}: {', '.join(_DIGITS)}, or a set of MedMNIST with one "
+            f"--dataset {config.dataset}: {', '.join(DIGITS)}, or a set of MedMNIST with one "
             "label an image"
         )
     parts = {name: in_memory(medmnist(config.dataset, name)) for name in ("train", "val", "test")}

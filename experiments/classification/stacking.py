@@ -26,14 +26,15 @@ import optax
 from scipy import special
 
 import jaxmed as jm
-from jaxmed.data import column, in_memory, mnist, usps
+from jaxmed.data import column, in_memory
 from jaxmed.generative import contrastive_divergence, rbm
 from jaxmed.networks import StackingModule, random_convolutions
 from jaxmed.protocols import Tuning, deep_stacking
 from jaxmed.report import Results, classification, split_sizes, stage
 
+from .._common.sets import DIGITS
+
 GRID = {"passed": ("in-sample", "out-of-fold"), "seed": (0, 1, 2)}
-_SETS = {"mnist": mnist, "usps": usps}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ def run(config: Config, out: Path) -> Results:
     """Train module by module; measure the topmost on the test set."""
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
-        sources = {part: in_memory(_SETS[config.dataset](part)) for part in ("train", "test")}
+        sources = {part: in_memory(DIGITS[config.dataset](part)) for part in ("train", "test")}
         rows = np.random.default_rng(0).permutation(len(sources["train"]))[: config.examples]
         parts: dict[str, dict[str, Any]] = {
             name: {field: np.asarray(column(source, field)) for field in ("image", "label")}

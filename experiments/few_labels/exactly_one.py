@@ -26,15 +26,16 @@ import optax
 
 import jaxmed as jm
 from jaxmed import rules
-from jaxmed.data import column, in_memory, mnist, usps
+from jaxmed.data import column, in_memory
 from jaxmed.report import Results, compare, stage
 from jaxmed.report import Split as Part
 from jaxmed.stats import paired_difference
 
+from .._common.compared import of_models
 from .._common.plain import Plain
+from .._common.sets import DIGITS, few_of_each
 
 GRID = {"network": ("mlp", "cnn"), "seed": (0, 1, 2)}
-_DIGITS = {"mnist": mnist, "usps": usps}
 _HELD_OUT = 6  # A sixth of the training images is what settings are chosen on.
 
 
@@ -114,7 +115,7 @@ def run(config: Config, out: Path) -> Results:
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
         train, test, classes, cases, notes = _parts(config)
-        few = _drawn(config, train["label"])
+        few = few_of_each(train["label"], config.labels, config.seed)
     predicted = {}
     batches = Draws(train["image"], few, train["label"], config)
     for name, objective in _objectives(config, classes).items():
@@ -142,10 +143,7 @@ def run(config: Config, out: Path) -> Results:
         notes=notes,
     )  # fmt: skip
     alone, taught = predicted
-    found = {
-        f"{name}/accuracy": dataclasses.replace(model["accuracy"], name=f"{name}/accuracy")
-        for name, model in results.comparison.models.items()
-    }
+    found = of_models(results, "accuracy")
     right = {name: p.argmax(1) == test["label"] for name, p in predicted.items()}
     found["accuracy/difference"] = dataclasses.replace(
         paired_difference(right[taught], right[alone]), name="accuracy/difference"
@@ -171,7 +169,7 @@ def _learner(config: Config, objective: jm.Objective, classes: int) -> jm.Learne
 
 def _parts(config: Config) -> tuple[Any, Any, tuple[str, ...], list[str], tuple[str, ...]]:
     """Images and labels to learn from and to measure on; classes, names of the latter, notes."""
-    read = _DIGITS[config.dataset]
+    read = DIGITS[config.dataset]
     source = in_memory(read("train"))
     whole = {name: np.asarray(column(source, name)) for name in ("image", "label")}
     names = list(map(str, jm.data.case_ids(source)))
@@ -189,20 +187,6 @@ def _parts(config: Config) -> tuple[Any, Any, tuple[str, ...], list[str], tuple[
         part["image"] = images if config.network == "cnn" else images.reshape(len(images), -1)
         part["label"] = part["label"].astype(np.int32)
     return train, test, tuple(map(str, source.classes)), names, notes
-
-
-def _drawn(config: Config, labels: np.ndarray) -> np.ndarray:
-    """Positions of the labelled images: so many of each class."""
-    rng = np.random.default_rng(config.seed)
-    rows = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if not 1 <= config.labels <= len(members):
-            raise ValueError(
-                f"--labels {config.labels}: class {label} has {len(members)} training images"
-            )
-        rows.append(rng.choice(members, config.labels, replace=False))
-    return np.concatenate(rows)
 
 
 if __name__ == "__main__":

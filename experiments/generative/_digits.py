@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 import jaxmed as jm
-from jaxmed.data import MEDMNIST, in_memory, medmnist, mnist, usps
+from jaxmed.data import MEDMNIST, in_memory, medmnist
 
-DIGITS = {"mnist": mnist, "usps": usps}
+from .._common.sets import DIGITS
 
 
 def parts_of(dataset: str, examples: int | None) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -33,8 +33,8 @@ from jaxmed import generative as gen
 from jaxmed.cli import one_of
 from jaxmed.report import DensityResults, split_sizes, stage
 
-from .._common.sets import GREY
-from ._digits import DIGITS, parts_of
+from .._common.sets import DIGITS, GREY
+from ._digits import parts_of
 from ._machines import Trained, drawn_images, likelihood, trained
 
 GRID = {"hidden": ((20,),), "seed": (0, 1, 2)}

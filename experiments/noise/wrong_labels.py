@@ -32,6 +32,7 @@ from jaxmed.protocols import suspect_labels, transition_matrix
 from jaxmed.report import Results, compare, split_sizes, stage
 from jaxmed.stats import proportion
 
+from .._common.compared import of_models
 from .._common.plain import Plain
 from .._common.sets import ONE_LABEL
 
@@ -131,10 +132,7 @@ def run(config: Config, out: Path) -> Results:
         notes=(*test.notes, "Co-teaching is told the share of wrong labels."),
     )  # fmt: skip
     wrong = written != true
-    metrics = {
-        f"{name}/accuracy": dataclasses.replace(model["accuracy"], name=f"{name}/accuracy")
-        for name, model in results.comparison.models.items()
-    }
+    metrics = of_models(results, "accuracy")
     metrics["wrong labels"] = dataclasses.replace(suspects.wrong, name="wrong labels")
     found = wrong[suspects.rows]
     metrics["suspects/wrong"] = proportion(found.sum(), len(found), name="suspects/wrong")

@@ -23,15 +23,15 @@ import numpy as np
 import jaxmed as jm
 from jaxmed import unsupervised as un
 from jaxmed.cli import one_of
-from jaxmed.data import MEDMNIST, in_memory, medmnist, mnist, usps
+from jaxmed.data import MEDMNIST, in_memory, medmnist
 from jaxmed.protocols import knn_probe, label_propagation, linear_probe
 from jaxmed.report import Results, compare, split_sizes, stage
 
+from .._common.compared import of_models
 from .._common.frozen import Frozen, frozen_features
-from .._common.sets import ONE_LABEL
+from .._common.sets import DIGITS, ONE_LABEL, few_of_each
 
 GRID = {"dataset": ("mnist", "breastmnist"), "labels": (1, 10), "seed": (0, 1, 2)}
-_DIGITS = {"mnist": mnist, "usps": usps}
 KINDS = ("harmonic", "spreading", "poisson")
 
 
@@ -49,7 +49,7 @@ class Config:
         seed: of the labelled images.
     """
 
-    dataset: str = one_of("mnist", (*_DIGITS, *ONE_LABEL), strict=False)
+    dataset: str = one_of("mnist", (*DIGITS, *ONE_LABEL), strict=False)
     labels: int = 10
     features: Frozen = "random"
     components: int = 50
@@ -63,7 +63,8 @@ def run(config: Config, out: Path) -> Results:
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
         train, test = map(in_memory, _parts(config.dataset))
-        drawn = _drawn(config, jm.data.column(train, "label"))
+        labels = jm.data.column(train, "label")
+        drawn = few_of_each(labels, config.labels, config.seed)
         few = in_memory(jm.data.subset(train, drawn))
         known, truth = (jm.data.column(part, "label") for part in (few, test))
     with stage(seconds, "features"):
@@ -102,36 +103,19 @@ def run(config: Config, out: Path) -> Results:
             "Features, components and graph are made of the test images too, without their labels.",
         ),
     )
-    estimates = {
-        f"{name}/accuracy": dataclasses.replace(found["accuracy"], name=f"{name}/accuracy")
-        for name, found in results.comparison.models.items()
-    }
-    return results.replace(metrics=estimates)
+    return results.replace(metrics=of_models(results, "accuracy"))
 
 
 def _parts(dataset: str) -> list:
-    if dataset in _DIGITS:
-        return [_DIGITS[dataset](part) for part in ("train", "test")]
+    if dataset in DIGITS:
+        return [DIGITS[dataset](part) for part in ("train", "test")]
     entry = MEDMNIST.get(dataset)
     if entry is None or entry.task == "multilabel":
         raise ValueError(
-            f"--dataset {dataset}: {', '.join(_DIGITS)}, or a set of MedMNIST with one label an "
+            f"--dataset {dataset}: {', '.join(DIGITS)}, or a set of MedMNIST with one label an "
             "image"
         )
     return [medmnist(dataset, part) for part in ("train", "test")]
-
-
-def _drawn(config: Config, labels: np.ndarray) -> np.ndarray:
-    rng = np.random.default_rng(config.seed)
-    rows = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if len(members) < config.labels:
-            raise ValueError(
-                f"--labels {config.labels}: class {label} has {len(members)} training images"
-            )
-        rows.append(rng.choice(members, config.labels, replace=False))
-    return np.concatenate(rows)
 
 
 if __name__ == "__main__":

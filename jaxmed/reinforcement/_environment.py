@@ -104,8 +104,13 @@ def restarted(key: Key, environment: Environment, states: PyTree, ended: Array) 
     Returns:
         The states to act from.
     """
+    return where_rows(ended, environment.reset(key), states)
 
-    def chosen(new: Any, old: Any) -> Array:
-        return jnp.where(ended.reshape(ended.shape + (1,) * (new.ndim - 1)), new, old)
 
-    return jax.tree.map(chosen, environment.reset(key), states)
+def where_rows(which: Array, new: PyTree, old: PyTree) -> PyTree:
+    """The rows of one tree of arrays where ``which``, ``(n,)``, is true, and of the other else."""
+
+    def chosen(one: Any, other: Any) -> Array:
+        return jnp.where(which.reshape(which.shape + (1,) * (one.ndim - 1)), one, other)
+
+    return jax.tree.map(chosen, new, old)

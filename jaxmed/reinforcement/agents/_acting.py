@@ -141,6 +141,26 @@ def check_step(states: PyTree, reached: PyTree, step: Step) -> None:
             raise ValueError(f"{name} is true or false, a bool, and the step gives {kind}")
 
 
+def check_counts(**numbers: int) -> None:
+    """Refuse a number, named by its argument, that is less than 1."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+
+
+def transition(acted: Acted) -> dict[str, Any]:
+    """What an action was and led to, by the names of batches; states instead of what is seen."""
+    step = acted.step
+    return {
+        "state": acted.state,
+        "action": acted.action,
+        "reward": jnp.asarray(step.reward, jnp.float32),
+        "terminated": jnp.asarray(step.terminated, bool),
+        "truncated": jnp.asarray(step.truncated, bool),
+        "next_state": acted.reached,
+    }
+
+
 def all_ended(step: Step) -> Array:
     """Which episodes have ended, ``(environments,)``: those of several agents when all have."""
     ended = jnp.asarray(step.ended)

@@ -15,6 +15,7 @@ from jaxmed.reinforcement.agents._acting import (
     Acting,
     act,
     agent,
+    check_counts,
     example,
     joined,
     measured,
@@ -22,6 +23,7 @@ from jaxmed.reinforcement.agents._acting import (
     parted,
     repeated,
     shape_of_values,
+    transition,
 )
 from jaxmed.reinforcement.agents._behaviour import Behaviour
 from jaxmed.reinforcement.agents._replay import Replay
@@ -78,13 +80,10 @@ def off_policy(
     References:
         Mnih et al. (2015), Human-level control through deep reinforcement learning, Nature 518.
     """
-    numbers = {
-        "environments": environments, "batch": batch, "updates": updates,
-        "iterations": iterations, "warm_up": warm_up,
-    }  # fmt: skip
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
+    check_counts(
+        environments=environments, batch=batch, updates=updates,
+        iterations=iterations, warm_up=warm_up,
+    )  # fmt: skip
     if memory.capacity < batch:
         raise ValueError(f"a replay of {memory.capacity} transitions gives no batch of {batch}")
     rows = max(-(-warm_up // environments), memory.steps)
@@ -159,15 +158,8 @@ def off_policy(
 
 def _remembered(acted: Acted) -> dict[str, Any]:
     """What of an action is worth remembering, in as few bytes as it takes."""
-    step, actions = acted.step, acted.probabilities.shape[-1]
-    return {
-        "state": acted.state,
-        "action": acted.action.astype(jnp.uint8 if actions <= 256 else jnp.int32),
-        "reward": jnp.asarray(step.reward, jnp.float32),
-        "terminated": jnp.asarray(step.terminated, bool),
-        "truncated": jnp.asarray(step.truncated, bool),
-        "next_state": acted.reached,
-    }
+    small = jnp.uint8 if acted.probabilities.shape[-1] <= 256 else jnp.int32
+    return {**transition(acted), "action": acted.action.astype(small)}
 
 
 def _observed(environment: Environment, drawn: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from jaxmed.reinforcement.agents._acting import (
     act,
     agent,
     all_ended,
+    check_counts,
     example,
     joined,
     measured,
@@ -23,6 +24,7 @@ from jaxmed.reinforcement.agents._acting import (
     parted,
     repeated,
     shape_of_values,
+    transition,
 )
 from jaxmed.reinforcement.agents._behaviour import Behaviour, boltzmann, drawn
 from jaxmed.reinforcement.objectives._returns import lambda_returns
@@ -87,13 +89,10 @@ def on_policy(
     References:
         Schulman et al. (2017), Proximal policy optimization algorithms, arXiv:1707.06347.
     """
-    numbers = {
-        "environments": environments, "length": length, "epochs": epochs,
-        "minibatches": minibatches, "iterations": iterations,
-    }  # fmt: skip
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
+    check_counts(
+        environments=environments, length=length, epochs=epochs,
+        minibatches=minibatches, iterations=iterations,
+    )  # fmt: skip
     check_unit(trace, "trace")
     if discount is not None:
         check_unit(discount, "discount")
@@ -193,17 +192,8 @@ def on_policy(
 
 def _told(acted: Acted) -> dict[str, Any]:
     """What is learned of an action in each environment."""
-    step = acted.step
     taken = jnp.take_along_axis(acted.probabilities, acted.action[..., None], axis=-1)[..., 0]
-    return {
-        "state": acted.state,
-        "action": acted.action,
-        "log_probability": jnp.log(taken),
-        "reward": jnp.asarray(step.reward, jnp.float32),
-        "terminated": jnp.asarray(step.terminated, bool),
-        "truncated": jnp.asarray(step.truncated, bool),
-        "next_state": acted.reached,
-    }
+    return {**transition(acted), "log_probability": jnp.log(taken)}
 
 
 def _seen(environment: Environment, states: PyTree, sequences: bool) -> PyTree:

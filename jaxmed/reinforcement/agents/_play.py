@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Key, Learner, LearnerState, PyTree, pick, stream
-from jaxmed.reinforcement._environment import Environment, Step, vectorised
+from jaxmed.reinforcement._environment import Environment, Step, vectorised, where_rows
 from jaxmed.reinforcement.agents._acting import all_ended, check_actions, check_step
 from jaxmed.reinforcement.agents._behaviour import Behaviour, drawn, epsilon_greedy
 
@@ -140,7 +140,7 @@ def _program(
             now.lengths + under_way,
             now.terminated | terminated,
             now.truncated | (under_way & all_ended(step) & ~terminated),
-            jax.tree.map(lambda new, old: _where(under_way, new, old), reached, now.states),
+            where_rows(under_way, reached, now.states),
         )
         return after, told
 
@@ -181,7 +181,3 @@ def _said(learner: Learner, state: LearnerState, seen: PyTree) -> dict[str, Any]
 
 def _mean(reward: Array, n: int) -> Array:
     return jnp.asarray(reward, jnp.float32).reshape(n, -1).mean(1)
-
-
-def _where(under_way: Array, new: Any, old: Any) -> Array:
-    return jnp.where(under_way.reshape(under_way.shape + (1,) * (new.ndim - 1)), new, old)
