@@ -175,7 +175,13 @@ def measured(away: np.ndarray, test: Cases) -> dict[str, Any]:
         name: stats.mean(value, groups=test.patients, name=name) for name, value in values.items()
     }
     median = stats.median(away.mean(axis=1), name="median error")
-    return metrics | {"median error": median}
+    metrics |= {"median error": median}
+    return {
+        name: dataclasses.replace(found, notes=(*found.notes, f"in {test.unit}"))
+        if "error" in name
+        else found
+        for name, found in metrics.items()
+    }
 
 
 if __name__ == "__main__":

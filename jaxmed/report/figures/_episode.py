@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from jaxmed.report.figures._gallery import to_display
@@ -82,6 +83,7 @@ def episode_figure(
             below = np.ravel(rows[1].subplots(1, len(panels), squeeze=False))
             for ax, panel in zip(below, panels):
                 _draw_scales(ax, e)
+                ax.xaxis.set_major_locator(MaxNLocator(integer=True))
                 if panel == "distance":
                     _draw_distance(ax, e, unit)
                 else:

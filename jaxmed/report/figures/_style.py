@@ -129,7 +129,10 @@ def legend(axes: Axes, where: Any) -> None:
     if len(names) <= 5:
         axes.legend(loc=where)
     else:
-        axes.legend(marks, names, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+        # A distance in units of the font clears the axis' label however low the axes are.
+        axes.legend(
+            marks, names, loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.2, ncols=2
+        )
 
 
 def to_svg(figure: Figure, *, name: str, alt: str) -> str:

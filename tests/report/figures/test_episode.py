@@ -84,3 +84,11 @@ def test_names_are_one_an_action():
         episodes_figure([])
     with pytest.raises(ValueError, match="at least 1 walk"):
         episodes_figure([WALK], most=0)
+
+
+def test_a_legend_below_low_axes_clears_their_label():
+    figure = episode_figure(WALK)
+    figure.canvas.draw()
+    values = figure.axes[-1]
+    label, legend = values.xaxis.label.get_window_extent(), values.get_legend().get_window_extent()
+    assert legend.y1 <= label.y0
