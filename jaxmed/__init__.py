@@ -29,6 +29,7 @@ _SUBPACKAGES = (
     "planning",
     "protocols",
     "quantities",
+    "registration",
     "reinforcement",
     "report",
     "rules",
