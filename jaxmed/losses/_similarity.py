@@ -103,9 +103,9 @@ def lncc(
     # About the mean of the whole image: sums of squares cancel where images are far from 0.
     x, y = (a - a.mean(axes, keepdims=True) for a in (x, y))
     number = window_sum(np.ones((1, *x.shape[1:-1], 1), np.float32), window)
-    channels = x.shape[-1]
-    sums = window_sum(jnp.concatenate([x, y, x * x, y * y, x * y], -1), window)
-    sx, sy, sxx, syy, sxy = jnp.split(sums, np.arange(1, 5) * channels, -1)
+    # Apart, so that those of an image that stays are not computed again in every step of a loop.
+    sx, sxx, sxy = jnp.split(window_sum(jnp.concatenate([x, x * x, x * y], -1), window), 3, -1)
+    sy, syy = jnp.split(window_sum(jnp.concatenate([y, y * y], -1), window), 2, -1)
     cross = sxy - sx * sy / number
     parts, given = [], True
     for image, total, squares in ((x, sx, sxx), (y, sy, syy)):
