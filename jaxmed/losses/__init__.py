@@ -13,6 +13,8 @@ training stops instead of learning from it.
 - binary and multi-label: `binary_cross_entropy`, `focal(activation="sigmoid")`
 - ordinal grades: `ordinal`, and `ordinal_probabilities` for its predictions
 - regression: `mse`, `mae`, `huber`
+- images against images: `ncc`, `lncc` within windows, `mutual_information`, `mind` (and
+  `mind_descriptor`, what it compares)
 - segmentation: `dice`, `generalized_dice`, `tversky`, `focal_tversky`, `dice_ce` and, over outputs
   at several scales, `deep_supervision(loss)`; `region_dice_ce` for regions that overlap; all of
   the above also work voxelwise
@@ -21,6 +23,7 @@ training stops instead of learning from it.
 from jaxmed.losses._binary import binary_cross_entropy
 from jaxmed.losses._compound import deep_supervision, dice_ce
 from jaxmed.losses._cross_entropy import cross_entropy, focal
+from jaxmed.losses._descriptor import mind, mind_descriptor
 from jaxmed.losses._imbalanced import class_balanced_weights, ldam, logit_adjusted
 from jaxmed.losses._noisy_labels import (
     forward_corrected,
@@ -31,6 +34,7 @@ from jaxmed.losses._ordinal import ordinal, ordinal_probabilities
 from jaxmed.losses._overlap import dice, focal_tversky, generalized_dice, tversky
 from jaxmed.losses._regions import region_dice_ce
 from jaxmed.losses._regression import huber, mae, mse
+from jaxmed.losses._similarity import lncc, mutual_information, ncc
 
 __all__ = [
     "binary_cross_entropy",
@@ -46,9 +50,14 @@ __all__ = [
     "generalized_dice",
     "huber",
     "ldam",
+    "lncc",
     "logit_adjusted",
     "mae",
+    "mind",
+    "mind_descriptor",
     "mse",
+    "mutual_information",
+    "ncc",
     "ordinal",
     "ordinal_probabilities",
     "region_dice_ce",
