@@ -69,8 +69,10 @@ def estimate(
             notes += ("all resamples agree: the bootstrap says nothing about the error here",)
         if k < 10:
             notes += (f"only {k} to resample: the interval is too narrow",)
+    elif n_resamples < 1:
+        notes += ("no resamples: the whole range is its interval",)
     else:
-        notes += ("the value rests on a single one: it has the whole range as its interval",)
+        notes += ("it rests on a single one, or on few: the whole range is its interval",)
     return Estimate(
         value, float(low), float(high), level, k, unit or ("patient" if grouped else "image"),
         f"percentile bootstrap ({n_resamples} resamples)", notes,
