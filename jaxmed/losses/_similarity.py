@@ -18,6 +18,8 @@ from jaxmed.ops import window_sum
 
 # Share of an image's variance below which a window counts as constant.
 _FLAT = 1e-5
+# Roundings of the largest value within which an image is constant: interpolation makes some.
+_ROUNDINGS = 8
 
 
 def ncc(
@@ -53,10 +55,10 @@ def ncc(
     w = jnp.ones_like(x) if weights is None else weights
     total = w.sum(axes, keepdims=True)
     safe = jnp.where(total > 0, total, 1)
+    given = (_varies(x, axes, w > 0) & _varies(y, axes, w > 0))[(slice(None), *(0,) * len(axes))]
     x, y = (a - (w * a).sum(axes, keepdims=True) / safe for a in (x, y))
     over = lambda a: (w * a).sum(axes) / safe.reshape(a.shape[0], -1)  # noqa: E731
     cross, xx, yy = over(x * y), over(x * x), over(y * y)
-    given = (xx > 0) & (yy > 0)
     root = jnp.sqrt(jnp.where(given, xx, 1)) * jnp.sqrt(jnp.where(given, yy, 1))
     return 1 - jnp.where(given, cross / root, 0).mean(-1)
 
@@ -71,14 +73,15 @@ def lncc(
 ) -> Array:
     r"""One minus the mean correlation of two images within windows about each voxel.
 
-    Windows are cut at the border. The variance of a window has a share of the whole image's added
-    (:math:`10^{-5}`), so that the correlation falls to 0 where a window is constant.
+    Windows are cut at the border, and where voxels do not count. The variance of a window has a
+    share of the whole image's added (:math:`10^{-5}`), so that the correlation falls to 0 where a
+    window is constant.
 
     Args:
         outputs: `(batch, *spatial, channels)`.
         targets: of the same shape.
-        where: True where a window's centre counts, or a weight; `(batch,)`, `(batch, *spatial)` or
-            the targets' shape.
+        where: True where voxels count, or a weight of the windows about them; `(batch,)`,
+            `(batch, *spatial)` or the targets' shape.
         window: edge lengths in voxels, one or one an axis, odd.
         squared: whether to take the squared correlation, for which inverted contrast is as good.
 
@@ -100,20 +103,22 @@ def lncc(
     """
     x, y, weights = _pair(outputs, targets, where, "lncc")
     axes = tuple(range(1, x.ndim - 1))
+    counts = jnp.ones((1, *x.shape[1:-1], 1), bool) if weights is None else weights > 0
+    given = _varies(x, axes, counts) & _varies(y, axes, counts)
+    w = counts.astype(x.dtype)
+    total = jnp.maximum(w.sum(axes, keepdims=True), 1)
     # About the mean of the whole image: sums of squares cancel where images are far from 0.
-    x, y = (a - a.mean(axes, keepdims=True) for a in (x, y))
-    number = window_sum(np.ones((1, *x.shape[1:-1], 1), np.float32), window)
+    x, y = (w * (a - (w * a).sum(axes, keepdims=True) / total) for a in (x, y))
+    number = jnp.maximum(window_sum(w, window), 1)
     channels = x.shape[-1]
     sums = window_sum(jnp.concatenate([x, y, x * x, y * y, x * y], -1), window)
     sx, sy, sxx, syy, sxy = jnp.split(sums, np.arange(1, 5) * channels, -1)
     cross = sxy - sx * sy / number
-    parts, given = [], True
-    for image, total, squares in ((x, sx, sxx), (y, sy, syy)):
-        spread = jax.lax.stop_gradient((image * image).mean(axes, keepdims=True))
-        varies = spread > 0
-        floor = jnp.where(varies, _FLAT * spread * number, 1)
-        parts.append(jnp.maximum(squares - total * total / number, 0) + floor)
-        given = varies & given
+    parts = []
+    for image, linear, squares in ((x, sx, sxx), (y, sy, syy)):
+        spread = jax.lax.stop_gradient((image * image).sum(axes, keepdims=True) / total)
+        floor = jnp.where(given, _FLAT * spread * number, 1)
+        parts.append(jnp.maximum(squares - linear * linear / number, 0) + floor)
     if squared:
         local = jnp.where(given, cross * cross / (parts[0] * parts[1]), 0)
     else:
@@ -185,6 +190,15 @@ def _in_bins(x: Array, counts: Array, bins: int) -> Array:
     near = 2 / 3 - apart**2 + apart**3 / 2
     far = jnp.maximum(2 - apart, 0) ** 3 / 6
     return jnp.where(apart < 1, near, far)
+
+
+def _varies(x: Array, axes: tuple[int, ...], counts: Array | bool = True) -> Array:
+    """Whether an image's values differ by more than rounding, with its axes kept."""
+    x = jax.lax.stop_gradient(x)
+    over = {"axis": axes, "keepdims": True, "where": counts}
+    low, high = x.min(initial=jnp.inf, **over), x.max(initial=-jnp.inf, **over)
+    largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    return high - low > _ROUNDINGS * jnp.finfo(x.dtype).eps * largest
 
 
 def _pair(
