@@ -40,7 +40,7 @@ def ncc(
 
     Returns:
         `(batch,)`, in [0, 2]; 1, with a gradient of 0, where an image is constant and the
-        correlation undefined.
+        correlation undefined; 0 where no voxel counts.
 
     Raises:
         ValueError: if the shapes do not match.
@@ -60,7 +60,8 @@ def ncc(
     over = lambda a: (w * a).sum(axes) / safe.reshape(a.shape[0], -1)  # noqa: E731
     cross, xx, yy = over(x * y), over(x * x), over(y * y)
     root = jnp.sqrt(jnp.where(given, xx, 1)) * jnp.sqrt(jnp.where(given, yy, 1))
-    return 1 - jnp.where(given, cross / root, 0).mean(-1)
+    some = (total > 0).reshape(cross.shape)
+    return jnp.where(some, 1 - jnp.where(given, cross / root, 0), 0).mean(-1)
 
 
 def lncc(
@@ -87,7 +88,7 @@ def lncc(
 
     Returns:
         `(batch,)`, in [0, 2] or, squared, in [0, 1]; 1, with a gradient of 0, where an image is
-        constant.
+        constant; 0 where no voxel counts.
 
     Raises:
         ValueError: if the shapes do not match, or a window is even.
@@ -123,7 +124,7 @@ def lncc(
         local = jnp.where(given, cross * cross / (parts[0] * parts[1]), 0)
     else:
         local = jnp.where(given, cross / jnp.sqrt(parts[0]) / jnp.sqrt(parts[1]), 0)
-    return 1 - mean_known(local, weights)
+    return mean_known(1 - local, weights)
 
 
 def mutual_information(
