@@ -87,7 +87,7 @@ REGISTRY: dict[str, Entry] = {
     **_both_ranks("tversky", losses.tversky, "label"),
     **_both_ranks("focal_tversky", losses.focal_tversky, "label"),
     **_both_ranks("dice_ce", losses.dice_ce, "label"),
-    "generalised_iou-boxes": Entry(boxes, "value", (4,), channels=4),
+    "generalised_iou-boxes": Entry(boxes, "value", (4,), channels=4, extreme=1e15),
     **_both_ranks("ncc", losses.ncc, "value", extreme=1e4),
     **_both_ranks("lncc", partial(losses.lncc, window=3), "value", extreme=1e4, local=True),
     "mutual_information-2d": Entry(losses.mutual_information, "value", extreme=1e4),
