@@ -164,6 +164,7 @@ def test_epochs_may_be_one_program_and_the_best_is_kept():
     assert isinstance(Nothing(3), Batches)
 
 
+@pytest.mark.slow
 def test_several_devices_compute_the_same():
     agent = policy_agent()
     one = interact(agent, steps=2, every=2, progress=False)
