@@ -50,6 +50,7 @@ from jaxmed.report.page._exploration import ExploredImages, write_exploration
 from jaxmed.report.page._model_card import model_card
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record
+from jaxmed.report.page._registration import RegisteredImages, write_registration
 from jaxmed.report.page._write import Written, summary, write
 from jaxmed.report.read._case_images import read_case_images
 from jaxmed.report.read._joined import read_columns
@@ -121,6 +122,7 @@ __all__ = [
     "Overlap",
     "Picture",
     "Projection",
+    "RegisteredImages",
     "RegressionResults",
     "Results",
     "RunRecord",
@@ -201,4 +203,5 @@ __all__ = [
     "with_subgroups",
     "write",
     "write_exploration",
+    "write_registration",
 ]
