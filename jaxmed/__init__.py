@@ -19,6 +19,7 @@ _SUBPACKAGES = (
     "bayes",
     "core",
     "data",
+    "detection",
     "generative",
     "inference",
     "losses",

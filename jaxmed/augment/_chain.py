@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from jaxmed import ops
+from jaxmed.augment._follow import Followers, label_of, through_affine, through_grid
 from jaxmed.core import Array, Batch, Key, View, stream
 from jaxmed.ops._boundary import Mode
 
@@ -39,13 +40,15 @@ class Spatial(NamedTuple):
     ``coordinates(draw, points, before, after)`` maps points of the output, (*out, rank) in voxels,
     to points of the input; ``before`` and ``after`` are the spatial shapes on its two sides.
     ``after(before)`` gives the output's shape. ``exact(draw, array, rank)``, for a step that moves
-    whole voxels, applies it to an array (*spatial, ...) without interpolation.
+    whole voxels, applies it to an array (*spatial, ...) without interpolation. ``affine`` says that
+    the map is affine in the points, wherever they are: boxes and points then move exactly.
     """
 
     name: str
     coordinates: Callable[[Draw, Array, Shape, Shape], Array]
     after: Callable[[Shape], Shape] = lambda before: before
     exact: Callable[[Draw, Array, int], Array] | None = None
+    affine: bool = False
 
 
 class Intensity(NamedTuple):
@@ -63,12 +66,16 @@ class Augmentation:
     images: tuple[str, ...] = ("image",)
     masks: tuple[str, ...] = ("mask",)
     outside: Mode = "nearest"
+    boxes: tuple[str, ...] = ("box",)
+    points: tuple[str, ...] = ("point",)
+    visible: float = 0.25
 
     def __call__(self, key: Key, batch: Batch) -> Batch:
         batch = dict(batch)
         if any(not isinstance(step, Spatial | Intensity) for step in self.steps):
             return _run(self, key, batch)
-        used = {n: batch[n] for n in (*self.images, *self.masks) if n in batch}
+        beside = (*self.boxes, *map(label_of, self.boxes), *self.points)
+        used = {n: batch[n] for n in (*self.images, *self.masks, *beside) if n in batch}
         return batch | _run(self, key, used)
 
     def _steps(self, key: Key, batch: dict[str, Array]) -> dict[str, Array]:
@@ -100,27 +107,47 @@ class Augmentation:
         moved = {name: batch[name] for name in (*images, *masks)}
         draws = [draw for _, draw in run]
         exact = [step.exact for step in steps if step.exact is not None]
-        if len(exact) == len(steps):
+        whole_voxels = len(exact) == len(steps)
+        followers = Followers(
+            [n for n in self.boxes if n in batch], [n for n in self.points if n in batch]
+        )
+        affine = all(step.affine for step in steps)
 
-            def whole(draws: list[Draw], array: Array) -> Array:
-                for move, draw in zip(exact, draws, strict=True):
-                    array = move(draw, array, rank)
-                return array
+        def whole(draws: list[Draw], array: Array) -> Array:
+            for move, draw in zip(exact, draws, strict=True):
+                array = move(draw, array, rank)
+            return array
 
-            return batch | {name: jax.vmap(whole)(draws, a) for name, a in moved.items()}
-
-        def trace(draws: list[Draw]) -> Array:
+        def back(draws: list[Draw], points: Array) -> Array:
             # Maps go from output to input, so the last step's map is applied first.
-            points = ops.identity_grid(shapes[-1])
             for i in reversed(range(len(steps))):
                 points = steps[i].coordinates(draws[i], points, shapes[i], shapes[i + 1])
             return points
+
+        if affine and followers:
+            batch = batch | followers.moved(
+                batch, lambda at: jax.vmap(through_affine(back, rank))(draws, at), shapes[-1],
+                self.visible, curved=False,
+            )  # fmt: skip
+        if whole_voxels and (affine or not followers):
+            return batch | {name: jax.vmap(whole)(draws, a) for name, a in moved.items()}
+
+        def trace(draws: list[Draw]) -> Array:
+            return back(draws, ops.identity_grid(shapes[-1]))
 
         # XLA for CPU would compute the whole map anew for each of the voxels that a point reads (3
         # times the cost in 3D); the loop keeps it apart. Barriers do not.
         points = lax.platform_dependent(
             draws, cpu=lambda d: lax.map(trace, d), default=lambda d: jax.vmap(trace)(d)
         )
+
+        if followers and not affine:
+            batch = batch | followers.moved(
+                batch, lambda at: jax.vmap(through_grid)(points, at), shapes[-1], self.visible,
+                curved=True,
+            )  # fmt: skip
+        if whole_voxels:
+            return batch | {name: jax.vmap(whole)(draws, a) for name, a in moved.items()}
 
         def read(name: str, array: Array) -> Array:
             method = "linear" if name in images else "nearest"
@@ -229,6 +256,9 @@ def chain(
     images: Sequence[str] = ("image",),
     masks: Sequence[str] = ("mask",),
     outside: Mode = "nearest",
+    boxes: Sequence[str] = ("box",),
+    points: Sequence[str] = ("point",),
+    visible: float = 0.25,
 ) -> Augmentation:
     """Compose augmentations; neighbouring spatial ones share one resample.
 
@@ -245,9 +275,18 @@ def chain(
             on. Image and mask fields that a batch does not have are ignored.
         outside: boundary mode: ``"nearest"``, ``"constant"`` (0), ``"mirror"`` and
             the other modes of `ops.resample`.
+        boxes: fields (batch, objects, 2 * rank) of boxes, lows then highs in voxels, voxel i
+            covering i to i + 1, which move with the image: each becomes the smallest box around
+            itself moved, cut at the border. The classes of ``box`` are in ``box_label``: -1 where
+            there is no box, and where one has left the image.
+        points: fields (batch, n, rank) of points, whole numbers being the middles of voxels, which
+            move alike. One that leaves the image has a place outside it.
+        visible: a box is kept if at least this share of it is still in the image.
 
     Returns:
-        ``(key, batch) -> batch``; other fields are unchanged.
+        ``(key, batch) -> batch``; other fields are unchanged. Boxes and points that a batch does
+        not have are ignored. They move exactly but under `elastic`, whose field has no inverse in
+        closed form: there to a fraction of a voxel. Maps of instances are masks.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -265,7 +304,11 @@ def chain(
             steps.append(each)
         else:
             raise TypeError(f"an augmentation is a (key, batch) -> batch, got {each!r}")
-    return Augmentation(tuple(steps), tuple(images), tuple(masks), outside)
+    if not 0 <= visible <= 1:
+        raise ValueError(f"visible is a share of a box, got {visible}")
+    return Augmentation(
+        tuple(steps), tuple(images), tuple(masks), outside, tuple(boxes), tuple(points), visible
+    )
 
 
 def sometimes(draw: Draw, p: float, new: Array, old: Array) -> Array:

@@ -63,7 +63,7 @@ def flip(axes: int | Sequence[int] | None = None, *, p: float = 0.5) -> Augmenta
             array = jnp.where(chance(draw, axis), jnp.flip(array, axis), array)
         return array
 
-    return Augmentation((Spatial("flip", coordinates, exact=exact),))
+    return Augmentation((Spatial("flip", coordinates, exact=exact, affine=True),))
 
 
 def rot90(axes: tuple[int, int] = (0, 1)) -> Augmentation:
@@ -108,7 +108,7 @@ def rot90(axes: tuple[int, int] = (0, 1)) -> Augmentation:
         turned = [lambda x, k=k: jnp.rot90(x, k, axes=axes) for k in range(4)]
         return lax.switch(turns(draw), turned, array)
 
-    return Augmentation((Spatial("rot90", coordinates, exact=exact),))
+    return Augmentation((Spatial("rot90", coordinates, exact=exact, affine=True),))
 
 
 def random_affine(
@@ -181,7 +181,7 @@ def random_affine(
         moved = sum((points[..., j, None] - inner[j]) * matrix[:, j] for j in range(rank))
         return moved + outer + shift
 
-    return Augmentation((Spatial("random_affine", coordinates),))
+    return Augmentation((Spatial("random_affine", coordinates, affine=True),))
 
 
 def _rotation(angles: Array, rank: int) -> Array:
@@ -227,7 +227,7 @@ def elastic(amount: float = 0.03, *, knots: int = 7, p: float = 1.0) -> Augmenta
         strength = amount * sometimes(draw, p, jnp.ones(()), jnp.zeros(()))
         # The field is drawn on the output's grid, wherever earlier maps have sent its points: it is
         # as random there, and a grid is cheap to fill.
-        field = smooth_field(draw.key, len(before), after, knots)
+        field = smooth_field(draw.key, len(before), points.shape[:-1], knots)
         sides = jnp.asarray(before, jnp.float32)
         return points + jnp.moveaxis(field, 0, -1) * (strength * sides)
 
@@ -267,4 +267,4 @@ def random_crop(shape: Sequence[int]) -> Augmentation:
         start = [*corner(draw, array.shape[:rank])] + [0] * (array.ndim - rank)
         return lax.dynamic_slice(array, start, (*wanted, *array.shape[rank:]))
 
-    return Augmentation((Spatial("random_crop", coordinates, after, exact),))
+    return Augmentation((Spatial("random_crop", coordinates, after, exact, affine=True),))

@@ -34,6 +34,7 @@ from jaxmed.data.dicom._write_segmentation import write_dicom_seg
 from jaxmed.data.formats._read import read_image, read_mask, read_space
 from jaxmed.data.formats._segments import read_segments
 from jaxmed.data.formats._write import write_mask
+from jaxmed.data.images._fit import fit_example, fit_image
 from jaxmed.data.images._geometry import (
     crop_or_pad,
     crop_or_pad_scan,
@@ -63,6 +64,7 @@ from jaxmed.data.slides._pyramid import write_pyramid
 from jaxmed.data.slides._slide import Level, Slide, slide
 from jaxmed.data.slides._tiles import TileSource, tiles
 from jaxmed.data.slides._tissue import Tissue, tissue
+from jaxmed.data.sources._boxes import BoxSource, box_dataset
 from jaxmed.data.sources._check import check
 from jaxmed.data.sources._dataset import dataset
 from jaxmed.data.sources._decathlon import DecathlonSource, decathlon
@@ -78,6 +80,7 @@ __all__ = [
     "BagBatches",
     "BalancedBatches",
     "Batches",
+    "BoxSource",
     "ChecksumWarning",
     "Code",
     "DataError",
@@ -108,6 +111,7 @@ __all__ = [
     "bag_table",
     "balanced_batches",
     "batches",
+    "box_dataset",
     "cache_root",
     "case_ids",
     "check",
@@ -124,6 +128,8 @@ __all__ = [
     "dicom_series",
     "drive",
     "fetch",
+    "fit_example",
+    "fit_image",
     "folds",
     "grain_batches",
     "identity",

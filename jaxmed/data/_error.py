@@ -10,6 +10,8 @@ from typing import NamedTuple
 from jaxmed.data._optional import MissingPackage
 
 RULES: dict[str, str] = {
+    "box-corners": "a box has its corners as numbers, the far one beyond the near one",
+    "box-inside": "a box lies in its image",
     "burned-in": "pixels show no text that tells who was imaged",
     "catalogue": "a data set has the sizes, shapes and class count its catalogue entry states",
     "codec-missing": "the package or codec that a file's format needs is installed",

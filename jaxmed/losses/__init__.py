@@ -12,6 +12,7 @@ training stops instead of learning from it.
 - rare classes: `logit_adjusted`, `ldam`, and `class_balanced_weights` for the others
 - binary and multi-label: `binary_cross_entropy`, `focal(activation="sigmoid")`
 - ordinal grades: `ordinal`, and `ordinal_probabilities` for its predictions
+- boxes: `generalised_iou`; `jaxmed.detection.retina_loss` for a detector's head
 - regression: `mse`, `mae`, `huber`
 - images against images: `ncc`, `lncc` within windows, `mutual_information`, `mind` (and
   `mind_descriptor`, what it compares)
@@ -21,6 +22,7 @@ training stops instead of learning from it.
 """
 
 from jaxmed.losses._binary import binary_cross_entropy
+from jaxmed.losses._boxes import generalised_iou
 from jaxmed.losses._compound import deep_supervision, dice_ce
 from jaxmed.losses._cross_entropy import cross_entropy, focal
 from jaxmed.losses._descriptor import mind, mind_descriptor
@@ -47,6 +49,7 @@ __all__ = [
     "focal_tversky",
     "forward_corrected",
     "generalised_cross_entropy",
+    "generalised_iou",
     "generalized_dice",
     "huber",
     "ldam",

@@ -8,6 +8,7 @@ Each returns a dict of named endpoints:
 - `logits`, float32: `(batch, classes)`, or `(batch, *spatial, classes)` for segmentation; absent
   from a trunk, i.e. a network created without `classes`;
 - `deep`: a tuple of logits, finest first, of a U-Net with deep supervision;
+- `box` and `anchor` of a :class:`RetinaHead`;
 - `tokens` `(batch, patches, width)` of a vision transformer.
 
 Recurrent networks return the same; on sequences `(batch, time, channels)` they also take a dict
@@ -28,8 +29,10 @@ from jaxmed.networks.heads._answers import (
     ProjectionHead,
     SegmentationHead,
 )
+from jaxmed.networks.heads._feature_pyramid import FeaturePyramid, pyramid
 from jaxmed.networks.heads._loss import LossHead
 from jaxmed.networks.heads._pyramid import PyramidHead
+from jaxmed.networks.heads._retina import RetinaHead
 from jaxmed.networks.layers._convolution import (
     Conv,
     ConvTranspose,
@@ -78,6 +81,7 @@ __all__ = [
     "Decoder",
     "DualStreamPooling",
     "EfficientNet",
+    "FeaturePyramid",
     "GroupNorm",
     "Hierarchical",
     "InstanceNorm",
@@ -89,6 +93,7 @@ __all__ = [
     "RandomConvolutions",
     "Recurrent",
     "ResNet",
+    "RetinaHead",
     "SegmentationHead",
     "SimplePooling",
     "StackingModule",
@@ -113,6 +118,7 @@ __all__ = [
     "mdlstm",
     "mlp",
     "plan_unet",
+    "pyramid",
     "pyramid_lstm",
     "random_convolutions",
     "read_tensors",

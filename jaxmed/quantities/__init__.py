@@ -15,6 +15,17 @@ Conventions:
 - Labels come first, then scores, then weights, as in `jaxmed.stats`.
 """
 
+from jaxmed.quantities._boxes import (
+    FALSE,
+    HIT,
+    IGNORED,
+    INTERPOLATIONS,
+    box_overlaps,
+    match_boxes,
+    tie_ends,
+    weighted_box_average_precision,
+    weighted_froc,
+)
 from jaxmed.quantities._decisions import at_least, largest, logit, second_is_largest
 from jaxmed.quantities._masks import dice, iou, volume_error
 from jaxmed.quantities._means import divide, mean_defined
@@ -61,6 +72,10 @@ from jaxmed.quantities._tables import (
 )
 
 __all__ = [
+    "FALSE",
+    "HIT",
+    "IGNORED",
+    "INTERPOLATIONS",
     "Placements",
     "accuracy",
     "adjusted_rand",
@@ -69,6 +84,7 @@ __all__ = [
     "average_precision",
     "balanced_accuracy",
     "bias",
+    "box_overlaps",
     "brier_values",
     "calibration_error",
     "costs",
@@ -87,6 +103,7 @@ __all__ = [
     "macro",
     "macro_auc",
     "mae",
+    "match_boxes",
     "mcc",
     "mean_defined",
     "midrank",
@@ -104,9 +121,12 @@ __all__ = [
     "second_is_largest",
     "specificities",
     "tabulate",
+    "tie_ends",
     "unit_scale",
     "volume_error",
     "weighted_auc",
     "weighted_average_precision",
+    "weighted_box_average_precision",
+    "weighted_froc",
     "width_bins",
 ]

@@ -9,7 +9,7 @@ from jaxmed._json import to_json
 from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
 from jaxmed.report.figures._curves import precision_recall_figure, reliability_figure, roc_figure
 from jaxmed.report.figures._drawings import drawings_figure
-from jaxmed.report.figures._episode import Episode, episode_figure, episodes_figure
+from jaxmed.report.figures._episode import episode_figure, episodes_figure
 from jaxmed.report.figures._feature_maps import feature_maps
 from jaxmed.report.figures._gallery import (
     best_median_worst,
@@ -61,6 +61,7 @@ from jaxmed.report.results._by_group import bands, with_subgroups
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._comparison import compare, compare_segmentations, warn_of_repeats
 from jaxmed.report.results._environment import command_line, environment
+from jaxmed.report.results._episodes import Episode, Episodes
 from jaxmed.report.results._parts import (
     Comparison,
     Contrast,
@@ -112,6 +113,7 @@ __all__ = [
     "DataSummary",
     "DensityResults",
     "Episode",
+    "Episodes",
     "ExploredImages",
     "FeatureMaps",
     "Item",

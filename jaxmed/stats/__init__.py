@@ -123,6 +123,8 @@ from jaxmed.stats.means._t_tests import (
     five_by_two_test,
     paired_t_test,
 )
+from jaxmed.stats.objects._average_precision import COCO_IOUS, box_average_precision
+from jaxmed.stats.objects._froc import CPM_RATES, Froc, froc
 from jaxmed.stats.power._agreement import power_curve, size_for_icc, size_for_kappa, size_for_limits
 from jaxmed.stats.power._auc import (
     AucPower,
@@ -183,6 +185,8 @@ from jaxmed.stats.selection._psis import (
 )
 
 __all__ = [
+    "COCO_IOUS",
+    "CPM_RATES",
     "AucPower",
     "Band",
     "BayesComparison",
@@ -197,6 +201,7 @@ __all__ = [
     "Draws",
     "Elpd",
     "Estimate",
+    "Froc",
     "InformationCriteria",
     "LogisticModel",
     "ModelSize",
@@ -235,6 +240,7 @@ __all__ = [
     "bootstrap_replicates",
     "bootstrap_test",
     "bowker_test",
+    "box_average_precision",
     "brier",
     "calibration_intercept",
     "calibration_slope",
@@ -270,6 +276,7 @@ __all__ = [
     "five_by_two_test",
     "fleiss_kappa",
     "friedman_test",
+    "froc",
     "froc_study",
     "hosmer_lemeshow_test",
     "icc",

@@ -16,11 +16,13 @@ from jaxmed.data._error import DataError, Fault
 from jaxmed.data.formats._read import read_image
 from jaxmed.data.formats._registry import exists, is_image, locate
 from jaxmed.data.public._medmnist import check_medmnist, is_medmnist
+from jaxmed.data.sources._boxes import holds_boxes, open_boxes
 from jaxmed.data.sources._dataset import open_dataset, tables_of_images
 from jaxmed.data.sources._decathlon import check_decathlon
 from jaxmed.data.sources._identity import identity as find_identity
 from jaxmed.data.sources._manifest import ManifestSource
 from jaxmed.data.sources._manifest_check import check_images
+from jaxmed.data.sources._observed import Observed
 from jaxmed.data.tables._table import TABLES
 
 
@@ -37,7 +39,8 @@ def check(
     Args:
         path: a MedMNIST ``.npz`` file or a folder of them; whatever `dataset` opens: a table, a
             folder of the Medical Segmentation Decathlon or of nnU-Net, a folder for each class,
-            images with masks; a folder of any of these (each is checked); or a single image.
+            images with masks; boxes as `box_dataset` opens them; a folder of any of these (each is
+            checked); or a single image.
         regression: whether labels are measurements.
         identity: whether headers that tell who was imaged, and pixels that may show it, are faults,
             as for data that are passed on (see `identity`).
@@ -71,6 +74,8 @@ def _check(path: Path, options: dict[str, Any], told: list[str]) -> Iterator[Fau
     try:
         if not exists(path):
             yield Fault(str(path), "exists", "there is no such file or folder")
+        elif holds_boxes(path):
+            yield from _check_boxes(path, told)
         elif path.is_dir():
             yield from _check_folder(path, options, told)
         elif is_medmnist(path):
@@ -91,6 +96,21 @@ def _check_dataset(path: Path, options: dict[str, Any], told: list[str]) -> Iter
     if source is not None:
         told += [summary(source), *(f"note: {note}" for note in source.notes)]
         yield from check_images(source, told)
+
+
+def _check_boxes(path: Path, told: list[str]) -> Iterator[Fault]:
+    source, faults = open_boxes(path)
+    yield from faults
+    if source is None:
+        return
+    told += [source.told(), *(f"note: {note}" for note in source.notes)]
+    seen = Observed(str(path), one_size=False)
+    for image, split in zip(source.images, source.splits, strict=True):
+        try:
+            yield from seen.image((image,), read_image(image), split)
+        except DataError as error:
+            yield from error.faults
+    yield from seen.faults()
 
 
 def _check_folder(path: Path, options: dict[str, Any], told: list[str]) -> Iterator[Fault]:

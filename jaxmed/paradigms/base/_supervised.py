@@ -25,8 +25,8 @@ Known = str | Callable[[Array], Array]
 def supervised(
     loss: Loss,
     *,
-    output: str = "logits",
-    target: str = "label",
+    output: Inputs = "logits",
+    target: Inputs = "label",
     inputs: Inputs = "image",
     known: Known | None = None,
 ) -> Objective:
@@ -37,8 +37,9 @@ def supervised(
 
     Args:
         loss: per-example loss, ``(outputs, targets, *, where=None) -> (batch,)``.
-        output: the endpoint it looks at.
-        target: the batch's array of targets.
+        output: the endpoint it looks at, or several, which it is given as a dict
+            (:func:`~jaxmed.core.pick`).
+        target: the batch's array of targets, or several, alike.
         inputs: the batch's array that the network is given, or several, which it is given as a
             dict (:func:`~jaxmed.core.pick`).
         known: which targets are known, if not all are: the name of a boolean array of the batch, of

@@ -9,6 +9,7 @@ from jaxmed.report.figures._history import learning_curves, measures
 from jaxmed.report.page._classification import class_exhibits
 from jaxmed.report.page._continual import task_exhibits
 from jaxmed.report.page._density import drawing_exhibits
+from jaxmed.report.page._episodes import episode_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
 from jaxmed.report.page._features import feature_exhibits
 from jaxmed.report.page._label_curve import label_exhibits
@@ -50,6 +51,7 @@ def figure_groups(results: Results) -> list[dict[str, Any]]:
         ("training", "Training", _training),
         *SECTIONS[type(results)],
         ("label-curve", "Curve of labels", label_exhibits),
+        ("episodes", "Episodes", episode_exhibits),
     )
     groups = [(id_, name, figures(results)) for id_, name, figures in sections]
     return [

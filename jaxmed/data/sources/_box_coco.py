@@ -1,0 +1,98 @@
+"""Boxes in COCO's JSON: one file, or one for each split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxmed.data._error import Fault, reading
+from jaxmed.data.images._box_corners import from_coco
+from jaxmed.data.sources._box_rows import Boxes, BoxRow, beside
+
+_SPLITS = ("train", "val", "test")
+
+
+def coco_files(path: Path) -> list[Path]:
+    """The files of a folder, or that file, that list boxes as COCO does."""
+    if path.is_file():
+        return [path] if path.suffix == ".json" and _is_coco(path) else []
+    found = [*path.glob("*.json"), *path.glob("annotations/*.json"), *path.glob("*/*.coco.json")]
+    return [p for p in sorted(found) if _is_coco(p)]
+
+
+def _is_coco(path: Path) -> bool:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(table, dict) and {"images", "annotations"} <= {*table}
+
+
+def read_coco(path: Path) -> Boxes:
+    """Read the files of a folder, or one file; a file's or its folder's name tells the split."""
+    files = coco_files(path)
+    found = Boxes([], [])
+    for file in files:
+        one = _read(file, split_of(file) if len(files) > 1 else "")
+        if found.classes and one.classes != found.classes:
+            detail = f"its categories are {one.classes}, those of {files[0]} {found.classes}"
+            found.faults.append(Fault(str(file), "label-range", detail))
+        found = Boxes(
+            found.rows + one.rows, found.faults + one.faults, found.classes or one.classes
+        )
+    return found
+
+
+def split_of(file: Path) -> str:
+    """The split that a file's name, or its folder's, names; "" for none.
+
+    >>> split_of(Path("annotations/instances_val2017.json")), split_of(Path("test/_a.coco.json"))
+    ('val', 'test')
+    """
+    words = (file.stem.casefold(), file.parent.name.casefold())
+    return next((s for word in words for s in _SPLITS if s in word), "")
+
+
+def _read(file: Path, split: str) -> Boxes:
+    with reading(file, "the boxes"):
+        table = json.loads(file.read_text(encoding="utf-8"))
+        names = {c["id"]: str(c["name"]) for c in table.get("categories", ())}
+        images: dict[Any, dict[str, Any]] = {image["id"]: image for image in table["images"]}
+        of: dict[Any, list[dict[str, Any]]] = {i: [] for i in images}
+    faults: list[Fault] = []
+    for one in table["annotations"]:
+        where = f"annotation {one.get('id', '?')}"
+        box = one.get("bbox")
+        if one.get("image_id") not in of:
+            detail = f"{where} is of image {one.get('image_id')!r}, which is not among the images"
+            faults.append(Fault(str(file), "table", detail))
+        elif not isinstance(box, list) or len(box) != 4 or not all(
+            isinstance(v, int | float) for v in box
+        ):  # fmt: skip
+            detail = f"{where} has no bbox of four numbers, x, y, width, height: {box!r}"
+            faults.append(Fault(str(file), "box-corners", detail))
+        elif one.get("category_id") not in names:
+            detail = f"{where} has the category {one.get('category_id')!r}; there are {[*names]}"
+            faults.append(Fault(str(file), "label-range", detail))
+        else:
+            of[one["image_id"]].append(one)
+    root = file.parent.parent if file.parent.name == "annotations" else file.parent
+    used = {one["category_id"] for held in of.values() for one in held}
+    rows = [
+        BoxRow(
+            beside(root, str(image["file_name"])),
+            str(file),
+            from_coco(np.asarray([one["bbox"] for one in of[i]], float).reshape(-1, 4)),
+            tuple(names[one["category_id"]] for one in of[i]),
+            tuple(bool(one.get("iscrowd", 0)) for one in of[i]),
+            split,
+            str(image.get("patient", image.get("patient_id", ""))),
+        )
+        for i, image in images.items()
+    ]
+    # Some tools write a category above all others, of which no box is.
+    kept = [k for k in sorted(names) if k in used] or sorted(names)
+    return Boxes(rows, faults, tuple(names[k] for k in kept))

@@ -1,0 +1,46 @@
+"""Detection: boxes around objects, in images and volumes by one code path.
+
+A box is its corners, lows then highs along the array's axes, ``(2 * rank,)`` in voxels, where voxel
+i covers i to i + 1: :func:`from_voc` and :func:`from_coco` read other conventions. An image's boxes
+are padded to ``(objects, 2 * rank)``, with labels of -1, or a mask, where there is none.
+
+``with_heads(networks.pyramid(trunk), {"boxes": retina_head(classes, strides=...)})`` is a network
+that predicts boxes, for any trunk with a pyramid; :func:`box_objective` trains it, and
+:func:`detector` makes of it a network that answers with :class:`Detections`. Boxes of an ensemble
+are joined by :func:`weighted_fusion`, those of a large image by :func:`detect_windows`.
+"""
+
+from jaxmed.data.images._box_corners import from_coco, from_voc, to_coco, to_voc
+from jaxmed.detection.boxes._boxes import area, clip, decode, encode, giou, iou
+from jaxmed.detection.finding._detections import Detections
+from jaxmed.detection.finding._fusion import weighted_fusion
+from jaxmed.detection.finding._nms import nms
+from jaxmed.detection.finding._windows import detect_windows, merge_windows
+from jaxmed.detection.learning._assign import assign
+from jaxmed.detection.learning._detector import detector, retina_head
+from jaxmed.detection.learning._loss import box_objective, retina_loss
+from jaxmed.ops._anchors import anchors
+
+__all__ = [
+    "Detections",
+    "anchors",
+    "area",
+    "assign",
+    "box_objective",
+    "clip",
+    "decode",
+    "detect_windows",
+    "detector",
+    "encode",
+    "from_coco",
+    "from_voc",
+    "giou",
+    "iou",
+    "merge_windows",
+    "nms",
+    "retina_head",
+    "retina_loss",
+    "to_coco",
+    "to_voc",
+    "weighted_fusion",
+]

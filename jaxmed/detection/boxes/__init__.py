@@ -1,0 +1,1 @@
+"""Boxes: their area and overlap, numbers relative to anchors, other conventions."""

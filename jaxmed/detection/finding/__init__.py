@@ -1,0 +1,1 @@
+"""From many overlapping boxes to one an object: suppression, fusion, windows."""

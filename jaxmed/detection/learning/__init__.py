@@ -1,0 +1,1 @@
+"""Heads that predict boxes, what they are trained on, detectors."""
