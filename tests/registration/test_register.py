@@ -171,6 +171,22 @@ def test_an_initial_warp_is_in_the_result_and_labels_pull():
     assert dice(alone.warp) < 0.6 * start
 
 
+def test_voxels_that_do_not_count_are_not_seen():
+    fixed, moving = _pair(5)
+    counts = np.ones(fixed.shape[:2], bool)
+    counts[:4, :5] = False
+    run = partial(reg.register, transform="displacement", similarity="lncc", levels=1, steps=5)
+    found = []
+    for seed in (0, 1):
+        dirty = fixed.copy()
+        dirty[~counts] = np.random.default_rng(seed).normal(size=(20, 1))
+        found.append(run(dirty, moving, where=(counts, None)).warp.values)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+    assert np.abs(found[0]).max() > 0.05
+    with pytest.raises(ValueError, match="voxels that count of fixed have shape"):
+        run(fixed, moving, where=(counts[1:], None))
+
+
 def test_what_cannot_be_registered_is_refused_with_its_reason():
     a, b = _pair()
     flat = np.ones_like(a)

@@ -64,6 +64,7 @@ def register(
     initial: Warp | None = None,
     labels: tuple[Any, Any] | None = None,
     label_weight: float = 1.0,
+    where: tuple[Any, Any] | None = None,
     symmetric: bool = False,
     squarings: int = 6,
     affines: tuple[Any, Any] | None = None,
@@ -98,6 +99,9 @@ def register(
             has it in it, and is then a displacement or affine.
         labels: masks of the fixed and moving image, on their grids, whose Dice loss is added.
         label_weight: weight of that.
+        where: which voxels of the fixed and of the moving image count, ``(*spatial,)`` on their
+            grids, or None for all; those of the moving image matter where it is ``symmetric``. The
+            similarity is then called with ``where=``.
         symmetric: whether the inverse also moves the fixed image onto the moving one; for rigid and
             affine maps and velocities. Of images on one grid, exchanged images then give the
             inverse warp.
@@ -142,6 +146,7 @@ def register(
         fixed,
         moving,
         labels,
+        where,
         affines,
         masks=similarity == "dice",
         varying=similarity in VARYING,
@@ -203,16 +208,21 @@ def _level(
     )
     fixed, image = coarser(pair.fixed, step)
     moving, its = coarser(pair.moving, other)
-    labels = [
+    others = [
         None if mask is None else coarser(mask, by)[0]
-        for mask, by in ((pair.fixed_labels, step), (pair.moving_labels, other))
+        for mask, by in (
+            (pair.fixed_labels, step),
+            (pair.moving_labels, other),
+            (pair.fixed_where, step),
+            (pair.moving_where, other),
+        )
     ]
     fixed_affine, moving_affine = image.affine(pair.fixed_affine), its.affine(pair.moving_affine)
     node_affine = np.eye(len(fixed_affine)) if grid is None else grid.affine(pair.fixed_affine)
     level = Level(
         fixed,
         moving,
-        *labels,
+        *others,
         fixed_affine=fixed_affine,
         node_affine=node_affine,
         to_moving=inverse_of(moving_affine) @ begin,
