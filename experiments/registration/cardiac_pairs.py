@@ -57,9 +57,9 @@ class Config:
     linear: Linear = "none"
     transform: Literal["velocity", "displacement", "bspline"] = "velocity"
     window: int = 9
-    smoothness: float = 1.0
+    smoothness: float = 0.2
     levels: tuple[int, ...] = (2, 1)
-    steps: int = 60
+    steps: int = 50
     symmetric: bool = False
     labels: Literal["linear", "nearest"] = "linear"
 

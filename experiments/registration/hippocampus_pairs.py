@@ -53,9 +53,9 @@ class Config:
     linear: Linear = "affine"
     transform: Literal["velocity", "displacement", "bspline"] = "velocity"
     window: int = 7
-    smoothness: float = 1.0
+    smoothness: float = 0.2
     levels: tuple[int, ...] = (1, 0)
-    steps: int = 60
+    steps: int = 50
     symmetric: bool = False
     labels: Literal["linear", "nearest"] = "linear"
 

@@ -28,8 +28,8 @@ from jaxmed.registration.warps._warp import (
 
 _PENALTY: dict[str, dict[str, float]] = {
     "bspline": {"bending": 1.0},
-    "displacement": {"diffusion": 1.0},
-    "velocity": {"diffusion": 1.0},
+    "displacement": {"diffusion": 0.2},
+    "velocity": {"diffusion": 0.2},
 }
 # Voxels of a level that a parameter may move in a step.
 _RATES = {"rigid": 0.5, "affine": 0.5, "bspline": 0.3, "displacement": 0.3, "velocity": 0.3}
@@ -86,7 +86,7 @@ def register(
         similarity: ``"mse"`` (of images that are divided by the fixed one's standard deviation),
             ``"ncc"``, ``"lncc"`` (windows of 7), ``"mind"``, ``"mutual_information"``, ``"dice"``,
             or a loss ``(moved, fixed) -> (batch,)`` such as ``partial(losses.lncc, window=5)``.
-        penalty: weights of ``"diffusion"``, ``"bending"`` and ``"jacobian"``; by default 1 of
+        penalty: weights of ``"diffusion"``, ``"bending"`` and ``"jacobian"``; by default .2 of
             diffusion for vectors and 1 of bending (in one over squared millimetres) for B-splines.
             Linear maps have none.
         levels: how many, each twice as coarse as the next; or which, such as ``(2, 1)`` where 0 is
