@@ -104,6 +104,32 @@ def test_smooth_warps_are_recovered(transform, options):
     assert left < 0.35 * np.abs(start - fixed.array[4:-4, 4:-4]).mean()
 
 
+@pytest.mark.slow
+def test_a_planted_flow_of_a_head_is_recovered_to_half_a_voxel():
+    pytest.importorskip("nilearn", exc_type=ImportError)
+    from jaxmed.data import phantoms
+
+    head = phantoms.brain(1, noise=0.0, seed=3)[0]
+    shape = head["mask"].shape
+    turn = np.array([[0.8, -0.6, 0, 5], [0.6, 0.8, 0, -9], [0, 0, 1, 3], [0, 0, 0, 1.0]])
+    affine = turn @ np.diag([4.0, 4.0, 4.0, 1.0])
+    at = np.stack(np.meshgrid(*[np.linspace(0, np.pi, n) for n in shape], indexing="ij"), -1)
+    field = 12 * np.sin(at).prod(-1, keepdims=True) * np.cos(2 * at[..., [1, 2, 0]])
+    truth = reg.velocity_warp(field.astype(np.float32), affine)
+    moving = Scan(head["image"], affine, Space(shape, affine))
+    fixed = reg.warp_scan(truth, moving, moving)
+    found = reg.register(fixed, moving, levels=(1, 0), steps=40)
+    tissue = np.argwhere(fixed.array[..., 0] > 0.2)
+    points = (tissue @ affine[:3, :3].T + affine[:3, 3]).astype(np.float32)
+    want = np.asarray(reg.warp_points(truth, points))
+    apart = np.linalg.norm(np.asarray(reg.warp_points(found.warp, points)) - want, axis=1) / 4
+    before = np.linalg.norm(points - want, axis=1) / 4
+    assert before.mean() > 0.7
+    assert apart.mean() < 0.3
+    assert np.quantile(apart, 0.9) < 0.5
+    assert float(found.folds) == 0
+
+
 def _pair(seed=0, shape=(16, 18)):
     rng = np.random.default_rng(seed)
     at = np.indices(shape)
