@@ -107,7 +107,7 @@ class Config:
     pyramid: bool = True
     channels: tuple[int, ...] = ()
     hidden: int = 128
-    steps: int = 36
+    steps: int = 12
     iterations: int = 100
     agents: int = 64
     transitions: int = 64
@@ -115,8 +115,8 @@ class Config:
     warm_up: int = 5_000
     discount: float = 0.5
     target_every: int = 500
-    agent_rate: float = 1e-3
-    decay: float = 2.0
+    agent_rate: float = 5e-4
+    decay: float = 3.0
     starts: int = 16
     limit: int = 100
 
