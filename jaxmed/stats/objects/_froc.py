@@ -28,7 +28,10 @@ class Froc:
         sensitivity: (k,) share of true boxes found.
         at: the sensitivity at each rate of false boxes, with its interval.
         cpm: their mean, the competition performance metric.
-        missed: of each image, how many of its true boxes no box found overlaps, at any threshold.
+        objects: (images,) number of true boxes of each.
+        image: (boxes,) position of each box's image, by falling score.
+        score: (boxes,) its score.
+        hit: (boxes,) whether it is a hit; false else. Those that count neither way are left out.
     """
 
     thresholds: Floats
@@ -36,7 +39,25 @@ class Froc:
     sensitivity: Floats
     at: Mapping[float, Estimate]
     cpm: Estimate
-    missed: np.ndarray
+    objects: np.ndarray
+    image: np.ndarray
+    score: Floats
+    hit: np.ndarray
+
+    def threshold(self, rate: float) -> float:
+        """The least score from which there are no more than so many false boxes an image.
+
+        Infinity where the surest box is one too many.
+        """
+        fits = self.false_rate <= rate * (1 + 1e-12)
+        return float(self.thresholds[fits][-1]) if fits.any() else float("inf")
+
+    def counts(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """Of each image the objects found and the false boxes, (images,) each, from a score up."""
+        on = self.score >= threshold
+        n = len(self.objects)
+        found = np.bincount(self.image[on & self.hit], minlength=n)
+        return found, np.bincount(self.image[on & ~self.hit], minlength=n)
 
     def __str__(self) -> str:
         return str(self.cpm)
@@ -124,7 +145,6 @@ def froc(
             details={"images": cases.images, "objects": int(truths.sum())},
         )  # fmt: skip
 
-    hits = np.bincount(image[kind == HIT], minlength=cases.images)
     kept = kind != IGNORED
     ends = tie_ends(score[kept])
     return Froc(
@@ -133,5 +153,8 @@ def froc(
         np.cumsum(kind[kept] == HIT)[ends] / truths.sum(),
         {r: made(i, f"sensitivity at {r:g} false boxes an image") for i, r in enumerate(wanted)},
         made(len(wanted), "CPM"),
-        truths - hits,
+        truths,
+        image[kept],
+        score[kept],
+        kind[kept] == HIT,
     )

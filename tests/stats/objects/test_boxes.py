@@ -172,7 +172,12 @@ def test_froc_is_what_counting_gives():
     np.testing.assert_allclose(curve.cpm.value, np.mean([e.value for e in curve.at.values()]))
     assert (np.diff(curve.false_rate) >= 0).all()
     assert (np.diff(curve.thresholds) < 0).all()
-    assert curve.missed.sum() == round((1 - curve.sensitivity[-1]) * sum(map(len, arrays[0])))
+    for rate in (0.25, 1.0):
+        threshold = curve.threshold(rate)
+        found, false = curve.counts(threshold)
+        assert false.sum() / IMAGES <= rate
+        assert found.sum() / curve.objects.sum() == curve.at[rate].value
+    assert curve.threshold(1e-9) > curve.thresholds[0] or curve.hit[0]
 
 
 def test_images_without_objects_count_in_the_rate():
