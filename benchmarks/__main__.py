@@ -34,6 +34,7 @@ SUITES = {
     "stats": "bootstrap, DeLong, permutations and reader studies, against SciPy",
     "train_step": "ResNet-18 at 28x28 and a 3D U-Net, against the same networks in torch",
     "unsupervised": "k-means, density, components and t-SNE, against scikit-learn",
+    "warp": "images moved by fields and back, against torch's grid_sample",
 }
 
 

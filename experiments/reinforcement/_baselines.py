@@ -32,13 +32,30 @@ def ridge(
     seen, points, _ = train.framed(shape)
     new, _, begin = test.framed(shape)
 
-    def features(images: np.ndarray) -> np.ndarray:
-        sigma = (0, *[blur] * len(shape), 0)
-        every = (slice(None), *[slice(step // 2, None, step)] * len(shape))
-        return ndimage.gaussian_filter(images, sigma)[every].reshape(len(images), -1)
+    x, z = (blurred(images, blur, step) for images in (seen, new))
+    found, penalty = linear(x, points.reshape(len(points), -1), z)
+    return found.reshape(len(new), *points.shape[1:]) - begin[:, None], penalty
 
-    x, z = features(seen).astype(float), features(new).astype(float)
-    y = points.reshape(len(points), -1)
+
+def blurred(images: np.ndarray, blur: float, step: int) -> np.ndarray:
+    """Every so many-th voxel of blurred images, (n, *spatial, channels), one row an image."""
+    rank = images.ndim - 2
+    every = (slice(None), *[slice(step // 2, None, step)] * rank)
+    return ndimage.gaussian_filter(images, (0, *[blur] * rank, 0))[every].reshape(len(images), -1)
+
+
+def linear(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, float]:
+    """Predict by ridge regression; its penalty has the least error when each case is left out.
+
+    Args:
+        x: (cases, features).
+        y: (cases, numbers).
+        z: features of new cases.
+
+    Returns:
+        (new cases, numbers), and the penalty.
+    """
+    x, y, z = (np.asarray(each, float) for each in (x, y, z))
     mean, middle = x.mean(axis=0), y.mean(axis=0)
     x, z, y = x - mean, z - mean, y - middle
     values, vectors = np.linalg.eigh(x @ x.T)
@@ -49,8 +66,7 @@ def ridge(
         left_out = (y - hat @ y) / (1 - 1 / len(y) - np.diag(hat))[:, None]
         best = min(best, (float((left_out**2).sum()), float(penalty)))
     weights = vectors @ ((vectors.T @ y) / (values + best[1])[:, None])
-    found = z @ (x.T @ weights) + middle
-    return found.reshape(len(new), *points.shape[1:]) - begin[:, None], best[1]
+    return z @ (x.T @ weights) + middle, best[1]
 
 
 class _Flat(nn.Module):

@@ -12,8 +12,8 @@ parameters.
 `ridge` is linear in blurred voxels, its penalty chosen on the training cases; `cnn` says the
 coordinates; `heatmap` is a U-Net that says where they may lie; `agent` is a double DQN that walks,
 from several starts, of which the median counts. A walk that comes to no end, or against the border,
-has failed: `failed walks` is their share, and the median is of the others. `walks.png` shows the
-first walk in each image, `walk.png` one of them with its distance and the actions' values by step.
+has failed: `failed walks` is their share, and the median is of the others. The report shows the
+first walk in each image, and two of them with their distance and the actions' values by step.
 
 Measured on fold 0 of the hippocampus: 2.21 mm (1.91 to 2.51) by `mean`, 1.83 mm (1.57 to 2.10) by
 `ridge`, in seconds.
@@ -29,9 +29,9 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import stats
-from jaxmed.report import DataSummary, RegressionResults, Results, RunRecord, Split, stage
+from jaxmed.report import DataSummary, Episodes, RegressionResults, Results, RunRecord, Split, stage
 
-from . import _agent, _baselines
+from . import _baselines, _walks
 from ._cases import Cases, acdc, hippocampus
 
 GRID = {
@@ -120,7 +120,7 @@ def run(config: Config, out: Path) -> Results:
         longest = np.max([x.shape for x in cases.images], axis=0)
         shape = tuple(int(n) for n in -(-longest // 8) * 8)
     with stage(seconds, "method"):
-        found, told = located(config, train, test, shape, out)
+        found, told, episodes = located(config, train, test, shape, out)
     away = np.linalg.norm((found - test.points) * test.spacing, axis=-1)
     return RegressionResults(
         title=f"Landmarks, {config.data}: {config.method}, fold {config.fold} of {config.folds}",
@@ -135,6 +135,7 @@ def run(config: Config, out: Path) -> Results:
         ),
         run=RunRecord(seconds=seconds, seed=config.seed),
         notes=cases.notes,
+        episodes=episodes,
     )
 
 
@@ -151,18 +152,18 @@ def parts(config: Config, cases: Cases) -> tuple[Cases, Cases]:
 
 def located(
     config: Config, train: Cases, test: Cases, shape: tuple[int, ...], out: Path
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """(n, landmarks, rank) voxels, and what else a method has to tell."""
+) -> tuple[np.ndarray, dict[str, Any], Episodes | None]:
+    """(n, landmarks, rank) voxels, and what else a method has to tell and to show."""
     if config.method == "mean":
-        return _baselines.mean_position(train, test, shape), {}
+        return _baselines.mean_position(train, test, shape), {}, None
     if config.method == "ridge":
         found, _ = _baselines.ridge(train, test, shape)
-        return found, {}
+        return found, {}, None
     if config.method == "agent":
-        walks = _agent.walked(config, train, test, out)
-        return walks.points, walks.metrics
+        walks = _walks.walked(config, train, test, out)
+        return walks.points, walks.metrics, walks.episodes
     method = {"cnn": _baselines.regression, "heatmap": _baselines.heat_map}[config.method]
-    return method(config, train, test, shape, out), {}
+    return method(config, train, test, shape, out), {}, None
 
 
 def measured(away: np.ndarray, test: Cases) -> dict[str, Any]:
@@ -170,9 +171,12 @@ def measured(away: np.ndarray, test: Cases) -> dict[str, Any]:
     values = {"error": away.mean(axis=1)}
     if away.shape[1] > 1:
         values |= {f"error/{name}": away[:, k] for k, name in enumerate(test.landmarks)}
-    values |= {f"within {mm}": (away <= mm).mean(axis=1) for mm in (1, 2, 3)}
     metrics = {
         name: stats.mean(value, groups=test.patients, name=name) for name, value in values.items()
+    }
+    metrics |= {
+        name: stats.clustered_proportion((away <= far).mean(axis=1), test.patients, name=name)
+        for far, name in ((far, f"within {far} {test.unit}") for far in (1, 2, 3))
     }
     median = stats.median(away.mean(axis=1), name="median error")
     metrics |= {"median error": median}

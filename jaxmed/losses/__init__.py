@@ -14,6 +14,8 @@ training stops instead of learning from it.
 - ordinal grades: `ordinal`, and `ordinal_probabilities` for its predictions
 - boxes: `generalised_iou`; `jaxmed.detection.retina_loss` for a detector's head
 - regression: `mse`, `mae`, `huber`
+- images against images: `ncc`, `lncc` within windows, `mutual_information`, `mind` (and
+  `mind_descriptor`, what it compares)
 - segmentation: `dice`, `generalized_dice`, `tversky`, `focal_tversky`, `dice_ce` and, over outputs
   at several scales, `deep_supervision(loss)`; `region_dice_ce` for regions that overlap; all of
   the above also work voxelwise
@@ -23,6 +25,7 @@ from jaxmed.losses._binary import binary_cross_entropy
 from jaxmed.losses._boxes import generalised_iou
 from jaxmed.losses._compound import deep_supervision, dice_ce
 from jaxmed.losses._cross_entropy import cross_entropy, focal
+from jaxmed.losses._descriptor import mind, mind_descriptor
 from jaxmed.losses._imbalanced import class_balanced_weights, ldam, logit_adjusted
 from jaxmed.losses._noisy_labels import (
     forward_corrected,
@@ -33,6 +36,7 @@ from jaxmed.losses._ordinal import ordinal, ordinal_probabilities
 from jaxmed.losses._overlap import dice, focal_tversky, generalized_dice, tversky
 from jaxmed.losses._regions import region_dice_ce
 from jaxmed.losses._regression import huber, mae, mse
+from jaxmed.losses._similarity import lncc, mutual_information, ncc
 
 __all__ = [
     "binary_cross_entropy",
@@ -49,9 +53,14 @@ __all__ = [
     "generalized_dice",
     "huber",
     "ldam",
+    "lncc",
     "logit_adjusted",
     "mae",
+    "mind",
+    "mind_descriptor",
     "mse",
+    "mutual_information",
+    "ncc",
     "ordinal",
     "ordinal_probabilities",
     "region_dice_ce",

@@ -7,9 +7,9 @@ Convolution: `conv`, `conv_transpose`, and `conv_general_dilated` for Flax modul
 
 Recurrence along an axis: `sweep`. Pooling: `max_pool`, `avg_pool`, `stochastic_pool`. Grids:
 `upsample`, `resample`, `warp`, `affine_grid`, `identity_grid`, `spline_prefilter`, `gaussian_blur`.
-Windows over large volumes: `sliding_windows`, `window_importance`. Masks: `distance_transform`,
-`connected_components`, `binary_erode`, `binary_dilate`, `binary_open`, `binary_close`,
-`binary_fill_holes`.
+Windows: `window_sum` about every voxel; over large volumes `sliding_windows`, `window_importance`.
+Masks: `distance_transform`, `connected_components`, `binary_erode`, `binary_dilate`, `binary_open`,
+`binary_close`, `binary_fill_holes`.
 """
 
 from jaxmed.ops._blur import gaussian_blur
@@ -27,6 +27,7 @@ from jaxmed.ops._pool import avg_pool, max_pool, stochastic_pool
 from jaxmed.ops._resample import resample, spline_prefilter, warp
 from jaxmed.ops._sweep import sweep
 from jaxmed.ops._upsample import upsample
+from jaxmed.ops._window_sum import window_sum
 from jaxmed.ops._windows import sliding_windows, window_importance
 from jaxmed.ops.convolution._config import config
 from jaxmed.ops.convolution._conv import conv, conv_general_dilated, conv_transpose
@@ -56,4 +57,5 @@ __all__ = [
     "upsample",
     "warp",
     "window_importance",
+    "window_sum",
 ]

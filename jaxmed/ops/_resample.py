@@ -14,9 +14,8 @@ from jaxmed.core import Array
 from jaxmed.ops._boundary import Mode, check_mode, extend
 from jaxmed.ops._check import spatial_rank
 from jaxmed.ops._grid import identity_grid
+from jaxmed.ops._interpolate import EDGE, interpolate
 
-# float32 coordinates of an identity map miss the edge by rounding; SciPy computes in float64.
-_EDGE = 1e-4
 # scipy.ndimage pads by this much before it filters where no exact boundary condition exists.
 _PREPAD = 12
 
@@ -79,6 +78,8 @@ def resample(
         coordinates = coordinates.astype(jnp.float32)
     if not jnp.issubdtype(image.dtype, jnp.inexact) and method != "nearest":
         image = image.astype(coordinates.dtype)
+    if method == "linear":
+        return interpolate(image, coordinates, mode=mode, cval=cval)
     original = image.shape[:-1]
     shift = 0
     if method == "cubic":
@@ -88,7 +89,7 @@ def resample(
             image = spline_prefilter(image, mode=mode, cval=cval)
         elif shift:
             original = tuple(n - 2 * shift for n in original)
-    elif method not in ("linear", "nearest"):
+    elif method != "nearest":
         raise ValueError(f"method={method!r}; expected 'linear', 'nearest' or 'cubic'")
     return _read(image, coordinates, original, shift, method, mode, cval)
 
@@ -198,7 +199,7 @@ def _read(
         x = coordinates[..., axis]
         if mode == "constant":
             n = original[axis]
-            here = (x >= -_EDGE) & (x <= n - 1 + _EDGE)
+            here = (x >= -EDGE) & (x <= n - 1 + EDGE)
             inside = here if inside is None else inside & here
         elif mode == "wrap":  # SciPy's "wrap" has period size - 1; "grid-wrap" is the true one
             period = max(original[axis] - 1, 1)
@@ -240,8 +241,6 @@ def _weights(x: Array, method: str) -> list[tuple[Array, Array | None]]:
         return [(jnp.floor(lax.stop_gradient(x) + 0.5).astype(jnp.int32), None)]
     floor = jnp.floor(lax.stop_gradient(x))
     t, base = x - floor, floor.astype(jnp.int32)
-    if method == "linear":
-        return [(base, 1 - t), (base + 1, t)]
     s = 1 - t
     return [
         (base - 1, s**3 / 6),

@@ -23,7 +23,13 @@ from jaxmed.reinforcement.imaging._box import Box, box
 from jaxmed.reinforcement.imaging._heads import landmark_heads
 from jaxmed.reinforcement.imaging._landmark import landmark
 from jaxmed.reinforcement.imaging._place import Place, place
-from jaxmed.reinforcement.imaging._view import PlaneError, plane_error, planes_of, view
+from jaxmed.reinforcement.imaging._view import (
+    PlaneError,
+    plane_error,
+    plane_image,
+    planes_of,
+    view,
+)
 from jaxmed.reinforcement.imaging._volumes import PackedVolumes, pack_volumes
 from jaxmed.reinforcement.objectives._actor_critic import actor_critic, ppo
 from jaxmed.reinforcement.objectives._gradient_td import gradient_td
@@ -76,6 +82,7 @@ __all__ = [
     "pack_volumes",
     "place",
     "plane_error",
+    "plane_image",
     "planes_of",
     "play",
     "policy_evaluation",

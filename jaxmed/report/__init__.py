@@ -10,7 +10,7 @@ from jaxmed.report.figures._boxes import boxes_figure, froc_figure
 from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
 from jaxmed.report.figures._curves import precision_recall_figure, reliability_figure, roc_figure
 from jaxmed.report.figures._drawings import drawings_figure
-from jaxmed.report.figures._episode import Episode, episode_figure, episodes_figure
+from jaxmed.report.figures._episode import episode_figure, episodes_figure
 from jaxmed.report.figures._feature_maps import feature_maps
 from jaxmed.report.figures._gallery import (
     best_median_worst,
@@ -51,6 +51,7 @@ from jaxmed.report.page._exploration import ExploredImages, write_exploration
 from jaxmed.report.page._model_card import model_card
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record
+from jaxmed.report.page._registration import RegisteredImages, write_registration
 from jaxmed.report.page._write import Written, summary, write
 from jaxmed.report.read._boxes import BoxTable, holds_found_boxes, read_found_boxes
 from jaxmed.report.read._case_images import read_case_images
@@ -63,6 +64,7 @@ from jaxmed.report.results._by_group import bands, with_subgroups
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._comparison import compare, compare_segmentations, warn_of_repeats
 from jaxmed.report.results._environment import command_line, environment
+from jaxmed.report.results._episodes import Episode, Episodes
 from jaxmed.report.results._parts import (
     Comparison,
     Contrast,
@@ -118,6 +120,7 @@ __all__ = [
     "DensityResults",
     "DetectionResults",
     "Episode",
+    "Episodes",
     "ExploredImages",
     "FeatureMaps",
     "FoundBoxes",
@@ -127,6 +130,7 @@ __all__ = [
     "Overlap",
     "Picture",
     "Projection",
+    "RegisteredImages",
     "RegressionResults",
     "Results",
     "RunRecord",
@@ -214,4 +218,5 @@ __all__ = [
     "with_subgroups",
     "write",
     "write_exploration",
+    "write_registration",
 ]

@@ -131,19 +131,24 @@ def _order(name: str, odd: NDArray | None = None) -> str:
     return f"; {ORDER}"
 
 
-def binary_scores(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
-    """Return labels as booleans and scores as float64 of the same length, without NaN."""
-    positive = binary_labels(labels)
-    array = as_array(scores, "scores", np.float64)
+def binary_scores(
+    labels: ArrayLike, scores: ArrayLike, *, name: str = "scores", of: str = "labels"
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Return labels as booleans and scores as float64 of the same length, without NaN.
+
+    `name` and `of` are what the caller's own arguments are called, for errors.
+    """
+    positive = binary_labels(labels, of)
+    array = as_array(scores, name, np.float64)
     if array.ndim == 2 and array.shape[1] == 2:
         array = array[:, 1]
     elif array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise ValueError(f"scores must be (cases,) or (cases, 2), but their shape is {array.shape}")
-    same_length(labels=positive, scores=array)
+        raise ValueError(f"{name} must be (cases,) or (cases, 2), but the shape is {array.shape}")
+    same_length(**{of: positive, name: array})
     if np.isnan(array).any():
-        raise ValueError(f"scores hold {int(np.isnan(array).sum())} NaN value(s)")
+        raise ValueError(f"{name}: {int(np.isnan(array).sum())} value(s) are NaN")
     return positive, array
 
 
@@ -159,7 +164,7 @@ def both_classes(positive: NDArray[np.bool_]) -> tuple[int, int]:
 
 def probabilities(labels: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
     """Return labels as booleans and probabilities in [0, 1]."""
-    positive, array = binary_scores(labels, probs)
+    positive, array = binary_scores(labels, probs, name="probs")
     if array.min() < 0.0 or array.max() > 1.0:
         raise ValueError(
             f"probabilities must lie in [0, 1], but range from {array.min():g} to {array.max():g}; "

@@ -232,6 +232,7 @@ def test_swag_refreshes_batchnorm(net):
     np.testing.assert_allclose(found, want, atol=0.05)
 
 
+@pytest.mark.slow
 def test_batch_ensemble_of_any_network():
     batch = problem()
     for network in (

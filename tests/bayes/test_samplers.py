@@ -134,6 +134,7 @@ def test_low_rank_reaches_the_correlations(regression):
     assert np.allclose(found, want, atol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "step"), [("sgld", 4e-3), ("sghmc", 3e-4)])
 def test_stochastic_gradients_reach_the_posterior(regression, method, step):
     network, params, state, batch, exact = regression

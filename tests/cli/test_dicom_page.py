@@ -28,6 +28,7 @@ def write_series():
     return module.series
 
 
+@pytest.mark.slow
 def test_the_pages_commands_lead_from_series_to_segmentations(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng, series = np.random.default_rng(0), write_series()

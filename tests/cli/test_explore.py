@@ -62,6 +62,7 @@ def pictures(folder, *, hue):
     return folder
 
 
+@pytest.mark.slow
 def test_labels_that_contradict_what_is_seen_are_listed(tmp_path, capsys):
     folder = pictures(tmp_path / "images", hue=150)
     command = ["explore", str(folder), "--size", "8", "--clusters", "2", "-o", str(tmp_path / "a")]

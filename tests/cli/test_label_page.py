@@ -109,6 +109,7 @@ def pictures(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_keys_label_and_a_reload_or_a_killed_program_goes_on(page, pictures, tmp_path):
     program = Program(page, tmp_path, str(pictures))
     try:

@@ -44,6 +44,7 @@ def slides(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_the_pages_commands_lead_from_slides_to_a_map(slides, monkeypatch, capsys):
     monkeypatch.chdir(slides)
     blocks = re.findall(r"^```console\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)

@@ -80,6 +80,7 @@ def test_a_pipeline_of_grain_is_a_function_of_the_step():
     np.testing.assert_array_equal(*[np.sort(epoch, axis=0) for epoch in epochs])
 
 
+@pytest.mark.slow
 def test_a_run_on_a_pipeline_goes_on_at_the_batch_where_it_was_cut(tmp_path):
     import optax
 

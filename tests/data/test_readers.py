@@ -228,6 +228,7 @@ def test_the_published_tables_are_what_their_papers_say(data_dir):
     assert sum(labels) == 47
 
 
+@pytest.mark.slow
 def test_the_published_nuclei_are_22444_in_51_positive_bags(data_dir):
     root = data_dir / "CRCHistoPhenotypes_2016_04_28"
     if not root.exists():

@@ -152,3 +152,14 @@ def test_what_is_wrong_is_said():
     broken = {**params, "top": {**params["top"], "hidden_bias": jnp.full(2, jnp.nan)}}
     with pytest.raises(ValueError, match="not finite"):
         belief_bound(KEY, broken, states(3), log_z, binarise="none")
+
+
+def test_chunks_change_no_draw():
+    params = from_rbms([restricted(4, 3, 1), restricted(3, 2, 2)])
+    images = states(4)[:7]
+    log_z = log_partition(None, params["top"])
+    given = {"binarise": "none", "draws": 3}
+    whole = belief_bound(KEY, params, images, log_z, **given)
+    parts = belief_bound(KEY, params, images, log_z, chunk=3, **given)
+    assert parts.value == pytest.approx(whole.value, rel=1e-6)
+    assert parts.value != belief_bound(jax.random.key(1), params, images, log_z, **given).value

@@ -133,6 +133,7 @@ def test_the_layers_see_what_the_paper_says():
     assert top.params["net"]["kernel"].shape == (2, 4)
 
 
+@pytest.mark.slow
 def test_layers_begin_nearer_to_the_images_than_chance_does():
     """Exactly: log Z is a sum over all states, and so is the bound's."""
     rng = np.random.default_rng(0)

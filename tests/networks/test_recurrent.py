@@ -259,6 +259,7 @@ def test_laws(name):
     check_network(jm.from_linen(module), x)
 
 
+@pytest.mark.slow
 def test_a_segmenter_learns_to_tell_what_lies_far_away():
     """Whether the first row is bright, told at every voxel: no small window sees both."""
     bright = np.arange(8) % 2

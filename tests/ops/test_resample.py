@@ -173,3 +173,25 @@ def test_window_importance_peaks_in_the_middle_and_is_positive():
         ops.sliding_windows((4,), 2, overlap=1.0)
     with pytest.raises(ValueError, match="kind='box'"):
         ops.window_importance((4,), kind="box")
+
+
+def test_window_sum_equals_scipy_and_is_its_own_transpose():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 2, 9, 7, 5, 1)).astype(np.float32)
+    total = jax.jit(lambda x: ops.window_sum(x, (3, 7, 1)))
+    want = ndimage.convolve(x.astype(float), np.ones((1, 3, 7, 1, 1)), mode="constant")
+    np.testing.assert_allclose(total(x), want, rtol=1e-5, atol=1e-5)
+    back = jax.jit(jax.grad(lambda x: (total(x) * y).sum()))(x)
+    np.testing.assert_allclose(back, total(y), rtol=1e-5, atol=1e-5)
+    tangent = jax.jit(lambda x, y: jax.jvp(total, (x,), (y,))[1])(x, y)
+    np.testing.assert_allclose(tangent, total(y), rtol=1e-5, atol=1e-5)
+    wide = jax.jit(jax.vmap(lambda x: ops.window_sum(x, 21)))(x[None])
+    np.testing.assert_allclose(
+        wide[0], np.broadcast_to(x.sum((1, 2, 3, 4), keepdims=True), x.shape), rtol=1e-4, atol=1e-4
+    )
+    # Far from 0: each window is added up for itself.
+    far = 1e4 + np.zeros((1, 4000, 1), np.float32)
+    far[0, 0] = 1e7
+    np.testing.assert_array_equal(ops.window_sum(far, 5)[0, 3:-2, 0], 5e4)
+    with pytest.raises(ValueError, match="odd lengths"):
+        ops.window_sum(x, 4)

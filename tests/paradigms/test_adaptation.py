@@ -252,6 +252,7 @@ def test_a_critic_tells_domains_apart_until_features_hide_them():
     assert hidden["domain_loss"] > alone["domain_loss"] + 0.1
 
 
+@pytest.mark.slow
 def test_a_critic_whose_gradient_is_not_handed_on_changes_no_feature():
     batch = domains(shift=2.0)
     plain = jm.learner(identity(), jm.supervised(jm.losses.cross_entropy), optax.sgd(0.1))

@@ -290,6 +290,7 @@ def forgetting(make):
     return float((run.predict(state, first["image"])["logits"].argmax(-1) == truth).mean())
 
 
+@pytest.mark.slow
 def test_replay_keeps_what_is_forgotten_without_it():
     plain = forgetting(classify)
     kept = forgetting(lambda: replay(classify(), 64))

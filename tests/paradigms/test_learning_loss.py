@@ -101,6 +101,7 @@ def test_copies_have_no_order_and_cost_nothing():
     assert float(metrics["ranking_loss"]) == 0
 
 
+@pytest.mark.slow
 def test_a_head_learns_which_images_are_wrong():
     """Dark images have labels by chance, light ones by their class: dark ones cost more."""
     rng = np.random.default_rng(0)

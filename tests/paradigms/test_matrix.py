@@ -163,9 +163,8 @@ def test_eight_devices_equal_one(name):
 POOLINGS = [name for name in ROWS if name.startswith("multiple_instance")]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if i else ()) for i, n in enumerate(POOLINGS)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", POOLINGS)
 def test_bags_have_posteriors(name):
     """Whatever pools them: curvature and draws over a network that takes a dict."""
     network, _ = ROWS[name].build("classification", "group")

@@ -282,6 +282,7 @@ def test_of_equal_instances_one_has_the_whole_gradient_of_the_maximum():
     assert float(pool(values, mask, "max")[0, 0]) == 2
 
 
+@pytest.mark.slow
 def test_the_instance_that_decides_is_found():
     """A bag is positive if an instance's first feature is large; attention must say which."""
     rng = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +94,56 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits(make, tmp_path):
     assert told[0]["train/loss"] == told[1]["train/loss"]
 
 
+class Pond(NamedTuple):
+    """A state of several kinds of numbers."""
+
+    depth: jax.Array
+    ripples: jax.Array
+    key: jax.Array
+    steps: jax.Array
+
+
+def pond() -> Environment:
+    """Stones sink by a draw; a key, a flag and small numbers lie in its state."""
+
+    def step(key, state, action):
+        fallen = jax.random.uniform(jax.random.fold_in(state.key, state.steps)) * (action + 1)
+        depth = state.depth + fallen.astype(jnp.float16)
+        reached = Pond(depth, state.ripples.at[action].set(True), state.key, state.steps + 1)
+        deep = depth > 3
+        return reached, Step(-fallen, deep, ~deep & (reached.steps >= 6))
+
+    def reset(key):
+        no = jnp.zeros(3, bool)
+        return Pond(jnp.zeros((), jnp.float16), no, key, jnp.zeros((), jnp.int8))
+
+    def observe(state):
+        return {"depth": state.depth.astype(jnp.float32)[None], "ripples": state.ripples}
+
+    return Environment(reset, step, observe, actions=3)
+
+
+def test_a_world_of_ones_own_goes_on_from_any_step(tmp_path):
+    network = from_functions(
+        lambda key, x: {"w": jax.random.normal(key, (4, 3))},
+        lambda p, x: jnp.concatenate([x["depth"], x["ripples"]], -1) @ p["w"],
+    )
+    agent = off_policy(
+        pond(),
+        learner(
+            network, q_learning(discount=0.9, target_every=2), optax.adam(0.05),
+            inputs="observation",
+        ),
+        replay(30, steps=2), behaviour=epsilon_greedy(0.5), environments=3, batch=4, warm_up=9,
+    )  # fmt: skip
+    whole = interact(agent, steps=4, every=2, seed=1, progress=False)
+    for cut in (1, 3):
+        out = tmp_path / str(cut)
+        interact(agent, steps=cut, every=2, seed=1, out=out, progress=False)
+        resumed = interact(agent, steps=4, every=2, seed=1, out=out, progress=False)
+        same(whole.state, resumed.state)
+
+
 def test_epochs_may_be_one_program_and_the_best_is_kept():
     agent = deep_agent()
     seen = []
@@ -113,6 +164,7 @@ def test_epochs_may_be_one_program_and_the_best_is_kept():
     assert isinstance(Nothing(3), Batches)
 
 
+@pytest.mark.slow
 def test_several_devices_compute_the_same():
     agent = policy_agent()
     one = interact(agent, steps=2, every=2, progress=False)
@@ -129,6 +181,17 @@ def test_several_seeds_train_as_one_program():
     values = both.params["net"]["value"]
     np.testing.assert_allclose(values[1], alone.params["net"]["value"], rtol=1e-4, atol=1e-6)
     assert not np.allclose(values[0], values[1])
+
+
+def test_each_of_several_seeds_has_priorities_of_its_own():
+    both = interact(ensemble(deep_agent(), 2), steps=2, every=2, progress=False).state
+    alone = interact(
+        deep_agent(), steps=2, every=2, key=member_key(jax.random.key(0), 1), progress=False
+    ).state
+    held, own = (state.state["acting"].memory for state in (both, alone))
+    np.testing.assert_allclose(held.priority[1], own.priority, rtol=1e-4)
+    np.testing.assert_allclose(held.largest[1], own.largest, rtol=1e-4)
+    assert not np.allclose(held.priority[0], held.priority[1])
 
 
 def broken(at: int) -> Environment:

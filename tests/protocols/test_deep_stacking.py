@@ -46,6 +46,7 @@ def test_one_module_is_the_closed_form():
     assert stack.scores[0]["train/error"] == pytest.approx(wrong.mean())
 
 
+@pytest.mark.slow
 def test_the_error_on_training_examples_does_not_rise_with_depth():
     """For a module can pass on what is below, where nothing is lost to the ridge."""
     stack = deep_stacking(
@@ -111,6 +112,7 @@ def test_hidden_weights_begin_as_told_and_are_tuned():
         deep_stacking(KEY, DATA, parts, classes=3, start=lambda key, params, inputs: {})
 
 
+@pytest.mark.slow
 def test_modules_may_be_convolutional_and_predict_numbers():
     trunk = random_convolutions(maps=(3,), kernel=3, window=2)
     value = (IMAGE[:, 0, 0, 0] * IMAGE[:, 1, 1, 0]).astype(np.float32)

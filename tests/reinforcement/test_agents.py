@@ -217,6 +217,7 @@ def test_agents_are_learners():
     assert moved.state["acting"].episodes is state.state["acting"].episodes
 
 
+@pytest.mark.slow
 def test_values_of_a_walk_are_learned():
     critic = learner(table(7), td(discount=1.0, trace=0.8), optax.sgd(1.0), inputs="observation")
     agent = on_policy(
@@ -295,6 +296,7 @@ def test_policies_find_the_goal(objective, epochs):
     assert 0 < metrics["return"] <= 1
 
 
+@pytest.mark.slow
 def test_a_lake_is_learned_as_it_is():
     """By priorities, whose importance corrects what they draw too often."""
     lake = frozen_lake(slippery=False)

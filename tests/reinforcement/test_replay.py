@@ -93,6 +93,32 @@ def test_what_surprised_is_drawn_in_proportion():
     np.testing.assert_allclose(held.priority, [[4.0, 4.0], [1.0, 3.0], [4.0, 4.0]], rtol=1e-5)
 
 
+def test_what_is_no_number_spoils_no_later_draw():
+    """Infinite, missing and huge errors: the others are still drawn in proportion."""
+    memory = replay(6, prioritised=1.0)
+    held = filled(memory, [row(t) for t in range(3)])
+    errors = jnp.array([jnp.inf, jnp.nan, -1.0, 2.0, 1.0, 4.0])
+
+    @jax.jit
+    def run(held, errors):
+        held = memory.update(held, jnp.arange(6), errors)
+        return held, *memory.sample(KEY, held, 6000)
+
+    held, drawn, place = run(held, errors)
+    # What is no error is as what is new; before there was any larger one, 1.
+    np.testing.assert_allclose(held.priority.ravel(), [1, 1, 1, 2, 1, 4], rtol=1e-5)
+    counts = np.bincount(np.asarray(place), minlength=6) / 6000
+    np.testing.assert_allclose(counts, np.array([1, 1, 1, 2, 1, 4]) / 10, atol=0.01)
+    huge = jnp.full(6, 3e38).at[1].set(0.0)
+    held, drawn, place = run(held, huge)
+    counts = np.bincount(np.asarray(place), minlength=6) / 6000
+    np.testing.assert_allclose(counts, np.array([1, 0, 1, 1, 1, 1]) / 5, atol=0.01)
+    assert np.isfinite(drawn["importance"]).all()
+    for wrong in (jnp.nan, jnp.inf, -1.0):
+        with pytest.raises(ValueError, match="finite and not negative"):
+            memory.update(held, jnp.arange(2), jnp.array([1.0, wrong]))
+
+
 def test_priorities_of_many_and_with_steps():
     """Blocks that do not fill up, a ring that has turned, and its newest rows left out."""
     memory = replay(33, steps=2, prioritised=1.0)

@@ -61,6 +61,7 @@ def test_the_page_says_what_helps_and_the_record_holds_it(curve, tmp_path):
     assert len(record["points"]["random"]) == 3
 
 
+@pytest.mark.slow
 def test_it_is_said_where_nothing_helps(curve):
     none = curve._replace(gains={"late": curve.gains["late"]}, saved={"late": float("nan")})
     assert "No strategy is shown to be better than random here." in report.html(results(none))

@@ -156,6 +156,7 @@ def test_deduction_is_exact_and_tells_what_it_changed():
     assert "exactly 1 of benign, malignant: broken by" in repr(found)
 
 
+@pytest.mark.slow
 def test_where_assignments_are_too_many_a_search_satisfies_the_premises():
     names = [f"s{i}" for i in range(30)]
     known = knowledge(names, at_most(10, *names), implies("s0", "s1"), at_least(2, *names[:12]))

@@ -82,6 +82,7 @@ def test_a_step_goes_down_the_gradient():
         assert float(end) == pytest.approx(float(divergence(after)), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_divergence_is_not_above_scikit_learns():
     # Both end in one of many minima: ours of a few starts.
     ours = un.tsne(KEY, X, perplexity=15)
@@ -140,6 +141,7 @@ def test_what_trust_refuses(measure):
         measure(X, MAP[:50])
 
 
+@pytest.mark.slow
 def test_near_duplicates_may_be_looked_for_in_pixels():
     """Features may hide a copy, or see one where there is none."""
     rng = np.random.default_rng(0)

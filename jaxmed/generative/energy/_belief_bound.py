@@ -52,7 +52,7 @@ def belief_bound(
             :func:`~jaxmed.generative.binarised`. A note says it.
         draws: of the hidden layers, for each image.
         weighted: whether draws are weighted by importance.
-        chunk: images at a time.
+        chunk: images at a time; the draws are the same for any number.
         level: of the interval, which is that of :func:`~jaxmed.generative.log_likelihood`.
 
     Returns:
@@ -92,9 +92,10 @@ def belief_bound(
         checked(params["top"], visible)
     parts = []
     with jax.default_matmul_precision("highest"):
+        keys = jax.vmap(lambda i: stream(key, "draws", i))(jnp.arange(len(rows)))
         for first in range(0, len(rows), chunk):
-            drawn = stream(key, "draws", first)
-            part = _bounds(drawn, params, visible[first : first + chunk], draws, weighted)
+            some = slice(first, first + chunk)
+            part = _bounds(keys[some], params, visible[some], draws, weighted)
             parts.append(np.asarray(part, np.float64))
     how = "importance-weighted draws" if weighted else "draws"
     return from_energies(
@@ -108,19 +109,22 @@ def belief_bound(
 
 
 @functools.partial(jax.jit, static_argnames=("draws", "weighted"))
-def _bounds(key, params, rows, draws, weighted):
-    """The bound of each row, up to log Z."""
-    keys = jax.vmap(lambda i: stream(key, i))(jnp.arange(draws))
-    values = jax.lax.map(lambda one: _log_weights(one, params, rows), keys)
+def _bounds(keys, params, rows, draws, weighted):
+    """The bound of each row, which has a key of its own, up to log Z."""
+
+    def drawn(i):
+        return jax.vmap(lambda key, row: _log_weight(stream(key, i), params, row))(keys, rows)
+
+    values = jax.lax.map(drawn, jnp.arange(draws))
     return jax.nn.logsumexp(values, axis=0) - jnp.log(draws) if weighted else values.mean(0)
 
 
-def _log_weights(key: Key, params: Mapping[str, Any], rows: Array) -> Array:
-    """What is in the brackets, for one draw of the hidden layers of each row."""
-    total = jnp.zeros(len(rows))
+def _log_weight(key: Key, params: Mapping[str, Any], row: Array) -> Array:
+    """What is in the brackets, for one draw of the hidden layers of a row."""
+    rows, total = row[None], jnp.zeros(())
     for i in range(len(params["up"])):
         up, down = params["up"][str(i)], params["down"][str(i)]
         drawn = bernoulli(stream(key, "up", i), jax.nn.sigmoid(field(up, rows)))
-        total += cost(up, rows, drawn) - cost(down, drawn, rows)
+        total += (cost(up, rows, drawn) - cost(down, drawn, rows))[0]
         rows = drawn
-    return total - free_energy(params["top"], rows)
+    return total - free_energy(params["top"], rows)[0]

@@ -22,6 +22,9 @@ _TARGETS = {
     "jaxmed_conv_biased": "JaxmedConvBiased",
     "jaxmed_conv_kernel_bias": "JaxmedConvKernelBias",
     "jaxmed_components": "JaxmedComponents",
+    "jaxmed_read_points": "JaxmedReadPoints",
+    "jaxmed_tilt_points": "JaxmedTiltPoints",
+    "jaxmed_put_points": "JaxmedPutPoints",
 }
 _KINDS = {"output": 0, "input": 1, "kernel": 2}
 _NAME_LENGTH = 256

@@ -62,7 +62,7 @@ class Replay:
                 f"a replay of {self.capacity} transitions holds {rows} of each of {n} environments:"
                 f" at least {self.steps} are needed, a capacity of {n * self.steps}"
             )
-        ring = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), transitions)
+        ring = jax.tree.map(lambda x: _empty(x, rows), transitions)
         priority = jnp.zeros((rows, n)) if self.prioritised else None
         largest = jnp.ones(()) if self.prioritised else None
         return Memory(ring, jnp.zeros((), jnp.int32), priority, largest)
@@ -81,7 +81,8 @@ class Replay:
                     f"the replay holds {jax.tree_util.keystr(path)} of the shape {ring.shape[1:]}, "
                     f"and is given {new.shape}"
                 )
-            return jax.lax.dynamic_update_index_in_dim(ring, new.astype(ring.dtype), row, 0)
+            new = new if new.dtype == ring.dtype else new.astype(ring.dtype)
+            return jax.lax.dynamic_update_index_in_dim(ring, new, row, 0)
 
         ring = jax.tree.map_with_path(put, memory.transitions, transitions)
         priority = memory.priority
@@ -166,8 +167,13 @@ class Replay:
     def update(self, memory: Memory, place: Array, errors: Array) -> Memory:
         """The memory with new priorities, of the absolute errors of what was drawn.
 
+        An error that is no finite number gets the largest priority so far, as what is new does: in
+        a program nothing can be raised, and one such number among the priorities would decide
+        every later draw.
+
         Raises:
-            ValueError: if there is not one error for each.
+            ValueError: if there is not one error for each; outside of ``jit``, if one is negative
+                or not finite.
         """
         if memory.priority is None or memory.largest is None:
             return memory
@@ -175,7 +181,14 @@ class Replay:
             raise ValueError(
                 f"each transition drawn has one error, {place.shape}, got {errors.shape}"
             )
-        new = (errors + _LEAST) ** self.prioritised
+        sound = jnp.isfinite(errors) & (errors >= 0)
+        if not isinstance(sound, Tracer) and not bool(sound.all()):
+            wrong = float(errors[jnp.argmin(sound)])
+            raise ValueError(f"errors are absolute ones, finite and not negative, got {wrong}")
+        new = (jnp.where(sound, errors, 0.0) + _LEAST) ** self.prioritised
+        # So small that no sum over the memory overflows.
+        most = jnp.finfo(jnp.float32).max / memory.priority.size
+        new = jnp.where(sound, jnp.minimum(new, most), memory.largest)
         envs = _environments(memory)
         priority = memory.priority.at[place // envs, place % envs].set(new)
         return memory._replace(priority=priority, largest=jnp.maximum(memory.largest, new.max()))
@@ -222,6 +235,13 @@ def replay(
             f"prioritised and importance must not be negative, got {prioritised}, {importance}"
         )
     return Replay(capacity, steps, prioritised, importance)
+
+
+def _empty(like: Array, rows: int) -> Array:
+    """So many rows of nothing yet, of numbers or of random keys."""
+    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+        return jnp.broadcast_to(like, (rows, *like.shape))
+    return jnp.zeros((rows, *like.shape), like.dtype)
 
 
 def _rows(memory: Memory) -> int:

@@ -33,7 +33,8 @@ def landmark_heads(
         NaN.
 
     Raises:
-        ValueError: for less than one landmark or action.
+        ValueError: for less than one landmark or action; when traced, for numbers of landmarks
+            that are not whole, or not one for each window.
 
     References:
         Vlontzos, Alansary, Kamnitsas, Rueckert and Kainz (2019), Multiple landmark detection using
@@ -61,7 +62,12 @@ def landmark_heads(
         image = pick(inputs, "image", "observation")
         endpoints, state = whole.apply(params, state, image, key=key, train=train)
         every = jnp.stack([endpoints.pop(name) for name in names], axis=1)
-        which = pick(inputs, "landmark", "observation").astype(jnp.int32)
+        which = pick(inputs, "landmark", "observation")
+        if not jnp.issubdtype(which.dtype, jnp.integer) or which.shape != every.shape[:1]:
+            raise ValueError(
+                f"landmark is the number of one for each window, whole numbers {every.shape[:1]}, "
+                f"got {which.dtype} {which.shape}"
+            )
         known = (which >= 0) & (which < landmarks)
         chosen = every[jnp.arange(len(which)), jnp.clip(which, 0, landmarks - 1)]
         logits = jnp.where(known[:, None], chosen, jnp.nan)

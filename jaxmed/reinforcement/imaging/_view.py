@@ -195,6 +195,55 @@ def plane_error(found: ArrayLike, truth: ArrayLike) -> PlaneError:
     return PlaneError(jnp.degrees(jnp.arctan2(sine, cosine)), jnp.abs(off))
 
 
+def plane_image(
+    volume: ArrayLike,
+    plane: ArrayLike,
+    *,
+    spacing: ArrayLike | None = None,
+    size: int = 128,
+    pixel: float | None = None,
+    outside: float = 0.0,
+    channels: bool = False,
+) -> Array:
+    """Show a plane of a volume, as :func:`view` shows it to an agent.
+
+    Args:
+        volume: ``(*spatial)`` of three axes, or ``(*spatial, channels)``.
+        plane: three angles in degrees and a distance in mm, ``(4,)``, as :func:`view` has them.
+        spacing: mm between voxels along each axis, ``(3,)``.
+        size: pixels along both axes.
+        pixel: mm between them; by default such that they span the longest side of the volume.
+        outside: what is seen beyond the borders.
+        channels: whether the last axis of the volume is not spatial.
+
+    Returns:
+        ``(size, size)`` float32, by linear interpolation; with channels ``(size, size, channels)``.
+
+    Raises:
+        ValueError: for a volume that is not of three axes or has values that are not finite, a
+            plane of another shape, a size or a distance of pixels below what there is.
+
+    Examples:
+        >>> volume = np.arange(5.0)[:, None, None] * np.ones((5, 5, 5))
+        >>> plane_image(volume, [0, 0, 0, 1], spacing=(1, 1, 1), size=5)[:, 2].tolist()
+        [0.0, 1.0, 2.0, 3.0, 4.0]
+    """
+    arrays = checked_volumes([volume], channels)
+    if arrays[0].ndim != 4:
+        raise ValueError(f"a plane is of a volume of three axes, got {arrays[0].ndim - 1}")
+    apart, shape = spacings_of(spacing, 1, 3), np.array(arrays[0].shape[:3])
+    given = np.asarray(plane, np.float32)
+    if given.shape != (4,) or not np.isfinite(given).all():
+        raise ValueError(
+            f"a plane is three angles in degrees and a distance in mm, (4,), got {plane!r}"
+        )
+    if size < 1 or (pixel is not None and not pixel > 0):
+        raise ValueError(f"size is at least 1 and pixel above 0, got {size} and {pixel}")
+    wide = float((shape * apart).max() / size) if pixel is None else pixel
+    seen = _slicer(arrays, apart, size, wide, 1, outside)(jnp.int32(0), jnp.asarray(given))
+    return seen if channels else seen[..., 0]
+
+
 def rotation(angles: Array) -> Array:
     """Turn about axis 2, then 1, then 0, by degrees: ``(..., 3)`` to ``(..., 3, 3)``."""
     made = []

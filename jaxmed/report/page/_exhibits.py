@@ -10,6 +10,7 @@ from jaxmed.report.page._boxes import box_exhibits, froc_exhibits
 from jaxmed.report.page._classification import class_exhibits
 from jaxmed.report.page._continual import task_exhibits
 from jaxmed.report.page._density import drawing_exhibits
+from jaxmed.report.page._episodes import episode_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
 from jaxmed.report.page._features import feature_exhibits
 from jaxmed.report.page._label_curve import label_exhibits
@@ -56,6 +57,7 @@ def figure_groups(results: Results) -> list[dict[str, Any]]:
         ("training", "Training", _training),
         *SECTIONS[type(results)],
         ("label-curve", "Curve of labels", label_exhibits),
+        ("episodes", "Episodes", episode_exhibits),
     )
     groups = [(id_, name, figures(results)) for id_, name, figures in sections]
     return [

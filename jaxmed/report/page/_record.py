@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jaxmed.report.guidelines._checklist import checklist
+from jaxmed.report.results._episodes import checked_episode, from_target
 from jaxmed.report.results._results import ComparisonResults, Results
 
 _FIELDS = ("value", "lower", "upper", "level", "n", "unit", "method", "notes")
@@ -36,6 +37,7 @@ def metrics_record(results: Results) -> dict[str, Any]:
         **_compared(results),
         **_grouped(results),
         **_labelled(results),
+        **_walked(results),
         "checklist": [item._asdict() for item in checklist(results)],
     }
 
@@ -95,5 +97,31 @@ def _labelled(results: Results) -> dict[str, Any]:
             "areas": {k: e.to_dict() for k, e in curve.areas.items()},
             "gains": {k: e.to_dict() for k, e in curve.gains.items()},
             "saved": dict(curve.saved),
+        }
+    }
+
+
+def _walked(results: Results) -> dict[str, Any]:
+    if results.episodes is None:
+        return {}
+    walks = [checked_episode(walk) for walk in results.episodes.walks]
+    measure = {"point": "distance", "box": "overlap", "plane": "distance"}
+    return {
+        "episodes": {
+            "unit": results.episodes.unit,
+            "walks": [
+                {
+                    "case": e.name,
+                    "steps": len(e.path) - 1,
+                    "failed": bool(e.failed),
+                    "answer": e.answer.tolist(),
+                    **(
+                        {}
+                        if e.target is None
+                        else {measure[e.moved]: float(from_target(e, e.answer))}
+                    ),
+                }
+                for e in walks
+            ],
         }
     }

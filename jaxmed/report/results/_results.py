@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from jaxmed.protocols import LabelCurve
+from jaxmed.report.results._episodes import Episodes
 from jaxmed.report.results._older import FlatResults, moved
 from jaxmed.report.results._parts import (
     Comparison,
@@ -55,6 +56,7 @@ class Results(metaclass=FlatResults):
             missing is printed as NOT REPORTED.
         label_curve: of active learning, made by `protocols.label_curve`: how good models are by the
             number of labels, strategy by strategy.
+        episodes: of an agent: its ways through images.
 
     Raises:
         ValueError: a headline that names no metric, or a task that the type does not know.
@@ -74,6 +76,7 @@ class Results(metaclass=FlatResults):
     subgroups: tuple[SubgroupTable, ...] = ()
     study: Mapping[str, str] = dataclasses.field(default_factory=dict)
     label_curve: LabelCurve | None = None
+    episodes: Episodes | None = None
 
     task: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]] = ()

@@ -13,6 +13,7 @@ from jaxmed.stats._result import Estimate
 from jaxmed.stats.calibration._logistic import LogisticFit, fit_logistic, glm_covariance
 from jaxmed.stats.checks import (
     Floats,
+    as_array,
     check_level,
     group_codes,
     probabilities,
@@ -215,7 +216,7 @@ def ece(
         raise unknown("method", method, ("bootstrap",))
     of = ("top" if _is_multi(probs) else "positive") if of == "auto" else of
     if of == "class":
-        p = np.asarray(probs, dtype=np.float64)
+        p = as_array(probs, "probs", np.float64)
         if p.ndim != 2:
             raise ValueError("of='class' needs probs of (cases, classes)")
         y, p = class_probabilities(labels, p)
@@ -368,4 +369,4 @@ def calibration_intercept(
 
 def recalibrate(probs: ArrayLike, slope: float, intercept: float) -> Floats:
     """Return probabilities transformed by a slope and intercept on the logit scale."""
-    return special.expit(intercept + slope * logits_of(np.asarray(probs, dtype=np.float64)))
+    return special.expit(intercept + slope * logits_of(as_array(probs, "probs", np.float64)))

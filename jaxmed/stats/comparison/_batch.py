@@ -10,6 +10,7 @@ from scipy import special
 
 from jaxmed.stats.checks import (
     Floats,
+    as_array,
     binary_labels,
     both_classes,
     check_number,
@@ -113,7 +114,7 @@ def delong_batch(
     """
     positive = binary_labels(labels)
     n1, n0 = both_classes(positive)
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    a, b = as_array(first, "first", np.float64), as_array(second, "second", np.float64)
     if a.ndim != 2 or a.shape != b.shape or a.shape[1] != positive.size:
         raise ValueError(f"scores must be (studies, {positive.size}): {a.shape}, {b.shape}")
     if min(n1, n0) < 2:

@@ -88,8 +88,8 @@ def delong_test(
         >>> round(r.effect, 4), round(r.p_value, 3)
         (0.2222, 0.371)
     """
-    positive, x = binary_scores(labels, first)
-    _, y = binary_scores(labels, second)
+    positive, x = binary_scores(labels, first, name="first")
+    _, y = binary_scores(labels, second, name="second")
     n1, n0 = both_classes(positive)
     codes, k = group_codes(groups, x.size)
     a, b = placements(positive, x), placements(positive, y)
@@ -181,8 +181,8 @@ def delong_test_unpaired(
         (0.0, 1.0)
     """
     parts, sizes, classes = [], [], []
-    for labels, scores in ((labels1, scores1), (labels2, scores2)):
-        positive, x = binary_scores(labels, scores)
+    for which, labels, scores in ((1, labels1, scores1), (2, labels2, scores2)):
+        positive, x = binary_scores(labels, scores, name=f"scores{which}", of=f"labels{which}")
         classes.append(both_classes(positive))
         parts.append(placements(positive, x))
         sizes.append(x.size)

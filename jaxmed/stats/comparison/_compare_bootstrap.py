@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed.stats._result import TestResult
-from jaxmed.stats.checks import check_level, group_codes, spelled, unknown
+from jaxmed.stats.checks import as_array, check_level, group_codes, spelled, unknown
 from jaxmed.stats.resampling._bootstrap import bootstrap_replicates
 from jaxmed.stats.resampling._draws import result_of_replicates
 
@@ -71,7 +70,7 @@ def bootstrap_test(
     if chosen not in ("normal", "percentile"):
         raise unknown("method", method, ("normal", "percentile"))
     check_level(level)
-    y, a, b = np.asarray(labels), np.asarray(first), np.asarray(second)
+    y, a, b = as_array(labels, "labels"), as_array(first, "first"), as_array(second, "second")
 
     def difference(*args: Any) -> Any:
         truth, one, two, *weights = args

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxmed.stats.checks import Floats, spelled, unknown
+from jaxmed.stats.checks import Floats, as_array, spelled, unknown
 
 _ALIASES = {
     "bh": "benjamini-hochberg",
@@ -28,7 +28,7 @@ METHODS = (
 
 
 def _p_values(p_values: ArrayLike) -> Floats:
-    p = np.asarray(p_values, dtype=np.float64)
+    p = as_array(p_values, "p_values", np.float64)
     if p.ndim != 1 or p.size == 0:
         raise ValueError(f"p-values must be (tests,), but their shape is {p.shape}")
     if np.isnan(p).any() or p.min() < 0 or p.max() > 1:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed.stats._result import TestResult
-from jaxmed.stats.checks import Floats, finite, group_codes, spelled, unknown
+from jaxmed.stats.checks import Floats, as_array, finite, group_codes, spelled, unknown
 from jaxmed.stats.means._t_tests import _differences
 
 _EXACT = 20  # 2^20 sign patterns are summed in milliseconds
@@ -162,7 +162,7 @@ def permutation_test(
         >>> permutation_test(hit, y, y, y).p_value
         1.0
     """
-    y, a, b = np.asarray(labels), np.asarray(first), np.asarray(second)
+    y, a, b = as_array(labels, "labels"), as_array(first, "first"), as_array(second, "second")
     if not len(y) == len(a) == len(b):
         raise ValueError(f"lengths differ: {len(y)}, {len(a)}, {len(b)}")
     codes, k = group_codes(groups, len(y))

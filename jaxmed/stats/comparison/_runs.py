@@ -10,7 +10,7 @@ from scipy import special
 
 from jaxmed.quantities import unit_scale
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import Floats, check_level
+from jaxmed.stats.checks import Floats, as_array, check_level
 from jaxmed.stats.readers._study import jackknife_covariance
 
 
@@ -62,8 +62,8 @@ def over_runs(
         0.75
     """
     check_level(level)
-    y, x = np.asarray(labels), np.asarray(scores)
-    other = None if baseline is None else np.asarray(baseline)
+    y, x = as_array(labels, "labels"), as_array(scores, "scores")
+    other = None if baseline is None else as_array(baseline, "baseline")
     if x.ndim < 2 or x.shape[1] != len(y) or len(y) < 2:
         raise ValueError(
             f"scores are (runs, cases, ...) with the cases of labels, two at least: labels have "

@@ -12,7 +12,7 @@ from scipy import special
 
 from jaxmed.quantities import unit_scale
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import check_level, check_whole, group_codes
+from jaxmed.stats.checks import as_array, check_level, check_whole, group_codes
 
 
 def seed_components(
@@ -76,7 +76,7 @@ def seed_components(
     """
     check_level(level)
     check_whole(n_resamples, "n_resamples", 2)
-    y, x = np.asarray(labels), np.asarray(outputs)
+    y, x = as_array(labels, "labels"), as_array(outputs, "outputs")
     if x.ndim < 2 or x.shape[1] != len(y):
         raise ValueError(f"outputs must be (seeds, {len(y)}, ...), but are {x.shape}")
     codes, k = group_codes(groups, len(y))

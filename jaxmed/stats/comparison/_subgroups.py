@@ -11,7 +11,7 @@ from scipy import special
 
 from jaxmed.quantities import deviation
 from jaxmed.stats._result import Estimate, TestResult
-from jaxmed.stats.checks import check_level, group_codes, same_length
+from jaxmed.stats.checks import as_array, check_level, group_codes, same_length
 from jaxmed.stats.comparison._multiplicity import adjust_p_values
 from jaxmed.stats.resampling._bootstrap import interval_from_replicates
 
@@ -80,7 +80,7 @@ def subgroups(
         0.0
     """
     check_level(level)
-    y, x, part = np.asarray(labels), np.asarray(outputs), np.asarray(by)
+    y, x, part = as_array(labels, "labels"), as_array(outputs, "outputs"), as_array(by, "by")
     n = same_length(labels=y, outputs=x, by=part)
     codes, _ = group_codes(groups, n)
     names, counts = np.unique(part, return_counts=True)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxmed.stats._result import TestResult
-from jaxmed.stats.checks import Floats, finite
+from jaxmed.stats.checks import Floats, as_array, finite
 
 
 def cochran_q_test(outcomes: ArrayLike, *, unit: str = "case") -> TestResult:
@@ -95,7 +95,7 @@ def stuart_maxwell_test(table: ArrayLike, *, unit: str = "case") -> TestResult:
     used = (t.sum(axis=0) + t.sum(axis=1) - 2 * np.diag(t)) > 0
     t = t[np.ix_(used, used)]
     k = len(t)
-    n = int(np.asarray(table).sum())
+    n = int(as_array(table, "table").sum())
     if k < 2:
         return TestResult(
             0.0, 1.0, None, None, n, unit, "Stuart-Maxwell", ("the two agree on every case",), df=0

@@ -65,8 +65,8 @@ def venkatraman_test(
         >>> venkatraman_test(y, x, x, n_resamples=99).p_value
         1.0
     """
-    positive, x = binary_scores(labels, first)
-    _, y = binary_scores(labels, second)
+    positive, x = binary_scores(labels, first, name="first")
+    _, y = binary_scores(labels, second, name="second")
     both_classes(positive)
     n = x.size
     sign = np.where(positive, 1.0, -1.0)

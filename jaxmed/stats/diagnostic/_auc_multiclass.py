@@ -7,7 +7,16 @@ from numpy.typing import ArrayLike
 
 from jaxmed.quantities import placements
 from jaxmed.stats._result import Estimate, of_one_group
-from jaxmed.stats.checks import ORDER, Floats, check_level, group_codes, quantile, spelled, unknown
+from jaxmed.stats.checks import (
+    ORDER,
+    Floats,
+    as_array,
+    check_level,
+    group_codes,
+    quantile,
+    spelled,
+    unknown,
+)
 from jaxmed.stats.diagnostic._auc import logit_limits
 
 _AVERAGES = ("macro", "weighted", "hand-till")
@@ -75,8 +84,8 @@ def multiclass_auc(
         raise unknown("method", method, ("logit-delong", "delong"))
     if direction not in ("higher", "lower"):
         raise unknown("direction", direction, ("higher", "lower"))
-    y = np.asarray(labels)
-    x = np.asarray(scores, dtype=np.float64)
+    y = as_array(labels, "labels")
+    x = as_array(scores, "scores", np.float64)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if len(y) != len(x):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from jaxmed import quantities
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
+    as_array,
     binary_labels,
     binary_scores,
     check_level,
@@ -33,10 +34,10 @@ def decisions(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return truth and decision as booleans; a score at or above the threshold is positive."""
     if threshold is not None:
-        truth, scores = binary_scores(labels, predictions)
+        truth, scores = binary_scores(labels, predictions, name="predictions")
         return truth, quantities.at_least(scores, threshold)
     truth = binary_labels(labels)
-    array = np.asarray(predictions)
+    array = as_array(predictions, "predictions")
     if array.ndim == 2 and array.shape[1] == 2:
         array = quantities.largest(array)
     try:
@@ -94,7 +95,7 @@ def _share(
             name=name,
         )
     if groups is not None:
-        g = np.asarray(groups)
+        g = as_array(groups, "groups")
         same_length(labels=hit, groups=g)
         return clustered_proportion(
             hit[among], g[among], method=method, level=level, unit=unit or "patient", name=name

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from jaxmed.stats.checks import (
     Floats,
+    as_array,
     binary_scores,
     both_classes,
     check_level,
@@ -147,7 +148,7 @@ def roc_band(
     check_level(level)
     positive, x = binary_scores(labels, scores)
     n1, _ = both_classes(positive)
-    at = np.linspace(0, 1, 101) if grid is None else np.asarray(grid, dtype=np.float64)
+    at = np.linspace(0, 1, 101) if grid is None else as_array(grid, "grid", np.float64)
     if not (at.min() >= 0 and at.max() <= 1):
         raise ValueError("grid holds rates outside [0, 1]")
     curve = roc_curve(positive, x)
@@ -217,7 +218,7 @@ def pr_band(
     check_level(level)
     positive, x = binary_scores(labels, scores)
     both_classes(positive)
-    at = np.linspace(0, 1, 101) if grid is None else np.asarray(grid, dtype=np.float64)
+    at = np.linspace(0, 1, 101) if grid is None else as_array(grid, "grid", np.float64)
     order = np.argsort(-x, kind="stable")
     ordered = x[order]
     ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), x.size - 1)

@@ -7,7 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.stats.checks import Floats, both_classes, check_level, group_codes, probabilities
+from jaxmed.stats.checks import (
+    Floats,
+    as_array,
+    both_classes,
+    check_level,
+    group_codes,
+    probabilities,
+)
 from jaxmed.stats.resampling._resample import resample_weights
 
 
@@ -71,7 +78,11 @@ def decision_curve(
     positive, p = probabilities(labels, probs)
     both_classes(positive)
     # Exact hundredths: `arange` lies slightly above some, and .29 would miss .29.
-    t = np.arange(1, 100) / 100 if thresholds is None else np.asarray(thresholds, np.float64)
+    t = (
+        np.arange(1, 100) / 100
+        if thresholds is None
+        else as_array(thresholds, "thresholds", np.float64)
+    )
     if t.ndim != 1 or t.size == 0 or not (t.min() >= 0 and t.max() < 1):
         raise ValueError("thresholds must be (points,) in [0, 1)")
     if prevalence is not None and not 0 < prevalence < 1:

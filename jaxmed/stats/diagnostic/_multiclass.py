@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from jaxmed import quantities
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import check_level, spelled
+from jaxmed.stats.checks import as_array, check_level, spelled
 from jaxmed.stats.diagnostic._binary import decisions
 from jaxmed.stats.diagnostic._proportion import clustered_proportion, proportion, proportion_limits
 from jaxmed.stats.diagnostic._table import class_codes, confusion, square_and_add, table_estimate
@@ -98,7 +98,7 @@ def top_k_accuracy(
         >>> top_k_accuracy([0, 2], [[0.5, 0.3, 0.2], [0.4, 0.35, 0.25]], k=2).value
         0.5
     """
-    x = np.asarray(scores, dtype=np.float64)
+    x = as_array(scores, "scores", np.float64)
     truth, _, _ = class_codes(labels, x)
     if x.ndim != 2 or not 1 <= k <= x.shape[1]:
         raise ValueError(f"k must lie in 1..classes of (cases, classes), but k is {k}, {x.shape}")

@@ -8,14 +8,14 @@ from scipy import special
 
 from jaxmed import quantities
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import ORDER, Floats, probabilities, same_length
+from jaxmed.stats.checks import ORDER, Floats, as_array, probabilities, same_length
 from jaxmed.stats.means._summary import mean
 
 
 def class_probabilities(labels: ArrayLike, probs: ArrayLike) -> tuple[np.ndarray, Floats]:
     """Return truth (cases,) and probabilities (cases, classes) whose rows sum to 1."""
-    p = np.asarray(probs, dtype=np.float64)
-    y = np.asarray(labels)
+    p = as_array(probs, "probs", np.float64)
+    y = as_array(labels, "labels")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if p.ndim != 2:
@@ -39,7 +39,7 @@ def class_probabilities(labels: ArrayLike, probs: ArrayLike) -> tuple[np.ndarray
 
 
 def _is_multi(probs: ArrayLike) -> bool:
-    array = np.asarray(probs)
+    array = as_array(probs, "probs")
     return array.ndim == 2 and array.shape[1] > 2
 
 
@@ -109,7 +109,7 @@ def brier(
     e = mean(
         values, method=method, level=level, groups=groups, unit=unit, name="Brier score", seed=seed
     )
-    y = np.asarray(labels).reshape(-1)
+    y = as_array(labels, "labels").reshape(-1)
     share = np.bincount(y.astype(np.intp)) / y.size
     reference = float(1 - np.sum(share**2))
     if not _is_multi(probs):

@@ -14,6 +14,7 @@ from jaxmed.stats._result import Estimate, of_one_group
 from jaxmed.stats.checks import (
     ORDER,
     Floats,
+    as_array,
     check_level,
     group_codes,
     quantile,
@@ -32,7 +33,7 @@ def class_codes(
     labels: ArrayLike, predictions: ArrayLike, classes: int | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
     """Return truth and prediction as codes 0..k-1; (n, k) scores are taken at their largest."""
-    truth, guess = np.asarray(labels), np.asarray(predictions)
+    truth, guess = as_array(labels, "labels"), as_array(predictions, "predictions")
     if truth.ndim == 2 and truth.shape[1] == 1:
         truth = truth[:, 0]
     if guess.ndim == 2 and guess.shape[1] == 1:
@@ -98,7 +99,7 @@ def delta_se(statistic: TableStatistic, table: ArrayLike) -> float:
 
     The gradient is taken by a complex step, exact to rounding for any rational formula.
     """
-    counts = np.asarray(table, dtype=np.float64)
+    counts = as_array(table, "table", np.float64)
     n = counts.sum()
     share = counts / n
     step = 1e-30

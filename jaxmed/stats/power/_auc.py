@@ -287,8 +287,8 @@ def power_two_aucs_pilot(
     References:
         Obuchowski and McClish (1997), Stat Med 16:1529.
     """
-    positive, x = binary_scores(labels, first)
-    _, y = binary_scores(labels, second)
+    positive, x = binary_scores(labels, first, name="first")
+    _, y = binary_scores(labels, second, name="second")
     n1, n0 = both_classes(positive)
     name = spelled(method)
     a, b = placements(positive, x), placements(positive, y)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.quantities import auc as auc_value
-from jaxmed.stats.checks import Floats, same_length, unknown
+from jaxmed.stats.checks import Floats, as_array, same_length, unknown
 from jaxmed.stats.readers._study import ReaderStudy, jackknife_covariance
 
 _FIGURES = ("wAFROC", "AFROC", "wAFROC1", "AFROC1", "HrAuc")
@@ -92,23 +92,26 @@ def froc_study(
     """
     if figure not in _FIGURES:
         raise unknown("figure", figure, _FIGURES)
-    names = np.asarray(cases)
-    count = np.asarray(lesions).astype(int)
+    names = as_array(cases, "cases")
+    count = as_array(lesions, "lesions").astype(int)
     same_length(cases=names, lesions=count)
     if np.unique(names).size < names.size:
         raise ValueError("cases hold a name twice")
     order = np.argsort(names, kind="stable")
-    at = np.searchsorted(names[order], np.asarray(mark_case))
+    marked_case = as_array(mark_case, "mark_case")
+    at = np.searchsorted(names[order], marked_case)
     at = np.minimum(at, names.size - 1)
-    if (names[order][at] != np.asarray(mark_case)).any():
+    if (names[order][at] != marked_case).any():
         raise ValueError("a mark is on a case that is not listed")
     case = order[at]
-    hit = np.asarray(mark_lesion).astype(int)
-    rating = np.asarray(mark_rating, dtype=np.float64)
+    by_reader = as_array(mark_reader, "mark_reader")
+    by_treatment = as_array(mark_treatment, "mark_treatment")
+    hit = as_array(mark_lesion, "mark_lesion").astype(int)
+    rating = as_array(mark_rating, "mark_rating", np.float64)
     same_length(
         mark_case=case,
-        mark_reader=mark_reader,
-        mark_treatment=mark_treatment,
+        mark_reader=by_reader,
+        mark_treatment=by_treatment,
         mark_lesion=hit,
         mark_rating=rating,
     )
@@ -124,19 +127,21 @@ def froc_study(
     if lesion_weights is None:
         weights = 1.0 / count[owner]
     else:
-        weights = np.asarray(lesion_weights, dtype=np.float64)
+        weights = as_array(lesion_weights, "lesion_weights", np.float64)
         sums = np.bincount(owner, weights, names.size)
         if weights.size != owner.size or not np.allclose(sums[diseased], 1):
             raise ValueError("lesion_weights must hold each lesion and sum to 1 in each case")
-    reader_names = np.unique(mark_reader if readers is None else readers)
-    treatment_names = np.unique(mark_treatment if treatments is None else treatments)
+    reader_names = np.unique(by_reader if readers is None else as_array(readers, "readers"))
+    treatment_names = np.unique(
+        by_treatment if treatments is None else as_array(treatments, "treatments")
+    )
     n = names.size
     shape = (treatment_names.size, reader_names.size)
     values = np.empty(shape)
     left_out = np.empty((*shape, n))
     for i, treatment in enumerate(treatment_names):
         for j, reader in enumerate(reader_names):
-            rows = (np.asarray(mark_treatment) == treatment) & (np.asarray(mark_reader) == reader)
+            rows = (by_treatment == treatment) & (by_reader == reader)
             fp = np.full(n, -np.inf)
             np.maximum.at(fp, case[rows & (hit == 0)], rating[rows & (hit == 0)])
             z = np.full(owner.size, -np.inf)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from jaxmed import quantities
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import quantile, spelled
+from jaxmed.stats.checks import as_array, quantile, spelled
 from jaxmed.stats.diagnostic._multiclass import _taken
 from jaxmed.stats.diagnostic._proportion import proportion_limits
 from jaxmed.stats.diagnostic._table import class_codes, confusion, table_estimate
@@ -63,6 +63,7 @@ def kappa(
         >>> kappa([0, 0, 1, 1], [0, 0, 1, 0]).value
         0.5
     """
+    first, second = as_array(first, "first"), as_array(second, "second")
     first, second = _taken(first, second, threshold)
     k = class_codes(first, second)[2]
     cost = quantities.costs(k, weights)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxmed.stats._result import TestResult
-from jaxmed.stats.checks import Floats, binary_labels, check_level, spelled, unknown
+from jaxmed.stats.checks import Floats, as_array, binary_labels, check_level, spelled, unknown
 
 
 def _kernels(positive: np.ndarray, ratings: Floats) -> Floats:
@@ -117,7 +117,7 @@ def one_shot_test(
     for label, given in (("first", first), ("second", second)):
         if given is None:
             continue
-        x = np.asarray(given, dtype=np.float64)
+        x = as_array(given, label, np.float64)
         if x.ndim != 2 or x.shape[1] != positive.size:
             raise ValueError(f"{label} must be (readers, {positive.size} cases), but is {x.shape}")
         if np.isnan(x).any():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxmed.quantities import placements
-from jaxmed.stats.checks import Floats, binary_labels, same_length, spelled, unknown
+from jaxmed.stats.checks import Floats, as_array, binary_labels, same_length, spelled, unknown
 from jaxmed.stats.diagnostic._bootstrap_auc import weighted_auc
 from jaxmed.stats.resampling._resample import resample_weights
 
@@ -256,11 +256,13 @@ def reader_study(
     if name in ("delong", "unbiased") and metric != "auc":
         raise ValueError(f"covariance {name!r} is for auc; use jackknife or bootstrap")
     positive = binary_labels(truth, "truth")
-    x = np.asarray(rating, dtype=np.float64)
+    x = as_array(rating, "rating", np.float64)
     if np.isnan(x).any():
         raise ValueError(f"rating holds {int(np.isnan(x).sum())} NaN value(s)")
-    arrays = [np.asarray(a) for a in (reader, treatment, case)]
-    same_length(truth=positive, rating=x, reader=arrays[0], treatment=arrays[1], case=arrays[2])
+    factors = {"reader": reader, "treatment": treatment, "case": case}
+    factors = {factor: as_array(values, factor) for factor, values in factors.items()}
+    same_length(truth=positive, rating=x, **factors)
+    arrays = [*factors.values()]
     if metric in ("sensitivity", "specificity"):  # only cases of its class contribute to a rate
         of = positive == (metric == "sensitivity")
         positive, x, arrays = positive[of], x[of], [a[of] for a in arrays]

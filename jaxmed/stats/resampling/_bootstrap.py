@@ -13,6 +13,7 @@ from jaxmed.quantities import deviation, unit_scale
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
     Floats,
+    as_array,
     check_level,
     group_codes,
     quantile,
@@ -69,7 +70,7 @@ def bootstrap_replicates(
     seed: int = 0,
 ) -> Replicates:
     """Return the statistic on every resample (see `bootstrap` for the arguments)."""
-    arrays = tuple(np.asarray(array) for array in data)
+    arrays = tuple(as_array(array, f"data {i}") for i, array in enumerate(data))
     n = same_length(**{f"data {i}": array for i, array in enumerate(arrays)})
     if n < 2:
         raise ValueError(f"a bootstrap needs at least 2 rows, but there is {n}")
@@ -123,9 +124,9 @@ def acceleration(leave_one_out: ArrayLike, strata: ArrayLike | None = None) -> f
         >>> acceleration([1.0, 1.0, 4.0]) < 0
         True
     """
-    values = np.asarray(leave_one_out, dtype=np.float64)
+    values = as_array(leave_one_out, "leave_one_out", np.float64)
     values = values / unit_scale(values)
-    layer = np.zeros(values.size, int) if strata is None else np.asarray(strata)
+    layer = np.zeros(values.size, int) if strata is None else as_array(strata, "strata")
     cubes = squares = 0.0
     for stratum in np.unique(layer):
         part = values[layer == stratum]
@@ -213,7 +214,7 @@ def bootstrap(
     if name_of not in _METHODS:
         raise unknown("method", method, _METHODS)
     check_level(level)
-    arrays = tuple(np.asarray(array) for array in data)
+    arrays = tuple(as_array(array, f"data {i}") for i, array in enumerate(data))
     n = len(arrays[0])
     codes, k = group_codes(groups, n)
     if k < 2:
@@ -275,7 +276,7 @@ def bootstrap(
 
 def _unit_strata(strata: ArrayLike, codes: np.ndarray | None, k: int) -> np.ndarray:
     """Return the stratum of each unit."""
-    layer = np.unique(np.asarray(strata), return_inverse=True)[1]
+    layer = np.unique(as_array(strata, "strata"), return_inverse=True)[1]
     if codes is None:
         return layer
     units = np.zeros(k, int)

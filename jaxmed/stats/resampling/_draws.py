@@ -14,7 +14,7 @@ from scipy import special
 
 from jaxmed.quantities import deviation
 from jaxmed.stats._result import TestResult
-from jaxmed.stats.checks import Floats, check_level, group_codes, spelled, unknown
+from jaxmed.stats.checks import Floats, as_array, check_level, group_codes, spelled, unknown
 from jaxmed.stats.resampling._bootstrap import Replicates, interval_from_replicates
 from jaxmed.stats.resampling._resample import multinomial_counts
 
@@ -121,7 +121,7 @@ def replicates_on(draws: Draws, metric: Callable[..., Any], *data: ArrayLike) ->
         >>> found.value, found.replicates.shape
         (4.5, (50,))
     """
-    arrays = tuple(np.asarray(array) for array in data)
+    arrays = tuple(as_array(array, f"data {i}") for i, array in enumerate(data))
     for array in arrays:
         if len(array) != draws.n:
             raise ValueError(f"the resamples are of {draws.n} rows, the data have {len(array)}")

@@ -12,6 +12,7 @@ from scipy import special
 from jaxmed.quantities import unit_scale
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import (
+    as_array,
     check_level,
     group_codes,
     same_length,
@@ -57,7 +58,7 @@ def jackknife(
         0.6455
     """
     check_level(level)
-    arrays = tuple(np.asarray(array) for array in data)
+    arrays = tuple(as_array(array, f"data {i}") for i, array in enumerate(data))
     n = same_length(**{f"data {i}": array for i, array in enumerate(arrays)})
     codes, k = group_codes(groups, n)
     if k < 2:

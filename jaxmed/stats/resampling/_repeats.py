@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed.stats._result import Estimate, TestResult
+from jaxmed.stats.checks import as_array
 
 Result = TypeVar("Result", Estimate, TestResult)
 
@@ -30,8 +31,8 @@ def warn_repeats(result: Result, patients: ArrayLike, *, remedy: str = "give gro
         ('3 rows of 2 patients were counted as independent: give groups=, the interval is too
         narrow',)
     """
-    names = np.unique(np.asarray(patients))
-    rows = len(np.asarray(patients))
+    names = np.unique(as_array(patients, "patients"))
+    rows = len(as_array(patients, "patients"))
     # With groups the result counts patients: no warning is needed. A rate of one class may count
     # fewer rows than there are patients, and still several of the same patient.
     by_patient = result.unit == "patient" or (result.unit != "case" and result.n <= names.size)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.stats.checks import Floats, group_codes, same_length, unknown
+from jaxmed.stats.checks import Floats, as_array, group_codes, same_length, unknown
 
 # Rows x resamples drawn at a time: keeps a chunk near the cache size and memory bounded.
 CHUNK = 2_000_000
@@ -107,7 +107,7 @@ def resample_weights(
     if strata is None:
         members = [np.arange(k)]
     else:
-        names, layer = np.unique(np.asarray(strata), return_inverse=True)
+        names, layer = np.unique(as_array(strata, "strata"), return_inverse=True)
         same_length(data=range(n), strata=layer)
         if codes is not None:
             unit_layer = np.full(k, -1)

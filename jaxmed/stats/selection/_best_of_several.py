@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import check_level, group_codes
+from jaxmed.stats.checks import as_array, check_level, group_codes
 
 
 def bbc_cv(
@@ -56,7 +56,7 @@ def bbc_cv(
         True
     """
     check_level(level)
-    y, p = np.asarray(labels), np.asarray(predictions)
+    y, p = as_array(labels, "labels"), as_array(predictions, "predictions")
     if p.ndim < 2 or p.shape[1] != len(y):
         raise ValueError(f"predictions must be (configurations, {len(y)}, ...), but are {p.shape}")
     codes, k = group_codes(groups, len(y))

@@ -10,7 +10,7 @@ from scipy import special
 
 from jaxmed.stats._result import TestResult
 from jaxmed.stats.calibration._logistic import fit_logistic, glm_covariance
-from jaxmed.stats.checks import Floats, finite
+from jaxmed.stats.checks import Floats, as_array, finite, same_length
 
 
 class InformationCriteria(NamedTuple):
@@ -148,10 +148,10 @@ def logistic_model(
         >>> logistic_model([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]).parameters
         2
     """
-    from jaxmed.stats.checks import binary_labels, same_length
+    from jaxmed.stats.checks import binary_labels
 
     y = binary_labels(outcome, "outcome").astype(np.float64)
-    x = np.asarray(features, dtype=np.float64)
+    x = as_array(features, "features", np.float64)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or not np.isfinite(x).all():
         raise ValueError(f"features must be (cases, features) without NaN, but are {x.shape}")
@@ -189,9 +189,9 @@ def leave_one_out_scores(features: ArrayLike, outcome: ArrayLike) -> Floats:
         >>> len(leave_one_out_scores([[0.0], [1.0], [2.0], [3.0], [4.0]], [0, 1, 0, 1, 1]))
         5
     """
-    x = np.asarray(features, dtype=np.float64)
+    x = as_array(features, "features", np.float64)
     x = x[:, None] if x.ndim == 1 else x
-    y = np.asarray(outcome, dtype=np.float64)
+    y = as_array(outcome, "outcome", np.float64)
     design = np.column_stack([np.ones(len(y)), x])
     scores = np.empty(len(y))
     keep = np.ones(len(y), dtype=bool)
@@ -231,7 +231,8 @@ def one_standard_error(
     folds = s.shape[1]
     if folds < 2:
         raise ValueError(f"an error over folds needs 2 of them, but there is {folds}")
-    order = np.arange(len(s)) if complexity is None else np.asarray(complexity)
+    order = np.arange(len(s)) if complexity is None else finite(complexity, "complexity")
+    same_length(scores=s, complexity=order)
     means = s.mean(axis=1)
     errors = s.std(axis=1, ddof=1) * np.sqrt(1 / folds + (ratio or 0.0))
     best = int(means.argmax())

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
-from jaxmed.stats.checks import Floats, finite
+from jaxmed.stats.checks import Floats, as_array, finite
 
 
 class Elpd(NamedTuple):
@@ -117,7 +117,7 @@ def psis_loo(log_likelihood: ArrayLike, *, r_eff: float = 1.0, chunk: int = 4_00
     References:
         Vehtari, Gelman, Gabry (2017), Stat Comput 27:1413.
     """
-    x = np.asarray(log_likelihood, dtype=np.float64)
+    x = as_array(log_likelihood, "log_likelihood", np.float64)
     if x.ndim != 2:
         raise ValueError(f"log_likelihood must be (draws, cases), but its shape is {x.shape}")
     draws, cases = x.shape

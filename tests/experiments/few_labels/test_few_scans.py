@@ -95,6 +95,7 @@ def test_a_grids_rows_are_compared_with_its_own_baseline(few, tmp_path):
     assert few.in_grid(few.Config(), folder).baseline is None
 
 
+@pytest.mark.slow
 def test_mistakes_are_told(few, hippocampus, tmp_path):
     with pytest.raises(ValueError, match="there are supervised, "):
         few.run(few.Config(row="fixmach"), tmp_path)

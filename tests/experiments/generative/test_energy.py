@@ -47,6 +47,7 @@ def test_a_machine_is_measured_in_nats(tmp_path, digits, monkeypatch, capsys):
     assert "weights of hidden units" in page
 
 
+@pytest.mark.slow
 def test_a_belief_network_is_bounded_in_nats(tmp_path, digits, monkeypatch, capsys):
     command = (
         "energy --model belief --hidden 4 3 --epochs 30 --batch 20 --chains 20 --drawn 6 "

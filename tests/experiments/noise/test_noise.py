@@ -47,6 +47,7 @@ def test_wrong_labels_are_learned_from_in_six_ways(two_kinds, tmp_path):
     assert 0 <= metrics["wrong labels"]["value"] <= 1
 
 
+@pytest.mark.slow
 def test_images_that_are_there_twice_are_found(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (30, 16, 16)).astype(np.uint8)

@@ -120,6 +120,7 @@ def test_predict_gives_a_picture_its_mask_in_pixels(segmented, pictures, tmp_pat
     assert " pixels " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_folds_are_averaged_and_everything_is_measured_once(pictures, tmp_path):
     out = tmp_path / "out"
     (tmp_path / "few.csv").write_text(

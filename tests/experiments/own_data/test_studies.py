@@ -33,14 +33,19 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
-def masks(folder):
-    """A finished study of masks, and its command."""
-    command = [
+def command_of(folder):
+    """A study of the masks."""
+    return [
         "study", "--data", str(folder / "data"), "--arms", "learning_rate=0.01,0.0001",
         "--folds", "2", "--steps", "2", "--memory-gb", "0.001", "--out", str(folder / "out"),
         "--debug",
     ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def masks(folder):
+    """A finished study of masks, and its command."""
+    command = command_of(folder)
     assert main(command) == 0
     return folder / "out", command
 
@@ -164,8 +169,8 @@ def test_hospitals_are_left_out_in_turn(folder, tmp_path, capsys):
         (["--task", "classification"], "no column or folder gives labels"),
     ],
 )
-def test_what_a_study_of_masks_has_not_is_refused(masks, tmp_path, capsys, words, message):
-    _, command = masks
+def test_what_a_study_of_masks_has_not_is_refused(folder, tmp_path, capsys, words, message):
+    command = command_of(folder)
     plain = [*command[:3], *(["--arms", "steps=1,2"] if "--arms" not in words else []), *words]
     assert main([*plain, "--out", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err

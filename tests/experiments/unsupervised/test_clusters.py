@@ -9,6 +9,7 @@ import pytest
 from jaxmed.cli import main
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::jaxmed.data.ChecksumWarning")
 def test_two_kinds_of_images_are_two_clusters(two_kinds, tmp_path):
     two_kinds(train=30, val=4, test=26)

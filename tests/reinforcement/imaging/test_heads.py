@@ -39,6 +39,24 @@ def test_the_head_is_that_of_the_landmark_and_no_other_learns():
     assert heads["landmark_0"] == heads["landmark_2"] == 0
 
 
+def test_landmarks_in_another_order_are_the_same_network():
+    network = landmark_heads(TRUNK, 3, 4)
+    params, state = network.init(jax.random.key(0), SEEN)
+    order = [2, 0, 1]
+    heads = {f"landmark_{k}": params["heads"][f"landmark_{order[k]}"] for k in range(3)}
+    moved = {**SEEN, "landmark": jnp.argsort(jnp.array(order))[SEEN["landmark"]]}
+    one = network.apply(params, state, SEEN)[0]
+    other = network.apply({**params, "heads": heads}, state, moved)[0]
+    np.testing.assert_array_equal(one["logits"], other["logits"])
+    np.testing.assert_array_equal(one["all_logits"][:, jnp.array(order)], other["all_logits"])
+
+
+def test_a_number_of_a_landmark_is_whole():
+    network = landmark_heads(TRUNK, 2, 4)
+    with pytest.raises(ValueError, match="whole numbers"):
+        network.apply(*network.init(jax.random.key(0), SEEN), {**SEEN, "landmark": jnp.ones(4)})
+
+
 def test_no_landmark_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         landmark_heads(TRUNK, 0, 4)

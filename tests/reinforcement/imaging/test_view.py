@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from jaxmed.data import phantoms
-from jaxmed.reinforcement import place, plane_error, planes_of, vectorised, view
+from jaxmed.reinforcement import place, plane_error, plane_image, planes_of, vectorised, view
 from jaxmed.reinforcement.imaging._view import rotation
 
 KEY = jax.random.key(0)
@@ -50,6 +50,52 @@ def test_a_plane_is_what_scipy_interpolates():
             mode="nearest",
         )  # fmt: skip
         np.testing.assert_allclose(seen[i], expected, atol=2e-5)
+
+
+def test_planes_by_hand():
+    """A volume of its own third coordinate in mm, turned about the first and the second axis."""
+    z = np.broadcast_to(2.0 * (np.arange(9) - 4), (9, 9, 9))
+    line = np.arange(5) - 2.0
+    u, v = line[:, None], line[None, :]
+    c, s = np.sqrt(3) / 2, 0.5
+    for plane, expected in (
+        # 30 degrees about axis 0: columns along (0, c, s), the normal (0, -s, c).
+        ([30, 0, 0, 2], 0 * u + s * v + c * 2),
+        # About axis 1: rows along (c, 0, -s), the normal (s, 0, c).
+        ([0, 30, 0, -1], -s * u + 0 * v - c),
+        # About the normal: nothing of it is seen.
+        ([0, 0, 30, 1], 0 * u + 0 * v + 1),
+        # About axis 1, then 0: the rows' third coordinate is turned by both.
+        ([30, 30, 0, 0], -s * c * u + s * v),
+    ):
+        seen = plane_image(z, plane, spacing=(1, 1, 2), size=5, pixel=1.0)
+        np.testing.assert_allclose(seen, expected, atol=1e-5)
+
+
+def test_one_plane_is_what_an_agent_sees():
+    seen = made(scales=(4, 1)).observe(place(1, [8, -4, 2, 3]))
+    options = {"spacing": (1, 1, 1), "size": 16}
+    alone = plane_image(HEADS[1], [8, -4, 2, 3], pixel=1.0, **options)
+    np.testing.assert_allclose(seen[..., 0], alone, atol=1e-6)
+    several = plane_image(np.stack([HEADS[1]] * 2, -1), [8, -4, 2, 3], channels=True, **options)
+    assert several.shape == (16, 16, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"volume": np.ones((4, 4))}, "three axes"),
+        ({"plane": [0, 0, 0]}, r"\(4,\)"),
+        ({"plane": [0, 0, np.nan, 0]}, r"\(4,\)"),
+        ({"spacing": None}, "spacing=None"),
+        ({"size": 0}, "size is at least 1"),
+        ({"pixel": 0.0}, "pixel above 0"),
+    ],
+)
+def test_what_cannot_be_shown_is_told(change, said):
+    given = {"volume": HEADS[0], "plane": [0, 0, 0, 0], "spacing": (1, 1, 1)} | change
+    with pytest.raises(ValueError, match=said):
+        plane_image(given.pop("volume"), given.pop("plane"), **given)
 
 
 def test_the_true_plane_of_a_turned_head_shows_what_it_shows_unturned():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from jaxmed.reinforcement import plane_image
 from jaxmed.report import Episode, episode_figure, episodes_figure
 
 PATH = np.array([[1, 1, 1], [3, 1, 1], [3, 4, 1], [3, 4, 2]])
@@ -92,3 +93,27 @@ def test_a_legend_below_low_axes_clears_their_label():
     values = figure.axes[-1]
     label, legend = values.xaxis.label.get_window_extent(), values.get_legend().get_window_extent()
     assert legend.y1 <= label.y0
+
+
+def test_boxes_are_outlined_about_their_voxels_and_overlap_counts():
+    path = [[0, 0, 6, 4], [0, 0, 5, 4], [1, 0, 5, 4]]
+    way = Episode(np.eye(6, 4), path, target=[1, 1, 5, 3], values=np.zeros((2, 9)), name="box")
+    picture, overlap, values = episode_figure(way).axes
+    outlines = {patch.get_label(): patch.get_bbox().extents for patch in picture.patches}
+    # Stored: the second axis to the right; voxel i is drawn about i.
+    np.testing.assert_array_equal(outlines["target"], [0.5, 0.5, 2.5, 4.5])
+    np.testing.assert_array_equal(outlines["answer"], [-0.5, 0.5, 3.5, 4.5])
+    np.testing.assert_allclose(overlap.lines[0].get_ydata(), [8 / 24, 8 / 20, 8 / 16])
+    assert values.get_legend().get_texts()[-1].get_text() == "action 8"
+
+
+def test_planes_are_shown_as_an_agent_sees_them():
+    volume = np.random.default_rng(0).random((9, 8, 7))
+    way = Episode(volume, [[0, 0, 0, 0], [4, 0, 0, 1]], target=[0, 0, 0, 1], name="plane")
+    figure = episode_figure(way, unit="cm")
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["start", "target", "answer"]
+    seen = np.asarray(plane_image(volume, [0, 0, 0, 1], spacing=(1, 1, 1), size=96)).T
+    shown = figure.axes[1].images[0].get_array()
+    low, high = np.percentile(seen, [1, 99.5])
+    np.testing.assert_allclose(shown, np.clip((seen - low) / (high - low), 0, 1), atol=1e-6)
+    np.testing.assert_array_equal(figure.axes[3].lines[0].get_ydata(), [1, 4])

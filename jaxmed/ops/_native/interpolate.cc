@@ -1,0 +1,478 @@
+// Linear interpolation at points, its derivatives along axes, and the adjoint of all of them.
+//
+// Along one axis a point reads two voxels with the weights (1 - t, t), or (-1, 1) for the
+// derivative. Over the 2^rank corners of its cell that is a tensor product: `spread` turns the
+// corners into the values of all sets of axes (bit a of a set: derivative along axis a), and its
+// transpose `gathered` turns one number a set into one a corner.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "parallel.h"
+
+namespace jaxmed {
+namespace {
+
+// As in _interpolate.py.
+enum Mode : int64_t { kConstant, kNearest, kReflect, kMirror, kWrap, kGridWrap };
+
+constexpr float kEdge = 1e-4f;
+constexpr int64_t kPoints = 1 << 14;  // of a task
+constexpr int64_t kShare = 1 << 16;   // of a task of the adjoint, which has voxels of its own
+
+int64_t modulo(int64_t i, int64_t n) {
+  i %= n;
+  return i < 0 ? i + n : i;
+}
+
+int64_t extend(int64_t i, int64_t n, int64_t mode) {
+  if (i >= 0 && i < n) return i;
+  switch (mode) {
+    case kReflect:
+      i = modulo(i, 2 * n);
+      return i < n ? i : 2 * n - 1 - i;
+    case kConstant:
+    case kWrap:
+    case kMirror: {
+      const int64_t period = std::max<int64_t>(2 * n - 2, 1);
+      i = modulo(i, period);
+      return i < n ? i : period - i;
+    }
+    case kGridWrap:
+      return modulo(i, n);
+    default:
+      return i < 0 ? 0 : n - 1;
+  }
+}
+
+// Where a point reads along one axis: two voxels, their weights, and those of the derivative.
+struct Place {
+  int64_t at[2];
+  float value[2], slope[2];
+};
+
+// Returns false where the point is outside of an image that is 0 there.
+inline bool locate(float x, int64_t n, int64_t mode, Place& place) {
+  const float last = static_cast<float>(n - 1);
+  float slope = 1;
+  if (mode == kConstant) {
+    if (!(x >= -kEdge && x <= last + kEdge)) return false;
+  } else if (mode == kNearest) {
+    if (x < 0 || x > last) slope = 0;
+    x = x < 0 ? 0 : (x > last ? last : x);
+  } else if (mode == kWrap && (x < 0 || x > last)) {
+    const float period = std::max(last, 1.0f);
+    x -= period * std::floor(x / period);
+  }
+  constexpr float far = 1 << 29;
+  int64_t base = 0;
+  float t = 0;
+  if (x > -far && x < far) {
+    base = static_cast<int32_t>(x);
+    base -= x < static_cast<float>(base);
+    t = x - static_cast<float>(base);
+  } else {
+    base = x > 0 ? (1 << 29) : -(1 << 29);
+    t = x - std::floor(x);  // 0, or NaN for what is no number
+  }
+  place.value[0] = 1 - t;
+  place.value[1] = t;
+  place.slope[0] = -slope;
+  place.slope[1] = slope;
+  for (int k = 0; k < 2; ++k) place.at[k] = extend(base + k, n, mode);
+  return true;
+}
+
+struct Problem {
+  int64_t size[3], stride[3];  // of the image, the strides in numbers
+  int64_t points, channels, mode;
+  std::vector<int64_t> sets;
+};
+
+// Finds the corners of a point's cell: corner k has the second voxel along axis a if bit a of k is
+// set. Returns false where the point is outside of an image that is 0 there.
+template <int R>
+inline bool locate_all(const Problem& p, const float* x, Place (&places)[R],
+                       int64_t (&at)[1 << R]) {
+  int64_t first = 0;
+  bool inner = true;
+  for (int a = 0; a < R; ++a) {
+    // Within the image most modes are one.
+    inner = inner && x[a] >= 0 && x[a] < static_cast<float>(p.size[a] - 1);
+    if (!inner) break;
+    const int32_t base = static_cast<int32_t>(x[a]);
+    const float t = x[a] - static_cast<float>(base);
+    places[a].value[0] = 1 - t;
+    places[a].value[1] = t;
+    places[a].slope[0] = -1;
+    places[a].slope[1] = 1;
+    first += base * p.stride[a];
+  }
+  if (inner) {
+    at[0] = first;
+    for (int a = 0; a < R; ++a)
+      for (int k = 0; k < 1 << a; ++k) at[k | 1 << a] = at[k] + p.stride[a];
+    return true;
+  }
+  for (int a = 0; a < R; ++a)
+    if (!locate(x[a], p.size[a], p.mode, places[a])) return false;
+  at[0] = 0;
+  for (int a = 0; a < R; ++a) {
+    const int64_t low = places[a].at[0] * p.stride[a], high = places[a].at[1] * p.stride[a];
+    for (int k = 0; k < 1 << a; ++k) {
+      at[k | 1 << a] = at[k] + high;
+      at[k] += low;
+    }
+  }
+  return true;
+}
+
+template <int R>
+inline void spread(const Place (&places)[R], float (&v)[1 << R]) {
+  for (int a = 0; a < R; ++a)
+    for (int k = 0; k < 1 << R; ++k)
+      if (!(k >> a & 1)) {
+        const float low = v[k], high = v[k | 1 << a];
+        v[k] = places[a].value[0] * low + places[a].value[1] * high;
+        v[k | 1 << a] = places[a].slope[0] * low + places[a].slope[1] * high;
+      }
+}
+
+template <int R>
+inline void gathered(const Place (&places)[R], float (&v)[1 << R]) {
+  for (int a = 0; a < R; ++a)
+    for (int k = 0; k < 1 << R; ++k)
+      if (!(k >> a & 1)) {
+        const float value = v[k], slope = v[k | 1 << a];
+        v[k] = places[a].value[0] * value + places[a].slope[0] * slope;
+        v[k | 1 << a] = places[a].value[1] * value + places[a].slope[1] * slope;
+      }
+}
+
+template <int R>
+inline float value_at(const Place (&places)[R], const float* image, const int64_t (&at)[1 << R]) {
+  float v[1 << R];
+  for (int k = 0; k < 1 << R; ++k) v[k] = image[at[k]];
+  for (int a = 0, left = 1 << R; a < R; ++a, left /= 2)
+    for (int k = 0; k < left / 2; ++k)
+      v[k] = places[a].value[0] * v[2 * k] + places[a].value[1] * v[2 * k + 1];
+  return v[0];
+}
+
+// out (points, sets, channels) from image (*size, channels), for points first ... last - 1.
+template <int R>
+void read(const Problem& p, const float* image, const float* points, float* out, int64_t first,
+          int64_t last) {
+  const int64_t sets = static_cast<int64_t>(p.sets.size());
+  const bool values = sets == 1 && p.sets[0] == 0;
+  for (int64_t i = first; i < last; ++i) {
+    float* to = out + i * sets * p.channels;
+    Place places[R];
+    int64_t at[1 << R];
+    if (!locate_all<R>(p, points + i * R, places, at)) {
+      std::fill(to, to + sets * p.channels, 0.0f);
+      continue;
+    }
+    for (int64_t c = 0; c < p.channels; ++c) {
+      if (values) {
+        to[c] = value_at<R>(places, image + c, at);
+        continue;
+      }
+      float v[1 << R];
+      for (int k = 0; k < 1 << R; ++k) v[k] = image[at[k] + c];
+      spread<R>(places, v);
+      for (int64_t s = 0; s < sets; ++s) to[s * p.channels + c] = v[p.sets[s]];
+    }
+  }
+}
+
+// The derivatives of one channel along all axes.
+template <int R>
+inline void slopes_at(const Place (&places)[R], const float* image, const int64_t (&at)[1 << R],
+                      float (&slopes)[R]) {
+  float v[1 << R];
+  for (int k = 0; k < 1 << R; ++k) v[k] = image[at[k]];
+  spread<R>(places, v);
+  for (int a = 0; a < R; ++a) slopes[a] = v[1 << a];
+}
+
+// out (points, channels): the slopes times along (points, rank), summed over axes.
+template <int R>
+void tilt(const Problem& p, const float* image, const float* along, const float* points, float* out,
+          int64_t first, int64_t last) {
+  for (int64_t i = first; i < last; ++i) {
+    float* to = out + i * p.channels;
+    Place places[R];
+    int64_t at[1 << R];
+    if (!locate_all<R>(p, points + i * R, places, at)) {
+      std::fill(to, to + p.channels, 0.0f);
+      continue;
+    }
+    for (int64_t c = 0; c < p.channels; ++c) {
+      float slopes[R], total = 0;
+      slopes_at<R>(places, image + c, at, slopes);
+      for (int a = 0; a < R; ++a) total += slopes[a] * along[i * R + a];
+      to[c] = total;
+    }
+  }
+}
+
+// out (points, rank): the slopes times values (points, channels), summed over channels.
+template <int R>
+void slope(const Problem& p, const float* image, const float* values, const float* points,
+           float* out, int64_t first, int64_t last) {
+  for (int64_t i = first; i < last; ++i) {
+    float total[R] = {};
+    Place places[R];
+    int64_t at[1 << R];
+    if (locate_all<R>(p, points + i * R, places, at)) {
+      const float* value = values + i * p.channels;
+      for (int64_t c = 0; c < p.channels; ++c) {
+        float slopes[R];
+        slopes_at<R>(places, image + c, at, slopes);
+        for (int a = 0; a < R; ++a) total[a] += slopes[a] * value[c];
+      }
+    }
+    for (int a = 0; a < R; ++a) out[i * R + a] = total[a];
+  }
+}
+
+// Adds the adjoint of `read` to image, of which rows before `skipped` are left out.
+template <int R>
+void add(const Problem& p, const float* values, const float* points, float* image, int64_t first,
+         int64_t last, int64_t skipped) {
+  const int64_t sets = static_cast<int64_t>(p.sets.size());
+  image -= skipped * p.stride[0];
+  for (int64_t i = first; i < last; ++i) {
+    const float* from = values + i * sets * p.channels;
+    Place places[R];
+    int64_t at[1 << R];
+    if (!locate_all<R>(p, points + i * R, places, at)) continue;
+    for (int64_t c = 0; c < p.channels; ++c) {
+      float v[1 << R] = {};
+      for (int64_t s = 0; s < sets; ++s) v[p.sets[s]] += from[s * p.channels + c];
+      gathered<R>(places, v);
+      for (int k = 0; k < 1 << R; ++k) image[at[k] + c] += v[k];
+    }
+  }
+}
+
+// Points are divided by their number alone, so that the threads of a machine change no bit. Each
+// part adds to voxels of its own, those of the rows (along the first axis) that it reaches.
+template <int R>
+void put(ffi::ThreadPool& pool, const Problem& p, const float* values, const float* points,
+         float* image) {
+  const int64_t parts = std::min<int64_t>(p.points / kShare, 16);
+  const int64_t rows = p.size[0], row = p.stride[0];
+  std::vector<int64_t> low(parts, rows), high(parts, 0);
+  int64_t total = 0;
+  if (parts > 1) {
+    parallel(pool, width_of(pool), parts, [&](int64_t k) {
+      int64_t least = rows, most = 0;
+      for (int64_t i = p.points * k / parts; i < p.points * (k + 1) / parts; ++i) {
+        Place place;
+        if (!locate(points[i * R], rows, p.mode, place)) continue;
+        least = std::min({least, place.at[0], place.at[1]});
+        most = std::max({most, place.at[0] + 1, place.at[1] + 1});
+      }
+      low[k] = std::min(least, most);
+      high[k] = most;
+    });
+    for (int64_t k = 0; k < parts; ++k) total += high[k] - low[k];
+  }
+  std::fill(image, image + rows * row, 0.0f);
+  // Points in no order would have an image each: one after the other is better.
+  if (parts <= 1 || total > 4 * rows) {
+    add<R>(p, values, points, image, 0, p.points, 0);
+    return;
+  }
+  std::vector<std::vector<float>> own(parts);
+  parallel(pool, width_of(pool), parts, [&](int64_t k) {
+    own[k].assign((high[k] - low[k]) * row, 0.0f);
+    add<R>(p, values, points, own[k].data(), p.points * k / parts, p.points * (k + 1) / parts,
+           low[k]);
+  });
+  parallel(pool, width_of(pool), rows, [&](int64_t r) {
+    float* to = image + r * row;
+    for (int64_t k = 0; k < parts; ++k) {
+      if (r < low[k] || r >= high[k]) continue;
+      const float* from = own[k].data() + (r - low[k]) * row;
+      for (int64_t i = 0; i < row; ++i) to[i] += from[i];
+    }
+  });
+}
+
+int64_t product(const ffi::Span<const int64_t>& dims, size_t first, size_t last) {
+  int64_t n = 1;
+  for (size_t i = first; i < last; ++i) n *= dims[i];
+  return n;
+}
+
+// image (images, *size, channels), points (points, *out, rank), values (images, *out, ...).
+ffi::Error problem(const ffi::Span<const int64_t>& image, const ffi::Span<const int64_t>& points,
+                   ffi::Span<const int64_t> sets, int64_t mode, Problem& p) {
+  const size_t rank = image.size() - 2;
+  if (rank < 1 || rank > 3)
+    return ffi::Error(ffi::ErrorCode::kInvalidArgument, "interpolation of 1 to 3 axes");
+  p.channels = image[rank + 1];
+  p.points = product(points, 1, points.size() - 1);
+  p.mode = mode;
+  p.sets.assign(sets.begin(), sets.end());
+  int64_t stride = p.channels;
+  for (size_t a = rank; a-- > 0;) {
+    p.size[a] = image[a + 1];
+    p.stride[a] = stride;
+    stride *= p.size[a];
+  }
+  return ffi::Error::Success();
+}
+
+using Floats = ffi::Buffer<ffi::F32>;
+
+// Calls task(image, points, first, last) for parts of the points of all images.
+void for_parts(ffi::ThreadPool& pool, const Problem& p, int64_t images,
+               const std::function<void(int64_t, int64_t, int64_t)>& task) {
+  const int64_t parts = (p.points + kPoints - 1) / kPoints;
+  parallel(pool, width_of(pool), images * parts, [&](int64_t i) {
+    const int64_t first = i % parts * kPoints;
+    task(i / parts, first, std::min(first + kPoints, p.points));
+  });
+}
+
+// The numbers from one example of a batch to the next; 0 for a batch of 1, which serves all.
+int64_t step(const Floats& buffer) {
+  const auto dims = buffer.dimensions();
+  return dims[0] == 1 ? 0 : product(dims, 1, dims.size());
+}
+
+template <int R>
+void read_all(ffi::ThreadPool& pool, const Problem& p, const Floats& image, const Floats& points,
+              ffi::Result<Floats>& out) {
+  const int64_t width = p.channels * static_cast<int64_t>(p.sets.size());
+  const int64_t image_step = step(image), points_step = step(points);
+  for_parts(pool, p, out->dimensions()[0], [&](int64_t b, int64_t first, int64_t last) {
+    read<R>(p, image.typed_data() + b * image_step, points.typed_data() + b * points_step,
+            out->typed_data() + b * p.points * width, first, last);
+  });
+}
+
+// `tilt`, or `slope` where `sloping`: `other` is then the values.
+template <int R>
+void tilt_all(ffi::ThreadPool& pool, const Problem& p, const Floats& image, const Floats& other,
+              const Floats& points, ffi::Result<Floats>& out, bool sloping) {
+  const int64_t width = sloping ? R : p.channels;
+  const int64_t image_step = step(image), other_step = step(other), points_step = step(points);
+  for_parts(pool, p, out->dimensions()[0], [&](int64_t b, int64_t first, int64_t last) {
+    (sloping ? slope<R> : tilt<R>)(p, image.typed_data() + b * image_step,
+                                   other.typed_data() + b * other_step,
+                                   points.typed_data() + b * points_step,
+                                   out->typed_data() + b * p.points * width, first, last);
+  });
+}
+
+template <int R>
+void put_all(ffi::ThreadPool& pool, const Problem& p, const Floats& values, const Floats& points,
+             ffi::Result<Floats>& image) {
+  const int64_t images = image->dimensions()[0];
+  const int64_t voxels = p.size[0] * p.stride[0];
+  const int64_t values_step = step(values), points_step = step(points);
+  const auto one = [&](int64_t b) {
+    put<R>(pool, p, values.typed_data() + b * values_step, points.typed_data() + b * points_step,
+           image->typed_data() + b * voxels);
+  };
+  if (images >= width_of(pool))
+    parallel(pool, width_of(pool), images, one);
+  else
+    for (int64_t b = 0; b < images; ++b) one(b);
+}
+
+ffi::Error read_points(ffi::ThreadPool pool, Floats image, Floats points, ffi::Result<Floats> out,
+                       ffi::Span<const int64_t> sets, int64_t mode) {
+  try {
+    Problem p;
+    if (auto error = problem(image.dimensions(), points.dimensions(), sets, mode, p);
+        error.failure())
+      return error;
+    const size_t rank = image.dimensions().size() - 2;
+    if (rank == 1) read_all<1>(pool, p, image, points, out);
+    if (rank == 2) read_all<2>(pool, p, image, points, out);
+    if (rank == 3) read_all<3>(pool, p, image, points, out);
+    return ffi::Error::Success();
+  } catch (const std::exception& e) {
+    return ffi::Error(ffi::ErrorCode::kInternal,
+                      std::string("native interpolation failed: ") + e.what());
+  }
+}
+
+ffi::Error tilt_points(ffi::ThreadPool pool, Floats image, Floats other, Floats points,
+                       ffi::Result<Floats> out, int64_t mode, bool sloping) {
+  try {
+    Problem p;
+    if (auto error = problem(image.dimensions(), points.dimensions(), {}, mode, p);
+        error.failure())
+      return error;
+    const size_t rank = image.dimensions().size() - 2;
+    if (rank == 1) tilt_all<1>(pool, p, image, other, points, out, sloping);
+    if (rank == 2) tilt_all<2>(pool, p, image, other, points, out, sloping);
+    if (rank == 3) tilt_all<3>(pool, p, image, other, points, out, sloping);
+    return ffi::Error::Success();
+  } catch (const std::exception& e) {
+    return ffi::Error(ffi::ErrorCode::kInternal,
+                      std::string("native slope of interpolation failed: ") + e.what());
+  }
+}
+
+ffi::Error put_points(ffi::ThreadPool pool, Floats values, Floats points,
+                      ffi::Result<Floats> image, ffi::Span<const int64_t> sets, int64_t mode) {
+  try {
+    Problem p;
+    if (auto error = problem(image->dimensions(), points.dimensions(), sets, mode, p);
+        error.failure())
+      return error;
+    const size_t rank = image->dimensions().size() - 2;
+    if (rank == 1) put_all<1>(pool, p, values, points, image);
+    if (rank == 2) put_all<2>(pool, p, values, points, image);
+    if (rank == 3) put_all<3>(pool, p, values, points, image);
+    return ffi::Error::Success();
+  } catch (const std::exception& e) {
+    return ffi::Error(ffi::ErrorCode::kInternal,
+                      std::string("native adjoint of interpolation failed: ") + e.what());
+  }
+}
+
+}  // namespace
+}  // namespace jaxmed
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxmedReadPoints, jaxmed::read_points,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Ret<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Attr<xla::ffi::Span<const int64_t>>("sets")
+                                  .Attr<int64_t>("mode"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxmedTiltPoints, jaxmed::tilt_points,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Ret<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Attr<int64_t>("mode")
+                                  .Attr<bool>("sloping"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxmedPutPoints, jaxmed::put_points,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Ret<xla::ffi::Buffer<xla::ffi::F32>>()
+                                  .Attr<xla::ffi::Span<const int64_t>>("sets")
+                                  .Attr<int64_t>("mode"));

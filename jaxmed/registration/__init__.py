@@ -1,0 +1,60 @@
+"""One image moved onto another.
+
+A :class:`Warp` maps points of the fixed image's space to the moving one's, in millimetres:
+:func:`affine_warp` (and :func:`centre_warp`), :func:`displacement_warp` and :func:`velocity_warp`
+make one, :func:`compose`, :func:`invert` and :func:`exponentiate` others of it; :func:`warp_scan`
+moves images and masks, :func:`warp_points` points. What it does to volumes is told by
+:func:`jacobian_determinant`, :func:`folds`, :func:`sd_log_jacobian` and :func:`strain`.
+:func:`write_warp` and :func:`read_warp` exchange warps with ITK, SimpleITK and ANTs.
+
+:func:`register` finds the warp of a pair of images, from rigid to diffeomorphic, by any of the
+losses of images against images (:func:`jaxmed.losses.lncc` and its like) and with
+:func:`diffusion_energy`, :func:`bending_energy` or :func:`folding_energy` as penalty.
+"""
+
+from jaxmed.registration.pairs._penalties import bending_energy, diffusion_energy, folding_energy
+from jaxmed.registration.pairs._register import Registered, register
+from jaxmed.registration.warps._files import read_warp, write_warp
+from jaxmed.registration.warps._jacobian import (
+    folds,
+    jacobian,
+    jacobian_determinant,
+    sd_log_jacobian,
+    strain,
+)
+from jaxmed.registration.warps._scan import centre_warp, warp_scan
+from jaxmed.registration.warps._warp import (
+    Warp,
+    affine_warp,
+    compose,
+    displacement_warp,
+    exponentiate,
+    invert,
+    velocity_warp,
+    warp_points,
+)
+
+__all__ = [
+    "Registered",
+    "Warp",
+    "affine_warp",
+    "bending_energy",
+    "centre_warp",
+    "compose",
+    "diffusion_energy",
+    "displacement_warp",
+    "exponentiate",
+    "folding_energy",
+    "folds",
+    "invert",
+    "jacobian",
+    "jacobian_determinant",
+    "read_warp",
+    "register",
+    "sd_log_jacobian",
+    "strain",
+    "velocity_warp",
+    "warp_points",
+    "warp_scan",
+    "write_warp",
+]

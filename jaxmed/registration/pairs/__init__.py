@@ -1,0 +1,1 @@
+"""One image moved onto another by optimisation."""

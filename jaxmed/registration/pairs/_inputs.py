@@ -1,0 +1,148 @@
+"""The two images of a registration: read from what is given, and checked."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmed import ops
+from jaxmed.core import Array
+from jaxmed.data import Scan
+from jaxmed.registration.warps._warp import (
+    Warp,
+    inverse_of,
+    known_matrix,
+    nodes,
+    transformed,
+    warp_points,
+)
+
+
+class Pair(NamedTuple):
+    """Two images and their labels, one channel a class, with their affines on the host."""
+
+    fixed: Array
+    moving: Array
+    fixed_labels: Array | None
+    moving_labels: Array | None
+    fixed_affine: np.ndarray
+    moving_affine: np.ndarray
+
+
+def pair_of(
+    fixed: Any,
+    moving: Any,
+    labels: tuple[Any, Any] | None,
+    affines: tuple[Any, Any] | None,
+    *,
+    masks: bool,
+    varying: bool,
+    divide: bool,
+) -> Pair:
+    """Check a pair of images.
+
+    Args:
+        fixed: a scan, or an array.
+        moving: likewise.
+        labels: of both, if there are any.
+        affines: of arrays.
+        masks: whether they are masks, to be compared as classes.
+        varying: whether a constant image cannot be compared.
+        divide: whether brightness is to be divided by the fixed image's standard deviation.
+    """
+    arrays, places = [], []
+    for i, (name, given) in enumerate((("fixed", fixed), ("moving", moving))):
+        if isinstance(given, Scan):
+            if affines is not None:
+                raise ValueError("affines are those of arrays; scans have their own")
+            array, affine = given.array, given.affine
+        else:
+            array = given
+            rank = np.ndim(array) - (0 if masks else 1)
+            affine = np.eye(rank + 1) if affines is None else affines[i]
+        affine = known_matrix(affine, f"the affine of {name}")
+        arrays.append(_checked(name, array, len(affine) - 1, masks=masks, varying=varying))
+        places.append(affine)
+    a, b = arrays
+    if len(places[0]) != len(places[1]) or (not masks and a.shape[-1] != b.shape[-1]):
+        raise ValueError(
+            f"fixed has shape {a.shape} and moving {b.shape}: they need as many axes and as many "
+            "channels"
+        )
+    if masks:
+        a, b = _classes(a, b, "fixed and moving")
+    elif divide:
+        middle = a.mean(tuple(range(a.ndim - 1)))
+        size = a.std(tuple(range(a.ndim - 1)))
+        size = jnp.where(size > 0, size, 1)
+        a, b = (a - middle) / size, (b - middle) / size
+    own: tuple[Any, Any] = (None, None)
+    if labels is not None:
+        given = [x.array if isinstance(x, Scan) else x for x in labels]
+        for name, mask, image in zip(("fixed", "moving"), given, (a, b), strict=True):
+            if np.shape(mask) != image.shape[:-1]:
+                raise ValueError(
+                    f"the labels of {name} have shape {np.shape(mask)}, its image "
+                    f"{image.shape[:-1]}: they lie on one grid"
+                )
+        own = _classes(*given, "labels")
+    return Pair(a, b, *own, *places)
+
+
+def begun(initial: Warp, pair: Pair) -> tuple[np.ndarray, Pair]:
+    """Begin with a warp: its matrix, or the moving image as it moves it onto the fixed grid."""
+    if initial.rank != pair.fixed.ndim - 1:
+        raise ValueError(
+            f"initial is a warp of {initial.rank} axes, the images have {pair.fixed.ndim - 1}"
+        )
+    if initial.kind == "affine":
+        return known_matrix(initial.values, "initial"), pair
+    points = warp_points(initial, nodes(pair.fixed_affine, pair.fixed.shape[:-1]))
+    at = transformed(inverse_of(pair.moving_affine), points)
+    moved = [
+        None if image is None else ops.resample(image, at, mode="nearest")
+        for image in (pair.moving, pair.moving_labels)
+    ]
+    pair = pair._replace(moving=moved[0], moving_labels=moved[1], moving_affine=pair.fixed_affine)
+    return np.eye(initial.rank + 1), pair
+
+
+def _checked(name: str, array: Any, rank: int, *, masks: bool, varying: bool) -> Array:
+    wanted = rank if masks else rank + 1
+    if np.ndim(array) != wanted or 0 in np.shape(array):
+        layout = "(*spatial,)" if masks else "(*spatial, channels)"
+        raise ValueError(
+            f"{name} has shape {np.shape(array)}; of {rank} axes it is {layout}, and not empty"
+        )
+    if masks:
+        if not np.issubdtype(array.dtype, np.integer) and array.dtype != bool:
+            raise ValueError(f"{name} is compared by classes: a mask of whole numbers")
+        return array
+    image = jnp.asarray(array, jnp.float32)
+    if not isinstance(image, jax.core.Tracer):
+        seen = np.asarray(image)
+        if not np.isfinite(seen).all():
+            raise ValueError(f"{name} has values that are not finite")
+        flat = seen.reshape(-1, seen.shape[-1])
+        if varying and (flat == flat[0]).all(0).any():
+            raise ValueError(
+                f"{name} is constant (in a channel): correlation and mutual information are "
+                "undefined; take similarity='mse', or another image"
+            )
+    return image
+
+
+def _classes(a: Any, b: Any, name: str) -> tuple[Array, Array]:
+    """Each class of two masks as a channel, without the background."""
+    if any(isinstance(x, jax.core.Tracer) for x in (a, b)):
+        raise ValueError(f"{name}: masks inside jit or vmap have no classes that are known")
+    a, b = np.asarray(a), np.asarray(b)
+    found = np.union1d(np.unique(a), np.unique(b))
+    found = found[found != 0]
+    if not len(found):
+        raise ValueError(f"{name}: both masks are empty")
+    one, two = (jnp.asarray(m[..., None] == found, jnp.float32) for m in (a, b))
+    return one, two

@@ -1,0 +1,1 @@
+"""Maps from one space to another, in millimetres."""
