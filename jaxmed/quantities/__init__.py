@@ -16,10 +16,6 @@ Conventions:
 """
 
 from jaxmed.quantities._boxes import (
-    FALSE,
-    HIT,
-    IGNORED,
-    INTERPOLATIONS,
     box_overlaps,
     match_boxes,
     tie_ends,
@@ -72,10 +68,6 @@ from jaxmed.quantities._tables import (
 )
 
 __all__ = [
-    "FALSE",
-    "HIT",
-    "IGNORED",
-    "INTERPOLATIONS",
     "Placements",
     "accuracy",
     "adjusted_rand",

@@ -50,7 +50,7 @@ def holds_found_boxes(path: str | os.PathLike) -> bool:
     return found is not None and "score" in found.of
 
 
-def read_found_boxes(path: str | os.PathLike, reference: BoxSource, *, split: str = "") -> BoxTable:
+def read_found_boxes(path: str | os.PathLike, reference: BoxSource) -> BoxTable:
     """Read boxes with scores, and put them beside the images of a reference.
 
     Args:

@@ -72,7 +72,7 @@ def detection(
     true_labels: Any,
     boxes: Any,
     scores: Any,
-    labels: Any,
+    box_labels: Any,
     *,
     classes: Sequence[str],
     cases: Sequence[str] = (),
@@ -92,7 +92,7 @@ def detection(
         true_labels: (images, objects) classes, -1 for padding.
         boxes: (images, n, 2 * rank) found.
         scores: (images, n).
-        labels: (images, n) classes, -1 for padding.
+        box_labels: (images, n) classes, -1 for padding.
         classes: names of the classes.
         cases: names of the images; positions by default.
         groups: patient of each image: whole patients are drawn for the intervals.
@@ -110,7 +110,7 @@ def detection(
     Raises:
         ValueError: arrays that do not fit, no true box.
     """
-    held = _held(true_boxes, true_labels, boxes, scores, labels, cases, groups)
+    held = _held(true_boxes, true_labels, boxes, scores, box_labels, cases, groups)
     given = (held.true_boxes, held.true_kinds, held.boxes, held.scores, held.kinds)
     many = None if crowd is None else [
         np.asarray(c, bool)[np.asarray(k) >= 0] for c, k in zip(crowd, true_labels, strict=True)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.quantities import FALSE, HIT, IGNORED, tie_ends, weighted_froc
+from jaxmed.quantities import tie_ends, weighted_froc
+from jaxmed.quantities._boxes import FALSE, HIT, IGNORED
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import Floats, check_level, check_rate, group_codes
 from jaxmed.stats.objects._boxes import BoxArrays, read_boxes
@@ -68,7 +69,7 @@ def froc(
     true_labels: BoxArrays,
     boxes: BoxArrays,
     scores: BoxArrays,
-    labels: BoxArrays,
+    box_labels: BoxArrays,
     *,
     iou: float = 0.1,
     rates: Sequence[float] = CPM_RATES,
@@ -90,7 +91,7 @@ def froc(
         true_labels: (images, objects) classes from 0, -1 for padding.
         boxes: (images, n, 2 rank) found.
         scores: (images, n).
-        labels: (images, n) classes, -1 for padding; a box of another class is false.
+        box_labels: (images, n) classes, -1 for padding; a box of another class is false.
         iou: overlap of a hit.
         rates: false boxes an image.
         crowd: (images, objects), True for regions in which boxes count neither way.
@@ -121,7 +122,7 @@ def froc(
     wanted = tuple(float(r) for r in rates)
     if not wanted or min(wanted) <= 0 or iou <= 0:
         raise ValueError(f"iou and rates are above 0, got {iou} and {rates}")
-    cases = read_boxes(true_boxes, true_labels, boxes, scores, labels, crowd, None)
+    cases = read_boxes(true_boxes, true_labels, boxes, scores, box_labels, crowd, None)
     codes, k = group_codes(groups, cases.images)
     parts = [cases.matched(c, iou) for c in cases.classes]
     truths = sum((p.truths for p in parts), np.zeros(cases.images, int))

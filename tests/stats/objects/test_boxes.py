@@ -214,14 +214,14 @@ def test_intervals_by_patient_hold_the_value_and_are_wider():
         ({"scores": [[float("nan")]]}, "image 0: a score is NaN"),
         ({"boxes": [[[0, 0, 1]]]}, "image 0: boxes are"),
         ({"boxes": [[[0, 0, 0, 1, 1, 1]]]}, "4 and 6 numbers"),
-        ({"labels": [[0.5]]}, "whole numbers"),
+        ({"box_labels": [[0.5]]}, "whole numbers"),
         ({"scores": []}, "lengths differ"),
     ],
 )
 def test_what_has_no_answer_is_told(change, match):
     given = {
         "true_boxes": [[[0, 0, 4, 4]]], "true_labels": [[0]], "boxes": [[[0, 0, 4, 4]]],
-        "scores": [[0.5]], "labels": [[0]],
+        "scores": [[0.5]], "box_labels": [[0]],
     }  # fmt: skip
     for function in (box_average_precision, froc):
         with pytest.raises(ValueError, match=match):
