@@ -6,12 +6,21 @@ averages over mirror images; :func:`keep_largest` removes stray components of a 
 :class:`Segmenter` is a network, its weights and the :class:`Recipe` of its pre- and postprocessing;
 :func:`segment` applies it to one scan, which :func:`prepare` preprocesses as in training. An
 :class:`ImageModel` is the equivalent for an image-level network, a classifier or a regressor, with
-its :class:`ImageRecipe`. :func:`save_model` and :func:`load_model` store either in a folder:
+its :class:`ImageRecipe`, a :class:`BoxModel` that of one that finds boxes (:func:`find_boxes`).
+:func:`save_model` and :func:`load_model` store each in a folder:
 :func:`describe` turns a network into data, :func:`build` recreates it. :func:`average_models` makes
 one model of several, such as those of all folds; :func:`export_model` writes the network for
 serving, which JAX alone can call.
 """
 
+from jaxmed.inference._box_model import (
+    BoxModel,
+    BoxRecipe,
+    FoundInImage,
+    box_model,
+    find_boxes,
+    prepare_boxes,
+)
 from jaxmed.inference._describe import DescriptionError, build, describe
 from jaxmed.inference._export import Exported, export_model, load_exported
 from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model, prepare_image
@@ -40,8 +49,11 @@ from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.inference._sliding import sliding_window
 
 __all__ = [
+    "BoxModel",
+    "BoxRecipe",
     "DescriptionError",
     "Exported",
+    "FoundInImage",
     "ImageModel",
     "ImageRecipe",
     "ModelError",
@@ -50,10 +62,12 @@ __all__ = [
     "Segmenter",
     "SegmenterError",
     "average_models",
+    "box_model",
     "build",
     "decided",
     "describe",
     "export_model",
+    "find_boxes",
     "image_model",
     "instance_map",
     "keep_largest",
@@ -62,6 +76,7 @@ __all__ = [
     "load_segmenter",
     "mirrored",
     "prepare",
+    "prepare_boxes",
     "prepare_image",
     "preprocess",
     "probabilities",

@@ -16,10 +16,6 @@ Conventions:
 """
 
 from jaxmed.quantities._boxes import (
-    FALSE,
-    HIT,
-    IGNORED,
-    INTERPOLATIONS,
     box_overlaps,
     match_boxes,
     tie_ends,
@@ -78,10 +74,6 @@ from jaxmed.quantities._tables import (
 )
 
 __all__ = [
-    "FALSE",
-    "HIT",
-    "IGNORED",
-    "INTERPOLATIONS",
     "Contingency",
     "Placements",
     "accuracy",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxmed._csv import csv_text
 from jaxmed.report.results._parts import Overlap, Scores
-from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
+from jaxmed.report.results._results import (
+    ComparisonResults,
+    DetectionResults,
+    Results,
+    SegmentationResults,
+)
 from jaxmed.stats import Estimate
 
 
@@ -71,16 +77,42 @@ def predictions_csv(results: Results) -> str:
     """Write one row per case, in the format read by `jaxmed evaluate`.
 
     Classifiers: `case, group, label, score_NAME, ...`; several labels: `label_NAME` too;
-    segmentation: `case, group, MEASURE_NAME, ..., mask`.
+    segmentation: `case, group, MEASURE_NAME, ..., mask`; detection: `image, label, score` and
+    corners, a row a box.
     """
     if isinstance(results, ComparisonResults):
         return ""
+    if isinstance(results, DetectionResults):
+        held = results.boxes
+        return box_csv(held.cases, held.boxes, held.scores, held.kinds, results.classes)
     for found in results.predictions().values():
         if isinstance(found, Scores):
             return csv_text(*_score_rows(results, found))
         if isinstance(results, SegmentationResults):
             return csv_text(*_overlap_rows(results, found))
     return ""
+
+
+def box_csv(
+    cases: Sequence[str],
+    boxes: Sequence[Any],
+    scores: Sequence[Any],
+    kinds: Sequence[Any],
+    classes: Sequence[str],
+) -> str:
+    """Write a row a box, `image, label, score, low_0, ..., high_0, ...`, corners along the axes.
+
+    An image in which none was found has a row with empty cells.
+    """
+    rank = next((np.shape(b)[1] // 2 for b in boxes if len(b)), 2)
+    header = [f"{end}_{axis}" for end in ("low", "high") for axis in range(rank)]
+    rows: list[list[Any]] = []
+    for case, found, score, kind in zip(cases, boxes, scores, kinds, strict=True):
+        if not len(found):
+            rows.append([case, *[""] * (2 + 2 * rank)])
+        for box, s, k in zip(found, score, kind, strict=True):
+            rows.append([case, classes[int(k)], f"{s:.6g}", *(f"{v:.2f}" for v in box)])
+    return csv_text(["image", "label", "score", *header], rows)
 
 
 def _score_rows(results: Results, found: Scores) -> tuple[list[str], list[list[Any]]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxmed.report.figures._history import learning_curves, measures
+from jaxmed.report.page._boxes import box_exhibits, froc_exhibits
 from jaxmed.report.page._classification import class_exhibits
 from jaxmed.report.page._continual import task_exhibits
 from jaxmed.report.page._density import drawing_exhibits
@@ -22,6 +23,7 @@ from jaxmed.report.results._results import (
     ComparisonResults,
     ContinualResults,
     DensityResults,
+    DetectionResults,
     RegressionResults,
     Results,
     SegmentationResults,
@@ -39,6 +41,10 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
     ),
     ContinualResults: (("tasks", "Task by task", task_exhibits),),
     DensityResults: (("drawings", "Drawings", drawing_exhibits),),
+    DetectionResults: (
+        ("froc", "Free-response ROC", froc_exhibits),
+        ("boxes", "Images with boxes", box_exhibits),
+    ),
     RegressionResults: (("predictions", "Predictions", number_exhibits),),
     SegmentationResults: (("agreement", "Agreement", mask_exhibits), _UNCERTAINTY),
     ComparisonResults: (("models", "Models side by side", model_exhibits),),

@@ -10,12 +10,21 @@ import numpy as np
 
 from jaxmed.report.results._by_group import in_order
 from jaxmed.report.results._contrasts import untested
-from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
+from jaxmed.report.results._results import (
+    ComparisonResults,
+    DetectionResults,
+    Results,
+    SegmentationResults,
+)
 
 _NAMES = {
+    "ap": "AP, IoU 0.5 to 0.95",
+    "ap10": "AP, IoU 0.1",
+    "ap50": "AP, IoU 0.5",
     "auc": "AUC",
     "average_precision": "Average precision",
     "brier": "Brier score",
+    "cpm": "CPM",
     "cpu": "Processor",
     "dice": "Dice",
     "ece": "Expected calibration error",
@@ -181,7 +190,9 @@ def class_table(results: Results) -> list[dict[str, Any]]:
 
 
 def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return column names and rows of Dice by case, worst first."""
+    """Return column names and rows by case, worst first: Dice of masks, errors of boxes."""
+    if isinstance(results, DetectionResults):
+        return _box_rows(results)
     if not isinstance(results, SegmentationResults) or results.overlap is None:
         return [], []
     if "dice" not in results.overlap.values:
@@ -198,3 +209,18 @@ def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
         text = [f"{v:.3f}" if np.isfinite(v) else "–" for v in values]
         rows.append({"case": results.overlap.cases[i], "numbers": text})
     return [*results.classes, "mean"] if several else [*results.classes], rows
+
+
+def _box_rows(results: DetectionResults) -> tuple[list[str], list[dict[str, Any]]]:
+    """Objects, those found and false boxes, at one false box an image."""
+    curve = results.froc
+    found, false = curve.counts(curve.threshold(1.0))
+    errors = curve.objects - found + false
+    rows = [
+        {
+            "case": results.boxes.cases[i],
+            "numbers": [str(int(n[i])) for n in (curve.objects, found, false)],
+        }
+        for i in np.lexsort((-curve.objects, -errors))
+    ]
+    return ["objects", "found", "false boxes"], rows
