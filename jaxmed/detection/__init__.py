@@ -17,6 +17,7 @@ from jaxmed.detection.finding._fusion import weighted_fusion
 from jaxmed.detection.finding._nms import nms
 from jaxmed.detection.finding._windows import detect_windows, merge_windows
 from jaxmed.detection.instances._flows import follow_flows, label_flows
+from jaxmed.detection.instances._forms import InstanceForm, typical_radius
 from jaxmed.detection.instances._star_shapes import Instances, find_stars, paint_star
 from jaxmed.detection.instances._stars import star_distances, star_rays
 from jaxmed.detection.instances._watershed import part_touching
@@ -27,6 +28,7 @@ from jaxmed.ops._anchors import anchors
 
 __all__ = [
     "Detections",
+    "InstanceForm",
     "Instances",
     "anchors",
     "area",
@@ -54,5 +56,6 @@ __all__ = [
     "star_rays",
     "to_coco",
     "to_voc",
+    "typical_radius",
     "weighted_fusion",
 ]
