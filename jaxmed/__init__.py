@@ -30,6 +30,7 @@ _SUBPACKAGES = (
     "planning",
     "protocols",
     "quantities",
+    "registration",
     "reinforcement",
     "report",
     "rules",

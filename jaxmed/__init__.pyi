@@ -15,6 +15,7 @@ from jaxmed import paradigms as paradigms
 from jaxmed import planning as planning
 from jaxmed import protocols as protocols
 from jaxmed import quantities as quantities
+from jaxmed import registration as registration
 from jaxmed import reinforcement as reinforcement
 from jaxmed import report as report
 from jaxmed import rules as rules

@@ -43,6 +43,7 @@ _COMMANDS = {
         "predict._command",
         "segment, classify or measure images with a trained run, in their own space",
     ),
+    "register": ("_register", "move one scan onto another, with a page that shows how well"),
     "export": ("_export", "write a trained network as one file that JAX alone can call"),
     "tiles": ("_tiles", "cut whole slides into pictures, with a table for training"),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),

@@ -29,12 +29,13 @@ def mind(
     Args:
         outputs: `(batch, *spatial, channels)`.
         targets: of the same shape.
-        where: True where voxels count, or a weight; `(batch,)` or `(batch, *spatial)`.
+        where: True where voxels count, or a weight; `(batch,)` or `(batch, *spatial)`. Patches see
+            the mean of what counts in place of what does not.
         radius: of a patch, in voxels.
         distance: between a voxel and its neighbours, in voxels.
 
     Returns:
-        `(batch,)`, in [0, 1].
+        `(batch,)`, in [0, 1]; 0 where no voxel counts.
 
     Raises:
         ValueError: if the shapes do not match.
@@ -49,12 +50,22 @@ def mind(
         self-similarities, MICCAI 2013.
     """
     x, y = same_shape(at_least_float32(outputs), at_least_float32(targets), name="mind")
-    x, y = (mind_descriptor(a, radius=radius, distance=distance) for a in (x, y))
     mask = None if where is None else jnp.asarray(where)
     if mask is not None and mask.ndim == x.ndim:
-        mask = mask[..., :1]
+        mask = mask[..., 0]
     weights = known(mask, x.shape[:-1])
+    if weights is not None:
+        x, y = (_filled(a, weights[..., None] > 0) for a in (x, y))
+    x, y = (mind_descriptor(a, radius=radius, distance=distance) for a in (x, y))
     return mean_known(((x - y) ** 2).mean(-1), weights)
+
+
+def _filled(image: Array, counts: Array) -> Array:
+    """Put the mean of the voxels that count into those that do not."""
+    axes = tuple(range(1, image.ndim - 1))
+    blank = jnp.where(counts, image, 0)
+    number = jnp.maximum(counts.sum(axes, keepdims=True), 1)
+    return jnp.where(counts, blank, blank.sum(axes, keepdims=True) / number)
 
 
 def mind_descriptor(image: jax.typing.ArrayLike, *, radius: int = 1, distance: int = 2) -> Array:

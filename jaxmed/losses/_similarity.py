@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxmed.core import Array
 from jaxmed.losses._inputs import at_least_float32, blank_missing, known, mean_known, same_shape
@@ -18,6 +17,8 @@ from jaxmed.ops import window_sum
 
 # Share of an image's variance below which a window counts as constant.
 _FLAT = 1e-5
+# Roundings of the largest value within which an image is constant: interpolation makes some.
+_ROUNDINGS = 8
 
 
 def ncc(
@@ -38,7 +39,7 @@ def ncc(
 
     Returns:
         `(batch,)`, in [0, 2]; 1, with a gradient of 0, where an image is constant and the
-        correlation undefined.
+        correlation undefined; 0 where no voxel counts.
 
     Raises:
         ValueError: if the shapes do not match.
@@ -53,12 +54,13 @@ def ncc(
     w = jnp.ones_like(x) if weights is None else weights
     total = w.sum(axes, keepdims=True)
     safe = jnp.where(total > 0, total, 1)
+    given = (_varies(x, axes, w > 0) & _varies(y, axes, w > 0))[(slice(None), *(0,) * len(axes))]
     x, y = (a - (w * a).sum(axes, keepdims=True) / safe for a in (x, y))
     over = lambda a: (w * a).sum(axes) / safe.reshape(a.shape[0], -1)  # noqa: E731
     cross, xx, yy = over(x * y), over(x * x), over(y * y)
-    given = (xx > 0) & (yy > 0)
     root = jnp.sqrt(jnp.where(given, xx, 1)) * jnp.sqrt(jnp.where(given, yy, 1))
-    return 1 - jnp.where(given, cross / root, 0).mean(-1)
+    some = (total > 0).reshape(cross.shape)
+    return jnp.where(some, 1 - jnp.where(given, cross / root, 0), 0).mean(-1)
 
 
 def lncc(
@@ -71,20 +73,21 @@ def lncc(
 ) -> Array:
     r"""One minus the mean correlation of two images within windows about each voxel.
 
-    Windows are cut at the border. The variance of a window has a share of the whole image's added
-    (:math:`10^{-5}`), so that the correlation falls to 0 where a window is constant.
+    Windows are cut at the border, and where voxels do not count. The variance of a window has a
+    share of the whole image's added (:math:`10^{-5}`), so that the correlation falls to 0 where a
+    window is constant.
 
     Args:
         outputs: `(batch, *spatial, channels)`.
         targets: of the same shape.
-        where: True where a window's centre counts, or a weight; `(batch,)`, `(batch, *spatial)` or
-            the targets' shape.
+        where: True where voxels count, or a weight of the windows about them; `(batch,)`,
+            `(batch, *spatial)` or the targets' shape.
         window: edge lengths in voxels, one or one an axis, odd.
         squared: whether to take the squared correlation, for which inverted contrast is as good.
 
     Returns:
         `(batch,)`, in [0, 2] or, squared, in [0, 1]; 1, with a gradient of 0, where an image is
-        constant.
+        constant; 0 where no voxel counts.
 
     Raises:
         ValueError: if the shapes do not match, or a window is even.
@@ -100,25 +103,27 @@ def lncc(
     """
     x, y, weights = _pair(outputs, targets, where, "lncc")
     axes = tuple(range(1, x.ndim - 1))
+    counts = jnp.ones((1, *x.shape[1:-1], 1), bool) if weights is None else weights > 0
+    given = _varies(x, axes, counts) & _varies(y, axes, counts)
+    w = counts.astype(x.dtype)
+    total = jnp.maximum(w.sum(axes, keepdims=True), 1)
     # About the mean of the whole image: sums of squares cancel where images are far from 0.
-    x, y = (a - a.mean(axes, keepdims=True) for a in (x, y))
-    number = window_sum(np.ones((1, *x.shape[1:-1], 1), np.float32), window)
-    channels = x.shape[-1]
-    sums = window_sum(jnp.concatenate([x, y, x * x, y * y, x * y], -1), window)
-    sx, sy, sxx, syy, sxy = jnp.split(sums, np.arange(1, 5) * channels, -1)
+    x, y = (w * (a - (w * a).sum(axes, keepdims=True) / total) for a in (x, y))
+    number = jnp.maximum(window_sum(w, window), 1)
+    # Apart, so that those of an image that stays are not computed again in every step of a loop.
+    sx, sxx, sxy = jnp.split(window_sum(jnp.concatenate([x, x * x, x * y], -1), window), 3, -1)
+    sy, syy = jnp.split(window_sum(jnp.concatenate([y, y * y], -1), window), 2, -1)
     cross = sxy - sx * sy / number
-    parts, given = [], True
-    for image, total, squares in ((x, sx, sxx), (y, sy, syy)):
-        spread = jax.lax.stop_gradient((image * image).mean(axes, keepdims=True))
-        varies = spread > 0
-        floor = jnp.where(varies, _FLAT * spread * number, 1)
-        parts.append(jnp.maximum(squares - total * total / number, 0) + floor)
-        given = varies & given
+    parts = []
+    for image, linear, squares in ((x, sx, sxx), (y, sy, syy)):
+        spread = jax.lax.stop_gradient((image * image).sum(axes, keepdims=True) / total)
+        floor = jnp.where(given, _FLAT * spread * number, 1)
+        parts.append(jnp.maximum(squares - linear * linear / number, 0) + floor)
     if squared:
         local = jnp.where(given, cross * cross / (parts[0] * parts[1]), 0)
     else:
         local = jnp.where(given, cross / jnp.sqrt(parts[0]) / jnp.sqrt(parts[1]), 0)
-    return 1 - mean_known(local, weights)
+    return mean_known(1 - local, weights)
 
 
 def mutual_information(
@@ -185,6 +190,15 @@ def _in_bins(x: Array, counts: Array, bins: int) -> Array:
     near = 2 / 3 - apart**2 + apart**3 / 2
     far = jnp.maximum(2 - apart, 0) ** 3 / 6
     return jnp.where(apart < 1, near, far)
+
+
+def _varies(x: Array, axes: tuple[int, ...], counts: Array | bool = True) -> Array:
+    """Whether an image's values differ by more than rounding, with its axes kept."""
+    x = jax.lax.stop_gradient(x)
+    over = {"axis": axes, "keepdims": True, "where": counts}
+    low, high = x.min(initial=jnp.inf, **over), x.max(initial=-jnp.inf, **over)
+    largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    return high - low > _ROUNDINGS * jnp.finfo(x.dtype).eps * largest
 
 
 def _pair(

@@ -1,11 +1,11 @@
 """One image moved onto another.
 
 A :class:`Warp` maps points of the fixed image's space to the moving one's, in millimetres:
-:func:`affine_warp`, :func:`displacement_warp` and :func:`velocity_warp` make one, :func:`compose`,
-:func:`invert` and :func:`exponentiate` others of it; :func:`warp_scan` moves images and masks,
-:func:`warp_points` points. What it does to volumes is told by :func:`jacobian_determinant`,
-:func:`folds`, :func:`sd_log_jacobian` and :func:`strain`. :func:`write_warp` and :func:`read_warp`
-exchange warps with ITK, SimpleITK and ANTs.
+:func:`affine_warp` (and :func:`centre_warp`), :func:`displacement_warp` and :func:`velocity_warp`
+make one, :func:`compose`, :func:`invert` and :func:`exponentiate` others of it; :func:`warp_scan`
+moves images and masks, :func:`warp_points` points. What it does to volumes is told by
+:func:`jacobian_determinant`, :func:`folds`, :func:`sd_log_jacobian` and :func:`strain`.
+:func:`write_warp` and :func:`read_warp` exchange warps with ITK, SimpleITK and ANTs.
 
 :func:`register` finds the warp of a pair of images, from rigid to diffeomorphic, by any of the
 losses of images against images (:func:`jaxmed.losses.lncc` and its like) and with
@@ -22,7 +22,7 @@ from jaxmed.registration.warps._jacobian import (
     sd_log_jacobian,
     strain,
 )
-from jaxmed.registration.warps._scan import warp_scan
+from jaxmed.registration.warps._scan import centre_warp, warp_scan
 from jaxmed.registration.warps._warp import (
     Warp,
     affine_warp,
@@ -39,6 +39,7 @@ __all__ = [
     "Warp",
     "affine_warp",
     "bending_energy",
+    "centre_warp",
     "compose",
     "diffusion_energy",
     "displacement_warp",

@@ -15,7 +15,15 @@ from jaxmed.cli import main
 from jaxmed.cli.runs import _experiment, _settings
 
 # Of images of one's own.
-OWN = ("classification", "premises", "regression", "segmentation", "study")
+OWN = (
+    "classification",
+    "detection",
+    "instances",
+    "premises",
+    "regression",
+    "segmentation",
+    "study",
+)
 RECORDED = (
     "active", "active_scans", "adaptation", "boxes", "clusters", "continual", "coverage",
     "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",

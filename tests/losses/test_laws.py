@@ -23,6 +23,7 @@ class Entry(NamedTuple):
     channels: int = CLASSES
     per_example: bool = True  # False: examples share sums, as in the batch Dice
     extreme: float = 1e30
+    local: bool = False  # True: a voxel's loss is one of its surroundings
 
 
 def _both_ranks(name: str, loss: Callable, kind: str, **options) -> dict[str, Entry]:
@@ -44,6 +45,14 @@ turned = partial(
     transition=jnp.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.0, 0.3, 0.7]]),
 )
 adjusted = partial(losses.logit_adjusted, prior=jnp.array([0.6, 0.3, 0.1]))
+
+
+def boxes(outputs, targets, *, where=None):
+    """Known or not box by box, and not coordinate by coordinate."""
+    if where is not None and where.ndim == 3:
+        where = where[..., 0]
+    return losses.generalised_iou(outputs, targets, where=where)
+
 
 REGISTRY: dict[str, Entry] = {
     "generalised_cross_entropy-class": Entry(losses.generalised_cross_entropy, "label", ()),
@@ -78,6 +87,11 @@ REGISTRY: dict[str, Entry] = {
     **_both_ranks("tversky", losses.tversky, "label"),
     **_both_ranks("focal_tversky", losses.focal_tversky, "label"),
     **_both_ranks("dice_ce", losses.dice_ce, "label"),
+    "generalised_iou-boxes": Entry(boxes, "value", (4,), channels=4, extreme=1e15),
+    **_both_ranks("ncc", losses.ncc, "value", extreme=1e4),
+    **_both_ranks("lncc", partial(losses.lncc, window=3), "value", extreme=1e4, local=True),
+    "mutual_information-2d": Entry(losses.mutual_information, "value", extreme=1e4),
+    "mind-2d": Entry(losses.mind, "value", extreme=1e4, local=True),
     **_both_ranks("deep_supervision", losses.deep_supervision(losses.dice_ce), "label"),
 }
 
@@ -138,7 +152,8 @@ labelled = pytest.mark.parametrize(
     "name", [n for n, e in REGISTRY.items() if e.kind in ("label", "grade", "bits")]
 )
 spatial = pytest.mark.parametrize(
-    "name", [n for n, e in REGISTRY.items() if e.spatial and not n.endswith("3d")]
+    "name",
+    [n for n, e in REGISTRY.items() if e.spatial and not e.local and not n.endswith("3d")],
 )
 
 

@@ -114,7 +114,7 @@ def _checked(field: Any, spacing: float | Sequence[float]) -> tuple[Array, tuple
     rank = field.ndim - 2
     if rank < 1 or field.shape[-1] != rank:
         raise ValueError(f"field has shape {field.shape}; it is (batch, *grid, rank)")
-    steps = (spacing,) * rank if jnp.ndim(spacing) == 0 else tuple(spacing)  # pyright: ignore
+    steps = (spacing,) * rank if isinstance(spacing, int | float) else tuple(spacing)
     if len(steps) != rank:
         raise ValueError(f"spacing={spacing!r} for a grid of {rank} axes")
     return field, steps

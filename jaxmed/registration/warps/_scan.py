@@ -13,6 +13,7 @@ from jaxmed.core import Array
 from jaxmed.data import Scan, Space
 from jaxmed.registration.warps._warp import (
     Warp,
+    affine_warp,
     exponentiate,
     inverse_of,
     nodes,
@@ -78,6 +79,34 @@ def warp_scan(
     else:
         moved = _mask(array, at, method)
     return Scan(moved, np.asarray(space.affine), space)
+
+
+def centre_warp(fixed: Space | Scan, moving: Space | Scan) -> Warp:
+    """Shift the middle of one grid onto that of another, to begin with where scans lie apart.
+
+    Args:
+        fixed: a grid, or a scan on it.
+        moving: likewise.
+
+    Returns:
+        An affine warp.
+
+    Raises:
+        ValueError: if they have different numbers of axes.
+
+    Examples:
+        >>> centre_warp(Space((5, 5), np.eye(3)), Space((9, 7), np.eye(3))).values[:2, 2].tolist()
+        [2.0, 1.0]
+    """
+    middles = []
+    for given in (fixed, moving):
+        space = given.space if isinstance(given, Scan) else given
+        middles.append(space.affine @ [*((n - 1) / 2 for n in space.shape), 1.0])
+    if len(middles[0]) != len(middles[1]):
+        raise ValueError(f"grids of {len(middles[0]) - 1} and of {len(middles[1]) - 1} axes")
+    matrix = np.eye(len(middles[0]))
+    matrix[:, -1] += middles[1] - middles[0]
+    return affine_warp(matrix)
 
 
 def _places(warp: Warp, affine: np.ndarray, space: Space) -> Array:
