@@ -16,12 +16,13 @@ from jaxmed.core import PyTree
 from jaxmed.inference._box_model import BoxModel, BoxRecipe, box_model
 from jaxmed.inference._describe import DescriptionError, build, describe
 from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model
+from jaxmed.inference._instance_model import InstanceModel, InstanceRecipe, instance_model
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.networks import UNetPlan
 from jaxmed.train import restore, save
 
-Model = Segmenter | ImageModel | BoxModel
-AnyRecipe = Recipe | ImageRecipe | BoxRecipe
+Model = Segmenter | ImageModel | BoxModel | InstanceModel
+AnyRecipe = Recipe | ImageRecipe | BoxRecipe | InstanceRecipe
 
 _FILE, _WEIGHTS, _BEFORE = "model.json", "model", "before"
 _FORMAT = "jaxmed model 2"
@@ -107,6 +108,8 @@ def load_model(folder: str | os.PathLike) -> Model:
         return segmenter(recipe, kept["params"], kept["state"], before=before)
     if isinstance(recipe, BoxRecipe):
         return box_model(recipe, kept["params"], kept["state"])
+    if isinstance(recipe, InstanceRecipe):
+        return instance_model(recipe, kept["params"], kept["state"])
     return image_model(recipe, kept["params"], kept["state"])
 
 

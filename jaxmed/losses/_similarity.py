@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxmed.core import Array
 from jaxmed.losses._inputs import at_least_float32, blank_missing, known, mean_known, same_shape
@@ -111,9 +110,9 @@ def lncc(
     # About the mean of the whole image: sums of squares cancel where images are far from 0.
     x, y = (w * (a - (w * a).sum(axes, keepdims=True) / total) for a in (x, y))
     number = jnp.maximum(window_sum(w, window), 1)
-    channels = x.shape[-1]
-    sums = window_sum(jnp.concatenate([x, y, x * x, y * y, x * y], -1), window)
-    sx, sy, sxx, syy, sxy = jnp.split(sums, np.arange(1, 5) * channels, -1)
+    # Apart, so that those of an image that stays are not computed again in every step of a loop.
+    sx, sxx, sxy = jnp.split(window_sum(jnp.concatenate([x, x * x, x * y], -1), window), 3, -1)
+    sy, syy = jnp.split(window_sum(jnp.concatenate([y, y * y], -1), window), 2, -1)
     cross = sxy - sx * sy / number
     parts = []
     for image, linear, squares in ((x, sx, sxx), (y, sy, syy)):

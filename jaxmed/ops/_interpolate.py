@@ -325,7 +325,7 @@ def _read_jvp(primals: Any, tangents: Any, *, sets: Sets, mode: str) -> tuple[Ar
     if not isinstance(d_image, ad.Zero):
         along = _bind_read(d_image, points, sets=sets, mode=mode)
         tangent = along if tangent is None else tangent + along
-    return out, ad.Zero.from_primal_value(out) if tangent is None else tangent
+    return out, _no_tangent(out) if tangent is None else tangent
 
 
 def _put_jvp(
@@ -347,7 +347,7 @@ def _put_jvp(
     if not isinstance(d_values, ad.Zero):
         along = _bind_put(d_values, points, sets=sets, mode=mode, spatial=spatial)
         tangent = along if tangent is None else tangent + along
-    return out, ad.Zero.from_primal_value(out) if tangent is None else tangent
+    return out, _no_tangent(out) if tangent is None else tangent
 
 
 def _read_transpose(
@@ -385,7 +385,7 @@ def _trilinear_jvp(
         else:
             operands = (tangent, other) if i == 0 else (image, tangent)
             terms.append(_bind(primitive, *operands, points, mode=mode))
-    return out, functools.reduce(jnp.add, terms) if terms else ad.Zero.from_primal_value(out)
+    return out, functools.reduce(jnp.add, terms) if terms else _no_tangent(out)
 
 
 def _trilinear_transpose(
@@ -415,6 +415,10 @@ def _trilinear_transpose(
         spatial=image.aval.shape[1:-1],
     )
     return _as_many(back, image.aval.shape[0]), None, None
+
+
+def _no_tangent(primal: Array) -> Any:
+    return ad.Zero.from_primal_value(primal)  # pyright: ignore
 
 
 def _as_many(array: Array, batch: int) -> Array:

@@ -65,6 +65,7 @@ from jaxmed.report.results._classification import classification
 from jaxmed.report.results._comparison import compare, compare_segmentations, warn_of_repeats
 from jaxmed.report.results._environment import command_line, environment
 from jaxmed.report.results._episodes import Episode, Episodes
+from jaxmed.report.results._instances import FoundInstances, InstancePicture, instances
 from jaxmed.report.results._parts import (
     Comparison,
     Contrast,
@@ -87,6 +88,7 @@ from jaxmed.report.results._results import (
     ContinualResults,
     DensityResults,
     DetectionResults,
+    InstanceResults,
     RegressionResults,
     Results,
     SegmentationResults,
@@ -124,6 +126,9 @@ __all__ = [
     "ExploredImages",
     "FeatureMaps",
     "FoundBoxes",
+    "FoundInstances",
+    "InstancePicture",
+    "InstanceResults",
     "Item",
     "MaskPair",
     "ModelTables",
@@ -179,6 +184,7 @@ __all__ = [
     "heat_map_figure",
     "holds_found_boxes",
     "html",
+    "instances",
     "label_curve_figure",
     "learning_curves",
     "mask_picture",

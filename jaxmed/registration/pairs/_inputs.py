@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxmed import ops
 from jaxmed.core import Array
@@ -89,7 +89,7 @@ def pair_of(
                     f"{image.shape[:-1]}: they lie on one grid"
                 )
         own = _classes(*given, "labels")
-    return Pair(a, b, *own, *places)
+    return Pair(a, b, own[0], own[1], places[0], places[1])
 
 
 def begun(initial: Warp, pair: Pair) -> tuple[np.ndarray, Pair]:
@@ -122,7 +122,7 @@ def _checked(name: str, array: Any, rank: int, *, masks: bool, varying: bool) ->
             raise ValueError(f"{name} is compared by classes: a mask of whole numbers")
         return array
     image = jnp.asarray(array, jnp.float32)
-    if not isinstance(image, jax.core.Tracer):
+    if not isinstance(image, Tracer):
         seen = np.asarray(image)
         if not np.isfinite(seen).all():
             raise ValueError(f"{name} has values that are not finite")
@@ -137,7 +137,7 @@ def _checked(name: str, array: Any, rank: int, *, masks: bool, varying: bool) ->
 
 def _classes(a: Any, b: Any, name: str) -> tuple[Array, Array]:
     """Each class of two masks as a channel, without the background."""
-    if any(isinstance(x, jax.core.Tracer) for x in (a, b)):
+    if any(isinstance(x, Tracer) for x in (a, b)):
         raise ValueError(f"{name}: masks inside jit or vmap have no classes that are known")
     a, b = np.asarray(a), np.asarray(b)
     found = np.union1d(np.unique(a), np.unique(b))

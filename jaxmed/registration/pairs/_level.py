@@ -74,14 +74,14 @@ class Level(NamedTuple):
     moving: Array
     fixed_labels: Array | None
     moving_labels: Array | None
-    fixed_affine: Array
-    node_affine: Array
-    to_moving: Array
-    from_moving: Array
-    to_fixed: Array
+    fixed_affine: Any
+    node_affine: Any
+    to_moving: Any
+    from_moving: Any
+    to_fixed: Any
     body: transforms.Body
-    apart: Array
-    rate: Array
+    apart: Any
+    rate: Any
 
 
 @partial(jax.jit, static_argnames="plan")

@@ -53,7 +53,7 @@ def slopes(field: Array, affine: Any) -> Array:
         raise ValueError(
             f"a field on a grid of {field.shape[:-1]} has no derivative along an axis of one voxel"
         )
-    along = [jnp.gradient(field, axis=axis) for axis in range(rank)]
+    along = [jnp.asarray(jnp.gradient(field, axis=axis)) for axis in range(rank)]
     inverse = jnp.asarray(inverse_of(affine), field.dtype)
     total = along[0][..., :, None] * inverse[0, :rank]
     for axis in range(1, rank):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxmed import ops
 from jaxmed.core import Array
@@ -321,7 +322,7 @@ def _turned(vectors: Array, matrix: Any) -> Array:
 
 def known_matrix(matrix: Any, name: str) -> np.ndarray:
     """Check a homogeneous matrix that has to be known when a program is traced."""
-    if isinstance(matrix, jax.core.Tracer):
+    if isinstance(matrix, Tracer):
         raise ValueError(f"{name} is traced; it has to be known: close over it")
     return np.asarray(_matrix(matrix, name), np.float64)
 
@@ -335,7 +336,7 @@ def _matrix(matrix: Any, name: str) -> Any:
             f"{name} has shape {matrix.shape}; it is homogeneous, (3, 3) for two axes or (4, 4) "
             "for three"
         )
-    if isinstance(matrix, jax.core.Tracer):
+    if isinstance(matrix, Tracer):
         return matrix
     known = np.asarray(matrix, np.float64)
     last = [0.0] * (len(known) - 1) + [1.0]

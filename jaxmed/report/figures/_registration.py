@@ -118,7 +118,7 @@ def growth_figure(determinant: np.ndarray, spacing: Sequence[float]) -> Figure:
     scale = TwoSlopeNorm(1.0, min(low, 0.9), max(high, 1.1))
     with style():
         figure, axes = new_figure(3.4 * len(cuts) + 0.6, 3.2, 1, len(cuts))
-        drawn = None
+        drawn: Any = None
         for ax, (axis, cut) in zip(axes, cuts, strict=True):
             drawn = _show(ax, determinant[cut], spacing, axis, cmap="PuOr", norm=scale)
             folded = np.argwhere(determinant[cut] <= 0)

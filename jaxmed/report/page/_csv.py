@@ -12,6 +12,7 @@ from jaxmed.report.results._parts import Overlap, Scores
 from jaxmed.report.results._results import (
     ComparisonResults,
     DetectionResults,
+    InstanceResults,
     Results,
     SegmentationResults,
 )
@@ -78,13 +79,15 @@ def predictions_csv(results: Results) -> str:
 
     Classifiers: `case, group, label, score_NAME, ...`; several labels: `label_NAME` too;
     segmentation: `case, group, MEASURE_NAME, ..., mask`; detection: `image, label, score` and
-    corners, a row a box.
+    corners, a row a box; instances: `case, group, objects, found, hits, mask`.
     """
     if isinstance(results, ComparisonResults):
         return ""
     if isinstance(results, DetectionResults):
         held = results.boxes
         return box_csv(held.cases, held.boxes, held.scores, held.kinds, results.classes)
+    if isinstance(results, InstanceResults):
+        return csv_text(*_instance_rows(results))
     for found in results.predictions().values():
         if isinstance(found, Scores):
             return csv_text(*_score_rows(results, found))
@@ -113,6 +116,17 @@ def box_csv(
         for box, s, k in zip(found, score, kind, strict=True):
             rows.append([case, classes[int(k)], f"{s:.6g}", *(f"{v:.2f}" for v in box)])
     return csv_text(["image", "label", "score", *header], rows)
+
+
+def _instance_rows(results: InstanceResults) -> tuple[list[str], list[list[Any]]]:
+    held = results.found
+    header = ["case", *["group"] * (held.groups is not None), "objects", "found", "hits"]
+    rows = []
+    for i, case in enumerate(held.cases):
+        group = [] if held.groups is None else [held.groups[i]]
+        numbers = [int(n[i]) for n in (held.objects, held.found, held.hits)]
+        rows.append([case, *group, *numbers, *([held.masks[case]] if held.masks else [])])
+    return [*header, *["mask"] * bool(held.masks)], rows
 
 
 def _score_rows(results: Results, found: Scores) -> tuple[list[str], list[list[Any]]]:

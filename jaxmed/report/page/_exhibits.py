@@ -13,6 +13,7 @@ from jaxmed.report.page._density import drawing_exhibits
 from jaxmed.report.page._episodes import episode_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
 from jaxmed.report.page._features import feature_exhibits
+from jaxmed.report.page._instances import instance_exhibits
 from jaxmed.report.page._label_curve import label_exhibits
 from jaxmed.report.page._models import model_exhibits
 from jaxmed.report.page._regression import number_exhibits
@@ -24,6 +25,7 @@ from jaxmed.report.results._results import (
     ContinualResults,
     DensityResults,
     DetectionResults,
+    InstanceResults,
     RegressionResults,
     Results,
     SegmentationResults,
@@ -45,6 +47,7 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
         ("froc", "Free-response ROC", froc_exhibits),
         ("boxes", "Images with boxes", box_exhibits),
     ),
+    InstanceResults: (("instances", "Images with objects", instance_exhibits),),
     RegressionResults: (("predictions", "Predictions", number_exhibits),),
     SegmentationResults: (("agreement", "Agreement", mask_exhibits), _UNCERTAINTY),
     ComparisonResults: (("models", "Models side by side", model_exhibits),),

@@ -42,6 +42,7 @@ _TASK_NAMES = {
     "continual": "classification, tasks one after the other",
     "density": "model of images",
     "detection": "detection",
+    "instances": "instance segmentation",
     "segmentation": "segmentation",
 }
 

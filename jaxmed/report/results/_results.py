@@ -235,6 +235,26 @@ class DetectionResults(Results):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class InstanceResults(Results):
+    """Results of objects told apart in images; made by `instances`.
+
+    Args:
+        found: :class:`FoundInstances`, how many objects each image has and how many were found.
+        drawn: :class:`InstancePicture`, images with outlines.
+    """
+
+    found: Any
+    drawn: tuple[Any, ...] = ()
+
+    task: ClassVar = "instances"
+    tasks: ClassVar = ("instances",)
+
+    def predictions(self) -> Mapping[str, Any]:
+        """See `Results.predictions`."""
+        return {"": self.found}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ComparisonResults(Results):
     """Results of several models, or arms of a study, on the same cases; made by `compare`.
 

@@ -1,0 +1,1 @@
+"""Images moved onto others."""

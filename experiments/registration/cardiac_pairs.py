@@ -1,0 +1,112 @@
+"""Carry masks of the heart from end-diastole to end-systole (ACDC).
+
+    jaxmed train cardiac_pairs --data ACDC
+
+End-diastole is moved onto end-systole of the same patient, without masks; the mask drawn at
+end-diastole is carried along and compared with the one drawn at end-systole. Nothing is learned.
+The folder is the challenge's: `patient*/Info.cfg`, which names the frames, the frames, and their
+masks with `_gt`. Where its headers say voxels of 1 mm in every direction, which no cine has,
+voxels of 1.5 x 1.5 x 10 mm are assumed for the penalty; Dice does not depend on it.
+
+PLACE
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+import jaxmed as jm
+from jaxmed import losses
+from jaxmed.data import Scan, Space, read_image, read_mask
+from jaxmed.report import Results, Split, stage
+
+from ._pairs import Linear, Pair, Settings, in_shape, measured, told
+
+ASSUMED = (1.5, 1.5, 10.0)
+CLASSES = ("right ventricle", "myocardium", "left ventricle")
+SHAPE = (128, 128, 16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is registered, and how.
+
+    Args:
+        data: the folder; by default ACDC in JAXMED_DATA.
+        patients: how many, in the order of their names; 0 is all.
+        skip: how many of the first are left out, to choose settings on them.
+        linear: the map that the field begins with.
+        transform: the field.
+        window: of the local correlation, in voxels within a slice; odd.
+        smoothness: weight of the penalty.
+        levels: 0 is the scan itself, 1 half as fine within slices.
+        steps: at each level.
+        symmetric: whether the inverse also moves the fixed image.
+        labels: how masks are moved.
+    """
+
+    data: Path | None = None
+    patients: int = 0
+    skip: int = 0
+    linear: Linear = "none"
+    transform: Literal["velocity", "displacement", "bspline"] = "velocity"
+    window: int = 9
+    smoothness: float = 1.0
+    levels: tuple[int, ...] = (2, 1)
+    steps: int = 60
+    symmetric: bool = False
+    labels: Literal["linear", "nearest"] = "linear"
+
+
+def run(config: Config, out: Path) -> Results:
+    """Register the patients and measure the carried masks."""
+    seconds: dict[str, float] = {}
+    folder = config.data or jm.data.data_root() / "ACDC"
+    found = sorted(path.parent for path in folder.glob("*/Info.cfg"))[config.skip :]
+    found = found[: config.patients or None]
+    if len(found) < 2:
+        raise ValueError(f"--data {folder}: two folders or more with Info.cfg, found {len(found)}")
+    settings = Settings(
+        config.linear, config.transform, partial(losses.lncc, window=(config.window,) * 2 + (1,)),
+        config.smoothness, config.levels, config.steps, config.symmetric, config.labels,
+    )  # fmt: skip
+    with stage(seconds, "registration"):
+        return measured(
+            _pairs(found),
+            settings,
+            classes=CLASSES,
+            title="End-diastole carried to end-systole",
+            description=f"{len(found)} patients. {told(settings)}",
+            splits=(Split("patients", len(found)),),
+            seconds=seconds,
+        )
+
+
+def _pairs(folders: list[Path]) -> Iterator[Pair]:
+    for folder in folders:
+        lines = (folder / "Info.cfg").read_text(encoding="utf-8").splitlines()
+        said = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+        sides = []
+        for phase in ("ES", "ED"):
+            stem = f"{folder.name}_frame{int(said[phase]):02d}"
+            image = read_image(folder / f"{stem}.nii.gz")
+            mask = read_mask(folder / f"{stem}_gt.nii.gz")
+            spacing = image.spacing
+            affine = np.diag([*(ASSUMED if np.allclose(spacing, 1) else spacing), 1.0])
+            sides += [
+                in_shape(image.array, SHAPE, affine),
+                Scan(mask.array, affine, Space(mask.array.shape, affine)),
+            ]
+        yield Pair(folder.name, *sides)
+
+
+if __name__ == "__main__":
+    from jaxmed.cli import train_file
+
+    train_file(__file__)

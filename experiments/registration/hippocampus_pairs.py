@@ -1,0 +1,111 @@
+"""Register hippocampi of different people without labels (Medical Segmentation Decathlon, Task 04).
+
+    jaxmed train hippocampus_pairs
+    jaxmed train hippocampus_pairs --symmetric --labels nearest
+
+The last scans in the order of the folder, the first of them with the last and so on inwards, as
+Learn2Reg 2020 pairs its own; the middles of the grids lie on each other to begin with. Nothing is
+learned. What was chosen (penalty, levels, steps) was chosen on other scans of the folder. Dice of
+the two parts is a mean over pairs; each scan occurs once.
+
+PLACE
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+import jaxmed as jm
+from jaxmed import losses
+from jaxmed.data import Scan, Space, decathlon
+from jaxmed.report import Results, Split, stage
+
+from ._pairs import Linear, Pair, Settings, in_shape, measured, told
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is registered, and how.
+
+    Args:
+        data: the Decathlon folder; by default Task04_Hippocampus in JAXMED_DATA.
+        pairs: how many; twice as many scans are taken, the last ones.
+        skip: scans at the end that are left out, to choose settings on others.
+        linear: the map that the field begins with.
+        transform: the field.
+        window: of the local correlation, in voxels; odd.
+        smoothness: weight of the penalty.
+        levels: 0 is the scan itself, 1 half as fine.
+        steps: at each level.
+        symmetric: whether the inverse also moves the fixed image.
+        labels: how masks are moved.
+    """
+
+    data: Path | None = None
+    pairs: int = 30
+    skip: int = 0
+    linear: Linear = "affine"
+    transform: Literal["velocity", "displacement", "bspline"] = "velocity"
+    window: int = 7
+    smoothness: float = 1.0
+    levels: tuple[int, ...] = (1, 0)
+    steps: int = 60
+    symmetric: bool = False
+    labels: Literal["linear", "nearest"] = "linear"
+
+
+SHAPE = (48, 64, 48)
+
+
+def run(config: Config, out: Path) -> Results:
+    """Register the pairs and measure their masks."""
+    seconds: dict[str, float] = {}
+    source = decathlon(config.data or jm.data.data_root() / "Task04_Hippocampus")
+    n = len(source) - config.skip
+    if not 2 <= config.pairs <= n // 2:
+        raise ValueError(f"--pairs: 2 to {n // 2} of {n} scans, got {config.pairs}")
+    settings = Settings(
+        config.linear, config.transform, partial(losses.lncc, window=config.window),
+        config.smoothness, config.levels, config.steps, config.symmetric, config.labels,
+    )  # fmt: skip
+    with stage(seconds, "registration"):
+        pairs = [*_pairs(source, n, config.pairs)]
+        return measured(
+            pairs,
+            settings,
+            classes=source.classes[1:],
+            title="Hippocampi of different people, registered",
+            description=f"{len(pairs)} pairs of scans of different people. {told(settings)}",
+            splits=(Split("pairs", len(pairs)),),
+            notes=source.notes,
+            seconds=seconds,
+        )
+
+
+def _pairs(source: jm.data.DecathlonSource, n: int, pairs: int) -> Iterator[Pair]:
+    order = np.argsort(source.case_ids)
+    for i in range(pairs):
+        fixed, moving = (int(order[j]) for j in (n - 2 * pairs + i, n - 1 - i))
+        name = f"{source.case_ids[moving]} onto {source.case_ids[fixed]}"
+        yield Pair(name, *_scan(source, fixed), *_scan(source, moving))
+
+
+def _scan(source: jm.data.DecathlonSource, i: int) -> tuple[Scan, Scan]:
+    """A scan in the common shape, and its mask; the origin of millimetres is the grid's middle."""
+    image = source.image(i)
+    mask = source.mask(i, like=image).array
+    affine = np.diag([*image.spacing, 1.0])
+    affine[:3, 3] = -(np.array(mask.shape) // 2) * np.array(image.spacing)
+    return in_shape(image.array, SHAPE, affine), Scan(mask, affine, Space(mask.shape, affine))
+
+
+if __name__ == "__main__":
+    from jaxmed.cli import train_file
+
+    train_file(__file__)
