@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, pick
@@ -161,7 +162,7 @@ def find_boxes(model: BoxModel, image: np.ndarray) -> FoundInImage:
         ValueError: as :func:`prepare_boxes`.
     """
     fitted, scale = prepare_boxes(model.recipe, image)
-    found = jax.tree.map(np.asarray, model.predict(fitted[None]))
+    found = jax.tree.map(np.asarray, model.predict(jnp.asarray(fitted[None])))
     return in_image({name: value[0] for name, value in found.items()}, scale, image.shape[:-1])
 
 

@@ -75,7 +75,7 @@ def export_model(
     images = jax.ShapeDtypeStruct((batch, *shape, recipe.inputs), jnp.float32)
 
     @jax.jit
-    def network(images: Array) -> Array:
+    def network(images: Array) -> Array | dict[str, Array]:
         return model.apply(model.params, model.state, images)
 
     # XLA's own convolutions: a native one is code of this machine.

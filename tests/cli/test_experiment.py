@@ -27,7 +27,7 @@ OWN = (
 RECORDED = (
     "active", "active_scans", "adaptation", "boxes", "clusters", "continual", "coverage",
     "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
-    "few_scans", "fewshot", "hippocampus", "judge", "landmarks", "medmnist", "membranes",
+    "few_scans", "fewshot", "hippocampus", "judge", "landmarks", "lesions", "medmnist", "membranes",
     "mil", "multitask", "paradigms", "planes", "pretraining", "propagation", "remedies",
     "series", "shortcut", "stacking", "table_regression", "uncertainty", "uncertainty_masks",
     "wrong_labels",

@@ -86,3 +86,20 @@ def test_a_volume_is_shown_in_a_plane_that_cuts_its_objects():
 def test_names_that_do_not_fit_are_told():
     with pytest.raises(ValueError, match="2 cases for 3 images"):
         report.detection(*ALL, classes=CLASSES, cases=("a", "b"), n_resamples=5)
+
+
+def test_subgroups_are_measured_at_one_threshold(tmp_path):
+    rng = np.random.default_rng(0)
+    true = [np.array([[2.0, 2, 8, 8], [12, 12, 18, 18]]) for _ in range(24)]
+    sites = ["a", "b"] * 12
+    boxes = [t[: 1 + (s == "a")] for t, s in zip(true, sites, strict=True)]
+    results = report.detection(
+        true, [np.zeros(2, int)] * 24, boxes, [rng.random(len(b)) for b in boxes],
+        [np.zeros(len(b), int) for b in boxes], classes=("cell",), n_resamples=20,
+    )  # fmt: skip
+    found = report.with_subgroups(results, {"site": sites}, n_resamples=20)
+    of = {table.metric: table.found.estimates for table in found.subgroups}
+    shares = of["sensitivity/1 false boxes an image"]
+    assert (shares["a"].value, shares["b"].value) == (1.0, 0.5)
+    assert of["false boxes an image"]["a"].value == 0.0
+    assert "by site" in report.write(found, tmp_path).report.read_text()

@@ -42,26 +42,29 @@ def write(model: BoxModel, given: Sequence[Given], out: Path | None) -> int:
         names.append(one.path.name)
         shapes.append(image.shape[:-1])
     if names:
-        columns = [[getattr(f, name) for f in found] for name in FoundInImage._fields]
+        boxes, scores, labels = ([f[i] for f in found] for i in range(3))
         if target.suffix == ".json":
-            text = json.dumps(_coco(names, shapes, columns, model.recipe.classes), indent=1) + "\n"
+            text = json.dumps(_coco(names, shapes, found, model.recipe.classes), indent=1) + "\n"
         else:
-            text = box_csv(names, *columns, model.recipe.classes)
+            text = box_csv(names, boxes, scores, labels, model.recipe.classes)
         write_whole(target, text)
         print(f"{target}: {sum(len(f.boxes) for f in found)} boxes in {len(names)} image(s)")
     return exit_code(len(names), failed)
 
 
 def _coco(
-    names: Sequence[str], shapes: Sequence[tuple[int, ...]], columns: Any, classes: Sequence[str]
+    names: Sequence[str],
+    shapes: Sequence[tuple[int, ...]],
+    found: Sequence[FoundInImage],
+    classes: Sequence[str],
 ) -> dict[str, Any]:
     from jaxmed.detection import to_coco
 
     if any(len(shape) != 2 for shape in shapes):
         raise ValueError("COCO's JSON is of pictures: write the boxes of volumes as .csv")
     annotations = []
-    for i, (boxes, scores, kinds) in enumerate(zip(*columns, strict=True)):
-        for box, score, kind in zip(boxes, scores, kinds, strict=True):
+    for i, one in enumerate(found):
+        for box, score, kind in zip(*one, strict=True):
             rows = [round(float(v), 2) for v in to_coco(box)]
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": i + 1, "category_id": int(kind) + 1,

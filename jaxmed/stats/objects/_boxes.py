@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,7 @@ from jaxmed.quantities import box_overlaps, match_boxes
 from jaxmed.quantities._boxes import FALSE, HIT, IGNORED
 from jaxmed.stats.checks import Floats, same_length
 
-BoxArrays = ArrayLike | Sequence[ArrayLike]
+BoxArrays = NDArray[Any] | Sequence[Any]
 """(images, n, ...), padded, or one array (n, ...) for each image."""
 
 
