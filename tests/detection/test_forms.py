@@ -113,7 +113,9 @@ def test_a_learner_learns_to_tell_touching_discs_apart(kind):
     for _ in range(150):
         state, _ = step(state, batch)
     fresh = scene()
-    said = network.apply(state.params, state.state, fresh[None, ..., None] > 0)[0]["logits"][0]
+    said = network.apply(state.params["net"], state.state["net"], fresh[None, ..., None] > 0.0)[0][
+        "logits"
+    ][0]
     scores = stats.instance_scores([fresh], [form.find(said)], n_resamples=0)
     assert scores.f1.value == 1
 
