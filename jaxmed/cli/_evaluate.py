@@ -10,7 +10,9 @@ from typing import Any, Literal
 from jaxmed.cli import _given
 from jaxmed.cli.runs._settings import ask
 
-Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation"]
+Task = Literal[
+    "binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation", "detection"
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,12 +20,14 @@ class Options:
     """Measure predictions, whatever made them, and write metrics.json, a table and report.html.
 
     Predictions are a CSV with the columns case, group (the patient), label, and score or
-    score_NAME for each class; or a folder of masks. The reference is a CSV with case and label,
-    if the labels are not in the first; or a folder of masks with the same file names.
+    score_NAME for each class; or a folder of masks; or boxes, a CSV with image, label, score and
+    corners, or COCO's JSON. The reference is a CSV with case and label, if the labels are not in
+    the first; or a folder of masks with the same file names; or true boxes, COCO's JSON, a folder
+    of VOC or a CSV.
 
     Args:
-        predictions: a CSV file, or a folder of masks.
-        reference: a CSV file, or a folder of masks.
+        predictions: a CSV file, a folder of masks, or a file of boxes.
+        reference: a CSV file, a folder of masks, or boxes.
         out: folder of the report.
         task: what is predicted; by default told from the table.
         classes: names of the classes (of a segmentation: without the background).
@@ -50,6 +54,8 @@ class Options:
         tolerance: of the normalised surface distance (NSD), in mm (of pictures in pixels).
         study: a TOML file of what only you know of the study, for the checklist in the report.
         ledger: a file in which each look at a test set is recorded; the report says how often.
+        corners: of a reference in VOC's form: inclusive, numbers of pixels from 1, or edges.
+        split: of a reference of boxes: the images of this split alone, such as test.
     """
 
     predictions: Path
@@ -76,13 +82,18 @@ class Options:
     tolerance: float = 1.0
     study: Path | None = None
     ledger: Path | None = None
+    corners: Literal["inclusive", "edges"] = "inclusive"
+    split: str = ""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Read, measure, write, print."""
     options = ask(Options, arguments, prog="jaxmed evaluate")
     study = _given.checked_study(options)
-    measure = _masks if holds_masks(options.predictions) else _scores
+    if options.task == "detection" or holds_boxes(options.predictions):
+        measure = _boxes
+    else:
+        measure = _masks if holds_masks(options.predictions) else _scores
     results, columns = measure(options)
     return _given.finish(results, columns, options, study, ["jaxmed", "evaluate", *arguments])
 
@@ -179,6 +190,61 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
     shown = report.mask_pictures(results.overlap, _given.reader(*read, missing, classes), image)
     results = results.replace(pictures=shown)
     return units.warn(results), columns
+
+
+def _boxes(options: Options) -> tuple[Any, dict[str, Any]]:
+    from jaxmed import report
+    from jaxmed.data import box_dataset, read_image
+
+    if options.reference is None:
+        raise ValueError("--predictions is of boxes: --reference must name the true ones")
+    truth = box_dataset(options.reference, classes=options.classes or None, corners=options.corners)
+    found = report.read_found_boxes(options.predictions, truth)
+    rows = range(len(truth))
+    if options.split:
+        rows = [i for i, name in enumerate(truth.splits) if name == options.split]
+        truth = truth.of_split(options.split)
+    boxes, scores, labels = ([part[i] for i in rows] for part in found[:3])
+    missing = [name for name in found.missing if name in truth.case_ids]
+    if missing and options.missing == "error":
+        raise ValueError(
+            f"{options.predictions} says nothing of {len(missing)} of {len(truth)} images "
+            f"({', '.join(missing[:3])}): an image without a box has a row whose corners are "
+            "empty. Choose a --split, or count them as failures (--missing fail)"
+        )
+    columns = _given.known_columns(options, truth.case_ids)
+    units = _given.units(options.unit, truth.groups, columns)
+    results = _given.measured(
+        options.predictions,
+        report.detection,
+        truth.boxes,
+        truth.box_labels,
+        boxes,
+        scores,
+        labels,
+        classes=truth.classes,
+        cases=truth.case_ids,
+        groups=units.groups,
+        crowd=truth.crowd,
+        images=lambda i: read_image(truth.images[i]).array,
+        level=options.level,
+        title=f"Evaluation of {options.predictions.name}",
+        notes=(*units.notes, *truth.notes, *_unfound(missing)),
+    )
+    return units.warn(results), columns
+
+
+def _unfound(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (f"{len(names)} images are not in the predictions: nothing was found there",)
+
+
+def holds_boxes(path: Path) -> bool:
+    """Whether a file is of boxes with scores."""
+    from jaxmed.report import holds_found_boxes
+
+    return path.is_file() and holds_found_boxes(path)
 
 
 def holds_masks(path: Path) -> bool:

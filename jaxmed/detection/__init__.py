@@ -16,6 +16,11 @@ from jaxmed.detection.finding._detections import Detections
 from jaxmed.detection.finding._fusion import weighted_fusion
 from jaxmed.detection.finding._nms import nms
 from jaxmed.detection.finding._windows import detect_windows, merge_windows
+from jaxmed.detection.instances._flows import follow_flows, label_flows
+from jaxmed.detection.instances._forms import InstanceForm, typical_radius
+from jaxmed.detection.instances._star_shapes import Instances, find_stars, paint_star
+from jaxmed.detection.instances._stars import star_distances, star_rays
+from jaxmed.detection.instances._watershed import part_touching
 from jaxmed.detection.learning._assign import assign
 from jaxmed.detection.learning._detector import detector, retina_head
 from jaxmed.detection.learning._loss import box_objective, retina_loss
@@ -23,6 +28,8 @@ from jaxmed.ops._anchors import anchors
 
 __all__ = [
     "Detections",
+    "InstanceForm",
+    "Instances",
     "anchors",
     "area",
     "assign",
@@ -32,15 +39,23 @@ __all__ = [
     "detect_windows",
     "detector",
     "encode",
+    "find_stars",
+    "follow_flows",
     "from_coco",
     "from_voc",
     "giou",
     "iou",
+    "label_flows",
     "merge_windows",
     "nms",
+    "paint_star",
+    "part_touching",
     "retina_head",
     "retina_loss",
+    "star_distances",
+    "star_rays",
     "to_coco",
     "to_voc",
+    "typical_radius",
     "weighted_fusion",
 ]

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxmed import ops
 from jaxmed._files import write_whole
 from jaxmed.core import Array
+from jaxmed.inference._box_model import BoxModel
 from jaxmed.inference._describe import describe
 from jaxmed.inference._image_model import ImageModel
 from jaxmed.inference._model_file import ModelError
@@ -43,7 +44,7 @@ class Exported(NamedTuple):
 
 def export_model(
     folder: str | os.PathLike,
-    model: Segmenter | ImageModel,
+    model: Segmenter | ImageModel | BoxModel,
     *,
     platforms: Sequence[str] = _PLATFORMS,
 ) -> Path:
@@ -56,7 +57,7 @@ def export_model(
 
     Args:
         folder: the folder, created if missing.
-        model: a segmenter, classifier or regressor.
+        model: a segmenter, classifier, regressor or detector.
         platforms: of ``"cpu"``, ``"cuda"``, ``"rocm"``, ``"tpu"``.
 
     Returns:
@@ -74,7 +75,7 @@ def export_model(
     images = jax.ShapeDtypeStruct((batch, *shape, recipe.inputs), jnp.float32)
 
     @jax.jit
-    def network(images: Array) -> Array:
+    def network(images: Array) -> Array | dict[str, Array]:
         return model.apply(model.params, model.state, images)
 
     # XLA's own convolutions: a native one is code of this machine.

@@ -13,11 +13,16 @@ import jax.numpy as jnp
 
 from jaxmed._files import write_whole
 from jaxmed.core import PyTree
+from jaxmed.inference._box_model import BoxModel, BoxRecipe, box_model
 from jaxmed.inference._describe import DescriptionError, build, describe
 from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model
+from jaxmed.inference._instance_model import InstanceModel, InstanceRecipe, instance_model
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.networks import UNetPlan
 from jaxmed.train import restore, save
+
+Model = Segmenter | ImageModel | BoxModel | InstanceModel
+AnyRecipe = Recipe | ImageRecipe | BoxRecipe | InstanceRecipe
 
 _FILE, _WEIGHTS, _BEFORE = "model.json", "model", "before"
 _FORMAT = "jaxmed model 2"
@@ -36,8 +41,8 @@ class SegmenterError(ModelError):
 ModelError.__module__ = SegmenterError.__module__ = "jaxmed.inference"
 
 
-def save_model(folder: str | os.PathLike, model: Segmenter | ImageModel) -> Path:
-    """Save a segmenter, a classifier or a regressor, for use by `jaxmed predict FOLDER`.
+def save_model(folder: str | os.PathLike, model: Model) -> Path:
+    """Save a segmenter, classifier, regressor or detector, for use by `jaxmed predict FOLDER`.
 
     ``folder/model.json`` holds the pre- and postprocessing and the network's description
     (:func:`describe`), ``folder/model`` the weights, ``folder/before`` the first network of a
@@ -72,7 +77,7 @@ def save_model(folder: str | os.PathLike, model: Segmenter | ImageModel) -> Path
     return path
 
 
-def load_model(folder: str | os.PathLike) -> Segmenter | ImageModel:
+def load_model(folder: str | os.PathLike) -> Model:
     """Load a model saved by :func:`save_model`, or by an earlier version's ``save_segmenter``.
 
     Raises:
@@ -92,7 +97,7 @@ def load_model(folder: str | os.PathLike) -> Segmenter | ImageModel:
             recipe = _recipe_1(table)
         else:
             raise ValueError(f"it has the format {written!r}, this version reads {_FORMAT!r}")
-        if not isinstance(recipe, Recipe | ImageRecipe):
+        if not isinstance(recipe, AnyRecipe):
             raise ValueError(f"a {type(recipe).__name__} is no recipe")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} does not describe a model of jaxmed: {error}") from error
@@ -101,6 +106,10 @@ def load_model(folder: str | os.PathLike) -> Segmenter | ImageModel:
     if isinstance(recipe, Recipe):
         before = load_segmenter(folder / _BEFORE) if recipe.cascade else None
         return segmenter(recipe, kept["params"], kept["state"], before=before)
+    if isinstance(recipe, BoxRecipe):
+        return box_model(recipe, kept["params"], kept["state"])
+    if isinstance(recipe, InstanceRecipe):
+        return instance_model(recipe, kept["params"], kept["state"])
     return image_model(recipe, kept["params"], kept["state"])
 
 
@@ -134,7 +143,7 @@ def load_segmenter(folder: str | os.PathLike) -> Segmenter:
     return model
 
 
-def weight_shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
+def weight_shapes(recipe: AnyRecipe) -> tuple[PyTree, PyTree]:
     """Return the shapes of parameters and state of a recipe's network."""
     spatial = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
     image = jax.ShapeDtypeStruct((1, *spatial, recipe.inputs), jnp.float32)
@@ -146,7 +155,7 @@ def weight_shapes(recipe: Recipe | ImageRecipe) -> tuple[PyTree, PyTree]:
     )
 
 
-def _check_weights(model: Segmenter | ImageModel) -> None:
+def _check_weights(model: Model) -> None:
     """Raise if the weights do not match the recipe's network."""
     wanted = _outline(weight_shapes(model.recipe))
     given = _outline((model.params, model.state))

@@ -22,6 +22,7 @@ tests and takes labels first, as scikit-learn does; both call `jaxmed.quantities
   `quadratic_kappa`, `confusion_matrix`
 - scores: `auc`, `average_precision`
 - probabilities: `brier`, `log_loss`, `ece`
+- boxes: `box_average_precision`, `cpm`
 - masks: `dice`, `iou`, `volume_error`, and `case_table` for one row per case and class
 - surfaces of one pair of masks (NumPy): `hausdorff` (HD, HD95), `average_surface_distance` (ASSD,
   MASD), `surface_dice` (NSD), `surface_distances`
@@ -29,6 +30,7 @@ tests and takes labels first, as scikit-learn does; both call `jaxmed.quantities
 - continuous: `mse`, `mae`, `r2`
 """
 
+from jaxmed.metrics._boxes import box_average_precision, cpm
 from jaxmed.metrics._cases import Cases
 from jaxmed.metrics._confusion import (
     Confusion,
@@ -67,10 +69,12 @@ __all__ = [
     "average_precision",
     "average_surface_distance",
     "balanced_accuracy",
+    "box_average_precision",
     "brier",
     "case_table",
     "collection",
     "confusion_matrix",
+    "cpm",
     "dice",
     "ece",
     "evaluate",

@@ -16,10 +16,6 @@ Conventions:
 """
 
 from jaxmed.quantities._boxes import (
-    FALSE,
-    HIT,
-    IGNORED,
-    INTERPOLATIONS,
     box_overlaps,
     match_boxes,
     tie_ends,
@@ -27,6 +23,12 @@ from jaxmed.quantities._boxes import (
     weighted_froc,
 )
 from jaxmed.quantities._decisions import at_least, largest, logit, second_is_largest
+from jaxmed.quantities._instances import (
+    Contingency,
+    aggregated_jaccard,
+    contingency,
+    match_instances,
+)
 from jaxmed.quantities._masks import dice, iou, volume_error
 from jaxmed.quantities._means import divide, mean_defined
 from jaxmed.quantities._partitions import (
@@ -72,13 +74,11 @@ from jaxmed.quantities._tables import (
 )
 
 __all__ = [
-    "FALSE",
-    "HIT",
-    "IGNORED",
-    "INTERPOLATIONS",
+    "Contingency",
     "Placements",
     "accuracy",
     "adjusted_rand",
+    "aggregated_jaccard",
     "at_least",
     "auc",
     "average_precision",
@@ -87,6 +87,7 @@ __all__ = [
     "box_overlaps",
     "brier_values",
     "calibration_error",
+    "contingency",
     "costs",
     "deviation",
     "dice",
@@ -104,6 +105,7 @@ __all__ = [
     "macro_auc",
     "mae",
     "match_boxes",
+    "match_instances",
     "mcc",
     "mean_defined",
     "midrank",

@@ -6,6 +6,7 @@ of the page is also available as a function that returns a Matplotlib figure wit
 """
 
 from jaxmed._json import to_json
+from jaxmed.report.figures._boxes import boxes_figure, froc_figure
 from jaxmed.report.figures._confusion import confusion_figure, confusion_matrix
 from jaxmed.report.figures._curves import precision_recall_figure, reliability_figure, roc_figure
 from jaxmed.report.figures._drawings import drawings_figure
@@ -45,23 +46,26 @@ from jaxmed.report.figures._uncertainty import (
     uncertainty_map_figure,
 )
 from jaxmed.report.guidelines._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
-from jaxmed.report.page._csv import comparison_csv, metrics_csv, predictions_csv
+from jaxmed.report.page._csv import box_csv, comparison_csv, metrics_csv, predictions_csv
 from jaxmed.report.page._exploration import ExploredImages, write_exploration
 from jaxmed.report.page._model_card import model_card
 from jaxmed.report.page._page import html
 from jaxmed.report.page._record import metrics_record
 from jaxmed.report.page._registration import RegisteredImages, write_registration
 from jaxmed.report.page._write import Written, summary, write
+from jaxmed.report.read._boxes import BoxTable, holds_found_boxes, read_found_boxes
 from jaxmed.report.read._case_images import read_case_images
 from jaxmed.report.read._joined import read_columns
 from jaxmed.report.read._mask_folders import cases_without_mask, read_mask_pairs
 from jaxmed.report.read._models import ModelTables, read_models
 from jaxmed.report.read._scores import ScoreTable, read_scores
+from jaxmed.report.results._boxes import BoxPicture, FoundBoxes, box_pictures, detection
 from jaxmed.report.results._by_group import bands, with_subgroups
 from jaxmed.report.results._classification import classification
 from jaxmed.report.results._comparison import compare, compare_segmentations, warn_of_repeats
 from jaxmed.report.results._environment import command_line, environment
 from jaxmed.report.results._episodes import Episode, Episodes
+from jaxmed.report.results._instances import FoundInstances, InstancePicture, instances
 from jaxmed.report.results._parts import (
     Comparison,
     Contrast,
@@ -83,6 +87,8 @@ from jaxmed.report.results._results import (
     ComparisonResults,
     ContinualResults,
     DensityResults,
+    DetectionResults,
+    InstanceResults,
     RegressionResults,
     Results,
     SegmentationResults,
@@ -105,6 +111,8 @@ __all__ = [
     "NOT_MEANT",
     "NOT_REPORTED",
     "TASKS",
+    "BoxPicture",
+    "BoxTable",
     "ClassificationResults",
     "Comparison",
     "ComparisonResults",
@@ -112,10 +120,15 @@ __all__ = [
     "Contrast",
     "DataSummary",
     "DensityResults",
+    "DetectionResults",
     "Episode",
     "Episodes",
     "ExploredImages",
     "FeatureMaps",
+    "FoundBoxes",
+    "FoundInstances",
+    "InstancePicture",
+    "InstanceResults",
     "Item",
     "MaskPair",
     "ModelTables",
@@ -139,6 +152,9 @@ __all__ = [
     "agreement_figure",
     "bands",
     "best_median_worst",
+    "box_csv",
+    "box_pictures",
+    "boxes_figure",
     "case_figure",
     "cases_without_mask",
     "check_study",
@@ -153,6 +169,7 @@ __all__ = [
     "confusion_matrix",
     "contrast_pictures",
     "decision_figure",
+    "detection",
     "distribution_figure",
     "drawings_figure",
     "entropy_figure",
@@ -161,10 +178,13 @@ __all__ = [
     "episodes_figure",
     "feature_maps",
     "forest_figure",
+    "froc_figure",
     "from_overlap",
     "from_study",
     "heat_map_figure",
+    "holds_found_boxes",
     "html",
+    "instances",
     "label_curve_figure",
     "learning_curves",
     "mask_picture",
@@ -183,6 +203,7 @@ __all__ = [
     "projections",
     "read_case_images",
     "read_columns",
+    "read_found_boxes",
     "read_mask_pairs",
     "read_models",
     "read_scores",

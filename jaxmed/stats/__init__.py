@@ -125,6 +125,7 @@ from jaxmed.stats.means._t_tests import (
 )
 from jaxmed.stats.objects._average_precision import COCO_IOUS, box_average_precision
 from jaxmed.stats.objects._froc import CPM_RATES, Froc, froc
+from jaxmed.stats.objects._instances import InstanceScores, instance_scores
 from jaxmed.stats.power._agreement import power_curve, size_for_icc, size_for_kappa, size_for_limits
 from jaxmed.stats.power._auc import (
     AucPower,
@@ -203,6 +204,7 @@ __all__ = [
     "Estimate",
     "Froc",
     "InformationCriteria",
+    "InstanceScores",
     "LogisticModel",
     "ModelSize",
     "MurphyParts",
@@ -282,6 +284,7 @@ __all__ = [
     "icc",
     "information_criteria",
     "information_weights",
+    "instance_scores",
     "isotonic",
     "jackknife",
     "kappa",

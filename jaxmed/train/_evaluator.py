@@ -21,8 +21,8 @@ def evaluator(
     data: Any,
     metrics: Mapping[str, Metric],
     *,
-    output: str = "logits",
-    target: str = "label",
+    output: Inputs = "logits",
+    target: Inputs = "label",
     inputs: Inputs = "image",
     known: str | Callable[[Any], Any] | None = None,
     size: int = 128,
@@ -38,8 +38,9 @@ def evaluator(
         data: a source, a dict of arrays, or batches as :func:`jaxmed.data.batches` makes them,
             whose size and transform are then used. Padding rows do not count.
         metrics: name to metric (:mod:`jaxmed.metrics`); each must give one number.
-        output: the endpoint that is measured.
-        target: the array of the truth.
+        output: the endpoint that is measured, or several, which the metric is given as a dict
+            (:func:`jaxmed.core.pick`).
+        target: the array of the truth, or several, alike.
         inputs: the array that the network takes, or several (:func:`jaxmed.core.pick`).
         known: which targets are known, as :func:`jaxmed.supervised` takes it.
         size: rows of a batch.

@@ -15,13 +15,22 @@ from jaxmed.cli import main
 from jaxmed.cli.runs import _experiment, _settings
 
 # Of images of one's own.
-OWN = ("classification", "premises", "regression", "segmentation", "study")
+OWN = (
+    "classification",
+    "detection",
+    "instances",
+    "premises",
+    "regression",
+    "segmentation",
+    "study",
+)
 RECORDED = (
-    "active", "active_scans", "adaptation", "clusters", "continual", "coverage", "demo", "drive",
-    "duplicates", "energy", "exactly_one", "extreme", "families", "few_scans", "fewshot",
-    "hippocampus", "judge", "landmarks", "medmnist", "membranes", "mil", "multitask",
-    "paradigms", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
-    "table_regression", "uncertainty", "uncertainty_masks", "wrong_labels",
+    "active", "active_scans", "adaptation", "boxes", "clusters", "continual", "coverage",
+    "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
+    "few_scans", "fewshot", "hippocampus", "judge", "landmarks", "lesions", "medmnist", "membranes",
+    "mil", "multitask", "paradigms", "planes", "pretraining", "propagation", "remedies",
+    "series", "shortcut", "stacking", "table_regression", "uncertainty", "uncertainty_masks",
+    "wrong_labels",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import pytest
 import jaxmed as jm
 from jaxmed import detection as dt
 from jaxmed.data import phantoms
+from jaxmed.testing import check_network, check_objective
 
 LEVELS = (64, 16)
 ANCHORS = dt.anchors([(8, 8), (4, 4)], [4, 8], scales=(2.0,))
@@ -172,6 +173,20 @@ def test_a_detector_can_be_written_down_and_made_again():
     again = build(describe(finds))
     shapes = jax.eval_shape(again.init, jax.random.key(0), jnp.ones((1, 16, 16, 1)))
     assert shapes == jax.eval_shape(finds.init, jax.random.key(0), jnp.ones((1, 16, 16, 1)))
+
+
+def test_networks_and_the_objective_obey_the_laws():
+    images = jax.random.normal(jax.random.key(0), (2, 8, 16, 1))
+    held = check_network(dt.detector(network(), count=3, candidates=8), images)
+    assert "the same key gives the same parameters" in held
+    batch = {
+        "image": images,
+        "box": jnp.array([[[1.0, 2, 6, 9], [0, 0, 0, 0]], [[2, 5, 7, 14], [0, 0, 3, 4]]]),
+        "box_label": jnp.array([[0, -1], [1, 0]]),
+        "weight": jnp.array([1.0, 0.0]),
+    }
+    held = check_objective(dt.box_objective(), network(), batch)
+    assert "weight 0 gives a zero gradient" in held
 
 
 def network_of_resnet():

@@ -32,6 +32,7 @@ MODULES = {
     "Decoder": networks.Decoder(1, (8, 12), norm=networks.InstanceNorm),
     "DualStreamPooling": networks.DualStreamPooling(2),
     "EfficientNet": networks.EfficientNet(2, stages=((1, 3, 2, 2, 8),), stem=4, width=8),
+    "FeaturePyramid": networks.FeaturePyramid(8, (0, 2), extra=1, norm="none"),
     "GroupNorm": networks.GroupNorm(2),
     "Hierarchical": networks.Hierarchical(networks.CNN(None, (4,)), networks.Recurrent(2)),
     "InstanceNorm": networks.InstanceNorm(dtype="bfloat16"),
@@ -44,6 +45,9 @@ MODULES = {
     "RandomConvolutions": networks.RandomConvolutions((4, 6), window=(2, 1), units=5),
     "Recurrent": networks.Recurrent(2, (8,), "gru", bidirectional=True, pooling="attention"),
     "ResNet": networks.ResNet(2, (1,), "bottleneck", width=4, kernel_init=networks.he_fan_in),
+    "RetinaHead": networks.RetinaHead(
+        2, ((4, 2), 8), (2.0, 4.0), ((1.0, 1.0), (0.5, 2.0)), form="sides", prior=0.1
+    ),
     "SegmentationHead": networks.SegmentationHead(2, np.float32),
     "SimplePooling": networks.SimplePooling(2, "lse", 2.0),
     "StackingModule": networks.StackingModule(7, networks.RandomConvolutions(), skip=False),

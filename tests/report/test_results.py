@@ -23,6 +23,16 @@ def _all_types():
         "continual": report.ContinualResults(
             title="Tasks", classes=(), metrics={}, matrix=np.eye(2), sequence=("a", "b")
         ),
+        "instances": report.instances([[[1, 1, 0]]], [[[2, 0, 3]]], n_resamples=20),
+        "detection": report.detection(
+            [[[0, 0, 4, 4]], []],
+            [[0], []],
+            [[[0, 0, 4, 3]], []],
+            [[0.8], []],
+            [[0], []],
+            classes=("cell",),
+            n_resamples=20,
+        ),
         "density": report.DensityResults(title="Images", classes=(), metrics={}, headline=()),
     }
 

@@ -27,16 +27,24 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from jaxmed.cli.predict import _masks, _scores
+    from jaxmed.cli.predict import _boxes, _instances, _masks, _scores
     from jaxmed.cli.predict._inputs import files
     from jaxmed.data.tables._columns import parse_columns
-    from jaxmed.inference import Segmenter, load_model, segmenter
+    from jaxmed.inference import BoxModel, InstanceModel, Segmenter, load_model, segmenter
 
     model = load_model(options.run)
     if options.tile is not None:
         return _of_slides(model, options)
     _refuse_slides(options.image)
     given = files(options.image, model.recipe.channels, parse_columns(options.columns))
+    if isinstance(model, BoxModel):
+        others = ("probabilities", "uncertainty", "mirror", "calibrated", "sets", "resume")
+        _refuse(options, others, "another kind of model than a detector")
+        return _boxes.write(model, given, options.out)
+    if isinstance(model, InstanceModel):
+        others = ("probabilities", "uncertainty", "mirror", "calibrated", "sets", "resume")
+        _refuse(options, others, "another kind of model than one of instances")
+        return _instances.write(model, given, options.out)
     if not isinstance(model, Segmenter):
         _refuse(options, ("probabilities", "uncertainty", "mirror"), "a segmenter")
         asked = _scores.Asked(options.run, options.calibrated, options.sets, options.resume)
@@ -54,9 +62,9 @@ def _of_slides(model: Any, options: argparse.Namespace) -> int:
     from jaxmed.cli._slides import named_slides
     from jaxmed.cli.predict import _tiles
     from jaxmed.data.tables._columns import parse_columns
-    from jaxmed.inference import Segmenter
+    from jaxmed.inference import BoxModel, InstanceModel, Segmenter
 
-    if isinstance(model, Segmenter):
+    if isinstance(model, Segmenter | BoxModel | InstanceModel):
         raise ValueError(
             f"--tile is of a classifier or a regressor, which {options.run} is not: cut slides by "
             "jaxmed tiles, and segment the pictures"
@@ -93,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="jaxmed predict",
         description="Apply the model of a trained run to new images. A segmenter writes a mask for "
         "each in its own space: the same shape, affine and orientation, and a table of volumes. A "
-        "classifier or regressor writes one table, a row an image.",
+        "classifier or regressor writes one table, a row an image; a detector one, a row a box; "
+        "one of instances a label map for each image.",
     )
     parser.add_argument("run", type=Path, help="folder of a finished run (jaxmed train, or demo)")
     parser.add_argument(
@@ -105,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, default=None,
         help="a folder; for one image also the mask's file, for scores also the table. By default "
         "the current folder: NAME_mask in the image's format (.png of a picture, .dcm of DICOM, "
-        ".npz of arrays, else .nii.gz), or predictions.csv",
+        ".npz of arrays, else .nii.gz), predictions.csv, or boxes.csv (.json for COCO's form)",
     )  # fmt: skip
     parser.add_argument(
         "--columns", nargs="+", default=(), metavar="ROLE=COLUMN",

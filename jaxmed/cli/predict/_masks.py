@@ -30,7 +30,7 @@ def write(
 ) -> int:
     """Write the mask of every image and a table of volumes, and tell them."""
     recipe = model.recipe
-    targets = _targets(given, out, len(recipe.patch))
+    targets = targets_of(given, out, len(recipe.patch))
     # Beside a mask that was named alone lies what others made.
     kept = None if out is not None and _is_file(out) else MadeBy(
         out or Path(), model, also, resume=resume
@@ -188,7 +188,7 @@ def _is_file(out: Path) -> bool:
     return suffix(out) in (*MASKS, ".npz") and not out.is_dir()
 
 
-def _targets(given: Sequence[Given], out: Path | None, rank: int) -> list[Path]:
+def targets_of(given: Sequence[Given], out: Path | None, rank: int) -> list[Path]:
     """Where each file's masks go; never over an image, and no two to one file."""
 
     def ending(path: Path) -> str:

@@ -93,7 +93,7 @@ class RetinaHead(nn.Module):
                 # Maps of several strides differ in their statistics: a norm for each.
                 norm = make_norm(self.norm, name=f"{name}{i + 1}_norm{level + 1}", dtype=self.dtype)
                 x = nn.relu(norm(layer(x), train=train))
-            return at_least_float32(last[name](x)).reshape(len(x), -1, outputs)
+            return at_least_float32(last[name](x)).reshape(x.shape[0], -1, outputs)
 
         logits, boxes, bases = [], [], []
         for level, (x, stride) in enumerate(zip(maps, self.strides, strict=True)):
@@ -104,7 +104,7 @@ class RetinaHead(nn.Module):
             deltas = tower("box", x, level, 2 * rank) * scale
             logits.append(tower("class", x, level, self.classes) + prior)
             boxes.append(decode_boxes(deltas, base, self.form))
-            bases.append(jnp.broadcast_to(base, (len(x), *base.shape)))
+            bases.append(jnp.broadcast_to(base, (x.shape[0], *base.shape)))
         return {
             "logits": jnp.concatenate(logits, axis=1),
             "box": jnp.concatenate(boxes, axis=1),

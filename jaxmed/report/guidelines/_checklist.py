@@ -170,7 +170,7 @@ def _balance(r: Results) -> str:
             if split.counts
         )
     held = next(iter(r.predictions().values()), None)
-    if r.task in ("regression", "segmentation", "density", "continual"):
+    if r.task in ("regression", "segmentation", "density", "continual", "detection", "instances"):
         return f"does not apply to {r.task}"
     if not isinstance(held, Scores):
         return ""

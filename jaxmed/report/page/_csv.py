@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxmed._csv import csv_text
 from jaxmed.report.results._parts import Overlap, Scores
-from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
+from jaxmed.report.results._results import (
+    ComparisonResults,
+    DetectionResults,
+    InstanceResults,
+    Results,
+    SegmentationResults,
+)
 from jaxmed.stats import Estimate
 
 
@@ -71,16 +78,55 @@ def predictions_csv(results: Results) -> str:
     """Write one row per case, in the format read by `jaxmed evaluate`.
 
     Classifiers: `case, group, label, score_NAME, ...`; several labels: `label_NAME` too;
-    segmentation: `case, group, MEASURE_NAME, ..., mask`.
+    segmentation: `case, group, MEASURE_NAME, ..., mask`; detection: `image, label, score` and
+    corners, a row a box; instances: `case, group, objects, found, hits, mask`.
     """
     if isinstance(results, ComparisonResults):
         return ""
+    if isinstance(results, DetectionResults):
+        held = results.boxes
+        return box_csv(held.cases, held.boxes, held.scores, held.kinds, results.classes)
+    if isinstance(results, InstanceResults):
+        return csv_text(*_instance_rows(results))
     for found in results.predictions().values():
         if isinstance(found, Scores):
             return csv_text(*_score_rows(results, found))
         if isinstance(results, SegmentationResults):
             return csv_text(*_overlap_rows(results, found))
     return ""
+
+
+def box_csv(
+    cases: Sequence[str],
+    boxes: Sequence[Any],
+    scores: Sequence[Any],
+    kinds: Sequence[Any],
+    classes: Sequence[str],
+) -> str:
+    """Write a row a box, `image, label, score, low_0, ..., high_0, ...`, corners along the axes.
+
+    An image in which none was found has a row with empty cells.
+    """
+    rank = next((np.shape(b)[1] // 2 for b in boxes if len(b)), 2)
+    header = [f"{end}_{axis}" for end in ("low", "high") for axis in range(rank)]
+    rows: list[list[Any]] = []
+    for case, found, score, kind in zip(cases, boxes, scores, kinds, strict=True):
+        if not len(found):
+            rows.append([case, *[""] * (2 + 2 * rank)])
+        for box, s, k in zip(found, score, kind, strict=True):
+            rows.append([case, classes[int(k)], f"{s:.6g}", *(f"{v:.2f}" for v in box)])
+    return csv_text(["image", "label", "score", *header], rows)
+
+
+def _instance_rows(results: InstanceResults) -> tuple[list[str], list[list[Any]]]:
+    held = results.found
+    header = ["case", *["group"] * (held.groups is not None), "objects", "found", "hits"]
+    rows = []
+    for i, case in enumerate(held.cases):
+        group = [] if held.groups is None else [held.groups[i]]
+        numbers = [int(n[i]) for n in (held.objects, held.found, held.hits)]
+        rows.append([case, *group, *numbers, *([held.masks[case]] if held.masks else [])])
+    return [*header, *["mask"] * bool(held.masks)], rows
 
 
 def _score_rows(results: Results, found: Scores) -> tuple[list[str], list[list[Any]]]:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxmed.report.figures._history import learning_curves, measures
+from jaxmed.report.page._boxes import box_exhibits, froc_exhibits
 from jaxmed.report.page._classification import class_exhibits
 from jaxmed.report.page._continual import task_exhibits
 from jaxmed.report.page._density import drawing_exhibits
 from jaxmed.report.page._episodes import episode_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
 from jaxmed.report.page._features import feature_exhibits
+from jaxmed.report.page._instances import instance_exhibits
 from jaxmed.report.page._label_curve import label_exhibits
 from jaxmed.report.page._models import model_exhibits
 from jaxmed.report.page._regression import number_exhibits
@@ -22,6 +24,8 @@ from jaxmed.report.results._results import (
     ComparisonResults,
     ContinualResults,
     DensityResults,
+    DetectionResults,
+    InstanceResults,
     RegressionResults,
     Results,
     SegmentationResults,
@@ -39,6 +43,11 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
     ),
     ContinualResults: (("tasks", "Task by task", task_exhibits),),
     DensityResults: (("drawings", "Drawings", drawing_exhibits),),
+    DetectionResults: (
+        ("froc", "Free-response ROC", froc_exhibits),
+        ("boxes", "Images with boxes", box_exhibits),
+    ),
+    InstanceResults: (("instances", "Images with objects", instance_exhibits),),
     RegressionResults: (("predictions", "Predictions", number_exhibits),),
     SegmentationResults: (("agreement", "Agreement", mask_exhibits), _UNCERTAINTY),
     ComparisonResults: (("models", "Models side by side", model_exhibits),),

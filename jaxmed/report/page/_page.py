@@ -41,6 +41,8 @@ _TASK_NAMES = {
     "regression": "regression",
     "continual": "classification, tasks one after the other",
     "density": "model of images",
+    "detection": "detection",
+    "instances": "instance segmentation",
     "segmentation": "segmentation",
 }
 
@@ -68,6 +70,8 @@ def html(results: Results) -> str:
     sections += [(group["id"], group["name"]) for group in groups]
     if class_rows:
         sections.append(("classes", "Structures"))
+    elif case_rows:
+        sections.append(("images", "Images"))
     if by_group:
         sections.append(("subgroups", "Subgroups"))
     if pictures or gallery:

@@ -10,12 +10,26 @@ import numpy as np
 
 from jaxmed.report.results._by_group import in_order
 from jaxmed.report.results._contrasts import untested
-from jaxmed.report.results._results import ComparisonResults, Results, SegmentationResults
+from jaxmed.report.results._results import (
+    ComparisonResults,
+    DetectionResults,
+    InstanceResults,
+    Results,
+    SegmentationResults,
+)
 
 _NAMES = {
+    "ap": "AP, IoU 0.5 to 0.95",
+    "ap10": "AP, IoU 0.1",
+    "ap50": "AP, IoU 0.5",
     "auc": "AUC",
+    "aggregated_jaccard": "Aggregated Jaccard index",
+    "instance_ap": "AP (TP / (TP + FP + FN)), IoU 0.5 to 0.9",
+    "instance_ap50": "AP (TP / (TP + FP + FN)), IoU 0.5",
+    "panoptic_quality": "Panoptic quality",
     "average_precision": "Average precision",
     "brier": "Brier score",
+    "cpm": "CPM",
     "cpu": "Processor",
     "dice": "Dice",
     "ece": "Expected calibration error",
@@ -181,7 +195,11 @@ def class_table(results: Results) -> list[dict[str, Any]]:
 
 
 def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return column names and rows of Dice by case, worst first."""
+    """Return column names and rows by case, worst first: Dice of masks, errors of boxes."""
+    if isinstance(results, DetectionResults):
+        return _box_rows(results)
+    if isinstance(results, InstanceResults):
+        return _instance_rows(results)
     if not isinstance(results, SegmentationResults) or results.overlap is None:
         return [], []
     if "dice" not in results.overlap.values:
@@ -198,3 +216,27 @@ def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
         text = [f"{v:.3f}" if np.isfinite(v) else "–" for v in values]
         rows.append({"case": results.overlap.cases[i], "numbers": text})
     return [*results.classes, "mean"] if several else [*results.classes], rows
+
+
+def _instance_rows(results: InstanceResults) -> tuple[list[str], list[dict[str, Any]]]:
+    """Objects, those found, and false ones."""
+    held = results.found
+    columns = held.objects, held.hits, held.found - held.hits
+    order = np.lexsort((-held.objects, -(held.objects + held.found - 2 * held.hits)))
+    rows = [{"case": held.cases[i], "numbers": [str(int(n[i])) for n in columns]} for i in order]
+    return ["objects", "found", "false"], rows
+
+
+def _box_rows(results: DetectionResults) -> tuple[list[str], list[dict[str, Any]]]:
+    """Objects, those found and false boxes, at one false box an image."""
+    curve = results.froc
+    found, false = curve.counts(curve.threshold(1.0))
+    errors = curve.objects - found + false
+    rows = [
+        {
+            "case": results.boxes.cases[i],
+            "numbers": [str(int(n[i])) for n in (curve.objects, found, false)],
+        }
+        for i in np.lexsort((-curve.objects, -errors))
+    ]
+    return ["objects", "found", "false boxes"], rows

@@ -13,7 +13,7 @@ from jaxmed import quantities, stats
 from jaxmed.data.tables._table import is_missing
 from jaxmed.report.results._measures import mean_auc
 from jaxmed.report.results._parts import Overlap, Scores, SubgroupTable
-from jaxmed.report.results._results import Results, threshold_of
+from jaxmed.report.results._results import DetectionResults, Results, threshold_of
 from jaxmed.report.results._segmentation import row_means
 from jaxmed.stats import Estimate
 
@@ -37,8 +37,8 @@ def with_subgroups(
     """Evaluate a model in each subgroup, and test each subgroup against all others.
 
     Args:
-        results: result of `classification`, `segmentation` or `compare`, whose models are evaluated
-            separately.
+        results: result of `classification`, `segmentation`, `detection` (one threshold for all, at
+            one false box an image) or `compare`, whose models are evaluated separately.
         columns: name of the grouping variable to (cases,) values. Numbers with more than eight
             values, such as ages, are cut into thirds, as `bands` tells.
         adjustment: adjustment of the p-values over the subgroups of one column and metric.
@@ -141,6 +141,12 @@ def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:
         name, table = next(iter(held.values.items()))
         values = row_means(np.asarray(table, float))
         return {name: (_mean, values, values)}
+    if isinstance(results, DetectionResults):
+        found, false = results.froc.counts(results.froc.threshold(1.0))
+        return {
+            "sensitivity/1 false boxes an image": (_share, results.froc.objects, found),
+            "false boxes an image": (_mean, false, false),
+        }
     y, s = np.asarray(held.labels), np.asarray(held.scores)
     if results.task == "regression":
         error = abs(y - s)
@@ -160,6 +166,21 @@ def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:
         return {"auc": (stats.multiclass_auc if known.all() else _mean_auc, y, s)}
     area = {} if hard else {"auc": (stats.multiclass_auc, y, s)}
     return area | {"accuracy": (stats.accuracy, y, quantities.largest(s))}
+
+
+def _share(whole: Array, part: Array, *, level: float = 0.95, groups: Any = None) -> Estimate:
+    """The share of all objects that were found."""
+    if not whole.any():
+        raise ValueError("there is no true box")
+
+    def shares(w: Array, p: Array, weights: Array) -> Array:
+        total = weights @ w
+        return weights @ p / np.where(total > 0, total, np.nan)
+
+    return stats.bootstrap(
+        shares, whole.astype(float), part.astype(float), level=level, groups=groups,
+        n_resamples=200, weighted=True, method="percentile",
+    )  # fmt: skip
 
 
 def _mean_auc(y: Array, s: Array, *, level: float = 0.95, groups: Any = None) -> Estimate:

@@ -211,6 +211,50 @@ class SegmentationResults(Results):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class DetectionResults(Results):
+    """Results of boxes found in images; made by `detection`.
+
+    Args:
+        boxes: :class:`FoundBoxes`, what was found in each image and what is true.
+        froc: :class:`jaxmed.stats.Froc`.
+        hit_iou: overlap of a hit on that curve.
+        drawn: :class:`BoxPicture`, images with their boxes.
+    """
+
+    boxes: Any
+    froc: Any
+    hit_iou: float = 0.5
+    drawn: tuple[Any, ...] = ()
+
+    task: ClassVar = "detection"
+    tasks: ClassVar = ("detection",)
+
+    def predictions(self) -> Mapping[str, Any]:
+        """See `Results.predictions`."""
+        return {"": self.boxes}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class InstanceResults(Results):
+    """Results of objects told apart in images; made by `instances`.
+
+    Args:
+        found: :class:`FoundInstances`, how many objects each image has and how many were found.
+        drawn: :class:`InstancePicture`, images with outlines.
+    """
+
+    found: Any
+    drawn: tuple[Any, ...] = ()
+
+    task: ClassVar = "instances"
+    tasks: ClassVar = ("instances",)
+
+    def predictions(self) -> Mapping[str, Any]:
+        """See `Results.predictions`."""
+        return {"": self.found}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ComparisonResults(Results):
     """Results of several models, or arms of a study, on the same cases; made by `compare`.
 

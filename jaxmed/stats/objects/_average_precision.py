@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.quantities import INTERPOLATIONS, mean_defined, weighted_box_average_precision
+from jaxmed.quantities import mean_defined, weighted_box_average_precision
+from jaxmed.quantities._boxes import INTERPOLATIONS
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import Floats, check_level, check_rate, group_codes, unknown
 from jaxmed.stats.objects._boxes import BoxArrays, read_boxes
@@ -22,7 +23,7 @@ def box_average_precision(
     true_labels: BoxArrays,
     boxes: BoxArrays,
     scores: BoxArrays,
-    labels: BoxArrays,
+    box_labels: BoxArrays,
     *,
     iou: float | Sequence[float] = 0.5,
     interpolation: str = "101",
@@ -47,7 +48,7 @@ def box_average_precision(
         true_labels: (images, objects) classes from 0, -1 for padding; or one array for each image.
         boxes: (images, n, 2 rank) found, alike.
         scores: (images, n).
-        labels: (images, n) classes, -1 for padding.
+        box_labels: (images, n) classes, -1 for padding.
         iou: overlap of a hit, or several, such as `COCO_IOUS`, over which the mean is taken.
         interpolation: `101` recalls (COCO), `11` (VOC 2007), or `all`: the area under the envelope
             of the curve (VOC 2010).
@@ -84,7 +85,7 @@ def box_average_precision(
         raise ValueError(f"iou is above 0, got {iou}")
     if interpolation not in INTERPOLATIONS:
         raise unknown("interpolation", interpolation, tuple(INTERPOLATIONS))
-    cases = read_boxes(true_boxes, true_labels, boxes, scores, labels, crowd, most)
+    cases = read_boxes(true_boxes, true_labels, boxes, scores, box_labels, crowd, most)
     codes, k = group_codes(groups, cases.images)
     matched = [[cases.matched(c, value) for value in at] for c in cases.classes]
     objects = sum(int(row[0].truths.sum()) for row in matched)

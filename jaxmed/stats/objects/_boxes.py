@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmed.quantities import FALSE, HIT, IGNORED, box_overlaps, match_boxes
+from jaxmed.quantities import box_overlaps, match_boxes
+from jaxmed.quantities._boxes import FALSE, HIT, IGNORED
 from jaxmed.stats.checks import Floats, same_length
 
-BoxArrays = ArrayLike | Sequence[ArrayLike]
+BoxArrays = NDArray[Any] | Sequence[Any]
 """(images, n, ...), padded, or one array (n, ...) for each image."""
 
 
@@ -79,7 +80,7 @@ def read_boxes(
     many = [None] * len(true_boxes) if crowd is None else crowd
     n = same_length(
         true_boxes=true_boxes, true_labels=true_labels, boxes=boxes, scores=scores,
-        labels=labels, crowd=many,
+        box_labels=labels, crowd=many,
     )  # fmt: skip
     if n == 0:
         raise ValueError("there is no image")
@@ -124,7 +125,7 @@ def _truth(
 def _marks(
     i: int, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike
 ) -> tuple[Floats, NDArray, Floats]:
-    b, kinds = _pair(i, "boxes", boxes, "labels", labels)
+    b, kinds = _pair(i, "boxes", boxes, "box_labels", labels)
     s = np.asarray(scores, np.float64).ravel()
     if s.shape != kinds.shape:
         raise ValueError(f"image {i}: scores has {len(s)} values for {len(b)} boxes")

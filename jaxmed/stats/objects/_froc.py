@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmed.quantities import FALSE, HIT, IGNORED, tie_ends, weighted_froc
+from jaxmed.quantities import tie_ends, weighted_froc
+from jaxmed.quantities._boxes import FALSE, HIT, IGNORED
 from jaxmed.stats._result import Estimate
 from jaxmed.stats.checks import Floats, check_level, check_rate, group_codes
 from jaxmed.stats.objects._boxes import BoxArrays, read_boxes
@@ -28,7 +29,10 @@ class Froc:
         sensitivity: (k,) share of true boxes found.
         at: the sensitivity at each rate of false boxes, with its interval.
         cpm: their mean, the competition performance metric.
-        missed: of each image, how many of its true boxes no box found overlaps, at any threshold.
+        objects: (images,) number of true boxes of each.
+        image: (boxes,) position of each box's image, by falling score.
+        score: (boxes,) its score.
+        hit: (boxes,) whether it is a hit; false else. Those that count neither way are left out.
     """
 
     thresholds: Floats
@@ -36,7 +40,25 @@ class Froc:
     sensitivity: Floats
     at: Mapping[float, Estimate]
     cpm: Estimate
-    missed: np.ndarray
+    objects: np.ndarray
+    image: np.ndarray
+    score: Floats
+    hit: np.ndarray
+
+    def threshold(self, rate: float) -> float:
+        """The least score from which there are no more than so many false boxes an image.
+
+        Infinity where the surest box is one too many.
+        """
+        fits = self.false_rate <= rate * (1 + 1e-12)
+        return float(self.thresholds[fits][-1]) if fits.any() else float("inf")
+
+    def counts(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """Of each image the objects found and the false boxes, (images,) each, from a score up."""
+        on = self.score >= threshold
+        n = len(self.objects)
+        found = np.bincount(self.image[on & self.hit], minlength=n)
+        return found, np.bincount(self.image[on & ~self.hit], minlength=n)
 
     def __str__(self) -> str:
         return str(self.cpm)
@@ -47,7 +69,7 @@ def froc(
     true_labels: BoxArrays,
     boxes: BoxArrays,
     scores: BoxArrays,
-    labels: BoxArrays,
+    box_labels: BoxArrays,
     *,
     iou: float = 0.1,
     rates: Sequence[float] = CPM_RATES,
@@ -69,7 +91,7 @@ def froc(
         true_labels: (images, objects) classes from 0, -1 for padding.
         boxes: (images, n, 2 rank) found.
         scores: (images, n).
-        labels: (images, n) classes, -1 for padding; a box of another class is false.
+        box_labels: (images, n) classes, -1 for padding; a box of another class is false.
         iou: overlap of a hit.
         rates: false boxes an image.
         crowd: (images, objects), True for regions in which boxes count neither way.
@@ -100,7 +122,7 @@ def froc(
     wanted = tuple(float(r) for r in rates)
     if not wanted or min(wanted) <= 0 or iou <= 0:
         raise ValueError(f"iou and rates are above 0, got {iou} and {rates}")
-    cases = read_boxes(true_boxes, true_labels, boxes, scores, labels, crowd, None)
+    cases = read_boxes(true_boxes, true_labels, boxes, scores, box_labels, crowd, None)
     codes, k = group_codes(groups, cases.images)
     parts = [cases.matched(c, iou) for c in cases.classes]
     truths = sum((p.truths for p in parts), np.zeros(cases.images, int))
@@ -124,7 +146,6 @@ def froc(
             details={"images": cases.images, "objects": int(truths.sum())},
         )  # fmt: skip
 
-    hits = np.bincount(image[kind == HIT], minlength=cases.images)
     kept = kind != IGNORED
     ends = tie_ends(score[kept])
     return Froc(
@@ -133,5 +154,8 @@ def froc(
         np.cumsum(kind[kept] == HIT)[ends] / truths.sum(),
         {r: made(i, f"sensitivity at {r:g} false boxes an image") for i, r in enumerate(wanted)},
         made(len(wanted), "CPM"),
-        truths - hits,
+        truths,
+        image[kept],
+        score[kept],
+        kind[kept] == HIT,
     )

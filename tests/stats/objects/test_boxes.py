@@ -172,7 +172,12 @@ def test_froc_is_what_counting_gives():
     np.testing.assert_allclose(curve.cpm.value, np.mean([e.value for e in curve.at.values()]))
     assert (np.diff(curve.false_rate) >= 0).all()
     assert (np.diff(curve.thresholds) < 0).all()
-    assert curve.missed.sum() == round((1 - curve.sensitivity[-1]) * sum(map(len, arrays[0])))
+    for rate in (0.25, 1.0):
+        threshold = curve.threshold(rate)
+        found, false = curve.counts(threshold)
+        assert false.sum() / IMAGES <= rate
+        assert found.sum() / curve.objects.sum() == curve.at[rate].value
+    assert curve.threshold(1e-9) > curve.thresholds[0] or curve.hit[0]
 
 
 def test_images_without_objects_count_in_the_rate():
@@ -209,14 +214,14 @@ def test_intervals_by_patient_hold_the_value_and_are_wider():
         ({"scores": [[float("nan")]]}, "image 0: a score is NaN"),
         ({"boxes": [[[0, 0, 1]]]}, "image 0: boxes are"),
         ({"boxes": [[[0, 0, 0, 1, 1, 1]]]}, "4 and 6 numbers"),
-        ({"labels": [[0.5]]}, "whole numbers"),
+        ({"box_labels": [[0.5]]}, "whole numbers"),
         ({"scores": []}, "lengths differ"),
     ],
 )
 def test_what_has_no_answer_is_told(change, match):
     given = {
         "true_boxes": [[[0, 0, 4, 4]]], "true_labels": [[0]], "boxes": [[[0, 0, 4, 4]]],
-        "scores": [[0.5]], "labels": [[0]],
+        "scores": [[0.5]], "box_labels": [[0]],
     }  # fmt: skip
     for function in (box_average_precision, froc):
         with pytest.raises(ValueError, match=match):

@@ -1,0 +1,1 @@
+"""Instances: every object of an image by itself, touching ones too."""

@@ -1,0 +1,174 @@
+"""A trained network that tells objects apart, and what is done to an image before and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from jaxmed.core import Array, Network, PyTree, as_network, from_linen, pick
+from jaxmed.inference._intensities import normalised
+from jaxmed.inference._sliding import sliding_window
+from jaxmed.networks import UNetPlan, unet
+
+
+class Form(Protocol):
+    """How objects are written as maps, such as :class:`jaxmed.detection.InstanceForm`."""
+
+    @property
+    def channels(self) -> int:
+        """Outputs a voxel."""
+        ...
+
+    def find(self, outputs: Any, *, threshold: float, smallest: int) -> np.ndarray:
+        """Read the objects (*spatial) from outputs (*spatial, channels)."""
+        ...
+
+
+@dataclass(frozen=True)
+class InstanceRecipe:
+    """Pre- and postprocessing of an image for a network that tells objects apart.
+
+    Attributes:
+        channels: names of the image's channels.
+        patch: spatial shape of the network's input.
+        form: what the network says of each voxel, and how objects are read from that.
+        plan: of the network, a U-Net.
+        net: the network, if it is no planned U-Net.
+        normalisation: of each image's channels, as :func:`jaxmed.data.normalise` names it.
+        threshold: of ``form.find``.
+        smallest: voxels of the smallest object.
+    """
+
+    channels: tuple[str, ...]
+    patch: tuple[int, ...]
+    form: Form
+    plan: UNetPlan | None = None
+    net: Network | nn.Module | None = None
+    normalisation: Literal["zscore", "unit", "percentile"] = "zscore"
+    threshold: float = 0.5
+    smallest: int = 15
+
+    def __post_init__(self) -> None:
+        if (self.plan is None) == (self.net is None):
+            raise ValueError("give either plan, of a U-Net, or net, another network")
+        if not 0 < self.threshold < 1 or self.smallest < 0:
+            raise ValueError(
+                "threshold is a probability, and smallest is not negative, got "
+                f"{self.threshold} and {self.smallest}"
+            )
+
+    @property
+    def task(self) -> str:
+        """What such a model is for."""
+        return "instances"
+
+    @property
+    def members(self) -> int:
+        """Networks of the model."""
+        return 1
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the network's input."""
+        return len(self.channels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape of the network's input."""
+        return self.patch
+
+    def network(self) -> Network:
+        """Build the network, without weights."""
+        if self.net is not None:
+            return as_network(self.net)
+        return from_linen(unet(self.form.channels, plan=self.plan))
+
+
+class InstanceModel(NamedTuple):
+    """A network that tells objects apart, with its weights; made by :func:`instance_model`.
+
+    Attributes:
+        recipe: pre- and postprocessing.
+        params: the network's parameters.
+        state: the network's state.
+        apply: ``(params, state, images) -> outputs``, compiled at the first call.
+    """
+
+    recipe: InstanceRecipe
+    params: PyTree
+    state: PyTree
+    apply: Callable[[PyTree, PyTree, Array], Array]
+
+    def predict(self, images: Array) -> Array:
+        """Map patches ``(batch, *patch, channels)`` to outputs ``(batch, *patch, outputs)``."""
+        return self.apply(self.params, self.state, images)
+
+
+def instance_model(recipe: InstanceRecipe, params: PyTree, state: PyTree) -> InstanceModel:
+    """Combine a recipe and weights.
+
+    Args:
+        recipe: the recipe.
+        params: parameters of ``recipe.network()``.
+        state: likewise.
+
+    Returns:
+        The model.
+    """
+    network = recipe.network()
+
+    @jax.jit
+    def apply(params: PyTree, state: PyTree, images: Array) -> Array:
+        return pick(network.apply(params, state, images)[0], "logits", "network")
+
+    return InstanceModel(recipe, params, state, apply)
+
+
+def prepare_instances(recipe: InstanceRecipe, image: np.ndarray) -> np.ndarray:
+    """Normalise an image as in training.
+
+    Args:
+        recipe: the recipe.
+        image: (*spatial, channels).
+
+    Returns:
+        The same shape, float32.
+
+    Raises:
+        ValueError: if the image and the recipe differ in rank or channels.
+    """
+    if image.ndim != len(recipe.patch) + 1 or image.shape[-1] != len(recipe.channels):
+        raise ValueError(
+            f"the network takes images of {len(recipe.patch)} spatial axes and "
+            f"{len(recipe.channels)} channel(s) ({', '.join(recipe.channels)}), this one has the "
+            f"shape {image.shape}"
+        )
+    return normalised(image, recipe.normalisation, (1.0, 0.0)).astype(np.float32)
+
+
+def find_instances(model: InstanceModel, image: np.ndarray, *, overlap: float = 0.5) -> np.ndarray:
+    """Tell the objects of an image apart.
+
+    An image of any size is read in windows whose outputs are averaged, and objects are found in
+    the whole: none is cut where two windows meet.
+
+    Args:
+        model: the model.
+        image: (*spatial, channels), as it was read.
+        overlap: share of a window that its neighbour sees too.
+
+    Returns:
+        (*spatial) int32, 0 the background.
+
+    Raises:
+        ValueError: as :func:`prepare_instances`.
+    """
+    recipe = model.recipe
+    ready = prepare_instances(recipe, image)
+    outputs = sliding_window(model.predict, ready, recipe.patch, overlap=overlap, size=1)
+    return recipe.form.find(outputs, threshold=recipe.threshold, smallest=recipe.smallest)

@@ -1,0 +1,139 @@
+"""Boxes on the command line: trained on, found in new images, measured, as others write them."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxmed.cli import main
+from jaxmed.data import box_dataset, phantoms
+from jaxmed.inference import find_boxes, load_model
+from jaxmed.stats import box_average_precision
+
+N, SIDE = 8, 32
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A data set of phantoms as a table, and a detector that was trained on it."""
+    root = tmp_path_factory.mktemp("boxes")
+    source = phantoms.detection(N, (SIDE, SIDE), classes=1, objects=2, seed=1)
+    with (root / "boxes.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "label", "xmin", "ymin", "xmax", "ymax", "split"])
+        for i in range(N):
+            pixels = (255 * np.clip(source[i]["image"][..., 0], 0, 1)).astype(np.uint8)
+            Image.fromarray(pixels).save(root / f"p{i}.png")
+            for box, label in zip(source[i]["box"], source[i]["box_label"], strict=True):
+                if label >= 0:
+                    split = "test" if i >= 6 else "train"
+                    rows.writerow([f"p{i}.png", "spot", *box[[1, 0, 3, 2]], split])
+    words = [
+        "--network",
+        "resnet8",
+        "--width",
+        "8",
+        "--depth",
+        "1",
+        "--epochs",
+        "2",
+        "--batch",
+        "3",
+    ]
+    assert main(["train", "detection", "--data", str(root / "boxes.csv"), *words,
+                 "--out", str(root / "run")]) == 0  # fmt: skip
+    return root
+
+
+def test_a_run_writes_its_numbers_boxes_and_model(run):
+    record = json.loads((run / "run" / "metrics.json").read_text())
+    assert record["task"] == "detection"
+    assert {split["name"]: split["cases"] for split in record["splits"]} == {"train": 6, "test": 2}
+    truth = box_dataset(run / "boxes.csv", split="test")
+    model = load_model(run / "run")
+    found = [find_boxes(model, truth[i]["image"]) for i in range(2)]
+    value = box_average_precision(
+        truth.boxes, truth.box_labels, [f.boxes for f in found], [f.scores for f in found],
+        [f.labels for f in found], n_resamples=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(record["metrics"]["ap50"]["value"], value.value, atol=1e-6)
+    assert "Images with boxes" in (run / "run" / "report.html").read_text()
+
+
+def test_what_is_predicted_is_measured_as_the_run_was(run, capsys):
+    images = [str(run / f"p{i}.png") for i in (6, 7)]
+    measured = json.loads((run / "run" / "metrics.json").read_text())["metrics"]["ap50"]["value"]
+    for name in ("found.csv", "found.json"):
+        assert main(["predict", str(run / "run"), *images, "-o", str(run / name)]) == 0
+        words = ["--predictions", str(run / name), "--reference", str(run / "boxes.csv")]
+        assert main(["evaluate", *words, "--split", "test", "--out", str(run / "ev")]) == 0
+        again = json.loads((run / "ev" / "metrics.json").read_text())["metrics"]["ap50"]["value"]
+        np.testing.assert_allclose(again, measured, atol=0.02)  # written with few digits
+        capsys.readouterr()
+        assert main(["evaluate", *words, "--out", str(run / "ev2")]) == 2
+        assert "says nothing of 6 of 8 images" in capsys.readouterr().err
+        assert main(["evaluate", *words, "--missing", "fail", "--out", str(run / "ev2")]) == 0
+
+
+def test_a_model_of_boxes_refuses_what_is_of_others(run, capsys):
+    assert main(["predict", str(run / "run"), str(run / "p0.png"), "--probabilities"]) == 2
+    assert "another kind of model than a detector" in capsys.readouterr().err
+    grey = run / "colour.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(grey)
+    out = str(run / "none.csv")
+    assert main(["predict", str(run / "run"), str(grey), "-o", out]) == 2
+    assert "1 channel(s)" in capsys.readouterr().out
+    assert main(["predict", str(run / "run"), str(run / "p0.png"), "-o", str(run / "b.png")]) == 2
+    assert "written as .csv or .json" in capsys.readouterr().err
+
+
+def test_boxes_of_unknown_images_and_classes_are_told(run, capsys, tmp_path):
+    reference = ["--reference", str(run / "boxes.csv"), "--out", str(tmp_path / "ev")]
+    head = "image,label,score,xmin,ymin,xmax,ymax\n"
+    for row, match in [
+        ("q.png,spot,0.5,1,1,4,4", "'q.png', which is not among the 8 images"),
+        ("p0.png,dot,0.5,1,1,4,4", "is of 'dot', not of ('spot',)"),
+        ("p0.png,spot,high,1,1,4,4", "score is 'high', not a number"),
+        ("p0.png,spot,0.5,1,,4,4", "row 2: ymin is missing"),
+    ]:
+        (tmp_path / "found.csv").write_text(head + row + "\n")
+        assert main(["evaluate", "--predictions", str(tmp_path / "found.csv"), *reference]) == 2
+        assert match in capsys.readouterr().err
+
+
+def test_cocos_list_of_results_goes_by_the_references_numbers(tmp_path, capsys):
+    Image.fromarray(np.eye(16, dtype=np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.eye(12, dtype=np.uint8)).save(tmp_path / "b.png")
+    truth = {
+        "images": [{"id": 7, "file_name": "a.png"}, {"id": 9, "file_name": "b.png"}],
+        "categories": [{"id": 3, "name": "cell"}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 5, 4]}],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    found = [{"image_id": 7, "category_id": 3, "bbox": [1, 2, 5, 4], "score": 0.9}]
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    words = ["--predictions", str(tmp_path / "found.json"), "--out", str(tmp_path / "ev")]
+    assert main(["evaluate", *words, "--reference", str(tmp_path / "truth.json")]) == 0
+    assert "average precision at IoU 0.5 1.000" in capsys.readouterr().out
+    found[0]["image_id"] = 8
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    assert main(["evaluate", *words, "--reference", str(tmp_path / "truth.json")]) == 2
+    assert "image_id 8" in capsys.readouterr().err
+
+
+def test_levels_and_shapes_are_those_of_the_objects():
+    from jaxmed.cli.runs._experiment import load
+
+    load("detection")
+    from jaxmed.experiments.own_data import _boxes
+
+    strides = [(2, 2), (4, 4), (8, 8), (16, 16), (32, 32)]
+    assert _boxes.levels_of(strides, np.array([15.0, 40, 80])) == (1, 2, 3)
+    assert _boxes.levels_of(strides, np.array([60.0, 65])) == (3, 4)
+    assert _boxes.levels_of(strides[:3], np.array([200.0])) == (1, 2)
+    assert _boxes.levels_of([(1,) * 3, (2,) * 3, (4,) * 3], np.array([3.0, 14])) == (1, 2)
+    assert _boxes.input_shape((480, 640), 320) == (256, 320)
