@@ -7,8 +7,6 @@ The last scans in the order of the folder, the first of them with the last and s
 Learn2Reg 2020 pairs its own; the middles of the grids lie on each other to begin with. Nothing is
 learned. What was chosen (penalty, levels, steps) was chosen on other scans of the folder. Dice of
 the two parts is a mean over pairs; each scan occurs once.
-
-PLACE
 """
 
 from __future__ import annotations

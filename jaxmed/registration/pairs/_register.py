@@ -116,12 +116,13 @@ def register(
             values are not finite, or an option is unknown.
 
     Examples:
+        >>> from jaxmed.registration import warp_points
         >>> at = np.indices((20, 20)) - 9.0
         >>> image = np.exp(-((at / 4) ** 2).sum(0))[..., None]
-        >>> moved = np.roll(image, 2, 0)
-        >>> found = register(image, moved, transform="rigid", similarity="mse", levels=1)
-        >>> np.asarray(found.warp.values)[:2, 2].round().tolist()
-        [2.0, 0.0]
+        >>> moving = np.roll(image, 2, 0)
+        >>> found = register(image, moving, transform="rigid", similarity="mse", levels=1)
+        >>> warp_points(found.warp, jnp.array([[9.0, 9.0]])).round().tolist()
+        [[11.0, 9.0]]
 
     References:
         Rueckert et al., Nonrigid registration using free-form deformations, IEEE Transactions on

@@ -30,6 +30,7 @@ def jacobian(warp: Warp, space: Space | None = None) -> Array:
         ValueError: if the grid has an axis of one voxel.
 
     Examples:
+        >>> import numpy as np
         >>> from jaxmed.registration import affine_warp
         >>> jacobian(affine_warp(np.diag([2.0, 3, 1]))).tolist()
         [[2.0, 0.0], [0.0, 3.0]]
@@ -76,6 +77,7 @@ def jacobian_determinant(warp: Warp, space: Space | None = None) -> Array:
         ValueError: if the grid has an axis of one voxel.
 
     Examples:
+        >>> import numpy as np
         >>> from jaxmed.registration import affine_warp
         >>> float(jacobian_determinant(affine_warp(np.diag([2.0, 3, 1]))))
         6.0
@@ -103,6 +105,7 @@ def folds(warp: Warp, space: Space | None = None) -> Array:
         A scalar in [0, 1].
 
     Examples:
+        >>> import numpy as np
         >>> from jaxmed.registration import displacement_warp
         >>> mirrored = -2.0 * jnp.arange(4.0)[:, None, None] * jnp.array([1.0, 0.0])
         >>> float(folds(displacement_warp(jnp.tile(mirrored, (1, 3, 1)), np.eye(3))))
@@ -131,6 +134,7 @@ def sd_log_jacobian(
         ValueError: if the protocol is unknown, or nothing is left within the border.
 
     Examples:
+        >>> import numpy as np
         >>> from jaxmed.registration import displacement_warp
         >>> float(sd_log_jacobian(displacement_warp(np.zeros((8, 8, 2)), np.eye(3))))
         0.0
@@ -163,6 +167,7 @@ def strain(warp: Warp, space: Space | None = None, *, directions: Any = None) ->
         ValueError: if the grid has an axis of one voxel.
 
     Examples:
+        >>> import numpy as np
         >>> from jaxmed.registration import affine_warp
         >>> strain(affine_warp(np.diag([2.0, 1, 1])), directions=jnp.array([1.0, 0.0])).item()
         1.5
