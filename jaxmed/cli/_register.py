@@ -137,7 +137,7 @@ def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
         "levels": options.levels,
         "steps": options.steps,
     }
-    symmetric = {"symmetric": options.symmetric}
+    symmetric: dict[str, Any] = {"symmetric": options.symmetric}
     if options.transform in ("affine", "rigid"):
         given = {**shared, **symmetric, "transform": options.transform}
         return reg.register(fixed, moving, initial=start, **given).warp
@@ -149,7 +149,7 @@ def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
         start = reg.register(fixed, moving, initial=start, **given).warp
         print("linear map found")
     kind = "bending" if options.transform == "bspline" else "diffusion"
-    field = symmetric if options.transform == "velocity" else {}
+    field: dict[str, Any] = symmetric if options.transform == "velocity" else {}
     found = reg.register(
         fixed, moving, transform=options.transform, initial=start, **shared, **field,
         penalty=None if options.smoothness is None else {kind: options.smoothness},

@@ -249,8 +249,9 @@ def _native_tilt(
 def _lower_cpu(
     pure: Any, fast: Any, context: mlir.LoweringRuleContext, *operands: Any, **params: Any
 ) -> Any:
-    single = all(aval.dtype == jnp.float32 for aval in context.avals_in)
-    rank = context.avals_in[-1].shape[-1]
+    avals: Any = context.avals_in
+    single = all(aval.dtype == jnp.float32 for aval in avals)
+    rank = avals[-1].shape[-1]
     # XLA cannot partition a foreign call among devices, but it can partition plain JAX.
     missing = divided(context) or not single or rank > 3 or isinstance(native.library(), str)
     run = pure if missing else fast
