@@ -7,6 +7,10 @@ The last scans in the order of the folder, the first of them with the last and s
 Learn2Reg 2020 pairs its own; the middles of the grids lie on each other to begin with. Nothing is
 learned. What was chosen (penalty, levels, steps) was chosen on other scans of the folder. Dice of
 the two parts is a mean over pairs; each scan occurs once.
+
+Expected on 30 pairs: mean Dice .764 (.744 to .784) from .582 as the scans lay and .670 after the
+affine map; standard deviation of the logarithm of the Jacobian .062 as Learn2Reg computes it, .249
+plainly; no voxel folds. About six seconds of one CPU core a pair.
 """
 
 from __future__ import annotations
