@@ -62,7 +62,8 @@ def _case(
         return theirs(torch, image, field, seed)
 
     sides = {"jaxmed": lambda: compiled(ours, image, field, seed), "torch": torch_side}
-    return Case(name, sides, what, items=field.size // field.shape[-1], unit="points")
+    points = field.size // field.shape[-1]
+    return Case(name, sides, what, items=points, unit="points", processor=True)
 
 
 def _forward(image: jax.Array, field: jax.Array, seed: jax.Array) -> jax.Array:

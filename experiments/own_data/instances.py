@@ -31,6 +31,7 @@ from jaxmed.inference import (
     instance_model,
     prepare_instances,
     save_model,
+    sliding_window,
 )
 from jaxmed.networks import plan_unet
 from jaxmed.report import InstanceResults, stage
@@ -40,6 +41,9 @@ from ._own import dealt, in_steps, opened, repeated, sizes
 from ._segmentation import mask_files
 
 _SHOWN = 8  # Held-out images that are looked at while training.
+_THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
+_ASKED = 40  # Training images on which one of these is chosen, at most.
+_OVERLAPS = (0.3, 0.5, 0.7)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +68,8 @@ class Config:
         rotation: largest angle of augmentation, in degrees.
         scale: largest magnification of augmentation, and the inverse of the smallest.
         mirror: whether patches are mirrored.
-        threshold: probability from which on a voxel is an object's; of stars, its middle's.
+        threshold: probability from which on a voxel is an object's; of stars, its middle's. By
+            default the one by which most objects of the training images are told apart.
         smallest: voxels of the smallest object.
         seed: of parts, parameters, order of batches and augmentation.
     """
@@ -86,7 +91,7 @@ class Config:
     rotation: float = 180.0
     scale: float = 1.25
     mirror: bool = True
-    threshold: float = 0.5
+    threshold: float | None = None
     smallest: int = 15
     seed: int = 0
 
@@ -127,6 +132,11 @@ def run(config: Config, out: Path) -> InstanceResults:
             evaluate=jm.train.Evaluation(look, every=every),
         )  # fmt: skip
     model = blank._replace(**learner.predicting.get(trained.state)._asdict())
+    if config.threshold is None:
+        with stage(seconds, "threshold"):
+            few = examples[:: -(-len(examples) // _ASKED)]
+            recipe = dataclasses.replace(recipe, threshold=_best_threshold(model, few))
+        model = model._replace(recipe=recipe)
     save_model(out, model)
     measured = parts.test if len(parts.test) else held
     files = mask_files(source)
@@ -210,9 +220,29 @@ def _recipe(config: Config, source, examples: list[dict[str, np.ndarray]]) -> In
         patch=tuple(plan.patch_size or (config.patch,) * rank),
         form=form,
         plan=plan,
-        threshold=config.threshold,
+        normalisation="percentile",
+        threshold=0.3 if config.threshold is None else config.threshold,
         smallest=config.smallest,
     )
+
+
+def _best_threshold(model, examples: list[dict[str, np.ndarray]]) -> float:
+    """The threshold of the largest F1, averaged over overlaps; the lowest of equal ones."""
+    recipe = model.recipe
+    said = [
+        sliding_window(
+            model.predict, prepare_instances(recipe, one["image"]), recipe.patch, overlap=0.25,
+            size=1,
+        )
+        for one in examples
+    ]  # fmt: skip
+    true = [one["mask"] for one in examples]
+
+    def score(threshold: float) -> float:
+        read = [recipe.form.find(x, threshold=threshold, smallest=recipe.smallest) for x in said]
+        return jm.stats.instance_scores(true, read, iou=_OVERLAPS, n_resamples=0).f1.value
+
+    return _THRESHOLDS[int(np.argmax([score(t) for t in _THRESHOLDS]))]
 
 
 def _learner(config: Config, network: jm.Network, form: InstanceForm) -> jm.Learner:
@@ -251,7 +281,9 @@ def _described(config: Config, recipe: InstanceRecipe, test: int) -> str:
     measured = "The test images are" if test else "What is held out is"
     return (
         f"A U-Net says of each voxel {said}. {config.steps} steps of {config.batch} patches of "
-        f"{shape}. {measured} read once with the averaged parameters after the last step; nothing "
+        f"{shape}. An object is told from a probability of {recipe.threshold:g} on"
+        + (", chosen on training images" if config.threshold is None else "")
+        + f". {measured} read once with the averaged parameters after the last step; nothing "
         "was chosen by it."
     )
 

@@ -10,23 +10,32 @@ import numpy as np
 
 from jaxmed import registration as reg
 from jaxmed import stats
-from jaxmed.data import Scan, Space, crop_or_pad_scan
+from jaxmed.data import Scan, Space, crop_or_pad, crop_or_pad_scan
 from jaxmed.report import Results, compare_segmentations, overlap
 
 Linear = Literal["affine", "rigid", "none"]
 
 
-class Pair(NamedTuple):
-    """Two scans with their masks, each mask on a grid of its own.
+class Side(NamedTuple):
+    """A scan in the shape that all pairs share, so that one program serves them.
 
-    Images have the shape that all pairs share, so that one program serves them.
+    Attributes:
+        image: the scan; beyond its border it goes on as it ends.
+        inside: (*spatial,) where it is one.
+        mask: on the scan's own grid.
     """
 
+    image: Scan
+    inside: np.ndarray
+    mask: Scan
+
+
+class Pair(NamedTuple):
+    """Two scans with their masks."""
+
     name: str
-    fixed: Scan
-    fixed_mask: Scan
-    moving: Scan
-    moving_mask: Scan
+    fixed: Side
+    moving: Side
     group: str | None = None
 
 
@@ -52,11 +61,11 @@ def measured(
     for pair in pairs:
         warps = _warps(pair, settings)
         for name, warp in warps.items():
-            space = pair.fixed_mask.space
-            moved = reg.warp_scan(warp, pair.moving_mask, space, method=settings.labels)
-            row = (pair.name, pair.fixed_mask.array, moved.array, space.spacing)
+            truth = pair.fixed.mask
+            moved = reg.warp_scan(warp, pair.moving.mask, truth.space, method=settings.labels)
+            row = (pair.name, truth.array, moved.array, truth.spacing)
             masks.setdefault(name, []).append(row)
-        place = pair.fixed.space
+        place = pair.fixed.image.space
         field = warps["field"]
         deviations = (
             reg.sd_log_jacobian(field, place, protocol=protocol)
@@ -83,19 +92,21 @@ def measured(
 
 def _warps(pair: Pair, settings: Settings) -> dict[str, reg.Warp]:
     """The warps by name, each with those before it in it."""
-    warps = {"before": reg.affine_warp(np.eye(len(pair.fixed.affine)))}
+    images = (pair.fixed.image, pair.moving.image)
+    where = (pair.fixed.inside, pair.moving.inside)
+    warps = {"before": reg.affine_warp(np.eye(len(images[0].affine)))}
     start = None
     if settings.linear != "none":
         start = reg.register(
-            pair.fixed, pair.moving, transform=settings.linear, similarity="ncc",
-            levels=(max(settings.levels),), steps=settings.steps,
+            *images, transform=settings.linear, similarity="ncc",
+            levels=(max(settings.levels),), steps=settings.steps, where=where,
         ).warp  # fmt: skip
         warps[settings.linear] = start
     kind = "bending" if settings.transform == "bspline" else "diffusion"
     warps["field"] = reg.register(
-        pair.fixed, pair.moving, transform=settings.transform, similarity=settings.similarity,
+        *images, transform=settings.transform, similarity=settings.similarity,
         penalty={kind: settings.smoothness}, levels=settings.levels, steps=settings.steps,
-        initial=start, **({"symmetric": True} if settings.symmetric else {}),
+        where=where, initial=start, **({"symmetric": True} if settings.symmetric else {}),
     ).warp  # fmt: skip
     return warps
 
@@ -109,9 +120,19 @@ def told(settings: Settings) -> str:
     )
 
 
-def in_shape(image: np.ndarray, shape: Sequence[int], affine: np.ndarray) -> Scan:
-    """An image (*spatial, channels) scaled to [0, 1], cut or padded about its middle."""
+def side(image: np.ndarray, mask: np.ndarray, affine: np.ndarray, shape: Sequence[int]) -> Side:
+    """Bring an image (*spatial, channels) to [0, 1] and to a shape, cut or padded about its middle.
+
+    Its mask (*spatial,) stays as it is.
+    """
     low, high = np.quantile(image, [0.01, 0.99])
     scaled = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
-    scan = Scan(scaled, affine, Space(scaled.shape[:-1], affine))
-    return crop_or_pad_scan(scan, shape, value=float(np.median(scaled)))
+    own = Space(mask.shape, affine)
+    room = [max(n - m, 0) + 1 for n, m in zip(shape, mask.shape, strict=True)]
+    wide = np.pad(scaled, [*((r, r) for r in room), (0, 0)], mode="edge")
+    start = np.eye(len(affine))
+    start[:-1, -1] = [-r for r in room]
+    scan = Scan(wide, affine @ start, own)
+    inside = np.pad(np.ones(mask.shape, np.float32), [(r, r) for r in room])
+    cut = crop_or_pad_scan(scan, shape)
+    return Side(cut, crop_or_pad(inside, shape), Scan(mask, affine, own))

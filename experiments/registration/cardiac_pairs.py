@@ -23,10 +23,10 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import losses
-from jaxmed.data import Scan, Space, read_image, read_mask
+from jaxmed.data import read_image, read_mask
 from jaxmed.report import Results, Split, stage
 
-from ._pairs import Linear, Pair, Settings, in_shape, measured, told
+from ._pairs import Linear, Pair, Settings, measured, side, told
 
 ASSUMED = (1.5, 1.5, 10.0)
 CLASSES = ("right ventricle", "myocardium", "left ventricle")
@@ -57,9 +57,9 @@ class Config:
     linear: Linear = "none"
     transform: Literal["velocity", "displacement", "bspline"] = "velocity"
     window: int = 9
-    smoothness: float = 1.0
+    smoothness: float = 0.2
     levels: tuple[int, ...] = (2, 1)
-    steps: int = 60
+    steps: int = 50
     symmetric: bool = False
     labels: Literal["linear", "nearest"] = "linear"
 
@@ -97,12 +97,8 @@ def _pairs(folders: list[Path]) -> Iterator[Pair]:
             stem = f"{folder.name}_frame{int(said[phase]):02d}"
             image = read_image(folder / f"{stem}.nii.gz")
             mask = read_mask(folder / f"{stem}_gt.nii.gz")
-            spacing = image.spacing
-            affine = np.diag([*(ASSUMED if np.allclose(spacing, 1) else spacing), 1.0])
-            sides += [
-                in_shape(image.array, SHAPE, affine),
-                Scan(mask.array, affine, Space(mask.array.shape, affine)),
-            ]
+            spacing = ASSUMED if np.allclose(image.spacing, 1) else image.spacing
+            sides.append(side(image.array, mask.array, np.diag([*spacing, 1.0]), SHAPE))
         yield Pair(folder.name, *sides)
 
 

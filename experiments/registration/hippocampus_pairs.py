@@ -23,10 +23,10 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import losses
-from jaxmed.data import Scan, Space, decathlon
+from jaxmed.data import decathlon
 from jaxmed.report import Results, Split, stage
 
-from ._pairs import Linear, Pair, Settings, in_shape, measured, told
+from ._pairs import Linear, Pair, Settings, Side, measured, side, told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Config:
     linear: Linear = "affine"
     transform: Literal["velocity", "displacement", "bspline"] = "velocity"
     window: int = 7
-    smoothness: float = 1.0
+    smoothness: float = 0.2
     levels: tuple[int, ...] = (1, 0)
-    steps: int = 60
+    steps: int = 50
     symmetric: bool = False
     labels: Literal["linear", "nearest"] = "linear"
 
@@ -93,16 +93,16 @@ def _pairs(source: jm.data.DecathlonSource, n: int, pairs: int) -> Iterator[Pair
     for i in range(pairs):
         fixed, moving = (int(order[j]) for j in (n - 2 * pairs + i, n - 1 - i))
         name = f"{source.case_ids[moving]} onto {source.case_ids[fixed]}"
-        yield Pair(name, *_scan(source, fixed), *_scan(source, moving))
+        yield Pair(name, _side(source, fixed), _side(source, moving))
 
 
-def _scan(source: jm.data.DecathlonSource, i: int) -> tuple[Scan, Scan]:
-    """A scan in the common shape, and its mask; the origin of millimetres is the grid's middle."""
+def _side(source: jm.data.DecathlonSource, i: int) -> Side:
+    """A scan and its mask; the origin of millimetres is the middle of its grid."""
     image = source.image(i)
     mask = source.mask(i, like=image).array
     affine = np.diag([*image.spacing, 1.0])
     affine[:3, 3] = -(np.array(mask.shape) // 2) * np.array(image.spacing)
-    return in_shape(image.array, SHAPE, affine), Scan(mask, affine, Space(mask.shape, affine))
+    return side(image.array, mask, affine, SHAPE)
 
 
 if __name__ == "__main__":

@@ -32,12 +32,14 @@ class Values(nn.Module):
         return ends if self.actions is None else {**ends, "logits": nn.Dense(self.actions)(x)}
 
 
-def learned(config: Any, world: rl.Environment, network: jm.Network, out: Path) -> Any:
-    """An agent that has learned in a world, and its state; it acts by averaged parameters."""
+def agent_in(config: Any, world: rl.Environment, network: jm.Network) -> jm.Learner:
+    """A double DQN that acts by averaged parameters."""
     total = config.steps * config.iterations
     optimizer = optax.chain(
         optax.clip_by_global_norm(10.0),
-        optax.adamw(optax.cosine_decay_schedule(config.agent_rate, total), weight_decay=1e-3),
+        optax.adamw(
+            optax.cosine_decay_schedule(config.agent_rate, total), weight_decay=config.decay
+        ),
     )
     objective = rl.q_learning(
         discount=config.discount, target_every=config.target_every, distance="huber"
@@ -45,14 +47,18 @@ def learned(config: Any, world: rl.Environment, network: jm.Network, out: Path) 
     learner = jm.train.parameter_average(
         jm.learner(network, objective, optimizer, inputs="observation"), 0.999
     )
-    agent = rl.off_policy(
+    return rl.off_policy(
         world, learner, rl.replay(config.memory),
         behaviour=rl.epsilon_greedy(optax.linear_schedule(1.0, 0.1, total // 2)),
         environments=config.agents, batch=config.transitions, warm_up=config.warm_up,
         iterations=config.iterations,
     )  # fmt: skip
+
+
+def learned(config: Any, agent: jm.Learner, seed: int, out: Path) -> Any:
+    """The agent's state when it has learned."""
     every = max(config.steps // 20, 1)
-    return agent, interact(agent, steps=config.steps, every=every, seed=config.seed, out=out).state
+    return interact(agent, steps=config.steps, every=every, seed=seed, out=out).state
 
 
 def way(walks: rl.Played, i: int, of: Any) -> tuple[np.ndarray, np.ndarray]:

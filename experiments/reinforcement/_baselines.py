@@ -16,6 +16,7 @@ import jaxmed as jm
 from jaxmed.paradigms import Head
 
 from ._cases import Cases
+from ._seeds import seeds
 
 
 def mean_position(train: Cases, test: Cases, shape: tuple[int, ...]) -> np.ndarray:
@@ -93,7 +94,8 @@ def regression(config: Any, train: Cases, test: Cases, shape: Any, out: Path) ->
 
     objective = jm.supervised(loss, output="point", target="point")
     found = _trained(config, network, objective, train, test, shape, out, "point")
-    return found.reshape(len(found), *middle.shape) + middle - test.framed(shape)[2][:, None]
+    found = found.reshape(*found.shape[:2], *middle.shape) + middle
+    return found - test.framed(shape)[2][:, None]
 
 
 def heat_map(config: Any, train: Cases, test: Cases, shape: Any, out: Path) -> np.ndarray:
@@ -110,31 +112,33 @@ def heat_map(config: Any, train: Cases, test: Cases, shape: Any, out: Path) -> n
 
     objective = jm.supervised(loss, output="logits", target="point")
     maps = _trained(config, network, objective, train, test, shape, out, "logits")
-    maps = np.asarray(jax.nn.softmax(maps.reshape(len(maps), len(grid), -1), axis=1))
-    return np.einsum("nvk,vr->nkr", maps, grid) - test.framed(shape)[2][:, None]
+    maps = jax.nn.softmax(maps.reshape(*maps.shape[:2], len(grid), -1), axis=2)
+    return np.einsum("snvk,vr->snkr", np.asarray(maps), grid) - test.framed(shape)[2][:, None]
 
 
 def _trained(
     config: Any, network: Any, objective: Any, train: Cases, test: Cases, shape: Any, out: Path,
     output: str,
 ) -> np.ndarray:  # fmt: skip
-    """Train on images that are moved at random; predict the others."""
+    """Train on images that are moved at random; predict the others; (seeds, n, ...)."""
     images, points, _ = train.framed(shape)
     source = jm.data.as_source({"image": images, "point": np.float32(points)})
+    new = {"image": test.framed(shape)[0]}
 
     def moved(rng: np.random.Generator, example: dict[str, Any]) -> dict[str, Any]:
         shift = rng.integers(-config.shift, config.shift + 1, len(shape))
         image = ndimage.shift(example["image"], (*shift, 0), order=0, mode="nearest")
         return {"image": image, "point": np.float32(example["point"] + shift)}
 
-    feed = jm.data.batches(source, config.batch, seed=config.seed, transform=moved)
-    steps = config.epochs * len(feed)
+    steps = config.epochs * -(-len(images) // config.batch)
     optimizer = optax.adamw(
         optax.warmup_cosine_decay_schedule(0, config.learning_rate, steps // 20, steps),
         weight_decay=1e-4,
     )
     learner = jm.train.parameter_average(jm.learner(network, objective, optimizer), 0.98)
-    state = jm.fit(learner, feed, seed=config.seed, epochs=config.epochs, out=out).state
-    return jm.train.predict(
-        learner, state, {"image": test.framed(shape)[0]}, size=config.batch, outputs=output
-    )
+    found = []
+    for seed, folder in seeds(config, out):
+        feed = jm.data.batches(source, config.batch, seed=seed, transform=moved)
+        state = jm.fit(learner, feed, seed=seed, epochs=config.epochs, out=folder).state
+        found.append(jm.train.predict(learner, state, new, size=config.batch, outputs=output))
+    return np.stack(found)

@@ -57,6 +57,16 @@ class Cases(NamedTuple):
             points=np.concatenate([self.points, *[point[None] for _, point in made]]),
         )
 
+    def shrunk(self, factor: int) -> Cases:
+        """Means over blocks of so many voxels along each axis; what fills none is cut off."""
+        if factor < 1:
+            raise ValueError(f"--shrink is at least 1 voxel, got {factor}")
+        return self._replace(
+            images=[_blocks(x, factor) for x in self.images],
+            points=(self.points - (factor - 1) / 2) / factor,
+            spacing=self.spacing * factor,
+        )
+
     def framed(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All about the middle of one shape: images, points, and where the images begin in it."""
         begin = np.array([[(n - m) // 2 for n, m in zip(shape, x.shape)] for x in self.images])
@@ -105,9 +115,7 @@ def acdc(folder: Path | None) -> Cases:
         if not found:
             continue
         z = sorted(found)[len(found) // 2]
-        slice_ = scan.array[..., z, 0]
-        slice_ = slice_[: slice_.shape[0] // 2 * 2, : slice_.shape[1] // 2 * 2]
-        half = slice_.reshape(slice_.shape[0] // 2, 2, -1, 2).mean((1, 3))
+        half = _blocks(scan.array[..., z, 0], 2)
         names.append(f"{path.name.removesuffix('_gt.nii.gz')} slice {z}")
         patients.append(path.parent.name)
         images.append(_standard(half))
@@ -139,6 +147,12 @@ def _changed(
     low, high = copy.min(), copy.max()
     shaded = ((copy - low) / max(high - low, 1e-6)) ** np.exp(rng.normal(0, 0.2))
     return _standard(shaded), moved
+
+
+def _blocks(image: np.ndarray, factor: int) -> np.ndarray:
+    whole = image[tuple(slice(n // factor * factor) for n in image.shape)]
+    split = [m for n in whole.shape for m in (n // factor, factor)]
+    return whole.reshape(split).mean(tuple(range(1, 2 * image.ndim, 2)))
 
 
 def _standard(image: np.ndarray) -> np.ndarray:

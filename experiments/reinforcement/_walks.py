@@ -9,35 +9,35 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import reinforcement as rl
-from jaxmed import stats
 
-from ._agent import Values, learned, way
+from ._agent import Values, agent_in, learned, way
 from ._cases import Cases
+from ._seeds import seeds
 
 
 class Found(NamedTuple):
     """What the agent found.
 
     Attributes:
-        points: (n, landmarks, rank), the median over the walks that came to an end.
-        metrics: how the walks went.
+        points: (n, landmarks, rank), the mean over the walks that came to an end.
+        told: how the walks in each image went, (n,) each.
         episodes: the first walk to each landmark of each image.
     """
 
     points: np.ndarray
-    metrics: dict[str, Any]
+    told: dict[str, np.ndarray]
     episodes: jm.report.Episodes
 
 
-def walked(config: Any, train: Cases, test: Cases, out: Path) -> Found:
-    """Learn on the training images, walk in the others from several starts."""
+def walked(config: Any, train: Cases, test: Cases, out: Path) -> list[Found]:
+    """Learn on the training images, walk in the others from several starts; for each seed."""
     train = train.with_copies(config.copies, config.seed)
     landmarks, rank = len(train.landmarks), train.points.shape[-1]
     look = {"frames": config.frames, "pyramid": config.pyramid, "limit": config.limit}
     packed, new = (
         rl.pack_volumes(
             part.images, spacing=part.spacing, window=config.window, scales=config.scales,
-            outside=float(min(x.min() for x in train.images)),
+            outside=float(min(x.min() for x in train.images)) - config.border,
         )
         for part in (train, test)
     )  # fmt: skip
@@ -47,12 +47,15 @@ def walked(config: Any, train: Cases, test: Cases, out: Path) -> Found:
     network = jm.from_linen(module)
     if several:
         network = rl.landmark_heads(network, landmarks, 2 * rank)
-    agent, state = learned(config, world, network, out)
-    walks = rl.play(
-        rl.landmark(new, _points(test), end="return", **look), agent, state,
-        _starts(config, test), limit=config.limit, keep_path=True,
-    )  # fmt: skip
-    return _found(walks, test, config.starts)
+    agent = agent_in(config, world, network)
+    new_world = rl.landmark(new, _points(test), end="return", **look)
+    starts = _starts(config, test)
+    found = []
+    for seed, folder in seeds(config, out):
+        state = learned(config, agent, seed, folder)
+        walks = rl.play(new_world, agent, state, starts, limit=config.limit, keep_path=True)
+        found.append(_found(walks, test, config.starts))
+    return found
 
 
 def _points(cases: Cases) -> np.ndarray:
@@ -71,29 +74,24 @@ def _starts(config: Any, cases: Cases) -> rl.Place:
 
 
 def _found(walks: rl.Played, cases: Cases, starts: int) -> Found:
-    """The median of the walks that came to an end; of all where none did."""
+    """The mean of the walks that came to an end; of all where none did."""
     n, k = len(cases.names), len(cases.landmarks)
     ended = np.asarray(walks.terminated & ~walks.states.refused).reshape(n, k, starts)
     answer = np.asarray(walks.states.estimate).reshape(n, k, starts, -1)
     counted = ended | ~ended.any(-1, keepdims=True)
-    points = np.nanmedian(np.where(counted[..., None], answer, np.nan), axis=2)
+    points = np.nanmean(np.where(counted[..., None], answer, np.nan), axis=2)
     single = np.linalg.norm((answer - cases.points[:, :, None]) * cases.spacing, axis=-1)
-    values = {
+    told = {
         "error of one walk": single.mean((1, 2)),
         "steps of a walk": np.asarray(walks.lengths).reshape(n, -1).mean(1),
+        "failed walks": 1.0 - ended.mean((1, 2)),
     }
-    metrics = {
-        name: stats.mean(value, groups=cases.patients, name=name) for name, value in values.items()
-    }
-    metrics["failed walks"] = stats.clustered_proportion(
-        1.0 - ended.mean((1, 2)), cases.patients, name="failed walks"
-    )
     shown = jm.report.Episodes(
         [_episode(walks, i, cases) for i in range(0, len(walks.lengths), starts)],
         cases.unit,
         chosen=f"The first of {starts} walks to each landmark of each image that was held out.",
     )
-    return Found(points, metrics, shown)
+    return Found(points, told, shown)
 
 
 def _episode(walks: rl.Played, i: int, cases: Cases) -> jm.report.Episode:

@@ -13,24 +13,30 @@ pixels, its penalty chosen on the training cases; `agent` is a double DQN that b
 image, and says when it has found something. `found` is the share of images in which the overlap,
 intersection over union, is at least one half; of an agent that does not stop the last box counts,
 and `failed episodes` is how often that happens.
+
+Measured on 100 phantoms, by one training: overlap 0.57 (0.53 to 0.61) by `agent`, 0.44 (0.40 to
+0.48) by `ridge`, 0.05 by `mean`. An agent takes about a processor minute, the others seconds.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxmed as jm
 from jaxmed import reinforcement as rl
-from jaxmed import stats
 from jaxmed.data import phantoms
 from jaxmed.report import DataSummary, Episodes, RegressionResults, Results, RunRecord, Split, stage
 
-from ._agent import Values, learned, way
+from ._agent import Values, agent_in, learned, way
 from ._baselines import blurred, linear
+from ._seeds import mean_over, seeds, share_over, told_over
 
 GRID = {"data": ("phantoms", "lgg"), "method": ("mean", "ridge", "agent")}
 
@@ -55,6 +61,7 @@ class Config:
         folds: into how many the patients are dealt.
         split_seed: of the folds.
         seed: of everything else.
+        seeds: how many trainings there are of an agent, from that seed on.
         size: pixels of what the agent sees, along both axes.
         channels: of its convolutions, each followed by pooling; none for layers alone.
         hidden: units of its first layer; the second has half.
@@ -67,6 +74,7 @@ class Config:
         discount: of a step.
         target_every: the network's steps after which the target network is copied.
         agent_rate: learning rate at the start; it falls to 0 along a cosine.
+        decay: of the weights, a share of the learning rate.
         limit: steps of an episode.
     """
 
@@ -80,6 +88,7 @@ class Config:
     folds: int = 4
     split_seed: int = 0
     seed: int = 0
+    seeds: int = 1
     size: int = 16
     channels: tuple[int, ...] = ()
     hidden: int = 128
@@ -92,6 +101,7 @@ class Config:
     discount: float = 0.9
     target_every: int = 500
     agent_rate: float = 5e-4
+    decay: float = 1e-3
     limit: int = 40
 
 
@@ -132,12 +142,12 @@ def run(config: Config, out: Path) -> Results:
         train, test = {"phantoms": _phantoms, "lgg": _gliomas}[config.data](config)
     with stage(seconds, "method"):
         found, told, episodes = located(config, train, test, out)
-    overlap = np.array([_overlap(box, boxes) for box, boxes in zip(found, test.boxes)])
+    overlap = np.array(
+        [[_overlap(box, boxes) for box, boxes in zip(each, test.boxes)] for each in found]
+    )
     metrics = {
-        "overlap": stats.mean(overlap, groups=test.patients, name="overlap"),
-        "found": stats.clustered_proportion(
-            (overlap >= _THRESHOLD).astype(float), test.patients, name="found"
-        ),
+        "overlap": mean_over(overlap, test.patients, "overlap"),
+        "found": share_over(overlap >= _THRESHOLD, test.patients, "found"),
     }
     return RegressionResults(
         title=f"Boxes, {config.data}: {config.method}",
@@ -147,8 +157,8 @@ def run(config: Config, out: Path) -> Results:
         data=DataSummary(splits=(Split("train", len(train.names)), Split("test", len(test.names)))),
         description=(
             f"Overlap with a lesion in {len(test.names)} images of {len(set(test.patients))} "
-            f"patients; learned from {len(train.names)} images of others. Intervals are over "
-            "patients, and of one training."
+            f"patients; learned from {len(train.names)} images of others, by {len(found)} "
+            "training(s)."
         ),
         run=RunRecord(seconds=seconds, seed=config.seed),
         episodes=episodes,
@@ -158,48 +168,45 @@ def run(config: Config, out: Path) -> Results:
 def located(
     config: Config, train: Cases, test: Cases, out: Path
 ) -> tuple[np.ndarray, dict[str, Any], Episodes | None]:
-    """(n, 4) pixels, and what else a method has to tell and to show."""
+    """(seeds, n, 4) pixels, and what else a method has to tell and to show."""
     if config.method == "mean":
         mean = train.first.mean(axis=0)
-        return np.broadcast_to(mean, (len(test.names), 4)), {}, None
+        return np.broadcast_to(mean, (1, len(test.names), 4)), {}, None
     if config.method == "ridge":
         x, z = (blurred(part.images, 1.5, 3) for part in (train, test))
-        return linear(x, train.first, z)[0], {}, None
-    return _shaped(config, train, test, out)
+        return linear(x, train.first, z)[0][None], {}, None
+    found, told, shown = zip(*_shaped(config, train, test, out))
+    return np.stack(found), told_over(told, test.patients, ("failed episodes",)), shown[0]
 
 
 def _shaped(
     config: Config, train: Cases, test: Cases, out: Path
-) -> tuple[np.ndarray, dict[str, Any], Episodes]:
-    """Where the agent stops, or is broken off."""
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], Episodes]]:
+    """Of each seed where the agent stops, or is broken off, and how it came there."""
     look = {
         "size": config.size, "limit": config.limit, "channels": True, "smallest": _SMALLEST,
         "threshold": _THRESHOLD, "outside": float(train.images.min()),
     }  # fmt: skip
     world = rl.box(train.images, train.boxes, starts="random", **look)
     network = jm.from_linen(Values(config.channels, config.hidden, len(_ACTIONS)))
-    agent, state = learned(config, world, network, out)
-    n, size = len(test.names), test.images.shape[1:3]
+    agent = agent_in(config, world, network)
+    n = len(test.names)
     new = rl.box(test.images, test.boxes, **look)
-    starts = rl.Box(
-        np.arange(n, dtype=np.int16), np.zeros((n, 2), np.float32),
-        np.tile(np.float32(size), (n, 1)), np.zeros((n, 0), np.int8), np.zeros(n, np.int16),
-        np.zeros(n, bool),
-    )  # fmt: skip
-    walks = rl.play(new, agent, state, starts, limit=config.limit, keep_path=True)
-    told = {
-        "failed episodes": stats.clustered_proportion(
-            1.0 - np.asarray(walks.terminated), test.patients, name="failed episodes"
-        ),
-        "steps of an episode": stats.mean(
-            np.asarray(walks.lengths, float), groups=test.patients, name="steps of an episode"
-        ),
-    }
-    shown = Episodes(
-        [_episode(walks, i, test) for i in range(n)], actions=_ACTIONS,
-        chosen="The episode in each image that was measured.",
-    )  # fmt: skip
-    return _ends(walks.states), told, shown
+    # Each begins at the whole image, and all images are of one size.
+    begun = jax.vmap(new.reset)(jax.random.split(jax.random.key(config.seed), n))
+    starts = begun._replace(image=jnp.arange(n, dtype=jnp.int16))
+    for seed, folder in seeds(config, out):
+        state = learned(config, agent, seed, folder)
+        walks = rl.play(new, agent, state, starts, limit=config.limit, keep_path=True)
+        told = {
+            "failed episodes": 1.0 - np.asarray(walks.terminated),
+            "steps of an episode": np.asarray(walks.lengths, float),
+        }
+        shown = Episodes(
+            [_episode(walks, i, test) for i in range(n)], actions=_ACTIONS,
+            chosen="The episode in each image that was measured.",
+        )  # fmt: skip
+        yield _ends(walks.states), told, shown
 
 
 def _ends(states: rl.Box) -> np.ndarray:

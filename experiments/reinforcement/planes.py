@@ -19,6 +19,7 @@ normal: degrees between the normals, mm from the middle of the true plane.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -28,12 +29,12 @@ from scipy.spatial.transform import Rotation
 
 import jaxmed as jm
 from jaxmed import reinforcement as rl
-from jaxmed import stats
 from jaxmed.data import phantoms
 from jaxmed.report import DataSummary, Episodes, RegressionResults, Results, RunRecord, Split, stage
 
-from ._agent import Values, learned, way
+from ._agent import Values, agent_in, learned, way
 from ._baselines import blurred, linear
+from ._seeds import mean_over, seeds, share_over, told_over
 
 GRID = {"data": ("heads", "template"), "method": ("mean", "ridge", "agent")}
 
@@ -54,6 +55,7 @@ class Config:
         turn: degrees of each of three angles, at most, either way.
         shift: mm along each axis, at most, either way.
         seed: of everything.
+        seeds: how many trainings there are of an agent, from that seed on.
         size: pixels of what the agent sees, along both axes.
         slices: parallel planes that it sees.
         scales: of its steps, coarse to fine; the finest is 1 degree or 1 mm.
@@ -68,6 +70,7 @@ class Config:
         discount: of a step.
         target_every: the network's steps after which the target network is copied.
         agent_rate: learning rate at the start; it falls to 0 along a cosine.
+        decay: of the weights, a share of the learning rate.
         starts: walks in each volume that is measured.
         limit: steps of a walk.
     """
@@ -80,6 +83,7 @@ class Config:
     turn: float = 20.0
     shift: float = 12.0
     seed: int = 0
+    seeds: int = 1
     size: int = 24
     slices: int = 3
     scales: tuple[int, ...] = (8, 4, 2, 1)
@@ -94,6 +98,7 @@ class Config:
     discount: float = 0.9
     target_every: int = 500
     agent_rate: float = 5e-4
+    decay: float = 1e-3
     starts: int = 8
     limit: int = 100
 
@@ -121,15 +126,13 @@ def run(config: Config, out: Path) -> Results:
         found, told, episodes = located(config, train, test, out)
     error = rl.plane_error(found, test.planes)
     degrees, mm = np.asarray(error.degrees, float), np.asarray(error.mm, float)
-    units = {"angle": "in degrees", "distance": "in mm"}
-    metrics = {}
-    for name, value in (("angle", degrees), ("distance", mm)):
-        mean = stats.mean(value, name=name)
-        metrics[name] = dataclasses.replace(mean, notes=(*mean.notes, units[name]))
+    names = test.names
+    metrics = {
+        "angle": mean_over(degrees, names, "angle", "degrees"),
+        "distance": mean_over(mm, names, "distance", "mm"),
+    }
     near = "within 5 degrees and 5 mm"
-    metrics[near] = stats.proportion(
-        int(((degrees <= 5) & (mm <= 5)).sum()), len(degrees), name=near
-    )
+    metrics[near] = share_over((degrees <= 5) & (mm <= 5), names, near)
     one = "Intervals are over poses of one brain: they say nothing of other brains."
     return RegressionResults(
         title=f"Standard planes, {config.data}: {config.method}",
@@ -139,7 +142,7 @@ def run(config: Config, out: Path) -> Results:
         data=DataSummary(splits=(Split("train", len(train.names)), Split("test", len(test.names)))),
         description=(
             f"How far the plane is from the true one in {len(test.names)} volumes; learned from "
-            f"{len(train.names)} others. Intervals are of one training."
+            f"{len(train.names)} others, by {len(found)} training(s)."
         ),
         run=RunRecord(seconds=seconds, seed=config.seed),
         notes=(one,) if config.data == "template" else (),
@@ -150,51 +153,58 @@ def run(config: Config, out: Path) -> Results:
 def located(
     config: Config, train: Volumes, test: Volumes, out: Path
 ) -> tuple[np.ndarray, dict[str, Any], Episodes | None]:
-    """(n, 4) degrees and mm, and what else a method has to tell and to show."""
+    """(seeds, n, 4) degrees and mm, and what else a method has to tell and to show."""
     if config.method == "mean":
-        return np.broadcast_to(train.planes.mean(axis=0), test.planes.shape), {}, None
+        return np.broadcast_to(train.planes.mean(axis=0), (1, *test.planes.shape)), {}, None
     if config.method == "ridge":
         x, z = (blurred(part.images[..., None], 1.0, 2) for part in (train, test))
-        return linear(x, train.planes, z)[0], {}, None
-    return _turned(config, train, test, out)
+        return linear(x, train.planes, z)[0][None], {}, None
+    found, told, shown = zip(*_turned(config, train, test, out))
+    return np.stack(found), told_over(told, test.names, ("failed walks",)), shown[0]
 
 
 def _turned(
     config: Config, train: Volumes, test: Volumes, out: Path
-) -> tuple[np.ndarray, dict[str, Any], Episodes]:
-    """The mean over the walks that came to an end; over all where none did."""
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], Episodes]]:
+    """Of each seed where the walks end, how they went, and the first of each volume."""
     look = {
         "spacing": (config.voxel,) * 3, "size": config.size, "slices": config.slices,
         "scales": config.scales, "limit": config.limit, "outside": float(train.images.min()),
     }  # fmt: skip
     world = rl.view(train.images, train.planes, starts="any", **look)
     network = jm.from_linen(Values(config.channels, config.hidden, 8))
-    agent, state = learned(config, world, network, out)
+    agent = agent_in(config, world, network)
+    new = rl.view(test.images, test.planes, end="return", **look)
     rng = np.random.default_rng([config.seed, 2])
     n, k = len(test.names), config.starts
     most = np.array([config.turn] * 3 + [config.shift])
     begin = np.rint(rng.uniform(-most, most, (n * k, 4))).astype(int)
-    walks = rl.play(
-        rl.view(test.images, test.planes, end="return", **look), agent, state,
-        rl.place(np.repeat(np.arange(n), k), begin), limit=config.limit, keep_path=True,
-    )  # fmt: skip
+    starts = rl.place(np.repeat(np.arange(n), k), begin)
+    for seed, folder in seeds(config, out):
+        state = learned(config, agent, seed, folder)
+        walks = rl.play(new, agent, state, starts, limit=config.limit, keep_path=True)
+        yield _found(walks, test, k, config.voxel)
+
+
+def _found(
+    walks: rl.Played, test: Volumes, k: int, voxel: int
+) -> tuple[np.ndarray, dict[str, np.ndarray], Episodes]:
+    """The mean over the walks that came to an end; over all where none did."""
+    n = len(test.names)
     ended = np.asarray(walks.terminated & ~walks.states.refused).reshape(n, k)
     answer = np.asarray(rl.planes_of(walks.states)).reshape(n, k, 4)
     counted = (ended | ~ended.any(-1, keepdims=True))[..., None]
     single = rl.plane_error(answer, test.planes[:, None])
-    values = {
+    told = {
         "angle of one walk": np.asarray(single.degrees).mean(1),
         "distance of one walk": np.asarray(single.mm).mean(1),
+        "failed walks": 1.0 - ended.mean(1),
         "steps of a walk": np.asarray(walks.lengths).reshape(n, k).mean(1),
     }
     shown = Episodes(
-        [_episode(walks, i * k, test, config.voxel) for i in range(n)], actions=_ACTIONS,
+        [_episode(walks, i * k, test, voxel) for i in range(n)], actions=_ACTIONS,
         chosen=f"The first of {k} walks in each volume that was measured.",
     )  # fmt: skip
-    told = {name: stats.mean(value, name=name) for name, value in values.items()}
-    told["failed walks"] = stats.clustered_proportion(
-        1.0 - ended.mean(1), np.arange(n), unit="volume", name="failed walks"
-    )
     return (answer * counted).sum(1) / counted.sum(1), told, shown
 
 
@@ -220,7 +230,7 @@ def _heads(config: Config) -> tuple[Volumes, Volumes]:
             n, turn=config.turn, shift=config.shift, spacing=float(config.voxel),
             seed=2 * config.seed + k,
         )  # fmt: skip
-        arrays = jm.data.in_memory(source).arrays
+        arrays = source.arrays
         parts.append(Volumes(arrays["image"][..., 0], arrays["plane"], list(source.case_ids)))
     return parts[0], parts[1]
 
@@ -236,7 +246,8 @@ def _template(config: Config) -> tuple[Volumes, Volumes]:
     for images, name in ((scans, "scan"), ([template] * config.test, "pose")):
         posed = [_posed(rng, image, config) for image in images]
         names = [f"{name} {i}" for i in range(len(images))]
-        parts.append(Volumes(*(np.stack(each) for each in zip(*posed)), names))
+        volumes, planes = zip(*posed)
+        parts.append(Volumes(np.stack(volumes), np.stack(planes), names))
     return parts[0], parts[1]
 
 

@@ -31,7 +31,8 @@ class Options:
         linear: the map that a field begins with.
         similarity: lncc and ncc for one modality; mutual-information or mind for two; mse where
             brightness means the same.
-        smoothness: weight of the penalty of rough fields: larger is smoother.
+        smoothness: weight of the penalty of rough fields, larger is smoother; by default .2, of
+            B-splines 1.
         levels: how many, each half as fine as the next.
         steps: at each level.
         centre: whether the middles of the grids are put on each other first: for scans whose
@@ -46,7 +47,7 @@ class Options:
     transform: Literal["velocity", "displacement", "bspline", "affine", "rigid"] = "velocity"
     linear: Literal["affine", "rigid", "none"] = "affine"
     similarity: Literal["lncc", "ncc", "mse", "mind", "mutual-information"] = "lncc"
-    smoothness: float = 1.0
+    smoothness: float | None = None
     levels: int = 3
     steps: int = 60
     centre: bool = False
@@ -61,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
         0.
     """
     options = ask(Options, arguments, prog="jaxmed register")
-    if options.levels < 1 or options.steps < 1 or not options.smoothness >= 0:
+    if options.levels < 1 or options.steps < 1 or not (options.smoothness or 0) >= 0:
         raise ValueError("--levels and --steps are 1 or more, --smoothness 0 or more")
 
     import numpy as np
@@ -150,8 +151,8 @@ def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
     kind = "bending" if options.transform == "bspline" else "diffusion"
     field = symmetric if options.transform == "velocity" else {}
     found = reg.register(
-        fixed, moving, transform=options.transform, penalty={kind: options.smoothness},
-        initial=start, **shared, **field,
+        fixed, moving, transform=options.transform, initial=start, **shared, **field,
+        penalty=None if options.smoothness is None else {kind: options.smoothness},
     )  # fmt: skip
     return found.warp
 

@@ -13,6 +13,7 @@ MAKERS = {
     "detection": phantoms.detection,
     "modalities": phantoms.modalities,
     "bags": phantoms.bags,
+    "cells": phantoms.cells,
 }
 SHAPES = [(32, 28), (26, 22, 24)]
 
@@ -145,3 +146,20 @@ def test_synthetic_brains_look_like_the_template():
     assert 0.02 < (masks[0] != masks[1]).mean() < 0.4
     with pytest.raises(ValueError, match="contrast"):
         phantoms.brain(1, resolution=6, contrast="t3")
+
+
+@pytest.mark.parametrize("shape", [(48, 40), (24, 26, 22)])
+def test_cells_touch_and_each_has_a_number(shape):
+    made = phantoms.cells(4, shape, objects=8, radius=(3.0, 5.0), noise=0.0)
+    touching = 0
+    for image, mask in zip(made.arrays["image"], made.arrays["mask"], strict=True):
+        names = np.unique(mask)
+        assert names.tolist() == list(range(len(names)))
+        assert 4 <= len(names) <= 9
+        assert ((image[..., 0] > 0) == (mask > 0)).all()
+        for name in names[1:]:
+            assert np.ptp(image[mask == name]) == 0  # of one brightness
+        for axis in range(mask.ndim):
+            low, high = (np.moveaxis(mask, axis, 0)[s] for s in (np.s_[:-1], np.s_[1:]))
+            touching += int(((low != high) & (low > 0) & (high > 0)).any())
+    assert touching > 4

@@ -103,7 +103,9 @@ def test_a_learner_learns_to_tell_touching_discs_apart(kind):
     labels = np.stack([scene() for _ in range(24)])
     image = (labels > 0) + 0.1 * rng.normal(size=labels.shape)
     batch = {"image": image[..., None].astype(np.float32), "instances": labels}
-    network = jm.from_linen(networks.unet(form.channels, features=(16, 32, 48)))
+    network = jm.from_linen(
+        networks.unet(form.channels, plan=networks.plan_unet((28, 32), base_features=16))
+    )
     objective = jm.supervised(form, target="instances")
     run = jm.learner(network, objective, optax.adam(3e-3))
     state = run.init(jax.random.key(0), batch)
@@ -111,7 +113,9 @@ def test_a_learner_learns_to_tell_touching_discs_apart(kind):
     for _ in range(150):
         state, _ = step(state, batch)
     fresh = scene()
-    said = network.apply(state.params, state.state, fresh[None, ..., None] > 0)[0]["logits"][0]
+    said = network.apply(state.params["net"], state.state["net"], fresh[None, ..., None] > 0.0)[0][
+        "logits"
+    ][0]
     scores = stats.instance_scores([fresh], [form.find(said)], n_resamples=0)
     assert scores.f1.value == 1
 

@@ -246,7 +246,7 @@ def test_a_policy_is_measured_by_cases():
     assert scores.measured["place"].value == pytest.approx(np.mean([6, 6, 12, 12, 12, -20]))
     # Two episodes a case: the interval speaks of three cases.
     grouped = evaluate_policy(
-        environment, inner, state, starts, limit=10, cases=[0, 0, 1, 1, 2, 2],
+        environment, inner, state, starts, limit=10, cases=["b", "b", "a", "a", "9", "9"],
         failed=lambda played: played.truncated,
     )  # fmt: skip
     assert (grouped.returns.n, grouped.failures.n, grouped.failures.value) == (3, 3, 2 / 6)

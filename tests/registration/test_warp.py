@@ -102,9 +102,11 @@ def test_the_identity_keeps_scans_and_another_grid_is_that_of_to_space(made):
 
     still = reg.displacement_warp(np.zeros((*made.SHAPE, 3)), made.OBLIQUE)
     scan, mask = made.scan(), made.mask()
-    np.testing.assert_allclose(reg.warp_scan(still, scan).array, scan.array, atol=1e-3)
+    np.testing.assert_allclose(reg.warp_scan(still, scan, scan).array, scan.array, atol=1e-3)
     for method in ("linear", "nearest"):
-        np.testing.assert_array_equal(reg.warp_scan(still, mask, method=method).array, mask.array)
+        np.testing.assert_array_equal(
+            reg.warp_scan(still, mask, mask, method=method).array, mask.array
+        )
     other = Space((8, 9, 7), made.OBLIQUE @ made.turned(0.2, 1) @ np.diag([1.2, 1.1, 0.9, 1]))
     moved = reg.warp_scan(reg.affine_warp(np.eye(4)), scan, other)
     want = data.to_space(scan.array, made.OBLIQUE, other)
@@ -154,8 +156,8 @@ def test_what_cannot_be_a_warp_is_refused_with_its_reason(made):
     with pytest.raises(ValueError, match="3 axes after one of 2"):
         reg.compose(reg.affine_warp(np.eye(4)), line)
     with pytest.raises(ValueError, match="a warp of 2 axes cannot move"):
-        reg.warp_scan(line, made.scan())
+        reg.warp_scan(line, made.scan(), made.scan())
     with pytest.raises(ValueError, match="not 'cubic'"):
-        reg.warp_scan(reg.affine_warp(np.eye(4)), made.mask(), method="cubic")
+        reg.warp_scan(reg.affine_warp(np.eye(4)), made.mask(), made.mask(), method="cubic")
     with pytest.raises(ValueError, match="axis of one voxel"):
         reg.jacobian(reg.displacement_warp(np.zeros((4, 1, 2)), np.eye(3)))

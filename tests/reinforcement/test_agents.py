@@ -428,3 +428,18 @@ def test_bad_input_is_told():
         play(environment, q, state, 1, limit=0)
     with pytest.raises(ValueError, match="one first axis"):
         play(environment, q, state, {"a": jnp.zeros(2), "b": jnp.zeros(3)})
+
+
+def test_a_number_in_words_is_told_by_its_name():
+    """As a table or a command line may hand it on."""
+    with pytest.raises(ValueError, match=r"discount must be in \[0, 1\], got '0.9'"):
+        q_learning(discount="0.9")
+    with pytest.raises(ValueError, match=r"epsilon must be in \[0, 1\], got '0.1'"):
+        epsilon_greedy("0.1")
+    for wrong in ("1", float("nan")):
+        with pytest.raises(ValueError, match="temperature must be positive"):
+            boltzmann(wrong)
+    inner = learner(table(2), q_learning(discount=0.9), optax.sgd(0.1), inputs="observation")
+    for name, wrong in (("environments", "4"), ("batch", 2.5), ("iterations", 0)):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, a whole number"):
+            off_policy(stairs(), inner, replay(40), behaviour=boltzmann(), **{name: wrong})

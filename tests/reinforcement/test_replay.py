@@ -159,8 +159,12 @@ def test_bad_input_is_told():
         replay(5, steps=3).init(row(0))
     with pytest.raises(ValueError, match="at least 1"):
         replay(0)
-    with pytest.raises(ValueError, match="must not be negative"):
-        replay(4, prioritised=-1.0)
+    for wrong in ("4", 2.5, np.nan):
+        with pytest.raises(ValueError, match="whole numbers, got"):
+            replay(wrong)
+    for wrong in (-1.0, "0.6", np.nan, np.inf):
+        with pytest.raises(ValueError, match="must not be negative"):
+            replay(4, prioritised=wrong)
     with pytest.raises(ValueError, match=r"holds \['state'\]\['place'\] of the shape \(2,\)"):
         memory.write(empty, {**row(0), "state": {"place": jnp.zeros(3)}})
     ranked = replay(4, prioritised=1.0)

@@ -28,6 +28,8 @@ class Pair(NamedTuple):
     moving: Array
     fixed_labels: Array | None
     moving_labels: Array | None
+    fixed_where: Array | None
+    moving_where: Array | None
     fixed_affine: np.ndarray
     moving_affine: np.ndarray
 
@@ -36,6 +38,7 @@ def pair_of(
     fixed: Any,
     moving: Any,
     labels: tuple[Any, Any] | None,
+    where: tuple[Any, Any] | None,
     affines: tuple[Any, Any] | None,
     *,
     masks: bool,
@@ -48,6 +51,7 @@ def pair_of(
         fixed: a scan, or an array.
         moving: likewise.
         labels: of both, if there are any.
+        where: which voxels of each count.
         affines: of arrays.
         masks: whether they are masks, to be compared as classes.
         varying: whether a constant image cannot be compared.
@@ -81,15 +85,25 @@ def pair_of(
         a, b = (a - middle) / size, (b - middle) / size
     own: tuple[Any, Any] = (None, None)
     if labels is not None:
-        given = [x.array if isinstance(x, Scan) else x for x in labels]
-        for name, mask, image in zip(("fixed", "moving"), given, (a, b), strict=True):
-            if np.shape(mask) != image.shape[:-1]:
-                raise ValueError(
-                    f"the labels of {name} have shape {np.shape(mask)}, its image "
-                    f"{image.shape[:-1]}: they lie on one grid"
-                )
-        own = _classes(*given, "labels")
-    return Pair(a, b, own[0], own[1], places[0], places[1])
+        one, two = _on_grids(labels, (a, b), "labels")
+        own = _classes(one, two, "labels")
+    counts = [
+        None if mask is None else jnp.asarray(mask, jnp.float32)[..., None]
+        for mask in _on_grids(where or (None, None), (a, b), "voxels that count")
+    ]
+    return Pair(a, b, own[0], own[1], counts[0], counts[1], places[0], places[1])
+
+
+def _on_grids(given: tuple[Any, Any], images: tuple[Array, Array], what: str) -> tuple[Any, Any]:
+    """Masks of both images, as arrays of their shapes."""
+    masks = [x.array if isinstance(x, Scan) else x for x in given]
+    for name, mask, image in zip(("fixed", "moving"), masks, images, strict=True):
+        if mask is not None and np.shape(mask) != image.shape[:-1]:
+            raise ValueError(
+                f"the {what} of {name} have shape {np.shape(mask)}, its image "
+                f"{image.shape[:-1]}: they lie on one grid"
+            )
+    return masks[0], masks[1]
 
 
 def begun(initial: Warp, pair: Pair) -> tuple[np.ndarray, Pair]:
@@ -104,9 +118,14 @@ def begun(initial: Warp, pair: Pair) -> tuple[np.ndarray, Pair]:
     at = transformed(inverse_of(pair.moving_affine), points)
     moved = [
         None if image is None else ops.resample(image, at, mode="nearest")
-        for image in (pair.moving, pair.moving_labels)
+        for image in (pair.moving, pair.moving_labels, pair.moving_where)
     ]
-    pair = pair._replace(moving=moved[0], moving_labels=moved[1], moving_affine=pair.fixed_affine)
+    pair = pair._replace(
+        moving=moved[0],
+        moving_labels=moved[1],
+        moving_where=moved[2],
+        moving_affine=pair.fixed_affine,
+    )
     return np.eye(initial.rank + 1), pair
 
 

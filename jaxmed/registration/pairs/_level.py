@@ -59,6 +59,8 @@ class Level(NamedTuple):
         moving: (*spatial, channels) of its own grid.
         fixed_labels: (*spatial, classes), if there are labels.
         moving_labels: likewise.
+        fixed_where: (*spatial, 1), how far a voxel counts, if not all do.
+        moving_where: likewise.
         fixed_affine: of `fixed`.
         moving_affine: of `moving`.
         node_affine: of the nodes; the identity for linear maps.
@@ -74,6 +76,8 @@ class Level(NamedTuple):
     moving: Array
     fixed_labels: Array | None
     moving_labels: Array | None
+    fixed_where: Array | None
+    moving_where: Array | None
     fixed_affine: Any
     node_affine: Any
     to_moving: Any
@@ -107,13 +111,13 @@ def optimise(values: Array, level: Level, plan: Plan) -> tuple[Array, Array]:
 
 def _loss(values: Array, *, level: Level, plan: Plan) -> Array:
     ahead, field = _ahead(values, level, plan)
-    total = _unlike(plan, level.moving, level.fixed, ahead)
+    total = _unlike(plan, level.moving, level.fixed, level.fixed_where, ahead)
     pull = partial(_overlap, plan)
     if level.fixed_labels is not None:
         total = total + pull(level.moving_labels, level.fixed_labels, ahead)
     if plan.symmetric:
         back = _back(values, level, plan)
-        total = total + _unlike(plan, level.fixed, level.moving, back)
+        total = total + _unlike(plan, level.fixed, level.moving, level.moving_where, back)
         if level.fixed_labels is not None:
             total = total + pull(level.fixed_labels, level.moving_labels, back)
         total = total / 2
@@ -125,9 +129,11 @@ def _loss(values: Array, *, level: Level, plan: Plan) -> Array:
     return total
 
 
-def _unlike(plan: Plan, image: Array, target: Array, at: Array) -> Array:
+def _unlike(plan: Plan, image: Array, target: Array, where: Array | None, at: Array) -> Array:
     moved = ops.resample(image, at, mode="nearest")
-    return plan.similarity(moved[None], target[None])[0]
+    if where is None:
+        return plan.similarity(moved[None], target[None])[0]
+    return plan.similarity(moved[None], target[None], where=where[None, ..., 0] > 0.5)[0]
 
 
 def _overlap(plan: Plan, image: Any, target: Any, at: Array) -> Array:

@@ -28,8 +28,8 @@ from jaxmed.registration.warps._warp import (
 
 _PENALTY: dict[str, dict[str, float]] = {
     "bspline": {"bending": 1.0},
-    "displacement": {"diffusion": 1.0},
-    "velocity": {"diffusion": 1.0},
+    "displacement": {"diffusion": 0.2},
+    "velocity": {"diffusion": 0.2},
 }
 # Voxels of a level that a parameter may move in a step.
 _RATES = {"rigid": 0.5, "affine": 0.5, "bspline": 0.3, "displacement": 0.3, "velocity": 0.3}
@@ -64,6 +64,7 @@ def register(
     initial: Warp | None = None,
     labels: tuple[Any, Any] | None = None,
     label_weight: float = 1.0,
+    where: tuple[Any, Any] | None = None,
     symmetric: bool = False,
     squarings: int = 6,
     affines: tuple[Any, Any] | None = None,
@@ -85,7 +86,7 @@ def register(
         similarity: ``"mse"`` (of images that are divided by the fixed one's standard deviation),
             ``"ncc"``, ``"lncc"`` (windows of 7), ``"mind"``, ``"mutual_information"``, ``"dice"``,
             or a loss ``(moved, fixed) -> (batch,)`` such as ``partial(losses.lncc, window=5)``.
-        penalty: weights of ``"diffusion"``, ``"bending"`` and ``"jacobian"``; by default 1 of
+        penalty: weights of ``"diffusion"``, ``"bending"`` and ``"jacobian"``; by default .2 of
             diffusion for vectors and 1 of bending (in one over squared millimetres) for B-splines.
             Linear maps have none.
         levels: how many, each twice as coarse as the next; or which, such as ``(2, 1)`` where 0 is
@@ -98,6 +99,9 @@ def register(
             has it in it, and is then a displacement or affine.
         labels: masks of the fixed and moving image, on their grids, whose Dice loss is added.
         label_weight: weight of that.
+        where: which voxels of the fixed and of the moving image count, ``(*spatial,)`` on their
+            grids, or None for all; those of the moving image matter where it is ``symmetric``. The
+            similarity is then called with ``where=``.
         symmetric: whether the inverse also moves the fixed image onto the moving one; for rigid and
             affine maps and velocities. Of images on one grid, exchanged images then give the
             inverse warp.
@@ -142,6 +146,7 @@ def register(
         fixed,
         moving,
         labels,
+        where,
         affines,
         masks=similarity == "dice",
         varying=similarity in VARYING,
@@ -203,16 +208,21 @@ def _level(
     )
     fixed, image = coarser(pair.fixed, step)
     moving, its = coarser(pair.moving, other)
-    labels = [
+    others = [
         None if mask is None else coarser(mask, by)[0]
-        for mask, by in ((pair.fixed_labels, step), (pair.moving_labels, other))
+        for mask, by in (
+            (pair.fixed_labels, step),
+            (pair.moving_labels, other),
+            (pair.fixed_where, step),
+            (pair.moving_where, other),
+        )
     ]
     fixed_affine, moving_affine = image.affine(pair.fixed_affine), its.affine(pair.moving_affine)
     node_affine = np.eye(len(fixed_affine)) if grid is None else grid.affine(pair.fixed_affine)
     level = Level(
         fixed,
         moving,
-        *labels,
+        *others,
         fixed_affine=fixed_affine,
         node_affine=node_affine,
         to_moving=inverse_of(moving_affine) @ begin,

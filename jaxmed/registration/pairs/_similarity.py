@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from jaxmed import losses
 from jaxmed.core import Array
 
 Similarity = Literal["mse", "ncc", "lncc", "mind", "mutual_information", "dice"]
-Loss = Callable[[Any, Any], Array]
+Loss = Callable[..., Array]
 
 _LOSSES: dict[str, Loss] = {
     "mse": losses.mse,

@@ -28,7 +28,7 @@ _REACH = 0.75 + 1e-4
 def warp_scan(
     warp: Warp,
     scan: Scan,
-    space: Space | None = None,
+    space: Space | Scan,
     *,
     method: Literal["linear", "nearest", "cubic"] = "linear",
 ) -> Scan:
@@ -37,8 +37,8 @@ def warp_scan(
     Args:
         warp: the map, from the fixed image's space to the scan's.
         scan: an image, ``(*spatial, channels)``, or a mask of whole numbers, ``(*spatial,)``.
-        space: the grid of the result; by default that of a warp's field, or the scan's own for an
-            affine one.
+        space: the grid of the result, or the scan on it: the fixed image. The grid of a warp's
+            field is none, for it may be coarser.
         method: how voxels are interpolated. A mask's classes are interpolated one by one and the
             largest wins with ``"linear"``; ``"nearest"`` takes the nearest voxel's. The two differ
             by about a hundredth of Dice: name which.
@@ -54,7 +54,7 @@ def warp_scan(
         >>> from jaxmed.registration import affine_warp
         >>> scan = Scan(np.eye(3, dtype=np.int32), np.eye(3), Space((3, 3), np.eye(3)))
         >>> shift = affine_warp(np.array([[1.0, 0, 1], [0, 1, 0], [0, 0, 1]]))
-        >>> warp_scan(shift, scan).array.tolist()
+        >>> warp_scan(shift, scan, scan.space).array.tolist()
         [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
     """
     rank = len(scan.affine) - 1
@@ -64,8 +64,7 @@ def warp_scan(
             f"a warp of {warp.rank} axes cannot move an array of shape {array.shape} with an "
             f"affine of {rank} axes"
         )
-    if space is None:
-        space = scan.space if warp.grid is None else Space(warp.grid, np.asarray(warp.affine))
+    space = space.space if isinstance(space, Scan) else space
     if len(space.shape) != rank:
         raise ValueError(f"space has {len(space.shape)} axes, the scan {rank}")
     at = _places(exponentiate(warp), scan.affine, space)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -142,10 +143,10 @@ def check_step(states: PyTree, reached: PyTree, step: Step) -> None:
 
 
 def check_counts(**numbers: int) -> None:
-    """Refuse a number, named by its argument, that is less than 1."""
+    """Refuse a number, named by its argument, that is less than 1 or not whole."""
     for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
+        if isinstance(number, str) or not 1 <= number < math.inf or number != int(number):
+            raise ValueError(f"{name} must be at least 1, a whole number, got {number!r}")
 
 
 def transition(acted: Acted) -> dict[str, Any]:

@@ -32,8 +32,8 @@ def epsilon_greedy(epsilon: Scheduled = 0.0) -> Behaviour:
     >>> epsilon_greedy(0.2)(values, jnp.array(0)).round(3).tolist()
     [0.05..., 0.45..., 0.45..., 0.05...]
     """
-    if not callable(epsilon) and not 0 <= epsilon <= 1:
-        raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")
+    if isinstance(epsilon, str) or (not callable(epsilon) and not 0 <= epsilon <= 1):
+        raise ValueError(f"epsilon must be in [0, 1], got {epsilon!r}")
 
     def probabilities(values: Array, step: Array) -> Array:
         share = jnp.clip(epsilon(step), 0, 1) if callable(epsilon) else epsilon
@@ -60,8 +60,8 @@ def boltzmann(temperature: Scheduled = 1.0) -> Behaviour:
     Raises:
         ValueError: for a number that is not positive.
     """
-    if not callable(temperature) and temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+    if isinstance(temperature, str) or (not callable(temperature) and not temperature > 0):
+        raise ValueError(f"temperature must be positive, got {temperature!r}")
 
     def probabilities(values: Array, step: Array) -> Array:
         t = temperature(step) if callable(temperature) else temperature

@@ -228,11 +228,15 @@ def replay(
         teaching, Machine Learning 8.
         Schaul et al. (2016), Prioritized experience replay, ICLR.
     """
-    if capacity < 1 or steps < 1:
-        raise ValueError(f"capacity and steps are at least 1, got {capacity} and {steps}")
-    if prioritised < 0 or (not callable(importance) and importance < 0):
+    if any(isinstance(n, str) or not 1 <= n < math.inf or n != int(n) for n in (capacity, steps)):
         raise ValueError(
-            f"prioritised and importance must not be negative, got {prioritised}, {importance}"
+            f"capacity and steps are at least 1, whole numbers, got {capacity!r} and {steps!r}"
+        )
+    numbers = [prioritised, *([] if callable(importance) else [importance])]
+    if any(isinstance(n, str) or not 0 <= n < math.inf for n in numbers):
+        raise ValueError(
+            "prioritised and importance must not be negative, and finite, got "
+            f"{prioritised!r}, {importance!r}"
         )
     return Replay(capacity, steps, prioritised, importance)
 

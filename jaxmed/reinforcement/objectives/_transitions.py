@@ -29,8 +29,8 @@ Distance = Literal["squared", "huber"]
 
 def check_unit(number: float, name: str) -> None:
     """Refuse a number outside [0, 1]."""
-    if not 0 <= number <= 1:
-        raise ValueError(f"{name} must be in [0, 1], got {number}")
+    if isinstance(number, str) or not 0 <= number <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {number!r}")
 
 
 def check_distance(distance: str) -> None:

@@ -40,11 +40,16 @@ def episode_exhibits(results: Results) -> Exhibits:
             figures.append(
                 exhibit(
                     episode_figure(e, unit=unit, actions=actions), f"episode-{name}",
-                    f"{words}, {_told(e, unit)}. Dotted lines: a finer scale begins.",
+                    f"{words}, {_told(e, unit)}.{_scales(e)}",
                     f"{words}: {_told(e, unit)} after {len(e.path) - 1} steps.", wide=True,
                 )
             )  # fmt: skip
     return figures
+
+
+def _scales(e: Episode) -> str:
+    changed = e.scale is not None and len({*e.scale.tolist()}) > 1
+    return " Dotted lines: a finer scale begins." if changed else ""
 
 
 def _told(e: Episode, unit: str) -> str:

@@ -21,6 +21,7 @@ def over_runs(
     *,
     baseline: ArrayLike | None = None,
     level: float = 0.95,
+    bounds: tuple[float, float] | None = None,
     name: str = "",
 ) -> Estimate:
     r"""Estimate the mean of a metric over training runs, with an interval over runs *and* cases.
@@ -43,6 +44,8 @@ def over_runs(
         scores: (runs, cases, ...).
         baseline: (runs, cases, ...), run `i` paired with run `i` of `scores`.
         level: confidence level of the interval.
+        bounds: of the metric, beyond which no interval goes; by default [0, 1] where every run's
+            value lies inside, which of a distance must be said otherwise: ``(0, math.inf)``.
         name: name of the metric.
 
     Returns:
@@ -93,7 +96,8 @@ def over_runs(
             notes = (f"only {r} runs: their spread is hardly known",)
     value, se = float(values.mean()), float(np.sqrt(variance)) * scale
     half = _quantile(df, 0.5 + level / 2) * se
-    ends = (-np.inf, np.inf) if other is not None else _ends(values)
+    known = bounds or _ends(values)
+    ends = (-np.inf, np.inf) if other is not None else known
     details = {"runs": values.tolist(), "df": None if np.isinf(df) else float(df), "cases": cases}
     if other is not None:
         details["p_value"] = _two_sided(value, se, df)

@@ -11,7 +11,7 @@ import pytest
 from jaxmed.cli import main
 
 
-def _heart(folder, name, size, shape=(20, 22, 4)):
+def _heart(folder, name, size, shape=(20, 22, 6)):
     """A cavity in a wall that gets smaller, beside another cavity."""
     at = np.indices(shape)
     apart = np.hypot(at[0] - 9, at[1] - 11)
@@ -27,7 +27,7 @@ def _heart(folder, name, size, shape=(20, 22, 4)):
 def hearts(tmp_path, monkeypatch):
     from jaxmed.experiments.registration import cardiac_pairs
 
-    monkeypatch.setattr(cardiac_pairs, "SHAPE", (20, 22, 4))
+    monkeypatch.setattr(cardiac_pairs, "SHAPE", (20, 22, 6))
     for i in range(2):
         folder = tmp_path / "hearts" / f"patient{i}"
         folder.mkdir(parents=True)
@@ -51,7 +51,8 @@ def test_masks_are_carried_to_end_systole(hearts, tmp_path):
         "--linear",
         "none",
     ]
-    assert main(["train", "cardiac_pairs", "--data", str(hearts), "--out", str(out), *options]) == 0
+    command = ["train", "cardiac_pairs", "--data", str(hearts), "--out", str(out), *options]
+    assert main([*command, "--debug"]) == 0
     metrics = json.loads((out / "metrics.json").read_text())["metrics"]
     assert metrics["dice/field"]["value"] > metrics["dice/before"]["value"] + 0.05
     assert metrics["folds_percent"]["value"] < 1

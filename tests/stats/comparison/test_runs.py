@@ -50,6 +50,21 @@ def test_one_run_speaks_for_cases_alone():
     assert "one run" in found.notes[0]
 
 
+def test_a_distance_below_one_is_no_share():
+    """Its interval ends where the metric does, which its values alone do not tell."""
+    rng = np.random.default_rng(0)
+    away = rng.exponential(0.9, (3, 20)) * np.array([[0.4], [1.0], [1.12]])
+    options = {"metric": lambda y, x: x.mean(), "labels": np.zeros(20), "scores": away}
+    assert max(away.mean(axis=1)) < 1
+    taken = stats.over_runs(**options)
+    said = stats.over_runs(**options, bounds=(0, np.inf))
+    assert taken.upper == 1 < said.upper
+    assert said.lower == taken.lower >= 0
+    assert said.upper - said.value == pytest.approx(
+        stats.over_runs(options["metric"], np.zeros(20), 10 * away).upper / 10 - said.value
+    )
+
+
 def test_equal_runs_differ_by_nothing():
     labels, first, _ = study(runs=2)
     found = stats.over_runs(area, labels, first, baseline=first)

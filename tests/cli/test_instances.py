@@ -1,0 +1,137 @@
+"""`jaxmed train instances` and `predict`, tiny; models of instances by themselves."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxmed as jm
+from jaxmed import stats
+from jaxmed.cli import main
+from jaxmed.data import phantoms, read_mask
+from jaxmed.detection import InstanceForm
+from jaxmed.inference import InstanceRecipe, find_instances, instance_model, load_model, save_model
+from jaxmed.networks import plan_unet
+
+FORM = InstanceForm("depths", most=40)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ten pictures of cells with label maps of 16 bits."""
+    root = tmp_path_factory.mktemp("cells")
+    made = phantoms.cells(10, (40, 36), objects=6, radius=(4, 6), seed=1)
+    for name in ("images", "masks"):
+        (root / name).mkdir()
+    for i, (image, mask) in enumerate(zip(made.arrays["image"], made.arrays["mask"], strict=True)):
+        pixels = np.clip(40 + 180 * image[..., 0], 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"{i}.png")
+        # Numbers with gaps, as other programs leave them.
+        Image.fromarray((mask * 300).astype(np.uint16)).save(root / "masks" / f"{i}.png")
+    return root
+
+
+def command(folder, *words):
+    return ["train", "instances", "--data", str(folder), *words]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["stars", "flows", "depths"])
+def test_a_folder_of_label_maps_is_learned_measured_and_told(folder, tmp_path, form, capsys):
+    words = ["--form", form, "--patch", "32", "--features", "8", "--steps", "240", "--debug"]
+    assert main([*command(folder, *words), "--out", str(tmp_path / "run")]) == 0
+    record = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert record["task"] == "instances"
+    assert record["metrics"]["f1"]["value"] > 0.5
+    with (tmp_path / "run" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    for row in rows:
+        found = read_mask(tmp_path / "run" / row["mask"]).array
+        assert int(found.max()) == int(row["found"])
+    assert "Images with objects" in (tmp_path / "run" / "report.html").read_text()
+    capsys.readouterr()
+    one = str(folder / "images" / "0.png")
+    assert main(["predict", str(tmp_path / "run"), one, "-o", str(tmp_path / "p")]) == 0
+    told = capsys.readouterr().out
+    mask = read_mask(tmp_path / "p" / "0_mask.png").array
+    assert f"0_mask.png: {mask.max()} object" in told
+    true = read_mask(folder / "masks" / "0.png").array
+    assert stats.instance_scores([true], [mask], n_resamples=0).f1.value > 0.5
+
+
+def test_what_cannot_be_trained_is_told(folder, tmp_path, capsys):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(bare / "a.png")
+    for words, message in (
+        (command(bare), "no masks: put label maps"),
+        (command(folder, "--form", "star"), "stars"),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(tmp_path)
+            try:
+                code = main([*words, "--out", str(tmp_path / "no")])
+            except SystemExit as stopped:
+                code = stopped.code
+        assert code == 2
+        told = capsys.readouterr()
+        assert message in told.out + told.err
+        assert not (tmp_path / "no").exists()
+
+
+def known(seen):
+    """A network that says of each voxel that its brightness is its depth."""
+
+    def init(key, inputs):
+        del key, inputs
+        return {}, {}
+
+    def apply(params, state, inputs, *, key=None, train=False):
+        del params, key, train
+        seen.append(inputs.shape)
+        deep = 8 * inputs
+        return {"logits": jax.numpy.concatenate([deep, deep - 2], -1)}, state
+
+    return jm.Network(init, apply)
+
+
+def test_windows_leave_no_seam():
+    image = np.zeros((40, 44, 1), np.float32)
+    image[4:18, 6:40] = image[22:36, 20:30] = 1.0
+    recipe = InstanceRecipe(("grey",), (16, 16), FORM, net=known(seen := []), smallest=1)
+    found = find_instances(instance_model(recipe, {}, {}), image)
+    assert found.max() == 2
+    np.testing.assert_array_equal(found > 0, image[..., 0] > 0)
+    assert {shape[1:] for shape in seen} == {(16, 16, 1)}
+    with pytest.raises(ValueError, match=r"2 spatial axes and 1 channel\(s\) \(grey\)"):
+        find_instances(instance_model(recipe, {}, {}), np.zeros((4, 4, 3)))
+
+
+def test_a_model_comes_back_from_disk_to_the_bit(tmp_path):
+    plan = plan_unet((8, 8), base_features=2)
+    recipe = InstanceRecipe(("grey",), (8, 8), FORM, plan, threshold=0.4, smallest=2)
+    params, state = jax.jit(recipe.network().init)(jax.random.key(0), np.ones((1, 8, 8, 1)))
+    model = instance_model(recipe, params, state)
+    save_model(tmp_path, model)
+    back = load_model(tmp_path)
+    assert back.recipe == recipe
+    image = np.random.default_rng(0).normal(size=(1, 8, 8, 1)).astype(np.float32)
+    np.testing.assert_array_equal(back.predict(image), model.predict(image))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "either plan, of a U-Net, or net"),
+        ({"plan": plan_unet((8, 8)), "threshold": 1.0}, "threshold is a probability"),
+    ],
+)
+def test_a_recipe_without_sense_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        InstanceRecipe(("grey",), (8, 8), FORM, **options)
