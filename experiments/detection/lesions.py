@@ -3,8 +3,8 @@
     jaxmed train lesions --rank 3 --seed 0
 
 Ellipsoids are lesions; boxes that are as large and as bright are not, and some images have none. A
-small residual network, a feature pyramid, RetinaNet's head. Of two CPU cores the default run takes
-about three minutes; to expect is a CPM of .9 or more.
+small residual network, a feature pyramid, RetinaNet's head. The default run takes some two to three
+minutes of CPU time; to expect is a CPM of .9 or more.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Config:
     noise: float = 0.15
     bias: float = 0.2
     width: int = 12
-    steps: int = 240
+    steps: int = 160
     batch: int = 8
     learning_rate: float = 3e-3
     form: Literal["size", "sides"] = "size"

@@ -85,9 +85,9 @@ def checked_rows(rows: Iterable[BoxRow]) -> tuple[list[BoxRow], list[Fault], tup
 
 
 def _counted(which: list[str], what: str, done: str) -> str:
-    one = len(which) == 1
-    return f"{len(which)} box{'' if one else 'es'} {what}, {'which was' if one else 'which were'} \
-{done}: {which[0]}{'' if one else ', ...'}"
+    if len(which) == 1:
+        return f"1 box {what}, which was {done}: {which[0]}"
+    return f"{len(which)} boxes {what}, which were {done}: {which[0]}, ..."
 
 
 def _checked(
@@ -103,18 +103,18 @@ def _checked(
     keep = np.ones(len(boxes), bool)
     whole = len(faults)
     for i, name in enumerate(row.names):
-        told = f"{row.listed}: box {i + 1} ({name}, {boxes[i].round(1).tolist()})"
+        box = f"box {i + 1} ({name}, {boxes[i].round(1).tolist()})"
         if not np.isfinite(boxes[i]).all() or (high[i] < low[i]).any():
-            detail = f"{told[len(row.listed) + 2 :]} of {row.image.name} has no corners in order"
+            detail = f"{box} of {row.image.name} has no corners in order"
             faults.append(Fault(row.listed, "box-corners", detail))
         elif (high[i] == low[i]).any():
             keep[i] = False
-            empty.append(told)
+            empty.append(f"{row.listed}: {box}")
         elif (low[i] >= shape).any() or (high[i] <= 0).any():
-            detail = f"{told[len(row.listed) + 2 :]} lies outside {row.image.name}, of {shape}"
+            detail = f"{box} lies outside {row.image.name}, of {shape}"
             faults.append(Fault(row.listed, "box-inside", detail))
         elif (low[i] < -_SLACK).any() or (high[i] > np.add(shape, _SLACK)).any():
-            cut.append(told)
+            cut.append(f"{row.listed}: {box}")
     if len(faults) > whole:
         return None
     edge = np.asarray([*shape, *shape], np.float32)

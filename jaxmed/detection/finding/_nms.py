@@ -77,10 +77,9 @@ def nms(
         if soft is None:
             after = jnp.where(overlap > iou, -jnp.inf, left)
         else:
-            lower = jnp.exp(-(overlap**2) / sigma) if soft == "gaussian" else 1 - overlap
-            lower = lower if soft == "gaussian" else jnp.where(overlap > iou, lower, 1)
-            after = jnp.where(jnp.isfinite(left), left * lower, left)
-            after = jnp.where(after > least, after, -jnp.inf)
+            linear = jnp.where(overlap > iou, 1 - overlap, 1)
+            lowered = left * (linear if soft == "linear" else jnp.exp(-(overlap**2) / sigma))
+            after = jnp.where(lowered > least, lowered, -jnp.inf)
         return after.at[at].set(-jnp.inf), (at, left[at])
 
     _, (chosen, score) = jax.lax.scan(pick, s, None, length=count)
