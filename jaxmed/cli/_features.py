@@ -119,6 +119,11 @@ def _of_run(folder: Path) -> tuple[Callable[[np.ndarray], Any], Callable[[Any], 
     from jaxmed import data, inference
 
     model = inference.load_model(folder)
+    if not isinstance(model, inference.Segmenter | inference.ImageModel):
+        raise ValueError(
+            f"{folder} holds a model for {model.recipe.task}: features are those of a segmenter, a "
+            "classifier or a regressor"
+        )
     recipe = model.recipe
     network = recipe.network()
     params, state = model.params, model.state

@@ -17,6 +17,7 @@ from jaxmed.core import Array
 from jaxmed.inference._box_model import BoxModel
 from jaxmed.inference._describe import describe
 from jaxmed.inference._image_model import ImageModel
+from jaxmed.inference._instance_model import InstanceModel
 from jaxmed.inference._model_file import ModelError
 from jaxmed.inference._segmenter import Recipe, Segmenter
 
@@ -44,7 +45,7 @@ class Exported(NamedTuple):
 
 def export_model(
     folder: str | os.PathLike,
-    model: Segmenter | ImageModel | BoxModel,
+    model: Segmenter | ImageModel | BoxModel | InstanceModel,
     *,
     platforms: Sequence[str] = _PLATFORMS,
 ) -> Path:
@@ -52,12 +53,13 @@ def export_model(
 
     ``folder/network.stablehlo`` needs no code of jaxmed: ``jax.export.deserialize`` reads it and
     ``call`` runs it on the platforms named. It takes prepared images (`prepare`, `prepare_image`)
-    of the recipe's patch or shape, and gives probabilities or numbers. ``folder/recipe.json`` says
+    of the recipe's patch or shape, and gives probabilities or numbers; of a detector its boxes, and
+    of a model of instances what its form reads. ``folder/recipe.json`` says
     how images are prepared. The first network of a cascade goes into ``folder/before``.
 
     Args:
         folder: the folder, created if missing.
-        model: a segmenter, classifier, regressor or detector.
+        model: a segmenter, classifier, regressor, detector, or model of instances.
         platforms: of ``"cpu"``, ``"cuda"``, ``"rocm"``, ``"tpu"``.
 
     Returns:

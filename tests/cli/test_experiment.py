@@ -25,10 +25,11 @@ OWN = (
     "study",
 )
 RECORDED = (
-    "active", "active_scans", "adaptation", "boxes", "cardiac_pairs", "clusters", "continual", "coverage",
-    "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
-    "few_scans", "fewshot", "hippocampus", "hippocampus_pairs", "judge", "landmarks", "lesions", "medmnist", "membranes",
-    "mil", "multitask", "paradigms", "planes", "pretraining", "propagation", "remedies",
+    "active", "active_scans", "adaptation", "boxes", "cardiac_pairs", "clusters", "continual",
+    "coverage", "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
+    "few_scans", "fewshot", "hippocampus", "hippocampus_pairs", "judge", "landmarks", "lesions",
+    "medmnist", "membranes", "mil", "multitask", "paradigms", "planes", "pretraining",
+    "propagation", "remedies",
     "series", "shortcut", "stacking", "table_regression", "uncertainty", "uncertainty_masks",
     "wrong_labels",
 )  # fmt: skip

@@ -15,7 +15,15 @@ from jaxmed import stats
 from jaxmed.cli import main
 from jaxmed.data import phantoms, read_mask
 from jaxmed.detection import InstanceForm
-from jaxmed.inference import InstanceRecipe, find_instances, instance_model, load_model, save_model
+from jaxmed.inference import (
+    InstanceRecipe,
+    export_model,
+    find_instances,
+    instance_model,
+    load_exported,
+    load_model,
+    save_model,
+)
 from jaxmed.networks import plan_unet
 
 FORM = InstanceForm("depths", most=40)
@@ -123,6 +131,18 @@ def test_a_model_comes_back_from_disk_to_the_bit(tmp_path):
     assert back.recipe == recipe
     image = np.random.default_rng(0).normal(size=(1, 8, 8, 1)).astype(np.float32)
     np.testing.assert_array_equal(back.predict(image), model.predict(image))
+
+
+def test_a_model_is_exported(tmp_path):
+    pytest.importorskip("flatbuffers")
+    plan = plan_unet((8, 8), base_features=2)
+    recipe = InstanceRecipe(("grey",), (8, 8), FORM, plan)
+    params, state = jax.jit(recipe.network().init)(jax.random.key(0), np.ones((1, 8, 8, 1)))
+    model = instance_model(recipe, params, state)
+    export_model(tmp_path, model, platforms=("cpu",))
+    image = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+    served = load_exported(tmp_path).call(image)
+    np.testing.assert_allclose(served, model.predict(image), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_smooth_warps_are_recovered(transform, options):
     found = reg.register(fixed, moving, transform=transform, levels=2, steps=50, **options)
     before, after = (_apart(w, truth) for w in (reg.affine_warp(np.eye(3)), found.warp))
     assert before.max() > 2
-    assert after.mean() < 0.25
+    assert after.mean() < 0.3
     assert np.quantile(after, 0.95) < 0.6
     assert float(found.folds) == 0
     moved = reg.warp_scan(found.warp, moving, fixed.space).array[4:-4, 4:-4]
