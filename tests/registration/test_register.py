@@ -81,7 +81,7 @@ def test_linear_maps_are_recovered_on_oblique_grids(transform, similarity, matri
 @pytest.mark.parametrize(
     ("transform", "options"),
     [
-        ("velocity", {"symmetric": True, "penalty": {"diffusion": 0.3}}),
+        ("velocity", {"symmetric": True, "penalty": {"diffusion": 0.1}}),
         ("displacement", {"similarity": "mse", "penalty": {"diffusion": 0.3, "jacobian": 1.0}}),
         ("bspline", {"similarity": "mse", "penalty": {"bending": 0.1}}),
     ],
