@@ -83,7 +83,8 @@ def box_average_precision(
     Examples:
         >>> from jaxmed.metrics import evaluate
         >>> found = {"boxes": [[[0, 0, 4, 4]]], "scores": [[0.5]], "labels": [[0]]}
-        >>> evaluate(box_average_precision(), found, {"box": [[[0, 0, 4, 3]]], "label": [[0]]})
+        >>> true = {"box": [[[0, 0, 4, 3]]], "label": [[0]]}
+        >>> round(float(evaluate(box_average_precision(), found, true)), 6)
         1.0
     """
     ious = tuple(float(v) for v in np.ravel(np.asarray(iou, np.float64)))

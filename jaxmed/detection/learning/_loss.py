@@ -106,7 +106,7 @@ def box_objective(
         >>> network = jm.with_heads(trunk, {"boxes": retina_head(2, strides=(2, 4))})
         >>> run = jm.learner(network, box_objective(), optax.adam(1e-3))
         >>> run
-        Learner: learner(with_heads(pyramid(ResNet, FeaturePyramid), RetinaHead), box_objective)
+        Learner: learner(with_heads(RetinaHead, pyramid(FeaturePyramid, ResNet)), supervised)
     """
     return supervised(
         partial(retina_loss, **options),

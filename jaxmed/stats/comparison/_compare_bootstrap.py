@@ -61,6 +61,7 @@ def bootstrap_test(
         Efron and Tibshirani (1993), chapter 16.
 
     Examples:
+        >>> import numpy as np
         >>> y = np.arange(40) % 2
         >>> hit = lambda y, p: np.mean(y == p)
         >>> bootstrap_test(hit, y, y, 1 - y, n_resamples=100).effect
