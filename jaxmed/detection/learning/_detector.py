@@ -95,8 +95,8 @@ def detector(
         >>> network = jm.with_heads(trunk, {"boxes": retina_head(2, strides=(2, 4))})
         >>> finds = detector(network, count=5)
         >>> image = jnp.ones((1, 8, 8, 1))
-        >>> params, state = finds.init(jax.random.key(0), image)
-        >>> found, _ = finds.apply(params, state, image)
+        >>> variables = jax.eval_shape(finds.init, jax.random.key(0), image)
+        >>> found, _ = jax.eval_shape(finds.apply, *variables, image)
         >>> {name: value.shape for name, value in found.items()}
         {'boxes': (1, 5, 4), 'scores': (1, 5), 'labels': (1, 5), 'mask': (1, 5)}
     """

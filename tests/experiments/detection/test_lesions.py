@@ -9,6 +9,7 @@ import pytest
 from jaxmed.cli import main
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_lesions_are_looked_for_and_measured(tmp_path, rank):
     words = f"--rank {rank} --side 16 --train 6 --test 5 --steps 4 --batch 3 --width 4"

@@ -159,6 +159,7 @@ def test_a_number_is_measured_and_an_edited_plan_is_followed(pictures, extended,
     assert load_model(out).recipe.task == "regression"
 
 
+@pytest.mark.slow
 def test_a_study_compares_arms_and_says_what_may_differ(pictures, tmp_path, capsys):
     (tmp_path / "few.csv").write_text(
         "image,label\n" + "\n".join(f"{pictures}/{i}.png,{i % 2}" for i in range(12))

@@ -70,6 +70,7 @@ def test_a_cascade_is_trained_measured_and_applied(volumes, tmp_path, monkeypatc
     assert nib.load(tmp_path / "mask.nii.gz").shape == (24, 24, 24)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("configuration", ["2d", pytest.param("3d_lowres", marks=pytest.mark.slow)])
 def test_slices_and_a_coarse_network_are_trained(volumes, tmp_path, configuration):
     out = tmp_path / "out"

@@ -37,6 +37,7 @@ def hearts(tmp_path, monkeypatch):
     return tmp_path / "hearts"
 
 
+@pytest.mark.slow
 def test_masks_are_carried_to_end_systole(hearts, tmp_path):
     out = tmp_path / "run"
     options = [

@@ -40,6 +40,7 @@ def test_each_method_answers_in_degrees_and_mm(planes, method, tmp_path):
     assert ('id="episodes"' in page) == (method == "agent")
 
 
+@pytest.mark.slow
 def test_the_ridge_sees_more_of_heads_than_their_mean(planes, tmp_path):
     found = [
         planes.run(planes.Config(method=method, train=60, test=12), tmp_path)
