@@ -98,7 +98,7 @@ def detector(
         >>> variables = jax.eval_shape(finds.init, jax.random.key(0), image)
         >>> found, _ = jax.eval_shape(finds.apply, *variables, image)
         >>> {name: value.shape for name, value in found.items()}
-        {'boxes': (1, 5, 4), 'scores': (1, 5), 'labels': (1, 5), 'mask': (1, 5)}
+        {'boxes': (1, 5, 4), 'labels': (1, 5), 'mask': (1, 5), 'scores': (1, 5)}
     """
     how = {"iou": iou, "count": count, "candidates": candidates, "least": least}
     how |= {"soft": soft, "sigma": sigma}
