@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from jaxmed import report
 from jaxmed.augment import Augmentation, chain, flip, random_affine
 from jaxmed.data import in_memory, random_patch
 from jaxmed.detection import InstanceForm, typical_radius
+from jaxmed.detection.instances._watershed import renumbered
 from jaxmed.inference import (
     InstanceRecipe,
     find_instances,
@@ -55,7 +56,6 @@ class Config:
         columns: ROLE=COLUMN where a table's columns have other names: image=file mask=labels.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
         merge_rows: whether rows of one image are one.
-        folds: 1: a single network, see held_out.
         held_out: share of the patients that is measured, where the data name no split.
         fold: which of the parts of that size, from 0.
         form: what the network says: stars, flows or depths.
@@ -78,7 +78,7 @@ class Config:
     columns: tuple[str, ...] = ()
     patient: str | None = None
     merge_rows: bool = False
-    folds: int = 1
+    folds: ClassVar[int] = 1
     held_out: float = 0.2
     fold: int = 0
     form: Literal["stars", "flows", "depths"] = "stars"
@@ -115,8 +115,8 @@ def run(config: Config, out: Path) -> InstanceResults:
     at_hand = repeated(ready, config.batch)
     cut = random_patch(recipe.patch, foreground=0.5)
     batches = jm.data.batches(at_hand, config.batch, seed=config.seed, transform=cut)
-    learner = _learner(config, network, recipe.form)
     steps, every = in_steps(config.steps, len(batches))
+    learner = _learner(config, network, recipe.form, steps)
     blank = instance_model(recipe, None, None)
     few = [_example(source, int(i)) for i in held[:: max(len(held) // _SHOWN, 1)][:_SHOWN]]
 
@@ -156,7 +156,7 @@ def run(config: Config, out: Path) -> InstanceResults:
             title=f"Instances in {Path(source.name).stem}",
         )  # fmt: skip
     return results.replace(
-        description=_described(config, recipe, len(parts.test)),
+        description=_described(config, recipe, trained.step, len(parts.test)),
         splits=sizes(source, parts),
         flow=parts.flow,
         history=trained.history,
@@ -190,9 +190,7 @@ def _example(source, i: int) -> dict[str, np.ndarray]:
     """An image and its label map, objects numbered from 1 on."""
     image = source.image(i, canonical=False)
     labels = source.mask_and_known(i, like=image, canonical=False)[0].array
-    numbers = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
-    numbers = numbers if (labels == 0).any() else numbers + 1
-    return {"image": image.array, "mask": numbers.astype(np.int32)}
+    return {"image": image.array, "mask": renumbered(labels)}
 
 
 def _recipe(config: Config, source, examples: list[dict[str, np.ndarray]]) -> InstanceRecipe:
@@ -245,14 +243,14 @@ def _best_threshold(model, examples: list[dict[str, np.ndarray]]) -> float:
     return _THRESHOLDS[int(np.argmax([score(t) for t in _THRESHOLDS]))]
 
 
-def _learner(config: Config, network: jm.Network, form: InstanceForm) -> jm.Learner:
+def _learner(config: Config, network: jm.Network, form: InstanceForm, steps: int) -> jm.Learner:
     optimizer = jm.train.optimizer(
-        "adamw", learning_rate=config.learning_rate, schedule="cosine", steps=config.steps,
+        "adamw", learning_rate=config.learning_rate, schedule="cosine", steps=steps,
         weight_decay=1e-4, clip=5.0,
     )  # fmt: skip
     objective = jm.paradigms.augmented(jm.supervised(form, target="mask"), _augmentation(config))
     learner = jm.learner(network, objective, optimizer)
-    return jm.train.parameter_average(learner, min(0.99, 1 - 10 / max(config.steps, 20)))
+    return jm.train.parameter_average(learner, min(0.99, 1 - 10 / max(steps, 20)))
 
 
 def _augmentation(config: Config) -> Augmentation:
@@ -270,7 +268,7 @@ def _found(model, one: dict[str, np.ndarray], path: Path, image) -> np.ndarray:
     return labels
 
 
-def _described(config: Config, recipe: InstanceRecipe, test: int) -> str:
+def _described(config: Config, recipe: InstanceRecipe, steps: int, test: int) -> str:
     shape = " x ".join(map(str, recipe.patch))
     said = {
         "stars": f"how deep in its object it lies and how far that reaches along "
@@ -280,7 +278,7 @@ def _described(config: Config, recipe: InstanceRecipe, test: int) -> str:
     }[config.form]
     measured = "The test images are" if test else "What is held out is"
     return (
-        f"A U-Net says of each voxel {said}. {config.steps} steps of {config.batch} patches of "
+        f"A U-Net says of each voxel {said}. {steps} steps of {config.batch} patches of "
         f"{shape}. An object is told from a probability of {recipe.threshold:g} on"
         + (", chosen on training images" if config.threshold is None else "")
         + f". {measured} read once with the averaged parameters after the last step; nothing "
