@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, pick
 from jaxmed.data import fit_image
-from jaxmed.inference._intensities import normalised
+from jaxmed.inference._intensities import check_image, normalised
 
 _ENDPOINTS = ("boxes", "scores", "labels", "mask")
 
@@ -137,12 +137,7 @@ def prepare_boxes(recipe: BoxRecipe, image: np.ndarray) -> tuple[np.ndarray, np.
     Raises:
         ValueError: if the image and the recipe differ in rank or channels.
     """
-    if image.ndim != len(recipe.shape) + 1 or image.shape[-1] != len(recipe.channels):
-        raise ValueError(
-            f"the network takes images of {len(recipe.shape)} spatial axes and "
-            f"{len(recipe.channels)} channel(s) ({', '.join(recipe.channels)}), this one has the "
-            f"shape {image.shape}"
-        )
+    check_image(image, len(recipe.shape), recipe.channels)
     fitted, scale = fit_image(normalised(image, recipe.normalisation, recipe.linear), recipe.shape)
     fitted = np.repeat(fitted, recipe.repeat, axis=-1) if recipe.repeat > 1 else fitted
     return fitted.astype(np.float32), scale

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, from_linen, pick
-from jaxmed.inference._intensities import normalised
+from jaxmed.inference._intensities import check_image, normalised
 from jaxmed.inference._sliding import sliding_window
 from jaxmed.networks import UNetPlan, unet
 
@@ -142,12 +142,7 @@ def prepare_instances(recipe: InstanceRecipe, image: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: if the image and the recipe differ in rank or channels.
     """
-    if image.ndim != len(recipe.patch) + 1 or image.shape[-1] != len(recipe.channels):
-        raise ValueError(
-            f"the network takes images of {len(recipe.patch)} spatial axes and "
-            f"{len(recipe.channels)} channel(s) ({', '.join(recipe.channels)}), this one has the "
-            f"shape {image.shape}"
-        )
+    check_image(image, len(recipe.patch), recipe.channels)
     return normalised(image, recipe.normalisation, (1.0, 0.0)).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Intensity normalisation of a recipe."""
+"""What is asked of an image, and its normalisation."""
 
 from __future__ import annotations
 
@@ -33,3 +33,16 @@ def normalised(
         low, high, mean, sd = np.asarray(intensities, np.float32).T
         return (np.clip(np.asarray(image, np.float32), low, high) - mean) / np.maximum(sd, 1e-8)
     return normalise(image, method, where=where)
+
+
+def check_image(image: np.ndarray, rank: int, channels: Sequence[str]) -> None:
+    """Refuse an image (*spatial, channels) that a network was not made for.
+
+    Raises:
+        ValueError: another rank, or other channels than these names say.
+    """
+    if image.ndim != rank + 1 or image.shape[-1] != len(channels):
+        raise ValueError(
+            f"the network takes images of {rank} spatial axes and {len(channels)} channel(s) "
+            f"({', '.join(channels)}), this one has the shape {image.shape}"
+        )

@@ -11,12 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from jaxmed.report.figures._gallery import to_display
+from jaxmed.report.figures._picture_grid import picture_grid
 from jaxmed.report.figures._style import (
     INK,
     MUTED,
     colour_of,
     new_figure,
-    shortened,
     style,
 )
 from jaxmed.stats import Froc
@@ -72,18 +72,10 @@ def boxes_figure(pictures: Sequence[Any], *, classes: Sequence[str], columns: in
         classes: names of the classes.
         columns: pictures beside each other.
     """
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
-    ratio = max(np.clip(p.image.shape[0] / p.image.shape[1], 0.4, 1.6) for p in pictures)
-    width = 3.6
     kinds = {int(k) for p in pictures for k in (*p.kinds, *p.true_kinds)}
     with style():
-        figure, axes = new_figure(
-            width * columns, (width * ratio + 0.55) * rows + 0.5, rows=rows, columns=columns
-        )
-        for ax in axes:
-            ax.set_axis_off()
-        for ax, picture in zip(axes, pictures):
+        figure, shown = picture_grid(pictures, columns)
+        for ax, picture in shown:
             height, wide = picture.image.shape[:2]
             ax.imshow(
                 to_display(picture.image), cmap="gray", interpolation="nearest", vmin=0, vmax=1,
@@ -95,10 +87,6 @@ def boxes_figure(pictures: Sequence[Any], *, classes: Sequence[str], columns: in
             for box, kind, hit in zip(picture.boxes, picture.kinds, picture.hit):
                 _rectangle(ax, box, colour_of(int(kind)), "-" if hit else "--", 1.3)
             ax.set(xlim=(0, wide), ylim=(height, 0))
-            ax.set_title(
-                f"{shortened(picture.case, 34)} ({picture.rank})\n{picture.caption}", fontsize=8,
-                loc="left", fontweight="normal", color=INK,
-            )  # fmt: skip
         handles = [
             Line2D([], [], color=colour_of(k), label=classes[k] if k < len(classes) else str(k))
             for k in sorted(kinds)
