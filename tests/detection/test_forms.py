@@ -57,6 +57,19 @@ def test_what_is_true_costs_nothing_and_is_read_again(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_several_thresholds_are_one_after_the_other(kind):
+    form = InstanceForm(kind, rays=16, size=5, steps=60, most=8)
+    rough = said(form, LABELS)
+    rough[LABELS == 3, 0] -= 13.0  # less sure of one
+    thresholds = (0.6, 0.2, 0.9)
+    found = form.find_at(rough, thresholds, smallest=3)
+    for threshold, labels in zip(thresholds, found, strict=True):
+        alone = form.find(rough, threshold=threshold, smallest=3)
+        np.testing.assert_array_equal(labels, alone)
+    assert len({int(labels.max()) for labels in found}) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_voxels_that_are_not_known_change_nothing(kind):
     form = InstanceForm(kind, rays=8, size=5, steps=20, most=8)
     rng = np.random.default_rng(0)

@@ -154,6 +154,28 @@ class InstanceForm:
         Raises:
             ValueError: outputs of another shape, or that are not finite.
         """
+        return self.find_at(outputs, (threshold,), overlap=overlap, smallest=smallest)[0]
+
+    def find_at(
+        self, outputs: ArrayLike, thresholds: Sequence[float], *, overlap: float = 0.4,
+        smallest: int = 15,
+    ) -> list[NDArray[np.int32]]:  # fmt: skip
+        """Read the objects at each of several thresholds, as :meth:`find` does at one.
+
+        Stars are chosen once, at the lowest: a surer star is never changed by a less sure one.
+
+        Args:
+            outputs: (*spatial, channels) logits.
+            thresholds: probabilities.
+            overlap: as in :func:`find_stars`.
+            smallest: objects of fewer voxels are left out.
+
+        Returns:
+            For each threshold (*spatial) int32, 0 the background.
+
+        Raises:
+            ValueError: outputs of another shape, or that are not finite.
+        """
         x = np.asarray(outputs, np.float32)
         if x.ndim != self.rank + 1 or x.shape[-1] != self.channels:
             raise ValueError(f"outputs are (*spatial, {self.channels}), got {x.shape}")
@@ -161,17 +183,22 @@ class InstanceForm:
             raise ValueError("outputs hold values that are not finite")
         first = np.asarray(sigmoid(x[..., 0]))
         if self.kind == "flows":
-            ways = x[..., 1:] / _FLOW
-            inside = first >= threshold
-            return follow_flows(
-                np.where(inside[..., None], ways, 0), inside, steps=self.steps, smallest=smallest
-            )
+            return [self._followed(first >= t, x[..., 1:] / _FLOW, smallest) for t in thresholds]
         if self.kind == "depths":
             deep = np.asarray(sigmoid(x[..., 1]))
-            return part_touching(first >= threshold, deep, seed=0.5, smallest=smallest)
+            return [
+                part_touching(first >= t, deep, seed=0.5, smallest=smallest) for t in thresholds
+            ]
         reach = self.size * np.asarray(softplus(x[..., 1:]))
-        found = find_stars(first, reach, self.directions(), threshold=threshold, overlap=overlap)
-        return renumbered(found.labels, smallest)
+        found = find_stars(
+            first, reach, self.directions(), threshold=min(thresholds), overlap=overlap
+        )
+        counts = [int((found.scores >= t).sum()) for t in thresholds]
+        return [renumbered(np.where(found.labels <= n, found.labels, 0), smallest) for n in counts]
+
+    def _followed(self, inside: NDArray, ways: NDArray, smallest: int) -> NDArray[np.int32]:
+        within = np.where(inside[..., None], ways, 0)
+        return follow_flows(within, inside, steps=self.steps, smallest=smallest)
 
 
 def _entropy(logits: Array, share: Array) -> Array:
