@@ -136,6 +136,39 @@ class InstanceForm:
         most = jnp.maximum(largest, 1e-6)[jnp.clip(labels, 0, self.most)]
         return reach, jnp.where(labels > 0, short / most, 0)
 
+    def mirrored(self, outputs: jax.typing.ArrayLike, axes: Sequence[int]) -> Array:
+        """Turn back what was said of an image's mirror image.
+
+        Args:
+            outputs: ``(..., *spatial, channels)`` of the image mirrored along these axes.
+            axes: spatial axes, from 0.
+
+        Returns:
+            Outputs of the image itself: voxels are mirrored, and so are rays and ways.
+
+        Raises:
+            ValueError: axes that are none, or rays of which the mirror images are none: an odd
+                number of them in two axes, and all in three, which lie on a spiral.
+        """
+        x = jnp.asarray(outputs)
+        if any(not 0 <= a < self.rank for a in axes) or len({*axes}) != len(axes):
+            raise ValueError(f"axes are different ones of 0 to {self.rank - 1}, got {tuple(axes)}")
+        x = jnp.flip(x, [a - self.rank - 1 for a in axes])
+        signs = np.ones(self.rank)
+        signs[list(axes)] = -1
+        if self.kind == "flows":
+            return x * jnp.asarray([1.0, *signs], x.dtype)
+        if self.kind == "depths" or not len(axes):
+            return x
+        rays = self.directions()
+        apart = np.abs((rays * signs)[:, None] - rays).max(-1)
+        if apart.min(1).max() > 1e-6:
+            raise ValueError(
+                f"{self.rays} rays of {self.rank} axes are not their own mirror images: mirror "
+                "stars of pictures with an even number of rays"
+            )
+        return x[..., np.concatenate([[0], 1 + apart.argmin(1)])]
+
     def find(
         self, outputs: ArrayLike, *, threshold: float = 0.5, overlap: float = 0.4,
         smallest: int = 15,
