@@ -112,10 +112,10 @@ def optimise(values: Array, level: Level, plan: Plan) -> tuple[Array, Array]:
 
 
 def _loss(values: Array, *, level: Level, plan: Plan) -> Array:
-    ahead, field = _ahead(values, level, plan)
-    total = _unlike(plan, level.moving, level.fixed, level.fixed_where, ahead)
+    places, field = ahead(values, level, plan)
+    total = _unlike(plan, level.moving, level.fixed, level.fixed_where, places)
     if level.fixed_labels is not None:
-        apart = _overlap(level.moving_labels, level.fixed_labels, ahead)
+        apart = _overlap(level.moving_labels, level.fixed_labels, places)
         total = total + level.label_weight * apart
     if plan.symmetric:
         back = _back(values, level, plan)
@@ -144,7 +144,7 @@ def _overlap(image: Any, target: Any, at: Array) -> Array:
     return losses.dice(moved[None], target[None], activation=None, include_background=True)[0]
 
 
-def _ahead(values: Array, level: Level, plan: Plan) -> tuple[Array, Array]:
+def ahead(values: Array, level: Level, plan: Plan) -> tuple[Array, Array]:
     """Where each voxel of the fixed image lies in the moving one, and the nodes' displacements."""
     shape = level.fixed.shape[:-1]
     if plan.nodes is None:
