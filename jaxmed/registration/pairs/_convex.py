@@ -212,13 +212,21 @@ def _coupled(fixed: Array, moving: Array, counts: Array | None, reach: int) -> A
     costs = costs / jnp.where(mean > 0, mean, 1)
     lengths = jnp.asarray(offsets, costs.dtype)
 
-    def cheapest(weight: Any, near: Array) -> Array:
-        # |offset - near|^2, of which the cell's own square changes nothing.
-        square = (lengths**2).sum(-1).reshape(-1, *(1,) * len(shape))
-        cross = jnp.tensordot(lengths, near, (1, len(shape)), precision="highest")
-        return lengths[(costs + weight * (square - 2 * cross)).argmin(0)]
+    def cheapest(weight: float, near: Array) -> Array:
+        # Offset by offset: quicker than an argmin over the first axis, and of less memory.
+        axes = jnp.moveaxis(near, -1, 0)
 
-    found = _mean(lengths[costs.argmin(0)])
+        def one(best: tuple[Array, Array], given: tuple[Any, ...]) -> tuple[Any, None]:
+            price, offset, number = given
+            price = price + weight * sum((o - n) ** 2 for o, n in zip(offset, axes, strict=True))
+            better = price < best[0]
+            return (jnp.where(better, price, best[0]), jnp.where(better, number, best[1])), None
+
+        start = (jnp.full(shape, jnp.inf, costs.dtype), jnp.zeros(shape, jnp.int32))
+        each = (costs, tuple(lengths.T), jnp.arange(len(lengths)))
+        return lengths[jax.lax.scan(one, start, each)[0][1]]
+
+    found = _mean(cheapest(0.0, jnp.zeros((*shape, len(shape)), costs.dtype)))
     for weight in _COUPLING:
         found = _mean(_mean(cheapest(weight, found)))
     return found
