@@ -10,8 +10,18 @@ moves images and masks, :func:`warp_points` points. What it does to volumes is t
 :func:`register` finds the warp of a pair of images, from rigid to diffeomorphic, by any of the
 losses of images against images (:func:`jaxmed.losses.lncc` and its like) and with
 :func:`diffusion_energy`, :func:`bending_energy` or :func:`folding_energy` as penalty.
+
+:func:`voxelmorph`, :func:`lapirn` and :func:`linear_network` are networks that predict it, trained
+on :func:`scan_pairs` by :func:`pair_objective`, with labels or without; :func:`predict_warp`
+applies one to two scans.
 """
 
+from jaxmed.registration.learning._lapirn import LapIRN, lapirn
+from jaxmed.registration.learning._linear import linear_network
+from jaxmed.registration.learning._objective import pair_objective
+from jaxmed.registration.learning._pair_source import PairSource, scan_pairs
+from jaxmed.registration.learning._predict import endpoint_warp, predict_warp
+from jaxmed.registration.learning._voxelmorph import voxelmorph
 from jaxmed.registration.pairs._penalties import bending_energy, diffusion_energy, folding_energy
 from jaxmed.registration.pairs._register import Registered, register
 from jaxmed.registration.warps._files import read_warp, write_warp
@@ -35,6 +45,8 @@ from jaxmed.registration.warps._warp import (
 )
 
 __all__ = [
+    "LapIRN",
+    "PairSource",
     "Registered",
     "Warp",
     "affine_warp",
@@ -43,17 +55,24 @@ __all__ = [
     "compose",
     "diffusion_energy",
     "displacement_warp",
+    "endpoint_warp",
     "exponentiate",
     "folding_energy",
     "folds",
     "invert",
     "jacobian",
     "jacobian_determinant",
+    "lapirn",
+    "linear_network",
+    "pair_objective",
+    "predict_warp",
     "read_warp",
     "register",
+    "scan_pairs",
     "sd_log_jacobian",
     "strain",
     "velocity_warp",
+    "voxelmorph",
     "warp_points",
     "warp_scan",
     "write_warp",
