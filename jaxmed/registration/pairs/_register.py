@@ -12,7 +12,7 @@ from jaxmed.core import Array
 from jaxmed.data import Scan, Space
 from jaxmed.registration.pairs import _transforms as transforms
 from jaxmed.registration.pairs._grids import Grid, along, coarser, factors, spread
-from jaxmed.registration.pairs._inputs import Pair, begun, pair_of
+from jaxmed.registration.pairs._inputs import Pair, begun, pair_of, taken_at
 from jaxmed.registration.pairs._level import PENALTIES, Level, Plan, optimise
 from jaxmed.registration.pairs._similarity import VARYING, Loss, Similarity, loss_of
 from jaxmed.registration.pairs._transforms import Transform
@@ -96,7 +96,9 @@ def register(
             cosine.
         nodes: voxels of a level between the nodes of a field; 4 for B-splines, 2 for others.
         initial: a warp to begin with, from the fixed image's space to the moving one's; the result
-            has it in it, and is then a displacement or affine.
+            has it in it, and is then a displacement or affine. A velocity, of ``"velocity"``, is
+            where the parameters themselves begin: the result is a velocity, and the penalty is of
+            all of it. So is refined what a network predicted (:func:`predict_warp`).
         labels: masks of the fixed and moving image, on their grids, whose Dice loss is added.
         label_weight: weight of that.
         where: which voxels of the fixed and of the moving image count, ``(*spatial,)`` on their
@@ -155,7 +157,8 @@ def register(
     )
     shape, affine = pair.fixed.shape[:-1], pair.fixed_affine
     begin = np.eye(len(affine))
-    if initial is not None:
+    goes_on = initial is not None and initial.kind == transform == "velocity"
+    if initial is not None and not goes_on:
         begin, pair = begun(initial, pair)
     speed = _RATES[transform] if rate is None else rate
     apart = transforms.NODES.get(transform, 1.0) if nodes is None else float(nodes)
@@ -169,6 +172,8 @@ def register(
             grid = along(shape, [s * apart for s in step], cover=True)
         if values is None:
             values = transforms.parameters(transform, len(shape), grid)
+            if goes_on:
+                values = taken_at(initial, grid, affine)
         elif grid is not None and before is not None:
             values = spread(values, before, grid)
         level, image = _level(pair, begin, step, number, grid, body)
@@ -178,7 +183,7 @@ def register(
         found.append(lost)
     assert values is not None  # there is a level
     warp = _found(transform, values, grid, body, shape, affine)
-    if initial is not None:
+    if initial is not None and not goes_on:
         warp = compose(initial, warp)
     return Registered(warp, jnp.concatenate(found), folds(warp, Space(shape, affine)))
 
