@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -52,17 +52,32 @@ class Settings(NamedTuple):
     labels: Literal["linear", "nearest"]
 
 
-def measured(
+def registered(
     pairs: Iterable[Pair], settings: Settings, *, classes: Sequence[str], **about: Any
 ) -> Results:
     """Register each pair and compare the moved masks: as they lay, linearly, by the field."""
+    labels = settings.labels
+    return measured(pairs, lambda pair: _warps(pair, settings), labels, classes=classes, **about)
+
+
+def measured(
+    pairs: Iterable[Pair],
+    warps_of: Callable[[Pair], dict[str, reg.Warp]],
+    labels: Literal["linear", "nearest"],
+    *,
+    classes: Sequence[str],
+    **about: Any,
+) -> Results:
+    """Compare each pair's masks as its warps move them, the last of which is called `field`."""
     masks: dict[str, list[Any]] = {}
     groups, warped = [], []
+    other: Literal["linear", "nearest"] = "nearest" if labels == "linear" else "linear"
     for pair in pairs:
-        warps = _warps(pair, settings)
-        for name, warp in warps.items():
+        warps = warps_of(pair)
+        ways = [(name, warp, labels) for name, warp in warps.items()]
+        for name, warp, method in [*ways, (f"field/{other}", warps["field"], other)]:
             truth = pair.fixed.mask
-            moved = reg.warp_scan(warp, pair.moving.mask, truth.space, method=settings.labels)
+            moved = reg.warp_scan(warp, pair.moving.mask, truth.space, method=method)
             row = (pair.name, truth.array, moved.array, truth.spacing)
             masks.setdefault(name, []).append(row)
         place = pair.fixed.image.space
