@@ -68,7 +68,10 @@ def measured(
     classes: Sequence[str],
     **about: Any,
 ) -> Results:
-    """Compare each pair's masks as its warps move them, the last of which is called `field`."""
+    """Compare each pair's masks as its warps move them, of which one is called `field`.
+
+    Its Dice is given of masks that are moved the other way too.
+    """
     masks: dict[str, list[Any]] = {}
     groups, warped = [], []
     other: Literal["linear", "nearest"] = "nearest" if labels == "linear" else "linear"
@@ -91,8 +94,9 @@ def measured(
     known = None if None in groups else groups
     overlaps = {name: overlap(rows, classes=classes, groups=known) for name, rows in masks.items()}
     results = compare_segmentations(
-        overlaps, classes=classes, metrics=("dice", *(f"dice/{c}" for c in classes)), **about
-    )
+        {name: found for name, found in overlaps.items() if name != f"field/{other}"},
+        classes=classes, metrics=("dice", *(f"dice/{c}" for c in classes)), **about,
+    )  # fmt: skip
     values = {f"dice/{name}": np.nanmean(o.values["dice"], 1) for name, o in overlaps.items()}
     columns = np.array(warped).T
     names = ("sd_log_jacobian", "sd_log_jacobian/learn2reg", "folds_percent")
