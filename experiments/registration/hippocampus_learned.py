@@ -7,9 +7,11 @@
 A network predicts the velocity of a pair of scans (Medical Segmentation Decathlon) at half
 resolution; it learns on random pairs of all scans but the last, by their local correlation, and
 with `--labels` by the overlap of their masks too. The pairs measured are those of
-`hippocampus_pairs`, whose scans no training has seen; masks of these only measure. `--refine` goes
-on from what the network predicts by optimisation for each pair. Dice is given with masks moved
-linearly, class by class, and by nearest neighbour.
+`hippocampus_pairs`, whose scans no training has seen; masks of these only measure. Pairs of the
+scans before them are watched in training, by their masks, and choose nothing in a run: settings
+are chosen by them. `--refine` goes on from what the network predicts by optimisation for each pair.
+Dice is given with masks moved linearly, class by class, and by nearest neighbour. `jaxmed register
+FIXED MOVING --network DIR` registers further scans of such blocks.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,7 +42,7 @@ class Config:
     Args:
         data: the Decathlon folder; by default Task04_Hippocampus in JAXMED_DATA.
         pairs: how many are measured; twice as many scans are held out, the last ones.
-        skip: scans at the end that are left out of all, to choose settings on those before.
+        watched: pairs of the scans before those, for the learning curve.
         labels: whether masks of the training scans are learned from too.
         network: a U-Net of one field, or a pyramid of networks.
         features: channels of each stage, or level.
@@ -48,7 +50,8 @@ class Config:
         window: of the local correlation, in voxels; odd.
         smoothness: weight of the penalty, diffusion of the velocity.
         label_weight: weight of the masks' Dice loss.
-        steps: of training.
+        drawn: pairs of an epoch, at random.
+        epochs: passes over them.
         batch: pairs of a step, each registered both ways.
         learning_rate: at first; it falls to 0 as a cosine.
         average: decay of the averaged parameters.
@@ -59,7 +62,7 @@ class Config:
 
     data: Path | None = None
     pairs: int = 30
-    skip: int = 0
+    watched: int = 10
     labels: bool = False
     network: Literal["voxelmorph", "lapirn"] = "voxelmorph"
     features: int = 32
@@ -67,7 +70,8 @@ class Config:
     window: int = 7
     smoothness: float = 0.2
     label_weight: float = 1.0
-    steps: int = 6000
+    drawn: int = 500
+    epochs: int = 6
     batch: int = 1
     learning_rate: float = 1e-3
     average: float = 0.995
@@ -85,21 +89,32 @@ def run(config: Config, out: Path) -> Results:
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
         source = decathlon(config.data or jm.data.data_root() / "Task04_Hippocampus")
-        n = len(source) - config.skip
-        if config.pairs < 2 or n - 2 * config.pairs < 2:
+        n = len(source)
+        learned = n - 2 * config.pairs - 2 * config.watched
+        if config.pairs < 2 or config.watched < 1 or learned < 2:
             raise ValueError(
-                f"--pairs: 2 or more, and two scans or more are left to learn from of {n}, got "
-                f"{config.pairs}"
+                f"--pairs {config.pairs}, --watched {config.watched}: 2 or more and 1 or more, and "
+                f"two scans or more of {n} are left to learn from"
             )
         classes = source.classes[1:]
-        scans = _scans(source, n - 2 * config.pairs)
-    learner = _learner(config, len(classes))
-    with stage(seconds, "training"):
-        drawn = reg.scan_pairs(scans, config.steps * config.batch, seed=config.seed)
-        batches = jm.data.batches(drawn, config.batch, seed=config.seed)
-        state = jm.fit(learner, batches, steps=config.steps, seed=config.seed, out=out).state
-    predicting = learner.predicting.get(state)
+        scans = _scans(source, learned)
+        watched = [*pairs_of(source, n - 2 * config.pairs, config.watched)]
+    drawn = reg.scan_pairs(scans, config.drawn, seed=config.seed)
+    batches = jm.data.batches(drawn, config.batch, seed=config.seed)
+    learner = _learner(config, len(classes), config.epochs * len(batches))
     network = _network(config)
+
+    def look(state: jm.LearnerState) -> dict[str, float]:
+        variables = learner.predicting.get(state)
+        found = [_watched(network, variables, pair, len(classes)) for pair in watched]
+        return {"val/dice": float(np.mean(found))}
+
+    result = jm.fit(
+        learner, batches, epochs=config.epochs, seed=config.seed, out=out, evaluate=look
+    )
+    seconds["training"] = result.seconds
+    predicting = learner.predicting.get(result.state)
+    reg.save_warp_model(out, reg.WarpModel(network, *predicting, spacing=(1.0, 1.0, 1.0)))
 
     def warps_of(pair: Pair) -> dict[str, reg.Warp]:
         fixed, moving = pair.fixed.image, pair.moving.image
@@ -122,7 +137,12 @@ def run(config: Config, out: Path) -> Results:
             classes=classes,
             title="Hippocampi of different people, registered by a network",
             description=_told(config, len(scans)),
-            splits=(Split("train", len(scans)), Split("pairs", config.pairs)),
+            splits=(
+                Split("train", len(scans)),
+                Split("watched pairs", config.watched),
+                Split("pairs", config.pairs),
+            ),
+            history=result.history,
             notes=source.notes,
             seconds=seconds,
         )
@@ -156,14 +176,22 @@ def _penalty(config: Config) -> dict[str, float]:
     return {"diffusion": config.smoothness}
 
 
-def _learner(config: Config, classes: int) -> jm.Learner:
+def _watched(network: jm.Network, variables: Any, pair: Pair, classes: int) -> float:
+    """Mean Dice of a pair's masks."""
+    warp = reg.predict_warp(network, *variables, pair.fixed.image, pair.moving.image)
+    moved = reg.warp_scan(warp, pair.moving.mask, pair.fixed.mask.space)
+    found = jm.report.agreement(pair.fixed.mask.array, moved.array, classes)
+    return float(np.nanmean(found["dice"]))
+
+
+def _learner(config: Config, classes: int, steps: int) -> jm.Learner:
     objective = reg.pair_objective(
         _similarity(config), penalty=_penalty(config), symmetric=True, where=_INSIDE,
         classes=classes if config.labels else None, label_weight=config.label_weight,
     )  # fmt: skip
     mirror = chain(flip(0), images=("fixed", "moving"), masks=(*_MASKS, *_INSIDE))
     optimizer = jm.train.optimizer(
-        "adamw", learning_rate=config.learning_rate, schedule="cosine", steps=config.steps,
+        "adamw", learning_rate=config.learning_rate, schedule="cosine", steps=steps,
         weight_decay=1e-4, clip=1.0,
     )  # fmt: skip
     learner = jm.learner(
@@ -180,8 +208,8 @@ def _told(config: Config, scans: int) -> str:
     learned = "by their local correlation" + (" and their masks" if config.labels else " alone")
     text = (
         f"{kind} of {config.features} channels predicts a velocity at half resolution. It learned "
-        f"on {config.steps * config.batch} random pairs of {scans} scans, {learned}; the scans of "
-        "the pairs measured are others, and their masks only measure."
+        f"on {config.drawn} random pairs of {scans} scans in {config.epochs} passes, {learned}; "
+        "the scans of the pairs measured are others, and their masks only measure."
     )
     if config.refine:
         text += f" Each pair is then optimised in {config.refine} steps, without masks."

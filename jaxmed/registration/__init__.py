@@ -13,7 +13,7 @@ losses of images against images (:func:`jaxmed.losses.lncc` and its like) and wi
 
 :func:`voxelmorph`, :func:`lapirn` and :func:`linear_network` are networks that predict it, trained
 on :func:`scan_pairs` by :func:`pair_objective`, with labels or without; :func:`predict_warp`
-applies one to two scans.
+applies one to two scans, and a :class:`WarpModel` is one on disk.
 """
 
 from jaxmed.registration.learning._lapirn import LapIRN, lapirn
@@ -22,6 +22,7 @@ from jaxmed.registration.learning._objective import pair_objective
 from jaxmed.registration.learning._pair_source import PairSource, scan_pairs
 from jaxmed.registration.learning._predict import endpoint_warp, predict_warp
 from jaxmed.registration.learning._voxelmorph import voxelmorph
+from jaxmed.registration.learning._warp_model import WarpModel, load_warp_model, save_warp_model
 from jaxmed.registration.pairs._penalties import bending_energy, diffusion_energy, folding_energy
 from jaxmed.registration.pairs._register import Registered, register
 from jaxmed.registration.warps._files import read_warp, write_warp
@@ -49,6 +50,7 @@ __all__ = [
     "PairSource",
     "Registered",
     "Warp",
+    "WarpModel",
     "affine_warp",
     "bending_energy",
     "centre_warp",
@@ -64,10 +66,12 @@ __all__ = [
     "jacobian_determinant",
     "lapirn",
     "linear_network",
+    "load_warp_model",
     "pair_objective",
     "predict_warp",
     "read_warp",
     "register",
+    "save_warp_model",
     "scan_pairs",
     "sd_log_jacobian",
     "strain",

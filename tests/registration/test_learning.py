@@ -392,3 +392,41 @@ def test_pairs_that_cannot_be_are_told():
             reg.scan_pairs(scans, **options)
     with pytest.raises(ValueError, match="none has another"):
         reg.scan_pairs({"image": np.zeros((1, 1, 1, 1))}, 2)
+
+
+def test_a_trained_network_is_kept_and_registers_files(tmp_path, capsys):
+    import nibabel as nib
+
+    from jaxmed.cli import main
+    from jaxmed.inference import ModelError
+
+    plan = jm.networks.UNetPlan((4, 4), (2, 2), (3, 3), (1, 1), (1,))
+    network = reg.voxelmorph(jm.networks.unet(plan=plan))
+    inputs = pair((12, 14, 10), batch=1)
+    params, state = network.init(KEY, inputs)
+    model = reg.WarpModel(network, stirred(params, 0.1), state, spacing=(2.0, 2.0, 2.0))
+    reg.save_warp_model(tmp_path / "run", model)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    scans = []
+    for name in INPUTS:
+        image = 50 * np.asarray(inputs[name][0])
+        nib.save(nib.Nifti1Image(image[..., 0], affine), tmp_path / f"{name}.nii")
+        scans.append(jm.data.read_image(tmp_path / f"{name}.nii"))
+    kept = reg.load_warp_model(tmp_path / "run")
+    want = model.warp(*scans)
+    np.testing.assert_allclose(kept.warp(*scans).values, want.values, atol=1e-5)
+    assert abs(np.asarray(want.values)).max() > 0.1
+    files = [str(tmp_path / f"{name}.nii") for name in INPUTS]
+    command = ["register", *files, "-o", str(tmp_path / "out"), "--network", str(tmp_path / "run")]
+    assert main([*command, "--debug"]) == 0
+    written = reg.read_warp(tmp_path / "out" / "warp.nii.gz")
+    points = jnp.asarray([[8.0, 10.0, 8.0], [12.0, 15.0, 10.0]])
+    np.testing.assert_allclose(
+        reg.warp_points(written, points), reg.warp_points(want, points), atol=0.05
+    )
+    assert main([*command, "--transform", "rigid"]) == 2
+    assert "leave out --transform" in capsys.readouterr().err
+    with pytest.raises(ModelError, match="no trained registration network"):
+        reg.load_warp_model(tmp_path)
+    with pytest.raises(ValueError, match="scans of 3 axes and 1 channels"):
+        kept.warp(scans[0]._replace(array=np.tile(scans[0].array, 2)), scans[1])
