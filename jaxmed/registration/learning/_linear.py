@@ -19,19 +19,21 @@ from jaxmed.registration.learning._fields import both, carried
 from jaxmed.registration.learning._voxelmorph import slight
 from jaxmed.registration.pairs._transforms import body, matrix
 
+Transform = Literal["affine", "rigid"]
+
 
 class LinearHead(nn.Module):
     """Parameters of a linear map from where the features of a pyramid's coarsest map lie.
 
     Attributes:
-        outputs: number of parameters.
+        transform: the kind of map.
     """
 
-    outputs: int
+    transform: Transform
 
     @nn.compact
     def __call__(self, pyramid: tuple[Array, ...]) -> Endpoints:
-        """Map `(batch, *grid, features)` to `logits` `(batch, outputs)`.
+        """Map `(batch, *grid, features)` to `logits` `(batch, parameters)`.
 
         The mean of each feature, and its mean products with the coordinates: a mean alone knows no
         place.
@@ -43,15 +45,16 @@ class LinearHead(nn.Module):
             at = np.linspace(-1, 1, x.shape[axis], dtype=np.float32) if x.shape[axis] > 1 else 0.0
             along = np.reshape(at, [-1 if a == axis else 1 for a in range(x.ndim)])
             seen.append((x * along).mean(axes))
-        dense = nn.Dense(self.outputs, kernel_init=slight, name="dense")
+        rank = len(axes)
+        count = rank * (rank + 1) if self.transform == "affine" else rank * (rank + 1) // 2
+        dense = nn.Dense(count, kernel_init=slight, name="dense")
         return {"logits": dense(jnp.concatenate(seen, -1))}
 
 
 def linear_network(
     trunk: Network | nn.Module | None = None,
     *,
-    transform: Literal["affine", "rigid"] = "affine",
-    rank: int = 3,
+    transform: Transform = "affine",
 ) -> Network:
     """A network that predicts the rigid or affine map of a pair, out of any trunk with a pyramid.
 
@@ -63,7 +66,6 @@ def linear_network(
         trunk: with the endpoint ``pyramid``, coarsest map last; by default a small U-Net.
         transform: ``"affine"`` or ``"rigid"``, which turns about the middle of the image and
             shifts, in voxels: rigid for voxels that are cubes.
-        rank: number of spatial axes, 2 or 3.
 
     Returns:
         The network, with the inputs of :func:`voxelmorph`. Its endpoints: ``matrix``
@@ -71,10 +73,10 @@ def linear_network(
         ``displacement`` and ``inverse`` ``(batch, *spatial, rank)`` in voxels, and ``moved``.
 
     Raises:
-        ValueError: an unknown transform or rank; when traced, images that do not fit.
+        ValueError: an unknown transform; when traced, images that do not fit.
 
     Examples:
-        >>> network = linear_network(rank=2)
+        >>> network = linear_network()
         >>> pair = {"fixed": jnp.ones((1, 16, 24, 1)), "moving": jnp.ones((1, 16, 24, 1))}
         >>> variables = jax.eval_shape(network.init, jax.random.key(0), pair)
         >>> jax.eval_shape(network.apply, *variables, pair)[0]["matrix"].shape
@@ -82,32 +84,23 @@ def linear_network(
     """
     if transform not in ("affine", "rigid"):
         raise ValueError(f"transform={transform!r}; expected 'affine' or 'rigid'")
-    if rank not in (2, 3):
-        raise ValueError(f"rank={rank}: images have 2 or 3 axes")
     if trunk is None:
         plan = UNetPlan((8, 16, 32), (2, 2, 2), (3, 3, 3), (1, 1, 1), (1, 1))
         trunk = unet(plan=plan)
     trunk = as_network(trunk)
-    if transform == "rigid":
-        outputs = rank + (1 if rank == 2 else 3)
-    else:
-        outputs = rank * (rank + 1)
-    whole = with_heads(trunk, {"linear": Head(LinearHead(outputs), "pyramid")})
+    whole = with_heads(trunk, {"linear": Head(LinearHead(transform), "pyramid")})
 
     def init(key, inputs):
         return whole.init(key, jnp.concatenate(both(inputs), axis=-1))
 
     def apply(params, state, inputs, *, key=None, train=False):
         fixed, moving = both(inputs)
-        if fixed.ndim != rank + 2:
-            raise ValueError(f"a network of rank={rank} is given images of shape {fixed.shape}")
         pair = jnp.concatenate([fixed, moving], axis=-1)
         endpoints, state = whole.apply(params, state, pair, key=key, train=train)
         return _answers(endpoints["linear"], moving, transform), state
 
-    return made_by(
-        Network(jax.jit(init), apply), "linear_network", trunk=trunk, transform=transform, rank=rank
-    )
+    network = Network(jax.jit(init), apply)
+    return made_by(network, "linear_network", trunk=trunk, transform=transform)
 
 
 def _answers(values: Array, moving: Array, transform: str) -> Endpoints:

@@ -56,7 +56,7 @@ def voxelmorph(
         voxels of the image along its axes at nodes that divide it evenly: ``velocity``
         ``(batch, *nodes, rank)`` and ``inverse``, the displacement of the inverse (of a velocity
         alone), ``displacement``, and ``moved`` ``(batch, *spatial, channels)``, which has at x what
-        the moving image has at ``x + displacement(x)``. Before training nothing moves.
+        the moving image has at ``x + displacement(x)``. Before training hardly anything moves.
 
     Raises:
         ValueError: an unknown field; when traced, images that do not fit.
