@@ -144,12 +144,12 @@ def _velocity(shape, nodes, size=2.0):
 
 def test_the_inverse_after_the_map_is_the_identity():
     shape, nodes = (24, 30), (24, 15)
-    velocity = _velocity(shape, nodes, 4.0)
+    velocity = _velocity(shape, nodes, 3.0)
     found = answers(velocity, jnp.zeros((1, *shape, 1)), "velocity", 6)
     ahead, back = found["displacement"][0], found["inverse"][0]
     arrived = ahead + ops.warp(back, ahead / steps(shape, nodes), mode="nearest")
     assert abs(ahead).max() > 1
-    assert abs(arrived).max() < 0.05
+    assert abs(arrived).max() < 0.05 * abs(ahead).max()
 
 
 OBLIQUE = np.array([[1.2, -0.9, 10], [1.8, 2.4, -20], [0, 0, 1.0]])  # 2.2 by 2.6 mm, turned
