@@ -116,12 +116,22 @@ def _lying_on(mask: Any, shape: tuple[int, ...], what: str) -> Any:
     return array
 
 
+def _same_rank(initial: Warp, rank: int) -> None:
+    if initial.rank != rank:
+        raise ValueError(f"initial is a warp of {initial.rank} axes, the images have {rank}")
+
+
+def taken_at(initial: Any, grid: Any, affine: np.ndarray) -> Array:
+    """Take a velocity at the nodes of a grid along an image of an affine, to begin with it."""
+    _same_rank(initial, len(affine) - 1)
+    points = nodes(grid.affine(affine), grid.shape)
+    at = transformed(inverse_of(initial.affine), points)
+    return ops.resample(initial.values, at, mode="nearest")
+
+
 def begun(initial: Warp, pair: Pair) -> tuple[np.ndarray, Pair]:
     """Begin with a warp: its matrix, or the moving image as it moves it onto the fixed grid."""
-    if initial.rank != pair.fixed.ndim - 1:
-        raise ValueError(
-            f"initial is a warp of {initial.rank} axes, the images have {pair.fixed.ndim - 1}"
-        )
+    _same_rank(initial, pair.fixed.ndim - 1)
     if initial.kind == "affine":
         return known_matrix(initial.values, "initial"), pair
     points = warp_points(initial, nodes(pair.fixed_affine, pair.fixed.shape[:-1]))

@@ -12,7 +12,7 @@ from jaxmed.core import Array
 from jaxmed.data import Scan, Space
 from jaxmed.registration.pairs import _transforms as transforms
 from jaxmed.registration.pairs._grids import spread
-from jaxmed.registration.pairs._inputs import begun, pair_of
+from jaxmed.registration.pairs._inputs import begun, pair_of, taken_at
 from jaxmed.registration.pairs._level import Plan, optimise
 from jaxmed.registration.pairs._similarity import VARYING, Loss, Similarity, loss_of
 from jaxmed.registration.pairs._stages import level_of, numbered, stages, warp_of, weighed
@@ -82,7 +82,9 @@ def register(
             cosine.
         nodes: voxels of a level between the nodes of a field; 4 for B-splines, 2 for others.
         initial: a warp to begin with, from the fixed image's space to the moving one's; the result
-            has it in it, and is then a displacement or affine.
+            has it in it, and is then a displacement or affine. A velocity, of ``"velocity"``, is
+            where the parameters themselves begin: the result is a velocity, and the penalty is of
+            all of it. So is refined what a network predicted (:func:`predict_warp`).
         labels: masks of the fixed and moving image, on their grids, whose Dice loss is added.
         label_weight: weight of that.
         where: which voxels of the fixed and of the moving image count, ``(*spatial,)`` on their
@@ -136,13 +138,16 @@ def register(
     )
     shape, affine = pair.fixed.shape[:-1], pair.fixed_affine
     begin = np.eye(len(affine))
-    if initial is not None:
+    goes_on = initial is not None and initial.kind == transform == "velocity"
+    if initial is not None and not goes_on:
         begin, pair = begun(initial, pair)
     course = stages(transform, shape, affine, order, rate=rate, nodes=nodes)
     values, grid, found = None, None, []
     for stage in course:
         if values is None:
             values = transforms.parameters(transform, len(shape), stage.nodes)
+            if goes_on:
+                values = taken_at(initial, stage.nodes, affine)
         elif grid is not None and stage.nodes is not None:
             values = spread(values, grid, stage.nodes)
         grid = stage.nodes
@@ -154,6 +159,6 @@ def register(
         found.append(lost)
     assert values is not None  # there is a level
     warp = warp_of(transform, values, grid, shape, affine)
-    if initial is not None:
+    if initial is not None and not goes_on:
         warp = compose(initial, warp)
     return Registered(warp, jnp.concatenate(found), folds(warp, Space(shape, affine)))
