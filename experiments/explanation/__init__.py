@@ -1,0 +1,1 @@
+"""Why networks answer as they do, where the answer is known."""
