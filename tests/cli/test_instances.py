@@ -95,6 +95,20 @@ def test_what_cannot_be_trained_is_told(folder, tmp_path, capsys):
         assert not (tmp_path / "no").exists()
 
 
+def test_masks_that_tell_no_objects_apart_are_refused_or_taken_in_pieces(tmp_path, capsys):
+    mask = np.zeros((16, 16), np.uint8)
+    mask[2:5, 2:5] = mask[9:12, 9:12] = 255
+    image = {f"{i}": 200 * (mask > 0) for i in range(5)}
+    write_maps(tmp_path / "cells" / "images", image, np.uint8)
+    write_maps(tmp_path / "cells" / "masks", dict.fromkeys(image, mask), np.uint8)
+    words = [*command(tmp_path / "cells"), "--out", str(tmp_path / "run")]
+    assert main(words) == 2
+    assert "--pieces where none touch" in capsys.readouterr().err
+    write_maps(tmp_path / "cells" / "masks", dict.fromkeys(image, 0 * mask), np.uint8)
+    assert main([*words, "--pieces"]) == 2
+    assert "has an object" in capsys.readouterr().err
+
+
 def known(seen):
     """A network that says of each voxel that its brightness is its depth."""
 
