@@ -27,8 +27,9 @@ OWN = (
 RECORDED = (
     "active", "active_scans", "adaptation", "boxes", "cardiac_pairs", "clusters", "continual",
     "coverage", "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
-    "few_scans", "fewshot", "hippocampus", "hippocampus_pairs", "judge", "landmarks", "lesions",
-    "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes", "pretraining",
+    "few_scans", "fewshot", "hippocampus", "hippocampus_learned", "hippocampus_pairs", "judge",
+    "landmarks", "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms",
+    "planes", "pretraining",
     "propagation", "remedies",
     "series", "shortcut", "stacking", "table_regression", "tumours", "uncertainty",
     "uncertainty_masks", "wrong_labels",
