@@ -20,6 +20,7 @@ _SUBPACKAGES = (
     "core",
     "data",
     "detection",
+    "explain",
     "generative",
     "inference",
     "losses",

@@ -5,6 +5,7 @@ from jaxmed import bayes as bayes
 from jaxmed import core as core
 from jaxmed import data as data
 from jaxmed import detection as detection
+from jaxmed import explain as explain
 from jaxmed import generative as generative
 from jaxmed import inference as inference
 from jaxmed import losses as losses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +28,8 @@ class Dealt(NamedTuple):
 
     Attributes:
         train: positions.
-        held: what the learning curve is of; the test images where there are no others.
+        held: what the learning curve is of; the test images where the data name no split, and none
+            where all but these are trained on.
         test: positions.
         flow: how they came to be there, one sentence a step.
     """
@@ -38,10 +40,25 @@ class Dealt(NamedTuple):
     flow: tuple[str, ...]
 
 
-def dealt(source: BoxSource, held_out: float, seed: int) -> Dealt:
-    """The data's own splits where they name a test split, else a share of the patients."""
-    flow = [f"{len(source)} images of {source.name}"]
+def dealt(source: BoxSource, held_out: float, seed: int, on: str = "train") -> Dealt:
+    """The data's own splits where they name a test split, else a share of the patients.
+
+    Args:
+        source: the images.
+        held_out: share of the patients that is measured, where no split is named.
+        seed: of the dealing.
+        on: the split that is trained on, train, or trainval, that and val.
+    """
+    flow = [f"{len(source)} images of {Path(source.name).name}"]
     of = {s: [i for i, x in enumerate(source.splits) if x == s] for s in ("train", "val", "test")}
+    if on == "trainval":
+        if not (of["train"] and of["val"] and of["test"]):
+            raise ValueError(
+                "--train-on trainval: the data name no splits train, val and test, but "
+                + (", ".join(sorted({*source.splits} - {""})) or "none")
+            )
+        flow.append("dealt into train, val and test as the data say; val is trained on too")
+        return Dealt(sorted(of["train"] + of["val"]), [], of["test"], tuple(flow))
     if of["test"] and of["train"]:
         flow.append("dealt into train, val and test as the data say")
         return Dealt(of["train"], of["val"] or of["test"], of["test"], tuple(flow))
@@ -69,7 +86,8 @@ def sizes(source: BoxSource, parts: Dealt) -> tuple[Split, ...]:
             name, len(rows), None if groups is None else len({groups[i] for i in rows}), counts
         )
 
-    middle = [] if parts.held == parts.test else [one("looked at", parts.held)]
+    apart = parts.held and parts.held != parts.test
+    middle = [one("looked at", parts.held)] if apart else []
     return (one("train", parts.train), *middle, one("test", parts.test))
 
 
@@ -91,19 +109,27 @@ def maps_of(trunk: Network, shape: Sequence[int], channels: int) -> list[tuple[i
     ]
 
 
-def levels_of(strides: Sequence[tuple[int, ...]], edges: np.ndarray) -> tuple[int, ...]:
+def levels_of(
+    strides: Sequence[tuple[int, ...]], edges: np.ndarray, kinds: np.ndarray | None = None
+) -> tuple[int, ...]:
     """The maps whose anchors are of the objects' sizes: (levels,) of a pyramid.
+
+    Every class counts alike, as in the mean of average precision: a rare one of large or of small
+    objects has a map of its own.
 
     Args:
         strides: of all maps, finest first.
-        edges: geometric means of the objects' edges, in voxels of the network's input.
+        edges: (objects,) geometric means of the objects' edges, in voxels of the network's input.
+        kinds: (objects,) their classes; one by default.
 
     Returns:
         Those from the one whose anchors suit the smallest objects to the largest's, two at least.
         The finest map is left out if there is another: it is expensive and sees little.
     """
     sizes = np.array([_SCALE * np.prod(s) ** (1 / len(s)) for s in strides])
-    small, large = np.quantile(edges, [0.05, 0.95])
+    kinds = np.zeros(len(edges), int) if kinds is None else kinds
+    ends = np.array([np.quantile(edges[kinds == k], [0.05, 0.95]) for k in np.unique(kinds)])
+    small, large = ends[:, 0].min(), ends[:, 1].max()
     first = int(np.argmin(np.abs(np.log(sizes / small))))
     last = int(np.argmin(np.abs(np.log(sizes / large))))
     first = max(first, 1 if max(strides[0]) < 4 and len(strides) > 2 else 0)
@@ -130,7 +156,8 @@ def recipe_of(config: Any, source: BoxSource, parts: Dealt) -> tuple[BoxRecipe, 
     if not len(boxes):
         raise ValueError(f"{source.name}: no image that is trained on has a box")
     edges = scale * (boxes[:, rank:] - boxes[:, :rank]).prod(1) ** (1 / rank)
-    levels = levels_of(strides, edges)
+    kinds = np.concatenate([source.box_labels[i] for i in parts.train])
+    levels = levels_of(strides, edges, kinds)
     pyramid = jm.networks.pyramid(trunk, levels=levels, width=config.width)
     head = detection.retina_head(
         len(source.classes), strides=[strides[i] for i in levels], scales=(_SCALE,),
@@ -142,7 +169,7 @@ def recipe_of(config: Any, source: BoxSource, parts: Dealt) -> tuple[BoxRecipe, 
         classes=source.classes,
         channels=("red", "green", "blue") if channels == 3 else tuple(map(str, range(channels))),
         shape=shape,
-        net=detection.detector(network, iou=config.nms, count=config.most),
+        net=detection.detector(network, iou=config.nms, count=config.most, least=config.least),
         normalisation="linear" if name == "efficientnet_lite0" else "zscore",
         linear=linear,
         repeat=repeat,

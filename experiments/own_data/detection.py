@@ -43,6 +43,7 @@ class Config:
         columns: ROLE=COLUMN where a table's columns have other names: image=file label=kind.
         corners: of VOC: inclusive, numbers of pixels from 1, or edges, coordinates.
         held_out: share of the patients that is measured, where the data name no split.
+        train_on: train, or trainval: the images of the split val too, without a learning curve.
         size: longer side of the network's input; larger images are made smaller.
         network: the trunk; efficientnet_lite0 of pictures, resnet8 of volumes by default.
         weights: of efficientnet_lite0, to begin with; imagenet by default.
@@ -50,12 +51,13 @@ class Config:
         depth: convolutions of each tower of the head.
         epochs: passes over the training images.
         batch: images of a step.
-        learning_rate: of AdamW, falling to 0 by a cosine.
+        learning_rate: of AdamW, rising over a twentieth of the steps, then falling to 0.
         rotation: largest angle of augmentation, in degrees: boxes around turned boxes are wider.
         scale: largest magnification of augmentation, and the inverse of the smallest.
         mirror: whether images are mirrored.
         nms: overlap above which the less sure of two boxes of a class is left out.
         most: boxes an image, at most.
+        least: boxes with a score at or below this are not told.
         seed: of parameters, order of batches and augmentation.
     """
 
@@ -64,6 +66,7 @@ class Config:
     columns: tuple[str, ...] = ()
     corners: Literal["inclusive", "edges"] = "inclusive"
     held_out: float = 0.2
+    train_on: Literal["train", "trainval"] = "train"
     size: int = 320
     network: Literal["efficientnet_lite0", "resnet8", "resnet18"] | None = None
     weights: Literal["imagenet", "scratch"] | None = None
@@ -77,6 +80,7 @@ class Config:
     mirror: bool = True
     nms: float = 0.5
     most: int = 100
+    least: float = 0.02
     seed: int = 0
 
 
@@ -92,9 +96,11 @@ def run(config: Config, out: Path) -> DetectionResults:
             corners=config.corners,
             columns=parse_columns(config.columns),
         )
-        parts = dealt(source, config.held_out, config.seed)
+        parts = dealt(source, config.held_out, config.seed, config.train_on)
         recipe, network = recipe_of(config, source, parts)
-        train, held, test = (prepared(source, rows, recipe) for rows in parts[:3])
+        train, test = (prepared(source, rows, recipe) for rows in (parts.train, parts.test))
+        apart = parts.held and parts.held != parts.test
+        held = prepared(source, parts.held, recipe) if apart else test
     batches = jm.data.batches(
         repeated(train, config.batch, least=1), config.batch, seed=config.seed
     )
@@ -111,11 +117,11 @@ def run(config: Config, out: Path) -> DetectionResults:
         )
         return {"held out/ap50": value.value}
 
+    looks = jm.train.Evaluation(look, every=max(1, config.epochs // 8)) if parts.held else None
     with stage(seconds, "training"):
         trained = jm.fit(
-            learner, batches, seed=config.seed, epochs=config.epochs, out=out,
-            evaluate=jm.train.Evaluation(look, every=max(1, config.epochs // 8)),
-        )  # fmt: skip
+            learner, batches, seed=config.seed, epochs=config.epochs, out=out, evaluate=looks
+        )
     model = blank._replace(**learner.predicting.get(trained.state)._asdict())
     save_model(out, model)
     with stage(seconds, "evaluation"):
@@ -149,7 +155,7 @@ def _columns(found) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray
 
 def _learner(config: Config, network: jm.Network, steps: int) -> jm.Learner:
     optimizer = jm.train.optimizer(
-        "adamw", learning_rate=config.learning_rate, schedule="cosine", steps=steps,
+        "adamw", learning_rate=config.learning_rate, schedule="warmup_cosine", steps=steps,
         weight_decay=1e-4, clip=5.0,
     )  # fmt: skip
     objective = jm.paradigms.augmented(box_objective(), _augmentation(config))

@@ -22,7 +22,7 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed import report
-from jaxmed.augment import Augmentation, chain, flip, random_affine
+from jaxmed.augment import Augmentation, chain, flip, random_affine, random_crop
 from jaxmed.data import in_memory, random_patch
 from jaxmed.detection import InstanceForm, typical_radius
 from jaxmed.detection.instances._watershed import renumbered
@@ -45,6 +45,7 @@ _SHOWN = 8  # Held-out images that are looked at while training.
 _THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
 _ASKED = 40  # Training images on which one of these is chosen, at most.
 _OVERLAPS = (0.3, 0.5, 0.7)
+_THICK = 3.0  # Of slices thicker than this in pixels, nothing is turned out of its plane.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +65,12 @@ class Config:
         batch: patches of a step.
         features: channels of the first stage; the coarsest have 8 times as many.
         steps: of the training.
-        learning_rate: of AdamW, falling to 0.
+        learning_rate: of AdamW, rising over a twentieth of the steps, then falling to 0.
         rotation: largest angle of augmentation, in degrees.
         scale: largest magnification of augmentation, and the inverse of the smallest.
         mirror: whether patches are mirrored.
+        test_mirror: whether what is said is averaged over mirror images too, where objects are told
+            apart once training has ended: 2^axes times as slow.
         threshold: probability from which on a voxel is an object's; of stars, its middle's. By
             default the one by which most objects of the training images are told apart.
         smallest: voxels of the smallest object.
@@ -91,6 +94,7 @@ class Config:
     rotation: float = 180.0
     scale: float = 1.25
     mirror: bool = True
+    test_mirror: bool = False
     threshold: float | None = None
     smallest: int = 15
     seed: int = 0
@@ -113,10 +117,10 @@ def run(config: Config, out: Path) -> InstanceResults:
         ready = in_memory(_Prepared(recipe, examples))
     network = recipe.network()
     at_hand = repeated(ready, config.batch)
-    cut = random_patch(recipe.patch, foreground=0.5)
+    cut = random_patch(_around(config, recipe, examples), foreground=0.5)
     batches = jm.data.batches(at_hand, config.batch, seed=config.seed, transform=cut)
     steps, every = in_steps(config.steps, len(batches))
-    learner = _learner(config, network, recipe.form, steps)
+    learner = _learner(config, recipe, network, steps)
     blank = instance_model(recipe, None, None)
     few = [_example(source, int(i)) for i in held[:: max(len(held) // _SHOWN, 1)][:_SHOWN]]
 
@@ -131,7 +135,10 @@ def run(config: Config, out: Path) -> InstanceResults:
             learner, batches, seed=config.seed, steps=steps, out=out,
             evaluate=jm.train.Evaluation(look, every=every),
         )  # fmt: skip
-    model = blank._replace(**learner.predicting.get(trained.state)._asdict())
+    weights = learner.predicting.get(trained.state)
+    if config.test_mirror:
+        recipe = dataclasses.replace(recipe, mirror=tuple(range(len(recipe.patch))))
+    model = instance_model(recipe, weights.params, weights.state)
     if config.threshold is None:
         with stage(seconds, "threshold"):
             few = examples[:: -(-len(examples) // _ASKED)]
@@ -227,6 +234,7 @@ def _recipe(config: Config, source, examples: list[dict[str, np.ndarray]]) -> In
 def _best_threshold(model, examples: list[dict[str, np.ndarray]]) -> float:
     """The threshold of the largest F1, averaged over overlaps; the lowest of equal ones."""
     recipe = model.recipe
+    assert isinstance(recipe.form, InstanceForm)
     said = [
         sliding_window(
             model.predict, prepare_instances(recipe, one["image"]), recipe.patch, overlap=0.25,
@@ -236,26 +244,55 @@ def _best_threshold(model, examples: list[dict[str, np.ndarray]]) -> float:
     ]  # fmt: skip
     true = [one["mask"] for one in examples]
 
-    def score(threshold: float) -> float:
-        read = [recipe.form.find(x, threshold=threshold, smallest=recipe.smallest) for x in said]
-        return jm.stats.instance_scores(true, read, iou=_OVERLAPS, n_resamples=0).f1.value
+    # Each image's objects at all thresholds, turned into the maps of all images at each.
+    read = zip(
+        *(recipe.form.find_at(x, _THRESHOLDS, smallest=recipe.smallest) for x in said), strict=True
+    )
+    f1 = [
+        jm.stats.instance_scores(true, maps, iou=_OVERLAPS, n_resamples=0).f1.value for maps in read
+    ]
+    return _THRESHOLDS[int(np.argmax(f1))]
 
-    return _THRESHOLDS[int(np.argmax([score(t) for t in _THRESHOLDS]))]
+
+def _around(
+    config: Config, recipe: InstanceRecipe, examples: list[dict[str, np.ndarray]]
+) -> tuple[int, ...]:
+    """What is cut from an image for a patch that is turned and magnified: no larger than most are.
+
+    What lay beyond would be made up, and objects would seem to end there, or to go on as streaks.
+    """
+    angle = np.radians(min(config.rotation, 45))
+    factor = config.scale * (np.cos(angle) + np.sin(angle))
+    usual = np.median([one["mask"].shape for one in examples], axis=0).astype(int)
+    return tuple(
+        max(p, min(int(np.ceil(factor * p)), int(n)))
+        for p, n in zip(recipe.patch, usual, strict=True)
+    )
 
 
-def _learner(config: Config, network: jm.Network, form: InstanceForm, steps: int) -> jm.Learner:
+def _learner(config: Config, recipe: InstanceRecipe, network: jm.Network, steps: int) -> jm.Learner:
     optimizer = jm.train.optimizer(
-        "adamw", learning_rate=config.learning_rate, schedule="cosine", steps=steps,
+        "adamw", learning_rate=config.learning_rate, schedule="warmup_cosine", steps=steps,
         weight_decay=1e-4, clip=5.0,
     )  # fmt: skip
-    objective = jm.paradigms.augmented(jm.supervised(form, target="mask"), _augmentation(config))
+    objective = jm.paradigms.augmented(
+        jm.supervised(recipe.form, target="mask"), _augmentation(config, recipe)
+    )
     learner = jm.learner(network, objective, optimizer)
     return jm.train.parameter_average(learner, min(0.99, 1 - 10 / max(steps, 20)))
 
 
-def _augmentation(config: Config) -> Augmentation:
-    affine = random_affine(rotation=config.rotation, scale=(1 / config.scale, config.scale))
-    return chain(affine, *([flip()] if config.mirror else []), shaded(), masks=("mask",))
+def _augmentation(config: Config, recipe: InstanceRecipe) -> Augmentation:
+    assert isinstance(recipe.form, InstanceForm)
+    spacing, turned = recipe.form.spacing, config.rotation
+    if spacing is not None and max(spacing) > _THICK * min(spacing):
+        turned = [turned if s == max(spacing) else 0.0 for s in spacing]
+    affine = random_affine(rotation=turned, scale=(1 / config.scale, config.scale), spacing=spacing)
+    # Beyond the image is 0 and no object, as the network's own padding has it.
+    return chain(
+        affine, random_crop(recipe.patch), *([flip()] if config.mirror else []), shaded(),
+        masks=("mask",), outside="constant",
+    )  # fmt: skip
 
 
 def _found(model, one: dict[str, np.ndarray], path: Path, image) -> np.ndarray:

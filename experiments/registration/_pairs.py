@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -52,17 +52,35 @@ class Settings(NamedTuple):
     labels: Literal["linear", "nearest"]
 
 
-def measured(
+def registered(
     pairs: Iterable[Pair], settings: Settings, *, classes: Sequence[str], **about: Any
 ) -> Results:
     """Register each pair and compare the moved masks: as they lay, linearly, by the field."""
+    labels = settings.labels
+    return measured(pairs, lambda pair: _warps(pair, settings), labels, classes=classes, **about)
+
+
+def measured(
+    pairs: Iterable[Pair],
+    warps_of: Callable[[Pair], dict[str, reg.Warp]],
+    labels: Literal["linear", "nearest"],
+    *,
+    classes: Sequence[str],
+    **about: Any,
+) -> Results:
+    """Compare each pair's masks as its warps move them, of which one is called `field`.
+
+    Its Dice is given of masks that are moved the other way too.
+    """
     masks: dict[str, list[Any]] = {}
     groups, warped = [], []
+    other: Literal["linear", "nearest"] = "nearest" if labels == "linear" else "linear"
     for pair in pairs:
-        warps = _warps(pair, settings)
-        for name, warp in warps.items():
+        warps = warps_of(pair)
+        ways = [(name, warp, labels) for name, warp in warps.items()]
+        for name, warp, method in [*ways, (f"field/{other}", warps["field"], other)]:
             truth = pair.fixed.mask
-            moved = reg.warp_scan(warp, pair.moving.mask, truth.space, method=settings.labels)
+            moved = reg.warp_scan(warp, pair.moving.mask, truth.space, method=method)
             row = (pair.name, truth.array, moved.array, truth.spacing)
             masks.setdefault(name, []).append(row)
         place = pair.fixed.image.space
@@ -76,8 +94,9 @@ def measured(
     known = None if None in groups else groups
     overlaps = {name: overlap(rows, classes=classes, groups=known) for name, rows in masks.items()}
     results = compare_segmentations(
-        overlaps, classes=classes, metrics=("dice", *(f"dice/{c}" for c in classes)), **about
-    )
+        {name: found for name, found in overlaps.items() if name != f"field/{other}"},
+        classes=classes, metrics=("dice", *(f"dice/{c}" for c in classes)), **about,
+    )  # fmt: skip
     values = {f"dice/{name}": np.nanmean(o.values["dice"], 1) for name, o in overlaps.items()}
     columns = np.array(warped).T
     names = ("sd_log_jacobian", "sd_log_jacobian/learn2reg", "folds_percent")

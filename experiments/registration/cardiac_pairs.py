@@ -24,7 +24,7 @@ from jaxmed import losses
 from jaxmed.data import read_image, read_mask
 from jaxmed.report import Results, Split, stage
 
-from ._pairs import Linear, Pair, Settings, measured, side, told
+from ._pairs import Linear, Pair, Settings, registered, side, told
 
 ASSUMED = (1.5, 1.5, 10.0)
 CLASSES = ("right ventricle", "myocardium", "left ventricle")
@@ -75,7 +75,7 @@ def run(config: Config, out: Path) -> Results:
         config.smoothness, config.levels, config.steps, config.symmetric, config.labels,
     )  # fmt: skip
     with stage(seconds, "registration"):
-        return measured(
+        return registered(
             _pairs(found),
             settings,
             classes=CLASSES,

@@ -16,19 +16,17 @@ plainly; no voxel folds. About six seconds of one CPU core a pair.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 import jaxmed as jm
 from jaxmed import losses
 from jaxmed.data import decathlon
 from jaxmed.report import Results, Split, stage
 
-from ._pairs import Linear, Pair, Settings, Side, measured, side, told
+from ._hippocampi import pairs_of
+from ._pairs import Linear, Settings, registered, told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +60,6 @@ class Config:
     labels: Literal["linear", "nearest"] = "linear"
 
 
-SHAPE = (48, 64, 48)
-
-
 def run(config: Config, out: Path) -> Results:
     """Register the pairs and measure their masks."""
     seconds: dict[str, float] = {}
@@ -77,8 +72,8 @@ def run(config: Config, out: Path) -> Results:
         config.smoothness, config.levels, config.steps, config.symmetric, config.labels,
     )  # fmt: skip
     with stage(seconds, "registration"):
-        pairs = [*_pairs(source, n, config.pairs)]
-        return measured(
+        pairs = [*pairs_of(source, n, config.pairs)]
+        return registered(
             pairs,
             settings,
             classes=source.classes[1:],
@@ -88,23 +83,6 @@ def run(config: Config, out: Path) -> Results:
             notes=source.notes,
             seconds=seconds,
         )
-
-
-def _pairs(source: jm.data.DecathlonSource, n: int, pairs: int) -> Iterator[Pair]:
-    order = np.argsort(source.case_ids)
-    for i in range(pairs):
-        fixed, moving = (int(order[j]) for j in (n - 2 * pairs + i, n - 1 - i))
-        name = f"{source.case_ids[moving]} onto {source.case_ids[fixed]}"
-        yield Pair(name, _side(source, fixed), _side(source, moving))
-
-
-def _side(source: jm.data.DecathlonSource, i: int) -> Side:
-    """A scan and its mask; the origin of millimetres is the middle of its grid."""
-    image = source.image(i)
-    mask = source.mask(i, like=image).array
-    affine = np.diag([*image.spacing, 1.0])
-    affine[:3, 3] = -(np.array(mask.shape) // 2) * np.array(image.spacing)
-    return side(image.array, mask, affine, SHAPE)
 
 
 if __name__ == "__main__":

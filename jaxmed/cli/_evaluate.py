@@ -11,8 +11,12 @@ from jaxmed.cli import _given
 from jaxmed.cli.runs._settings import ask
 
 Task = Literal[
-    "binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation", "detection"
-]
+    "binary", "multi-class", "ordinal", "multi-label", "regression", "segmentation", "detection",
+    "instances",
+]  # fmt: skip
+
+
+_MANY = 24  # Numbers in masks without names above which they look like those of objects.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +27,12 @@ class Options:
     score_NAME for each class; or a folder of masks; or boxes, a CSV with image, label, score and
     corners, or COCO's JSON. The reference is a CSV with case and label, if the labels are not in
     the first; or a folder of masks with the same file names; or true boxes, COCO's JSON, a folder
-    of VOC or a CSV.
+    of VOC or a CSV. With --task instances masks are label maps: every object has a number of its
+    own.
 
     Args:
-        predictions: a CSV file, a folder of masks, or a file of boxes.
-        reference: a CSV file, a folder of masks, or boxes.
+        predictions: a CSV file, a folder of masks or label maps, or a file of boxes.
+        reference: a CSV file, a folder of masks or label maps, or boxes.
         out: folder of the report.
         task: what is predicted; by default told from the table.
         classes: names of the classes (of a segmentation: without the background).
@@ -90,7 +95,9 @@ def run(arguments: Sequence[str]) -> int:
     """Read, measure, write, print."""
     options = ask(Options, arguments, prog="jaxmed evaluate")
     study = _given.checked_study(options)
-    if options.task == "detection" or holds_boxes(options.predictions):
+    if options.task == "instances":
+        measure = _instances
+    elif options.task == "detection" or holds_boxes(options.predictions):
         measure = _boxes
     else:
         measure = _masks if holds_masks(options.predictions) else _scores
@@ -186,6 +193,12 @@ def _masks(options: Options) -> tuple[Any, dict[str, Any]]:
         failures=tuple(f"{name}: no mask, measured as an empty one" for name in without),
         notes=(*units.notes, *_failed(without, "measured as empty masks")),
     )
+    if not options.classes and len(classes) > _MANY:
+        note = (
+            f"{len(classes)} numbers in masks were taken for classes: if each is an object of its "
+            "own, give --task instances"
+        )
+        results = results.replace(notes=(*results.notes, note))
     assert results.overlap is not None  # `segmentation` measures it
     shown = report.mask_pictures(results.overlap, _given.reader(*read, missing, classes), image)
     results = results.replace(pictures=shown)
@@ -232,6 +245,53 @@ def _boxes(options: Options) -> tuple[Any, dict[str, Any]]:
         notes=(*units.notes, *truth.notes, *_unfound(missing)),
     )
     return units.warn(results), columns
+
+
+def _instances(options: Options) -> tuple[Any, dict[str, Any]]:
+    import numpy as np
+
+    from jaxmed import report
+
+    if options.reference is None:
+        raise ValueError("--predictions is of label maps: --reference must name the true ones")
+    missing = "error" if options.missing == "error" else "empty"
+    read = (options.predictions, options.reference)
+    names, pairs = report.read_mask_pairs(*read, missing=missing, objects=True)
+    columns = _given.known_columns(options, names)
+    image = _given.images(options)
+    without = report.cases_without_mask(*read)
+    units = _given.units(options.unit, None, columns)
+    true: list[Any] = []
+    found: list[Any] = []
+    for pair in pairs:
+        true.append(_small(pair.truth))
+        found.append(_small(pair.prediction))
+
+    def shown(i: int) -> Any:
+        # Without an image, where the true objects are.
+        return (true[i] > 0).astype(np.float32)[..., None] if image is None else image(names[i])
+
+    results = _given.measured(
+        options.predictions,
+        report.instances,
+        true,
+        found,
+        cases=names,
+        groups=units.groups,
+        images=shown,
+        level=options.level,
+        title=f"Evaluation of {options.predictions.name}",
+        failures=tuple(f"{name}: no label map, measured as an empty one" for name in without),
+        notes=(*units.notes, *_failed(without, "measured as images without an object")),
+    )
+    return units.warn(results), columns
+
+
+def _small(labels: Any) -> Any:
+    """A label map in as few bytes as hold its numbers: all maps are in memory at once."""
+    import numpy as np
+
+    return labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
 
 
 def _unfound(names: Sequence[str]) -> tuple[str, ...]:

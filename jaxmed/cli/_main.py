@@ -43,6 +43,7 @@ _COMMANDS = {
         "predict._command",
         "segment, classify or measure images with a trained run, in their own space",
     ),
+    "explain": ("explain._command", "why a trained run answers so: maps over images, tested"),
     "register": ("_register", "move one scan onto another, with a page that shows how well"),
     "export": ("_export", "write a trained network as one file that JAX alone can call"),
     "tiles": ("_tiles", "cut whole slides into pictures, with a table for training"),

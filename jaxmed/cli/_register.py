@@ -27,6 +27,9 @@ class Options:
         images: the fixed image, whose grid stays, and the moving one. Any format that `train`
             reads.
         out: the folder.
+        network: folder of a finished run that has learned to register such scans. It predicts the
+            warp, which is then what --transform velocity begins with where --refine is given.
+        refine: steps of optimisation of what a network predicted.
         transform: what is looked for. velocity does not fold and has an inverse.
         linear: the map that a field begins with.
         similarity: lncc and ncc for one modality; mutual-information or mind for two; mse where
@@ -44,6 +47,8 @@ class Options:
 
     images: tyro.conf.Positional[tuple[Path, Path]]
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",))] = Path("registration")
+    network: Path | None = None
+    refine: int = 0
     transform: Literal["velocity", "displacement", "bspline", "affine", "rigid"] = "velocity"
     linear: Literal["affine", "rigid", "none"] = "affine"
     similarity: Literal["lncc", "ncc", "mse", "mind", "mutual-information"] = "lncc"
@@ -64,6 +69,10 @@ def run(arguments: Sequence[str]) -> int:
     options = ask(Options, arguments, prog="jaxmed register")
     if options.levels < 1 or options.steps < 1 or not (options.smoothness or 0) >= 0:
         raise ValueError("--levels and --steps are 1 or more, --smoothness 0 or more")
+    if options.refine < 0 or (options.refine and options.network is None):
+        raise ValueError("--refine is 0 or more steps, of what a --network predicted")
+    if options.network is not None and options.transform != "velocity":
+        raise ValueError("--network predicts the warp: leave out --transform")
 
     import numpy as np
 
@@ -95,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
     shift = points - _nodes(space)
     growth = np.asarray(reg.jacobian_determinant(warp, space))
     facts = {
-        "transform": options.transform,
+        "transform": options.transform if options.network is None else f"{warp.kind}, predicted",
         "mean displacement": f"{np.linalg.norm(shift, axis=-1).mean():.2f} mm",
         "largest displacement": f"{np.linalg.norm(shift, axis=-1).max():.2f} mm",
         "determinant": f"{growth.min():.3f} to {growth.max():.3f}",
@@ -137,6 +146,16 @@ def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
         "levels": options.levels,
         "steps": options.steps,
     }
+    if options.network is not None:
+        found = reg.load_warp_model(options.network).warp(fixed, moving, initial=start)
+        if not options.refine:
+            return found
+        shared |= {"levels": 1, "steps": options.refine, "rate": 0.1}
+        penalty = None if options.smoothness is None else {"diffusion": options.smoothness}
+        symmetric = {"symmetric": options.symmetric}
+        return reg.register(
+            fixed, moving, initial=found, penalty=penalty, **shared, **symmetric
+        ).warp
     symmetric: dict[str, Any] = {"symmetric": options.symmetric}
     if options.transform in ("affine", "rigid"):
         given = {**shared, **symmetric, "transform": options.transform}

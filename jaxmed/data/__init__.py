@@ -58,7 +58,7 @@ from jaxmed.data.public._drive import drive
 from jaxmed.data.public._isbi2012 import isbi2012
 from jaxmed.data.public._lgg import LGGSource, lgg_mri
 from jaxmed.data.public._medmnist import ChecksumWarning, medmnist
-from jaxmed.data.public._nuclei import NUCLEI, colon_nuclei
+from jaxmed.data.public._nuclei import NUCLEI, colon_centres, colon_nuclei
 from jaxmed.data.public._ucr import ucr
 from jaxmed.data.slides._pyramid import write_pyramid
 from jaxmed.data.slides._slide import Level, Slide, slide
@@ -116,6 +116,7 @@ __all__ = [
     "case_ids",
     "check",
     "check_disjoint",
+    "colon_centres",
     "colon_nuclei",
     "column",
     "component_boxes",

@@ -6,8 +6,9 @@ are padded to ``(objects, 2 * rank)``, with labels of -1, or a mask, where there
 
 ``with_heads(networks.pyramid(trunk), {"boxes": retina_head(classes, strides=...)})`` is a network
 that predicts boxes, for any trunk with a pyramid; :func:`box_objective` trains it, and
-:func:`detector` makes of it a network that answers with :class:`Detections`. Boxes of an ensemble
-are joined by :func:`weighted_fusion`, those of a large image by :func:`detect_windows`.
+:func:`detector` makes of it a network that answers with :class:`Detections`. The boxes of several
+looks or networks are fused by :func:`mirrored_detector` and :func:`detector_ensemble`, or by
+:func:`weighted_fusion`; those of a large image are found by :func:`detect_windows`.
 """
 
 from jaxmed.data.images._box_corners import from_coco, from_voc, to_coco, to_voc
@@ -23,6 +24,7 @@ from jaxmed.detection.instances._stars import star_distances, star_rays
 from jaxmed.detection.instances._watershed import part_touching
 from jaxmed.detection.learning._assign import assign
 from jaxmed.detection.learning._detector import detector, retina_head
+from jaxmed.detection.learning._fused import detector_ensemble, mirrored_detector
 from jaxmed.detection.learning._loss import box_objective, retina_loss
 from jaxmed.ops._anchors import anchors
 
@@ -38,6 +40,7 @@ __all__ = [
     "decode",
     "detect_windows",
     "detector",
+    "detector_ensemble",
     "encode",
     "find_stars",
     "follow_flows",
@@ -47,6 +50,7 @@ __all__ = [
     "iou",
     "label_flows",
     "merge_windows",
+    "mirrored_detector",
     "nms",
     "paint_star",
     "part_touching",

@@ -21,7 +21,8 @@ from jaxmed.core._made import how_made
 # return a network, of these modules: nothing else.
 _PUBLIC = (
     "jaxmed.networks", "jaxmed.paradigms", "jaxmed.core", "jaxmed.inference", "jaxmed.losses",
-    "jaxmed.generative", "jaxmed.reinforcement", "jaxmed.detection",
+    "jaxmed.generative", "jaxmed.reinforcement", "jaxmed.detection", "jaxmed.explain",
+    "jaxmed.registration",
     "flax.linen", "jax.nn", "jax.nn.initializers",
 )  # fmt: skip
 _FORMAT = "jaxmed network 1"

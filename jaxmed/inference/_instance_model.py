@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, from_linen, pick
@@ -22,6 +24,10 @@ class Form(Protocol):
     @property
     def channels(self) -> int:
         """Outputs a voxel."""
+        ...
+
+    def mirrored(self, outputs: Any, axes: Sequence[int]) -> Array:
+        """Turn back what was said of an image that was mirrored along axes."""
         ...
 
     def find(self, outputs: Any, *, threshold: float, smallest: int) -> np.ndarray:
@@ -42,6 +48,7 @@ class InstanceRecipe:
         normalisation: of each image's channels, as :func:`jaxmed.data.normalise` names it.
         threshold: of ``form.find``.
         smallest: voxels of the smallest object.
+        mirror: spatial axes over whose mirror images outputs are averaged.
     """
 
     channels: tuple[str, ...]
@@ -52,6 +59,7 @@ class InstanceRecipe:
     normalisation: Literal["zscore", "unit", "percentile"] = "zscore"
     threshold: float = 0.5
     smallest: int = 15
+    mirror: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.plan is None) == (self.net is None):
@@ -60,6 +68,10 @@ class InstanceRecipe:
             raise ValueError(
                 "threshold is a probability, and smallest is not negative, got "
                 f"{self.threshold} and {self.smallest}"
+            )
+        if any(not 0 <= a < len(self.patch) for a in self.mirror):
+            raise ValueError(
+                f"mirror is axes of 0 to {len(self.patch) - 1}, got {tuple(self.mirror)}"
             )
 
     @property
@@ -121,10 +133,17 @@ def instance_model(recipe: InstanceRecipe, params: PyTree, state: PyTree) -> Ins
         The model.
     """
     network = recipe.network()
+    n = len(recipe.mirror)
+    subsets = [s for k in range(n + 1) for s in itertools.combinations(recipe.mirror, k)]
 
     @jax.jit
     def apply(params: PyTree, state: PyTree, images: Array) -> Array:
-        return pick(network.apply(params, state, images)[0], "logits", "network")
+        total: Any = 0.0
+        for subset in subsets:
+            turned = jnp.flip(images, [a + 1 for a in subset])
+            said = pick(network.apply(params, state, turned)[0], "logits", "network")
+            total = total + (recipe.form.mirrored(said, subset) if subset else said)
+        return total / len(subsets)
 
     return InstanceModel(recipe, params, state, apply)
 

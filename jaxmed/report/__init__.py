@@ -47,6 +47,11 @@ from jaxmed.report.figures._uncertainty import (
 )
 from jaxmed.report.guidelines._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
 from jaxmed.report.page._csv import box_csv, comparison_csv, metrics_csv, predictions_csv
+from jaxmed.report.page._explanation import (
+    ExplainedCase,
+    ExplainedModel,
+    write_explanations,
+)
 from jaxmed.report.page._exploration import ExploredImages, write_exploration
 from jaxmed.report.page._model_card import model_card
 from jaxmed.report.page._page import html
@@ -123,6 +128,8 @@ __all__ = [
     "DetectionResults",
     "Episode",
     "Episodes",
+    "ExplainedCase",
+    "ExplainedModel",
     "ExploredImages",
     "FeatureMaps",
     "FoundBoxes",
@@ -223,6 +230,7 @@ __all__ = [
     "warn_of_repeats",
     "with_subgroups",
     "write",
+    "write_explanations",
     "write_exploration",
     "write_registration",
 ]

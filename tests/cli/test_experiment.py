@@ -27,11 +27,12 @@ OWN = (
 RECORDED = (
     "active", "active_scans", "adaptation", "boxes", "cardiac_pairs", "clusters", "continual",
     "coverage", "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
-    "few_scans", "fewshot", "hippocampus", "hippocampus_pairs", "judge", "landmarks", "lesions",
-    "medmnist", "membranes", "mil", "multitask", "paradigms", "planes", "pretraining",
+    "few_scans", "fewshot", "hippocampus", "hippocampus_learned", "hippocampus_pairs", "judge",
+    "landmarks", "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms",
+    "planes", "pretraining",
     "propagation", "remedies",
-    "series", "shortcut", "stacking", "table_regression", "uncertainty", "uncertainty_masks",
-    "wrong_labels",
+    "series", "shortcut", "stacking", "table_regression", "tumours", "uncertainty",
+    "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 

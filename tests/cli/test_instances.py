@@ -6,6 +6,7 @@ import csv
 import json
 
 import jax
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -156,3 +157,82 @@ def test_a_model_is_exported(tmp_path):
 def test_a_recipe_without_sense_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         InstanceRecipe(("grey",), (8, 8), FORM, **options)
+
+
+def write_maps(folder, maps, dtype, kind="png"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, labels in maps.items():
+        if kind == "nii.gz":
+            nib.save(nib.Nifti1Image(labels.astype(dtype), np.eye(4)), folder / f"{name}.nii.gz")
+        else:
+            Image.fromarray(labels.astype(dtype)).save(folder / f"{name}.{kind}")
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "nii.gz"])
+def test_anyones_label_maps_are_measured(tmp_path, capsys, kind):
+    made = phantoms.cells(4, (40, 36), objects=6, radius=(4, 6), seed=2).arrays["mask"][..., :]
+    true = {f"c{i}": np.asarray(labels) for i, labels in enumerate(made)}
+    if kind == "nii.gz":
+        true = {name: np.stack([labels, labels, 0 * labels], -1) for name, labels in true.items()}
+    # One object is missed, one is false, and numbers mean nothing, beyond 8 bits neither.
+    found = {name: np.where(labels == labels.max(), 0, labels) for name, labels in true.items()}
+    found = {name: np.where(labels > 0, 1000 - labels, 0) for name, labels in found.items()}
+    found["c0"][:3, :3] = 1
+    write_maps(tmp_path / "true", true, np.uint16, kind)
+    write_maps(tmp_path / "found", found, np.uint16, kind)
+    if kind != "nii.gz":
+        write_maps(tmp_path / "images", true, np.uint8, "png")
+    words = ["evaluate", "--task", "instances", "--predictions", str(tmp_path / "found")]
+    words += ["--reference", str(tmp_path / "true"), "--out", str(tmp_path / "ev")]
+    (tmp_path / "cases.csv").write_text(
+        "case,patient,site\nc0,p,a\nc1,p,a\nc2,q,b\nc3,r,b\n", encoding="utf-8"
+    )
+    words += ["--cases", str(tmp_path / "cases.csv"), "--unit", "patient", "--groups", "site"]
+    words += ["--images", str(tmp_path / "images")] if kind != "nii.gz" else []
+    assert main(words) == 0
+    record = json.loads((tmp_path / "ev" / "metrics.json").read_text())
+    names = sorted(true)
+    scores = stats.instance_scores(
+        [true[n] for n in names], [found[n] for n in names], groups=["p", "p", "q", "r"]
+    )
+    for name in ("f1", "panoptic_quality", "aggregated_jaccard", "recall"):
+        told = record["metrics"][name]
+        expected = getattr(scores, name)
+        np.testing.assert_allclose(told["value"], expected.value, atol=1e-6)
+        np.testing.assert_allclose(told["lower"], expected.lower, atol=1e-6)
+    assert scores.recall.value < 1
+    page = (tmp_path / "ev" / "report.html").read_text()
+    assert "Images with objects" in page
+    assert "recall by site" in page  # too few patients for it
+    assert "false box an image" not in page
+
+
+def test_maps_that_are_none_are_told(tmp_path, capsys):
+    maps = {"a": np.eye(12, dtype=int) * np.arange(1, 13)}
+    write_maps(tmp_path / "true", {**maps, "b": maps["a"]}, np.uint16)
+    write_maps(tmp_path / "found", maps, np.uint16)
+    words = ["evaluate", "--task", "instances", "--predictions", str(tmp_path / "found")]
+    assert main([*words, "--out", str(tmp_path / "ev")]) == 2
+    assert "--reference must name" in capsys.readouterr().err
+    words += ["--reference", str(tmp_path / "true"), "--out", str(tmp_path / "ev")]
+    assert main(words) == 2
+    assert "b" in capsys.readouterr().err
+    assert main([*words, "--missing", "fail"]) == 0
+    assert "f1 at iou 0.5 0.667" in capsys.readouterr().out.casefold()
+    write_maps(tmp_path / "found", {"b": np.zeros((8, 8))}, np.uint16)
+    assert main(words) == 2
+    assert "(8, 8)" in capsys.readouterr().err
+    (tmp_path / "found" / "b.png").unlink()
+    np.savez(tmp_path / "p.npz", probabilities=np.zeros((2, 12, 12)))
+    one = ["--predictions", str(tmp_path / "p.npz"), "--reference", str(tmp_path / "true/a.png")]
+    assert main(["evaluate", "--task", "instances", *one, "--out", str(tmp_path / "e")]) == 2
+    assert "write a label map" in capsys.readouterr().err
+
+
+def test_label_maps_taken_for_masks_of_classes_are_noted(tmp_path, capsys):
+    maps = {"a": np.eye(30, dtype=int) * np.arange(1, 31)}
+    for name in ("true", "found"):
+        write_maps(tmp_path / name, maps, np.uint16)
+    words = ["--predictions", str(tmp_path / "found"), "--reference", str(tmp_path / "true")]
+    assert main(["evaluate", *words, "--out", str(tmp_path / "ev")]) == 0
+    assert "give --task instances" in capsys.readouterr().out

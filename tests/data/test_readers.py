@@ -114,6 +114,25 @@ def test_nuclei_become_bags_of_patches_round_their_centres(nuclei):
     assert batch["image"].shape == (3, 3, 5, 5, 3)
 
 
+def test_centres_of_all_nuclei_stand_beside_their_image(nuclei):
+    for number in (1, 2, 10):
+        path = nuclei / "Detection" / f"img{number}" / f"img{number}_detection.mat"
+        marks = np.array([[5.0, 6.0], [1, 1]]) if number == 1 else np.zeros((0, 2))
+        scipy.io.savemat(path, {"detection": marks})
+    source = data.colon_centres(nuclei)
+    assert source.case_ids == ("img1", "img2", "img10")
+    # Matlab's (x, y) from 1 become (row, column) from 0.
+    np.testing.assert_array_equal(source[0]["point"], [[5, 4], [0, 0]])
+    assert source[1]["point"].shape == (0, 2)
+    pixels = np.asarray(Image.open(nuclei / "Detection" / "img1" / "img1.bmp"))
+    np.testing.assert_array_equal(source[0]["image"], pixels)
+    scipy.io.savemat(path, {"detection": np.array([[5.0, 600.0]])})
+    assert rule(lambda: data.colon_centres(nuclei)) == "shape"
+    path.unlink()
+    assert rule(lambda: data.colon_centres(nuclei)) == "exists"
+    assert rule(lambda: data.colon_centres(nuclei / "Detection")) == "exists"
+
+
 def test_broken_folders_of_nuclei_are_refused(nuclei):
     with pytest.raises(ValueError, match="odd"):
         data.colon_nuclei(nuclei, patch=4)

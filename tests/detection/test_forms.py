@@ -57,6 +57,41 @@ def test_what_is_true_costs_nothing_and_is_read_again(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_several_thresholds_are_one_after_the_other(kind):
+    form = InstanceForm(kind, rays=16, size=5, steps=60, most=8)
+    rough = said(form, LABELS)
+    rough[LABELS == 3, 0] -= 13.0  # less sure of one
+    thresholds = (0.6, 0.2, 0.9)
+    found = form.find_at(rough, thresholds, smallest=3)
+    for threshold, labels in zip(thresholds, found, strict=True):
+        alone = form.find(rough, threshold=threshold, smallest=3)
+        np.testing.assert_array_equal(labels, alone)
+    assert len({int(labels.max()) for labels in found}) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("axes", [(), (0,), (1,), (1, 0)])
+def test_what_is_said_of_a_mirror_image_is_turned_back(kind, axes):
+    form = InstanceForm(kind, rays=16, size=5, steps=60, most=8)
+    turned = form.mirrored(said(form, np.flip(LABELS, axes)), axes)
+    found = form.find(turned)
+    assert stats.instance_scores([LABELS], [found], iou=0.8, n_resamples=0).f1.value == 1
+    if kind != "flows":  # of equally near middles the first is taken
+        np.testing.assert_allclose(turned, said(form, LABELS), atol=1e-3)
+
+
+def test_stars_that_are_not_their_mirror_images_are_refused():
+    odd = InstanceForm("stars", rays=15)
+    with pytest.raises(ValueError, match="an even number of rays"):
+        odd.mirrored(np.zeros((4, 4, 16)), (1, 0))
+    with pytest.raises(ValueError, match="different ones of 0 to 1"):
+        odd.mirrored(np.zeros((4, 4, 16)), (2,))
+    solid = InstanceForm("stars", rank=3, rays=20)
+    with pytest.raises(ValueError, match="mirror images"):
+        solid.mirrored(np.zeros((2, 2, 2, 21)), (0,))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_voxels_that_are_not_known_change_nothing(kind):
     form = InstanceForm(kind, rays=8, size=5, steps=20, most=8)
     rng = np.random.default_rng(0)

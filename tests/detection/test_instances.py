@@ -83,6 +83,22 @@ def test_a_painted_star_is_its_object(rank):
     assert table > (0.95 if rank == 2 else 0.9)
 
 
+@given(st.integers(0, 1000), st.sampled_from([3, 5, 16, 32]), st.sampled_from([None, (2.0, 0.7)]))
+@settings(deadline=None, max_examples=25)
+def test_a_star_of_two_axes_covers_what_its_triangles_do(seed, count, spacing):
+    rng = np.random.default_rng(seed)
+    rays = star_rays(count, spacing=spacing)
+    centre, reach = rng.integers(0, 12, 2), rng.uniform(0.2, 9, count)
+    ends = reach[:, None] * rays
+    pairs = np.stack([ends, np.roll(ends, -1, 0)], 1)
+    points = np.indices((12, 14)).reshape(2, -1).T - centre
+    weights = points @ np.linalg.inv(pairs)
+    inside = ((weights >= -1e-9).all(-1) & (weights.sum(-1) <= 1 + 1e-9)).any(0)
+    painted = np.zeros((12, 14), bool)
+    painted[detection.paint_star(centre, reach, rays, painted.shape)] = True
+    np.testing.assert_array_equal(painted.ravel(), inside)
+
+
 def test_stars_of_a_square_are_cut_at_the_border():
     covered = detection.paint_star((0, 0), np.full(32, 3.0), RAYS, (10, 10))
     assert min(map(min, covered)) == 0

@@ -47,6 +47,12 @@ def hippocampus(tmp_path_factory) -> Run:
 
 
 @pytest.fixture
+def phantom_scans(tmp_path):
+    """Write a Decathlon folder of so many phantoms of a shape."""
+    return lambda n, shape: _load("decathlon").write_folder(tmp_path / "Task98_Phantom", n, shape)
+
+
+@pytest.fixture
 def digits(tmp_path, monkeypatch):
     """Made-up digits in both formats: a bright row tells the class."""
     rng = np.random.default_rng(0)

@@ -30,7 +30,7 @@ def _run(options: argparse.Namespace) -> int:
     from jaxmed.cli.predict import _boxes, _instances, _masks, _scores
     from jaxmed.cli.predict._inputs import files
     from jaxmed.data.tables._columns import parse_columns
-    from jaxmed.inference import BoxModel, InstanceModel, Segmenter, load_model, segmenter
+    from jaxmed.inference import BoxModel, InstanceModel, Segmenter, load_model
 
     model = load_model(options.run)
     if options.tile is not None:
@@ -38,23 +38,41 @@ def _run(options: argparse.Namespace) -> int:
     _refuse_slides(options.image)
     given = files(options.image, model.recipe.channels, parse_columns(options.columns))
     if isinstance(model, BoxModel):
-        others = ("probabilities", "uncertainty", "mirror", "calibrated", "sets", "resume")
+        others = ("probabilities", "uncertainty", "calibrated", "sets", "resume")
         _refuse(options, others, "another kind of model than a detector")
-        return _boxes.write(model, given, options.out)
+        return _boxes.write(_mirrored(model, options.mirror), given, options.out)
     if isinstance(model, InstanceModel):
-        others = ("probabilities", "uncertainty", "mirror", "calibrated", "sets", "resume")
+        others = ("probabilities", "uncertainty", "calibrated", "sets", "resume")
         _refuse(options, others, "another kind of model than one of instances")
-        return _instances.write(model, given, options.out)
+        return _instances.write(_mirrored(model, options.mirror), given, options.out)
     if not isinstance(model, Segmenter):
         _refuse(options, ("probabilities", "uncertainty", "mirror"), "a segmenter")
         asked = _scores.Asked(options.run, options.calibrated, options.sets, options.resume)
         return _scores.write(model, given, options.out, asked)
     _refuse(options, ("calibrated", "sets"), "a classifier")
-    if options.mirror is not None:
-        recipe = dataclasses.replace(model.recipe, mirror=tuple(options.mirror))
-        model = segmenter(recipe, model.params, model.state)
+    model = _mirrored(model, options.mirror)
     also = _masks.Also(options.probabilities, options.uncertainty)
     return _masks.write(model, given, options.out, also, resume=options.resume)
+
+
+def _mirrored(model: Any, axes: Sequence[int] | None) -> Any:
+    """The model, which looks at mirror images along these axes; None leaves it as it is."""
+    from jaxmed.detection import mirrored_detector
+    from jaxmed.inference import BoxModel, InstanceModel, box_model, instance_model, segmenter
+
+    if axes is None:
+        return model
+    recipe = model.recipe
+    if isinstance(model, BoxModel):
+        rank = len(recipe.shape)
+        if any(not 0 <= a < rank for a in axes):
+            raise ValueError(f"--mirror: axes are of 0 to {rank - 1}, got {list(axes)}")
+        made = dataclasses.replace(recipe, net=mirrored_detector(recipe.network(), axes))
+        return box_model(made, model.params, model.state)
+    made = dataclasses.replace(recipe, mirror=tuple(axes))
+    if isinstance(model, InstanceModel):
+        return instance_model(made, model.params, model.state)
+    return segmenter(made, model.params, model.state, before=model.before)
 
 
 def _of_slides(model: Any, options: argparse.Namespace) -> int:

@@ -60,20 +60,47 @@ def colon_nuclei(path: str | os.PathLike, *, patch: int = 27) -> ListSource:
     return ListSource(bags, tuple(names), None, ("no epithelial nucleus", "epithelial nuclei"), ())
 
 
+def colon_centres(path: str | os.PathLike) -> ListSource:
+    """Read the H&E images of colon cancer with the centres of all nuclei marked in them.
+
+    Nuclei whose kind is not known are marked too, so there are more than in :func:`colon_nuclei`.
+
+    Args:
+        path: the folder ``CRCHistoPhenotypes_2016_04_28`` as published, of which
+            ``Detection/imgN/imgN.bmp`` (or ``.png``) and ``imgN_detection.mat`` are read.
+
+    Returns:
+        A source of ``image`` (height, width, 3) uint8 and ``point`` (nuclei, 2) float32, row and
+        column in pixels. ``case_ids`` are the images' names; no patients are named.
+
+    Raises:
+        DataError: a missing or malformed file, a centre outside its image.
+
+    References:
+        Sirinukunwattana et al. Locality sensitive deep learning for detection and classification
+        of nuclei in routine colon cancer histology images. IEEE TMI 35, 2016.
+    """
+    root = Path(path)
+    folder = root / "Detection"
+    if not folder.is_dir():
+        raise fault(folder, "exists", "a folder of CRCHistoPhenotypes has Detection/imgN")
+    names = [p.name for p in folder.iterdir() if re.fullmatch(r"img\d+", p.name)]
+    if not names:
+        raise fault(folder, "non-empty", "there are no folders img1, img2, ...")
+    names.sort(key=lambda name: int(name[3:]))
+    held: list[Example] = []
+    for name in names:
+        pixels, file = _picture(root, name), folder / name / f"{name}_detection.mat"
+        held.append({"image": pixels, "point": _inside(file, pixels).astype(np.float32)})
+    return ListSource(tuple(held), tuple(names), None, (), ())
+
+
 def _bag(root: Path, name: str, patch: int) -> Example:
     pixels = _picture(root, name)
-    height, width = pixels.shape[:2]
     centres, kinds = [], []
     for kind, word in enumerate(NUCLEI):
         file = root / "Classification" / name / f"{name}_{word}.mat"
-        found = _centres(file)
-        outside = (found < 0).any(1) | (found[:, 0] >= height) | (found[:, 1] >= width)
-        if outside.any():
-            raise fault(
-                file, "shape",
-                f"centre (row, column) {found[outside][0].round(1).tolist()} is outside the image "
-                f"of {height} x {width}",
-            )  # fmt: skip
+        found = _inside(file, pixels)
         centres.append(found)
         kinds.append(np.full(len(found), kind, np.int32))
     centre, kind = np.concatenate(centres), np.concatenate(kinds)
@@ -101,6 +128,20 @@ def _picture(root: Path, name: str) -> np.ndarray:
     if pixels.ndim != 3 or pixels.shape[-1] < 3:
         raise fault(found, "shape", f"a colour picture is needed, got the shape {pixels.shape}")
     return np.round(pixels[..., :3] * 255).astype(np.uint8)
+
+
+def _inside(file: Path, pixels: np.ndarray) -> np.ndarray:
+    """The marked centres (n, 2) of an image, in which they lie."""
+    height, width = pixels.shape[:2]
+    found = _centres(file)
+    outside = (found < 0).any(1) | (found[:, 0] >= height) | (found[:, 1] >= width)
+    if outside.any():
+        raise fault(
+            file, "shape",
+            f"centre (row, column) {found[outside][0].round(1).tolist()} is outside the image of "
+            f"{height} x {width}",
+        )  # fmt: skip
+    return found
 
 
 def _centres(file: Path) -> np.ndarray:

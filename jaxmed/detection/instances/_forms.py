@@ -136,6 +136,39 @@ class InstanceForm:
         most = jnp.maximum(largest, 1e-6)[jnp.clip(labels, 0, self.most)]
         return reach, jnp.where(labels > 0, short / most, 0)
 
+    def mirrored(self, outputs: jax.typing.ArrayLike, axes: Sequence[int]) -> Array:
+        """Turn back what was said of an image's mirror image.
+
+        Args:
+            outputs: ``(..., *spatial, channels)`` of the image mirrored along these axes.
+            axes: spatial axes, from 0.
+
+        Returns:
+            Outputs of the image itself: voxels are mirrored, and so are rays and ways.
+
+        Raises:
+            ValueError: axes that are none, or rays of which the mirror images are none: an odd
+                number of them in two axes, and all in three, which lie on a spiral.
+        """
+        x = jnp.asarray(outputs)
+        if any(not 0 <= a < self.rank for a in axes) or len({*axes}) != len(axes):
+            raise ValueError(f"axes are different ones of 0 to {self.rank - 1}, got {tuple(axes)}")
+        x = jnp.flip(x, [a - self.rank - 1 for a in axes])
+        signs = np.ones(self.rank)
+        signs[list(axes)] = -1
+        if self.kind == "flows":
+            return x * jnp.asarray([1.0, *signs], x.dtype)
+        if self.kind == "depths" or not len(axes):
+            return x
+        rays = self.directions()
+        apart = np.abs((rays * signs)[:, None] - rays).max(-1)
+        if apart.min(1).max() > 1e-6:
+            raise ValueError(
+                f"{self.rays} rays of {self.rank} axes are not their own mirror images: mirror "
+                "stars of pictures with an even number of rays"
+            )
+        return x[..., np.concatenate([[0], 1 + apart.argmin(1)])]
+
     def find(
         self, outputs: ArrayLike, *, threshold: float = 0.5, overlap: float = 0.4,
         smallest: int = 15,
@@ -154,6 +187,28 @@ class InstanceForm:
         Raises:
             ValueError: outputs of another shape, or that are not finite.
         """
+        return self.find_at(outputs, (threshold,), overlap=overlap, smallest=smallest)[0]
+
+    def find_at(
+        self, outputs: ArrayLike, thresholds: Sequence[float], *, overlap: float = 0.4,
+        smallest: int = 15,
+    ) -> list[NDArray[np.int32]]:  # fmt: skip
+        """Read the objects at each of several thresholds, as :meth:`find` does at one.
+
+        Stars are chosen once, at the lowest: a surer star is never changed by a less sure one.
+
+        Args:
+            outputs: (*spatial, channels) logits.
+            thresholds: probabilities.
+            overlap: as in :func:`find_stars`.
+            smallest: objects of fewer voxels are left out.
+
+        Returns:
+            For each threshold (*spatial) int32, 0 the background.
+
+        Raises:
+            ValueError: outputs of another shape, or that are not finite.
+        """
         x = np.asarray(outputs, np.float32)
         if x.ndim != self.rank + 1 or x.shape[-1] != self.channels:
             raise ValueError(f"outputs are (*spatial, {self.channels}), got {x.shape}")
@@ -161,17 +216,22 @@ class InstanceForm:
             raise ValueError("outputs hold values that are not finite")
         first = np.asarray(sigmoid(x[..., 0]))
         if self.kind == "flows":
-            ways = x[..., 1:] / _FLOW
-            inside = first >= threshold
-            return follow_flows(
-                np.where(inside[..., None], ways, 0), inside, steps=self.steps, smallest=smallest
-            )
+            return [self._followed(first >= t, x[..., 1:] / _FLOW, smallest) for t in thresholds]
         if self.kind == "depths":
             deep = np.asarray(sigmoid(x[..., 1]))
-            return part_touching(first >= threshold, deep, seed=0.5, smallest=smallest)
+            return [
+                part_touching(first >= t, deep, seed=0.5, smallest=smallest) for t in thresholds
+            ]
         reach = self.size * np.asarray(softplus(x[..., 1:]))
-        found = find_stars(first, reach, self.directions(), threshold=threshold, overlap=overlap)
-        return renumbered(found.labels, smallest)
+        found = find_stars(
+            first, reach, self.directions(), threshold=min(thresholds), overlap=overlap
+        )
+        counts = [int((found.scores >= t).sum()) for t in thresholds]
+        return [renumbered(np.where(found.labels <= n, found.labels, 0), smallest) for n in counts]
+
+    def _followed(self, inside: NDArray, ways: NDArray, smallest: int) -> NDArray[np.int32]:
+        within = np.where(inside[..., None], ways, 0)
+        return follow_flows(within, inside, steps=self.steps, smallest=smallest)
 
 
 def _entropy(logits: Array, share: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -52,26 +53,59 @@ def paint_star(
         >>> rows.tolist(), columns.tolist()
         ([2, 2, 2], [2, 3, 4])
     """
-    middle, rays = np.asarray(centre, np.float64), np.asarray(rays, np.float64)
+    middle, rays = np.asarray(centre, np.float64), np.ascontiguousarray(rays, np.float64)
     reach = np.maximum(np.asarray(distances, np.float64), _SHORTEST)
     ends = reach[:, None] * rays
     low = np.maximum(np.ceil(middle + ends.min(0) - 1e-9), 0).astype(int)
     high = np.minimum(np.floor(middle + ends.max(0) + 1e-9), np.array(shape) - 1).astype(int)
     sides = np.maximum(high - low + 1, 0)
     points = np.indices(sides).reshape(len(sides), -1).T + low
+    inside = _in_polygon if len(sides) == 2 else _in_polyhedron
+    return tuple(points[inside(points - middle, ends, rays)].T)
+
+
+def _in_polygon(points: NDArray, ends: NDArray, rays: NDArray) -> NDArray[np.bool_]:
+    """Whether points (n, 2) from the centre lie in a star, each asked of the sector it is in."""
+    order, angles = _turn(rays.tobytes(), len(rays))
+    at = np.searchsorted(angles, np.arctan2(points[:, 0], points[:, 1]), side="right") - 1
+    ends = ends[order]
+    after = np.roll(ends, -1, axis=0)
+    (y, x), (y0, x0), (y1, x1) = points.T, ends[at].T, after[at].T
+    whole = x0 * y1 - y0 * x1
+    first, second = (x * y1 - y * x1) / whole, (x0 * y - y0 * x) / whole
+    return (first >= -1e-9) & (second >= -1e-9) & (first + second <= 1 + 1e-9)
+
+
+def _in_polyhedron(points: NDArray, ends: NDArray, rays: NDArray) -> NDArray[np.bool_]:
+    """Whether points (n, 3) from the centre lie in a star, all faces asked."""
     turned = np.linalg.inv(ends[faces(rays)])  # of each simplex of the centre and a face
     inside = np.zeros(len(points), bool)
     for start in range(0, len(points), _PART):
-        weights = (points[start : start + _PART] - middle) @ turned  # (faces, points, rank)
+        weights = points[start : start + _PART] @ turned  # (faces, points, rank)
         within = (weights >= -1e-9).all(-1) & (weights.sum(-1) <= 1 + 1e-9)
         inside[start : start + _PART] = within.any(0)
-    return tuple(points[inside].T)
+    return inside
+
+
+@functools.lru_cache(maxsize=16)
+def _turn(rays: bytes, count: int) -> tuple[NDArray[np.intp], NDArray]:
+    """Rays of two axes by rising angle, and these angles, from -pi on."""
+    y, x = np.frombuffer(rays).reshape(count, 2).T
+    angles = np.arctan2(y, x)
+    order = np.argsort(angles, kind="stable")
+    return order, angles[order]
 
 
 def faces(rays: NDArray) -> NDArray[np.intp]:
     """Neighbouring rays, (faces, rank): those between which a star's surface is flat."""
+    return _faces(np.ascontiguousarray(rays, np.float64).tobytes(), *rays.shape)
+
+
+@functools.lru_cache(maxsize=16)
+def _faces(rays: bytes, count: int, rank: int) -> NDArray[np.intp]:
+    found = np.frombuffer(rays).reshape(count, rank)
     # Rays of images with thick slices are not of one length, and their directions alone matter.
-    return ConvexHull(rays / np.linalg.norm(rays, axis=1, keepdims=True)).simplices
+    return ConvexHull(found / np.linalg.norm(found, axis=1, keepdims=True)).simplices
 
 
 def find_stars(
@@ -125,19 +159,21 @@ def find_stars(
     places = np.argwhere(peak)
     order = np.argsort(-p[peak], kind="stable")[:most]
     labels = np.zeros(p.shape, np.int32)
-    sizes, centres, scores = [0], [], []
+    sizes = np.zeros(len(order) + 1, int)
+    centres, scores = [], []
     for place in places[order]:
         at = tuple(place)
         covered = paint_star(place, d[at], rays, p.shape)
-        shared = np.bincount(labels[covered], minlength=len(sizes))[1:]
-        smaller = np.minimum(np.array(sizes[1:]), max(len(covered[0]), 1))
-        if not len(covered[0]) or (shared > overlap * smaller).any():
+        below = labels[covered]
+        shared = np.bincount(below)[1:]
+        smaller = np.minimum(sizes[1 : len(shared) + 1], max(len(below), 1))
+        if not len(below) or (shared > overlap * smaller).any():
             continue
-        free = tuple(axis[labels[covered] == 0] for axis in covered)
-        labels[free] = len(sizes)
-        sizes.append(len(free[0]))
+        free = tuple(axis[below == 0] for axis in covered)
         centres.append(place)
         scores.append(p[at])
+        labels[free] = len(centres)
+        sizes[len(centres)] = len(free[0])
     return Instances(
         labels, np.array(centres).reshape(-1, p.ndim), np.array(scores, dtype=np.float64)
     )

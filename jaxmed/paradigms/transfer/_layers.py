@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 import jax
-from jax.extend.core import (
-    ClosedJaxpr,  # pyright: ignore[reportPrivateImportUsage]  # jax 0.12: another name of Jaxpr
-    Jaxpr,
-    Literal,
-    Var,
-    jaxpr_as_fun,
-)
+from jax.extend.core import Jaxpr, Literal
 
 from jaxmed.core import Array, Network
+from jaxmed.core._program import CALLS, called, is_product, opened, run_equation
 
 # What a value is made of, as far as that matters here: a string is the path of a kernel it derives
 # from, by reshaping, casting, standardising; None stands for other parameters and constants.
 DATA = object()
-
-# Calls that are made again equation by equation if a kernel goes into them; `jax.checkpoint`'s has
-# had several names.
-CALLS = ("jit", "pjit", "checkpoint", "remat", "remat2")
 
 
 def layers_changed(
@@ -86,9 +77,9 @@ def _run(jaxpr: Jaxpr, consts: list, operands: list, origins: list, change):
         if kernel is not None and name in CALLS:
             outputs, made = _call(equation, [*map(read, equation.invars)], sources, change)
         else:
-            outputs = _alone(jaxpr, equation, values)
+            outputs = run_equation(jaxpr, equation, [*map(read, equation.invars)])
             made = [DATA if DATA in sources else kernel] * len(outputs)
-            if kernel is not None and _is_product(name):
+            if kernel is not None and is_product(name):
                 outputs, made = [change(kernel, outputs[0])], [DATA]
         values |= zip(equation.outvars, outputs, strict=True)
         origin |= zip(equation.outvars, made, strict=True)
@@ -96,24 +87,9 @@ def _run(jaxpr: Jaxpr, consts: list, operands: list, origins: list, change):
     return [read(atom) for atom in outvars], [made_of(atom) for atom in outvars]
 
 
-def _alone(jaxpr: Jaxpr, equation, values: dict) -> list:
-    """What one equation gives, by JAX's own means: how operations are bound changes with it."""
-    names = list(dict.fromkeys(atom for atom in equation.invars if isinstance(atom, Var)))
-    part = jaxpr.replace(
-        constvars=[],
-        invars=names,
-        outvars=equation.outvars,
-        eqns=[equation],
-        effects=equation.effects,
-        debug_info=jaxpr.debug_info.with_unknown_names(),
-    )
-    return jaxpr_as_fun(ClosedJaxpr(part, []))(*[values[name] for name in names])
-
-
 def _call(equation, given, sources, change):
-    inner, made = equation.params["jaxpr"], []
-    # Closed over its constants, or open; JAX 0.11 makes no difference between the two.
-    jaxpr, consts = getattr(inner, "jaxpr", inner), getattr(inner, "consts", [])
+    made = []
+    jaxpr, consts = opened(called(equation))
 
     def body(*operands):
         outputs, made[:] = _run(jaxpr, consts, list(operands), sources, change)
@@ -123,7 +99,3 @@ def _call(equation, given, sources, change):
         options = {name: equation.params[name] for name in ("policy", "prevent_cse")}
         body = jax.checkpoint(body, **options)
     return body(*given), made
-
-
-def _is_product(name: str) -> bool:
-    return name in ("dot_general", "conv_general_dilated") or name.startswith("jaxmed_conv")

@@ -68,7 +68,7 @@ def pair_of(
             rank = np.ndim(array) - (0 if masks else 1)
             affine = np.eye(rank + 1) if affines is None else affines[i]
         affine = known_matrix(affine, f"the affine of {name}")
-        arrays.append(_checked(name, array, len(affine) - 1, masks=masks, varying=varying))
+        arrays.append(checked(name, array, len(affine) - 1, masks=masks, varying=varying))
         places.append(affine)
     a, b = arrays
     if len(places[0]) != len(places[1]) or (not masks and a.shape[-1] != b.shape[-1]):
@@ -85,33 +85,53 @@ def pair_of(
         a, b = (a - middle) / size, (b - middle) / size
     own: tuple[Any, Any] = (None, None)
     if labels is not None:
-        one, two = _on_grids(labels, (a, b), "labels")
+        one, two = (
+            _lying_on(mask, image.shape[:-1], f"labels of {name}")
+            for name, mask, image in zip(("fixed", "moving"), labels, (a, b), strict=True)
+        )
         own = _classes(one, two, "labels")
     counts = [
-        None if mask is None else jnp.asarray(mask, jnp.float32)[..., None]
-        for mask in _on_grids(where or (None, None), (a, b), "voxels that count")
+        on_grid(mask, image.shape[:-1], f"voxels that count of {name}")
+        for name, mask, image in zip(
+            ("fixed", "moving"), where or (None, None), (a, b), strict=True
+        )
     ]
     return Pair(a, b, own[0], own[1], counts[0], counts[1], places[0], places[1])
 
 
-def _on_grids(given: tuple[Any, Any], images: tuple[Array, Array], what: str) -> tuple[Any, Any]:
-    """Masks of both images, as arrays of their shapes."""
-    masks = [x.array if isinstance(x, Scan) else x for x in given]
-    for name, mask, image in zip(("fixed", "moving"), masks, images, strict=True):
-        if mask is not None and np.shape(mask) != image.shape[:-1]:
-            raise ValueError(
-                f"the {what} of {name} have shape {np.shape(mask)}, its image "
-                f"{image.shape[:-1]}: they lie on one grid"
-            )
-    return masks[0], masks[1]
+def on_grid(mask: Any, shape: tuple[int, ...], what: str) -> Array | None:
+    """How far each voxel of an image counts, ``(*spatial, 1)``; None if all do."""
+    if mask is None:
+        return None
+    return jnp.asarray(_lying_on(mask, shape, what), jnp.float32)[..., None]
+
+
+def _lying_on(mask: Any, shape: tuple[int, ...], what: str) -> Any:
+    """A mask as an array of the shape of its image."""
+    array = mask.array if isinstance(mask, Scan) else mask
+    if np.shape(array) != shape:
+        raise ValueError(
+            f"the {what} have shape {np.shape(array)}, the image {shape}: they lie on one grid"
+        )
+    return array
+
+
+def _same_rank(initial: Warp, rank: int) -> None:
+    if initial.rank != rank:
+        raise ValueError(f"initial is a warp of {initial.rank} axes, the images have {rank}")
+
+
+def taken_at(initial: Any, grid: Any, affine: np.ndarray) -> Array:
+    """Take a velocity at the nodes of a grid along an image of an affine, to begin with it."""
+    _same_rank(initial, len(affine) - 1)
+    points = nodes(grid.affine(affine), grid.shape)
+    at = transformed(inverse_of(initial.affine), points)
+    return ops.resample(initial.values, at, mode="nearest")
 
 
 def begun(initial: Warp, pair: Pair) -> tuple[np.ndarray, Pair]:
     """Begin with a warp: its matrix, or the moving image as it moves it onto the fixed grid."""
-    if initial.rank != pair.fixed.ndim - 1:
-        raise ValueError(
-            f"initial is a warp of {initial.rank} axes, the images have {pair.fixed.ndim - 1}"
-        )
+    _same_rank(initial, pair.fixed.ndim - 1)
     if initial.kind == "affine":
         return known_matrix(initial.values, "initial"), pair
     points = warp_points(initial, nodes(pair.fixed_affine, pair.fixed.shape[:-1]))
@@ -129,7 +149,7 @@ def begun(initial: Warp, pair: Pair) -> tuple[np.ndarray, Pair]:
     return np.eye(initial.rank + 1), pair
 
 
-def _checked(name: str, array: Any, rank: int, *, masks: bool, varying: bool) -> Array:
+def checked(name: str, array: Any, rank: int, *, masks: bool, varying: bool) -> Array:
     wanted = rank if masks else rank + 1
     if np.ndim(array) != wanted or 0 in np.shape(array):
         layout = "(*spatial,)" if masks else "(*spatial, channels)"

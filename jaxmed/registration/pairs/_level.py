@@ -31,8 +31,7 @@ class Plan(NamedTuple):
     Attributes:
         transform: what is looked for.
         similarity: loss of (moved, fixed).
-        penalty: names and weights.
-        label_weight: of the labels' Dice loss.
+        penalty: names of the penalties.
         symmetric: whether the inverse moves the fixed image too.
         squarings: by which a velocity is integrated.
         steps: of Adam.
@@ -42,8 +41,7 @@ class Plan(NamedTuple):
 
     transform: str
     similarity: Loss
-    penalty: tuple[tuple[str, float], ...]
-    label_weight: float
+    penalty: tuple[str, ...]
     symmetric: bool
     squarings: int
     steps: int
@@ -70,6 +68,8 @@ class Level(NamedTuple):
         body: what linear maps turn about.
         apart: (rank,) millimetres between nodes.
         rate: millimetres of a step at first.
+        weights: of the plan's penalties, in their order.
+        label_weight: of the labels' Dice loss.
     """
 
     fixed: Array
@@ -86,6 +86,8 @@ class Level(NamedTuple):
     body: transforms.Body
     apart: Any
     rate: Any
+    weights: Any
+    label_weight: Any
 
 
 @partial(jax.jit, static_argnames="plan")
@@ -110,22 +112,23 @@ def optimise(values: Array, level: Level, plan: Plan) -> tuple[Array, Array]:
 
 
 def _loss(values: Array, *, level: Level, plan: Plan) -> Array:
-    ahead, field = _ahead(values, level, plan)
-    total = _unlike(plan, level.moving, level.fixed, level.fixed_where, ahead)
-    pull = partial(_overlap, plan)
+    places, field = ahead(values, level, plan)
+    total = _unlike(plan, level.moving, level.fixed, level.fixed_where, places)
     if level.fixed_labels is not None:
-        total = total + pull(level.moving_labels, level.fixed_labels, ahead)
+        apart = _overlap(level.moving_labels, level.fixed_labels, places)
+        total = total + level.label_weight * apart
     if plan.symmetric:
         back = _back(values, level, plan)
         total = total + _unlike(plan, level.fixed, level.moving, level.moving_where, back)
         if level.fixed_labels is not None:
-            total = total + pull(level.fixed_labels, level.moving_labels, back)
+            apart = _overlap(level.fixed_labels, level.moving_labels, back)
+            total = total + level.label_weight * apart
         total = total / 2
-    for name, weight in plan.penalty:
-        vectors, apart = values, tuple(level.apart)
+    for i, name in enumerate(plan.penalty):
+        vectors, spacing = values, tuple(level.apart)
         if name == "jacobian":
-            vectors, apart = along_grid(field, level.node_affine), (1.0,) * values.shape[-1]
-        total = total + weight * PENALTIES[name](vectors[None], spacing=apart)[0]
+            vectors, spacing = along_grid(field, level.node_affine), (1.0,) * values.shape[-1]
+        total = total + level.weights[i] * PENALTIES[name](vectors[None], spacing=spacing)[0]
     return total
 
 
@@ -136,13 +139,12 @@ def _unlike(plan: Plan, image: Array, target: Array, where: Array | None, at: Ar
     return plan.similarity(moved[None], target[None], where=where[None, ..., 0] > 0.5)[0]
 
 
-def _overlap(plan: Plan, image: Any, target: Any, at: Array) -> Array:
+def _overlap(image: Any, target: Any, at: Array) -> Array:
     moved = ops.resample(image, at, mode="nearest")
-    loss = losses.dice(moved[None], target[None], activation=None, include_background=True)
-    return plan.label_weight * loss[0]
+    return losses.dice(moved[None], target[None], activation=None, include_background=True)[0]
 
 
-def _ahead(values: Array, level: Level, plan: Plan) -> tuple[Array, Array]:
+def ahead(values: Array, level: Level, plan: Plan) -> tuple[Array, Array]:
     """Where each voxel of the fixed image lies in the moving one, and the nodes' displacements."""
     shape = level.fixed.shape[:-1]
     if plan.nodes is None:

@@ -22,6 +22,13 @@ NODES = {"bspline": 4.0, "displacement": 2.0, "velocity": 2.0}
 _TERMS, _HALVINGS = 6, 6
 
 
+def checked(transform: str) -> str:
+    """Refuse a transform that is not known."""
+    if transform not in TRANSFORMS:
+        raise ValueError(f"transform={transform!r}; expected one of {', '.join(TRANSFORMS)}")
+    return transform
+
+
 class Body(NamedTuple):
     """What a linear map turns about, and the length by which its parameters become angles.
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from jaxmed.report.figures._gallery import to_display
 from jaxmed.report.figures._picture_grid import picture_grid
@@ -21,7 +22,7 @@ from jaxmed.report.figures._style import (
 )
 from jaxmed.stats import Froc
 
-_MISSED = "#ffd166"
+_HALO = (1.0, 1.0, 1.0, 0.7)  # Behind each line: boxes stand out from tissue of any colour.
 
 
 def froc_figure(curve: Froc) -> Figure:
@@ -57,7 +58,9 @@ def froc_figure(curve: Froc) -> Figure:
             xlabel="False boxes an image", ylabel="Sensitivity", xlim=(low, high),
             ylim=(-0.015, 1.015), title="Free-response ROC",
         )  # fmt: skip
-        axes.legend(loc="lower right")
+        # Where the curve is not: it rises to the right.
+        high_up = np.interp(np.sqrt(rates.max()), rates, values[:, 0]) > 0.5
+        axes.legend(loc="lower right" if high_up else "upper left")
     return figure
 
 
@@ -82,8 +85,7 @@ def boxes_figure(pictures: Sequence[Any], *, classes: Sequence[str], columns: in
                 extent=(0, wide, height, 0),
             )  # fmt: skip
             for box, kind in zip(picture.true[~picture.found], picture.true_kinds[~picture.found]):
-                _rectangle(ax, box, _MISSED, ":", 2.0)
-                _rectangle(ax, box, colour_of(int(kind)), ":", 1.0)
+                _rectangle(ax, box, colour_of(int(kind)), ":", 1.3)
             for box, kind, hit in zip(picture.boxes, picture.kinds, picture.hit):
                 _rectangle(ax, box, colour_of(int(kind)), "-" if hit else "--", 1.3)
             ax.set(xlim=(0, wide), ylim=(height, 0))
@@ -106,5 +108,6 @@ def _rectangle(axes: Any, box: Any, colour: str, line: str, width: float) -> Non
         Rectangle(
             (low[1], low[0]), high[1] - low[1], high[0] - low[0], fill=False, edgecolor=colour,
             linestyle=line, linewidth=width,
+            path_effects=[withStroke(linewidth=width + 1.4, foreground=_HALO)],
         )
     )  # fmt: skip

@@ -20,6 +20,7 @@ from jaxmed.report.page._pictures import case_exhibits, galleries
 from jaxmed.report.page._record import metrics_record
 from jaxmed.report.page._subgroups import subgroup_exhibits
 from jaxmed.report.page._tables import (
+    case_caption,
     case_table,
     class_table,
     contrast_table,
@@ -105,6 +106,7 @@ def html(results: Results) -> str:
         class_rows=class_rows,
         case_columns=columns,
         case_rows=case_rows,
+        case_caption=case_caption(results),
         pictures=pictures,
         legend=_legend(results) if pictures else [],
         galleries=gallery,

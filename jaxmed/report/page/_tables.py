@@ -58,8 +58,16 @@ def pretty(name: str) -> str:
     Examples:
         >>> pretty("dice/Anterior"), pretty("balanced_accuracy")
         ('Dice, Anterior', 'Balanced accuracy')
+        >>> pretty("sensitivity/0.25 false boxes an image")
+        'Sensitivity at 1/4 false boxes an image'
     """
     head, _, tail = name.partition("/")
+    rate, _, unit = tail.partition(" false boxes")
+    if unit:
+        value = float(rate)
+        told = f"1/{1 / value:g}" if 0 < value < 1 and (1 / value).is_integer() else f"{value:g}"
+        boxes = "false box" if value == 1 else "false boxes"
+        return f"{head.capitalize()} at {told} {boxes}{unit}"
     head = _NAMES.get(head, head.replace("_", " ").capitalize())
     return f"{head}, {tail}" if tail else head
 
@@ -216,6 +224,16 @@ def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
         text = [f"{v:.3f}" if np.isfinite(v) else "–" for v in values]
         rows.append({"case": results.overlap.cases[i], "numbers": text})
     return [*results.classes, "mean"] if several else [*results.classes], rows
+
+
+def case_caption(results: Results) -> str:
+    """What the table of images counts."""
+    if isinstance(results, InstanceResults):
+        return "Objects found (an IoU of at least 0.5) and false ones; most errors first."
+    return (
+        "Objects found and false boxes, from the score up at which there is one false box an "
+        "image; most errors first."
+    )
 
 
 def _instance_rows(results: InstanceResults) -> tuple[list[str], list[dict[str, Any]]]:

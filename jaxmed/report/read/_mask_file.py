@@ -13,13 +13,16 @@ from jaxmed.data.images._space import check_grid
 _EXACT = 1e-3  # by which a matrix between two grids may miss a turn by whole voxels
 
 
-def read_prediction(path: Path, true: Scan, reference: Path) -> np.ndarray:
+def read_prediction(
+    path: Path, true: Scan, reference: Path, *, objects: bool = False
+) -> np.ndarray:
     """Read a predicted mask, turned to its reference's axes if only these differ.
 
     Args:
         path: a mask; or probabilities, ``.npz``; or a 0/1 channel for each class.
         true: the true mask.
         reference: its file, for messages.
+        objects: whether numbers name objects; then a file is a label map, and kept as it is.
 
     Returns:
         (*spatial,) int32 on the grid of ``true``.
@@ -28,11 +31,14 @@ def read_prediction(path: Path, true: Scan, reference: Path) -> np.ndarray:
         DataError: the mask cannot be read, or is on another grid.
     """
     if suffix(path) == ".npz":
+        if objects:
+            detail = "probabilities of classes name no objects: write a label map"
+            raise DataError.of([Fault(str(path), "mask-values", detail)])
         return _most_probable(path, true.array.shape)
     try:
         mask = read_mask(path)
     except DataError as error:
-        found = _of_channels(path, true) if _is_of_channels(error) else None
+        found = _of_channels(path, true) if not objects and _is_of_channels(error) else None
         if found is None:
             raise
         return found
@@ -42,7 +48,7 @@ def read_prediction(path: Path, true: Scan, reference: Path) -> np.ndarray:
             check_grid(path, mask.space, true.space, reference="its reference")
         else:
             mask = mask._replace(array=turned)
-    return _numbers(path, mask.array, reference, true.array)
+    return mask.array if objects else _numbers(path, mask.array, reference, true.array)
 
 
 def _same_place(mask: Scan, true: Scan) -> bool:

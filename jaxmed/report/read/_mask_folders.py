@@ -26,6 +26,7 @@ def read_mask_pairs(
     missing: Literal["error", "empty"] = "error",
     classes: int = 0,
     only: Collection[str] | None = None,
+    objects: bool = False,
 ) -> tuple[list[str], Iterator[MaskPair]]:
     """Pair the masks of two folders by file name.
 
@@ -41,14 +42,15 @@ def read_mask_pairs(
         classes: number of classes without the background; 0 where only the references tell. A
             predicted label beyond them is refused, one that no reference has is the model's error.
         only: names of the cases to read; by default all.
+        objects: whether a number names an object, as in label maps, and no class: any may occur.
 
     Returns:
         The names of the cases, and the pairs, read lazily one by one.
 
     Raises:
         DataError: if a folder has no masks, or a case is in only one of them; while reading, if
-            the masks of a case differ in size or place, or a prediction has a label that no
-            reference has.
+            the masks of a case differ in size or place, a prediction has a label that no reference
+            has, or is no label map where objects are asked for.
     """
     found, truth = _paired(Path(predictions), Path(reference))
     wanted = truth if missing == "error" else {name: truth[name] for name in truth if name in found}
@@ -64,7 +66,10 @@ def read_mask_pairs(
             if name not in found:
                 yield MaskPair(name, true.array, np.zeros_like(true.array), true.spacing, unit)
                 continue
-            predicted = read_prediction(found[name], true, truth[name])
+            predicted = read_prediction(found[name], true, truth[name], objects=objects)
+            if objects:
+                yield MaskPair(name, true.array, predicted, true.spacing, unit)
+                continue
             for label in set(np.unique(predicted).tolist()) - known:
                 stray.setdefault(label, found[name])
             yield MaskPair(name, true.array, predicted, true.spacing, unit)

@@ -202,7 +202,7 @@ def box_pictures(
     errors = curve.objects - found + false
     order = np.lexsort((-curve.objects, errors))[::-1]
     n = len(order)
-    picked = {int(i): "most errors" for i in order[: max(1, most - 2)]}
+    picked = {int(i): "most errors" for i in order[: max(1, min(most, n) - 2)]}
     picked.setdefault(int(order[n // 2]), "middle")
     picked.setdefault(int(order[-1]), "fewest errors")
     drawn = []

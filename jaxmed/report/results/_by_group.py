@@ -13,7 +13,12 @@ from jaxmed import quantities, stats
 from jaxmed.data.tables._table import is_missing
 from jaxmed.report.results._measures import mean_auc
 from jaxmed.report.results._parts import Overlap, Scores, SubgroupTable
-from jaxmed.report.results._results import DetectionResults, Results, threshold_of
+from jaxmed.report.results._results import (
+    DetectionResults,
+    InstanceResults,
+    Results,
+    threshold_of,
+)
 from jaxmed.report.results._segmentation import row_means
 from jaxmed.stats import Estimate
 
@@ -38,7 +43,8 @@ def with_subgroups(
 
     Args:
         results: result of `classification`, `segmentation`, `detection` (one threshold for all, at
-            one false box an image) or `compare`, whose models are evaluated separately.
+            one false box an image), `instances` or `compare`, whose models are evaluated
+            separately.
         columns: name of the grouping variable to (cases,) values. Numbers with more than eight
             values, such as ages, are cut into thirds, as `bands` tells.
         adjustment: adjustment of the p-values over the subgroups of one column and metric.
@@ -147,6 +153,13 @@ def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:
             "sensitivity/1 false boxes an image": (_share, results.froc.objects, found),
             "false boxes an image": (_mean, false, false),
         }
+    if isinstance(results, InstanceResults):
+        of = results.found
+        return {
+            "f1": (_share, of.objects + of.found, 2 * of.hits),
+            "recall": (_share, of.objects, of.hits),
+            "precision": (_share, of.found, of.hits),
+        }
     y, s = np.asarray(held.labels), np.asarray(held.scores)
     if results.task == "regression":
         error = abs(y - s)
@@ -169,9 +182,9 @@ def _measured(results: Results, held: Scores | Overlap) -> dict[str, Measured]:
 
 
 def _share(whole: Array, part: Array, *, level: float = 0.95, groups: Any = None) -> Estimate:
-    """The share of all objects that were found."""
+    """The share of all objects that were found, or are true."""
     if not whole.any():
-        raise ValueError("there is no true box")
+        raise ValueError("there is no object")
 
     def shares(w: Array, p: Array, weights: Array) -> Array:
         total = weights @ w

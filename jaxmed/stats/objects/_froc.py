@@ -152,10 +152,19 @@ def froc(
         score[kept][ends],
         np.cumsum(kind[kept] == FALSE)[ends] / cases.images,
         np.cumsum(kind[kept] == HIT)[ends] / truths.sum(),
-        {r: made(i, f"sensitivity at {r:g} false boxes an image") for i, r in enumerate(wanted)},
+        {r: made(i, f"sensitivity at {_rate(r)} an image") for i, r in enumerate(wanted)},
         made(len(wanted), "CPM"),
         truths,
         image[kept],
         score[kept],
         kind[kept] == HIT,
     )
+
+
+def _rate(rate: float) -> str:
+    """A rate of false boxes in words.
+
+    >>> _rate(1.0), _rate(0.125)
+    ('1 false box', '0.125 false boxes')
+    """
+    return f"{rate:g} false box{'' if rate == 1 else 'es'}"

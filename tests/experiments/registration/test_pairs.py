@@ -59,3 +59,23 @@ def test_masks_are_carried_to_end_systole(hearts, tmp_path):
     assert metrics["folds_percent"]["value"] < 1
     assert metrics["sd_log_jacobian/learn2reg"]["value"] < metrics["sd_log_jacobian"]["value"]
     assert main(["train", "cardiac_pairs", "--data", str(tmp_path), "--out", str(out / "b")]) == 2
+
+
+@pytest.mark.slow
+def test_a_network_learns_pairs_and_is_kept(phantom_scans, tmp_path, monkeypatch):
+    from jaxmed.experiments.registration import _hippocampi, hippocampus_learned
+
+    from jaxmed import registration as reg
+
+    for module in (_hippocampi, hippocampus_learned):
+        monkeypatch.setattr(module, "SHAPE", (16, 16, 16))
+    folder, out = phantom_scans(8, (16, 16, 16)), tmp_path / "run"
+    command = ["train", "hippocampus_learned", "--data", str(folder), "--out", str(out)]
+    command += ["--pairs", "2", "--watched", "1", "--features", "4", "--stages", "2"]
+    command += ["--drawn", "6", "--epochs", "2", "--labels", "--refine", "2"]
+    assert main([*command, "--debug"]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())["metrics"]
+    assert {"dice/network", "dice/field", "dice/field/nearest", "folds_percent"} <= set(metrics)
+    assert metrics["dice/network"]["n"] == 2
+    assert reg.load_warp_model(out).spacing == (1.0, 1.0, 1.0)
+    assert main([*command[:-2], "--pairs", "5", "--out", str(out / "b")]) == 2

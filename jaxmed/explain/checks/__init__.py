@@ -1,0 +1,1 @@
+"""Tests of explanations, one number a case."""

@@ -1,0 +1,1 @@
+"""Reasons that have names: concepts, prototypes, examples."""

@@ -1,0 +1,1 @@
+"""Maps from what the network answers where parts of an image are covered or changed."""

@@ -1,0 +1,1 @@
+"""Maps from the layers of the traced program."""

@@ -1,0 +1,1 @@
+"""Many images moved onto their mean."""

@@ -1,0 +1,1 @@
+"""Networks that predict the warp of a pair, and what they are trained by."""

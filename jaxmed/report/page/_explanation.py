@@ -1,0 +1,116 @@
+"""The page of explanations: maps over images, what tests say of them, what they are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmed._files import write_whole
+from jaxmed.report.figures._explanation import explanation_figure
+from jaxmed.report.page._exhibit import exhibit
+from jaxmed.report.page._page import template
+from jaxmed.stats import checks
+
+
+class ExplainedCase(NamedTuple):
+    """An image and its maps.
+
+    Attributes:
+        name: of the case.
+        caption: what was answered, and what the maps are about.
+        image: (*spatial, channels), as the network sees it.
+        maps: (*spatial,) signed values of each method.
+        mask: (*spatial,) of what should be seen, or None.
+    """
+
+    name: str
+    caption: str
+    image: np.ndarray
+    maps: Mapping[str, np.ndarray]
+    mask: np.ndarray | None = None
+
+
+class ExplainedModel(NamedTuple):
+    """What a network's answers were explained by.
+
+    Attributes:
+        name: of the model.
+        cases: the images.
+        meanings: of each method what its map is, and what it is not.
+        tests: of each method the text of each test's result.
+        legends: of each test what it asks, by the name in ``tests``.
+        facts: rows of (name, value), as text.
+        notes: what must be known to read the page.
+        command: that makes the page again.
+    """
+
+    name: str
+    cases: Sequence[ExplainedCase]
+    meanings: Mapping[str, str]
+    tests: Mapping[str, Mapping[str, str]] = {}
+    legends: Mapping[str, str] = {}
+    facts: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+    command: str = ""
+
+
+def write_explanations(shown: ExplainedModel, out: str | os.PathLike) -> Path:
+    """Write ``report.html``: maps over images, results of tests, what each map is not.
+
+    Args:
+        shown: the cases and their maps.
+        out: the folder, created if missing.
+
+    Returns:
+        The page's path. It is replaced atomically.
+
+    Raises:
+        ValueError: without a case, or for a map that has not its image's shape or is not finite.
+    """
+    if not shown.cases:
+        raise ValueError("there is no case to show")
+    for case in shown.cases:
+        for name, values in case.maps.items():
+            if np.shape(values) != np.shape(case.image)[:-1]:
+                raise ValueError(
+                    f"{case.name}: the map of {name} has the shape {np.shape(values)}, the image "
+                    f"{np.shape(case.image)[:-1]}"
+                )
+            checks.finite(values, f"{case.name}, {name}", ndim=None)
+    figures = [
+        exhibit(
+            explanation_figure(np.asarray(case.image), case.maps, case.mask),
+            f"case{number}",
+            f"{case.name}: {case.caption}",
+            f"Case {case.name}: the image, and maps by {', '.join(case.maps)}.",
+            wide=True,
+        )
+        for number, case in enumerate(shown.cases)
+    ]
+    sections = [("maps", "Maps"), ("meaning", "What a map is, and is not")]
+    if shown.tests:
+        sections.insert(0, ("tests", "Tests of the maps"))
+    if shown.command:
+        sections.append(("made", "How it was made"))
+    columns = [*dict.fromkeys(name for row in shown.tests.values() for name in row)]
+    page = template("explanation.html").render(
+        title=shown.name,
+        description="",
+        facts=list(shown.facts),
+        sections=sections,
+        notes=list(shown.notes),
+        columns=columns,
+        tests=[(m, [row.get(name, "") for name in columns]) for m, row in shown.tests.items()],
+        legends=[(name, shown.legends[name]) for name in columns if name in shown.legends],
+        figures=figures,
+        meanings=list(shown.meanings.items()),
+        command=shown.command,
+    )
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "report.html", page)
+    return folder / "report.html"
