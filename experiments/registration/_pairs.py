@@ -92,7 +92,7 @@ def measured(
     other: Literal["linear", "nearest"] = "nearest" if labels == "linear" else "linear"
     for pair in pairs:
         warps = warps_of(pair)
-        ways = [(name, warp, labels) for name, warp in warps.items()]
+        ways: list[tuple[str, reg.Warp, Any]] = [(n, warp, labels) for n, warp in warps.items()]
         for name, warp, method in [*ways, (f"field/{other}", warps["field"], other)]:
             truth = pair.fixed.mask
             moved = reg.warp_scan(warp, pair.moving.mask, truth.space, method=method)
@@ -130,9 +130,11 @@ def _warps(pair: Pair, how: HowPairs, similarity: Any) -> dict[str, reg.Warp]:
     where = (pair.fixed.inside, pair.moving.inside)
     warps = {"before": reg.affine_warp(np.eye(len(images[0].affine)))}
     start = None
+    by: Any = how.linear_similarity.replace("-", "_")
+    symmetric: dict[str, Any] = {"symmetric": True} if how.symmetric else {}
     if how.linear != "none":
         start = reg.register(
-            *images, transform=how.linear, similarity=how.linear_similarity.replace("-", "_"),
+            *images, transform=how.linear, similarity=by,
             levels=(max(how.levels),), steps=how.steps, where=where,
         ).warp  # fmt: skip
         warps[how.linear] = start
@@ -140,7 +142,7 @@ def _warps(pair: Pair, how: HowPairs, similarity: Any) -> dict[str, reg.Warp]:
     warps["field"] = reg.register(
         *images, transform=how.transform, similarity=similarity,
         penalty={kind: how.smoothness}, levels=how.levels, steps=how.steps,
-        where=where, initial=start, **({"symmetric": True} if how.symmetric else {}),
+        where=where, initial=start, **symmetric,
     ).warp  # fmt: skip
     return warps
 

@@ -255,6 +255,8 @@ def test_what_cannot_be_registered_is_refused_with_its_reason():
     ):
         with pytest.raises(ValueError, match=match):
             reg.register(a, b, **options)
+    with pytest.raises(ValueError, match=r"16 x 18 x 1 voxels: .* the slice alone"):
+        reg.register(a[:, :, None], b[:, :, None])
     for given in ("fixed.nii.gz", a * 1j, None):
         with pytest.raises(ValueError, match=r"fixed is a .* array of real numbers"):
             reg.register(given, b)

@@ -143,7 +143,7 @@ def template(
     if initial is not None:
         warps = [compose(first, warp) for first, warp in zip(begin, warps, strict=True)]
     arrays = [warp_scan(w, scan, grid).array for w, scan in zip(warps, scans, strict=True)]
-    image = Scan(np.mean(arrays, 0, dtype=np.float32), affine, grid)
+    image = Scan(np.asarray(np.mean(arrays, 0), np.float32), affine, grid)
     return Template(image, tuple(warps), jnp.concatenate(found, -1))
 
 

@@ -96,6 +96,11 @@ def stages(
     nodes: float | None,
 ) -> list[Stage]:
     """Lay out the levels of a grid."""
+    if transform not in transforms.LINEAR and min(shape) < 2:
+        raise ValueError(
+            f"fixed has {' x '.join(map(str, shape))} voxels: along an axis of one voxel there is "
+            "no field to be seen; give the slice alone, of two axes, or take a linear transform"
+        )
     speed = _RATES[transform] if rate is None else rate
     apart = transforms.NODES.get(transform, 1.0) if nodes is None else float(nodes)
     spacing = np.linalg.norm(affine[:-1, :-1], axis=0)
