@@ -23,7 +23,8 @@ def class_score(target: int | Array | np.ndarray, *, of: Quantity = "logit") -> 
 
     A single logit is that of the second of two classes, and the first has its negative. At maps of
     logits it is the mean over the voxels in which the class is the most likely, which are found
-    and then taken as given; where there is none it is 0, and so is any explanation.
+    and then taken as given; where there is none it is 0, and so is any explanation. Methods that
+    are given a class, and not this function, find them once, in the image as it is.
 
     Args:
         target: the class, from 0 on, or one of each case ``(batch,)``.
@@ -61,11 +62,11 @@ def class_score(target: int | Array | np.ndarray, *, of: Quantity = "logit") -> 
     return score
 
 
-def structure_score(label: int, mask: Array | np.ndarray) -> Callable[[Endpoints], Array]:
+def structure_score(label: int | Array, mask: Array | np.ndarray) -> Callable[[Endpoints], Array]:
     """A function of endpoints: the mean logit of a structure within a mask of one's own.
 
     Args:
-        label: the structure's class.
+        label: the structure's class, or one of each case.
         mask: (batch, *spatial), where it is asked about: one voxel, a lesion, a false positive.
 
     Returns:
@@ -90,6 +91,25 @@ def structure_score(label: int, mask: Array | np.ndarray) -> Callable[[Endpoints
         return _mean_within(_of_class(logits, _chosen(label, logits)), jnp.asarray(mask) > 0)
 
     return score
+
+
+def settled(
+    network: Network, params: PyTree, state: PyTree, inputs: PyTree, target: Target
+) -> Target:
+    """A target that asks the same of changed images.
+
+    Where a class of a map of logits is asked about, the voxels are those of the images as they
+    are: or else a covered structure would only leave fewer voxels to be averaged over.
+    """
+    if callable(target):
+        return target
+    shapes = jax.eval_shape(lambda: network.apply(params, state, inputs)[0])
+    if pick(shapes, "logits", "network").ndim < 3:
+        return target
+    logits = _two_or_more(network.apply(params, state, inputs)[0]["logits"])
+    chosen = _chosen(target, logits)
+    mask = logits.argmax(-1) == _spread(chosen, logits[..., 0])
+    return structure_score(chosen, mask)
 
 
 def scorer(target: Target) -> Callable[[Endpoints], Array]:

@@ -355,6 +355,16 @@ def test_a_structure_in_a_volume_is_explained_where_it_is_predicted():
         ex.score(network, params, state, x, ex.structure_score(1, one[:, :2]))
 
 
+def test_voxels_of_a_structure_are_those_of_the_image_as_it_is():
+    network = from_functions(lambda key, x: {}, lambda p, x: jnp.concatenate([1 - x, x - 1], -1))
+    x = jnp.zeros((1, 4, 4, 1)).at[0, 1:3, 1:3].set(5.0)
+    for method in (partial(ex.occlusion, window=1), partial(ex.integrated_gradients, steps=4)):
+        found = method(None, network, {}, {}, x, 1)
+        np.testing.assert_allclose(found, x / 4, atol=1e-5)  # each is a quarter of the mean
+    curve = ex.deletion(KEY, network, {}, {}, x, 1, x, points=4)
+    np.testing.assert_allclose(curve.scores[:, 0], [4, -1, -1, -1, -1], atol=1e-5)
+
+
 def test_a_class_that_is_nowhere_predicted_has_a_map_of_zeros():
     network = from_functions(
         lambda key, x: {}, lambda p, x: jnp.concatenate([x**2 + 1, -(x**2)], -1)

@@ -23,8 +23,8 @@ LEGENDS = {
     "random network": "Rank correlation of the map with that of the network with its parameters in "
     "random order, signs left out. Near 0 the map depends on what was learned; near 1 it is a "
     "filter of the image and explains nothing.",
-    "deletion": "Area under the score as voxels are replaced by their neighbours, those with the "
-    "largest values first, over that of a random order: below 1 the map finds what matters.",
+    "deletion": "Area under the score as voxels are replaced by what their neighbours say, the "
+    "largest values first, less that of a random order: below 0 the map finds what matters.",
     "moved by a voxel": "Rank correlation with the map of the image moved by a voxel, moved back.",
     "pointing": "Share of images whose largest value lies in the mask.",
     "precision in mask": "Area under the precision-recall curve of the map as a score of the "
@@ -71,11 +71,11 @@ def explain(
     masks = np.stack(outlines) if outlines else None
     maps, told, notes = {}, {}, []
     for name in methods:
+        print(f"{name} ...", flush=True)
         method = METHODS[name].of(shape_of(model))
         method = ex.compiled(method)
         several = model.recipe.members > 1
         whole = ex.compiled(over_members(method, model.recipe.members)) if several else method
-
         try:
             found = _in_parts(whole, key, (network, model.params, model.state), images, targets)
         except ValueError as error:
@@ -132,19 +132,14 @@ def _tests(key, method, given, images, targets, maps) -> dict[str, np.ndarray]:
             ex.deletion(key, network, params, state, x, t, order, fill="linear", points=10)
             for order in (shown, by_chance)
         )
-        end = np.minimum(falls.scores[-1], falls_by_chance.scores[-1])
         moved = ex.shift_repeatability(stream(key, "map"), method, network, params, state, x, t)
         for name, values in (
             ("random network", random.likeness[-1]),
-            ("deletion", _share(falls.area - end, falls_by_chance.area - end)),
+            ("deletion", falls.area - falls_by_chance.area),
             ("moved by a voxel", moved),
         ):
             told.setdefault(name, []).append(np.asarray(values, float))
     return {name: np.concatenate(parts)[: len(images)] for name, parts in told.items()}
-
-
-def _share(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
 
 
 def in_words(tests: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ from jaxmed.core import Array, Key, Network, PyTree, stream
 from jaxmed.explain._compiled import split_target
 from jaxmed.explain._images import Baseline, absent, one_image
 from jaxmed.explain._passes import check_count, each_of
-from jaxmed.explain._target import Target, scores
+from jaxmed.explain._target import Target, scores, settled
 
 
 class Curve(NamedTuple):
@@ -157,6 +157,7 @@ def _along(
 ):  # fmt: skip
     """Scores (points + 1, batch); of neighbours in place of a baseline where that is None."""
     target = given if fixed is None else fixed
+    target = settled(network, params, state, images, target)
     values = attribution.sum(-1).reshape(len(images), -1)
     values = values if least_first else -values
     tie = jax.random.uniform(stream(key, "ties"), values.shape)

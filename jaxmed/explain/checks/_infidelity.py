@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxmed.core import Array, Key, Network, PyTree, stream
 from jaxmed.explain._images import Baseline, absent, one_image
 from jaxmed.explain._passes import check_count, sum_over
-from jaxmed.explain._target import Target, score, scores
+from jaxmed.explain._target import Target, score, scores, settled
 from jaxmed.explain.perturbation._rise import smooth_mask
 
 
@@ -64,6 +64,7 @@ def infidelity(
         raise ValueError(f"a map has the images' shape {images.shape}, got {attribution.shape}")
     check_count(samples, "samples", 2)
     cover, spatial = absent(baseline, images), images.shape[1:-1]
+    target = settled(network, params, state, images, target)
     before = score(network, params, state, images, target)
     values = jnp.asarray(attribution, jnp.float32).sum(-1)
     grid = (cells,) * len(spatial)

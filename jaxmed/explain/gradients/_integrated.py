@@ -11,7 +11,7 @@ import numpy as np
 from jaxmed.core import Array, Key, Network, PyTree, stream
 from jaxmed.explain._images import Baseline, absent
 from jaxmed.explain._passes import check_count, sum_over
-from jaxmed.explain._target import Target, score
+from jaxmed.explain._target import Target, score, settled
 from jaxmed.explain.gradients._gradient import gradients
 
 
@@ -68,6 +68,7 @@ def integrated_gradients(
     images = jnp.asarray(inputs)
     start = absent(baseline, images)
     check_count(steps, "steps")
+    target = settled(network, params, state, images, target)
     if rule == "gauss-legendre":
         at, weight = np.polynomial.legendre.leggauss(steps)
         at, weight = (at + 1) / 2, weight / 2
@@ -134,6 +135,7 @@ def expected_gradients(
         )
     check_count(samples, "samples")
     batch = images.shape[0]
+    target = settled(network, params, state, images, target)
 
     def of_case(case):
         own = stream(key, "case", case)
@@ -189,6 +191,7 @@ def completeness_gap(
     images = jnp.asarray(inputs)
     if baseline is not None and references is not None:
         raise ValueError("absence is a baseline or references, not both")
+    target = settled(network, params, state, images, target)
     owed = score(network, params, state, images, target)
     if baseline is not None:
         owed = owed - score(network, params, state, absent(baseline, images), target)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxmed.core import Key, Network, PyTree, stream
 from jaxmed.explain._passes import check_count, sum_over
-from jaxmed.explain._target import Target
+from jaxmed.explain._target import Target, settled
 from jaxmed.explain.gradients._gradient import gradients
 
 
@@ -51,6 +51,7 @@ def smooth_grad(
     check_count(samples, "samples")
     inputs = jax.tree.map(jnp.asarray, inputs)
     leaves, structure = jax.tree.flatten(inputs)
+    target = settled(network, params, state, inputs, target)
 
     def noisy(number):
         seeds = stream(key, "noise", number)

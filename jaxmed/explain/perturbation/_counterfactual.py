@@ -12,7 +12,7 @@ import optax
 from jaxmed.core import Array, Network, PyTree
 from jaxmed.explain._images import one_image
 from jaxmed.explain._passes import check_count
-from jaxmed.explain._target import Target, score, scorer
+from jaxmed.explain._target import Target, score, scorer, settled
 
 
 class Counterfactual(NamedTuple):
@@ -99,6 +99,7 @@ def counterfactual(
     if bounds is not None and not bounds[0] < bounds[1]:
         raise ValueError(f"bounds are a least and a greatest value, got {bounds}")
     batch, axes = len(images), tuple(range(1, images.ndim))
+    target = settled(network, params, state, images, target)
     before = score(network, params, state, images, target)
     codes = images if encode is None else encode(images)
     optimizer = optax.adam(learning_rate)

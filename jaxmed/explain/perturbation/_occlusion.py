@@ -10,7 +10,7 @@ import numpy as np
 from jaxmed.core import Array, Key, Network, PyTree
 from jaxmed.explain._images import Baseline, absent, one_image, per_channel
 from jaxmed.explain._passes import sum_over
-from jaxmed.explain._target import Target, score, scores
+from jaxmed.explain._target import Target, score, scores, settled
 
 
 def occlusion(
@@ -64,6 +64,7 @@ def occlusion(
         for n, w, s in zip(spatial, size, step, strict=True)
     ]
     corners = jnp.asarray(np.array(list(itertools.product(*axes)), np.int32))
+    target = settled(network, params, state, images, target)
     before = score(network, params, state, images, target)
 
     def part(numbers, weights):

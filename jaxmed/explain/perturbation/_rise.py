@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxmed.core import Array, Key, Network, PyTree, stream
 from jaxmed.explain._images import Baseline, absent, one_image, per_channel
 from jaxmed.explain._passes import check_count, sum_over
-from jaxmed.explain._target import Target, scores
+from jaxmed.explain._target import Target, scores, settled
 
 
 def rise(
@@ -65,6 +65,7 @@ def rise(
     if len(grid) != len(spatial) or min(grid) < 1:
         raise ValueError(f"cells is one number or one an axis of {spatial}, got {cells!r}")
     check_count(samples, "samples", 2)
+    target = settled(network, params, state, images, target)
 
     def part(numbers, weights):
         masks = jax.vmap(lambda i: smooth_mask(stream(key, "mask", i), spatial, grid, keep))(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxmed.core import Array, Key, Network, PyTree, stream
 from jaxmed.explain._images import Baseline, absent, one_image
 from jaxmed.explain._passes import check_count, each_of, sum_over
-from jaxmed.explain._target import Target, score, scores
+from jaxmed.explain._target import Target, score, scores, settled
 from jaxmed.explain.perturbation._regions import (
     coalition_images,
     every_coalition,
@@ -64,6 +64,7 @@ def exact_shapley(
     images = one_image(inputs, "exact_shapley")
     cover = absent(baseline, images)
     owned, count = players(regions, images)
+    target = settled(network, params, state, images, target)
     if count > _MOST_EXACT:
         raise ValueError(
             f"{count} regions have 2^{count} coalitions; take at most {_MOST_EXACT}, or kernel_shap"
@@ -124,6 +125,7 @@ def kernel_shap(
     images = one_image(inputs, "kernel_shap")
     cover = absent(baseline, images)
     owned, count = players(regions, images)
+    target = settled(network, params, state, images, target)
     check_count(samples, "samples")
     nothing = score(network, params, state, cover, target).astype(jnp.float32)
     everything = score(network, params, state, images, target).astype(jnp.float32)

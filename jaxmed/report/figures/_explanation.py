@@ -54,7 +54,7 @@ def explanation_figure(
             ax.set_title(name, color=INK)
         for ax in axes:
             ax.set_axis_off()
-            if mask is not None and np.ptp(mask) > 0:
+            if mask is not None and mask.any() and not mask.all():
                 ax.contour(np.asarray(mask, float), [0.5], colors=["#e69f00"], linewidths=0.9)
     return figure
 
