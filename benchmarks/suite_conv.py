@@ -1,8 +1,9 @@
-"""Convolutions of ResNet-18 and U-Nets: forward plus both gradients.
+"""Convolutions of ResNet-18 and U-Nets: forward plus both gradients; the gradient to an image.
 
 Sides: ours as it chooses (``jaxmed``), the plain-JAX form (``pure``), stock XLA (``xla``), torch in
 channels-last (``torch``). Loops are compared with stock XLA in the same loop, and with our own
-convolution outside of it (``straight``). On an accelerator, where ours is XLA's own convolution,
+convolution outside of it (``straight``); gradients to images of few channels, as saliency needs
+them, with oneDNN's kernel (``onednn``) too. On an accelerator, where ours is XLA's own convolution,
 all compute in bfloat16, against torch alone.
 """
 
@@ -22,6 +23,7 @@ from benchmarks import _torch
 from benchmarks._case import Case, Options, Run
 from benchmarks._jax import compiled, normal
 from jaxmed import ops
+from jaxmed.ops import build
 
 
 class Shape(NamedTuple):
@@ -73,6 +75,14 @@ SHAPES = (
     Shape("U-Net 3D: 3x3x3, 64", (4, 12, 16, 12, 64), 3, 64),
     Shape("U-Net 3D: 3x3x3, 128", (4, 6, 8, 6, 128), 3, 128),
 )
+_IMAGES = (
+    Shape("gradient to an image: 3x3, 3 to 32, 224^2", (8, 224, 224, 3), 3, 32),
+    Shape("gradient to an image: 3x3 / 2, 3 to 32, 224^2", (8, 224, 224, 3), 3, 32, 2),
+    Shape("gradient to an image: 7x7 / 2, 3 to 64, 224^2", (8, 224, 224, 3), 7, 64, 2),
+    Shape("gradient to an image: 3x3, 1 to 32, 28^2", (32, 28, 28, 1), 3, 32),
+    Shape("gradient to an image: 3x3x3, 1 to 32, 64^3", (1, 64, 64, 64, 1), 3, 32),
+    Shape("gradient to an image: 3x3x3, 4 to 32, 64^3", (1, 64, 64, 64, 4), 3, 32),
+)
 _TRANSPOSED = (
     Shape("2x2 transposed, 64 to 32", (4, 64, 64, 64), 2, 32, 2),
     Shape("2x2x2 transposed, 32 to 16", (2, 24, 32, 24, 32), 2, 16, 2),
@@ -86,9 +96,11 @@ _LOOP_STEPS = 2
 def cases(options: Options) -> list[Case]:
     """Every case of the suite."""
     shapes = [s.small() if options.quick else s for s in SHAPES]
+    images = [s.small() if options.quick else s for s in _IMAGES]
     transposed = [s.small() if options.quick else s for s in _TRANSPOSED]
     loops = [s.small() if options.quick else s for s in _LOOPS]
     found = [_convolution(s, options) for s in shapes]
+    found += [_image_gradient(s, options) for s in images]
     found += [_transposed(s, options) for s in transposed]
     found += [_loop(s) for s in loops]
     pooled = [(1, *(n // 8 for n in s[1:-1]), 4) if options.quick else s for s in _POOLED]
@@ -120,19 +132,33 @@ def _on_accelerator() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def _sides(forward: Callable, shape: Shape, torch_side: Callable) -> dict[str, Callable[[], Run]]:
-    """Ours in its forms, and torch."""
+def _image_gradient_of(forward: Callable) -> Callable:
+    """`(x, k, g) -> dx`."""
+
+    def run(x: Any, k: Any, g: Any) -> Any:
+        return jax.vjp(lambda x: forward(x, k), x)[1](g)[0]
+
+    return run
+
+
+def _sides(
+    forward: Callable, shape: Shape, torch_side: Callable, of: Callable = _with_gradients
+) -> dict[str, Callable[[], Run]]:
+    """Ours in its forms, and torch: of `forward`, what `of` makes of it."""
 
     def side(form: str) -> Callable[[], Run]:
         def make() -> Run:
             arrays = [a.astype(_precision()) for a in _arrays(shape, forward)]
-            return compiled(_with_gradients(forward), *arrays, form=form)
+            return compiled(of(forward), *arrays, form=form)
 
         return make
 
     if _on_accelerator():
         return {"jaxmed": side("auto"), "torch": torch_side}
-    return {"jaxmed": side("auto"), "xla": side("xla"), "pure": side("pure"), "torch": torch_side}
+    sides = {"jaxmed": side("auto"), "xla": side("xla"), "pure": side("pure"), "torch": torch_side}
+    if of is _image_gradient_of and build.available("float32"):
+        sides["onednn"] = side("onednn")
+    return sides
 
 
 def _precision() -> Any:
@@ -160,6 +186,29 @@ def _convolution(shape: Shape, options: Options) -> Case:
         )
 
     return _case(shape.name, _sides(forward, shape, torch_side), f"{shape.rank}D", shape.flops)
+
+
+def _image_gradient(shape: Shape, options: Options) -> Case:
+    padding = _same(shape.window, shape.rank)
+
+    def forward(x: Any, k: Any) -> Any:
+        return ops.conv(x, k, stride=shape.stride, padding=padding)
+
+    def torch_side() -> Run:
+        torch = _torch.torch_module(options.threads)
+        gradient = getattr(torch.nn.grad, f"conv{shape.rank}d_input")
+        dtype = torch.bfloat16 if _on_accelerator() else torch.float32
+        x, k, g = _arrays(shape, forward)
+        size = _torch.images(torch, x).shape
+        kt, gt = _torch.kernels(torch, k).to(dtype), _torch.images(torch, g).to(dtype)
+
+        def call() -> Any:
+            return gradient(size, kt, gt, stride=shape.stride, padding=padding[0][0])
+
+        return _torch.timed(torch, call, lambda: _torch.to_channels_last(call()))
+
+    sides = _sides(forward, shape, torch_side, _image_gradient_of)
+    return _case(shape.name, sides, f"{shape.rank}D, to an image", shape.flops / 3)
 
 
 def _transposed(shape: Shape, options: Options) -> Case:

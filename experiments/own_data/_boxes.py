@@ -19,6 +19,7 @@ from jaxmed.inference._box_model import in_image
 from jaxmed.report import Split
 
 from .._common.lite0 import imagenet, lite0
+from ._own import split_name
 
 _SCALE = 4.0  # Edge of an anchor in strides of its map.
 
@@ -50,7 +51,18 @@ def dealt(source: BoxSource, held_out: float, seed: int, on: str = "train") -> D
         on: the split that is trained on, train, or trainval, that and val.
     """
     flow = [f"{len(source)} images of {Path(source.name).name}"]
-    of = {s: [i for i, x in enumerate(source.splits) if x == s] for s in ("train", "val", "test")}
+    given = [name and split_name(name, source.name) for name in source.splits]
+    of = {s: [i for i, x in enumerate(given) if x == s] for s in ("train", "val", "test")}
+    if source.groups is not None and any(given):
+        named = {s: [source.groups[i] for i in rows] for s, rows in of.items() if rows}
+        for s, patients in named.items():
+            if s != "train" and (both := sorted({*patients} & {*named.get("train", ())})):
+                raise ValueError(
+                    f"{source.name}: the patient {both[0]} is in the splits train and {s}: images "
+                    "of one patient belong to one split"
+                )
+    if any(given) and (rest := given.count("")):
+        flow.append(f"{rest} left out, which are in no split")
     if on == "trainval":
         if not (of["train"] and of["val"] and of["test"]):
             raise ValueError(

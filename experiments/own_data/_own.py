@@ -85,13 +85,22 @@ def split_names(source: ManifestSource) -> np.ndarray:
     """
     if "split" not in source.rows[0]:
         return np.full(len(source), "train")
-    given = [str(row["split"]).strip().casefold() for row in source.rows]
-    if unknown := sorted(set(given) - set(_SPLITS)):
+    return np.array([split_name(str(row["split"]), source.name) for row in source.rows])
+
+
+def split_name(given: str, where: str) -> str:
+    """Which of train, val and test a split of this name is.
+
+    Raises:
+        ValueError: none of them.
+    """
+    found = _SPLITS.get(given.strip().casefold())
+    if found is None:
         raise ValueError(
-            f"{source.name}: the split {unknown[0]!r} is none of train, val and test (or "
+            f"{where}: the split {given.strip().casefold()!r} is none of train, val and test (or "
             f"{', '.join(name for name in _SPLITS if name not in ('train', 'val', 'test'))})"
         )
-    return np.array([_SPLITS[name] for name in given])
+    return found
 
 
 def dealt(source: ManifestSource, config: Any) -> Parts:

@@ -97,6 +97,11 @@ def run(config: Config, out: Path) -> DetectionResults:
             columns=parse_columns(config.columns),
         )
         parts = dealt(source, config.held_out, config.seed, config.train_on)
+        if not any((source.box_labels[i] >= 0).any() for i in parts.test):
+            raise ValueError(
+                f"{source.name}: no image that is measured has a box, so nothing can be: change "
+                "the splits, or --seed and --held-out"
+            )
         recipe, network = recipe_of(config, source, parts)
         train, test = (prepared(source, rows, recipe) for rows in (parts.train, parts.test))
         apart = parts.held and parts.held != parts.test
@@ -117,7 +122,8 @@ def run(config: Config, out: Path) -> DetectionResults:
         )
         return {"held out/ap50": value.value}
 
-    looks = jm.train.Evaluation(look, every=max(1, config.epochs // 8)) if parts.held else None
+    seen = any(len(source.box_labels[i]) for i in parts.held)
+    looks = jm.train.Evaluation(look, every=max(1, config.epochs // 8)) if seen else None
     with stage(seconds, "training"):
         trained = jm.fit(
             learner, batches, seed=config.seed, epochs=config.epochs, out=out, evaluate=looks

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from scipy import ndimage
 
 import jaxmed as jm
 from jaxmed import report
@@ -55,6 +56,8 @@ class Config:
     Args:
         data: the table or folder.
         columns: ROLE=COLUMN where a table's columns have other names: image=file mask=labels.
+        pieces: whether each connected piece of a mask is an object, of whatever number: of masks
+            that are 0 and 1.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
         merge_rows: whether rows of one image are one.
         held_out: share of the patients that is measured, where the data name no split.
@@ -79,6 +82,7 @@ class Config:
 
     data: Path | None = None
     columns: tuple[str, ...] = ()
+    pieces: bool = False
     patient: str | None = None
     merge_rows: bool = False
     folds: ClassVar[int] = 1
@@ -112,7 +116,16 @@ def run(config: Config, out: Path) -> InstanceResults:
             )
         parts = dealt(source, config)
         train, held = parts.folds[0]
-        examples = [_example(source, int(i)) for i in train]
+        measured = parts.test if len(parts.test) else held
+        example = lambda i: _example(source, int(i), config.pieces)  # noqa: E731
+        examples = [example(i) for i in train]
+        if not config.pieces:
+            _refuse_binary(source.name, examples)
+        if not any(example(i)["mask"].any() for i in measured):
+            raise ValueError(
+                f"{source.name}: no image that is measured has an object, so nothing can be: "
+                "change the splits, or --fold and --held-out"
+            )
         recipe = _recipe(config, source, examples)
         ready = in_memory(_Prepared(recipe, examples))
     network = recipe.network()
@@ -122,7 +135,8 @@ def run(config: Config, out: Path) -> InstanceResults:
     steps, every = in_steps(config.steps, len(batches))
     learner = _learner(config, recipe, network, steps)
     blank = instance_model(recipe, None, None)
-    few = [_example(source, int(i)) for i in held[:: max(len(held) // _SHOWN, 1)][:_SHOWN]]
+    few = [example(i) for i in held[:: max(len(held) // _SHOWN, 1)][:_SHOWN]]
+    seen = any(one["mask"].any() for one in few)
 
     def look(state) -> dict[str, float]:
         model = blank._replace(**learner.predicting.get(state)._asdict())
@@ -133,7 +147,7 @@ def run(config: Config, out: Path) -> InstanceResults:
     with stage(seconds, "training"):
         trained = jm.fit(
             learner, batches, seed=config.seed, steps=steps, out=out,
-            evaluate=jm.train.Evaluation(look, every=every),
+            evaluate=jm.train.Evaluation(look, every=every) if seen else None,
         )  # fmt: skip
     weights = learner.predicting.get(trained.state)
     if config.test_mirror:
@@ -141,17 +155,17 @@ def run(config: Config, out: Path) -> InstanceResults:
     model = instance_model(recipe, weights.params, weights.state)
     if config.threshold is None:
         with stage(seconds, "threshold"):
-            few = examples[:: -(-len(examples) // _ASKED)]
+            some = [one for one in examples if one["mask"].any()]
+            few = some[:: -(-len(some) // _ASKED)]
             recipe = dataclasses.replace(recipe, threshold=_best_threshold(model, few))
         model = model._replace(recipe=recipe)
     save_model(out, model)
-    measured = parts.test if len(parts.test) else held
     files = mask_files(source)
     with stage(seconds, "evaluation"):
         names = [source.case_ids[int(i)] for i in measured]
         true, found = [], []
         for i, name in zip(measured, names, strict=True):
-            one = _example(source, int(i))
+            one = example(i)
             true.append(one["mask"])
             found.append(_found(model, one, out / files[name], source.image(int(i))))
         groups = source.groups
@@ -159,7 +173,7 @@ def run(config: Config, out: Path) -> InstanceResults:
             true, found, cases=names,
             groups=None if groups is None else [groups[int(i)] for i in measured],
             masks={name: files[name] for name in names},
-            images=lambda k: _example(source, int(measured[k]))["image"],
+            images=lambda k: example(measured[k])["image"],
             title=f"Instances in {Path(source.name).stem}",
         )  # fmt: skip
     return results.replace(
@@ -193,11 +207,25 @@ class _Prepared:
         }
 
 
-def _example(source, i: int) -> dict[str, np.ndarray]:
+def _example(source, i: int, pieces: bool) -> dict[str, np.ndarray]:
     """An image and its label map, objects numbered from 1 on."""
     image = source.image(i, canonical=False)
     labels = source.mask_and_known(i, like=image, canonical=False)[0].array
+    if pieces:
+        labels = ndimage.label(labels > 0, np.ones((3,) * labels.ndim))[0]
     return {"image": image.array, "mask": renumbered(labels)}
+
+
+def _refuse_binary(name: str, examples: list[dict[str, np.ndarray]]) -> None:
+    """Refuse masks of one number, which several pieces have: they tell no objects apart."""
+    if max(int(one["mask"].max()) for one in examples) > 1:
+        return
+    counts = [ndimage.label(one["mask"])[1] for one in examples]
+    if max(counts) > 1:
+        raise ValueError(
+            f"{name}: the masks hold one number, which up to {max(counts)} pieces have: a number "
+            "is an object. Give each object its own, or --pieces where none touch"
+        )
 
 
 def _recipe(config: Config, source, examples: list[dict[str, np.ndarray]]) -> InstanceRecipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -39,25 +40,39 @@ class Pair(NamedTuple):
     group: str | None = None
 
 
-class Settings(NamedTuple):
-    """How pairs are registered."""
+@dataclasses.dataclass(frozen=True)
+class HowPairs:
+    """How pairs are registered.
 
-    linear: Linear
-    transform: str
-    similarity: Any
-    smoothness: float
-    levels: tuple[int, ...]
-    steps: int
-    symmetric: bool
-    labels: Literal["linear", "nearest"]
+    Args:
+        linear: the map that the field begins with.
+        linear_similarity: what that is found by.
+        transform: the field.
+        window: of the local correlation, in voxels; odd.
+        smoothness: weight of the penalty.
+        levels: 0 is the scan itself, 1 half as fine.
+        steps: at each level.
+        symmetric: whether the inverse also moves the fixed image.
+        labels: how masks are moved.
+    """
+
+    linear: Linear = "affine"
+    linear_similarity: Literal["ncc", "mutual-information"] = "ncc"
+    transform: Literal["velocity", "displacement", "bspline"] = "velocity"
+    window: int = 7
+    smoothness: float = 0.2
+    levels: tuple[int, ...] = (1, 0)
+    steps: int = 50
+    symmetric: bool = False
+    labels: Literal["linear", "nearest"] = "linear"
 
 
 def registered(
-    pairs: Iterable[Pair], settings: Settings, *, classes: Sequence[str], **about: Any
+    pairs: Iterable[Pair], how: HowPairs, similarity: Any, *, classes: Sequence[str], **about: Any
 ) -> Results:
     """Register each pair and compare the moved masks: as they lay, linearly, by the field."""
-    labels = settings.labels
-    return measured(pairs, lambda pair: _warps(pair, settings), labels, classes=classes, **about)
+    warps_of = partial(_warps, how=how, similarity=similarity)
+    return measured(pairs, warps_of, how.labels, classes=classes, **about)
 
 
 def measured(
@@ -77,7 +92,7 @@ def measured(
     other: Literal["linear", "nearest"] = "nearest" if labels == "linear" else "linear"
     for pair in pairs:
         warps = warps_of(pair)
-        ways = [(name, warp, labels) for name, warp in warps.items()]
+        ways: list[tuple[str, reg.Warp, Any]] = [(n, warp, labels) for n, warp in warps.items()]
         for name, warp, method in [*ways, (f"field/{other}", warps["field"], other)]:
             truth = pair.fixed.mask
             moved = reg.warp_scan(warp, pair.moving.mask, truth.space, method=method)
@@ -109,33 +124,35 @@ def measured(
     )
 
 
-def _warps(pair: Pair, settings: Settings) -> dict[str, reg.Warp]:
+def _warps(pair: Pair, how: HowPairs, similarity: Any) -> dict[str, reg.Warp]:
     """The warps by name, each with those before it in it."""
     images = (pair.fixed.image, pair.moving.image)
     where = (pair.fixed.inside, pair.moving.inside)
     warps = {"before": reg.affine_warp(np.eye(len(images[0].affine)))}
     start = None
-    if settings.linear != "none":
+    by: Any = how.linear_similarity.replace("-", "_")
+    symmetric: dict[str, Any] = {"symmetric": True} if how.symmetric else {}
+    if how.linear != "none":
         start = reg.register(
-            *images, transform=settings.linear, similarity="ncc",
-            levels=(max(settings.levels),), steps=settings.steps, where=where,
+            *images, transform=how.linear, similarity=by,
+            levels=(max(how.levels),), steps=how.steps, where=where,
         ).warp  # fmt: skip
-        warps[settings.linear] = start
-    kind = "bending" if settings.transform == "bspline" else "diffusion"
+        warps[how.linear] = start
+    kind = "bending" if how.transform == "bspline" else "diffusion"
     warps["field"] = reg.register(
-        *images, transform=settings.transform, similarity=settings.similarity,
-        penalty={kind: settings.smoothness}, levels=settings.levels, steps=settings.steps,
-        where=where, initial=start, **({"symmetric": True} if settings.symmetric else {}),
+        *images, transform=how.transform, similarity=similarity,
+        penalty={kind: how.smoothness}, levels=how.levels, steps=how.steps,
+        where=where, initial=start, **symmetric,
     ).warp  # fmt: skip
     return warps
 
 
-def told(settings: Settings) -> str:
+def told(how: HowPairs) -> str:
     """How pairs are registered, in a sentence."""
-    begun = "" if settings.linear == "none" else f"a linear map ({settings.linear}), then "
+    begun = "" if how.linear == "none" else f"a linear map ({how.linear}), then "
     return (
-        f"Each pair is registered by {begun}a {settings.transform}, without its masks; the moving "
-        f"mask is then moved ({settings.labels} interpolation) and compared with the fixed one."
+        f"Each pair is registered by {begun}a {how.transform}, without its masks; the moving "
+        f"mask is then moved ({how.labels} interpolation) and compared with the fixed one."
     )
 
 

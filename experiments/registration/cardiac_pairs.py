@@ -15,7 +15,6 @@ import dataclasses
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from jaxmed import losses
 from jaxmed.data import read_image, read_mask
 from jaxmed.report import Results, Split, stage
 
-from ._pairs import Linear, Pair, Settings, registered, side, told
+from ._pairs import HowPairs, Linear, Pair, registered, side, told
 
 ASSUMED = (1.5, 1.5, 10.0)
 CLASSES = ("right ventricle", "myocardium", "left ventricle")
@@ -32,34 +31,21 @@ SHAPE = (128, 128, 16)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(HowPairs):
     """What is registered, and how.
 
     Args:
         data: the folder; by default ACDC in JAXMED_DATA.
         patients: how many, in the order of their names; 0 is all.
         skip: how many of the first are left out, to choose settings on them.
-        linear: the map that the field begins with.
-        transform: the field.
-        window: of the local correlation, in voxels within a slice; odd.
-        smoothness: weight of the penalty.
-        levels: 0 is the scan itself, 1 half as fine within slices.
-        steps: at each level.
-        symmetric: whether the inverse also moves the fixed image.
-        labels: how masks are moved.
     """
 
     data: Path | None = None
     patients: int = 0
     skip: int = 0
     linear: Linear = "none"
-    transform: Literal["velocity", "displacement", "bspline"] = "velocity"
     window: int = 9
-    smoothness: float = 0.2
     levels: tuple[int, ...] = (2, 1)
-    steps: int = 50
-    symmetric: bool = False
-    labels: Literal["linear", "nearest"] = "linear"
 
 
 def run(config: Config, out: Path) -> Results:
@@ -70,17 +56,15 @@ def run(config: Config, out: Path) -> Results:
     found = found[: config.patients or None]
     if len(found) < 2:
         raise ValueError(f"--data {folder}: two folders or more with Info.cfg, found {len(found)}")
-    settings = Settings(
-        config.linear, config.transform, partial(losses.lncc, window=(config.window,) * 2 + (1,)),
-        config.smoothness, config.levels, config.steps, config.symmetric, config.labels,
-    )  # fmt: skip
+    similarity = partial(losses.lncc, window=(config.window,) * 2 + (1,))
     with stage(seconds, "registration"):
         return registered(
             _pairs(found),
-            settings,
+            config,
+            similarity,
             classes=CLASSES,
             title="End-diastole carried to end-systole",
-            description=f"{len(found)} patients. {told(settings)}",
+            description=f"{len(found)} patients. {told(config)}",
             splits=(Split("patients", len(found)),),
             seconds=seconds,
         )

@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import jaxmed as jm
 from jaxmed import losses
@@ -26,38 +25,22 @@ from jaxmed.data import decathlon
 from jaxmed.report import Results, Split, stage
 
 from ._hippocampi import pairs_of
-from ._pairs import Linear, Settings, registered, told
+from ._pairs import HowPairs, registered, told
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(HowPairs):
     """What is registered, and how.
 
     Args:
         data: the Decathlon folder; by default Task04_Hippocampus in JAXMED_DATA.
         pairs: how many; twice as many scans are taken, the last ones.
         skip: scans at the end that are left out, to choose settings on others.
-        linear: the map that the field begins with.
-        transform: the field.
-        window: of the local correlation, in voxels; odd.
-        smoothness: weight of the penalty.
-        levels: 0 is the scan itself, 1 half as fine.
-        steps: at each level.
-        symmetric: whether the inverse also moves the fixed image.
-        labels: how masks are moved.
     """
 
     data: Path | None = None
     pairs: int = 30
     skip: int = 0
-    linear: Linear = "affine"
-    transform: Literal["velocity", "displacement", "bspline"] = "velocity"
-    window: int = 7
-    smoothness: float = 0.2
-    levels: tuple[int, ...] = (1, 0)
-    steps: int = 50
-    symmetric: bool = False
-    labels: Literal["linear", "nearest"] = "linear"
 
 
 def run(config: Config, out: Path) -> Results:
@@ -67,18 +50,16 @@ def run(config: Config, out: Path) -> Results:
     n = len(source) - config.skip
     if not 2 <= config.pairs <= n // 2:
         raise ValueError(f"--pairs: 2 to {n // 2} of {n} scans, got {config.pairs}")
-    settings = Settings(
-        config.linear, config.transform, partial(losses.lncc, window=config.window),
-        config.smoothness, config.levels, config.steps, config.symmetric, config.labels,
-    )  # fmt: skip
+    similarity = partial(losses.lncc, window=config.window)
     with stage(seconds, "registration"):
         pairs = [*pairs_of(source, n, config.pairs)]
         return registered(
             pairs,
-            settings,
+            config,
+            similarity,
             classes=source.classes[1:],
             title="Hippocampi of different people, registered",
-            description=f"{len(pairs)} pairs of scans of different people. {told(settings)}",
+            description=f"{len(pairs)} pairs of scans of different people. {told(config)}",
             splits=(Split("pairs", len(pairs)),),
             notes=source.notes,
             seconds=seconds,

@@ -67,7 +67,8 @@ def run(arguments: Sequence[str]) -> int:
         0.
     """
     options = ask(Options, arguments, prog="jaxmed register")
-    if options.levels < 1 or options.steps < 1 or not (options.smoothness or 0) >= 0:
+    smooth = 0 <= (options.smoothness or 0) < float("inf")
+    if options.levels < 1 or options.steps < 1 or not smooth:
         raise ValueError("--levels and --steps are 1 or more, --smoothness 0 or more")
     if options.refine < 0 or (options.refine and options.network is None):
         raise ValueError("--refine is 0 or more steps, of what a --network predicted")
@@ -179,18 +180,11 @@ def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
 def _masks(options: Options, fixed: Any, moving: Any) -> tuple[Any, Any]:
     from jaxmed import data
 
-    found = []
-    for path, image, name in zip(options.masks or ("-", "-"), (fixed, moving), ("fixed", "moving")):
-        if str(path) == "-":
-            found.append(None)
-            continue
-        mask = data.read_mask(path)
-        if mask.array.shape != image.array.shape[:-1]:
-            raise ValueError(
-                f"{path}: the mask has shape {mask.array.shape}, the {name} image "
-                f"{image.array.shape[:-1]}"
-            )
-        found.append(mask)
+    paths = options.masks or ("-", "-")
+    found = [
+        None if str(path) == "-" else data.read_mask(path, like=image)
+        for path, image in zip(paths, (fixed, moving), strict=True)
+    ]
     return found[0], found[1]
 
 

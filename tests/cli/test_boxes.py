@@ -105,6 +105,56 @@ def test_boxes_of_unknown_images_and_classes_are_told(run, capsys, tmp_path):
         assert match in capsys.readouterr().err
 
 
+def test_found_boxes_of_other_axes_or_exchanged_corners_are_told(run, capsys, tmp_path):
+    reference = ["--reference", str(run / "boxes.csv"), "--out", str(tmp_path / "ev")]
+    axes = "image,label,score,low_0,low_1,low_2,high_0,high_1,high_2\n"
+    for text, match in [
+        ("image,label,score,xmin,ymin,xmax,ymax\np0.png,spot,0.5,9,1,4,4\n", "in order"),
+        # Two such are as many numbers as three boxes of two axes.
+        (axes + 2 * "p0.png,spot,0.5,1,1,1,4,4,4\n", "no corners of 2 axes"),
+    ]:
+        (tmp_path / "found.csv").write_text(text)
+        assert main(["evaluate", "--predictions", str(tmp_path / "found.csv"), *reference]) == 2
+        assert match in capsys.readouterr().err
+
+
+def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path, capsys):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.eye(16, dtype=np.uint8)).save(tmp_path / folder / "1.png")
+    head = "image,label,xmin,ymin,xmax,ymax"
+    (tmp_path / "true.csv").write_text(f"{head}\na/1.png,x,1,1,5,5\nb/1.png,x,8,8,12,12\n")
+    found = "image,label,score,xmin,ymin,xmax,ymax\n{}1.png,x,.9,1,1,5,5\n{}1.png,x,.8,8,8,12,12\n"
+    words = ["--predictions", str(tmp_path / "found.csv"), "--out", str(tmp_path / "ev")]
+    words += ["--reference", str(tmp_path / "true.csv")]
+    (tmp_path / "found.csv").write_text(found.format("a/", "b/"))
+    assert main(["evaluate", *words]) == 0
+    assert "average precision at IoU 0.5 1.000" in capsys.readouterr().out
+    (tmp_path / "found.csv").write_text(found.format("", ""))
+    assert main(["evaluate", *words]) == 2
+    assert "write their folders too" in capsys.readouterr().err
+
+
+def test_data_of_which_nothing_can_be_measured_are_refused_before_training(tmp_path, capsys):
+    for name in "abc":
+        Image.fromarray(np.eye(32, dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    head = "image,label,xmin,ymin,xmax,ymax,split,patient\n"
+    table = tmp_path / "boxes.csv"
+    words = ["train", "detection", "--data", str(table), "--network", "resnet8"]
+    for rows, match in [
+        ("a.png,x,1,1,9,9,train,p\nb.png,,,,,,test,q\n", "no image that is measured has a box"),
+        ("a.png,,,,,,train,p\nb.png,x,1,1,9,9,testing,q\n", "no image that is trained on"),
+        ("a.png,x,1,1,9,9,train,p\nb.png,x,1,1,9,9,test,p\n", "the patient p is in"),
+        ("a.png,x,1,1,9,9,train,p\nb.png,x,1,1,9,9,later,q\n", "'later' is none of train"),
+    ]:
+        table.write_text(head + rows)
+        assert main([*words, "--out", str(tmp_path / "run")]) == 2
+        assert match in capsys.readouterr().err
+    table.write_text(head + "a.png,x,1,1,9,9,train,p\nb.png,x,1,1,9,9,test,q\n")
+    assert main([*words, "--train-on", "trainval", "--out", str(tmp_path / "run")]) == 2
+    assert "no splits train, val and test, but test, train" in capsys.readouterr().err
+
+
 def test_cocos_list_of_results_goes_by_the_references_numbers(tmp_path, capsys):
     Image.fromarray(np.eye(16, dtype=np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(np.eye(12, dtype=np.uint8)).save(tmp_path / "b.png")

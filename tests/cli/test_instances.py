@@ -74,6 +74,26 @@ def test_a_folder_of_label_maps_is_learned_measured_and_told(folder, tmp_path, f
     assert stats.instance_scores([true], [mask], n_resamples=0).f1.value > 0.5
 
 
+@pytest.mark.slow
+def test_volumes_with_thick_slices_are_learned_too(tmp_path):
+    made = phantoms.cells(5, (20, 24, 24), objects=5, radius=(3, 5), seed=3).arrays
+    grid = np.diag([2.0, 1, 1, 1])
+    for name, arrays in (("images", made["image"][..., 0]), ("masks", made["mask"])):
+        (tmp_path / "vol" / name).mkdir(parents=True)
+        for i, array in enumerate(arrays):
+            kept = array.astype(np.float32 if name == "images" else np.int16)
+            nib.save(nib.Nifti1Image(kept, grid), tmp_path / "vol" / name / f"v{i}.nii.gz")
+    words = ["--patch", "16", "--features", "4", "--rays", "24", "--steps", "6", "--batch", "2"]
+    assert main([*command(tmp_path / "vol", *words), "--out", str(tmp_path / "run")]) == 0
+    form = load_model(tmp_path / "run").recipe.form
+    assert (form.rank, form.rays, form.spacing) == (3, 24, (2.0, 1.0, 1.0))
+    image = tmp_path / "vol" / "images" / "v0.nii.gz"
+    assert main(["predict", str(tmp_path / "run"), str(image), "-o", str(tmp_path / "p")]) == 0
+    mask = read_mask(tmp_path / "p" / "v0_mask.nii.gz")
+    assert mask.array.shape == (20, 24, 24)
+    np.testing.assert_allclose(mask.affine, grid)
+
+
 def test_what_cannot_be_trained_is_told(folder, tmp_path, capsys):
     bare = tmp_path / "bare"
     bare.mkdir()
@@ -93,6 +113,20 @@ def test_what_cannot_be_trained_is_told(folder, tmp_path, capsys):
         told = capsys.readouterr()
         assert message in told.out + told.err
         assert not (tmp_path / "no").exists()
+
+
+def test_masks_that_tell_no_objects_apart_are_refused_or_taken_in_pieces(tmp_path, capsys):
+    mask = np.zeros((16, 16), np.uint8)
+    mask[2:5, 2:5] = mask[9:12, 9:12] = 255
+    image = {f"{i}": 200 * (mask > 0) for i in range(5)}
+    write_maps(tmp_path / "cells" / "images", image, np.uint8)
+    write_maps(tmp_path / "cells" / "masks", dict.fromkeys(image, mask), np.uint8)
+    words = [*command(tmp_path / "cells"), "--out", str(tmp_path / "run")]
+    assert main(words) == 2
+    assert "--pieces where none touch" in capsys.readouterr().err
+    write_maps(tmp_path / "cells" / "masks", dict.fromkeys(image, 0 * mask), np.uint8)
+    assert main([*words, "--pieces"]) == 2
+    assert "has an object" in capsys.readouterr().err
 
 
 def known(seen):

@@ -170,6 +170,77 @@ def test_what_is_wrong_is_told_with_its_file_and_box(tmp_path, case):
     assert [f.rule for f in data.check(path)] == [rule]
 
 
+def test_numbers_of_images_and_categories_are_theirs_alone(tmp_path):
+    table = coco_table()
+    table["images"][1]["id"] = table["images"][0]["id"]
+    table["categories"][1]["id"] = table["categories"][0]["id"]
+    for one in table["annotations"]:
+        one["image_id"], one["category_id"] = 0, 1
+    with pytest.raises(DataError) as told:
+        box_dataset(as_coco(tmp_path, table))
+    assert [f.rule for f in told.value.faults] == ["unique", "unique"]
+    assert "2 image entries have the id 0" in str(told.value)
+    table = coco_table()
+    del table["images"][0]["file_name"]
+    with pytest.raises(DataError, match="file_name"):
+        box_dataset(as_coco(tmp_path, table))
+
+
+def test_numbers_of_categories_have_gaps_are_text_and_name_one_class_twice(tmp_path):
+    table = coco_table()
+    table["categories"] = [
+        {"id": "b", "name": "plate"}, {"id": 90, "name": "cell"}, {"id": 7, "name": "all"},
+        {"id": 91, "name": "cell"},
+    ]  # fmt: skip
+    for one, number in zip(table["annotations"], ("b", 91, 90), strict=True):
+        one["category_id"] = number
+    source = box_dataset(as_coco(tmp_path, table))
+    assert source.classes == ("cell", "plate")
+    assert [labels.tolist() for labels in source.box_labels] == [[1, 0], [], [0]]
+
+
+def test_a_split_may_lack_a_class(tmp_path):
+    pictures(tmp_path / "images")
+    for split, image in (("train", 0), ("val", 2)):
+        table = coco_table()
+        table["images"] = [table["images"][image]]
+        table["annotations"] = [a for a in table["annotations"] if a["image_id"] == image]
+        (tmp_path / f"{split}.json").write_text(json.dumps(table))
+    source = box_dataset(tmp_path)
+    assert source.classes == ("cell", "plate")
+    assert source.splits == ("train", "val")
+
+
+def test_a_box_that_is_listed_twice_counts_once(tmp_path):
+    objects = {**OBJECTS, "c": [*OBJECTS["c"], *OBJECTS["c"], ("plate", (5, 5, 7, 8))]}
+    source = box_dataset(as_table(tmp_path, objects=objects))
+    assert source.box_labels[2].tolist() == [0, 1]
+    assert "1 box listed twice, which was counted once" in " ".join(source.notes)
+
+
+def test_columns_may_stand_in_any_order_and_a_box_has_a_label(tmp_path):
+    pictures(tmp_path)
+    head = "YMAX,label , patient,xmin,split,ymin,image,xmax\n"
+    file = tmp_path / "boxes.csv"
+    file.write_text(head + "9, cell ,p,2.5,train,3,a.png,10\n")
+    source = box_dataset(file)
+    assert source.classes == ("cell",)
+    np.testing.assert_array_equal(source.boxes[0], [[3, 2.5, 9, 10]])
+    file.write_text(head + "9,,p,2.5,train,3,a.png,10\n9,cell,p,10,train,3,b.png,2\n")
+    with pytest.raises(DataError) as told:
+        box_dataset(file)
+    assert [f.rule for f in told.value.faults] == ["label-range", "box-corners"]
+
+
+def test_grey_images_among_coloured_ones_are_told(tmp_path):
+    file = as_table(tmp_path)
+    Image.fromarray(np.zeros(SIZE, np.uint16)).save(tmp_path / "b.png")
+    with pytest.raises(DataError, match="1 channels, where most images have 3") as told:
+        box_dataset(file)
+    assert told.value.faults[0].file.endswith("b.png")
+    assert told.value.faults[0].rule == "shape"
+
+
 def test_missing_images_and_unknown_classes_are_told_together(tmp_path):
     voc = as_voc(tmp_path)
     (tmp_path / "JPEGImages" / "a.png").unlink()

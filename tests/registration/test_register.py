@@ -241,8 +241,39 @@ def test_what_cannot_be_registered_is_refused_with_its_reason():
         reg.register(a, b, transform="rigid", penalty={"bending": 1.0})
     with pytest.raises(ValueError, match="no closed form"):
         reg.register(a, b, transform="displacement", symmetric=True)
-    with pytest.raises(ValueError, match="one level or more"):
-        reg.register(a, b, levels=(1, 0), steps=(3,))
+    for options, match in (
+        ({"levels": (1, 0), "steps": (3,)}, "one level or more"),
+        ({"steps": 0}, "one level or more"),
+        ({"levels": 2.0}, "whole numbers"),
+        ({"rate": float("nan")}, "rate=nan must be above 0"),
+        ({"nodes": 0}, "nodes=0 must be above 0"),
+        ({"label_weight": -1}, "label_weight=-1 must be above 0"),
+        ({"squarings": -1}, "squarings=-1 is negative"),
+        ({"penalty": {"diffusion": float("nan")}}, "has the weight nan"),
+        ({"penalty": {"diffusion": -1}}, "has the weight -1"),
+        ({"where": (np.zeros((16, 18)), None)}, "that count of fixed are none"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            reg.register(a, b, **options)
+    with pytest.raises(ValueError, match=r"16 x 18 x 1 voxels: .* the slice alone"):
+        reg.register(a[:, :, None], b[:, :, None])
+    for given in ("fixed.nii.gz", a * 1j, None):
+        with pytest.raises(ValueError, match=r"fixed is a .* array of real numbers"):
+            reg.register(given, b)
+
+
+def test_images_that_lie_apart_are_refused_until_they_are_brought_together():
+    a, b = _pair()
+    far = np.eye(3)
+    far[0, 2] = 200
+    fixed = Scan(a, np.eye(3), Space((16, 18), np.eye(3)))
+    moving = Scan(b, far, Space((16, 18), far))
+    run = partial(reg.register, fixed, moving, levels=1, steps=2, transform="rigid")
+    for search in (run, partial(reg.convex_adam, fixed, moving)):
+        with pytest.raises(ValueError, match=r"wholly outside .*centre_warp"):
+            search()
+    found = run(initial=reg.centre_warp(fixed, moving))
+    assert np.abs(reg.warp_points(found.warp, np.float32([8, 9])) - np.array([208, 9])).max() < 2
 
 
 def test_penalties_have_their_closed_forms_whatever_the_spacing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,18 @@ def _is_coco(path: Path) -> bool:
 def read_coco(path: Path) -> Boxes:
     """Read the files of a folder, or one file; a file's or its folder's name tells the split."""
     files = coco_files(path)
-    found = Boxes([], [])
-    for file in files:
-        one = _read(file, split_of(file) if len(files) > 1 else "")
-        if found.classes and one.classes != found.classes:
-            detail = f"its categories are {one.classes}, those of {files[0]} {found.classes}"
-            found.faults.append(Fault(str(file), "label-range", detail))
-        found = Boxes(
-            found.rows + one.rows, found.faults + one.faults, found.classes or one.classes
-        )
-    return found
+    parts = [_read(file, split_of(file) if len(files) > 1 else "") for file in files]
+    rows = [row for part in parts for row in part.rows]
+    faults = [fault for part in parts for fault in part.faults]
+    listed = dict.fromkeys(name for part in parts for name in part.classes)
+    # Some tools write a category above all others, of which no box is in any of the files.
+    used = {name for row in rows for name in row.names}
+    classes = tuple(name for name in listed if name in used) or tuple(listed)
+    for file, part in zip(files[1:], parts[1:], strict=True):
+        if {*part.classes} - {*parts[0].classes} and {*parts[0].classes} - {*part.classes}:
+            detail = f"its categories are {part.classes}, those of {files[0]} {parts[0].classes}"
+            faults.append(Fault(str(file), "label-range", detail))
+    return Boxes(rows, faults, classes)
 
 
 def split_of(file: Path) -> str:
@@ -59,10 +62,17 @@ def split_of(file: Path) -> str:
 def _read(file: Path, split: str) -> Boxes:
     with reading(file, "the boxes"):
         table = json.loads(file.read_text(encoding="utf-8"))
-        names = {c["id"]: str(c["name"]) for c in table.get("categories", ())}
-        images: dict[Any, dict[str, Any]] = {image["id"]: image for image in table["images"]}
+        kinds = [(c["id"], str(c["name"])) for c in table.get("categories", ())]
+        every = [(image["id"], str(image["file_name"]), image) for image in table["images"]]
+        names, images = dict(kinds), {i: image for i, _, image in every}
         of: dict[Any, list[dict[str, Any]]] = {i: [] for i in images}
-    faults: list[Fault] = []
+    # An image of which another takes the number would be lost, and its boxes be the other's.
+    numbers = Counter(f"image {i}" for i, *_ in every) + Counter(f"category {k}" for k, _ in kinds)
+    faults = [
+        Fault(str(file), "unique", f"{n} {what.split()[0]} entries have the id {what.split()[1]}")
+        for what, n in numbers.items()
+        if n > 1
+    ]
     for one in table["annotations"]:
         where = f"annotation {one.get('id', '?')}"
         box = one.get("bbox")
@@ -80,10 +90,9 @@ def _read(file: Path, split: str) -> Boxes:
         else:
             of[one["image_id"]].append(one)
     root = file.parent.parent if file.parent.name == "annotations" else file.parent
-    used = {one["category_id"] for held in of.values() for one in held}
     rows = [
         BoxRow(
-            beside(root, str(image["file_name"])),
+            beside(root, name),
             str(file),
             from_coco(np.asarray([one["bbox"] for one in of[i]], float).reshape(-1, 4)),
             tuple(names[one["category_id"]] for one in of[i]),
@@ -91,8 +100,8 @@ def _read(file: Path, split: str) -> Boxes:
             split,
             str(image.get("patient", image.get("patient_id", ""))),
         )
-        for i, image in images.items()
+        for i, name, image in {i: (i, name, image) for i, name, image in every}.values()
     ]
-    # Some tools write a category above all others, of which no box is.
-    kept = [k for k in sorted(names) if k in used] or sorted(names)
-    return Boxes(rows, faults, tuple(names[k] for k in kept))
+    # Numbers may have gaps and be text; of one name there is one class.
+    order = sorted(names, key=lambda k: (isinstance(k, str), k))
+    return Boxes(rows, faults, tuple(dict.fromkeys(names[k] for k in order)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -57,23 +58,27 @@ def beside(root: Path, text: str, folders: Sequence[str] = _FOLDERS) -> Path:
 def checked_rows(rows: Iterable[BoxRow]) -> tuple[list[BoxRow], list[Fault], tuple[str, ...]]:
     """Rows whose boxes lie in their images; what is wrong; notes on what was changed.
 
-    A box without an area is left out, one that reaches beyond its image is cut there, and both are
-    counted. A box whose corners are exchanged or that lies outside its image is a fault.
+    A box without an area is left out, one that reaches beyond its image is cut there, one that is
+    listed twice is counted once, and all are noted. A box whose corners are exchanged or that lies
+    outside its image is a fault, and so is an image with other channels than most.
     """
     kept, faults = [], []
     empty: list[str] = []
     cut: list[str] = []
+    twice: list[str] = []
+    channels: dict[str, int] = {}
     for row in rows:
         if not row.image.is_file():
             detail = f"listed in {row.listed}, and there is no such image"
             faults.append(Fault(str(row.image), "exists", detail))
             continue
         try:
-            shape = read_space(row.image)[0].shape
+            space, channels[str(row.image)] = read_space(row.image)
+            shape = space.shape
         except DataError as error:
             faults.extend(error.faults)
             continue
-        found = _checked(row, shape, faults, empty, cut)
+        found = _checked(row, shape, faults, empty, cut, twice)
         if found is not None:
             kept.append(found)
     notes = ()
@@ -81,7 +86,18 @@ def checked_rows(rows: Iterable[BoxRow]) -> tuple[list[BoxRow], list[Fault], tup
         notes += (_counted(empty, "without an area", "left out"),)
     if cut:
         notes += (_counted(cut, "beyond the border of its image", "cut there"),)
-    return kept, faults, notes
+    if twice:
+        notes += (_counted(twice, "listed twice", "counted once"),)
+    return kept, faults + _mixed(channels), notes
+
+
+def _mixed(channels: dict[str, int]) -> list[Fault]:
+    """Images that have other channels than most: one network does not take both."""
+    if len({*channels.values()}) < 2:
+        return []
+    usual = Counter(channels.values()).most_common(1)[0][0]
+    detail = f"channels, where most images have {usual}: save all alike, as grey or as colour"
+    return [Fault(file, "shape", f"{n} {detail}") for file, n in channels.items() if n != usual]
 
 
 def _counted(which: list[str], what: str, done: str) -> str:
@@ -91,8 +107,9 @@ def _counted(which: list[str], what: str, done: str) -> str:
 
 
 def _checked(
-    row: BoxRow, shape: tuple[int, ...], faults: list[Fault], empty: list[str], cut: list[str]
-) -> BoxRow | None:
+    row: BoxRow, shape: tuple[int, ...], faults: list[Fault], empty: list[str], cut: list[str],
+    twice: list[str],
+) -> BoxRow | None:  # fmt: skip
     rank = len(shape)
     boxes = row.boxes if len(row.boxes) else np.zeros((0, 2 * rank), np.float32)
     if boxes.shape[1] != 2 * rank:
@@ -102,6 +119,7 @@ def _checked(
     low, high = boxes[:, :rank], boxes[:, rank:]
     keep = np.ones(len(boxes), bool)
     whole = len(faults)
+    seen: set[tuple[float | str, ...]] = set()
     for i, name in enumerate(row.names):
         box = f"box {i + 1} ({name}, {boxes[i].round(1).tolist()})"
         if not np.isfinite(boxes[i]).all() or (high[i] < low[i]).any():
@@ -113,8 +131,14 @@ def _checked(
         elif (low[i] >= shape).any() or (high[i] <= 0).any():
             detail = f"{box} lies outside {row.image.name}, of {shape}"
             faults.append(Fault(row.listed, "box-inside", detail))
-        elif (low[i] < -_SLACK).any() or (high[i] > np.add(shape, _SLACK)).any():
-            cut.append(f"{row.listed}: {box}")
+        elif (same := (name, *boxes[i].tolist())) in seen:
+            # No detector finds one object twice.
+            keep[i] = False
+            twice.append(f"{row.listed}: {box}")
+        else:
+            seen.add(same)
+            if (low[i] < -_SLACK).any() or (high[i] > np.add(shape, _SLACK)).any():
+                cut.append(f"{row.listed}: {box}")
     if len(faults) > whole:
         return None
     edge = np.asarray([*shape, *shape], np.float32)

@@ -95,8 +95,12 @@ def read_box_table(path: Path, columns: Mapping[str, str] | None = None) -> Boxe
             faults.extend(error.faults)
             continue
         if box is not None:
-            name = str(row[found.of["label"]]).strip() if "label" in found.of else "object"
-            boxes.append((box, name))
+            kind = row[found.of["label"]] if "label" in found.of else "object"
+            if is_missing(kind):
+                detail = f"{table.where(i)}: a box of {image} has no {found.of['label']}"
+                faults.append(Fault(str(path), "label-range", detail))
+                continue
+            boxes.append((box, str(kind).strip()))
     rows = [
         BoxRow(
             beside(path.parent, image), str(path),

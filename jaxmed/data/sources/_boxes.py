@@ -132,10 +132,11 @@ def box_dataset(
       ``split`` and ``patient`` where there are such. An image without an object has a row whose
       corners are empty.
 
-    A box without an area is left out, one that reaches beyond its image is cut there; ``notes`` say
-    how many. (VOC's corners that are written alike count as no area, though the numbers of pixels
-    would span one: it is what a slip of the hand leaves.) One that lies outside its image is a
-    fault.
+    A box without an area is left out, one that reaches beyond its image is cut there, one that is
+    listed twice is counted once; ``notes`` say how many. (VOC's corners that are written alike
+    count as no area, though the numbers of pixels would span one: it is what a slip of the hand
+    leaves.) One that lies outside its image is a fault, and so is an image of other channels than
+    most have.
 
     Args:
         path: the file or folder.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <functional>
 #include <limits>
@@ -165,13 +166,192 @@ inline float value_at(const Place (&places)[R], const float* image, const int64_
   return v[0];
 }
 
+// Points are gone through by the dozen where they lie in no boundary's reach, coordinate by
+// coordinate, so that the compiler can use the processor's vectors; a loop is compiled for each
+// generation of them. What is left goes point by point.
+constexpr int kLanes = 32;
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+#define JAXMED_VECTORS __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define JAXMED_VECTORS
+#endif
+#define JAXMED_INLINE inline __attribute__((always_inline))
+
+template <int R>
+struct Lanes {
+  int32_t at[kLanes];         // the first corner of a point's cell
+  float t[R][kLanes];         // how far into it the point lies
+  float slope[R][kLanes];     // 0 from where the image goes on as it ends
+};
+
+// Returns false if a point of the dozen needs more than the two voxels about it.
+template <int R>
+JAXMED_INLINE bool locate_lanes(const Problem& p, const float* x, Lanes<R>& lanes) {
+  int far = 0;
+  for (int a = 0; a < R; ++a) {
+    const float last = static_cast<float>(p.size[a] - 1);
+    for (int i = 0; i < kLanes; ++i) {
+      const float y = x[i * R + a];
+      far |= static_cast<int>(!(y >= 0)) | static_cast<int>(!(y < last));
+    }
+  }
+  const bool clipped = far && p.mode == kNearest;
+  if (far && !clipped) return false;
+  if (clipped) {
+    int lost = 0;  // what is no number
+    for (int i = 0; i < kLanes * R; ++i) lost |= !(x[i] == x[i]);
+    if (lost) return false;
+  }
+  for (int i = 0; i < kLanes; ++i) lanes.at[i] = 0;
+  for (int a = 0; a < R; ++a) {
+    if (p.size[a] < 2) return false;
+    const float last = static_cast<float>(p.size[a] - 1);
+    const int32_t final = static_cast<int32_t>(p.size[a] - 2);
+    const int32_t stride = static_cast<int32_t>(p.stride[a]);
+    for (int i = 0; i < kLanes; ++i) {
+      const float given = x[i * R + a];
+      const float y = given < 0 ? 0 : (given > last ? last : given);
+      int32_t base = static_cast<int32_t>(y);
+      base = base > final ? final : base;
+      lanes.t[a][i] = y - static_cast<float>(base);
+      lanes.slope[a][i] = given < 0 || given >= last ? 0.0f : 1.0f;
+      lanes.at[i] += base * stride;
+    }
+  }
+  return true;
+}
+
+// The corners of the cells, one channel. Of one channel alone, two corners are neighbours and are
+// loaded as one number of 64 bits. No vector instruction that gathers is as quick as single loads.
+template <int R>
+JAXMED_INLINE void corners(const Problem& p, const float* image, const Lanes<R>& lanes,
+                           float (&v)[1 << R][kLanes]) {
+  constexpr int top = 1 << (R - 1);
+  for (int k = 0; k < top; ++k) {
+    int64_t to = 0;
+    for (int a = 0; a < R - 1; ++a) to += (k >> a & 1) * p.stride[a];
+    const float* from = image + to;
+    float both[2 * kLanes];
+    if (p.channels == 1) {
+      for (int i = 0; i < kLanes; i += 4) {
+        std::memcpy(both + 2 * i, from + lanes.at[i], 8);
+        std::memcpy(both + 2 * i + 2, from + lanes.at[i + 1], 8);
+        std::memcpy(both + 2 * i + 4, from + lanes.at[i + 2], 8);
+        std::memcpy(both + 2 * i + 6, from + lanes.at[i + 3], 8);
+      }
+    } else {
+      const float* beside = from + p.channels;
+      for (int i = 0; i < kLanes; ++i) {
+        both[2 * i] = from[lanes.at[i]];
+        both[2 * i + 1] = beside[lanes.at[i]];
+      }
+    }
+    for (int i = 0; i < kLanes; ++i) {
+      v[k][i] = both[2 * i];
+      v[k | top][i] = both[2 * i + 1];
+    }
+  }
+}
+
+template <int R>
+JAXMED_INLINE bool values_of(const Problem& p, const float* image, const float* x, float* out) {
+  Lanes<R> lanes;
+  if (!locate_lanes<R>(p, x, lanes)) return false;
+  for (int64_t c = 0; c < p.channels; ++c) {
+    float v[1 << R][kLanes];
+    corners<R>(p, image + c, lanes, v);
+    for (int a = 0, left = 1 << R; a < R; ++a, left /= 2)
+      for (int k = 0; k < left / 2; ++k)
+        for (int i = 0; i < kLanes; ++i)
+          v[k][i] = (1 - lanes.t[a][i]) * v[2 * k][i] + lanes.t[a][i] * v[2 * k + 1][i];
+    for (int i = 0; i < kLanes; ++i) out[i * p.channels + c] = v[0][i];
+  }
+  return true;
+}
+
+// The slopes along all axes times `values`, summed over channels, or, where `tilting`, times
+// `other` (points, rank), summed over axes.
+template <int R>
+JAXMED_INLINE bool slopes_of(const Problem& p, const float* image, const float* other,
+                             const float* x, float* out, bool tilting) {
+  Lanes<R> lanes;
+  if (!locate_lanes<R>(p, x, lanes)) return false;
+  float total[R][kLanes] = {};
+  for (int64_t c = 0; c < p.channels; ++c) {
+    float v[1 << R][kLanes];
+    corners<R>(p, image + c, lanes, v);
+    for (int a = 0; a < R; ++a)
+      for (int k = 0; k < 1 << R; ++k)
+        if (!(k >> a & 1)) {
+          const int up = k | 1 << a;
+          for (int i = 0; i < kLanes; ++i) {
+            const float low = v[k][i], step = v[up][i] - low;
+            v[k][i] = low + lanes.t[a][i] * step;
+            v[up][i] = lanes.slope[a][i] * step;
+          }
+        }
+    if (tilting) {
+      float along[kLanes] = {};
+      for (int a = 0; a < R; ++a)
+        for (int i = 0; i < kLanes; ++i) along[i] += v[1 << a][i] * other[i * R + a];
+      for (int i = 0; i < kLanes; ++i) out[i * p.channels + c] = along[i];
+    } else {
+      for (int a = 0; a < R; ++a)
+        for (int i = 0; i < kLanes; ++i) total[a][i] += v[1 << a][i] * other[i * p.channels + c];
+    }
+  }
+  if (!tilting)
+    for (int a = 0; a < R; ++a)
+      for (int i = 0; i < kLanes; ++i) out[i * R + a] = total[a][i];
+  return true;
+}
+
+JAXMED_VECTORS bool values_2(const Problem& p, const float* image, const float* x, float* out) {
+  return values_of<2>(p, image, x, out);
+}
+JAXMED_VECTORS bool values_3(const Problem& p, const float* image, const float* x, float* out) {
+  return values_of<3>(p, image, x, out);
+}
+JAXMED_VECTORS bool slopes_2(const Problem& p, const float* image, const float* other,
+                             const float* x, float* out, bool tilting) {
+  return slopes_of<2>(p, image, other, x, out, tilting);
+}
+JAXMED_VECTORS bool slopes_3(const Problem& p, const float* image, const float* other,
+                             const float* x, float* out, bool tilting) {
+  return slopes_of<3>(p, image, other, x, out, tilting);
+}
+
+template <int R>
+inline bool values_by_lanes(const Problem& p, const float* image, const float* x, float* out) {
+  if constexpr (R == 2) return values_2(p, image, x, out);
+  if constexpr (R == 3) return values_3(p, image, x, out);
+  return false;
+}
+
+template <int R>
+inline bool slopes_by_lanes(const Problem& p, const float* image, const float* other,
+                            const float* x, float* out, bool tilting) {
+  if constexpr (R == 2) return slopes_2(p, image, other, x, out, tilting);
+  if constexpr (R == 3) return slopes_3(p, image, other, x, out, tilting);
+  return false;
+}
+
+// Whether voxels of an image can be numbered by 32 bits.
+inline bool small(const Problem& p) { return p.size[0] * p.stride[0] < INT32_MAX; }
+
 // out (points, sets, channels) from image (*size, channels), for points first ... last - 1.
 template <int R>
 void read(const Problem& p, const float* image, const float* points, float* out, int64_t first,
           int64_t last) {
   const int64_t sets = static_cast<int64_t>(p.sets.size());
-  const bool values = sets == 1 && p.sets[0] == 0;
+  const bool values = sets == 1 && p.sets[0] == 0, dozens = values && small(p);
   for (int64_t i = first; i < last; ++i) {
+    if (dozens && (i - first) % kLanes == 0)
+      while (i + kLanes <= last &&
+             values_by_lanes<R>(p, image, points + i * R, out + i * p.channels))
+        i += kLanes;
+    if (i == last) break;
     float* to = out + i * sets * p.channels;
     Place places[R];
     int64_t at[1 << R];
@@ -206,7 +386,14 @@ inline void slopes_at(const Place (&places)[R], const float* image, const int64_
 template <int R>
 void tilt(const Problem& p, const float* image, const float* along, const float* points, float* out,
           int64_t first, int64_t last) {
+  const bool dozens = small(p);
   for (int64_t i = first; i < last; ++i) {
+    if (dozens && (i - first) % kLanes == 0)
+      while (i + kLanes <= last &&
+             slopes_by_lanes<R>(p, image, along + i * R, points + i * R, out + i * p.channels,
+                                true))
+        i += kLanes;
+    if (i == last) break;
     float* to = out + i * p.channels;
     Place places[R];
     int64_t at[1 << R];
@@ -227,7 +414,14 @@ void tilt(const Problem& p, const float* image, const float* along, const float*
 template <int R>
 void slope(const Problem& p, const float* image, const float* values, const float* points,
            float* out, int64_t first, int64_t last) {
+  const bool dozens = small(p);
   for (int64_t i = first; i < last; ++i) {
+    if (dozens && (i - first) % kLanes == 0)
+      while (i + kLanes <= last &&
+             slopes_by_lanes<R>(p, image, values + i * p.channels, points + i * R, out + i * R,
+                                false))
+        i += kLanes;
+    if (i == last) break;
     float total[R] = {};
     Place places[R];
     int64_t at[1 << R];

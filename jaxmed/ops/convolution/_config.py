@@ -37,7 +37,7 @@ def config(*, conv: ConvForm) -> _Restore:
     Args:
       conv: ``"auto"``: the fastest known for the platform and the shape (see
         ``docs/performance.md``); ``"xla"``: `jax.lax.conv_general_dilated` and its
-        derivatives; ``"pure"``: faster rewrites in plain JAX; ``"onednn"``: the native
+        derivatives; ``"pure"``: faster rewrites in plain JAX; ``"onednn"``: oneDNN's
         kernel, an error where it cannot run.
 
     Returns:

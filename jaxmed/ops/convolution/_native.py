@@ -21,13 +21,18 @@ _TARGETS = {
     "jaxmed_conv": "JaxmedConv",
     "jaxmed_conv_biased": "JaxmedConvBiased",
     "jaxmed_conv_kernel_bias": "JaxmedConvKernelBias",
+    "jaxmed_few_channels": "JaxmedFewChannels",
     "jaxmed_components": "JaxmedComponents",
     "jaxmed_read_points": "JaxmedReadPoints",
     "jaxmed_tilt_points": "JaxmedTiltPoints",
     "jaxmed_put_points": "JaxmedPutPoints",
 }
+# Name of the kernel that is not oneDNN's: the gradient to an input of few channels.
+FEW_CHANNELS = "jaxmed:few_channels"
 _KINDS = {"output": 0, "input": 1, "kernel": 2}
 _NAME_LENGTH = 256
+# Numbers of the smallest vector of `few_channels`, which the output channels must fill.
+_LANES = 4
 
 _log = logging.getLogger("jaxmed")
 
@@ -100,6 +105,16 @@ def implementation(
     return "" if failed or "ref" in text else text
 
 
+def few_channels_offered(dtype: str, channels_out: int, geometry: Geometry) -> bool:
+    """Return whether the gradient to an input of few channels has a kernel for these operands."""
+    return (
+        dtype == "float32"
+        and geometry.groups == 1
+        and channels_out % _LANES == 0
+        and not isinstance(library(), str)
+    )
+
+
 def offers(dtype: str) -> bool:
     """Return whether this machine has fast kernels of a dtype for all maps of a plain convolution.
 
@@ -129,6 +144,29 @@ def native(
         left_stacked=stacked[0],
         right_stacked=stacked[1],
         **_attributes(geometry),
+    )
+
+
+def few_channels(
+    y: jax.Array,
+    kernel: jax.Array,
+    *,
+    shape: tuple[int, ...],
+    geometry: Geometry,
+    members: int | None,
+    stacked: tuple[bool, bool],
+) -> jax.Array:
+    """Compute the gradient to an input of few channels, of this shape."""
+    attributes = _attributes(geometry)
+    del attributes["groups"], attributes["high"]
+    call = jax.ffi.ffi_call("jaxmed_few_channels", jax.ShapeDtypeStruct(shape, y.dtype))
+    return call(
+        y,
+        kernel,
+        members=np.int64(members or 0),
+        y_stacked=stacked[0],
+        kernel_stacked=stacked[1],
+        **attributes,
     )
 
 

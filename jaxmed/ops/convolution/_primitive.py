@@ -47,6 +47,9 @@ _NARROW = 4
 # planes of at most this many voxels. OneDNN's blocks of such kernels contend for the same cache
 # lines.
 _PAIRS, _PLANE = 1 << 18, 16
+# OneDNN computes the gradient of an input in blocks of 16 channels, however few there are. Up to
+# this number the kernel that computes no more is faster.
+_FEW = 8
 
 _primitives = {kind: jex.Primitive(f"jaxmed_conv_{kind}") for kind in OPERANDS}
 
@@ -188,16 +191,15 @@ def _run_pure(kind: str, left: jax.Array, right: jax.Array, **params: Any) -> ja
 
 
 def _run_native(
-    kind: str, left: jax.Array, right: jax.Array, *, divide: bool, **params: Any
+    kind: str, left: jax.Array, right: jax.Array, *, name: str, divide: bool, **params: Any
 ) -> jax.Array:
-    """Run the native call, partitioned among devices if there are several."""
+    """Run the kernel of this name, partitioned among devices if there are several."""
     geometry, stacked = params["geometry"], params["stacked"]
+    run = native.few_channels if name == native.FEW_CHANNELS else partial(native.native, kind)
 
     def call(left: jax.Array, right: jax.Array, *, members: int | None) -> jax.Array:
         shape = _result(kind, left, right, {**params, "members": members})
-        return native.native(
-            kind, left, right, shape=shape, geometry=geometry, members=members, stacked=stacked
-        )
+        return run(left, right, shape=shape, geometry=geometry, members=members, stacked=stacked)
 
     if not divide:
         return call(left, right, members=params["members"])
@@ -220,19 +222,36 @@ def _pure_is_faster(kind: str, dtype: str, channels: tuple[int, int], geometry: 
     )
 
 
+def _few_is_faster(kind: str, dtype: str, channels: tuple[int, int], geometry: Geometry) -> bool:
+    return (
+        kind == "input"
+        and channels[0] <= _FEW
+        and not geometry.tiles
+        and native.few_channels_offered(dtype, channels[1], geometry)
+    )
+
+
 def native_name(kind: str, left: jax.Array, right: jax.Array, params: dict[str, Any]) -> str:
-    """Return the name of oneDNN's kernel for these operands, "" if there is none."""
+    """Return the name of the native kernel for these operands, "" if there is none.
+
+    Of the form "auto" it is the fastest, and "" where that is the pure form; of the form "onednn"
+    it is oneDNN's.
+    """
     geometry = params["geometry"]
     roles = dict(zip(OPERANDS[kind], (left.shape, right.shape), strict=True))
     roles[kind] = _result(kind, left, right, params)
     members = dict(zip(OPERANDS[kind], params["stacked"], strict=True))
     members[kind] = params["members"] is not None
     channels = (roles["input"][-1], roles["output"][-1])
-    if params["form"] == "auto" and _pure_is_faster(kind, left.dtype.name, channels, geometry):
-        return ""
+    dtype = left.dtype.name
+    if params["form"] == "auto":
+        if _pure_is_faster(kind, dtype, channels, geometry):
+            return ""
+        if _few_is_faster(kind, dtype, channels, geometry):
+            return native.FEW_CHANNELS
     return native.implementation(
         kind,
-        left.dtype.name,
+        dtype,
         roles["input"][1 if members["input"] else 0],
         *channels,
         geometry,
@@ -246,8 +265,8 @@ def _run_cpu(
     if form == "xla":
         return _run_xla(kind, left, right, **params)
     if form in ("auto", "onednn"):
-        if native_name(kind, left, right, params):
-            return _run_native(kind, left, right, divide=divide, **params)
+        if name := native_name(kind, left, right, params):
+            return _run_native(kind, left, right, name=name, divide=divide, **params)
         if form == "onednn":
             loaded = native.library()
             why = loaded if isinstance(loaded, str) else "oneDNN has no fast kernel for it"

@@ -8,8 +8,9 @@ and copies:
 - windows that tile the input (1x1, patches, kernel = stride): one matrix product;
 - 1D: a 2D convolution with a first axis of size one;
 - 3D: one 2D convolution for each depth tap, summed;
-- input gradient: a convolution with the flipped kernel; with strides, all phases at once as
-  output channels, then depth-to-space;
+- input gradient: a convolution with the flipped kernel, or, for one channel, a product with all
+  taps and a sum of shifted results; with strides, all phases at once as output channels, then
+  depth-to-space;
 - kernel gradient: a convolution of transposed input and cotangent, or, for many channels and
   small planes, one product per tap.
 """
@@ -217,6 +218,8 @@ def _input_unit_stride(
     y: jax.Array, kernel: jax.Array, g: Geometry, precision: lax.PrecisionLike
 ) -> jax.Array:
     """Compute the input gradient at stride one: convolve the cotangent with the flipped kernel."""
+    if kernel.shape[-2] == 1:
+        return _input_by_taps(y, kernel, g, precision)
     padding, crop = [], []
     for n, k, o, (low, _), d in zip(
         g.spatial, g.window, y.shape[1:-1], g.padding, g.dilation, strict=True
@@ -228,6 +231,36 @@ def _input_unit_stride(
     y = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *crop, (0, 0, 0)])
     transposed = Geometry(y.shape[1:-1], g.window, g.strides, tuple(padding), g.dilation)
     return pure_output(y, flip_kernel(kernel), transposed, precision)
+
+
+def _input_by_taps(
+    y: jax.Array, kernel: jax.Array, g: Geometry, precision: lax.PrecisionLike
+) -> jax.Array:
+    """Compute the gradient of an input of one channel at stride one: what each tap adds to it.
+
+    The cotangent times the kernel is a map per tap, so few numbers that shifting them costs less
+    than a convolution with one output channel, which fills no vector.
+    """
+    matrix = kernel.reshape(-1, kernel.shape[-1]).T
+    wide = jnp.promote_types(y.dtype, jnp.float32)  # as a convolution adds up
+    maps = jnp.matmul(y, matrix, precision=precision, preferred_element_type=wide)
+    reach = [(k - 1) * d for k, d in zip(g.window, g.dilation, strict=True)]
+    ends = [
+        (w, n + low - o, 0)
+        for w, n, (low, _), o in zip(reach, g.spatial, g.padding, y.shape[1:-1], strict=True)
+    ]
+    maps = lax.pad(maps, jnp.zeros((), maps.dtype), [(0, 0, 0), *ends, (0, 0, 0)])
+    total = None
+    for index, tap in enumerate(itertools.product(*map(range, g.window))):
+        starts = [
+            w + low - t * d
+            for w, (low, _), t, d in zip(reach, g.padding, tap, g.dilation, strict=True)
+        ]
+        stops = [a + n for a, n in zip(starts, g.spatial, strict=True)]
+        part = lax.slice(maps, (0, *starts, index), (y.shape[0], *stops, index + 1))
+        total = part if total is None else total + part
+    assert total is not None
+    return total.astype(y.dtype)
 
 
 def _input_by_phases(

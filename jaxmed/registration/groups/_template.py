@@ -18,7 +18,7 @@ from jaxmed.registration.pairs._grids import Grid, coarser, spread
 from jaxmed.registration.pairs._inputs import Pair, checked
 from jaxmed.registration.pairs._level import Level, Plan, ahead, optimise
 from jaxmed.registration.pairs._similarity import VARYING, Loss, Similarity, loss_of
-from jaxmed.registration.pairs._stages import level_of, numbered, stages, warp_of, weighed
+from jaxmed.registration.pairs._stages import level_of, numbered, positive, stages, warp_of, weighed
 from jaxmed.registration.warps._scan import warp_scan
 from jaxmed.registration.warps._warp import Warp, affine_warp, compose, inverse_of
 
@@ -106,6 +106,9 @@ def template(
         raise ValueError(f"rounds={rounds}: one or more")
     penalties = weighed(transform, penalty)
     order = numbered(levels, steps)
+    positive(rate=rate, nodes=nodes)
+    if squarings < 0:
+        raise ValueError(f"squarings={squarings} is negative")
     grid, moved, begin = _begun(scans, space, initial, varying=similarity in VARYING)
     if similarity == "mse":  # as in `register`
         size = moved.std(tuple(range(moved.ndim - 1)))
@@ -140,7 +143,7 @@ def template(
     if initial is not None:
         warps = [compose(first, warp) for first, warp in zip(begin, warps, strict=True)]
     arrays = [warp_scan(w, scan, grid).array for w, scan in zip(warps, scans, strict=True)]
-    image = Scan(np.mean(arrays, 0, dtype=np.float32), affine, grid)
+    image = Scan(np.asarray(np.mean(arrays, 0), np.float32), affine, grid)
     return Template(image, tuple(warps), jnp.concatenate(found, -1))
 
 

@@ -106,7 +106,7 @@ def pair_objective(
             back = _inverse_of(found)
             ways.append(("fixed", "moving", back, carried(pair["fixed"], back)))
         counts = {} if where is None else dict(zip(_PAIR, where, strict=True))
-        terms = {"similarity": 0.0}
+        terms: dict[str, Any] = {"similarity": 0.0}
         for _, target, _, moved in ways:
             seen = {}
             if target in counts:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmed.core import Array
 from jaxmed.data import Scan
-from jaxmed.registration.pairs._inputs import checked
+from jaxmed.registration.pairs._inputs import arrayed, checked
 from jaxmed.registration.warps._warp import known_matrix
 
 
@@ -40,7 +40,7 @@ def frames_of(cine: Any, affine: Any, *, varying: bool) -> tuple[Array, np.ndarr
                 )
         stack, own = jnp.stack([jnp.asarray(x.array) for x in cine]), first.affine
     else:
-        stack = jnp.asarray(cine)
+        stack = jnp.asarray(arrayed("cine", cine))
         own = np.eye(max(stack.ndim - 1, 1)) if affine is None else affine
         affine = None
     if affine is not None:

@@ -18,7 +18,7 @@ from jaxmed.registration.pairs._grids import coarser, spread
 from jaxmed.registration.pairs._inputs import Pair, on_grid
 from jaxmed.registration.pairs._level import Level, Plan, optimise
 from jaxmed.registration.pairs._similarity import VARYING, Loss, Similarity, loss_of
-from jaxmed.registration.pairs._stages import level_of, numbered, stages, warp_of, weighed
+from jaxmed.registration.pairs._stages import level_of, numbered, positive, stages, warp_of, weighed
 from jaxmed.registration.warps._jacobian import folds
 from jaxmed.registration.warps._warp import Warp, compose
 
@@ -111,6 +111,9 @@ def track(
         raise ValueError(f"how={how!r}; expected 'direct' or 'chained'")
     penalties = weighed(transform, penalty)
     order = numbered(levels, steps)
+    positive(rate=rate, nodes=nodes)
+    if squarings < 0:
+        raise ValueError(f"squarings={squarings} is negative")
     frames, place = frames_of(cine, affine, varying=similarity in VARYING)
     if not -len(frames) <= reference < len(frames):
         raise ValueError(f"reference={reference} of {len(frames)} frames")

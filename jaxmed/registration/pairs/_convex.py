@@ -15,10 +15,10 @@ from jaxmed import losses, ops
 from jaxmed.core import Array
 from jaxmed.data import Scan, Space
 from jaxmed.registration.pairs._grids import coarser, factors, spread
-from jaxmed.registration.pairs._inputs import Pair, begun, pair_of
+from jaxmed.registration.pairs._inputs import Pair, begun, overlapping, pair_of
 from jaxmed.registration.pairs._level import Plan, optimise
 from jaxmed.registration.pairs._register import Registered
-from jaxmed.registration.pairs._stages import level_of, numbered, stages, warp_of, weighed
+from jaxmed.registration.pairs._stages import level_of, numbered, positive, stages, warp_of, weighed
 from jaxmed.registration.warps._jacobian import folds
 from jaxmed.registration.warps._warp import Warp, across_grid, affine_warp, compose, inverse_of
 
@@ -76,8 +76,8 @@ def convex_adam(
         fold.
 
     Raises:
-        ValueError: if the images do not fit, an image is constant, values are not finite, or an
-            option is unknown.
+        ValueError: if the images do not fit or do not overlap, an image is constant, values are not
+            finite, or an option is unknown.
 
     Examples:
         >>> from jaxmed.registration import warp_points
@@ -103,6 +103,7 @@ def convex_adam(
     if reach < 1 or search < 0:
         raise ValueError(f"search={search}, reach={reach}: a level of 0 or more, a cell or more")
     penalties = weighed("displacement", penalty)
+    positive(rate=rate, nodes=nodes)
     refined = steps != 0
     order = numbered(levels, steps if refined else 1)
     pair = pair_of(
@@ -148,6 +149,7 @@ def _on_one_grid(pair: Pair, initial: Warp | None) -> Pair:
     """The moving image on the fixed one's grid, where an initial warp puts it."""
     start = affine_warp(np.eye(len(pair.fixed_affine))) if initial is None else initial
     begin, pair = begun(start, pair)
+    overlapping(pair, begin)
     if start.kind != "affine":
         return pair
     whole = inverse_of(pair.moving_affine) @ begin @ pair.fixed_affine

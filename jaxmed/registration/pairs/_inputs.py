@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from jaxmed import ops
 from jaxmed.core import Array
-from jaxmed.data import Scan
+from jaxmed.data import Scan, Space
 from jaxmed.registration.warps._warp import (
     Warp,
     inverse_of,
@@ -64,7 +65,7 @@ def pair_of(
                 raise ValueError("affines are those of arrays; scans have their own")
             array, affine = given.array, given.affine
         else:
-            array = given
+            array = arrayed(name, given)
             rank = np.ndim(array) - (0 if masks else 1)
             affine = np.eye(rank + 1) if affines is None else affines[i]
         affine = known_matrix(affine, f"the affine of {name}")
@@ -99,11 +100,40 @@ def pair_of(
     return Pair(a, b, own[0], own[1], counts[0], counts[1], places[0], places[1])
 
 
+def arrayed(name: str, given: Any) -> Any:
+    """Refuse what is no array of real numbers."""
+    array = given if isinstance(given, jax.Array) else np.asarray(given)
+    if array.dtype.kind not in "biuf" and not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(
+            f"{name} is a {type(given).__name__} of {array.dtype}; it is a scan, as "
+            "`jaxmed.data.read_image` reads a file, or an array of real numbers"
+        )
+    return array
+
+
+def overlapping(pair: Pair, begin: np.ndarray) -> None:
+    """Refuse images that have no voxel in common, of which no similarity has a slope."""
+    fixed = Space(pair.fixed.shape[:-1], pair.fixed_affine)
+    moving = Space(pair.moving.shape[:-1], inverse_of(begin) @ pair.moving_affine)
+    if not moving.reaches(fixed).any() and not fixed.reaches(moving).any():
+        middles = [
+            (s.affine @ [*((n - 1) / 2 for n in s.shape), 1.0])[:-1].round(1).tolist()
+            for s in (fixed, moving)
+        ]
+        raise ValueError(
+            f"moving lies wholly outside of fixed: their middles are at {middles[1]} and "
+            f"{middles[0]} mm. Begin with initial=centre_warp(fixed, moving) (--centre)"
+        )
+
+
 def on_grid(mask: Any, shape: tuple[int, ...], what: str) -> Array | None:
     """How far each voxel of an image counts, ``(*spatial, 1)``; None if all do."""
     if mask is None:
         return None
-    return jnp.asarray(_lying_on(mask, shape, what), jnp.float32)[..., None]
+    array = _lying_on(mask, shape, what)
+    if not isinstance(array, Tracer) and not np.any(np.asarray(array)):
+        raise ValueError(f"the {what} are none: there is nothing to compare")
+    return jnp.asarray(array, jnp.float32)[..., None]
 
 
 def _lying_on(mask: Any, shape: tuple[int, ...], what: str) -> Any:

@@ -12,10 +12,10 @@ from jaxmed.core import Array
 from jaxmed.data import Scan, Space
 from jaxmed.registration.pairs import _transforms as transforms
 from jaxmed.registration.pairs._grids import spread
-from jaxmed.registration.pairs._inputs import begun, pair_of, taken_at
+from jaxmed.registration.pairs._inputs import begun, overlapping, pair_of, taken_at
 from jaxmed.registration.pairs._level import Plan, optimise
 from jaxmed.registration.pairs._similarity import VARYING, Loss, Similarity, loss_of
-from jaxmed.registration.pairs._stages import level_of, numbered, stages, warp_of, weighed
+from jaxmed.registration.pairs._stages import level_of, numbered, positive, stages, warp_of, weighed
 from jaxmed.registration.pairs._transforms import Transform
 from jaxmed.registration.warps._jacobian import folds
 from jaxmed.registration.warps._warp import Warp, compose
@@ -100,8 +100,8 @@ def register(
         The warp in millimetres, the losses and the share of voxels that fold.
 
     Raises:
-        ValueError: if the images do not fit, an image is constant and the similarity undefined,
-            values are not finite, or an option is unknown.
+        ValueError: if the images do not fit or do not overlap, an image is constant and the
+            similarity undefined, values are not finite, or an option is unknown.
 
     Examples:
         >>> from jaxmed.registration import warp_points
@@ -126,6 +126,9 @@ def register(
         )
     penalties = weighed(transform, penalty)
     order = numbered(levels, steps)
+    positive(rate=rate, nodes=nodes, label_weight=label_weight)
+    if squarings < 0:
+        raise ValueError(f"squarings={squarings} is negative")
     pair = pair_of(
         fixed,
         moving,
@@ -141,6 +144,7 @@ def register(
     goes_on = initial is not None and initial.kind == transform == "velocity"
     if initial is not None and not goes_on:
         begin, pair = begun(initial, pair)
+    overlapping(pair, begin)
     course = stages(transform, shape, affine, order, rate=rate, nodes=nodes)
     values, grid, found = None, None, []
     for stage in course:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxmed.core import Array
 from jaxmed.registration.pairs import _transforms as transforms
@@ -57,13 +60,27 @@ def weighed(transform: str, penalty: Mapping[str, float] | None) -> dict[str, fl
     for name in chosen:
         if name not in PENALTIES:
             raise ValueError(f"penalty {name!r}; expected {', '.join(sorted(PENALTIES))}")
+        if not isinstance(chosen[name], Tracer) and not 0 <= float(chosen[name]) < np.inf:
+            raise ValueError(f"penalty {name!r} has the weight {chosen[name]}; it is 0 or more")
     return {name: chosen[name] for name in sorted(chosen)}
+
+
+def positive(**options: float | None) -> None:
+    """Refuse numbers that are not above 0."""
+    for name, value in options.items():
+        if value is not None and not isinstance(value, Tracer) and not 0 < float(value) < np.inf:
+            raise ValueError(f"{name}={value!r} must be above 0, and finite")
 
 
 def numbered(levels: int | Sequence[int], steps: int | Sequence[int]) -> list[tuple[int, int]]:
     """Each level's number and steps, from coarse to fine."""
-    order = tuple(range(levels))[::-1] if isinstance(levels, int) else tuple(levels)
-    counts = tuple(steps) if isinstance(steps, Sequence) else (steps,) * len(order)
+    try:
+        order = tuple(range(levels))[::-1] if isinstance(levels, int) else tuple(levels)
+        order = tuple(map(operator.index, order))
+        counts = tuple(steps) if isinstance(steps, Sequence) else (steps,) * len(order)
+        counts = tuple(map(operator.index, counts))
+    except TypeError:
+        raise ValueError(f"levels={levels!r}, steps={steps!r}: whole numbers") from None
     if not order or len(counts) != len(order) or min(order) < 0 or min(counts) < 1:
         raise ValueError(f"levels={levels!r}, steps={steps!r}: one level or more, with steps each")
     return list(zip(order, counts, strict=True))
@@ -79,6 +96,11 @@ def stages(
     nodes: float | None,
 ) -> list[Stage]:
     """Lay out the levels of a grid."""
+    if transform not in transforms.LINEAR and min(shape) < 2:
+        raise ValueError(
+            f"fixed has {' x '.join(map(str, shape))} voxels: along an axis of one voxel there is "
+            "no field to be seen; give the slice alone, of two axes, or take a linear transform"
+        )
     speed = _RATES[transform] if rate is None else rate
     apart = transforms.NODES.get(transform, 1.0) if nodes is None else float(nodes)
     spacing = np.linalg.norm(affine[:-1, :-1], axis=0)
@@ -130,8 +152,8 @@ def level_of(
         body=transforms.body(pair.fixed.shape[:-1], pair.fixed_affine),
         apart=np.linalg.norm(node_affine[:-1, :-1], axis=0),
         rate=stage.rate,
-        weights=tuple(np.float32(weight) for weight in penalties.values()),
-        label_weight=np.float32(label_weight),
+        weights=tuple(jnp.asarray(weight, jnp.float32) for weight in penalties.values()),
+        label_weight=jnp.asarray(label_weight, jnp.float32),
     )
     return level, image
 

@@ -76,7 +76,12 @@ def read_warp(path: str | os.PathLike) -> Warp:
             return _itk.from_text(path.read_text())
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-    image = nib.load(path)
+    try:
+        image = nib.load(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # what is no NIfTI may raise anything
+        raise ValueError(f"{path} cannot be read as NIfTI: {error}") from error
     shape = image.shape  # pyright: ignore
     rank = shape[-1]
     code = int(image.header["intent_code"])  # pyright: ignore

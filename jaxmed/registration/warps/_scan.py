@@ -129,15 +129,18 @@ def _mask(array: np.ndarray, at: Array, method: Any) -> np.ndarray:
     if method == "nearest":
         moved = ops.resample(jnp.asarray(array)[..., None], at, method=method, mode="nearest")
         return np.asarray(jnp.where(inside, moved[..., 0], 0)).astype(array.dtype)
-    share = jax.jit(
-        lambda own: ops.resample(own.astype(jnp.float32)[..., None], at, mode="nearest")[..., 0]
-    )
     # As in `to_space`: the background wins ties.
-    best = np.where(inside, 1 - np.asarray(share(array != 0)), np.inf)
+    best = np.where(inside, 1 - np.asarray(_share(array != 0, at)), np.inf)
     out = np.zeros(at.shape[:-1], array.dtype)
     for label in np.unique(array[array != 0]):
-        own = np.asarray(share(array == label))
+        own = np.asarray(_share(array == label, at))
         wins = own > best
         out[wins] = label
         best[wins] = own[wins]
     return out
+
+
+@jax.jit
+def _share(own: Array, at: Array) -> Array:
+    """How much of each place is a class; one program for all masks of a grid."""
+    return ops.resample(own.astype(jnp.float32)[..., None], at, mode="nearest")[..., 0]

@@ -74,7 +74,7 @@ def displacement_warp(field: Any, affine: Any) -> Warp:
         affine: from the grid's indices to millimetres, ``(rank + 1, rank + 1)``.
 
     Raises:
-        ValueError: if shapes do not agree, or the affine has no inverse.
+        ValueError: if shapes do not agree, values are not finite, or the affine has no inverse.
 
     Examples:
         >>> displacement_warp(np.zeros((4, 5, 2)), np.eye(3)).grid
@@ -91,7 +91,7 @@ def velocity_warp(field: Any, affine: Any) -> Warp:
         affine: from the grid's indices to millimetres, ``(rank + 1, rank + 1)``.
 
     Raises:
-        ValueError: if shapes do not agree, or the affine has no inverse.
+        ValueError: if shapes do not agree, values are not finite, or the affine has no inverse.
 
     Examples:
         >>> velocity_warp(np.zeros((4, 5, 2)), np.eye(3)).kind
@@ -112,6 +112,8 @@ def _field_warp(values: Any, affine: Any, kind: Kind) -> Warp:
         )
     if 0 in values.shape:
         raise ValueError(f"field of shape {values.shape} is empty")
+    if not isinstance(values, Tracer) and not np.isfinite(np.asarray(values)).all():
+        raise ValueError("field has values that are not finite")
     return Warp(values, affine, kind)
 
 

@@ -25,6 +25,8 @@ def measures(history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[
         >>> panels = measures([{"step": 1, "loss": 0.7, "val/loss": 0.8}])
         >>> {measure: sorted(parts) for measure, parts in panels.items()}
         {'loss': ['train', 'val']}
+        >>> sorted(measures([{"step": 1, "held out/ap50": 0.7}])["ap50"])
+        ['held out']
     """
     panels: dict[str, dict[str, tuple[list, list]]] = {}
     for position, row in enumerate(history):
@@ -67,7 +69,7 @@ def learning_curves(
         figure, axes = new_figure(4.6, 0.4 + 2.1 * len(show), rows=len(show), sharex=True)
         for ax, measure in zip(axes, show):
             for i, (part, (steps, values)) in enumerate(sorted(panels[measure].items())):
-                i = {"train": 0, "val": 1, "validation": 1}.get(part, i)
+                i = {"train": 0, "val": 1, "validation": 1, "held out": 1}.get(part, i)
                 colour = colour_of(i)
                 if len(values) > 60:
                     ax.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
@@ -93,7 +95,7 @@ def learning_curves(
 def _part(key: str, default: str) -> tuple[str, str]:
     for mark in ("/", "_"):
         head, _, tail = key.partition(mark)
-        if tail and head in ("train", "val", "validation", "test", "valid"):
+        if tail and head in ("train", "val", "validation", "test", "valid", "held out"):
             return {"valid": "val", "validation": "val"}.get(head, head), tail
     return default, key
 

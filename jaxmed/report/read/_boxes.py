@@ -70,21 +70,25 @@ def read_found_boxes(path: str | os.PathLike, reference: BoxSource) -> BoxTable:
     if not file.is_file():
         raise fault(file, "exists", "there is no such file")
     held = _of_json(file, reference) if file.suffix == ".json" else _of_table(file)
-    names = {stem(Path(image)): i for i, image in enumerate(reference.images)}
+    places = [Path(image) for image in reference.images]
     rank = next((b.shape[1] // 2 for b in reference.boxes if len(b)), 2)
     boxes: list[list[Any]] = [[] for _ in reference.images]
+    told: set[int] = set()
+    by_name: dict[str, list[int]] = {}
+    for i, place in enumerate(places):
+        by_name.setdefault(stem(place), []).append(i)
     for image, rows in held.items():
-        at = names.get(stem(Path(image)))
-        if at is None:
-            detail = f"boxes are of {image!r}, which is not among the {len(names)} images there"
-            raise fault(file, "same-cases", f"{detail} of {reference.name}")
+        at = _which(file, image, by_name, places, reference.name)
+        told.add(at)
         for box, score, label in rows:
+            if len(box) != 2 * rank or not (box[rank:] >= box[:rank]).all():
+                detail = f"a box of {image} has no corners of {rank} axes in order"
+                raise fault(file, "box-corners", f"{detail}: {np.round(box, 2).tolist()}")
             if label not in reference.classes:
                 detail = f"a box of {image} is of {label!r}, not of {reference.classes}"
                 raise fault(file, "label-range", detail)
             boxes[at].append((box, score, reference.classes.index(label)))
-    told = {stem(Path(image)) for image in held}
-    missing = tuple(name for name in names if name not in told)
+    missing = tuple(name for i, name in enumerate(reference.case_ids) if i not in told)
     if file.suffix == ".json" and _is_list(file):
         missing = ()
     return BoxTable(
@@ -93,6 +97,25 @@ def read_found_boxes(path: str | os.PathLike, reference: BoxSource) -> BoxTable:
         [np.array([k for _, _, k in r], np.int32) for r in boxes],
         missing,
     )
+
+
+def _which(
+    file: Path, image: str, by_name: Mapping[str, list[int]], places: list[Path], name: str
+) -> int:
+    """The position of an image that a file names: by its name, and where that is of several by
+    the folders before it too.
+    """
+    found = by_name.get(stem(Path(image)), [])
+    if not found:
+        detail = f"boxes are of {image!r}, which is not among the {len(places)} images there"
+        raise fault(file, "same-cases", f"{detail} of {name}")
+    if len(found) > 1:
+        parts = Path(image).parts[:-1]
+        found = [i for i in found if places[i].parts[:-1][-len(parts) :] == parts or not parts]
+    if len(found) != 1:
+        detail = f"boxes are of {image!r}, which several images of {name} are called"
+        raise fault(file, "same-cases", f"{detail}: write their folders too")
+    return found[0]
 
 
 def _is_list(file: Path) -> bool:
@@ -114,7 +137,8 @@ def _of_table(file: Path) -> Held:
         rows = held.setdefault(str(row[found.of["image"]]).strip(), [])
         box = box_of(table, i, found)
         if box is not None:
-            rows.append((box, table.number(i, found.of["score"]), str(row[found.of["label"]])))
+            label = str(row[found.of["label"]]).strip()
+            rows.append((box, table.number(i, found.of["score"]), label))
     return held
 
 
