@@ -27,7 +27,7 @@ from jaxmed.core import Variables
 from jaxmed.data import ArraySource, phantoms
 from jaxmed.networks import cnn
 from jaxmed.paradigms import supervised
-from jaxmed.report import ClassificationResults, split_sizes, stage
+from jaxmed.report import Results, split_sizes, stage
 
 GRID = {"seed": (0, 1, 2)}
 
@@ -59,7 +59,7 @@ class Config:
     seed: int = 0
 
 
-def run(config: Config, out: Path) -> ClassificationResults:
+def run(config: Config, out: Path) -> Results:
     """Train, explain, compare with what was planted."""
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):

@@ -29,8 +29,8 @@ RECORDED = (
     "coverage", "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
     "few_scans", "fewshot", "hippocampus", "hippocampus_learned", "hippocampus_pairs", "judge",
     "landmarks", "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms",
-    "planes", "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking", "table_regression", "tumours", "uncertainty",
-    "uncertainty_masks", "wrong_labels",
+    "planes", "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
+    "table_regression", "tumours", "uncertainty", "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 
