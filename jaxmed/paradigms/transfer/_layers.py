@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import jax
 from jax.extend.core import Jaxpr, Literal
@@ -59,7 +59,7 @@ def _origin(path, kernels: Collection[str]):
     return DATA if position.idx == 2 else None
 
 
-def _run(jaxpr: Jaxpr, consts: list, operands: list, origins: list, change):
+def _run(jaxpr: Jaxpr, consts: Sequence, operands: list, origins: list, change):
     """The program's outputs, and their origins."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *operands], strict=True))
     origin = dict(zip(jaxpr.invars, origins, strict=True))
