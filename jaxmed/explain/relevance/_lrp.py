@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from jaxmed.core import Array, Key, Network, PyTree
-from jaxmed.core._program import LOOPS, Program, Step, is_product, run_equation, trace
+from jaxmed.core._program import (
+    CALLS,
+    CUSTOM,
+    LOOPS,
+    Program,
+    Step,
+    called,
+    is_product,
+    opened,
+    run_equation,
+    trace,
+)
 from jaxmed.explain._target import Target, scorer
 
 # Of a value: None, it does not depend on the image; or how much it is a gate rather than a signal.
@@ -127,7 +140,7 @@ def _relevance(network, params, state, inputs, target, gamma, epsilon):
 
     images = jnp.asarray(inputs)
     operands = (params, state, images)
-    program = trace(apply, operands, inside=lambda call: True)
+    program = trace(apply, operands, inside=_has_a_rule)
     roles = _roles(program, jax.tree.leaves((False, False, True)), operands)
 
     # A network whose derivative is this one's: so all rules are written in the forward direction,
@@ -141,6 +154,20 @@ def _relevance(network, params, state, inputs, target, gamma, epsilon):
 
     slopes, biases = jax.grad(total, argnums=(0, 1))(images, jnp.ones(len(images)))
     return images * slopes, biases
+
+
+def _has_a_rule(call: Any) -> bool:
+    """Whether rules are about what a call with a derivative of its own computes.
+
+    One that only picks and moves values, such as the largest of a block, keeps its derivative.
+    """
+    for equation in opened(called(call))[0].eqns:
+        name = equation.primitive.name
+        if name in (*_CURVES, *_SUMS, *_PRODUCTS) or is_product(name):
+            return True
+        if name in (*CALLS, *CUSTOM) and _has_a_rule(equation):
+            return True
+    return False
 
 
 def _roles(program: Program, of_operand, operands) -> dict[int, int]:

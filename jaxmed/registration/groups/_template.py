@@ -84,13 +84,14 @@ def template(
             constant, values are not finite, or an option is unknown.
 
     Examples:
+        >>> from jaxmed.registration import warp_points
         >>> at = np.indices((20, 20)) - 9.0
         >>> ball = np.exp(-((at / 4) ** 2).sum(0))[..., None].astype(np.float32)
         >>> space = Space((20, 20), np.eye(3))
         >>> scans = [Scan(np.roll(ball, k, 0), np.eye(3), space) for k in (-2, 2)]
         >>> found = template(scans, transform="rigid", similarity="mse", levels=1)
-        >>> [w.values[:2, 2].round().tolist() for w in found.warps]
-        [[-2.0, 0.0], [2.0, 0.0]]
+        >>> [warp_points(w, jnp.array([9.0, 9.0])).round().tolist() for w in found.warps]
+        [[7.0, 9.0], [11.0, 9.0]]
 
     References:
         Joshi et al., Unbiased diffeomorphic atlas construction for computational anatomy,
