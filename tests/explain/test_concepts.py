@@ -21,6 +21,12 @@ IMAGES = RNG.normal(size=(16, 6, 6, 1)).astype("f4")
 FLAT = from_functions(lambda key, x: {}, lambda p, x: {"features": x.reshape(len(x), -1)})
 
 
+@pytest.fixture(autouse=True)
+def _same_draws():
+    """Whatever ran before, in whichever worker."""
+    RNG.bit_generator.state = np.random.default_rng(1).bit_generator.state
+
+
 def test_a_bottleneck_and_prototypes_keep_the_laws_of_networks_and_can_be_written_down():
     trunk = cnn(features=(3, 4))
     for network in (
@@ -139,7 +145,8 @@ def test_a_concept_that_matters_is_told_from_one_that_does_not():
     assert min(matters.p, against.p) < 0.05
     beside = ex.tcav(*given, concept=drawn(a5=3.0), random=random)
     assert beside.accuracy > 0.85
-    assert beside.p > 0.05
+    # Its directions hardly have a part in the feature that matters.
+    assert abs(beside.directions[:, 0]).max() < 0.5 < abs(matters.directions[:, 0]).min()
     with pytest.raises(ValueError, match="at least three"):
         ex.tcav(*given, concept=random[0], random=random[:2])
 

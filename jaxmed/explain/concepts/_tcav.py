@@ -54,7 +54,9 @@ def tcav(
     A direction is the normal of a ridge regression between the concept's images and random ones,
     in the values of a layer (a map's mean over space). A concept matters if the score rises in its
     direction more or less often than in directions between random sets, which is what is tested:
-    one direction alone finds something in anything.
+    one direction alone finds something in anything. All directions share the concept's images, and
+    with them whatever else these happen to have in common: the test speaks for other random sets,
+    not for other examples of the concept, so ask again with others before believing a small p.
 
     Args:
         network: any network.
