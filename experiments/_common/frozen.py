@@ -10,6 +10,8 @@ import numpy as np
 import jaxmed as jm
 from jaxmed.core import stream
 
+from .pieces import in_pieces
+
 Frozen = Literal["pixels", "random", "imagenet"]
 
 
@@ -31,7 +33,7 @@ def frozen_features(images: np.ndarray, kind: Frozen, *, size: int = 128) -> np.
             pooled = network.apply(params, state, x)[0]["pyramid"][-1]
             return pooled.reshape(len(x), -1)
 
-        return _in_parts(jax.jit(apply), images, 500)
+        return in_pieces(jax.jit(apply), images, 500)
     network = jm.from_linen(jm.networks.efficientnet_lite0(1000))
     params, state = jm.networks.imagenet_lite0()
 
@@ -40,14 +42,4 @@ def frozen_features(images: np.ndarray, kind: Frozen, *, size: int = 128) -> np.
         x = x if x.shape[-1] == 3 else jax.numpy.repeat(x[..., :1], 3, -1)
         return network.apply(params, state, (255 * x - 127) / 128)[0]["features"]
 
-    return _in_parts(jax.jit(apply_lite0), images, 32)
-
-
-def _in_parts(apply, images: np.ndarray, size: int) -> np.ndarray:
-    size = min(size, len(images))
-    parts = []
-    for start in range(0, len(images), size):
-        batch = images[start : start + size]
-        filled = np.resize(batch, (size, *images.shape[1:]))  # one program for all
-        parts.append(np.asarray(apply(filled))[: len(batch)])
-    return np.concatenate(parts)
+    return in_pieces(jax.jit(apply_lite0), images, 32)

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import jax
 import numpy as np
 
 import jaxmed as jm
@@ -22,6 +21,8 @@ from jaxmed.augment import chain, flip
 from jaxmed.data import ArraySource, phantoms
 from jaxmed.networks import ResNet
 from jaxmed.report import DetectionResults, split_sizes, stage
+
+from ._found import found_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ def run(config: Config, out: Path) -> DetectionResults:
     with stage(seconds, "evaluation"):
         finds = detection.detector(network, iou=0.3, count=3 * config.objects, least=0.02)
         variables = learner.predicting.get(trained.state)
-        found = _found(finds, variables, test["image"], config.batch)
+        found = found_in(finds, variables, test["image"], config.batch)
         results = report.detection(
             test["box"],
             test["box_label"],
@@ -129,21 +130,6 @@ def _lesions(config: Config, n: int, seed: int) -> ArraySource:
     box = np.where(lesion[..., None], arrays["box"], 0)
     arrays["box"] = np.take_along_axis(box, order[..., None], axis=1)
     return ArraySource(arrays, case_ids=source.case_ids, classes=("lesion",), name="lesions")
-
-
-def _found(finds: Any, variables: Any, images: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """What the detector finds, batch by batch of one size."""
-
-    @jax.jit
-    def apply(part: Any) -> Any:
-        return finds.apply(variables.params, variables.state, part)[0]
-
-    parts = []
-    for begin in range(0, len(images), size):
-        rows = np.minimum(np.arange(begin, begin + size), len(images) - 1)
-        said = jax.tree.map(np.asarray, apply(images[rows]))
-        parts.append({name: x[: len(images) - begin] for name, x in said.items()})
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 from scipy import ndimage
 
@@ -25,6 +23,7 @@ from jaxmed.data import ArraySource, Source
 from jaxmed.report import DetectionResults, split_sizes, stage
 
 from .._common.lite0 import imagenet, lite0
+from ._found import found_in
 
 _STRIDES = (4, 8, 16)  # of the pyramid's maps
 _ACROSS = 255 / 128, -127 / 128  # gain and offset by which ImageNet's weights know an image
@@ -83,7 +82,8 @@ def run(config: Config, out: Path) -> DetectionResults:
     with stage(seconds, "evaluation"):
         test = jm.data.in_memory(parts["held out"])
         finds = detection.detector(network, iou=0.3, count=20, least=0.02)
-        found = _found(finds, learner.predicting.get(trained.state), test, config.batch)
+        variables = learner.predicting.get(trained.state)
+        found = found_in(finds, variables, test.arrays["image"], config.batch)
         results = report.detection(
             test.arrays["box"],
             test.arrays["box_label"],
@@ -173,21 +173,6 @@ def _learner(config: Config, network: jm.Network, steps: int) -> jm.Learner:
     )  # fmt: skip
     learner = jm.learner(network, jm.augmented(detection.box_objective(), view), optimizer)
     return jm.train.parameter_average(learner, min(0.98, 1 - 10 / max(steps, 20)))
-
-
-def _found(finds: Any, variables: Any, test: ArraySource, size: int) -> dict[str, np.ndarray]:
-    """What the detector finds, batch by batch of one size."""
-
-    @jax.jit
-    def apply(part: Any) -> Any:
-        return finds.apply(variables.params, variables.state, part)[0]
-
-    images, parts = test.arrays["image"], []
-    for begin in range(0, len(images), size):
-        rows = np.minimum(np.arange(begin, begin + size), len(images) - 1)
-        said = jax.tree.map(np.asarray, apply(images[rows]))
-        parts.append({name: x[: len(images) - begin] for name, x in said.items()})
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from jaxmed.inference._box_model import in_image
 from jaxmed.report import Split
 
 from .._common.lite0 import imagenet, lite0
+from .._common.pieces import in_pieces
 from ._own import split_name
 
 _SCALE = 4.0  # Edge of an anchor in strides of its map.
@@ -228,13 +229,13 @@ def prepared(source: BoxSource, rows: Sequence[int], recipe: BoxRecipe) -> Array
 
 def found_in(model: BoxModel, images: ArraySource, size: int = 8) -> list[FoundInImage]:
     """What a model finds in prepared images, in the voxels of the images as they were read."""
-    arrays, n = images.arrays, len(images)
-    found = []
-    for begin in range(0, n, size):
-        rows = np.minimum(np.arange(begin, begin + size), n - 1)
-        said = jax.tree.map(np.asarray, model.predict(arrays["image"][rows]))
-        for j in range(min(size, n - begin)):
-            one = {name: value[j] for name, value in said.items()}
-            shape = tuple(arrays["shape"][begin + j].tolist())
-            found.append(in_image(one, arrays["scale"][begin + j], shape))
-    return found
+    arrays = images.arrays
+    said = in_pieces(model.predict, arrays["image"], size)
+    return [
+        in_image(
+            {name: value[i] for name, value in said.items()},
+            arrays["scale"][i],
+            tuple(arrays["shape"][i].tolist()),
+        )
+        for i in range(len(images))
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,11 @@ from jaxmed.networks import BatchNorm
 from jaxmed.planning import ImagePlan
 
 from .._common.lite0 import imagenet
+from .._common.pieces import in_pieces
 from .._common.rounds import Round, in_rounds, rate, rounds
 from ._own import Parts, begun_from, repeated
+
+_AT_ONCE = 64  # images
 
 # With the published momentum, .99, running statistics follow a new set of images too slowly.
 _NORM = partial(BatchNorm, momentum=0.9, epsilon=1e-3)
@@ -183,7 +185,7 @@ def augmentation(plan: ImagePlan) -> Augmentation:
 
 def predicted(model: ImageModel, source: ArraySource) -> np.ndarray:
     """Probabilities, or numbers, (cases, outputs)."""
-    return _in_pieces(model.predict, source.arrays["image"])
+    return in_pieces(model.predict, source.arrays["image"], _AT_ONCE)
 
 
 def features(model: ImageModel, images: np.ndarray) -> np.ndarray:
@@ -194,18 +196,7 @@ def features(model: ImageModel, images: np.ndarray) -> np.ndarray:
     def apply(part: Any) -> Any:
         return network.apply(model.params, model.state, part)[0]["features"]
 
-    return _in_pieces(apply, images)
-
-
-def _in_pieces(apply: Callable[[Any], Any], images: np.ndarray, size: int = 64) -> np.ndarray:
-    """What is said of all images, in pieces of one size."""
-    n = len(images)
-    size = min(size, n)
-    found = []
-    for begin in range(0, n, size):
-        rows = np.minimum(np.arange(begin, begin + size), n - 1)
-        found.append(np.asarray(apply(images[rows]))[: n - begin])
-    return np.concatenate(found)
+    return in_pieces(apply, images, _AT_ONCE)
 
 
 def main_score(plan: ImagePlan) -> str:

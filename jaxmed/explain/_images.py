@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +54,24 @@ def per_channel(values: Array, images: Array) -> Array:
     return jnp.broadcast_to(values[..., None] / channels, (*values.shape, channels))
 
 
-def floating(tree: PyTree) -> PyTree:
-    """Of each leaf, whether it can have a derivative."""
-    return jax.tree.map(lambda x: jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating), tree)
+def enlarged(coarse: Array, images: Array) -> Array:
+    """A coarse map ``(batch, *grid)`` on the images' grid, each channel an equal share."""
+    size = (len(images), *images.shape[1:-1])
+    return per_channel(jax.image.resize(coarse, size, "linear"), images)
+
+
+def each_axis(value: int | Sequence[int], spatial: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """A number of voxels or parts for each axis.
+
+    Raises:
+        ValueError: if it is not from 1 to the axis's size, or there are not as many as axes.
+    """
+    values = (value,) * len(spatial) if isinstance(value, int) else tuple(value)
+    if len(values) != len(spatial) or any(
+        not 1 <= v <= n for v, n in zip(values, spatial, strict=False)
+    ):
+        raise ValueError(
+            f"{name} is from 1 to the size of the image, one number or one an axis of {spatial}; "
+            f"got {value!r}"
+        )
+    return values

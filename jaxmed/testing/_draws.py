@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from jaxmed.core._program import run_equation
+
 _DRAWS = ("random_bits", "random_gamma")
 _DERIVES = ("random_fold_in", "random_split")
 
@@ -130,28 +132,12 @@ def _equation(
 
 def _bind(jaxpr: Any, equation: Any, given: list[Lazy], note: Callable | None = None) -> list[Lazy]:
     """Bind one equation, evaluated when one of its outputs is accessed."""
-    # As a program of one equation, which every JAX version can evaluate.
-    places = [i for i, atom in enumerate(equation.invars) if not isinstance(atom, core.Literal)]
-    wanted = [i for i, v in enumerate(equation.outvars) if type(v).__name__ != "DropVar"]
-    variables = list(dict.fromkeys(equation.invars[i] for i in places))
 
-    def compute() -> dict[int, Any]:
+    def compute() -> list[Any]:
         values = [lazy.value() for lazy in given]
         if note is not None:
             note(values[0])
-        by_variable = {equation.invars[i]: values[i] for i in places}
-        alone = jaxpr.replace(
-            constvars=[],
-            invars=variables,
-            outvars=[equation.outvars[i] for i in wanted],
-            eqns=[equation],
-            effects=equation.effects,
-        )
-        run = core.jaxpr_as_fun(
-            core.ClosedJaxpr(alone, [])  # pyright: ignore[reportPrivateImportUsage]
-        )
-        found = run(*[by_variable[variable] for variable in variables])
-        return dict(zip(wanted, found, strict=True))
+        return run_equation(jaxpr, equation, values)
 
     whole = Lazy(compute)
     return [Lazy(lambda i=i: whole.value()[i]) for i in range(len(equation.outvars))]

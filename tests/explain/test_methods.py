@@ -299,6 +299,15 @@ def test_an_endpoint_beside_the_way_is_refused_and_another_named():
         ex.endpoint_gradient(network, params, state, x, 1, endpoint="pyramid", level=3)
 
 
+def test_an_endpoint_may_be_the_input_itself():
+    network = from_functions(
+        lambda key, x: {}, lambda p, x: {"features": x, "logits": 3 * x.sum((1, 2))}
+    )
+    values, slopes = ex.endpoint_gradient(network, {}, {}, images(), 1)
+    np.testing.assert_array_equal(values, images())
+    np.testing.assert_array_equal(slopes, 3.0)
+
+
 def test_rollout_of_one_block_is_its_attention():
     rng = np.random.default_rng(0)
     scores = jnp.asarray(rng.normal(size=(2, 1, 4, 4)), jnp.float32)

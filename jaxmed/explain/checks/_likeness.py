@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmed.core import Array
-from jaxmed.quantities._ranks import midrank
+from jaxmed.quantities import midrank
 
 
 def rank_correlation(

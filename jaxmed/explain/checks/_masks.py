@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxmed.core import Array
 from jaxmed.explain.checks._likeness import voxels
-from jaxmed.quantities._ranks import average_precision
+from jaxmed.quantities import average_precision
 
 
 def pointing_game(

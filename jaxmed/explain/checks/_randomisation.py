@@ -10,9 +10,10 @@ import numpy as np
 from jax.extend.core import Literal
 
 from jaxmed.core import Key, Network, PyTree, Variables, flatten_paths, stream, unflatten_paths
-from jaxmed.core._program import Program, trace
+from jaxmed.core._program import Program
 from jaxmed.explain._target import Target
 from jaxmed.explain.checks._likeness import rank_correlation
+from jaxmed.explain.relevance._traced import traced
 
 
 class Randomised(NamedTuple):
@@ -69,7 +70,10 @@ def parameter_randomisation(
     if layers not in ("cascade", "all"):
         raise ValueError(f'layers is "cascade" or "all", got {layers!r}')
     own = stream(key, "method")
-    explain = lambda params: method(own, network, params, state, inputs, target)  # noqa: E731
+
+    def explain(params):
+        return method(own, network, params, state, inputs, target)
+
     original = explain(params)
     groups = _layers(network, params, state, inputs)
     if layers == "all":
@@ -124,18 +128,12 @@ def label_randomisation(
 
 def _layers(network: Network, params: PyTree, state: PyTree, inputs: PyTree) -> dict:
     """Paths of parameters by the layer they stand in, the layer that is met last first."""
-    operands = (params, state, inputs)
-    program = trace(lambda *given: network.apply(*given)[0], operands)
-    flat = flatten_paths(params)
-    paths = [
-        jax.tree_util.keystr(path, simple=True, separator="/")
-        for path, _ in jax.tree.leaves_with_path(params)
-    ]
+    program = traced(network, params, state, inputs)
+    paths = [*flatten_paths(params)]
     met = _first_met(program, len(paths), len(jax.tree.leaves((params, state))))
     groups: dict[str, list[str]] = {}
     for place in sorted(range(len(paths)), key=lambda i: -met.get(i, -1)):
         path = paths[place]
-        assert path in flat
         groups.setdefault(path.rpartition("/")[0] or path, []).append(path)
     return groups
 

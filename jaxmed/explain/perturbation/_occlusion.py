@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmed.core import Array, Key, Network, PyTree
-from jaxmed.explain._images import Baseline, absent, one_image, per_channel
+from jaxmed.explain._images import Baseline, absent, each_axis, one_image, per_channel
 from jaxmed.explain._passes import sum_over
 from jaxmed.explain._target import Target, score, scores, settled
 
@@ -54,9 +54,9 @@ def occlusion(
     del key
     images = one_image(inputs, "occlusion")
     cover, spatial = absent(baseline, images), images.shape[1:-1]
-    size = _each(window, spatial, "window")
+    size = each_axis(window, spatial, "window")
     halves = tuple(max(1, n // 2) for n in size)
-    step = halves if stride is None else _each(stride, spatial, "stride")
+    step = halves if stride is None else each_axis(stride, spatial, "stride")
     if any(s > n for s, n in zip(step, size, strict=True)):
         raise ValueError(f"a stride of {step} leaves voxels between windows of {size} uncovered")
     axes = [
@@ -88,15 +88,3 @@ def _windows(corners: Array, size: tuple[int, ...], spatial: tuple[int, ...]) ->
         shape = [len(corners), *(n if i == axis else 1 for i in range(len(spatial)))]
         inside = inside & ((at >= 0) & (at < w)).reshape(shape)
     return inside
-
-
-def _each(value, spatial, name) -> tuple[int, ...]:
-    values = (value,) * len(spatial) if isinstance(value, int) else tuple(value)
-    if len(values) != len(spatial) or any(
-        not 1 <= v <= n for v, n in zip(values, spatial, strict=False)
-    ):
-        raise ValueError(
-            f"{name} is from 1 to the size of the image, one number or one an axis of {spatial}; "
-            f"got {value!r}"
-        )
-    return values

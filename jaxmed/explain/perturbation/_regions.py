@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmed.core import Array
-from jaxmed.explain._images import per_channel
+from jaxmed.explain._images import each_axis, per_channel
 
 
 def grid_regions(spatial: Sequence[int], blocks: int | Sequence[int]) -> np.ndarray:
@@ -31,13 +31,7 @@ def grid_regions(spatial: Sequence[int], blocks: int | Sequence[int]) -> np.ndar
         [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
     spatial = tuple(spatial)
-    each = (blocks,) * len(spatial) if isinstance(blocks, int) else tuple(blocks)
-    if len(each) != len(spatial) or any(
-        not 1 <= b <= n for b, n in zip(each, spatial, strict=False)
-    ):
-        raise ValueError(
-            f"blocks is one number or one an axis of {spatial}, from 1 to the size; got {blocks!r}"
-        )
+    each = each_axis(blocks, spatial, "blocks")
     at = [np.arange(n) * b // n for n, b in zip(spatial, each, strict=True)]
     return np.ravel_multi_index(np.meshgrid(*at, indexing="ij"), each).astype(np.int32)
 

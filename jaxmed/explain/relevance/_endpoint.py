@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from jaxmed.core import Array, Network, PyTree, pick
-from jaxmed.core._program import Program, run_equation, trace
-from jaxmed.explain._target import Target, scorer
+from jaxmed.core._program import Program
+from jaxmed.explain._target import Target
+from jaxmed.explain.relevance._traced import traced, value_gradients
 
 
 def endpoint_gradient(
@@ -41,12 +41,7 @@ def endpoint_gradient(
     Raises:
         ValueError: if there is no such endpoint or level, or the answer does not depend on it.
     """
-
-    def apply(params, state, inputs):
-        return network.apply(params, state, inputs)[0]
-
-    operands = (params, state, inputs)
-    program = trace(apply, operands)
+    program = traced(network, params, state, inputs)
     place = _place(program, endpoint, level)
     number = program.outputs[place]
     if isinstance(number, Literal) or not _matters(program, number, place):
@@ -56,20 +51,9 @@ def endpoint_gradient(
             f"from the image to the answer. Choose another, such as "
             f"{_others(program, place) or 'one that the network computes it from'}"
         )
-    leaves = jax.tree.leaves(operands)
-    values = program.run(leaves)[1][number]
-
-    def total(added):
-        def change(step, given):
-            if number not in step.outputs:
-                return None
-            results = run_equation(step.home, step.equation, given)
-            at = step.outputs.index(number)
-            return [*results[:at], results[at] + added, *results[at + 1 :]]
-
-        return scorer(target)(program.run(leaves, change)[0]).astype(jnp.float32).sum()
-
-    return values, jax.grad(total)(jnp.zeros_like(values))
+    leaves = jax.tree.leaves((params, state, inputs))
+    values, slopes = value_gradients(program, leaves, [number], target)
+    return values[number], slopes[number]
 
 
 def _tree(program: Program):

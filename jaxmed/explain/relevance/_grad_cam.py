@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Key, Network, PyTree
-from jaxmed.explain._images import per_channel
+from jaxmed.explain._images import enlarged
 from jaxmed.explain._target import Target
 from jaxmed.explain.relevance._endpoint import endpoint_gradient
 
@@ -81,18 +81,10 @@ def grad_cam(
         share = slopes**2 / jnp.where(below == 0, 1, below)
         weight = (share * jnp.maximum(slopes, 0)).sum(axes, keepdims=True)
     coarse = (weight * values).sum(-1)
-    size = (len(inputs), *inputs.shape[1:-1])
-    return per_channel(jax.image.resize(coarse, size, "linear"), inputs)
+    return enlarged(coarse, inputs)
 
 
 def _on_grid(tokens: Array, grid: tuple[int, ...]) -> Array:
-    if tokens.ndim != 3 or tokens.shape[1] != _size(grid):
+    if tokens.ndim != 3 or tokens.shape[1] != math.prod(grid):
         raise ValueError(f"tokens of the shape {tokens.shape} do not fill a grid of {grid}")
     return tokens.reshape(len(tokens), *grid, tokens.shape[-1])
-
-
-def _size(grid) -> int:
-    total = 1
-    for n in grid:
-        total *= n
-    return total

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from jaxmed.core import Array, Key, Network, PyTree
-from jaxmed.core._program import CALLS, called, opened, trace
+from jaxmed.core._program import CALLS, called, opened
 from jaxmed.explain._target import Target, scorer
+from jaxmed.explain.relevance._traced import traced
 
 
 def guided_backprop(
@@ -45,11 +46,7 @@ def guided_backprop(
     """
     del key
 
-    def apply(params, state, inputs):
-        return network.apply(params, state, inputs)[0]
-
-    operands = (params, state, inputs)
-    program = trace(apply, operands, inside=_is_relu)
+    program = traced(network, params, state, inputs, _is_relu)
     if not any(map(_rectifies, program.steps)):
         raise ValueError(
             "guided_backprop: the network has no rectifier (jax.nn.relu) outside loops"

@@ -19,9 +19,9 @@ from jaxmed.core._program import (
     is_product,
     opened,
     run_equation,
-    trace,
 )
 from jaxmed.explain._target import Target, scorer
+from jaxmed.explain.relevance._traced import traced
 
 # Of a value: None, it does not depend on the image; or how much it is a gate rather than a signal.
 # A signal times a gate is a signal, and the gate is taken as given.
@@ -135,13 +135,9 @@ def _relevance(network, params, state, inputs, target, gamma, epsilon):
     if gamma < 0 or epsilon < 0:
         raise ValueError(f"gamma and epsilon are at least 0, got {gamma} and {epsilon}")
 
-    def apply(params, state, inputs):
-        return network.apply(params, state, inputs)[0]
-
     images = jnp.asarray(inputs)
-    operands = (params, state, images)
-    program = trace(apply, operands, inside=_has_a_rule)
-    roles = _roles(program, jax.tree.leaves((False, False, True)), operands)
+    program = traced(network, params, state, images, _has_a_rule)
+    roles = _roles(program, len(jax.tree.leaves((params, state))))
 
     # A network whose derivative is this one's: so all rules are written in the forward direction,
     # and what multiplies additive constants is 1, one a case, whose derivative is their share.
@@ -170,15 +166,9 @@ def _has_a_rule(call: Any) -> bool:
     return False
 
 
-def _roles(program: Program, of_operand, operands) -> dict[int, int]:
-    """Of every value that depends on the image, how much it is a gate."""
-    roles: dict[int, int] = {}
-    numbers = iter(program.inputs)
-    for given, images in zip(operands, of_operand, strict=True):
-        for _ in jax.tree.leaves(given):
-            number = next(numbers)
-            if images:
-                roles[number] = _SIGNAL
+def _roles(program: Program, first: int) -> dict[int, int]:
+    """Of what depends on the inputs from `first` on, the images, how much it is a gate."""
+    roles = dict.fromkeys(program.inputs[first:], _SIGNAL)
     for step in program.steps:
         known = [roles[i] for i in step.inputs if not isinstance(i, Literal) and i in roles]
         if not known or step.name == "stop_gradient":

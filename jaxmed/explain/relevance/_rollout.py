@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from jaxmed.core import Array, Key, Network, PyTree
-from jaxmed.core._program import Program, run_equation, trace
-from jaxmed.explain._images import per_channel
-from jaxmed.explain._target import Target, scorer
+from jaxmed.core._program import Program
+from jaxmed.explain._images import enlarged
+from jaxmed.explain._target import Target
+from jaxmed.explain.relevance._traced import traced, value_gradients
 
 
 def attention_rollout(
@@ -58,36 +59,20 @@ def attention_rollout(
     """
     del key
 
-    def apply(params, state, inputs):
-        return network.apply(params, state, inputs)[0]
-
-    leaves = jax.tree.leaves((params, state, inputs))
-    program = trace(apply, (params, state, inputs))
+    program = traced(network, params, state, inputs)
     places = _attention(program)
     if not places:
         raise ValueError(
             "attention_rollout: the network's program has no attention, a product with a softmax "
             "over as many tokens as ask"
         )
-    found = program.run(leaves)[1]
-    maps = [found[number] for number in places]
+    leaves = jax.tree.leaves((params, state, inputs))
     if weigh:
-
-        def total(added):
-            def change(step, given):
-                known = any(not isinstance(i, Literal) and i in added for i in step.inputs)
-                if not known:
-                    return None
-                values = [
-                    value + added[i] if not isinstance(i, Literal) and i in added else value
-                    for i, value in zip(step.inputs, given, strict=True)
-                ]
-                return run_equation(step.home, step.equation, values)
-
-            return scorer(target)(program.run(leaves, change)[0]).astype(jnp.float32).sum()
-
-        slopes = jax.grad(total)({i: jnp.zeros_like(found[i]) for i in places})
-        maps = [jnp.maximum(a * slopes[i], 0) for i, a in zip(places, maps, strict=True)]
+        found, slopes = value_gradients(program, leaves, places, target)
+        maps = [jnp.maximum(found[i] * slopes[i], 0) for i in places]
+    else:
+        found = program.run(leaves)[1]
+        maps = [found[i] for i in places]
     tokens = maps[0].shape[-1]
     first = tokens - math.prod(grid)
     if first not in (0, 1) or any(a.shape[-1] != tokens for a in maps):
@@ -98,9 +83,7 @@ def attention_rollout(
         step = jnp.eye(tokens) + mean if weigh else (jnp.eye(tokens) + mean) / 2
         rolled = step @ rolled
     rows = rolled[:, 0, 1:] if first else rolled.mean(1)
-    size = (len(inputs), *inputs.shape[1:-1])
-    coarse = rows.reshape(len(inputs), *grid)
-    return per_channel(jax.image.resize(coarse, size, "linear"), inputs)
+    return enlarged(rows.reshape(len(inputs), *grid), inputs)
 
 
 def _attention(program: Program) -> list[int]:
