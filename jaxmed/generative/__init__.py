@@ -21,6 +21,10 @@ chains and for its partition function. Both are tuned under a head by plain
 """
 
 from jaxmed.generative._drawing import Draw, draw_images, drawing, image_keys
+from jaxmed.generative.diffusion._denoising import denoising
+from jaxmed.generative.diffusion._process import Process, ddpm, edm, flow
+from jaxmed.generative.diffusion._sampler import diffusion_sampler
+from jaxmed.generative.diffusion._timed import timed
 from jaxmed.generative.energy._approximation import stochastic_approximation
 from jaxmed.generative.energy._belief import belief_network, from_rbms, generate, wake_sleep
 from jaxmed.generative.energy._belief_bound import belief_bound
@@ -36,18 +40,24 @@ from jaxmed.generative.energy._rbm import free_energy, gibbs, rbm, sample
 
 __all__ = [
     "Draw",
+    "Process",
     "above",
     "as_rbm",
     "belief_bound",
     "belief_network",
     "binarised",
     "contrastive_divergence",
+    "ddpm",
     "deep_boltzmann",
     "deep_from_rbms",
     "deep_layers",
+    "denoising",
+    "diffusion_sampler",
     "draw_images",
     "drawing",
+    "edm",
     "fit_layers",
+    "flow",
     "free_energy",
     "from_rbms",
     "generate",
@@ -60,5 +70,6 @@ __all__ = [
     "sample",
     "score_matching",
     "stochastic_approximation",
+    "timed",
     "wake_sleep",
 ]
