@@ -1,9 +1,9 @@
-"""Out-of-fold predictions of a linear probe."""
+"""Linear probes of features, and their out-of-fold predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,30 @@ from jaxmed.protocols import linear_probe
 _COMPONENTS, _PENALTY, _FOLDS = 50, 0.1, 5
 
 
+class Probe(NamedTuple):
+    """A linear classifier of principal components.
+
+    Attributes:
+        basis: the components.
+        head: of whitened coordinates.
+    """
+
+    basis: Any
+    head: Any
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """(n, classes) probabilities."""
+        return self.head.predict(self.basis.project(features, whiten=True))
+
+
+def fitted_probe(features: np.ndarray, labels: np.ndarray, *, classes: int) -> Probe:
+    """A probe of features (n, d), at most 50 components or one for five cases."""
+    most = max(1, min(_COMPONENTS, len(features) // 5, features.shape[1]))
+    basis = un.pca(features, most)
+    head = linear_probe(basis.project(features, whiten=True), labels, classes=classes, l2=_PENALTY)
+    return Probe(basis, head)
+
+
 def out_of_fold(
     features: np.ndarray, labels: np.ndarray, groups: Sequence[Any] | None, *, seed: int = 0
 ) -> np.ndarray:
@@ -22,9 +46,6 @@ def out_of_fold(
     classes = int(labels.max()) + 1
     predicted = np.empty((len(labels), classes))
     for part in parts:
-        most = min(_COMPONENTS, len(part.train) // 5, features.shape[1])
-        basis = un.pca(features[part.train], most)
-        train, test = (basis.project(features[at], whiten=True) for at in part)
-        probe = linear_probe(train, labels[part.train], classes=classes, l2=_PENALTY)
-        predicted[part.test] = probe.predict(test)
+        probe = fitted_probe(features[part.train], labels[part.train], classes=classes)
+        predicted[part.test] = probe.predict(features[part.test])
     return predicted

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import jaxmed as jm
-from jaxmed.data import ArraySource, decathlon, folds, medmnist
+from jaxmed.data import ArraySource, crop_or_pad, decathlon, folds, medmnist
 
 from .._common.sets import FLAT
 
@@ -68,8 +68,8 @@ def _hippocampus(seed: int) -> Parts:
         low, high = np.quantile(image, [0.01, 0.99])
         image = np.clip(2 * (image - low) / max(high - low, 1e-6) - 1, -1, 1)
         structures = np.stack([mask == c for c in (1, 2)], -1).astype(np.float32)
-        found["image"].append(_coarse(_middle(image[..., None], -1.0)))
-        found["map"].append(_coarse(_middle(structures, 0.0)))
+        found["image"].append(_coarse(crop_or_pad(image[..., None], _GRID, value=-1)))
+        found["map"].append(_coarse(crop_or_pad(structures, _GRID)))
     arrays = {name: np.stack(rows).astype(np.float32) for name, rows in found.items()}
     part = folds(len(source), 10, seed=seed)
     test = np.sort(np.concatenate([part[0].test, part[1].test, part[2].test]))
@@ -86,20 +86,6 @@ def _hippocampus(seed: int) -> Parts:
         },
         (),
     )
-
-
-def _middle(x: np.ndarray, fill: float) -> np.ndarray:
-    """The voxels about the middle, filled up where there are none."""
-    for axis, size in enumerate(_GRID):
-        n = x.shape[axis]
-        if n < size:
-            before = (size - n) // 2
-            width = [(0, 0)] * x.ndim
-            width[axis] = (before, size - n - before)
-            x = np.pad(x, width, constant_values=fill)
-        begin = (x.shape[axis] - size) // 2
-        x = np.take(x, np.arange(begin, begin + size), axis=axis)
-    return x
 
 
 def _coarse(x: np.ndarray) -> np.ndarray:
