@@ -12,30 +12,40 @@ from jaxmed.data import folds
 from jaxmed.protocols import linear_probe
 
 _COMPONENTS, _PENALTY, _FOLDS = 50, 0.1, 5
+_ROUNDING = 1e-5  # Of single precision: a component that varies less is not one.
 
 
 class Probe(NamedTuple):
     """A linear classifier of principal components.
 
     Attributes:
-        basis: the components.
+        basis: the components; None of features that are all the same.
         head: of whitened coordinates.
+        shares: of the classes, which are all that is known without components.
     """
 
     basis: Any
     head: Any
+    shares: np.ndarray
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """(n, classes) probabilities."""
+        if self.basis is None:
+            return np.tile(self.shares, (len(features), 1))
         return self.head.predict(self.basis.project(features, whiten=True))
 
 
 def fitted_probe(features: np.ndarray, labels: np.ndarray, *, classes: int) -> Probe:
     """A probe of features (n, d), at most 50 components or one for five cases."""
-    most = max(1, min(_COMPONENTS, len(features) // 5, features.shape[1]))
-    basis = un.pca(features, most)
+    shares = np.bincount(labels, minlength=classes) / len(labels)
+    spread = np.linalg.svd(features - features.mean(0), compute_uv=False)
+    rank = int((spread > _ROUNDING * max(abs(features).max(), 1e-30)).sum())
+    most = min(_COMPONENTS, max(1, len(features) // 5), rank)
+    if not most:
+        return Probe(None, None, shares)
+    basis = un.pca(features.astype(np.float64), most)
     head = linear_probe(basis.project(features, whiten=True), labels, classes=classes, l2=_PENALTY)
-    return Probe(basis, head)
+    return Probe(basis, head, shares)
 
 
 def out_of_fold(

@@ -66,15 +66,16 @@ def judge(parts: Parts, drawn: np.ndarray, labels: np.ndarray | None, *, seed: i
         features(x) for x in (train["image"], drawn, held_out["image"])
     )
     found = stats.synthetic_quality(of_train, of_held_out, of_drawn, extractor=name, seed=seed)
+    blurred, _ = features(_blurred(train["image"]))
+    yardstick = {
+        "kernel_distance": stats.kernel_distance(of_held_out, blurred, extractor=name),
+        "frechet_distance": stats.frechet_distance(of_held_out, blurred, extractor=name, seed=seed),
+    }
     metrics = {}
     for measure, both in found.measures.items():
         metrics[f"{measure}/synthetic"], metrics[f"{measure}/real"] = both
-    blurred, _ = features(_blurred(train["image"]))
-    options = {"extractor": name}
-    metrics["kernel_distance/blurred"] = stats.kernel_distance(of_held_out, blurred, **options)
-    metrics["frechet_distance/blurred"] = stats.frechet_distance(
-        of_held_out, blurred, seed=seed, **options
-    )
+        if measure in yardstick:
+            metrics[f"{measure}/blurred"] = yardstick[measure]
     memory = found.memorised
     metrics |= {
         "copies": memory.copies,

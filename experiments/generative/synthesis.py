@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -87,7 +88,7 @@ def run(config: Config, out: Path) -> GenerationResults:
         order = np.random.default_rng(config.seed).permutation(len(source))
         rows = np.resize(order, count)
         labels = source.arrays["label"][rows] if parts.classes else None
-        given = {name: source.arrays[name][rows] for name in model.conditions}
+        given: Any = {name: source.arrays[name][rows] for name in model.conditions}
         drawn = gen.draw_images(
             model.draw, jm.stream(jax.random.key(config.seed), "drawn"), *variables, count,
             chunk=config.chunk, condition=given or None,
@@ -129,7 +130,7 @@ def _parts(config: Config) -> Parts:
     rows = few_of_each(train.arrays["label"], config.labels, config.seed)
     few = ArraySource(
         {name: array[rows] for name, array in train.arrays.items()},
-        case_ids=[train.case_ids[i] for i in rows],
+        case_ids=tuple(np.asarray(train.case_ids)[rows].tolist()),
         classes=parts.classes,
         notes=train.notes,
         name=train.name,

@@ -39,7 +39,7 @@ def _root(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean, and a matrix A of at most f rows with A'A the covariance."""
     mean = x.mean(0)
     root = (x - mean) / np.sqrt(len(x) - 1)
-    return mean, np.linalg.qr(root, mode="r") if len(x) > x.shape[1] else root
+    return mean, np.asarray(np.linalg.qr(root, mode="r")) if len(x) > x.shape[1] else root
 
 
 def cubic_kernel(first: Any, second: Any) -> Any:

@@ -36,13 +36,13 @@ def psnr(targets: Any, outputs: Any, *, data_range: float) -> Any:
 
 
 def ssim(targets: Any, outputs: Any, *, data_range: float) -> Any:
-    r"""Return the structural similarity, the mean over windows and channels of
+    r"""Return the structural similarity: the mean over windows and channels.
 
     .. math:: \frac{(2 \mu_x \mu_y + c_1)(2 \sigma_{xy} + c_2)}
         {(\mu_x^2 + \mu_y^2 + c_1)(\sigma_x^2 + \sigma_y^2 + c_2)}
 
-    with Gaussian windows of 11 voxels a side and a deviation of 1.5, :math:`c_1 = (0.01 R)^2`,
-    :math:`c_2 = (0.03 R)^2`, of all windows that lie within the image.
+    Windows are Gaussian, of 11 voxels a side and a deviation of 1.5, and lie within the image;
+    :math:`c_1 = (0.01 R)^2`, :math:`c_2 = (0.03 R)^2`.
 
     Args:
         targets: (batch, *spatial, channels), 11 voxels or more along each axis.

@@ -32,7 +32,7 @@ _NAMES = {
     "brier": "Brier score",
     "cpm": "CPM",
     "cpu": "Processor",
-    "copies": "Nearer to a training image than 95% of held-out ones",
+    "copies": "Copies (nearer to a training image than 95% of held-out images are)",
     "dice": "Dice",
     "ece": "Expected calibration error",
     "f1": "F1 score",
@@ -45,7 +45,7 @@ _NAMES = {
     "mae_grades": "Mean absolute error (grades)",
     "mcc": "Matthews correlation",
     "memory_gb": "Memory (GiB)",
-    "nearer_than_held_out": "Nearer to training images than a held-out one (chance 0.5)",
+    "nearer_than_held_out": "Nearer to training images than a held-out image is (0.5 by chance)",
     "nsd": "NSD",
     "npv": "Negative predictive value",
     "ppv": "Positive predictive value",
@@ -55,7 +55,6 @@ _NAMES = {
     "real_dice": "Dice in the real scan",
     "rmse": "Root mean squared error",
     "ssim": "SSIM",
-    "unauthentic": "Nearer to a training image than its own neighbour",
     "volume_error": "Relative volume error",
 }
 

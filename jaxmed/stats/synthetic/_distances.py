@@ -87,8 +87,8 @@ def frechet_distance(
     fewest = min(len(x), len(y))
     if fewest <= x.shape[1]:
         notes.append(
-            f"{fewest} images do not determine the covariance of {x.shape[1]} features: the number "
-            "is mostly that, and means something beside the distance of as many real images"
+            f"{fewest} images do not determine a covariance of {x.shape[1]} features: compare only "
+            "with the distance of as many real images"
         )
     return Estimate(
         value, *limits, level, len(x) + len(y), "image", f"grouped jackknife ({blocks} parts)",

@@ -70,8 +70,8 @@ def memorised(
         synthetic: (m, f) of drawn images.
         extractor: name of the network whose features these are.
         quantile: share of held-out images that count as near; it is what `copies` is compared with.
-        level: confidence level. The interval of `copies` is of a bootstrap of synthetic and
-            held-out images, that of `nearer` is DeLong's, the others are Wilson's.
+        level: confidence level. The interval of `copies` joins a bootstrap of the held-out images
+            with Jeffreys' of the share, that of `nearer` is DeLong's, the others are Wilson's.
         n_resamples: of that bootstrap.
         seed: of the resamples.
 
@@ -145,16 +145,21 @@ def memorised(
 def _copies(
     drawn: Floats, real: Floats, share: float, level: float, n_resamples: int, seed: int, name: str
 ) -> Estimate:
-    """The share of drawn images nearer than a quantile of the real ones, both resampled."""
+    """The share of drawn images nearer than a quantile of the real ones.
+
+    Held-out images are resampled; given their quantile, the share is drawn from its posterior, so
+    that none of m is not known to be none at all.
+    """
     rng = np.random.default_rng(seed)
-    value = float((drawn < np.quantile(real, share)).mean())
+    n = len(drawn)
     ordered = np.sort(drawn)
+    value = float(np.searchsorted(ordered, np.quantile(real, share)) / n)
     thresholds = np.quantile(rng.choice(real, (n_resamples, len(real))), share, axis=1)
-    rates = np.searchsorted(ordered, thresholds) / len(drawn)
-    replicates = rng.binomial(len(drawn), rates) / len(drawn)
-    low, high = interval_from_replicates(value, replicates, method="percentile", level=level)
+    hits = np.searchsorted(ordered, thresholds)
+    rates = rng.beta(hits + 0.5, n - hits + 0.5)
+    low, high = interval_from_replicates(value, rates, method="percentile", level=level)
     return Estimate(
-        value, low, high, level, len(drawn), "image", "percentile bootstrap",
-        (f"held-out images nearer than that: {share:g}",),
+        value, min(low, value), max(high, value), level, n, "image",
+        "bootstrap of held-out images, Jeffreys", (f"without copies it is {share:g}",),
         details={"held-out": len(real), "expected": share}, name=name,
     )  # fmt: skip

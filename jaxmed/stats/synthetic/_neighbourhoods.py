@@ -15,7 +15,7 @@ from jaxmed.stats.diagnostic._proportion import proportion
 from jaxmed.stats.means._summary import mean
 from jaxmed.stats.synthetic._checked import feature_sets, named
 
-_HELD = "the other set is taken as it is: the interval does not speak for other real images"
+_HELD = "over these images, the other set as it is"
 
 
 class PrecisionRecall(NamedTuple):
@@ -121,8 +121,8 @@ def density_coverage(
 
 def _found(real: ArrayLike, synthetic: ArrayLike, k: int) -> quantities.Neighbourhoods:
     k = check_whole(k, "k", 1)
-    sets = feature_sets(k + 1, f"a {k}-th neighbour", real=real, synthetic=synthetic)
-    return quantities.neighbourhoods(*sets, k)
+    x, y = feature_sets(k + 1, f"neighbour {k}", real=real, synthetic=synthetic)
+    return quantities.neighbourhoods(x, y, k)
 
 
 def _share(hits: np.ndarray, name: str, level: float) -> Estimate:

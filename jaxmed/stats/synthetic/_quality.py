@@ -83,7 +83,7 @@ def synthetic_quality(
         True
     """
     known, others, drawn = feature_sets(
-        6, "a fifth neighbour", train=train, held_out=held_out, synthetic=synthetic
+        6, "neighbour 5", train=train, held_out=held_out, synthetic=synthetic
     )
     n = min(len(known), len(drawn))
     beside = {"found": _some(drawn, n, seed), "floor": _some(known, n, seed)}
