@@ -149,7 +149,9 @@ def _explained(
         rows[f"precision/{name}"] = explain.mask_average_precision(maps, causes)
         rows[f"random/{name}"] = random.likeness[-1]
     return {
-        name: dataclasses.replace(stats.mean(values, missing="drop"), name=name)
+        name: explain.over_cases(
+            values, bounds=(-1, 1) if name.startswith("random/") else (0, 1), name=name
+        )
         for name, values in rows.items()
     }
 

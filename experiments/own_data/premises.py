@@ -198,7 +198,7 @@ def _metrics(
         rows = np.asarray(overlaps[name].values["dice"], float)
         # Without any structure in truth or prediction nothing is missed.
         dice[name] = np.array([np.nanmean(row) if np.isfinite(row).any() else 1.0 for row in rows])
-    made = {f"dice/{name}": stats.mean(v, groups=groups) for name, v in dice.items()}
+    made = {f"dice/{name}": stats.mean(v, groups=groups, bounds=(0, 1)) for name, v in dice.items()}
     made["dice/difference"] = stats.mean(dice["deduced"] - dice["network"], groups=groups)
     for name, broken in (
         ("truth", truths),

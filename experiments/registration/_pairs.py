@@ -40,6 +40,9 @@ class Pair(NamedTuple):
     group: str | None = None
 
 
+_BOUNDS = {"dice": (0, 1), "sd_log_jacobian": (0, np.inf), "folds_percent": (0, 100)}
+
+
 @dataclasses.dataclass(frozen=True)
 class HowPairs:
     """How pairs are registered.
@@ -118,7 +121,7 @@ def measured(
     values |= dict(zip(names, columns, strict=True))
     return results.replace(
         metrics={
-            name: dataclasses.replace(stats.mean(v, groups=known), name=name)
+            name: stats.mean(v, groups=known, bounds=_BOUNDS[name.partition("/")[0]], name=name)
             for name, v in values.items()
         }
     )

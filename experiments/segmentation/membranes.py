@@ -134,7 +134,7 @@ def run(config: Config, out: Path) -> Results:
             seconds=seconds,
             notes=("All slices are of one piece of tissue: intervals do not speak for another.",),
         )  # fmt: skip
-        error = stats.mean(wrong, name="pixel_error")
+        error = stats.mean(wrong, bounds=(0, 1), name="pixel_error")
         agreement = _of_cells(found, truth)
         pictures = tuple(
             mask_picture(
@@ -193,7 +193,7 @@ def _of_cells(found: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         for part, values in zip(("", "_split", "_merge"), of_slices.T, strict=True):
             defined = values[~np.isnan(values)]  # A slice of one cell has no entropy.
             if len(defined) > 1:
-                scores[name + part] = stats.mean(defined, name=name + part)
+                scores[name + part] = stats.mean(defined, bounds=(0, 1), name=name + part)
     return scores
 
 

@@ -114,7 +114,10 @@ def run(config: Config, out: Path) -> ContinualResults:
             "backward_transfer": found.backward_transfer,
             "forgetting": found.forgetting,
             "learned": jm.stats.mean(
-                np.diagonal(scores, axis1=1, axis2=2).mean(1), unit="seed", name="learned"
+                np.diagonal(scores, axis1=1, axis2=2).mean(1),
+                bounds=(0, 1),
+                unit="seed",
+                name="learned",
             ),
         },
         headline=("accuracy", "forgetting"),

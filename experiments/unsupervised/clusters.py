@@ -127,7 +127,7 @@ def measure(
             metrics[name] = dataclasses.replace(estimate, name=name)
         if len(set(clusters.tolist())) > 1:
             name = f"{way}/silhouette"
-            metrics[name] = stats.mean(un.silhouettes(tested, clusters), name=name)
+            metrics[name] = stats.mean(un.silhouettes(tested, clusters), bounds=(-1, 1), name=name)
     return metrics, ways["k-means"]
 
 

@@ -17,6 +17,7 @@ from jaxmed.explain.checks._masks import (
     mass_in_mask,
     pointing_game,
 )
+from jaxmed.explain.checks._over_cases import over_cases
 from jaxmed.explain.checks._randomisation import (
     Randomised,
     label_randomisation,
@@ -92,6 +93,7 @@ __all__ = [
     "mass_in_mask",
     "nearest_examples",
     "occlusion",
+    "over_cases",
     "parameter_randomisation",
     "pointing_game",
     "project_prototypes",

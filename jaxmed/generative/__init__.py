@@ -1,5 +1,9 @@
 """Models that draw images.
 
+Every trained generator has one signature, :class:`Draw`, made by its family's factory (by
+:func:`drawing`): :func:`draw_images` draws any number of images from it in bounded memory, each by
+a key of its own.
+
 Energy-based ones: :func:`rbm`, a restricted Boltzmann machine of binary or Gaussian pixels, is a
 :class:`~jaxmed.core.Network`; :func:`contrastive_divergence` (persistent or not, centred, sparse),
 :func:`pseudo_likelihood` and :func:`score_matching` are objectives that train it with
@@ -16,6 +20,7 @@ chains and for its partition function. Both are tuned under a head by plain
 :func:`jaxmed.supervised`.
 """
 
+from jaxmed.generative._drawing import Draw, draw_images, drawing, image_keys
 from jaxmed.generative.energy._approximation import stochastic_approximation
 from jaxmed.generative.energy._belief import belief_network, from_rbms, generate, wake_sleep
 from jaxmed.generative.energy._belief_bound import belief_bound
@@ -30,6 +35,7 @@ from jaxmed.generative.energy._pixels import binarised
 from jaxmed.generative.energy._rbm import free_energy, gibbs, rbm, sample
 
 __all__ = [
+    "Draw",
     "above",
     "as_rbm",
     "belief_bound",
@@ -39,11 +45,14 @@ __all__ = [
     "deep_boltzmann",
     "deep_from_rbms",
     "deep_layers",
+    "draw_images",
+    "drawing",
     "fit_layers",
     "free_energy",
     "from_rbms",
     "generate",
     "gibbs",
+    "image_keys",
     "log_likelihood",
     "log_partition",
     "pseudo_likelihood",

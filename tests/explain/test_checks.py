@@ -227,3 +227,16 @@ def test_a_shortcut_is_seen_and_what_is_none_is_not():
             ex.shortcut(KEY, reads["corner"], {}, {}, images, labels, region)
     with pytest.raises(ValueError, match="labels are 80 of 0 and 1"):
         ex.shortcut(KEY, reads["corner"], {}, {}, images, 0 * labels, border)
+
+
+def test_over_cases_tells_shares_from_means() -> None:
+    hits = np.array([1.0] * 19 + [0.0, np.nan])
+    found = ex.over_cases(hits)
+    assert (found.n, found.method) == (20, "wilson")
+    assert found.upper < 1
+    assert ex.over_cases(np.ones(20)).lower < 1, "all agree, and the interval has a width"
+    means = ex.over_cases([0.99, 1.0, 0.7, 1.0], bounds=(0, 1))
+    assert means.method == "t"
+    assert means.upper == 1
+    with pytest.raises(ValueError, match="values"):
+        ex.over_cases([np.nan])

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmed import explain as ex
-from jaxmed import stats
 from jaxmed._csv import csv_text
 from jaxmed._files import write_whole
 from jaxmed.cli.explain._methods import METHODS, over_members
@@ -30,6 +29,12 @@ LEGENDS = {
     "precision in mask": "Area under the precision-recall curve of the map as a score of the "
     "mask's voxels; chance is the share of the image that it covers.",
     "chance": "Share of the image that the mask covers.",
+}
+_BOUNDS = {
+    "random network": (-1.0, 1.0),
+    "moved by a voxel": (-1.0, 1.0),
+    "precision in mask": (0.0, 1.0),
+    "chance": (0.0, 1.0),
 }
 _FILTER, _AT_ONCE = 0.5, 4
 
@@ -144,16 +149,19 @@ def _tests(key, method, given, images, targets, maps) -> dict[str, np.ndarray]:
 
 def in_words(tests: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, str]]:
     """Means over the cases, with intervals where there are several."""
-    return {method: {name: _mean(v) for name, v in row.items()} for method, row in tests.items()}
+    return {
+        method: {name: _mean(v, _BOUNDS.get(name)) for name, v in row.items()}
+        for method, row in tests.items()
+    }
 
 
-def _mean(values: np.ndarray) -> str:
+def _mean(values: np.ndarray, bounds: tuple[float, float] | None) -> str:
     kept = values[np.isfinite(values)]
     if not len(kept):
         return "undefined"
     if len(kept) < 2:
         return f"{kept[0]:.3f}"
-    found = stats.mean(kept)
+    found = ex.over_cases(kept, bounds=bounds)
     return f"{found.value:.3f} ({found.lower:.3f} to {found.upper:.3f})"
 
 

@@ -39,6 +39,7 @@ def mean(
     level: float = 0.95,
     groups: ArrayLike | None = None,
     missing: str = "raise",
+    bounds: tuple[float, float] | None = None,
     unit: str | None = None,
     name: str = "mean",
     n_resamples: int = 9999,
@@ -55,16 +56,18 @@ def mean(
         groups: (cases,) patient of each row: the error is then that of a ratio estimator over
             patients, and the bootstrap draws patients.
         missing: what to do with NaN and infinities: `raise` or `drop` (counted in a note).
+        bounds: least and greatest value there can be, such as ``(0, 1)`` of Dice, beyond which no
+            interval goes; by default there are none.
         unit: name of the counted unit.
         name: name of the averaged quantity.
         n_resamples: number of resamples of the bootstrap.
         seed: seed of the bootstrap.
 
     Returns:
-        The estimate; with a single unit the interval is infinite, with a note.
+        The estimate; with a single unit the interval is all there can be, with a note.
 
     Raises:
-        ValueError: for NaN or infinities with `missing="raise"`, or no value.
+        ValueError: for NaN or infinities with `missing="raise"`, no value, or one out of bounds.
 
     Examples:
         >>> print(mean([0.8, 0.9, 0.85, 0.95], name="Dice"))
@@ -75,13 +78,19 @@ def mean(
     x, g, notes = _kept(values, groups, missing, infinite=False)
     codes, k = group_codes(g, x.size)
     unit = unit or ("case" if codes is None else "patient")
+    low, high = (-np.inf, np.inf) if bounds is None else bounds
+    if not low < high:
+        raise ValueError(f"bounds={bounds}: the least value comes first")
+    slack = 1e-6  # What float32 may exceed an end by.
+    if x.min() < low - slack or x.max() > high + slack:
+        raise ValueError(f"values go from {x.min():g} to {x.max():g}, out of bounds={bounds}")
     value = float(x.mean())
     details = {"sd": deviation(x) if x.size > 1 else None, "rows": int(x.size)}
     if k < 2:
         return Estimate(
             value,
-            -np.inf,
-            np.inf,
+            low,
+            high,
             level,
             k,
             unit,
@@ -103,8 +112,8 @@ def mean(
         )
         return Estimate(
             value,
-            value - float(q) * se,
-            value + float(q) * se,
+            max(value - float(q) * se, min(low, value)),
+            min(value + float(q) * se, max(high, value)),
             level,
             k,
             unit,
@@ -130,8 +139,8 @@ def mean(
     )
     return Estimate(
         value,
-        e.lower,
-        e.upper,
+        max(e.lower, low),
+        min(e.upper, high),
         level,
         k,
         unit,

@@ -123,7 +123,9 @@ def _silhouettes(key, x, models, *, restarts, n_resamples, groups, level):
     scores = {}
     for k, model in models.items():
         values = silhouettes(x, model.assign(x).labels)
-        scores[k] = stats.mean(values, groups=groups, level=level, name=f"silhouette of {k}")
+        scores[k] = stats.mean(
+            values, bounds=(-1, 1), groups=groups, level=level, name=f"silhouette of {k}"
+        )
     return _best(scores), scores
 
 
@@ -144,7 +146,9 @@ def _stabilities(key, x, models, *, restarts, n_resamples, groups, level):
             float(quantities.adjusted_rand(*partition_pairs(labels[b], labels[b + 1])))
             for b in range(0, 2 * n_resamples, 2)
         ]
-        scores[k] = stats.mean(values, level=level, unit="pair", name=f"stability of {k}")
+        scores[k] = stats.mean(
+            values, bounds=(-1, 1), level=level, unit="pair", name=f"stability of {k}"
+        )
     return _best(scores), scores
 
 

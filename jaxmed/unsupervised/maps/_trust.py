@@ -116,7 +116,7 @@ def neighbour_overlap(
     first, second = _both(x, map_, k, ("x", "map_"))
     near = [nearest_rows(part, k)[0] for part in (first, second)]
     shared = (near[0][:, :, None] == near[1][:, None, :]).any(axis=2).mean(axis=1)
-    return stats.mean(shared, level=level, groups=groups, name="neighbour overlap")
+    return stats.mean(shared, bounds=(0, 1), level=level, groups=groups, name="neighbour overlap")
 
 
 def _both(x, map_, k, names) -> tuple[NDArray, NDArray]:

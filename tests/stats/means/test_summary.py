@@ -30,6 +30,28 @@ def test_mean_and_median() -> None:
     assert "1 of 3" in dropped.notes[0]
 
 
+@pytest.mark.parametrize("method", ["t", "normal", "percentile", "basic", "bca"])
+def test_no_interval_of_a_mean_leaves_its_bounds(method: str) -> None:
+    x = [0.99, 1.0, 1.0, 0.6, 1.0, 1.0]
+    free = stats.mean(x, method=method)
+    kept = stats.mean(x, method=method, bounds=(0, 1))
+    assert (kept.value, kept.lower) == (free.value, free.lower)
+    assert kept.upper == min(free.upper, 1)
+    if method in ("t", "normal", "basic"):
+        assert free.upper > 1
+
+
+def test_bounds_hold_for_the_values_too() -> None:
+    alone = stats.mean([0.5], bounds=(0, 1))
+    assert (alone.lower, alone.upper) == (0, 1)
+    with pytest.raises(ValueError, match=r"0.5 to 1.5, out of bounds=\(0, 1\)"):
+        stats.mean([0.5, 1.5], bounds=(0, 1))
+    with pytest.raises(ValueError, match="least value comes first"):
+        stats.mean([0.5], bounds=(1, 0))
+    rounded = stats.mean(np.full(3, np.float32(1) + np.finfo(np.float32).eps), bounds=(0, 1))
+    assert rounded.lower <= rounded.value <= rounded.upper
+
+
 @pytest.mark.parametrize(
     ("call", "name"),
     [
