@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from jaxmed.core import Array, Batch, Key, Metrics, Network, PyTree, Variables, pick
+from jaxmed.core import Array, Batch, Key, Network, PyTree, Variables, pick
 
 Kind = Literal["non-saturating", "hinge", "wgan-gp", "least-squares"]
 
@@ -68,12 +68,7 @@ def opponent(batch: Batch, name: str) -> Variables:
     players = batch.get("players", {})
     if name not in players:
         raise KeyError(
-            f"the batch has no player {name!r}; it has {sorted(players)}. Objectives of adversaries "
-            "are trained by jaxmed.paradigms.alternate, or made whole by gan, pix2pix and cycle"
+            f"the batch has no player {name!r}; it has {sorted(players)}. Objectives of "
+            "adversaries are trained by jaxmed.paradigms.alternate; gan and pix2pix make both"
         )
     return Variables(players[name]["params"]["net"], players[name]["state"]["net"])
-
-
-def named_metrics(prefix: str, metrics: Metrics) -> Metrics:
-    """Metrics under a prefix, where there is one."""
-    return {f"{prefix}/{name}" if prefix else name: value for name, value in metrics.items()}

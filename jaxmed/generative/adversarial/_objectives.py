@@ -26,7 +26,7 @@ from jaxmed.generative.adversarial._kinds import Kind, opponent, per_image, scor
 from jaxmed.generative.adversarial._penalties import gradient_penalty, r1_penalty
 
 
-class Noise(NamedTuple):
+class NoiseInputs(NamedTuple):
     """A generator's inputs: a vector of standard normal numbers for each image of the batch.
 
     Attributes:
@@ -186,8 +186,8 @@ def generator_loss(
         image: the batch's real images, whose shape those made must have.
         output: the generator's endpoint of images.
         player: the critic's name among the players.
-        also: ``(images, batch) -> (values (batch,), {name: values})``: what else an image costs, and
-            the values to be measured.
+        also: ``(images, batch) -> (values (batch,), {name: values})``: what else an image costs,
+            and the values to be measured.
 
     Returns:
         The objective, of a generator, with the metrics ``score`` (the critic's, on average) and
@@ -231,7 +231,7 @@ def made(generator, variables, given, batch, key, output, real) -> Array:
     return like_real(pick(endpoints, output, "generator"), real)
 
 
-def like_real(images: Array, real: Array) -> Array:
+def like_real(images: Array, real: Array | jax.ShapeDtypeStruct) -> Array:
     """What was made, in float32, if it has the shape of real images.
 
     Raises:

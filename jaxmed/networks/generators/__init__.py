@@ -1,1 +1,1 @@
-"""Networks that make images of noise, of codes or of other images, and critics that judge images."""
+"""Networks that make images of noise, codes or other images, and critics that judge images."""

@@ -8,6 +8,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from jaxmed.core import Array, Key, stream
 from jaxmed.networks.layers._convolution import normal_flat
@@ -53,18 +55,17 @@ class LabelEmbedding(nn.Module):
         Raises:
             ValueError: if the labels are not whole numbers `(batch,)`, or known to be outside.
         """
+        shape, dtype = jnp.shape(label), jnp.result_type(label)
+        if len(shape) != 1 or not jnp.issubdtype(dtype, jnp.integer):
+            raise ValueError(f"a label is one whole number an image, (batch,), got {shape} {dtype}")
+        if not isinstance(label, Tracer):
+            values = np.asarray(label)
+            if wrong := sorted({int(n) for n in values if not 0 <= n < self.classes}):
+                raise ValueError(f"classes are 0 to {self.classes - 1}, got {wrong}")
         label = jnp.asarray(label)
-        if label.ndim != 1 or not jnp.issubdtype(label.dtype, jnp.integer):
-            raise ValueError(
-                f"a label is one whole number an image, (batch,), got {label.shape} {label.dtype}"
-            )
         table = self.param("table", nn.initializers.normal(1.0), (self.classes, self.width))
         inside = (label >= 0) & (label < self.classes)
-        if not isinstance(label, jax.core.Tracer) and not bool(inside.all()):
-            raise ValueError(
-                f"classes are 0 to {self.classes - 1}, got {sorted(set(label[~inside].tolist()))}"
-            )
-        rows = table[jnp.clip(label, 0, self.classes - 1)]
+        rows = jnp.take(table, jnp.clip(label, 0, self.classes - 1), axis=0)
         # A traced label cannot be refused: training stops at NaN instead of learning another class.
         return jnp.where(inside[:, None], rows, jnp.nan)
 
