@@ -47,7 +47,7 @@ def differentiable_augmentation(
         Karras et al. (2020), Training generative adversarial networks with limited data, NeurIPS.
 
     >>> view = differentiable_augmentation(p=1.0, cutout=0, brightness=0, contrast=0)
-    >>> shown = view(jax.random.key(0), {"image": jnp.ones((2, 8, 8, 1))})["image"]
+    >>> shown = view(jax.random.key(0), {"image": jnp.ones((9, 8, 8, 1))})["image"]
     >>> sorted(set(shown.ravel().tolist()))
     [0.0, 1.0]
     """
