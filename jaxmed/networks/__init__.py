@@ -23,6 +23,8 @@ Bag poolings, which `jaxmed.paradigms.multiple_instance` accepts by name, map `f
 
 from jaxmed.networks.bags._pooling import AdditivePooling, AttentionPooling, SimplePooling
 from jaxmed.networks.bags._relations import DualStreamPooling, TransformerPooling
+from jaxmed.networks.generators._critic import PatchCritic, patch_critic
+from jaxmed.networks.generators._dcgan import DCGANGenerator, dcgan_generator
 from jaxmed.networks.heads._answers import (
     ClassificationHead,
     LinearHead,
@@ -78,6 +80,7 @@ __all__ = [
     "ClassificationHead",
     "Conv",
     "ConvTranspose",
+    "DCGANGenerator",
     "Decoder",
     "DualStreamPooling",
     "EfficientNet",
@@ -88,6 +91,7 @@ __all__ = [
     "LinearHead",
     "LossHead",
     "NoNorm",
+    "PatchCritic",
     "ProjectionHead",
     "PyramidHead",
     "RandomConvolutions",
@@ -106,6 +110,7 @@ __all__ = [
     "cnn",
     "conv_gru",
     "conv_lstm",
+    "dcgan_generator",
     "efficientnet_lite0",
     "from_tensors",
     "he_fan_in",
@@ -117,6 +122,7 @@ __all__ = [
     "mdgru",
     "mdlstm",
     "mlp",
+    "patch_critic",
     "plan_unet",
     "pyramid",
     "pyramid_lstm",
