@@ -4,6 +4,13 @@ Every trained generator has one signature, :class:`Draw`, made by its family's f
 :func:`drawing`): :func:`draw_images` draws any number of images from it in bounded memory, each by
 a key of its own.
 
+Adversarial ones: :func:`gan` trains a generator against a critic, :func:`pix2pix` one that
+translates images, from pairs, and :func:`cycle` two without pairs; each is a
+:class:`~jaxmed.core.Learner` of two players, whose objectives are :func:`critic_loss` and
+:func:`generator_loss`. :func:`spectral_norm` bounds a critic,
+:func:`differentiable_augmentation` spares it small data sets. :func:`gan_sampler` and
+:func:`translation_sampler` draw, :func:`translate_images` translates.
+
 Energy-based ones: :func:`rbm`, a restricted Boltzmann machine of binary or Gaussian pixels, is a
 :class:`~jaxmed.core.Network`; :func:`contrastive_divergence` (persistent or not, centred, sparse),
 :func:`pseudo_likelihood` and :func:`score_matching` are objectives that train it with
@@ -21,6 +28,15 @@ chains and for its partition function. Both are tuned under a head by plain
 """
 
 from jaxmed.generative._drawing import Draw, draw_images, drawing, image_keys
+from jaxmed.generative.adversarial._augmentation import differentiable_augmentation
+from jaxmed.generative.adversarial._cycle import cycle
+from jaxmed.generative.adversarial._gan import gan, gan_sampler
+from jaxmed.generative.adversarial._objectives import NoiseInputs, critic_loss, generator_loss
+from jaxmed.generative.adversarial._penalties import gradient_penalty, r1_penalty
+from jaxmed.generative.adversarial._pix2pix import pix2pix
+from jaxmed.generative.adversarial._spectral import spectral_norm
+from jaxmed.generative.adversarial._translate import translate_images, translation_sampler
+from jaxmed.generative.adversarial._two_way import two_way
 from jaxmed.generative.diffusion._denoising import denoising
 from jaxmed.generative.diffusion._process import Process, ddpm, edm, flow
 from jaxmed.generative.diffusion._sampler import diffusion_sampler
@@ -40,6 +56,7 @@ from jaxmed.generative.energy._rbm import free_energy, gibbs, rbm, sample
 
 __all__ = [
     "Draw",
+    "NoiseInputs",
     "Process",
     "above",
     "as_rbm",
@@ -47,11 +64,14 @@ __all__ = [
     "belief_network",
     "binarised",
     "contrastive_divergence",
+    "critic_loss",
+    "cycle",
     "ddpm",
     "deep_boltzmann",
     "deep_from_rbms",
     "deep_layers",
     "denoising",
+    "differentiable_augmentation",
     "diffusion_sampler",
     "draw_images",
     "drawing",
@@ -60,16 +80,26 @@ __all__ = [
     "flow",
     "free_energy",
     "from_rbms",
+    "gan",
+    "gan_sampler",
     "generate",
+    "generator_loss",
     "gibbs",
+    "gradient_penalty",
     "image_keys",
     "log_likelihood",
     "log_partition",
+    "pix2pix",
     "pseudo_likelihood",
+    "r1_penalty",
     "rbm",
     "sample",
     "score_matching",
+    "spectral_norm",
     "stochastic_approximation",
     "timed",
+    "translate_images",
+    "translation_sampler",
+    "two_way",
     "wake_sleep",
 ]

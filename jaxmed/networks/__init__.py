@@ -23,6 +23,8 @@ Bag poolings, which `jaxmed.paradigms.multiple_instance` accepts by name, map `f
 
 from jaxmed.networks.bags._pooling import AdditivePooling, AttentionPooling, SimplePooling
 from jaxmed.networks.bags._relations import DualStreamPooling, TransformerPooling
+from jaxmed.networks.generators._critic import PatchCritic, patch_critic
+from jaxmed.networks.generators._dcgan import DCGANGenerator, dcgan_generator
 from jaxmed.networks.heads._answers import (
     ClassificationHead,
     LinearHead,
@@ -79,6 +81,7 @@ __all__ = [
     "ClassificationHead",
     "Conv",
     "ConvTranspose",
+    "DCGANGenerator",
     "Decoder",
     "DenoiserUNet",
     "DualStreamPooling",
@@ -90,6 +93,7 @@ __all__ = [
     "LinearHead",
     "LossHead",
     "NoNorm",
+    "PatchCritic",
     "ProjectionHead",
     "PyramidHead",
     "RandomConvolutions",
@@ -108,6 +112,7 @@ __all__ = [
     "cnn",
     "conv_gru",
     "conv_lstm",
+    "dcgan_generator",
     "denoiser_unet",
     "efficientnet_lite0",
     "from_tensors",
@@ -120,6 +125,7 @@ __all__ = [
     "mdgru",
     "mdlstm",
     "mlp",
+    "patch_critic",
     "plan_unet",
     "pyramid",
     "pyramid_lstm",
