@@ -220,9 +220,9 @@ def _outline(tree: PyTree) -> Any:
     """Shapes and dtypes of a tree, as JSON holds it."""
     if isinstance(tree, Mapping):
         return {"dict": {name: _outline(part) for name, part in tree.items()}}
-    if isinstance(tree, tuple | list) and not hasattr(tree, "_fields"):
+    if type(tree) in (tuple, list):
         return {type(tree).__name__: [_outline(part) for part in tree]}
-    if not (hasattr(tree, "shape") and hasattr(tree, "dtype")):
+    if not isinstance(tree, jax.Array | np.ndarray):
         raise DescriptionError(f"its weights are arrays in dicts, tuples and lists, not {tree!r}")
     return {"shape": list(tree.shape), "dtype": jnp.dtype(tree.dtype).name}
 
