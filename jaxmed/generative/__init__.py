@@ -46,6 +46,10 @@ from jaxmed.generative.autoencoders._bound import importance_bound
 from jaxmed.generative.autoencoders._codec import decode, encode, vae_sampler
 from jaxmed.generative.autoencoders._vae import vae
 from jaxmed.generative.autoencoders._vq import vq_vae
+from jaxmed.generative.diffusion._denoising import denoising
+from jaxmed.generative.diffusion._process import Process, ddpm, edm, flow
+from jaxmed.generative.diffusion._sampler import diffusion_sampler
+from jaxmed.generative.diffusion._timed import timed
 from jaxmed.generative.energy._approximation import stochastic_approximation
 from jaxmed.generative.energy._belief import belief_network, from_rbms, generate, wake_sleep
 from jaxmed.generative.energy._belief_bound import belief_bound
@@ -62,6 +66,7 @@ from jaxmed.generative.energy._rbm import free_energy, gibbs, rbm, sample
 __all__ = [
     "Draw",
     "NoiseInputs",
+    "Process",
     "above",
     "as_rbm",
     "belief_bound",
@@ -70,15 +75,20 @@ __all__ = [
     "contrastive_divergence",
     "critic_loss",
     "cycle",
+    "ddpm",
     "decode",
     "deep_boltzmann",
     "deep_from_rbms",
     "deep_layers",
+    "denoising",
     "differentiable_augmentation",
+    "diffusion_sampler",
     "draw_images",
     "drawing",
+    "edm",
     "encode",
     "fit_layers",
+    "flow",
     "free_energy",
     "from_rbms",
     "gan",
@@ -99,6 +109,7 @@ __all__ = [
     "score_matching",
     "spectral_norm",
     "stochastic_approximation",
+    "timed",
     "translate_images",
     "translation_sampler",
     "two_way",

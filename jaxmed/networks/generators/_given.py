@@ -16,7 +16,7 @@ from jaxmed.networks.layers._convolution import normal_flat
 
 
 def given_arrays(
-    inputs: Any, only: str, known: Sequence[str], *, classes: int | None, one: bool = False
+    inputs: Any, only: str, known: Sequence[str], *, classes: int, one: bool = False
 ) -> dict[str, Any]:
     """The arrays of an input by name; a bare array is the one called ``only``.
 
@@ -38,9 +38,9 @@ def given_arrays(
     told = [name for name in known if name in given and name != "key"]
     if one and (len(told) > 1 or not (told or "key" in given)):
         raise ValueError(f"the network is given one of {list(known)}, got {sorted(given)}")
-    if classes is None and "label" in given:
+    if not classes and "label" in given:
         raise ValueError("the network has no classes, and was given a 'label': make it by classes=")
-    if classes is not None and "label" not in given:
+    if classes and "label" not in given:
         raise ValueError(
             f"the network has {classes} classes: give it the 'label' of each image, as "
             f"{{{only!r}: ..., 'label': ...}}; it was given {sorted(given)}"

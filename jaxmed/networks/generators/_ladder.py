@@ -46,7 +46,7 @@ class LadderVAE(nn.Module):
         features: channels at each scale, finest first; axes are halved from one to the next.
         levels: how many of the coarsest scales have a latent; None for all.
         blocks: residual blocks at each scale of the encoder.
-        classes: number of classes of a conditional one, which is given the `label` too.
+        classes: number of classes of a conditional one, which is given the `label` too; 0 for none.
         scale: as in :class:`ImageVAE`.
         norm: normalisation, see :func:`make_norm`.
         dropout: rate in each block.
@@ -64,7 +64,7 @@ class LadderVAE(nn.Module):
     features: tuple[int, ...] = (16, 32, 64)
     levels: int | None = None
     blocks: int = 1
-    classes: int | None = None
+    classes: int = 0
     scale: float | None = 0.3
     norm: str | Callable[..., nn.Module] = "group"
     dropout: float = 0.0

@@ -40,7 +40,7 @@ class ImageVAE(nn.Module):
             and no vector.
         features: channels at each scale, finest first; axes are halved from one to the next.
         blocks: residual blocks at each scale.
-        classes: number of classes of a conditional one, which is given the `label` too.
+        classes: number of classes of a conditional one, which is given the `label` too; 0 for none.
         scale: standard deviation of the image's voxels given the latent at the start, learned for
             each channel: the endpoint `log_scale`. None for no such endpoint.
         norm: normalisation, see :func:`make_norm`.
@@ -59,7 +59,7 @@ class ImageVAE(nn.Module):
     spatial: bool = False
     features: tuple[int, ...] = (16, 32, 64)
     blocks: int = 1
-    classes: int | None = None
+    classes: int = 0
     scale: float | None = 0.3
     norm: str | Callable[..., nn.Module] = "group"
     dropout: float = 0.0
@@ -140,7 +140,7 @@ def image_vae(shape: tuple[int, ...], channels: int = 1, **options: Any) -> Imag
 
 def label_vector(module: Any, given: dict[str, Any]) -> Array | None:
     """The vector of each image's class, inside a module; None of one without classes."""
-    if module.classes is None:
+    if not module.classes:
         return None
     return LabelEmbedding(module.classes, module.features[-1], name="label")(given["label"])
 

@@ -114,7 +114,7 @@ class VQCodec(nn.Module):
         latent: length of its vectors.
         features: channels at each scale, finest first; axes are halved from one to the next.
         blocks: residual blocks at each scale.
-        classes: number of classes of a conditional one, which is given the `label` too.
+        classes: number of classes of a conditional one, which is given the `label` too; 0 for none.
         decay: as in :class:`Codebook`.
         revive: as in :class:`Codebook`.
         norm: normalisation, see :func:`make_norm`.
@@ -129,7 +129,7 @@ class VQCodec(nn.Module):
     latent: int = 8
     features: tuple[int, ...] = (16, 32, 64)
     blocks: int = 1
-    classes: int | None = None
+    classes: int = 0
     decay: float | None = 0.99
     revive: float = 1.0
     norm: str | Callable[..., nn.Module] = "group"
