@@ -16,6 +16,11 @@ translates images, from pairs, and :func:`cycle` two without pairs; each is a
 :func:`differentiable_augmentation` spares it small data sets. :func:`gan_sampler` and
 :func:`translation_sampler` draw, :func:`translate_images` translates.
 
+Autoencoders: :func:`vae` trains a variational one, plain or hierarchical, by its evidence lower
+bound in nats, and :func:`vae_sampler` draws from it; :func:`importance_bound` bounds the
+probability of test images. :func:`vq_vae` trains a codec with a codebook. :func:`encode` and
+:func:`decode` lie between images and latents.
+
 Energy-based ones: :func:`rbm`, a restricted Boltzmann machine of binary or Gaussian pixels, is a
 :class:`~jaxmed.core.Network`; :func:`contrastive_divergence` (persistent or not, centred, sparse),
 :func:`pseudo_likelihood` and :func:`score_matching` are objectives that train it with
@@ -48,6 +53,10 @@ from jaxmed.generative.adversarial._pix2pix import pix2pix
 from jaxmed.generative.adversarial._spectral import spectral_norm
 from jaxmed.generative.adversarial._translate import translate_images, translation_sampler
 from jaxmed.generative.adversarial._two_way import two_way
+from jaxmed.generative.autoencoders._bound import importance_bound
+from jaxmed.generative.autoencoders._codec import decode, encode, vae_sampler
+from jaxmed.generative.autoencoders._vae import vae
+from jaxmed.generative.autoencoders._vq import vq_vae
 from jaxmed.generative.diffusion._denoising import denoising
 from jaxmed.generative.diffusion._process import Process, ddpm, edm, flow
 from jaxmed.generative.diffusion._sampler import diffusion_sampler
@@ -80,6 +89,7 @@ __all__ = [
     "critic_loss",
     "cycle",
     "ddpm",
+    "decode",
     "deep_boltzmann",
     "deep_from_rbms",
     "deep_layers",
@@ -89,6 +99,7 @@ __all__ = [
     "draw_images",
     "drawing",
     "edm",
+    "encode",
     "fit_layers",
     "flow",
     "free_energy",
@@ -100,6 +111,7 @@ __all__ = [
     "gibbs",
     "gradient_penalty",
     "image_keys",
+    "importance_bound",
     "load_generative_model",
     "log_likelihood",
     "log_partition",
@@ -116,5 +128,8 @@ __all__ = [
     "translate_images",
     "translation_sampler",
     "two_way",
+    "vae",
+    "vae_sampler",
+    "vq_vae",
     "wake_sleep",
 ]
