@@ -26,8 +26,8 @@ OWN = (
 )
 RECORDED = (
     "active", "active_scans", "adaptation", "boxes", "cardiac_pairs", "clusters", "continual",
-    "coverage", "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
-    "few_scans", "fewshot", "hippocampus", "hippocampus_learned", "hippocampus_pairs", "judge",
+    "concepts", "coverage", "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
+    "few_scans", "fewshot", "hippocampus", "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs", "judge",
     "landmarks", "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms",
     "planes", "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
     "table_regression", "tumours", "uncertainty", "uncertainty_masks", "wrong_labels",
