@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit, softmax
 
@@ -193,10 +194,11 @@ def _bottleneck(config: Config, lesions: Lesions, out: Path) -> tuple[np.ndarray
     for number, part in enumerate(parts):
         basis = un.pca(lesions.features[part.train], config.components)
         train, test = (
-            basis.project(lesions.features[at], whiten=True).astype(np.float32) for at in part
+            jnp.asarray(basis.project(lesions.features[at], whiten=True), jnp.float32)
+            for at in part
         )
         arrays = {
-            "image": train,
+            "image": np.asarray(train),
             "concepts": lesions.concepts[part.train],
             "label": lesions.melanoma[part.train],
         }

@@ -6,8 +6,8 @@ A U-Net learns to segment the two parts on scans whose masks are given (Medical 
 Decathlon), all but the last ones; of each pair of those, as `hippocampus_pairs` takes them, it
 predicts both, and the pair is registered by local correlation and by the overlap of what was
 predicted. Masks of the pairs only measure. Weight, smoothness and steps were chosen on pairs of the
-scans before them (`--pairs 10 --skip 60`). This is how a method learns from masks where no network has to
-learn to register.
+scans before them (`--pairs 10 --skip 60`). So masks are learned from where no network has to learn
+to register. `jaxmed register FIXED MOVING --guide DIR` does the same with any run that segments.
 """
 
 from __future__ import annotations

@@ -25,12 +25,13 @@ OWN = (
     "study",
 )
 RECORDED = (
-    "active", "active_scans", "adaptation", "boxes", "cardiac_pairs", "clusters", "continual",
-    "concepts", "coverage", "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
-    "few_scans", "fewshot", "hippocampus", "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs", "judge",
-    "landmarks", "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms",
-    "planes", "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
-    "table_regression", "tumours", "uncertainty", "uncertainty_masks", "wrong_labels",
+    "active", "active_scans", "adaptation", "boxes", "cardiac_pairs", "clusters", "concepts",
+    "continual", "coverage", "demo", "drive", "duplicates", "energy", "exactly_one", "extreme",
+    "families", "few_scans", "fewshot", "hippocampus", "hippocampus_guided", "hippocampus_learned",
+    "hippocampus_pairs", "judge", "landmarks", "lesions", "medmnist", "membranes", "mil",
+    "multitask", "nuclei", "paradigms", "planes", "planted", "pretraining", "propagation",
+    "remedies", "series", "shortcut", "stacking", "table_regression", "tumours", "uncertainty",
+    "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 
