@@ -92,7 +92,9 @@ def run(arguments: Sequence[str]) -> int:
     print(f"fixed {_told(fixed)}, moving {_told(moving)}")
     start = reg.centre_warp(fixed, moving) if options.centre else None
     begun = start or reg.affine_warp(np.eye(len(fixed.affine)))
-    seen = (fixed, moving) if options.guide is None else _guided(options, options.guide, fixed, moving)
+    seen = (fixed, moving)
+    if options.guide is not None:
+        seen = _guided(options.images, options.guide, seen)
     warp = _found(options, *seen, start)
     folder = options.out
     folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +193,7 @@ def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
     return found.warp
 
 
-def _guided(options: Options, run: Path, fixed: Any, moving: Any) -> tuple[Any, Any]:
+def _guided(paths: tuple[Path, Path], run: Path, scans: tuple[Any, Any]) -> tuple[Any, Any]:
     """Both images, with the probabilities of structures as further channels."""
     import numpy as np
 
@@ -202,7 +204,7 @@ def _guided(options: Options, run: Path, fixed: Any, moving: Any) -> tuple[Any, 
     if not isinstance(model, inference.Segmenter):
         raise ValueError(f"--guide {run}: a run that segments is asked for")
     seen = []
-    for path, scan in zip(options.images, (fixed, moving), strict=True):
+    for path, scan in zip(paths, scans, strict=True):
         soft = inference.probabilities(model, data.read_image(path, canonical=True)).array
         structures = soft if model.recipe.regions else soft[..., 1:]
         if not np.any(structures > 0.5):
