@@ -1,9 +1,9 @@
-"""Out-of-fold predictions of a linear probe."""
+"""Linear probes of features, and their out-of-fold predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,40 @@ from jaxmed.data import folds
 from jaxmed.protocols import linear_probe
 
 _COMPONENTS, _PENALTY, _FOLDS = 50, 0.1, 5
+_ROUNDING = 1e-5  # Of single precision: a component that varies less is not one.
+
+
+class Probe(NamedTuple):
+    """A linear classifier of principal components.
+
+    Attributes:
+        basis: the components; None of features that are all the same.
+        head: of whitened coordinates.
+        shares: of the classes, which are all that is known without components.
+    """
+
+    basis: Any
+    head: Any
+    shares: np.ndarray
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """(n, classes) probabilities."""
+        if self.basis is None:
+            return np.tile(self.shares, (len(features), 1))
+        return self.head.predict(self.basis.project(features, whiten=True))
+
+
+def fitted_probe(features: np.ndarray, labels: np.ndarray, *, classes: int) -> Probe:
+    """A probe of features (n, d), at most 50 components or one for five cases."""
+    shares = np.bincount(labels, minlength=classes) / len(labels)
+    spread = np.linalg.svd(features - features.mean(0), compute_uv=False)
+    rank = int((spread > _ROUNDING * max(abs(features).max(), 1e-30)).sum())
+    most = min(_COMPONENTS, max(1, len(features) // 5), rank)
+    if not most:
+        return Probe(None, None, shares)
+    basis = un.pca(features.astype(np.float64), most)
+    head = linear_probe(basis.project(features, whiten=True), labels, classes=classes, l2=_PENALTY)
+    return Probe(basis, head, shares)
 
 
 def out_of_fold(
@@ -22,9 +56,6 @@ def out_of_fold(
     classes = int(labels.max()) + 1
     predicted = np.empty((len(labels), classes))
     for part in parts:
-        most = min(_COMPONENTS, len(part.train) // 5, features.shape[1])
-        basis = un.pca(features[part.train], most)
-        train, test = (basis.project(features[at], whiten=True) for at in part)
-        probe = linear_probe(train, labels[part.train], classes=classes, l2=_PENALTY)
-        predicted[part.test] = probe.predict(test)
+        probe = fitted_probe(features[part.train], labels[part.train], classes=classes)
+        predicted[part.test] = probe.predict(features[part.test])
     return predicted

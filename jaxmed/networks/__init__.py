@@ -23,6 +23,11 @@ Bag poolings, which `jaxmed.paradigms.multiple_instance` accepts by name, map `f
 
 from jaxmed.networks.bags._pooling import AdditivePooling, AttentionPooling, SimplePooling
 from jaxmed.networks.bags._relations import DualStreamPooling, TransformerPooling
+from jaxmed.networks.generators._critic import PatchCritic, patch_critic
+from jaxmed.networks.generators._dcgan import DCGANGenerator, dcgan_generator
+from jaxmed.networks.generators._ladder import LadderVAE, ladder_vae
+from jaxmed.networks.generators._vae import ImageVAE, image_vae
+from jaxmed.networks.generators._vq import Codebook, VQCodec, vq_codec
 from jaxmed.networks.heads._answers import (
     ClassificationHead,
     LinearHead,
@@ -57,6 +62,7 @@ from jaxmed.networks.recurrent._sweeps import (
 )
 from jaxmed.networks.vision._cnn import CNN, cnn
 from jaxmed.networks.vision._decoder import Decoder
+from jaxmed.networks.vision._denoiser import DenoiserUNet, denoiser_unet
 from jaxmed.networks.vision._efficientnet import EfficientNet, efficientnet_lite0
 from jaxmed.networks.vision._mlp import MLP, mlp
 from jaxmed.networks.vision._random_convolutions import RandomConvolutions, random_convolutions
@@ -76,18 +82,24 @@ __all__ = [
     "AttentionPooling",
     "BatchNorm",
     "ClassificationHead",
+    "Codebook",
     "Conv",
     "ConvTranspose",
+    "DCGANGenerator",
     "Decoder",
+    "DenoiserUNet",
     "DualStreamPooling",
     "EfficientNet",
     "FeaturePyramid",
     "GroupNorm",
     "Hierarchical",
+    "ImageVAE",
     "InstanceNorm",
+    "LadderVAE",
     "LinearHead",
     "LossHead",
     "NoNorm",
+    "PatchCritic",
     "ProjectionHead",
     "PyramidHead",
     "RandomConvolutions",
@@ -102,21 +114,27 @@ __all__ = [
     "TransformerPooling",
     "UNet",
     "UNetPlan",
+    "VQCodec",
     "ViT",
     "cnn",
     "conv_gru",
     "conv_lstm",
+    "dcgan_generator",
+    "denoiser_unet",
     "efficientnet_lite0",
     "from_tensors",
     "he_fan_in",
     "he_fan_out",
     "hierarchical",
+    "image_vae",
     "imagenet_lite0",
     "inflate",
+    "ladder_vae",
     "make_norm",
     "mdgru",
     "mdlstm",
     "mlp",
+    "patch_critic",
     "plan_unet",
     "pyramid",
     "pyramid_lstm",
@@ -130,4 +148,5 @@ __all__ = [
     "torch_uniform",
     "unet",
     "vit",
+    "vq_codec",
 ]

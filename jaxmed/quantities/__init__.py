@@ -2,7 +2,7 @@
 
 `jaxmed.metrics` accumulates batches and `jaxmed.stats` adds intervals; both compute the value here,
 so that a name gives the same number everywhere. Nothing here checks its input or imports JAX; the
-functions of probabilities and of decisions also work on JAX arrays.
+functions of probabilities, of decisions and of images also work on JAX arrays.
 
 Conventions:
 
@@ -23,6 +23,17 @@ from jaxmed.quantities._boxes import (
     weighted_froc,
 )
 from jaxmed.quantities._decisions import at_least, largest, logit, second_is_largest
+from jaxmed.quantities._features import (
+    Neighbourhoods,
+    Neighbours,
+    cubic_kernel,
+    frechet_distance,
+    nearest_rows,
+    neighbour_radii,
+    neighbourhoods,
+    squared_discrepancy,
+)
+from jaxmed.quantities._images import MS_SSIM_WEIGHTS, most_scales, ms_ssim, psnr, ssim
 from jaxmed.quantities._instances import (
     Contingency,
     aggregated_jaccard,
@@ -74,7 +85,10 @@ from jaxmed.quantities._tables import (
 )
 
 __all__ = [
+    "MS_SSIM_WEIGHTS",
     "Contingency",
+    "Neighbourhoods",
+    "Neighbours",
     "Placements",
     "accuracy",
     "adjusted_rand",
@@ -89,12 +103,14 @@ __all__ = [
     "calibration_error",
     "contingency",
     "costs",
+    "cubic_kernel",
     "deviation",
     "dice",
     "divide",
     "explained",
     "f_scores",
     "floored",
+    "frechet_distance",
     "information_shares",
     "iou",
     "kappa",
@@ -109,19 +125,27 @@ __all__ = [
     "mcc",
     "mean_defined",
     "midrank",
+    "most_scales",
+    "ms_ssim",
     "mse",
+    "nearest_rows",
+    "neighbour_radii",
+    "neighbourhoods",
     "normalised_mutual_information",
     "occurring",
     "one_against_rest",
     "pair_shares",
     "placements",
     "precisions",
+    "psnr",
     "r2",
     "ratios",
     "recalls",
     "rmse",
     "second_is_largest",
     "specificities",
+    "squared_discrepancy",
+    "ssim",
     "tabulate",
     "tie_ends",
     "unit_scale",

@@ -18,6 +18,7 @@ from jaxmed.report.figures._gallery import (
     class_pictures,
     mask_picture,
 )
+from jaxmed.report.figures._generation import beside_figure, copies_figure
 from jaxmed.report.figures._heat_map import heat_map_figure
 from jaxmed.report.figures._history import learning_curves
 from jaxmed.report.figures._label_curve import label_curve_figure
@@ -93,6 +94,7 @@ from jaxmed.report.results._results import (
     ContinualResults,
     DensityResults,
     DetectionResults,
+    GenerationResults,
     InstanceResults,
     RegressionResults,
     Results,
@@ -134,6 +136,7 @@ __all__ = [
     "FeatureMaps",
     "FoundBoxes",
     "FoundInstances",
+    "GenerationResults",
     "InstancePicture",
     "InstanceResults",
     "Item",
@@ -158,6 +161,7 @@ __all__ = [
     "agreement",
     "agreement_figure",
     "bands",
+    "beside_figure",
     "best_median_worst",
     "box_csv",
     "box_pictures",
@@ -175,6 +179,7 @@ __all__ = [
     "confusion_figure",
     "confusion_matrix",
     "contrast_pictures",
+    "copies_figure",
     "decision_figure",
     "detection",
     "distribution_figure",

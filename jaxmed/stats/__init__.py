@@ -184,6 +184,15 @@ from jaxmed.stats.selection._psis import (
     psis_loo,
     waic,
 )
+from jaxmed.stats.synthetic._distances import frechet_distance, kernel_distance
+from jaxmed.stats.synthetic._memory import Memorised, memorised
+from jaxmed.stats.synthetic._neighbourhoods import (
+    DensityCoverage,
+    PrecisionRecall,
+    density_coverage,
+    precision_recall,
+)
+from jaxmed.stats.synthetic._quality import Judged, SyntheticQuality, synthetic_quality
 
 __all__ = [
     "COCO_IOUS",
@@ -198,6 +207,7 @@ __all__ = [
     "Counts",
     "DecisionCurve",
     "DelongBatch",
+    "DensityCoverage",
     "DeviceDelong",
     "Draws",
     "Elpd",
@@ -205,7 +215,9 @@ __all__ = [
     "Froc",
     "InformationCriteria",
     "InstanceScores",
+    "Judged",
     "LogisticModel",
+    "Memorised",
     "ModelSize",
     "MurphyParts",
     "OperatingPoint",
@@ -213,6 +225,7 @@ __all__ = [
     "Power",
     "PrCurve",
     "PrecisionPlan",
+    "PrecisionRecall",
     "PseudovalueAnova",
     "ReaderPower",
     "ReaderStudy",
@@ -223,6 +236,7 @@ __all__ = [
     "ScoreParts",
     "SmoothGap",
     "Subgroups",
+    "SyntheticQuality",
     "TestResult",
     "Validation",
     "VarianceComponents",
@@ -269,6 +283,7 @@ __all__ = [
     "delong_on_device",
     "delong_test",
     "delong_test_unpaired",
+    "density_coverage",
     "diagnostic_odds_ratio",
     "draw_resamples",
     "ece",
@@ -277,6 +292,7 @@ __all__ = [
     "fit_temperature",
     "five_by_two_test",
     "fleiss_kappa",
+    "frechet_distance",
     "friedman_test",
     "froc",
     "froc_study",
@@ -288,6 +304,7 @@ __all__ = [
     "isotonic",
     "jackknife",
     "kappa",
+    "kernel_distance",
     "kruskal_test",
     "leave_one_out_scores",
     "likelihood_ratio",
@@ -302,6 +319,7 @@ __all__ = [
     "mcnemar_test",
     "mean",
     "median",
+    "memorised",
     "midrank",
     "model_sample_size",
     "model_weights",
@@ -334,6 +352,7 @@ __all__ = [
     "ppv",
     "pr_band",
     "pr_curve",
+    "precision_recall",
     "predictive_value_test",
     "proportion",
     "proportion_difference",
@@ -372,6 +391,7 @@ __all__ = [
     "spiegelhalter_test",
     "stuart_maxwell_test",
     "subgroups",
+    "synthetic_quality",
     "top_k_accuracy",
     "validation_indices",
     "venkatraman_test",

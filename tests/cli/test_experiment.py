@@ -31,7 +31,7 @@ RECORDED = (
     "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks",
     "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes",
     "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
-    "table_regression", "tumours", "uncertainty", "uncertainty_masks", "wrong_labels",
+    "synthesis", "table_regression", "tumours", "uncertainty", "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 
@@ -51,7 +51,8 @@ def test_an_experiment_is_a_module_of_the_package(name):
 
 # Fields of text of which no list in the code has the values.
 FREE = {
-    "border": {"patient"}, "duplicates": {"patient"}, "remedies": {"patient"}, "shortcut": {"patient"},
+    "border": {"patient"},
+    "duplicates": {"patient"}, "remedies": {"patient"}, "shortcut": {"patient"},
     "series": {"dataset"}, "table_regression": {"name", "target"},
 }  # fmt: skip
 

@@ -33,6 +33,7 @@ def _all_types():
             classes=("cell",),
             n_resamples=20,
         ),
+        "generation": report.GenerationResults(title="Drawn", classes=(), metrics={}, headline=()),
         "density": report.DensityResults(title="Images", classes=(), metrics={}, headline=()),
     }
 

@@ -162,6 +162,12 @@ def _tested(r: Results) -> tuple[int, int | None]:
     return len(held.cases), None if held.groups is None else len(set(held.groups))
 
 
+_WITHOUT_CLASSES = (
+    "regression", "segmentation", "density", "generation", "translation", "continual", "detection",
+    "instances",
+)  # fmt: skip
+
+
 def _balance(r: Results) -> str:
     if any(split.counts for split in r.data.splits):
         return "; ".join(
@@ -170,7 +176,7 @@ def _balance(r: Results) -> str:
             if split.counts
         )
     held = next(iter(r.predictions().values()), None)
-    if r.task in ("regression", "segmentation", "density", "continual", "detection", "instances"):
+    if r.task in _WITHOUT_CLASSES:
         return f"does not apply to {r.task}"
     if not isinstance(held, Scores):
         return ""

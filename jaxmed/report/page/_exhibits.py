@@ -13,6 +13,7 @@ from jaxmed.report.page._density import drawing_exhibits
 from jaxmed.report.page._episodes import episode_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
 from jaxmed.report.page._features import feature_exhibits
+from jaxmed.report.page._generation import copy_exhibits, floor_exhibits, gallery_exhibits
 from jaxmed.report.page._instances import instance_exhibits
 from jaxmed.report.page._label_curve import label_exhibits
 from jaxmed.report.page._models import model_exhibits
@@ -25,6 +26,7 @@ from jaxmed.report.results._results import (
     ContinualResults,
     DensityResults,
     DetectionResults,
+    GenerationResults,
     InstanceResults,
     RegressionResults,
     Results,
@@ -46,6 +48,11 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
     DetectionResults: (
         ("froc", "Free-response ROC", froc_exhibits),
         ("boxes", "Images with boxes", box_exhibits),
+    ),
+    GenerationResults: (
+        ("floors", "Beside real images", floor_exhibits),
+        ("drawings", "Drawings", gallery_exhibits),
+        ("copies", "Copies", copy_exhibits),
     ),
     InstanceResults: (("instances", "Images with objects", instance_exhibits),),
     RegressionResults: (("predictions", "Predictions", number_exhibits),),

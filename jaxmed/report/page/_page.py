@@ -43,6 +43,7 @@ _TASK_NAMES = {
     "continual": "classification, tasks one after the other",
     "density": "model of images",
     "detection": "detection",
+    "generation": "drawn images",
     "instances": "instance segmentation",
     "segmentation": "segmentation",
 }

@@ -173,6 +173,25 @@ class DensityResults(Results):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class GenerationResults(Results):
+    """Results of a generator: how its images compare with real ones.
+
+    Metrics that others have too are named `NAME/synthetic` and `NAME/real`, and so on.
+
+    Args:
+        drawings: images side by side, by name: real, drawn, their neighbours. See
+            `drawings_figure`.
+        memorised: :class:`jaxmed.stats.Memorised`, how near they come to training images.
+    """
+
+    drawings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    memorised: Any = None
+
+    task: ClassVar = "generation"
+    tasks: ClassVar = ("generation",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ContinualResults(Results):
     """Results of tasks that were learned one after the other.
 

@@ -1,0 +1,1 @@
+"""Generators that learn from critics: images from noise, and images from images."""

@@ -1,0 +1,1 @@
+"""Autoencoders that images are drawn from: variational, in levels, with a codebook."""
