@@ -37,6 +37,10 @@ from jaxmed.generative.adversarial._pix2pix import pix2pix
 from jaxmed.generative.adversarial._spectral import spectral_norm
 from jaxmed.generative.adversarial._translate import translate_images, translation_sampler
 from jaxmed.generative.adversarial._two_way import two_way
+from jaxmed.generative.diffusion._denoising import denoising
+from jaxmed.generative.diffusion._process import Process, ddpm, edm, flow
+from jaxmed.generative.diffusion._sampler import diffusion_sampler
+from jaxmed.generative.diffusion._timed import timed
 from jaxmed.generative.energy._approximation import stochastic_approximation
 from jaxmed.generative.energy._belief import belief_network, from_rbms, generate, wake_sleep
 from jaxmed.generative.energy._belief_bound import belief_bound
@@ -53,6 +57,7 @@ from jaxmed.generative.energy._rbm import free_energy, gibbs, rbm, sample
 __all__ = [
     "Draw",
     "NoiseInputs",
+    "Process",
     "above",
     "as_rbm",
     "belief_bound",
@@ -61,13 +66,18 @@ __all__ = [
     "contrastive_divergence",
     "critic_loss",
     "cycle",
+    "ddpm",
     "deep_boltzmann",
     "deep_from_rbms",
     "deep_layers",
+    "denoising",
     "differentiable_augmentation",
+    "diffusion_sampler",
     "draw_images",
     "drawing",
+    "edm",
     "fit_layers",
+    "flow",
     "free_energy",
     "from_rbms",
     "gan",
@@ -87,6 +97,7 @@ __all__ = [
     "score_matching",
     "spectral_norm",
     "stochastic_approximation",
+    "timed",
     "translate_images",
     "translation_sampler",
     "two_way",

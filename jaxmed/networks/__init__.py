@@ -59,6 +59,7 @@ from jaxmed.networks.recurrent._sweeps import (
 )
 from jaxmed.networks.vision._cnn import CNN, cnn
 from jaxmed.networks.vision._decoder import Decoder
+from jaxmed.networks.vision._denoiser import DenoiserUNet, denoiser_unet
 from jaxmed.networks.vision._efficientnet import EfficientNet, efficientnet_lite0
 from jaxmed.networks.vision._mlp import MLP, mlp
 from jaxmed.networks.vision._random_convolutions import RandomConvolutions, random_convolutions
@@ -82,6 +83,7 @@ __all__ = [
     "ConvTranspose",
     "DCGANGenerator",
     "Decoder",
+    "DenoiserUNet",
     "DualStreamPooling",
     "EfficientNet",
     "FeaturePyramid",
@@ -111,6 +113,7 @@ __all__ = [
     "conv_gru",
     "conv_lstm",
     "dcgan_generator",
+    "denoiser_unet",
     "efficientnet_lite0",
     "from_tensors",
     "he_fan_in",

@@ -1,0 +1,1 @@
+"""Diffusion and flows: images out of noise, or out of other images, step by step."""
