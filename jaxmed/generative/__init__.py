@@ -2,7 +2,12 @@
 
 Every trained generator has one signature, :class:`Draw`, made by its family's factory (by
 :func:`drawing`): :func:`draw_images` draws any number of images from it in bounded memory, each by
-a key of its own.
+a key of its own. :func:`save_generative_model` writes a trained one for `jaxmed generate`, with a
+:class:`GenerativeRecipe` that says how it draws.
+
+Diffusion: :func:`denoising` trains any network that is told the time
+(:func:`jaxmed.networks.denoiser_unet`, or any other by :func:`timed`) on a :class:`Process`,
+:func:`ddpm`, :func:`edm` or :func:`flow`; :func:`diffusion_sampler` draws.
 
 Adversarial ones: :func:`gan` trains a generator against a critic, :func:`pix2pix` one that
 translates images, from pairs, and :func:`cycle` two without pairs; each is a
@@ -10,6 +15,11 @@ translates images, from pairs, and :func:`cycle` two without pairs; each is a
 :func:`generator_loss`. :func:`spectral_norm` bounds a critic,
 :func:`differentiable_augmentation` spares it small data sets. :func:`gan_sampler` and
 :func:`translation_sampler` draw, :func:`translate_images` translates.
+
+Autoencoders: :func:`vae` trains a variational one, plain or hierarchical, by its evidence lower
+bound in nats, and :func:`vae_sampler` draws from it; :func:`importance_bound` bounds the
+probability of test images. :func:`vq_vae` trains a codec with a codebook. :func:`encode` and
+:func:`decode` lie between images and latents.
 
 Energy-based ones: :func:`rbm`, a restricted Boltzmann machine of binary or Gaussian pixels, is a
 :class:`~jaxmed.core.Network`; :func:`contrastive_divergence` (persistent or not, centred, sparse),
@@ -28,6 +38,12 @@ chains and for its partition function. Both are tuned under a head by plain
 """
 
 from jaxmed.generative._drawing import Draw, draw_images, drawing, image_keys
+from jaxmed.generative._model import (
+    GenerativeModel,
+    GenerativeRecipe,
+    load_generative_model,
+    save_generative_model,
+)
 from jaxmed.generative.adversarial._augmentation import differentiable_augmentation
 from jaxmed.generative.adversarial._cycle import cycle
 from jaxmed.generative.adversarial._gan import gan, gan_sampler
@@ -37,6 +53,10 @@ from jaxmed.generative.adversarial._pix2pix import pix2pix
 from jaxmed.generative.adversarial._spectral import spectral_norm
 from jaxmed.generative.adversarial._translate import translate_images, translation_sampler
 from jaxmed.generative.adversarial._two_way import two_way
+from jaxmed.generative.autoencoders._bound import importance_bound
+from jaxmed.generative.autoencoders._codec import decode, encode, vae_sampler
+from jaxmed.generative.autoencoders._vae import vae
+from jaxmed.generative.autoencoders._vq import vq_vae
 from jaxmed.generative.diffusion._denoising import denoising
 from jaxmed.generative.diffusion._process import Process, ddpm, edm, flow
 from jaxmed.generative.diffusion._sampler import diffusion_sampler
@@ -56,6 +76,8 @@ from jaxmed.generative.energy._rbm import free_energy, gibbs, rbm, sample
 
 __all__ = [
     "Draw",
+    "GenerativeModel",
+    "GenerativeRecipe",
     "NoiseInputs",
     "Process",
     "above",
@@ -67,6 +89,7 @@ __all__ = [
     "critic_loss",
     "cycle",
     "ddpm",
+    "decode",
     "deep_boltzmann",
     "deep_from_rbms",
     "deep_layers",
@@ -76,6 +99,7 @@ __all__ = [
     "draw_images",
     "drawing",
     "edm",
+    "encode",
     "fit_layers",
     "flow",
     "free_energy",
@@ -87,6 +111,8 @@ __all__ = [
     "gibbs",
     "gradient_penalty",
     "image_keys",
+    "importance_bound",
+    "load_generative_model",
     "log_likelihood",
     "log_partition",
     "pix2pix",
@@ -94,6 +120,7 @@ __all__ = [
     "r1_penalty",
     "rbm",
     "sample",
+    "save_generative_model",
     "score_matching",
     "spectral_norm",
     "stochastic_approximation",
@@ -101,5 +128,8 @@ __all__ = [
     "translate_images",
     "translation_sampler",
     "two_way",
+    "vae",
+    "vae_sampler",
+    "vq_vae",
     "wake_sleep",
 ]

@@ -25,6 +25,9 @@ from jaxmed.networks.bags._pooling import AdditivePooling, AttentionPooling, Sim
 from jaxmed.networks.bags._relations import DualStreamPooling, TransformerPooling
 from jaxmed.networks.generators._critic import PatchCritic, patch_critic
 from jaxmed.networks.generators._dcgan import DCGANGenerator, dcgan_generator
+from jaxmed.networks.generators._ladder import LadderVAE, ladder_vae
+from jaxmed.networks.generators._vae import ImageVAE, image_vae
+from jaxmed.networks.generators._vq import Codebook, VQCodec, vq_codec
 from jaxmed.networks.heads._answers import (
     ClassificationHead,
     LinearHead,
@@ -79,6 +82,7 @@ __all__ = [
     "AttentionPooling",
     "BatchNorm",
     "ClassificationHead",
+    "Codebook",
     "Conv",
     "ConvTranspose",
     "DCGANGenerator",
@@ -89,7 +93,9 @@ __all__ = [
     "FeaturePyramid",
     "GroupNorm",
     "Hierarchical",
+    "ImageVAE",
     "InstanceNorm",
+    "LadderVAE",
     "LinearHead",
     "LossHead",
     "NoNorm",
@@ -108,6 +114,7 @@ __all__ = [
     "TransformerPooling",
     "UNet",
     "UNetPlan",
+    "VQCodec",
     "ViT",
     "cnn",
     "conv_gru",
@@ -119,8 +126,10 @@ __all__ = [
     "he_fan_in",
     "he_fan_out",
     "hierarchical",
+    "image_vae",
     "imagenet_lite0",
     "inflate",
+    "ladder_vae",
     "make_norm",
     "mdgru",
     "mdlstm",
@@ -139,4 +148,5 @@ __all__ = [
     "torch_uniform",
     "unet",
     "vit",
+    "vq_codec",
 ]

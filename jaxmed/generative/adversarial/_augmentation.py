@@ -46,6 +46,7 @@ def differentiable_augmentation(
         Zhao et al. (2020), Differentiable augmentation for data-efficient GAN training, NeurIPS.
         Karras et al. (2020), Training generative adversarial networks with limited data, NeurIPS.
 
+    >>> import jax
     >>> view = differentiable_augmentation(p=1.0, cutout=0, brightness=0, contrast=0)
     >>> shown = view(jax.random.key(0), {"image": jnp.ones((9, 8, 8, 1))})["image"]
     >>> sorted(set(shown.ravel().tolist()))

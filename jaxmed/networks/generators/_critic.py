@@ -31,7 +31,7 @@ class PatchCritic(nn.Module):
     Attributes:
         features: channels of each strided convolution; more of them look at larger patches.
         kernel: window of the convolutions in voxels.
-        classes: number of classes of a conditional critic.
+        classes: number of classes of a conditional critic; 0 for none.
         pooled: whether the features are averaged over the image, which gets one score.
         norm: normalisation, see :func:`make_norm`, of all layers but the first. Penalties on the
             gradient are of single examples: keep it from `"batch"` with them.
@@ -45,7 +45,7 @@ class PatchCritic(nn.Module):
 
     features: tuple[int, ...] = (32, 64, 128)
     kernel: int = 4
-    classes: int | None = None
+    classes: int = 0
     pooled: bool = False
     norm: str | Callable[..., nn.Module] = "none"
     slope: float = 0.2
@@ -90,7 +90,7 @@ class PatchCritic(nn.Module):
         read = pooled.reshape(len(pooled), *[1] * rank, -1) if self.pooled else x
         score = Conv(1, 1, dtype=self.dtype, kernel_init=he_fan_in, name="score")(read)
         score = at_least_float32(score)
-        if self.classes is not None:
+        if self.classes:
             embedding = LabelEmbedding(self.classes, self.features[-1], name="label")
             vector = embedding(given["label"]).reshape(len(x), *[1] * rank, -1)
             product = (vector * at_least_float32(read)).sum(-1, keepdims=True)

@@ -26,7 +26,7 @@ class DCGANGenerator(nn.Module):
         shape: spatial shape of the image, of one to three axes.
         channels: channels of the image.
         features: channels at each scale, coarsest first; axes double from one to the next.
-        classes: number of classes of a conditional generator.
+        classes: number of classes of a conditional generator; 0 for none.
         norm: normalisation, see :func:`make_norm`.
         bounded: whether images end in a tanh, within [-1, 1].
         dtype: dtype of the computation; the image is float32.
@@ -40,7 +40,7 @@ class DCGANGenerator(nn.Module):
     shape: tuple[int, ...]
     channels: int = 1
     features: tuple[int, ...] = (128, 64, 32)
-    classes: int | None = None
+    classes: int = 0
     norm: str | Callable[..., nn.Module] = "batch"
     bounded: bool = True
     dtype: Any = None
@@ -58,7 +58,7 @@ class DCGANGenerator(nn.Module):
         if noise.ndim != 2:
             raise ValueError(f"noise is (batch, n), one vector an image, got {noise.shape}")
         vector = None
-        if self.classes is not None:
+        if self.classes:
             vector = LabelEmbedding(self.classes, noise.shape[-1], name="label")(given["label"])
             noise = jnp.concatenate([noise, vector.astype(noise.dtype)], -1)
         shapes = halved_shapes(self.shape, len(self.features) - 1)[::-1]

@@ -16,20 +16,31 @@ from jaxmed.networks.layers._convolution import normal_flat
 
 
 def given_arrays(
-    inputs: Any, only: str, known: Sequence[str], *, classes: int | None
+    inputs: Any, only: str, known: Sequence[str], *, classes: int, one: bool = False
 ) -> dict[str, Any]:
     """The arrays of an input by name; a bare array is the one called ``only``.
 
+    Args:
+        inputs: an array, or a dict of arrays.
+        only: the name of a bare array.
+        known: the names that the network knows beside ``label``.
+        classes: of a conditional network.
+        one: whether one of the names, and no more, says what is to be done; a ``key`` may go with
+            any of them.
+
     Raises:
-        ValueError: for a name that the network does not know, or a ``label`` that it has no classes
-            for, or needs.
+        ValueError: for a name that the network does not know, a ``label`` that it has no classes
+            for, or needs, or not ``one`` array.
     """
     given = dict(inputs) if isinstance(inputs, dict) else {only: inputs}
     if unknown := sorted(set(given) - {*known, "label"}):
         raise ValueError(f"the network takes {sorted({*known, 'label'})}, not {unknown}")
-    if classes is None and "label" in given:
+    told = [name for name in known if name in given and name != "key"]
+    if one and (len(told) > 1 or not (told or "key" in given)):
+        raise ValueError(f"the network is given one of {list(known)}, got {sorted(given)}")
+    if not classes and "label" in given:
         raise ValueError("the network has no classes, and was given a 'label': make it by classes=")
-    if classes is not None and "label" not in given:
+    if classes and "label" not in given:
         raise ValueError(
             f"the network has {classes} classes: give it the 'label' of each image, as "
             f"{{{only!r}: ..., 'label': ...}}; it was given {sorted(given)}"
