@@ -40,6 +40,7 @@ from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
 from jaxmed.report.figures._subgroups import subgroup_figure
 from jaxmed.report.figures._task_matrix import task_matrix_figure
+from jaxmed.report.figures._translation import translation_figure
 from jaxmed.report.figures._uncertainty import (
     entropy_figure,
     risk_coverage_figure,
@@ -99,6 +100,7 @@ from jaxmed.report.results._results import (
     RegressionResults,
     Results,
     SegmentationResults,
+    TranslationResults,
     results_of,
 )
 from jaxmed.report.results._segmentation import (
@@ -111,6 +113,7 @@ from jaxmed.report.results._segmentation import (
 )
 from jaxmed.report.results._stages import split_sizes, stage
 from jaxmed.report.results._study import from_study
+from jaxmed.report.results._translation import TranslatedCase
 
 __all__ = [
     "FIELDS",
@@ -155,6 +158,8 @@ __all__ = [
     "Split",
     "SubgroupTable",
     "TrainingLog",
+    "TranslatedCase",
+    "TranslationResults",
     "UncertainCase",
     "Uncertainty",
     "Written",
@@ -231,6 +236,7 @@ __all__ = [
     "summary",
     "task_matrix_figure",
     "to_json",
+    "translation_figure",
     "uncertainty_map_figure",
     "warn_of_repeats",
     "with_subgroups",

@@ -192,6 +192,22 @@ class GenerationResults(Results):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class TranslationResults(Results):
+    """Results of images that were made of others.
+
+    Metrics that others have too are named `NAME/METHOD`, `NAME/copy`, and so on.
+
+    Args:
+        cases: :class:`TranslatedCase`, images to look at.
+    """
+
+    cases: tuple[Any, ...] = ()
+
+    task: ClassVar = "translation"
+    tasks: ClassVar = ("translation",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ContinualResults(Results):
     """Results of tasks that were learned one after the other.
 
