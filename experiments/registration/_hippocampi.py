@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxmed.data import DecathlonSource
+from jaxmed.data import ArraySource, DecathlonSource, crop_or_pad
 
 from ._pairs import Pair, Side, side
 
@@ -20,6 +20,18 @@ def pairs_of(source: DecathlonSource, n: int, pairs: int) -> Iterator[Pair]:
         fixed, moving = (int(order[j]) for j in (n - 2 * pairs + i, n - 1 - i))
         name = f"{source.case_ids[moving]} onto {source.case_ids[fixed]}"
         yield Pair(name, side_of(source, fixed), side_of(source, moving))
+
+
+def scans_of(source: DecathlonSource, n: int) -> ArraySource:
+    """The first scans in the order of the folder, in the shape of the pairs that are measured."""
+    order = np.argsort(source.case_ids)[:n]
+    sides = [side_of(source, int(i)) for i in order]
+    arrays = {
+        "image": np.stack([side.image.array for side in sides]),
+        "inside": np.stack([side.inside for side in sides]).astype(np.float32),
+        "mask": np.stack([crop_or_pad(side.mask.array, SHAPE) for side in sides]),
+    }
+    return ArraySource(arrays, case_ids=[source.case_ids[i] for i in order])
 
 
 def side_of(source: DecathlonSource, i: int) -> Side:

@@ -27,11 +27,11 @@ import jaxmed as jm
 from jaxmed import losses
 from jaxmed import registration as reg
 from jaxmed.augment import chain, flip
-from jaxmed.data import ArraySource, crop_or_pad, decathlon
+from jaxmed.data import decathlon
 from jaxmed.networks import UNetPlan, unet
 from jaxmed.report import Results, Split, stage
 
-from ._hippocampi import SHAPE, pairs_of, side_of
+from ._hippocampi import pairs_of, scans_of
 from ._pairs import Pair, measured
 
 
@@ -97,7 +97,7 @@ def run(config: Config, out: Path) -> Results:
                 f"two scans or more of {n} are left to learn from"
             )
         classes = source.classes[1:]
-        scans = _scans(source, learned)
+        scans = scans_of(source, learned)
         watched = [*pairs_of(source, n - 2 * config.pairs, config.watched)]
     drawn = reg.scan_pairs(scans, config.drawn, seed=config.seed)
     batches = jm.data.batches(drawn, config.batch, seed=config.seed)
@@ -146,18 +146,6 @@ def run(config: Config, out: Path) -> Results:
             notes=source.notes,
             seconds=seconds,
         )
-
-
-def _scans(source: jm.data.DecathlonSource, n: int) -> ArraySource:
-    """The first scans in the order of the folder, in the shape of the pairs that are measured."""
-    order = np.argsort(source.case_ids)[:n]
-    sides = [side_of(source, int(i)) for i in order]
-    arrays = {
-        "image": np.stack([side.image.array for side in sides]),
-        "inside": np.stack([side.inside for side in sides]).astype(np.float32),
-        "mask": np.stack([crop_or_pad(side.mask.array, SHAPE) for side in sides]),
-    }
-    return ArraySource(arrays, case_ids=[source.case_ids[i] for i in order])
 
 
 def _network(config: Config) -> jm.Network:

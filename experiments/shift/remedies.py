@@ -34,9 +34,9 @@ from jaxmed.core import Learner
 from jaxmed.data import ArraySource, balanced_batches, batches, folds
 from jaxmed.report import Results, compare, stage
 
+from .._common.borders import alone, blanked, centre, exchanged, swap
 from .._common.pictures import Pictures, pictures
 from .._common.plain import Plain
-from ._borders import alone, blanked, centre, exchanged, swap
 
 Remedy = Literal[
     "none", "crop", "mask", "swap", "augment", "fourier", "mixstyle", "weights", "balanced",

@@ -20,10 +20,10 @@ import numpy as np
 
 from jaxmed.report import Results, compare, stage
 
+from .._common.borders import alone, blanked
 from .._common.frozen import Frozen, frozen_features
 from .._common.pictures import pictures
 from .._common.probe import out_of_fold
-from ._borders import alone, blanked
 
 GRID = {"features": ("pixels", "imagenet")}
 

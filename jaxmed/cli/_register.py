@@ -30,6 +30,9 @@ class Options:
         network: folder of a finished run that has learned to register such scans. It predicts the
             warp, which is then what --transform velocity begins with where --refine is given.
         refine: steps of optimisation of what a network predicted.
+        guide: folder of a finished run that segments such scans: what it sees in both is moved onto
+            each other too.
+        guide_weight: of that overlap, beside the similarity of the images.
         transform: what is looked for. velocity does not fold and has an inverse.
         linear: the map that a field begins with.
         similarity: lncc and ncc for one modality; mutual-information or mind for two; mse where
@@ -49,6 +52,8 @@ class Options:
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",))] = Path("registration")
     network: Path | None = None
     refine: int = 0
+    guide: Path | None = None
+    guide_weight: float = 6.0
     transform: Literal["velocity", "displacement", "bspline", "affine", "rigid"] = "velocity"
     linear: Literal["affine", "rigid", "none"] = "affine"
     similarity: Literal["lncc", "ncc", "mse", "mind", "mutual-information"] = "lncc"
@@ -74,6 +79,8 @@ def run(arguments: Sequence[str]) -> int:
         raise ValueError("--refine is 0 or more steps, of what a --network predicted")
     if options.network is not None and options.transform != "velocity":
         raise ValueError("--network predicts the warp: leave out --transform")
+    if options.guide is not None and options.network is not None and not options.refine:
+        raise ValueError("--guide is for what is optimised: with --network give --refine too")
 
     import numpy as np
 
@@ -85,7 +92,10 @@ def run(arguments: Sequence[str]) -> int:
     print(f"fixed {_told(fixed)}, moving {_told(moving)}")
     start = reg.centre_warp(fixed, moving) if options.centre else None
     begun = start or reg.affine_warp(np.eye(len(fixed.affine)))
-    warp = _found(options, fixed, moving, start)
+    seen = (fixed, moving)
+    if options.guide is not None:
+        seen = _guided(options.images, options.guide, seen)
+    warp = _found(options, *seen, start)
     folder = options.out
     folder.mkdir(parents=True, exist_ok=True)
     moved = reg.warp_scan(warp, moving, fixed.space)
@@ -142,13 +152,19 @@ def run(arguments: Sequence[str]) -> int:
 def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
     from jaxmed import registration as reg
 
+    def unlike(name: Any) -> Any:
+        return name if options.guide is None else reg.guided(name, weight=options.guide_weight)
+
     shared: dict[str, Any] = {
-        "similarity": options.similarity.replace("-", "_"),
+        "similarity": unlike(options.similarity.replace("-", "_")),
         "levels": options.levels,
         "steps": options.steps,
     }
     if options.network is not None:
-        found = reg.load_warp_model(options.network).warp(fixed, moving, initial=start)
+        images = (scan._replace(array=scan.array[..., :1]) for scan in (fixed, moving))
+        found = reg.load_warp_model(options.network).warp(
+            *((fixed, moving) if options.guide is None else images), initial=start
+        )
         if not options.refine:
             return found
         shared |= {"levels": 1, "steps": options.refine, "rate": 0.1}
@@ -165,7 +181,7 @@ def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
         given = {**shared, **symmetric, "transform": options.linear}
         # Windows see what is near; a linear map has to find what is far.
         if options.similarity == "lncc":
-            given["similarity"] = "ncc"
+            given["similarity"] = unlike("ncc")
         start = reg.register(fixed, moving, initial=start, **given).warp
         print("linear map found")
     kind = "bending" if options.transform == "bspline" else "diffusion"
@@ -175,6 +191,27 @@ def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
         penalty=None if options.smoothness is None else {kind: options.smoothness},
     )  # fmt: skip
     return found.warp
+
+
+def _guided(paths: tuple[Path, Path], run: Path, scans: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Both images, with the probabilities of structures as further channels."""
+    import numpy as np
+
+    from jaxmed import data, inference
+    from jaxmed import registration as reg
+
+    model = inference.load_model(run)
+    if not isinstance(model, inference.Segmenter):
+        raise ValueError(f"--guide {run}: a run that segments is asked for")
+    seen = []
+    for path, scan in zip(paths, scans, strict=True):
+        soft = inference.probabilities(model, data.read_image(path, canonical=True)).array
+        structures = soft if model.recipe.regions else soft[..., 1:]
+        if not np.any(structures > 0.5):
+            raise ValueError(f"{path}: the run in {run} sees no structure in it")
+        seen.append(reg.guided_scan(scan, structures))
+    print(f"guided by {', '.join(model.recipe.classes[1:])}")
+    return seen[0], seen[1]
 
 
 def _masks(options: Options, fixed: Any, moving: Any) -> tuple[Any, Any]:

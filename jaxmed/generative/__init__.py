@@ -2,7 +2,12 @@
 
 Every trained generator has one signature, :class:`Draw`, made by its family's factory (by
 :func:`drawing`): :func:`draw_images` draws any number of images from it in bounded memory, each by
-a key of its own.
+a key of its own. :func:`save_generative_model` writes a trained one for `jaxmed generate`, with a
+:class:`GenerativeRecipe` that says how it draws.
+
+Diffusion: :func:`denoising` trains any network that is told the time
+(:func:`jaxmed.networks.denoiser_unet`, or any other by :func:`timed`) on a :class:`Process`,
+:func:`ddpm`, :func:`edm` or :func:`flow`; :func:`diffusion_sampler` draws.
 
 Adversarial ones: :func:`gan` trains a generator against a critic, :func:`pix2pix` one that
 translates images, from pairs, and :func:`cycle` two without pairs; each is a
@@ -33,6 +38,12 @@ chains and for its partition function. Both are tuned under a head by plain
 """
 
 from jaxmed.generative._drawing import Draw, draw_images, drawing, image_keys
+from jaxmed.generative._model import (
+    GenerativeModel,
+    GenerativeRecipe,
+    load_generative_model,
+    save_generative_model,
+)
 from jaxmed.generative.adversarial._augmentation import differentiable_augmentation
 from jaxmed.generative.adversarial._cycle import cycle
 from jaxmed.generative.adversarial._gan import gan, gan_sampler
@@ -65,6 +76,8 @@ from jaxmed.generative.energy._rbm import free_energy, gibbs, rbm, sample
 
 __all__ = [
     "Draw",
+    "GenerativeModel",
+    "GenerativeRecipe",
     "NoiseInputs",
     "Process",
     "above",
@@ -99,6 +112,7 @@ __all__ = [
     "gradient_penalty",
     "image_keys",
     "importance_bound",
+    "load_generative_model",
     "log_likelihood",
     "log_partition",
     "pix2pix",
@@ -106,6 +120,7 @@ __all__ = [
     "r1_penalty",
     "rbm",
     "sample",
+    "save_generative_model",
     "score_matching",
     "spectral_norm",
     "stochastic_approximation",

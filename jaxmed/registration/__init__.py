@@ -33,6 +33,7 @@ from jaxmed.registration.motion._axes import Directions, directions_about
 from jaxmed.registration.motion._carried import carry_mask, carry_points, strain_curves
 from jaxmed.registration.motion._track import Tracked, track
 from jaxmed.registration.pairs._convex import convex_adam
+from jaxmed.registration.pairs._guided import guided, guided_scan
 from jaxmed.registration.pairs._penalties import bending_energy, diffusion_energy, folding_energy
 from jaxmed.registration.pairs._register import Registered, register
 from jaxmed.registration.warps._files import read_warp, write_warp
@@ -78,6 +79,8 @@ __all__ = [
     "exponentiate",
     "folding_energy",
     "folds",
+    "guided",
+    "guided_scan",
     "invert",
     "jacobian",
     "jacobian_determinant",

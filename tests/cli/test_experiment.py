@@ -25,11 +25,12 @@ OWN = (
     "study",
 )
 RECORDED = (
-    "active", "active_scans", "adaptation", "boxes", "cardiac_pairs", "clusters", "continual",
-    "coverage", "demo", "drive", "duplicates", "energy", "exactly_one", "extreme", "families",
-    "few_scans", "fewshot", "hippocampus", "hippocampus_learned", "hippocampus_pairs", "judge",
-    "landmarks", "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms",
-    "planes", "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
+    "active", "active_scans", "adaptation", "border", "boxes", "cardiac_pairs", "clusters",
+    "concepts", "continual", "coverage", "demo", "drive", "duplicates", "energy", "evidence",
+    "exactly_one", "extreme", "families", "few_scans", "fewshot", "hippocampus",
+    "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks",
+    "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes",
+    "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
     "synthesis", "table_regression", "tumours", "uncertainty", "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
@@ -50,6 +51,7 @@ def test_an_experiment_is_a_module_of_the_package(name):
 
 # Fields of text of which no list in the code has the values.
 FREE = {
+    "border": {"patient"},
     "duplicates": {"patient"}, "remedies": {"patient"}, "shortcut": {"patient"},
     "series": {"dataset"}, "table_regression": {"name", "target"},
 }  # fmt: skip

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 
+import jax.numpy as jnp
 import nibabel as nib
 import numpy as np
 import pytest
 
+import jaxmed as jm
+from jaxmed import networks
 from jaxmed import registration as reg
 from jaxmed.cli import main
+from jaxmed.inference import Recipe, save_model, segmenter
 
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
 AFFINE[:3, 3] = [30, -20, 5]
@@ -76,3 +80,26 @@ def test_a_field_is_written_as_nifti_and_mistakes_are_told_in_a_line(scans, caps
     said = capsys.readouterr().err
     assert "small.nii.gz" in said
     assert "(4, 4, 4)" in said
+
+
+def test_a_run_that_segments_guides_by_what_it_sees(scans, capsys):
+    net = jm.from_linen(networks.Conv(2, 1))
+    recipe = Recipe(
+        ("background", "bright"), ("grey",), (2.0, 2.0, 3.0), (8, 8, 8), net=net,
+        normalisation="linear", linear=(8.0, -4.0),
+    )  # fmt: skip
+    weights = {"kernel": jnp.array([[[[[0.0, 1.0]]]]]), "bias": jnp.zeros(2)}
+    run = str(scans / "run")
+    save_model(run, segmenter(recipe, weights, {}))
+    fixed, moving = (str(scans / f"{name}.nii.gz") for name in ("fixed", "moving"))
+    masks = [str(scans / f"{name}_mask.nii.gz") for name in ("fixed", "moving")]
+    command = ["register", fixed, moving, "-o", str(scans / "out"), "--guide", run]
+    command += ["--transform", "rigid", "--levels", "1", "--steps", "30"]
+    assert main([*command, "--masks", *masks]) == 0
+    assert "guided by bright" in capsys.readouterr().out
+    record = json.loads((scans / "out" / "registration.json").read_text())
+    assert float(record["numbers"]["Dice of label 1"]["after"]) > 0.85
+    blank = nib.Nifti1Image(np.zeros((14, 16, 9), np.float32), AFFINE)
+    nib.save(blank, scans / "blank.nii.gz")
+    assert main(["register", fixed, str(scans / "blank.nii.gz"), "--guide", run]) == 2
+    assert "sees no structure" in capsys.readouterr().err

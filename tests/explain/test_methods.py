@@ -257,11 +257,16 @@ def test_lrp_refuses_loops():
         ex.lrp(None, from_functions(lambda key, x: {}, apply), {}, {}, images(), 1)
 
 
-def test_guided_gradients_pass_nothing_negative_through_a_rectifier():
+@pytest.mark.parametrize(
+    "rectify",
+    [jax.nn.relu, jax.nn.relu6, lambda x: jnp.maximum(x, 0)],
+    ids=("relu", "relu6", "max"),
+)
+def test_guided_gradients_pass_nothing_negative_through_a_rectifier(rectify):
     weights = jnp.array([[1.0, -1.0], [2.0, 1.0]])  # one hidden unit speaks against class 1
     network = from_functions(
         lambda key, x: {},
-        lambda p, x: {"logits": jax.nn.relu(x[:, :, 0] @ weights) @ jnp.array([[0, 1.0], [0, -1]])},
+        lambda p, x: {"logits": rectify(x[:, :, 0] @ weights) @ jnp.array([[0, 1.0], [0, -1]])},
     )
     x = jnp.array([[[0.0], [1.0]]])
     found = ex.guided_backprop(None, network, {}, {}, x, 1)

@@ -30,6 +30,7 @@ MODULES = {
     "Conv": networks.Conv(3, (3, 1), kernel_init=networks.torch_uniform, dtype=jnp.float16),
     "ConvTranspose": networks.ConvTranspose(3, (2, 1)),
     "Decoder": networks.Decoder(1, (8, 12), norm=networks.InstanceNorm),
+    "DenoiserUNet": networks.DenoiserUNet(2, (4, 8), attention=(), classes=2, dtype="bfloat16"),
     "DualStreamPooling": networks.DualStreamPooling(2),
     "EfficientNet": networks.EfficientNet(2, stages=((1, 3, 2, 2, 8),), stem=4, width=8),
     "FeaturePyramid": networks.FeaturePyramid(8, (0, 2), extra=1, norm="none"),

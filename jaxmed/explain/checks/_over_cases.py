@@ -11,6 +11,7 @@ from jaxmed import stats
 def over_cases(
     values: ArrayLike,
     *,
+    groups: ArrayLike | None = None,
     bounds: tuple[float, float] | None = None,
     level: float = 0.95,
     name: str = "mean",
@@ -22,6 +23,8 @@ def over_cases(
 
     Args:
         values: (cases,) numbers; NaN where a case has none.
+        groups: (cases,) patient of each case: the interval then counts patients, and is one of a
+            mean.
         bounds: least and greatest value there can be, beyond which no interval goes.
         level: confidence level.
         name: name of the quantity, for printing.
@@ -38,6 +41,9 @@ def over_cases(
     """
     numbers = np.asarray(values, np.float64)
     known = numbers[~np.isnan(numbers)]
+    if groups is not None:
+        patients = np.asarray(groups)[~np.isnan(numbers)]
+        return stats.mean(known, groups=patients, bounds=bounds, level=level, name=name)
     if known.size and np.isin(known, (0.0, 1.0)).all():
         return stats.proportion(float(known.sum()), known.size, level=level, name=name)
     return stats.mean(known, bounds=bounds, level=level, name=name)

@@ -27,8 +27,8 @@ def guided_backprop(
 
     Args:
         key: not used; part of the common signature.
-        network: a network with rectifiers: ``jax.nn.relu``, ``flax.linen.relu`` or
-            ``jnp.maximum(x, 0)``; other activations have their own derivative.
+        network: a network with rectifiers: ``jax.nn.relu``, ``relu6``, those of
+            ``flax.linen``, or ``jnp.maximum(x, 0)``; other activations have their own derivative.
         params: its parameters.
         state: its state.
         inputs: ``(batch, *spatial, channels)``.
@@ -63,19 +63,24 @@ def guided_backprop(
 
 
 def _is_relu(call) -> bool:
-    """Whether a call, whatever it is wrapped in, is nothing but a maximum with 0."""
+    """Whether a call, whatever it is wrapped in, is a maximum with 0, cut off above or not."""
     jaxpr, _ = opened(called(call))
-    if len(jaxpr.eqns) != 1:
-        return False
-    (equation,) = jaxpr.eqns
-    return _is_relu(equation) if equation.primitive.name in CALLS else _is_maximum(equation)
+    first, *rest = jaxpr.eqns or [None]
+    if first is not None and first.primitive.name in CALLS:
+        return not rest and _is_relu(first)
+    cut_off = all(one.primitive.name == "min" and _is_constant(one.invars[1]) for one in rest)
+    return first is not None and _is_maximum(first) and cut_off and len(rest) < 2
 
 
 def _is_maximum(equation) -> bool:
     if equation.primitive.name != "max" or isinstance(equation.invars[0], Literal):
         return False
     other = equation.invars[1]
-    return isinstance(other, Literal) and bool((other.val == 0).all())
+    return _is_constant(other) and bool((other.val == 0).all())
+
+
+def _is_constant(value) -> bool:
+    return isinstance(value, Literal)
 
 
 def _rectifies(step) -> bool:

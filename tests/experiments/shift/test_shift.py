@@ -85,7 +85,7 @@ def test_every_remedy_trains():
 
 
 def test_borders_are_exchanged_with_those_of_another_class():
-    borders = importlib.import_module("jaxmed.experiments.shift._borders")
+    borders = importlib.import_module("jaxmed.experiments._common.borders")
     x = np.broadcast_to(np.arange(6.0)[:, None, None, None], (6, 8, 8, 1))
     labels = np.array([0, 0, 0, 1, 1, 1])
     made = borders.exchanged(x, labels, 0.25, seed=0)

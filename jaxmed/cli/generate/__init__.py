@@ -1,0 +1,1 @@
+"""`jaxmed generate`: images drawn by a trained generator."""
