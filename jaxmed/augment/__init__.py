@@ -4,8 +4,8 @@
 for masks, so labels stay aligned. Each example draws independently, from named streams. All run
 under ``jit``. Spatial: `flip`, `rot90`, `random_affine`, `elastic`, `random_crop`. Intensity:
 `brightness`, `contrast`, `gamma`, `noise`, `blur`, `bias_field`, `low_resolution`, `cutout`, in
-units of the image's own range. Between images of a batch: `fourier_mix`. Presets: `weak`, `strong`,
-`segmentation`. `with_structures`: for the second network of a cascade.
+units of the image's own range. Between images of a batch: `fourier_mix`, `paste_lesions`. Presets:
+`weak`, `strong`, `segmentation`. `with_structures`: for the second network of a cascade.
 """
 
 from jaxmed.augment._chain import Augmentation, Draw, Intensity, Spatial, chain
@@ -20,6 +20,7 @@ from jaxmed.augment._intensity import (
     low_resolution,
     noise,
 )
+from jaxmed.augment._lesions import paste_lesions
 from jaxmed.augment._presets import segmentation, strong, weak
 from jaxmed.augment._spatial import elastic, flip, random_affine, random_crop, rot90
 from jaxmed.augment._structures import with_structures
@@ -41,6 +42,7 @@ __all__ = [
     "gamma",
     "low_resolution",
     "noise",
+    "paste_lesions",
     "random_affine",
     "random_crop",
     "rot90",

@@ -34,6 +34,7 @@ from jaxmed.data.dicom._write_segmentation import write_dicom_seg
 from jaxmed.data.formats._read import read_image, read_mask, read_space
 from jaxmed.data.formats._segments import read_segments
 from jaxmed.data.formats._write import write_mask
+from jaxmed.data.formats._write_image import write_image
 from jaxmed.data.images._fit import fit_example, fit_image
 from jaxmed.data.images._geometry import (
     crop_or_pad,
@@ -167,6 +168,7 @@ __all__ = [
     "ucr",
     "usps",
     "write_dicom_seg",
+    "write_image",
     "write_mask",
     "write_pyramid",
     "write_tfds",

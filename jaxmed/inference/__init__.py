@@ -7,7 +7,8 @@ averages over mirror images; :func:`keep_largest` removes stray components of a 
 :func:`segment` applies it to one scan, which :func:`prepare` preprocesses as in training. An
 :class:`ImageModel` is the equivalent for an image-level network, a classifier or a regressor, with
 its :class:`ImageRecipe`, a :class:`BoxModel` that of one that finds boxes (:func:`find_boxes`), an
-:class:`InstanceModel` that of one that tells touching objects apart (:func:`find_instances`).
+:class:`InstanceModel` that of one that tells touching objects apart (:func:`find_instances`), a
+:class:`Translator` that of one that makes another image (:func:`translate`).
 :func:`save_model` and :func:`load_model` store each in a folder:
 :func:`describe` turns a network into data, :func:`build` recreates it. :func:`average_models` makes
 one model of several, such as those of all folds; :func:`export_model` writes the network for
@@ -55,6 +56,7 @@ from jaxmed.inference._segment import (
 )
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.inference._sliding import sliding_window
+from jaxmed.inference._translator import TranslationRecipe, Translator, translate, translator
 
 __all__ = [
     "BoxModel",
@@ -71,6 +73,8 @@ __all__ = [
     "Recipe",
     "Segmenter",
     "SegmenterError",
+    "TranslationRecipe",
+    "Translator",
     "average_models",
     "box_model",
     "build",
@@ -99,4 +103,6 @@ __all__ = [
     "segmenter",
     "sliding_window",
     "structure_channels",
+    "translate",
+    "translator",
 ]

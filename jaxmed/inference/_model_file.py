@@ -18,11 +18,12 @@ from jaxmed.inference._describe import DescriptionError, build, describe
 from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model
 from jaxmed.inference._instance_model import InstanceModel, InstanceRecipe, instance_model
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
+from jaxmed.inference._translator import TranslationRecipe, Translator, translator
 from jaxmed.networks import UNetPlan
 from jaxmed.train import restore, save
 
-Model = Segmenter | ImageModel | BoxModel | InstanceModel
-AnyRecipe = Recipe | ImageRecipe | BoxRecipe | InstanceRecipe
+Model = Segmenter | ImageModel | BoxModel | InstanceModel | Translator
+AnyRecipe = Recipe | ImageRecipe | BoxRecipe | InstanceRecipe | TranslationRecipe
 
 _FILE, _WEIGHTS, _BEFORE = "model.json", "model", "before"
 _FORMAT = "jaxmed model 2"
@@ -42,7 +43,7 @@ ModelError.__module__ = SegmenterError.__module__ = "jaxmed.inference"
 
 
 def save_model(folder: str | os.PathLike, model: Model) -> Path:
-    """Save a segmenter, classifier, regressor or detector, for use by `jaxmed predict FOLDER`.
+    """Save a trained model, for use by `jaxmed predict FOLDER` or `jaxmed translate FOLDER`.
 
     ``folder/model.json`` holds the pre- and postprocessing and the network's description
     (:func:`describe`), ``folder/model`` the weights, ``folder/before`` the first network of a
@@ -110,6 +111,8 @@ def load_model(folder: str | os.PathLike) -> Model:
         return box_model(recipe, kept["params"], kept["state"])
     if isinstance(recipe, InstanceRecipe):
         return instance_model(recipe, kept["params"], kept["state"])
+    if isinstance(recipe, TranslationRecipe):
+        return translator(recipe, kept["params"], kept["state"])
     return image_model(recipe, kept["params"], kept["state"])
 
 

@@ -15,7 +15,7 @@ training stops instead of learning from it.
 - boxes: `generalised_iou`; `jaxmed.detection.retina_loss` for a detector's head
 - regression: `mse`, `mae`, `huber`
 - images against images: `ncc`, `lncc` within windows, `mutual_information`, `mind` (and
-  `mind_descriptor`, what it compares)
+  `mind_descriptor`, what it compares), `ssim`
 - segmentation: `dice`, `generalized_dice`, `tversky`, `focal_tversky`, `dice_ce` and, over outputs
   at several scales, `deep_supervision(loss)`; `region_dice_ce` for regions that overlap; all of
   the above also work voxelwise
@@ -37,6 +37,7 @@ from jaxmed.losses._overlap import dice, focal_tversky, generalized_dice, tversk
 from jaxmed.losses._regions import region_dice_ce
 from jaxmed.losses._regression import huber, mae, mse
 from jaxmed.losses._similarity import lncc, mutual_information, ncc
+from jaxmed.losses._structure import ssim
 
 __all__ = [
     "binary_cross_entropy",
@@ -64,6 +65,7 @@ __all__ = [
     "ordinal",
     "ordinal_probabilities",
     "region_dice_ce",
+    "ssim",
     "symmetric_cross_entropy",
     "tversky",
 ]

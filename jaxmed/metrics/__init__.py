@@ -28,6 +28,7 @@ tests and takes labels first, as scikit-learn does; both call `jaxmed.quantities
   MASD), `surface_dice` (NSD), `surface_distances`
 - segments of one pair of images (NumPy): `v_rand`, `v_info`: splits and mergers; `grown`
 - continuous: `mse`, `mae`, `r2`
+- images against images: `ssim`, `ms_ssim`, `psnr`
 """
 
 from jaxmed.metrics._boxes import box_average_precision, cpm
@@ -40,6 +41,7 @@ from jaxmed.metrics._confusion import (
     mcc,
     quadratic_kappa,
 )
+from jaxmed.metrics._images import ms_ssim, psnr, ssim
 from jaxmed.metrics._metric import Metric, UndefinedMetricWarning, collection, evaluate
 from jaxmed.metrics._probability import brier, ece, log_loss
 from jaxmed.metrics._ranking import Scores, auc, average_precision
@@ -85,12 +87,15 @@ __all__ = [
     "log_loss",
     "mae",
     "mcc",
+    "ms_ssim",
     "mse",
     "precision",
+    "psnr",
     "quadratic_kappa",
     "r2",
     "recall",
     "specificity",
+    "ssim",
     "surface_dice",
     "surface_distances",
     "surface_voxels",

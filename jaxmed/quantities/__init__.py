@@ -33,7 +33,14 @@ from jaxmed.quantities._features import (
     neighbourhoods,
     squared_discrepancy,
 )
-from jaxmed.quantities._images import MS_SSIM_WEIGHTS, most_scales, ms_ssim, psnr, ssim
+from jaxmed.quantities._images import (
+    gaussian_windows,
+    most_scales,
+    ms_ssim,
+    psnr,
+    ssim,
+    ssim_map,
+)
 from jaxmed.quantities._instances import (
     Contingency,
     aggregated_jaccard,
@@ -85,7 +92,6 @@ from jaxmed.quantities._tables import (
 )
 
 __all__ = [
-    "MS_SSIM_WEIGHTS",
     "Contingency",
     "Neighbourhoods",
     "Neighbours",
@@ -111,6 +117,7 @@ __all__ = [
     "f_scores",
     "floored",
     "frechet_distance",
+    "gaussian_windows",
     "information_shares",
     "iou",
     "kappa",
@@ -146,6 +153,7 @@ __all__ = [
     "specificities",
     "squared_discrepancy",
     "ssim",
+    "ssim_map",
     "tabulate",
     "tie_ends",
     "unit_scale",

@@ -11,8 +11,7 @@ import numpy as np
 
 _TAPS, _SIGMA = 11, 1.5
 _K = (0.01, 0.03)
-MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the five scales of :func:`ms_ssim`, the finest first."""
+_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Of the scales, the finest first.
 
 
 def psnr(targets: Any, outputs: Any, *, data_range: float) -> Any:
@@ -61,8 +60,18 @@ def ssim(targets: Any, outputs: Any, *, data_range: float) -> Any:
         >>> ssim(x, x, data_range=1.0)
         array([1.])
     """
+    found = ssim_map(targets, outputs, data_range=data_range)
+    return found.mean(axis=tuple(range(1, targets.ndim)))
+
+
+def ssim_map(targets: Any, outputs: Any, *, data_range: float) -> Any:
+    """Return the structural similarity of each window of :func:`ssim`.
+
+    Returns:
+        (batch, *spatial, channels), 10 voxels less along each axis: window i begins at voxel i.
+    """
     brightness, structure = _parts(targets, outputs, data_range)
-    return (brightness * structure).mean(axis=tuple(range(1, targets.ndim)))
+    return brightness * structure
 
 
 def ms_ssim(targets: Any, outputs: Any, *, data_range: float, scales: int = 5) -> Any:
@@ -91,7 +100,7 @@ def ms_ssim(targets: Any, outputs: Any, *, data_range: float, scales: int = 5) -
         >>> ms_ssim(x, x, data_range=1.0, scales=2)
         array([1.])
     """
-    weights = np.array(MS_SSIM_WEIGHTS[:scales]) / sum(MS_SSIM_WEIGHTS[:scales])
+    weights = np.array(_WEIGHTS[:scales]) / sum(_WEIGHTS[:scales])
     x, y, found = targets, outputs, 1.0
     space = tuple(range(1, targets.ndim - 1))
     for scale, weight in enumerate(weights):
@@ -111,26 +120,20 @@ def most_scales(shape: Any) -> int:
         (2, 4, 0)
     """
     side, scales = min(shape), 0
-    while side >= _TAPS and scales < len(MS_SSIM_WEIGHTS):
+    while side >= _TAPS and scales < len(_WEIGHTS):
         side, scales = side // 2, scales + 1
     return scales
 
 
-def _parts(x: Any, y: Any, data_range: float) -> tuple[Any, Any]:
-    """The terms of brightness, and of contrast and structure, at each window within the image."""
-    c1, c2 = ((k * data_range) ** 2 for k in _K)
-    # Squares of what is near 0 keep their digits: both are taken about one mean.
-    centre = x.mean(axis=tuple(range(1, x.ndim - 1)), keepdims=True)
-    x, y = x - centre, y - centre
-    of_x, of_y, xx, yy, xy = (_windows(z) for z in (x, y, x * x, y * y, x * y))
-    structure = (2 * (xy - of_x * of_y) + c2) / (xx - of_x**2 + yy - of_y**2 + c2)
-    of_x, of_y = of_x + centre, of_y + centre
-    brightness = (2 * of_x * of_y + c1) / (of_x**2 + of_y**2 + c1)
-    return brightness, structure
+def gaussian_windows(x: Any) -> Any:
+    """Return Gaussian means of the windows of :func:`ssim`, those that lie within the image.
 
+    Args:
+        x: (batch, *spatial, channels).
 
-def _windows(x: Any) -> Any:
-    """Gaussian means about each voxel whose window lies within the image."""
+    Returns:
+        10 voxels less along each axis.
+    """
     at = np.arange(_TAPS) - _TAPS // 2
     taps = np.exp(-(at**2) / (2 * _SIGMA**2))
     taps /= taps.sum()
@@ -139,6 +142,19 @@ def _windows(x: Any) -> Any:
         lead = (slice(None),) * axis
         x = sum(float(tap) * x[(*lead, slice(i, i + last))] for i, tap in enumerate(taps))
     return x
+
+
+def _parts(x: Any, y: Any, data_range: float) -> tuple[Any, Any]:
+    """The terms of brightness, and of contrast and structure, at each window within the image."""
+    c1, c2 = ((k * data_range) ** 2 for k in _K)
+    # Squares of what is near 0 keep their digits: both are taken about one mean.
+    centre = x.mean(axis=tuple(range(1, x.ndim - 1)), keepdims=True)
+    x, y = x - centre, y - centre
+    of_x, of_y, xx, yy, xy = (gaussian_windows(z) for z in (x, y, x * x, y * y, x * y))
+    structure = (2 * (xy - of_x * of_y) + c2) / (xx - of_x**2 + yy - of_y**2 + c2)
+    of_x, of_y = of_x + centre, of_y + centre
+    brightness = (2 * of_x * of_y + c1) / (of_x**2 + of_y**2 + c1)
+    return brightness, structure
 
 
 def _halved(x: Any) -> Any:

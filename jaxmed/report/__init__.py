@@ -40,6 +40,7 @@ from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
 from jaxmed.report.figures._subgroups import subgroup_figure
 from jaxmed.report.figures._task_matrix import task_matrix_figure
+from jaxmed.report.figures._translation import translation_figure
 from jaxmed.report.figures._uncertainty import (
     entropy_figure,
     risk_coverage_figure,
@@ -48,11 +49,7 @@ from jaxmed.report.figures._uncertainty import (
 )
 from jaxmed.report.guidelines._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
 from jaxmed.report.page._csv import box_csv, comparison_csv, metrics_csv, predictions_csv
-from jaxmed.report.page._explanation import (
-    ExplainedCase,
-    ExplainedModel,
-    write_explanations,
-)
+from jaxmed.report.page._explanation import ExplainedModel, write_explanations
 from jaxmed.report.page._exploration import ExploredImages, write_exploration
 from jaxmed.report.page._model_card import model_card
 from jaxmed.report.page._page import html
@@ -71,6 +68,7 @@ from jaxmed.report.results._classification import classification
 from jaxmed.report.results._comparison import compare, compare_segmentations, warn_of_repeats
 from jaxmed.report.results._environment import command_line, environment
 from jaxmed.report.results._episodes import Episode, Episodes
+from jaxmed.report.results._explanations import ExplainedCase, Explanations
 from jaxmed.report.results._instances import FoundInstances, InstancePicture, instances
 from jaxmed.report.results._parts import (
     Comparison,
@@ -99,6 +97,7 @@ from jaxmed.report.results._results import (
     RegressionResults,
     Results,
     SegmentationResults,
+    TranslationResults,
     results_of,
 )
 from jaxmed.report.results._segmentation import (
@@ -111,6 +110,7 @@ from jaxmed.report.results._segmentation import (
 )
 from jaxmed.report.results._stages import split_sizes, stage
 from jaxmed.report.results._study import from_study
+from jaxmed.report.results._translation import TranslatedCase
 
 __all__ = [
     "FIELDS",
@@ -132,6 +132,7 @@ __all__ = [
     "Episodes",
     "ExplainedCase",
     "ExplainedModel",
+    "Explanations",
     "ExploredImages",
     "FeatureMaps",
     "FoundBoxes",
@@ -155,6 +156,8 @@ __all__ = [
     "Split",
     "SubgroupTable",
     "TrainingLog",
+    "TranslatedCase",
+    "TranslationResults",
     "UncertainCase",
     "Uncertainty",
     "Written",
@@ -231,6 +234,7 @@ __all__ = [
     "summary",
     "task_matrix_figure",
     "to_json",
+    "translation_figure",
     "uncertainty_map_figure",
     "warn_of_repeats",
     "with_subgroups",

@@ -31,7 +31,8 @@ RECORDED = (
     "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks",
     "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes",
     "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
-    "synthesis", "table_regression", "tumours", "uncertainty", "uncertainty_masks", "wrong_labels",
+    "synthesis", "table_regression", "translation", "tumours", "uncertainty", "uncertainty_masks",
+    "wrong_labels",
 )  # fmt: skip
 
 

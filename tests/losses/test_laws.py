@@ -90,6 +90,12 @@ REGISTRY: dict[str, Entry] = {
     "generalised_iou-boxes": Entry(boxes, "value", (4,), channels=4, extreme=1e15),
     **_both_ranks("ncc", losses.ncc, "value", extreme=1e4),
     **_both_ranks("lncc", partial(losses.lncc, window=3), "value", extreme=1e4, local=True),
+    "ssim-2d": Entry(
+        partial(losses.ssim, data_range=2.0), "value", (12, 11), extreme=1e4, local=True
+    ),
+    "ssim-3d": Entry(
+        partial(losses.ssim, data_range=2.0), "value", (11, 12, 11), 1, extreme=1e4, local=True
+    ),
     "mutual_information-2d": Entry(losses.mutual_information, "value", extreme=1e4),
     "mind-2d": Entry(losses.mind, "value", extreme=1e4, local=True),
     **_both_ranks("deep_supervision", losses.deep_supervision(losses.dice_ce), "label"),

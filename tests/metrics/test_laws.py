@@ -42,6 +42,9 @@ REGISTRY: dict[str, Entry] = {
     **{f"ap-{t}": Entry(metrics.average_precision(average="weighted"), t) for t in TASKS},
     **{f"{m.__name__}-values": Entry(m(), "values") for m in (metrics.mse, metrics.mae)},
     "r2-values": Entry(metrics.r2(), "values"),
+    "ssim-images": Entry(metrics.ssim(data_range=1.0), "images"),
+    "ms_ssim-images": Entry(metrics.ms_ssim(data_range=1.0, scales=1), "images"),
+    "psnr-images": Entry(metrics.psnr(data_range=1.0), "images"),
     **{
         f"{m.__name__}-{t}": Entry(m(), t)
         for m in (metrics.dice, metrics.iou, metrics.volume_error)
@@ -63,12 +66,13 @@ def _data(task: str) -> tuple[np.ndarray, np.ndarray]:
         "tasks": ((ROWS, 3), 0),
         "voxels": ((ROWS, 2, 3), 3),
         "values": ((ROWS, 2), 0),
+        "images": ((ROWS, 12, 11, 2), 0),
         "masks": ((ROWS, 3, 4), 3),
         "regions": ((ROWS, 3, 4, 2), 0),
     }
     shape, classes = shapes[task]
     outputs = rng.normal(size=(*shape, classes) if classes else shape).astype(np.float32)
-    if task == "values":
+    if task in ("values", "images"):
         return outputs, rng.normal(size=shape).astype(np.float32)
     return outputs, rng.integers(0, classes or 2, shape).astype(np.int32)
 

@@ -34,6 +34,7 @@ def _all_types():
             n_resamples=20,
         ),
         "generation": report.GenerationResults(title="Drawn", classes=(), metrics={}, headline=()),
+        "translation": report.TranslationResults(title="Made", classes=(), metrics={}, headline=()),
         "density": report.DensityResults(title="Images", classes=(), metrics={}, headline=()),
     }
 

@@ -30,9 +30,13 @@ def _run(options: argparse.Namespace) -> int:
     from jaxmed.cli.predict import _boxes, _instances, _masks, _scores
     from jaxmed.cli.predict._inputs import files
     from jaxmed.data.tables._columns import parse_columns
-    from jaxmed.inference import BoxModel, InstanceModel, Segmenter, load_model
+    from jaxmed.inference import BoxModel, InstanceModel, Segmenter, Translator, load_model
 
     model = load_model(options.run)
+    if isinstance(model, Translator):
+        raise ValueError(
+            f"{options.run} makes images of images: jaxmed translate {options.run} IMAGE..."
+        )
     if options.tile is not None:
         return _of_slides(model, options)
     _refuse_slides(options.image)

@@ -12,8 +12,15 @@ from jaxmed.report.page._continual import task_exhibits
 from jaxmed.report.page._density import drawing_exhibits
 from jaxmed.report.page._episodes import episode_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
+from jaxmed.report.page._explained_cases import explanation_exhibits
 from jaxmed.report.page._features import feature_exhibits
-from jaxmed.report.page._generation import copy_exhibits, floor_exhibits, gallery_exhibits
+from jaxmed.report.page._generation import (
+    compared_exhibits,
+    copy_exhibits,
+    floor_exhibits,
+    gallery_exhibits,
+    translation_exhibits,
+)
 from jaxmed.report.page._instances import instance_exhibits
 from jaxmed.report.page._label_curve import label_exhibits
 from jaxmed.report.page._models import model_exhibits
@@ -31,6 +38,7 @@ from jaxmed.report.results._results import (
     RegressionResults,
     Results,
     SegmentationResults,
+    TranslationResults,
 )
 
 Section = tuple[str, str, Callable[[Any], Exhibits]]
@@ -41,6 +49,7 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
     ClassificationResults: (
         ("predictions", "Predictions", class_exhibits),
         ("features", "Features", feature_exhibits),
+        ("explanations", "Explanations", explanation_exhibits),
         _UNCERTAINTY,
     ),
     ContinualResults: (("tasks", "Task by task", task_exhibits),),
@@ -57,6 +66,10 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
     InstanceResults: (("instances", "Images with objects", instance_exhibits),),
     RegressionResults: (("predictions", "Predictions", number_exhibits),),
     SegmentationResults: (("agreement", "Agreement", mask_exhibits), _UNCERTAINTY),
+    TranslationResults: (
+        ("floors", "Beside others", compared_exhibits),
+        ("images", "Images", translation_exhibits),
+    ),
     ComparisonResults: (("models", "Models side by side", model_exhibits),),
 }
 
