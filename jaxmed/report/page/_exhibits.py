@@ -12,6 +12,7 @@ from jaxmed.report.page._continual import task_exhibits
 from jaxmed.report.page._density import drawing_exhibits
 from jaxmed.report.page._episodes import episode_exhibits
 from jaxmed.report.page._exhibit import Exhibits, exhibit
+from jaxmed.report.page._explained_cases import explanation_exhibits
 from jaxmed.report.page._features import feature_exhibits
 from jaxmed.report.page._generation import (
     compared_exhibits,
@@ -48,6 +49,7 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
     ClassificationResults: (
         ("predictions", "Predictions", class_exhibits),
         ("features", "Features", feature_exhibits),
+        ("explanations", "Explanations", explanation_exhibits),
         _UNCERTAINTY,
     ),
     ContinualResults: (("tasks", "Task by task", task_exhibits),),

@@ -7,31 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from jaxmed._files import write_whole
-from jaxmed.report.figures._explanation import explanation_figure
-from jaxmed.report.page._exhibit import exhibit
+from jaxmed.report.page._explained_cases import case_exhibit
 from jaxmed.report.page._page import template
-from jaxmed.stats import checks
-
-
-class ExplainedCase(NamedTuple):
-    """An image and its maps.
-
-    Attributes:
-        name: of the case.
-        caption: what was answered, and what the maps are about.
-        image: (*spatial, channels), as the network sees it.
-        maps: (*spatial,) signed values of each method.
-        mask: (*spatial,) of what should be seen, or None.
-    """
-
-    name: str
-    caption: str
-    image: np.ndarray
-    maps: Mapping[str, np.ndarray]
-    mask: np.ndarray | None = None
+from jaxmed.report.results._explanations import ExplainedCase, check_cases
 
 
 class ExplainedModel(NamedTuple):
@@ -71,26 +50,8 @@ def write_explanations(shown: ExplainedModel, out: str | os.PathLike) -> Path:
     Raises:
         ValueError: without a case, or for a map that has not its image's shape or is not finite.
     """
-    if not shown.cases:
-        raise ValueError("there is no case to show")
-    for case in shown.cases:
-        for name, values in case.maps.items():
-            if np.shape(values) != np.shape(case.image)[:-1]:
-                raise ValueError(
-                    f"{case.name}: the map of {name} has the shape {np.shape(values)}, the image "
-                    f"{np.shape(case.image)[:-1]}"
-                )
-            checks.finite(values, f"{case.name}, {name}", ndim=None)
-    figures = [
-        exhibit(
-            explanation_figure(np.asarray(case.image), case.maps, case.mask),
-            f"case{number}",
-            f"{case.name}: {case.caption}",
-            f"Case {case.name}: the image, and maps by {', '.join(case.maps)}.",
-            wide=True,
-        )
-        for number, case in enumerate(shown.cases)
-    ]
+    check_cases(shown.cases)
+    figures = [case_exhibit(case, f"case{number}") for number, case in enumerate(shown.cases)]
     sections = [("maps", "Maps"), ("meaning", "What a map is, and is not")]
     if shown.tests:
         sections.insert(0, ("tests", "Tests of the maps"))

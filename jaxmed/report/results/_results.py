@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from jaxmed.protocols import LabelCurve
 from jaxmed.report.results._episodes import Episodes
+from jaxmed.report.results._explanations import Explanations
 from jaxmed.report.results._older import FlatResults, moved
 from jaxmed.report.results._parts import (
     Comparison,
@@ -123,6 +124,7 @@ class ClassificationResults(Results):
         uncertainty: samples of a posterior, prediction sets.
         hard: whether the scores are predicted classes, 0 and 1, without a probability.
         maps: of the network's features, by :func:`jaxmed.report.feature_maps`.
+        explanations: why some cases were answered so.
     """
 
     task: ClassificationTask  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -131,6 +133,7 @@ class ClassificationResults(Results):
     uncertainty: Uncertainty | None = None
     hard: bool = False
     maps: FeatureMaps | None = None
+    explanations: Explanations | None = None
 
     tasks: ClassVar = ("binary", "multi-class", "ordinal", "multi-label")
 
