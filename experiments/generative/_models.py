@@ -21,6 +21,8 @@ from jaxmed.core import Learner, Variables
 from jaxmed.generative import drawing
 from jaxmed.unsupervised import pca
 
+from ._adversarial import gan
+from ._autoencoders import ladder, vae
 from ._diffusion import diffusion, flow
 
 
@@ -77,6 +79,9 @@ MODELS: dict[str, Callable[..., Any]] = {
     "gaussian": gaussian,
     "diffusion": diffusion,
     "flow": flow,
+    "gan": gan,
+    "ladder": ladder,
+    "vae": vae,
 }
 """The rows."""
 
