@@ -36,7 +36,8 @@ def gan(config: Any, shape: tuple[int, ...], classes: int) -> tuple[Any, ...]:
             net,
             critic,
             optax.adam(config.learning_rate, b1=0.0, b2=0.99),
-            optax.adam(config.learning_rate, b1=0.0, b2=0.99),
+            # Its kernels are as small as they are drawn; those of the generator are scaled.
+            optax.adam(0.25 * config.learning_rate, b1=0.0, b2=0.99),
             latent=_LATENT,
             r1=1.0,
             r1_every=8,

@@ -52,8 +52,9 @@ def pix2pix(config: Any, side: int, channels: int, targets: int) -> Way:
 
 
 def _unet(config: Any, side: int, targets: int) -> Network:
+    """A U-Net that makes what the mean of the sources lacks."""
     plan = plan_unet((side, side), base_features=config.features)
-    return jm.from_linen(unet(targets, plan=plan))
+    return gen.residual_translator(unet(targets, plan=plan))
 
 
 WAYS: dict[str, Callable[..., Way]] = {"regression": regression, "pix2pix": pix2pix}

@@ -74,7 +74,7 @@ class Config:
     learning_rate: float = 1e-3
     weight: float = 100.0
     shrink: int = 1
-    segmenter_steps: int = 600
+    segmenter_steps: int = 1000
 
 
 def run(config: Config, out: Path) -> TranslationResults:

@@ -47,6 +47,7 @@ from jaxmed.generative._model import (
     load_generative_model,
     save_generative_model,
 )
+from jaxmed.generative._residual import residual_translator
 from jaxmed.generative.adversarial._augmentation import differentiable_augmentation
 from jaxmed.generative.adversarial._cycle import cycle
 from jaxmed.generative.adversarial._gan import gan, gan_sampler
@@ -144,6 +145,7 @@ __all__ = [
     "pseudo_likelihood",
     "r1_penalty",
     "rbm",
+    "residual_translator",
     "sample",
     "save_generative_model",
     "score_matching",
