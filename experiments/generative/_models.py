@@ -23,6 +23,7 @@ from jaxmed.unsupervised import pca
 
 from ._adversarial import gan
 from ._autoencoders import ladder, vae
+from ._diffusion import diffusion, flow
 
 
 class Model(NamedTuple):
@@ -76,6 +77,8 @@ def gaussian(config: Any, shape: tuple[int, ...], classes: int) -> Model:
 
 MODELS: dict[str, Callable[..., Any]] = {
     "gaussian": gaussian,
+    "diffusion": diffusion,
+    "flow": flow,
     "gan": gan,
     "ladder": ladder,
     "vae": vae,
