@@ -62,6 +62,7 @@ from jaxmed.generative.autoencoders._codec import decode, encode, vae_sampler
 from jaxmed.generative.autoencoders._vae import vae
 from jaxmed.generative.autoencoders._vq import vq_vae
 from jaxmed.generative.diffusion._bridge import bridge_sampler, bridging
+from jaxmed.generative.diffusion._bridge_network import bridge_network
 from jaxmed.generative.diffusion._denoising import denoising
 from jaxmed.generative.diffusion._inpainting import inpainting_sampler
 from jaxmed.generative.diffusion._latent import (
@@ -101,6 +102,7 @@ __all__ = [
     "belief_bound",
     "belief_network",
     "binarised",
+    "bridge_network",
     "bridge_sampler",
     "bridging",
     "coarse_map",
