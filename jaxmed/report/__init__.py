@@ -85,6 +85,7 @@ from jaxmed.report.results._parts import (
     UncertainCase,
     Uncertainty,
 )
+from jaxmed.report.results._registered import PairPicture, RegisteredPairs, registration
 from jaxmed.report.results._results import (
     TASKS,
     ClassificationResults,
@@ -94,6 +95,7 @@ from jaxmed.report.results._results import (
     DetectionResults,
     GenerationResults,
     InstanceResults,
+    RegistrationResults,
     RegressionResults,
     Results,
     SegmentationResults,
@@ -144,9 +146,12 @@ __all__ = [
     "MaskPair",
     "ModelTables",
     "Overlap",
+    "PairPicture",
     "Picture",
     "Projection",
     "RegisteredImages",
+    "RegisteredPairs",
+    "RegistrationResults",
     "RegressionResults",
     "Results",
     "RunRecord",
@@ -222,6 +227,7 @@ __all__ = [
     "read_mask_pairs",
     "read_models",
     "read_scores",
+    "registration",
     "reliability_figure",
     "results_of",
     "risk_coverage_figure",
