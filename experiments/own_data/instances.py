@@ -244,8 +244,9 @@ def _plan(config: Config, source: ManifestSource, examples: dict[int, Example]) 
         for name in unsaid(config, ("batch", "steps", "learning_rate", "scale", "threshold",
                                     "smallest"))
     }  # fmt: skip
+    holds = np.max([one.shape for one in labels], 0)
     return plan_instances(
-        channels=image.shape[-1], shape=image.shape[:-1], spacing=spacing, radius=radius,
+        channels=image.shape[-1], shape=holds.tolist(), spacing=spacing, radius=radius,
         most=max(int(one.max()) for one in labels), form=config.form, rays=config.rays,
         patch=config.patch, features=config.features, rotation=config.rotation,
         mirror=config.mirror, test_mirror=config.test_mirror, **said,

@@ -22,8 +22,8 @@ def average_models(models: Sequence[Model]) -> Model:
     That is probabilities, and what :class:`InstanceModel` says of each voxel.
 
     Args:
-        models: segmenters, classifiers, regressors or models of instances whose recipes are equal; of cascades, the
-            networks before are averaged likewise.
+        models: segmenters, classifiers, regressors or models of instances whose recipes are equal;
+            of cascades, the networks before are averaged likewise.
 
     Returns:
         One model, which can be saved like any other: its parameters are theirs, stacked.

@@ -123,22 +123,14 @@ def box_print(source: Any, cases: Sequence[int]) -> BoxPrint:
         What a plan needs to know.
 
     Raises:
-        ValueError: images of several numbers of axes or channels, or none with a box; names them.
+        ValueError: no image has a box.
     """
     shapes, edges, kinds = [], [], []
-    seen: dict[tuple[int, int], str] = {}
+    channels = 1
     for i in cases:
         array = read_image(source.images[i]).array
         shape = array.shape[:-1]
-        seen.setdefault((len(shape), array.shape[-1]), source.case_ids[i])
-        if len(seen) > 1:
-            (axes, channels), (others, more) = seen
-            one, other = seen.values()
-            raise ValueError(
-                f"{source.name}: {one} has {axes} axes and {channels} channels, {other} {others} "
-                f"and {more}: a network takes images of one kind. Write all as grey or all in "
-                "colour, or list each kind in a table of its own"
-            )
+        channels = array.shape[-1]
         shapes.append(tuple(int(n) for n in shape))
         boxes, labels = source.boxes[i], source.box_labels[i]
         kept = np.asarray(labels) >= 0
@@ -148,7 +140,7 @@ def box_print(source: Any, cases: Sequence[int]) -> BoxPrint:
     found = np.concatenate(edges) if edges else np.zeros(0)
     if not len(found):
         raise ValueError(f"{source.name}: no image that is trained on has a box")
-    return BoxPrint(len(shapes), next(iter(seen))[1], tuple(shapes), found, np.concatenate(kinds))
+    return BoxPrint(len(shapes), channels, tuple(shapes), found, np.concatenate(kinds))
 
 
 def plan_boxes(

@@ -111,7 +111,7 @@ def plan_instances(
 
     Args:
         channels: of the images.
-        shape: usual spatial size of an image.
+        shape: spatial size that holds every image; a patch is hardly larger.
         spacing: voxel edge lengths of volumes, None of pictures.
         radius: of a usual object, as `size` of the plan.
         most: objects in an image, at most.
@@ -145,9 +145,10 @@ def plan_instances(
     why["rays"] = "given" if rays else f"the usual number of {rank} axes"
     why["size"] = "the median over the objects that are trained on"
     why["most"] = "no image that is trained on holds more"
-    network = plan_unet(
-        (edge,) * rank, spacing, base_features=features, max_features=8 * features
-    )  # fmt: skip
+    edges = [min(edge, -(-n // 8) * 8) for n in shape]
+    if min(edges) < edge:
+        why["patch"] += "; no larger than the images"
+    network = plan_unet(edges, spacing, base_features=features, max_features=8 * features)
     why["network"] = "halved until few voxels are left, axes of thick slices later"
     turned = [rotation] if rank == 2 else [rotation] * 3
     if spacing is not None and max(spacing) > _THICK * min(spacing):
@@ -158,7 +159,7 @@ def plan_instances(
         channels=("red", "green", "blue") if channels == 3 else tuple(map(str, range(channels))),
         spacing=None if spacing is None else tuple(float(s) for s in spacing),
         form=form, rays=rays or (32 if rank == 2 else 96), size=float(radius), most=max(most, 1),
-        network=network, patch=tuple(int(n) for n in network.patch_size or (edge,) * rank),
+        network=network, patch=tuple(int(n) for n in network.patch_size or edges),
         rotation=tuple(np.asarray(turned, float).tolist()), mirror=every if mirror else (),
         test_mirror=every if test_mirror else (), why=why, **options,
     )  # fmt: skip

@@ -122,10 +122,10 @@ def spoiled(pictures, what):
     if what == "a label of one scan":
         image = np.array(Image.open(pictures / "masks" / "4.png"))
         Image.fromarray(image * 7).save(pictures / "masks" / "4.png")
-        return pictures, "4.png holds 7"
+        return pictures, "images/4 holds 7"
     if what == "a constant scan":
         Image.fromarray(np.full((24, 28), 9, np.uint8)).save(pictures / "images" / "5.png")
-        return pictures, "5.png holds one value"
+        return pictures, "images/5 holds one value"
     if what == "colours among greys":
         image = np.array(Image.open(pictures / "images" / "6.png"))
         Image.fromarray(np.stack([image] * 3, -1)).save(pictures / "images" / "6.png")
