@@ -24,8 +24,8 @@ LONG = {
     "concepts.md", "continual.md", "detection.md", "energy.md", "ensembles.md", "evaluating.md",
     "explaining.md", "generating.md", "instances.md", "least-squares.md", "noise.md",
     "recurrent.md", "registration.md", "reinforcement.md", "self-supervised.md",
-    "semi-supervised.md", "shift.md", "studies.md", "supervised.md", "transductive.md", "transfer.md", "uncertainty.md",
-    "unsupervised.md",
+    "semi-supervised.md", "shift.md", "studies.md", "supervised.md", "transductive.md",
+    "transfer.md", "uncertainty.md", "unsupervised.md",
 }  # fmt: skip
 
 
