@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+import jaxmed as jm
 from jaxmed import quantities, stats
 from jaxmed.stats import Estimate, Memorised, TestResult
 
 from .._common.frozen import frozen_features
+from .._common.plain import Plain
 from .._common.probe import fitted_probe
 from ._sets import Parts
 
@@ -19,6 +21,9 @@ _SIDE = 96
 _BLUR = 0.7  # Pixels: a blur that is just seen, as a yardstick of the distances.
 _SHOWN = 20
 _CUTS = (1 / 3, 1 / 2, 2 / 3)  # Of each axis of a volume.
+
+
+Labelled = tuple[np.ndarray, np.ndarray]
 
 
 class Verdict(NamedTuple):
@@ -57,8 +62,18 @@ def features(images: np.ndarray) -> tuple[np.ndarray, str]:
     return np.mean(slices, axis=0), f"{name}, mean of 9 slices"
 
 
-def judge(parts: Parts, drawn: np.ndarray, labels: np.ndarray | None, *, seed: int) -> Verdict:
-    """Measure drawn images, of given classes, by images that the generator has not seen."""
+def judge(
+    parts: Parts, drawn: np.ndarray, labels: np.ndarray | None, *, seed: int, cnn_steps: int = 0
+) -> Verdict:
+    """Measure drawn images, of given classes, by images that the generator has not seen.
+
+    Args:
+        parts: the real images.
+        drawn: (n, *spatial, channels) in [-1, 1].
+        labels: (n,) classes that they were drawn by; None if by none.
+        seed: of what is drawn, dealt and trained.
+        cnn_steps: of a small CNN that is taught by pixels, beside the probe; 0 for none.
+    """
     train, held_out, test = (
         parts.arrays(*names) for names in (("train",), ("val", "test"), ("test",))
     )
@@ -94,6 +109,11 @@ def judge(parts: Parts, drawn: np.ndarray, labels: np.ndarray | None, *, seed: i
             (of_train, train["label"]), (of_drawn, labels), (of_test, test["label"]),
             len(parts.classes),
         )  # fmt: skip
+        if cnn_steps:
+            metrics |= by_cnn(
+                (train["image"], train["label"]), (drawn, labels), (test["image"], test["label"]),
+                len(parts.classes), steps=cnn_steps, seed=seed,
+            )  # fmt: skip
     return Verdict(
         {key: dataclasses.replace(e, name=key) for key, e in metrics.items()},
         memory,
@@ -131,22 +151,42 @@ def _blurred(images: np.ndarray) -> np.ndarray:
     return gaussian_filter(images, sigma, mode="nearest")
 
 
-def _use(
-    train: tuple[np.ndarray, np.ndarray],
-    drawn: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
-    classes: int,
-) -> dict[str, Estimate]:
+def _use(train: Labelled, drawn: Labelled, test: Labelled, classes: int) -> dict[str, Estimate]:
     """AUC on real test images of a probe taught by drawn images, by real ones, by both."""
-    both = tuple(np.concatenate(pair) for pair in zip(train, drawn, strict=True))
-    taught = {"synthetic": drawn, "real": train, "real and synthetic": both}
     scores = {
         name: fitted_probe(x, y, classes=classes).predict(test[0])
-        for name, (x, y) in taught.items()
+        for name, (x, y) in _taught(train, drawn).items()
     }
-    found = {f"auc/{name}": _auc(test[1], s) for name, s in scores.items()}
-    found["auc_gain"] = _as_estimate(_paired(test[1], scores["real and synthetic"], scores["real"]))
-    return found
+    return _compared("auc", test[1], scores)
+
+
+def by_cnn(
+    train: Labelled, drawn: Labelled, test: Labelled, classes: int, *, steps: int, seed: int
+) -> dict[str, Estimate]:
+    """The same of a small CNN that learns from pixels, mirrored and shifted."""
+    network = jm.from_linen(jm.networks.cnn(classes, features=(16, 32, 64), norm="group"))
+    moved = jm.augment.chain(jm.augment.flip(1), jm.augment.random_affine())
+    objective = jm.augmented(jm.supervised(jm.losses.cross_entropy), moved)
+    optimizer = jm.train.optimizer("adamw", 1e-3, schedule="cosine", steps=steps, weight_decay=1e-3)
+    plain = Plain(jm.learner(network, objective, optimizer))
+    scores = {}
+    for name, (x, y) in _taught(train, drawn).items():
+        arrays = {"image": x.astype(np.float32), "label": y.astype(np.int32)}
+        batches = jm.data.batches(arrays, min(32, len(y)), seed=seed)
+        scores[name] = plain.probabilities(plain.train(batches, steps, seed), test[0])
+    return _compared("cnn_auc", test[1], scores)
+
+
+def _taught(train: Labelled, drawn: Labelled) -> dict[str, Labelled]:
+    both = np.concatenate([train[0], drawn[0]]), np.concatenate([train[1], drawn[1]])
+    return {"synthetic": drawn, "real": train, "real and synthetic": both}
+
+
+def _compared(name: str, labels: np.ndarray, scores: dict[str, np.ndarray]) -> dict[str, Estimate]:
+    """Each AUC, and what drawn images add to real ones."""
+    found = {f"{name}/{taught}": _auc(labels, s) for taught, s in scores.items()}
+    gain = _paired(labels, scores["real and synthetic"], scores["real"])
+    return found | {f"{name}_gain": _as_estimate(gain)}
 
 
 def _auc(labels: np.ndarray, scores: np.ndarray) -> Estimate:

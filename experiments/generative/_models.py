@@ -21,6 +21,10 @@ from jaxmed.core import Learner, Variables
 from jaxmed.generative import drawing
 from jaxmed.unsupervised import pca
 
+from ._adversarial import gan
+from ._autoencoders import ladder, vae
+from ._diffusion import diffusion, flow
+
 
 class Model(NamedTuple):
     """A generator of the table.
@@ -71,7 +75,14 @@ def gaussian(config: Any, shape: tuple[int, ...], classes: int) -> Model:
     return Model(None, drawing(images, classes=classes), conditions, fit)
 
 
-MODELS: dict[str, Callable[..., Any]] = {"gaussian": gaussian}
+MODELS: dict[str, Callable[..., Any]] = {
+    "gaussian": gaussian,
+    "diffusion": diffusion,
+    "flow": flow,
+    "gan": gan,
+    "ladder": ladder,
+    "vae": vae,
+}
 """The rows."""
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+
 import jaxmed as jm
 from jaxmed import generative as gen
 from jaxmed.core import Learner, Network, Variables
@@ -51,10 +53,40 @@ def pix2pix(config: Any, side: int, channels: int, targets: int) -> Way:
     return Way(learner, network)
 
 
-def _unet(config: Any, side: int, targets: int) -> Network:
+def bridge(config: Any, side: int, channels: int, targets: int) -> Way:
+    """A diffusion bridge from the sources to the target: drawn, and not the mean of what may be.
+
+    It leads between images of as many channels, so the target is repeated.
+    """
     plan = plan_unet((side, side), base_features=config.features)
-    return jm.from_linen(unet(targets, plan=plan))
+    net = gen.timed(jm.from_linen(unet(channels, plan=plan)))
+
+    def repeated(key: Any, batch: Any) -> dict[str, Any]:
+        del key
+        image = jnp.repeat(batch["target"], channels // targets, axis=-1)
+        return {**batch, "image": image}
+
+    optimizer = jm.train.optimizer(
+        "adam", config.learning_rate, schedule="cosine", steps=config.steps, clip=1.0
+    )
+    learner = jm.train.parameter_average(
+        jm.learner(
+            net, jm.augmented(gen.bridging(), repeated), optimizer,
+            inputs={"image": "source", "map": "source"},
+        ),
+        0.99,
+    )  # fmt: skip
+    network = gen.bridge_network(net, targets, steps=config.bridge_steps, clip=(-1.0, 1.0))
+    return Way(learner, network)
 
 
-WAYS: dict[str, Callable[..., Way]] = {"regression": regression, "pix2pix": pix2pix}
+def _unet(config: Any, side: int, targets: int) -> Network:
+    """A U-Net that makes what the mean of the sources lacks."""
+    plan = plan_unet((side, side), base_features=config.features)
+    return gen.residual_translator(unet(targets, plan=plan))
+
+
+WAYS: dict[str, Callable[..., Way]] = {
+    "regression": regression, "pix2pix": pix2pix, "bridge": bridge,
+}  # fmt: skip
 """The rows."""

@@ -9,7 +9,8 @@ density and coverage, each beside that of the training images themselves (`real`
 of the very distribution would have) and, for the distances, of training images that are blurred by
 .7 pixel; likeness within a class (MS-SSIM); whether drawn images are copies, beside held-out
 images' nearness to training images; and use: the AUC, on real test images, of a probe of those
-features that was taught by drawn images alone, by real ones, by both.
+features that was taught by drawn images alone, by real ones, by both (`--cnn-steps 1000`: of a
+small CNN too, which is taught by pixels).
 
 With `--labels 20` the generator and the probes see twenty training images of each class and no
 other: then the gain is that of few labels. Volumes of the hippocampus have no classes.
@@ -53,6 +54,8 @@ class Config:
         labels: training images of each class that are seen at all; by default all.
         drawn: images that are drawn; by default as many as were learned from.
         chunk: images drawn at once.
+        cnn_steps: of small CNNs that are taught by pixels, beside the probes of features; 0 for
+            none.
         components: of `gaussian`.
     """
 
@@ -65,6 +68,7 @@ class Config:
     labels: int | None = None
     drawn: int | None = None
     chunk: int = 64
+    cnn_steps: int = 0
     components: int = 20
 
 
@@ -96,8 +100,9 @@ def run(config: Config, out: Path) -> GenerationResults:
     with stage(seconds, "evaluation"):
         # A probe may be taught by drawn images only if their class was chosen.
         found = judge(
-            parts, drawn, labels if "label" in model.conditions else None, seed=config.seed
-        )
+            parts, drawn, labels if "label" in model.conditions else None, seed=config.seed,
+            cnn_steps=config.cnn_steps,
+        )  # fmt: skip
     return GenerationResults(
         title=f"{config.data}, {config.model}",
         classes=parts.classes,

@@ -58,6 +58,7 @@ class Config:
         features: channels of the U-Net's finest stage.
         learning_rate: at the start; it falls to 0 along a cosine.
         weight: of the absolute error, beside a critic's score.
+        bridge_steps: of `bridge`, from the sources to an image.
         shrink: pixels along each axis that become one; above 1 no model is kept for `jaxmed
             translate`, which would be given slices of another size.
         segmenter_steps: of each of the two segmenters; 0 for none, and no Dice.
@@ -73,8 +74,9 @@ class Config:
     features: int = 16
     learning_rate: float = 1e-3
     weight: float = 100.0
+    bridge_steps: int = 10
     shrink: int = 1
-    segmenter_steps: int = 600
+    segmenter_steps: int = 1000
 
 
 def run(config: Config, out: Path) -> TranslationResults:

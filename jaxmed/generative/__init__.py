@@ -7,7 +7,10 @@ a key of its own. :func:`save_generative_model` writes a trained one for `jaxmed
 
 Diffusion: :func:`denoising` trains any network that is told the time
 (:func:`jaxmed.networks.denoiser_unet`, or any other by :func:`timed`) on a :class:`Process`,
-:func:`ddpm`, :func:`edm` or :func:`flow`; :func:`diffusion_sampler` draws.
+:func:`ddpm`, :func:`edm` or :func:`flow`; :func:`diffusion_sampler` draws,
+:func:`inpainting_sampler` fills in what is missing. :func:`coarse_map` shows what super-resolution
+draws by, :func:`bridging` learns the way from one image to another, :func:`latent` learns on the
+latents of an autoencoder.
 
 Adversarial ones: :func:`gan` trains a generator against a critic, :func:`pix2pix` one that
 translates images, from pairs, and :func:`cycle` two without pairs; each is a
@@ -44,6 +47,7 @@ from jaxmed.generative._model import (
     load_generative_model,
     save_generative_model,
 )
+from jaxmed.generative._residual import residual_translator
 from jaxmed.generative.adversarial._augmentation import differentiable_augmentation
 from jaxmed.generative.adversarial._cycle import cycle
 from jaxmed.generative.adversarial._gan import gan, gan_sampler
@@ -57,9 +61,21 @@ from jaxmed.generative.autoencoders._bound import importance_bound
 from jaxmed.generative.autoencoders._codec import decode, encode, vae_sampler
 from jaxmed.generative.autoencoders._vae import vae
 from jaxmed.generative.autoencoders._vq import vq_vae
+from jaxmed.generative.diffusion._bridge import bridge_sampler, bridging
+from jaxmed.generative.diffusion._bridge_network import bridge_network
 from jaxmed.generative.diffusion._denoising import denoising
+from jaxmed.generative.diffusion._inpainting import inpainting_sampler
+from jaxmed.generative.diffusion._latent import (
+    Codec,
+    latent,
+    latent_network,
+    latent_sampler,
+    latent_statistics,
+    latent_variables,
+)
 from jaxmed.generative.diffusion._process import Process, ddpm, edm, flow
 from jaxmed.generative.diffusion._sampler import diffusion_sampler
+from jaxmed.generative.diffusion._super_resolution import coarse_map, fine_grid
 from jaxmed.generative.diffusion._timed import timed
 from jaxmed.generative.energy._approximation import stochastic_approximation
 from jaxmed.generative.energy._belief import belief_network, from_rbms, generate, wake_sleep
@@ -75,6 +91,7 @@ from jaxmed.generative.energy._pixels import binarised
 from jaxmed.generative.energy._rbm import free_energy, gibbs, rbm, sample
 
 __all__ = [
+    "Codec",
     "Draw",
     "GenerativeModel",
     "GenerativeRecipe",
@@ -85,6 +102,10 @@ __all__ = [
     "belief_bound",
     "belief_network",
     "binarised",
+    "bridge_network",
+    "bridge_sampler",
+    "bridging",
+    "coarse_map",
     "contrastive_divergence",
     "critic_loss",
     "cycle",
@@ -100,6 +121,7 @@ __all__ = [
     "drawing",
     "edm",
     "encode",
+    "fine_grid",
     "fit_layers",
     "flow",
     "free_energy",
@@ -112,6 +134,12 @@ __all__ = [
     "gradient_penalty",
     "image_keys",
     "importance_bound",
+    "inpainting_sampler",
+    "latent",
+    "latent_network",
+    "latent_sampler",
+    "latent_statistics",
+    "latent_variables",
     "load_generative_model",
     "log_likelihood",
     "log_partition",
@@ -119,6 +147,7 @@ __all__ = [
     "pseudo_likelihood",
     "r1_penalty",
     "rbm",
+    "residual_translator",
     "sample",
     "save_generative_model",
     "score_matching",

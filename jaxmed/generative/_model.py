@@ -19,6 +19,7 @@ from jaxmed._files import write_whole
 from jaxmed.core import Key, Network, PyTree, as_network
 from jaxmed.generative._drawing import Condition, Draw, draw_images
 from jaxmed.generative.adversarial._gan import gan_sampler
+from jaxmed.generative.autoencoders._codec import vae_sampler
 from jaxmed.generative.diffusion._sampler import diffusion_sampler
 from jaxmed.inference import DescriptionError, ModelError, build, describe
 from jaxmed.train import restore, save
@@ -32,7 +33,8 @@ class GenerativeRecipe:
 
     Attributes:
         kind: the family of the generator, which says by whose factory it draws: ``"diffusion"``
-            (:func:`diffusion_sampler`) or ``"gan"`` (:func:`gan_sampler`).
+            (:func:`diffusion_sampler`), ``"gan"`` (:func:`gan_sampler`) or ``"vae"``
+            (:func:`vae_sampler`).
         net: the network.
         shape: ``(*spatial, channels)`` of the images.
         options: of the factory, by name: the process and steps of a diffusion model, the length of
@@ -212,8 +214,16 @@ def _gan(recipe: GenerativeRecipe) -> Draw:
     return gan_sampler(recipe.network(), classes=len(recipe.classes), **recipe.options)
 
 
+def _vae(recipe: GenerativeRecipe) -> Draw:
+    return vae_sampler(recipe.network(), classes=len(recipe.classes), **recipe.options)
+
+
 # By which factory a kind draws: another family is another line.
-_KINDS: dict[str, Callable[[GenerativeRecipe], Draw]] = {"diffusion": _diffusion, "gan": _gan}
+_KINDS: dict[str, Callable[[GenerativeRecipe], Draw]] = {
+    "diffusion": _diffusion,
+    "gan": _gan,
+    "vae": _vae,
+}
 
 
 def _outline(tree: PyTree) -> Any:

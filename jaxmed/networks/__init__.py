@@ -26,6 +26,7 @@ from jaxmed.networks.bags._relations import DualStreamPooling, TransformerPoolin
 from jaxmed.networks.generators._critic import PatchCritic, patch_critic
 from jaxmed.networks.generators._dcgan import DCGANGenerator, dcgan_generator
 from jaxmed.networks.generators._ladder import LadderVAE, ladder_vae
+from jaxmed.networks.generators._style import ModulatedConv, StyleGenerator, style_generator
 from jaxmed.networks.generators._vae import ImageVAE, image_vae
 from jaxmed.networks.generators._vq import Codebook, VQCodec, vq_codec
 from jaxmed.networks.heads._answers import (
@@ -98,6 +99,7 @@ __all__ = [
     "LadderVAE",
     "LinearHead",
     "LossHead",
+    "ModulatedConv",
     "NoNorm",
     "PatchCritic",
     "ProjectionHead",
@@ -109,6 +111,7 @@ __all__ = [
     "SegmentationHead",
     "SimplePooling",
     "StackingModule",
+    "StyleGenerator",
     "SweepNetwork",
     "TokenDecoder",
     "TransformerPooling",
@@ -145,6 +148,7 @@ __all__ = [
     "resnet18",
     "resnet34",
     "resnet50",
+    "style_generator",
     "torch_uniform",
     "unet",
     "vit",

@@ -75,6 +75,24 @@ def test_it_draws_the_same_once_loaded(name, tmp_path):
     assert other.digest() != model.digest()
 
 
+FAMILIES = {
+    "vae": (networks.image_vae((4, 4), latent=2, features=(3,)), {"noise": True}),
+    "gan": (networks.style_generator((4, 4), features=(3,), width=4), {"latent": 5}),
+}
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_other_families_draw_the_same_once_loaded(kind, tmp_path):
+    net, options = FAMILIES[kind]
+    given = jnp.ones((1, 5)) if kind == "gan" else jnp.ones((1, 4, 4, 1))
+    params, state = jm.from_linen(net).init(KEY, given)
+    recipe = GenerativeRecipe(kind, net, (4, 4, 1), options)
+    save_generative_model(tmp_path / "run", recipe, params, state)
+    drawn = load_generative_model(tmp_path / "run").draw(KEY, 3)
+    assert drawn.shape == (3, 4, 4, 1)
+    np.testing.assert_allclose(drawn, recipe.draw()(KEY, params, state, 3), atol=1e-5)
+
+
 def test_weights_may_stand_in_dicts_tuples_and_lists(tmp_path):
     recipe = RECIPES["diffusion"]
     params = {"a": [jnp.ones(2), (jnp.zeros((1, 2), jnp.bfloat16),)], "b": {}}

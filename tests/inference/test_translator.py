@@ -80,7 +80,8 @@ class Double(nn.Module):
 
 
 def test_a_translator_is_kept_on_disk(tmp_path):
-    net = jm.networks.unet(1, plan=jm.networks.plan_unet((16, 16), base_features=4))
+    unet = jm.networks.unet(1, plan=jm.networks.plan_unet((16, 16), base_features=4))
+    net = jm.generative.residual_translator(unet)
     recipe = TranslationRecipe(
         ("pre", "post"), ("flair",), (16, 16), net, normalisation="linear", linear=(2.0, -1.0),
         scale=(0.5, 0.5), bounds=(0.0, 1.0),
@@ -94,6 +95,11 @@ def test_a_translator_is_kept_on_disk(tmp_path):
     np.testing.assert_array_equal(found.array, translate(model, scan).array)
     assert 0 <= found.array.min() <= found.array.max() <= 1
     assert kept.recipe.targets == ("flair",)
+    bright, dark = (
+        translate(kept, scan._replace(array=0.1 * scan.array + level)).array.mean()
+        for level in (0.6, 0.4)
+    )
+    assert bright - dark > 0.1  # but for what the bounds cut off, all of what the source differs
     own = TranslationRecipe(("a", "b"), ("c",), (16, 16), Double())
     with pytest.raises(inference.ModelError, match="cannot be saved"):
         inference.save_model(tmp_path / "other", translator(own, params, state))

@@ -59,7 +59,9 @@ def cycle(
     Args:
         a_to_b: from images of kind A to images of kind B in its ``output``.
         b_to_a: back.
-        critic_a: from images of kind A to scores in its ``logits``.
+        critic_a: from images of kind A to scores in its ``logits``. Kinds that are easily told
+            apart need critics that are bounded, by :func:`spectral_norm` and ``kind="hinge"``:
+            others are soon sure of everything, and teach nothing.
         critic_b: of kind B.
         generator_optimizer: any Optax transformation, of both generators.
         critic_optimizer: another, of both critics.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.stats import t
 
-from jaxmed.core import Array, Key, Network, PyTree, stream
+from jaxmed.core import Array, Key, Network, PyTree, as_network, stream
 from jaxmed.generative._drawing import image_keys
 from jaxmed.generative.autoencoders._levels import levels_of, log_normal
 from jaxmed.generative.autoencoders._likelihood import Likelihood, log_likelihoods, per_image
@@ -18,7 +19,7 @@ from jaxmed.stats import Estimate, checks
 
 def importance_bound(
     key: Key,
-    network: Network,
+    network: Network | nn.Module,
     params: PyTree,
     state: PyTree,
     images: Any,
@@ -62,7 +63,7 @@ def importance_bound(
     checks.check_whole(draws, "draws", 1)
     checks.check_whole(chunk, "chunk", 1)
     checks.check_level(level)
-    rows = np.asarray(images, np.float32)
+    network, rows = as_network(network), np.asarray(images, np.float32)
     if len(rows) < 2:
         raise ValueError(f"an interval needs at least two images, got {len(rows)}")
     keys = image_keys(key, len(rows))

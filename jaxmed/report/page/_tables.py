@@ -32,6 +32,8 @@ _NAMES = {
     "brier": "Brier score",
     "cpm": "CPM",
     "cpu": "Processor",
+    "cnn_auc": "AUC of a CNN",
+    "cnn_auc_gain": "AUC of a CNN gained by synthetic images",
     "copies": "Copies (nearer to a training image than 95% of held-out images are)",
     "dice": "Dice",
     "dice_gain": "Dice gained",

@@ -32,7 +32,8 @@ def frechet_distance(
     and of no other; the name of this estimate says whose features they are.
 
     The interval is a grouped jackknife's: it says how the number would vary, bias and all, with
-    other images of the same number.
+    other images of the same number. At 60 images of each set a nominal .95 covers .94 for 3
+    features and .99 for 100.
 
     Args:
         real: (n, f) features of real images that the generator has not seen.
@@ -110,9 +111,11 @@ def kernel_distance(
         k(x, y) = (x^T y / f + 1)^3
 
     Without bias at any number of images: 0 in expectation for two sets of one distribution, and
-    then below 0 about as often as above. The interval is the jackknife's, one image of either set
-    left out at a time. It is "KID" for the features of one certain Inception network and of no
-    other; the name of this estimate says whose features they are.
+    then below 0 about as often as above. It is "KID" for the features of one certain Inception
+    network and of no other; the name of this estimate says whose features they are.
+
+    The interval is the jackknife's, one image of either set left out at a time. Of a clear distance
+    a nominal .95 covers .90 at 40 images of each set and .94 at 200; of none .99 and .97.
 
     Args:
         real: (n, f) features of real images that the generator has not seen.

@@ -68,10 +68,13 @@ def test_a_generator_that_collapsed_is_judged_too(tmp_path, two_kinds, pixels, m
 
 def test_few_labels_are_all_that_is_seen(tmp_path, two_kinds, pixels):
     two_kinds(train=40, val=10, test=20)
-    found, _ = run(tmp_path / "a", "--labels", "8", "--drawn", "24", "--components", "2")
+    options = ["--labels", "8", "--drawn", "24", "--components", "2", "--cnn-steps", "30"]
+    found, _ = run(tmp_path / "a", *options)
     sizes = {split["name"]: split["cases"] for split in found["splits"]}
     assert sizes["train"] == 16
     assert found["metrics"]["copies"]["n"] == 24
+    assert found["metrics"]["cnn_auc/synthetic"]["value"] > 0.9
+    assert found["metrics"]["cnn_auc_gain"]["n"] == 20
 
 
 def test_wrong_settings_are_refused(tmp_path, two_kinds, capsys):

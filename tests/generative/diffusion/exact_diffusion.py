@@ -20,12 +20,12 @@ PROCESSES = {
 class Gaussian:
     """Images of 2 x 2 pixels: their mean, covariance, and the exact denoiser as a network."""
 
-    def __init__(self):
+    def __init__(self, values=(0.04, 0.3, 1.0, 2.5)):
         rng = np.random.default_rng(0)
         self.shape = (2, 2, 1)
         self.mean = rng.normal(size=4)
         basis = np.linalg.qr(rng.normal(size=(4, 4)))[0]
-        self.values, self.basis = np.array([0.04, 0.3, 1.0, 2.5]), basis
+        self.values, self.basis = np.array(values), basis
         self.covariance = basis * self.values @ basis.T
 
     def denoised(self, x, a, b):
