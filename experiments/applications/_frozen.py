@@ -17,7 +17,6 @@ from .._common.pieces import in_pieces
 from .._common.probe import Probe
 
 _GAIN, _OFFSET = 255 / 128, -127 / 128  # Of pixels in [0, 1], as the network was taught them.
-_WIDTH = 1280  # Of its features.
 _PIECE = 32
 
 
@@ -26,16 +25,21 @@ class Frozen:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        trunk = imagenet(lite0())
-        self._variables = trunk.init(jax.random.key(0), jnp.zeros((1, size, size, 3)))
+        trunk, given = imagenet(lite0()), jnp.zeros((1, size, size, 3))
+        self._variables = trunk.init(jax.random.key(0), given)
 
         @jax.jit
         def features(images: Any) -> Any:
             images = images if images.shape[-1] == 3 else jnp.repeat(images, 3, -1)
-            given = _GAIN * images + _OFFSET
-            return trunk.apply(*self._variables, given)[0]["features"]
+            return trunk.apply(*self._variables, _GAIN * images + _OFFSET)[0]["features"]
 
         self._features = features
+        self._width = jax.eval_shape(features, given).shape[-1]
+
+    def prepared(self, images: np.ndarray) -> np.ndarray:
+        """Images in [0, 1] as the models take them."""
+        images = images if images.shape[-1] == 3 else np.repeat(images, 3, -1)
+        return _GAIN * images + _OFFSET
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """(n, f) of images (n, size, size, channels) in [0, 1]."""
@@ -51,7 +55,7 @@ class Frozen:
             normalisation="linear", linear=(_GAIN, _OFFSET), repeat=3 // channels,
         )  # fmt: skip
         params, state = self._variables
-        kernel, bias = (jnp.asarray(part, jnp.float32) for part in probe.linear(_WIDTH))
+        kernel, bias = (jnp.asarray(part, jnp.float32) for part in probe.linear(self._width))
         head = {"kernel": kernel, "bias": bias}
         return image_model(
             recipe,

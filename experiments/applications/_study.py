@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,7 +71,15 @@ class Fold(NamedTuple):
     rows: np.ndarray
 
 
-def judge(config: Study, cases: Cases, out: Path, *, title: str, what: str) -> Results:
+def judge(
+    config: Study,
+    cases: Cases,
+    out: Path,
+    *,
+    title: str,
+    what: str,
+    parts: Mapping[str, np.ndarray] | None = None,
+) -> Results:
     """Cross-validate a linear answer on frozen features, and judge it.
 
     Each image is predicted by probes that have not seen it, nor its unit, once for each seed. The
@@ -82,6 +91,8 @@ def judge(config: Study, cases: Cases, out: Path, *, title: str, what: str) -> R
         out: the run's folder.
         title: of the report.
         what: a sentence on the data, for its description.
+        parts: (size, size) masks by name: `auc/NAME alone` is of probes that are taught and asked
+            by images of which the rest is grey.
 
     Returns:
         The results: metrics of the mean over seeds; `auc over seeds`, whose interval speaks for new
@@ -108,6 +119,8 @@ def judge(config: Study, cases: Cases, out: Path, *, title: str, what: str) -> R
         _auc, y, said, groups=cases.units, name="auc over seeds"
     )
     metrics |= _sets(config, cases, said[0], dealt[0])
+    for name, mask in (parts or {}).items():
+        metrics[f"auc/{name} alone"] = _alone(config, cases, frozen, mask, f"auc/{name} alone")
     robustness = None
     if config.corrupted:
         with stage(seconds, "corruptions"):
@@ -121,7 +134,7 @@ def judge(config: Study, cases: Cases, out: Path, *, title: str, what: str) -> R
         first = dealt[0][0]
         explained = explanations(
             frozen.model(first.probe, cases.classes, channels),
-            _prepared(cases.images[first.rows]), said[0][first.rows], y[first.rows],
+            frozen.prepared(cases.images[first.rows]), said[0][first.rows], y[first.rows],
             [cases.names[i] for i in first.rows], count=config.explained, seed=0,
         )  # fmt: skip
     results = results.replace(
@@ -175,6 +188,19 @@ def _auc(labels: np.ndarray, said: np.ndarray) -> float:
     return float(np.mean([binary_auc(labels == k, said[:, k]) for k in present]))
 
 
+def _alone(
+    config: Study, cases: Cases, frozen: Frozen, mask: np.ndarray, name: str
+) -> stats.Estimate:
+    """What a part of the images tells, over seeds."""
+    kept = np.where(mask[..., None], cases.images, cases.images.mean())
+    features = frozen.features(kept.astype(np.float32))
+    said = [
+        _said(_dealt(config, cases, features, seed), features, len(cases.classes))
+        for seed in range(config.seeds)
+    ]
+    return stats.over_runs(_auc, cases.labels, np.stack(said), groups=cases.units, name=name)
+
+
 def _sets(
     config: Study, cases: Cases, said: np.ndarray, dealt: list[Fold]
 ) -> dict[str, stats.Estimate]:
@@ -225,9 +251,3 @@ def _corrupted(config: Study, cases: Cases, frozen: Frozen, dealt: list[Fold]) -
         "AUC", measured(cases.images[rows]),
         {name: [measured(changed(name, s)) for s in _STRENGTHS] for name in CORRUPTIONS},
     )  # fmt: skip
-
-
-def _prepared(images: np.ndarray) -> np.ndarray:
-    """Images as the model takes them."""
-    images = images if images.shape[-1] == 3 else np.repeat(images, 3, -1)
-    return (255 * images - 127) / 128
