@@ -27,8 +27,8 @@ from jaxmed.report import (
     with_subgroups,
 )
 
+from .._common.explained import explanations
 from .._common.probe import Probe, fitted_probe
-from ..own_data._explained import explanations
 from ._cases import Cases
 from ._frozen import Frozen
 
