@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import nibabel as nib
 import numpy as np
 
 from jaxmed._files import write_whole
@@ -28,6 +29,8 @@ _ROUNDED = 0.01
 
 class WarpModel(NamedTuple):
     """A trained registration network, with its weights and the scans that it knows.
+
+    Volumes are turned to RAS+ before the network sees them, however their files lie.
 
     Attributes:
         network: such as :func:`voxelmorph`.
@@ -73,7 +76,7 @@ class WarpModel(NamedTuple):
                     f"of {len(self.spacing)} axes and {self.channels} channels"
                 )
             array = normalise(scan.array, "percentile", limits=self.limits)
-            scan = scan._replace(array=array)
+            scan = _turned(scan._replace(array=array))
             if not np.allclose(scan.spacing, self.spacing, rtol=_ROUNDED):
                 scan = resample_spacing(scan, self.spacing)
             ready.append(scan)
@@ -150,6 +153,15 @@ def load_warp_model(folder: str | os.PathLike) -> WarpModel:
     return WarpModel(
         network, kept["params"], kept["state"], spacing, channels, (low, high), centred
     )
+
+
+def _turned(scan: Scan) -> Scan:
+    """A volume with its axes as near to RAS+ as they come; a picture as it is."""
+    if len(scan.affine) != 4:
+        return scan
+    turn = nib.io_orientation(scan.affine)
+    back = nib.orientations.inv_ornt_aff(turn, scan.array.shape[:3])
+    return Scan(nib.apply_orientation(scan.array, turn), scan.affine @ back, scan.file)
 
 
 def _shapes(network: Network, rank: int, channels: int) -> Sequence[PyTree]:
