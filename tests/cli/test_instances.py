@@ -101,7 +101,7 @@ def test_what_cannot_be_trained_is_told(folder, tmp_path, capsys):
     for words, message in (
         (command(bare), "no masks: put label maps"),
         (command(folder, "--form", "star"), "stars"),
-        (command(folder, "--folds", "5"), "--folds"),
+        (command(folder, "--folds", "five"), "--folds"),
     ):
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(tmp_path)
