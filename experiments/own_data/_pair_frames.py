@@ -192,8 +192,17 @@ def ready(
     space = frame.space
     inside = scan.space.reaches(space).astype(np.float32)
     still = reg.affine_warp(np.eye(len(affine)))
-    image = reg.warp_scan(still, _going_on(scan), space)
+    image = reg.warp_scan(still, going_on(scan), space)
     return Ready(image._replace(file=space), inside, mask)
+
+
+def going_on(scan: Scan) -> Scan:
+    """The scan with its border repeated on all sides, by half as much as it is long and a voxel."""
+    room = [n // 2 + 1 for n in scan.array.shape[:-1]]
+    array = np.pad(scan.array, [*((n, n) for n in room), (0, 0)], mode="edge")
+    start = np.eye(len(scan.affine))
+    start[:-1, -1] = [-n for n in room]
+    return Scan(array, scan.affine @ start, scan.file)
 
 
 def stacked(source: ManifestSource, which: Sequence[int], found: Sequence[Ready]) -> ArraySource:
@@ -211,12 +220,3 @@ def stacked(source: ManifestSource, which: Sequence[int], found: Sequence[Ready]
         case_ids=[source.case_ids[i] for i in which],
         groups=None if groups is None else [groups[i] for i in which],
     )
-
-
-def _going_on(scan: Scan) -> Scan:
-    """The scan with its border repeated on all sides, by as much as it is long."""
-    room = scan.array.shape[:-1]
-    array = np.pad(scan.array, [*((n, n) for n in room), (0, 0)], mode="edge")
-    start = np.eye(len(scan.affine))
-    start[:-1, -1] = [-n for n in room]
-    return Scan(array, scan.affine @ start, scan.file)

@@ -11,7 +11,7 @@ from jaxmed import registration as reg
 from jaxmed.report import PairPicture
 
 from ._own import Parts
-from ._pair_frames import Ready, frame_of, look, numbers_of, origins, ready
+from ._pair_frames import Ready, frame_of, going_on, look, numbers_of, origins, ready
 from ._pair_tables import Listed, held_pairs
 
 
@@ -84,7 +84,8 @@ def measured(
     shown = []
     for rank, i in report.best_median_worst(after).items():
         fixed, moving = (data.ready(k) for k in data.pairs[i])
-        moved = reg.warp_scan(_warp(model, fixed, moving), moving.image, fixed.image.space)
+        seen = going_on(moving.image)
+        moved = reg.warp_scan(_warp(model, fixed, moving), seen, fixed.image.space)
         images = (np.clip(s.array[..., 0], 0, 1) for s in (fixed.image, moving.image, moved))
         name = data.lead.replace("_", " ").capitalize()
         shown.append(
@@ -112,6 +113,7 @@ def values_of(data: PairData, fixed: Ready, moving: Ready, warp: reg.Warp) -> di
     still = reg.affine_warp(np.eye(warp.rank + 1))
     space = fixed.image.space
     inside = fixed.inside[None] > 0
+    seen = going_on(moving.image)  # as the network meets it
     values: dict[str, float] = {}
     for when, one in (("before", still), ("after", warp)):
         if fixed.mask is not None and moving.mask is not None:
@@ -121,7 +123,7 @@ def values_of(data: PairData, fixed: Ready, moving: Ready, warp: reg.Warp) -> di
             if len(dice) > 1:
                 for name, value in zip(data.structures, dice, strict=True):
                     values[f"dice/{when}, {name}"] = float(value)
-        pair = reg.warp_scan(one, moving.image, space).array[None], fixed.image.array[None]
+        pair = reg.warp_scan(one, seen, space).array[None], fixed.image.array[None]
         values[f"local_correlation/{when}"] = 1 - float(losses.lncc(*pair, where=inside)[0])
         values[f"correlation/{when}"] = 1 - float(losses.ncc(*pair, where=inside)[0])
     values["sd_log_jacobian"] = float(reg.sd_log_jacobian(warp, space))
