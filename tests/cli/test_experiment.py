@@ -25,9 +25,9 @@ OWN = (
     "study",
 )
 RECORDED = (
-    "active", "active_scans", "adaptation", "border", "boxes", "cardiac_pairs", "clusters",
-    "concepts", "continual", "coverage", "demo", "drive", "duplicates", "energy", "evidence",
-    "exactly_one", "extreme", "families", "few_scans", "fewshot", "hippocampus",
+    "active", "active_scans", "adaptation", "architectures", "border", "boxes", "cardiac_pairs",
+    "clusters", "concepts", "continual", "coverage", "demo", "drive", "duplicates", "energy",
+    "evidence", "exactly_one", "extreme", "families", "few_scans", "fewshot", "hippocampus",
     "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks",
     "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes",
     "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",

@@ -77,7 +77,9 @@ CASES = {
         {"features": (2, 11), "logits": (2, 2), "pyramid": ((2, 4, 5, 14), (2, 2, 2, 11))},
     ),
     "efficientnet": (
-        partial(networks.efficientnet, stages=((1, 3, 1, 1, 8), (1, 3, 2, 2, 8)), stem=8, width=12),
+        partial(
+            networks.efficientnet, 0, stages=((1, 3, 1, 1, 8), (1, 3, 2, 2, 8)), stem=8, width=12
+        ),
         (2, 9, 8, 8, 1),
         {"features": (2, 12), "logits": (2, 2), "pyramid": ((2, 5, 4, 4, 8), (2, 3, 2, 2, 12))},
     ),

@@ -32,7 +32,28 @@ def peer(library):
     return pytest.importorskip(library, reason=f"{library} computes what is compared with")
 
 
-# name: (library, how it makes the network, the image's shape, options, parameters not used)
+def _swin(nets, **options):
+    return nets.SwinUNETR(
+        in_channels=1, out_channels=2, feature_size=12, depths=(1, 1, 1, 1),
+        num_heads=(3, 3, 6, 6), window_size=3, **options,
+    )  # fmt: skip
+
+
+def _merging_of_old(nets):
+    """MONAI's merging before 1.6, as it was published with weights: two voxels come twice."""
+    from monai.networks.nets.swin_unetr import PatchMergingV2
+
+    offsets = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0, 0, 1)]
+
+    class Old(PatchMergingV2):
+        def forward(self, x):
+            parts = [x[:, i::2, j::2, k::2] for i, j, k in [*offsets, (1, 1, 1)]]
+            return self.reduction(self.norm(torch.cat(parts, -1)))
+
+    return _swin(nets, downsample=Old)
+
+
+# name: (library, how it makes the network, the image's shape, options)
 CASES = {
     "monai:MedNeXt": (
         "monai.networks.nets",
@@ -102,6 +123,13 @@ CASES = {
         ),
         (1, 64, 32, 32, 1), {},
     ),
+    "monai:SwinUNETR by axis": (
+        "monai.networks.nets", lambda nets: _swin(nets, downsample="mergingv2"),
+        (1, 64, 32, 32, 1), {"merging": "by_axis"},
+    ),
+    "monai:SwinUNETR of old": (
+        "monai.networks.nets", _merging_of_old, (1, 64, 32, 32, 1), {"merging": "repeated"},
+    ),
     "torchvision:resnet": (
         "torchvision.models", lambda m: m.resnet18(num_classes=3), (2, 33, 64, 3), {},
     ),
@@ -123,6 +151,10 @@ CASES = {
     ),
     "timm:efficientnet": (
         "timm", lambda m: m.create_model("efficientnet_b1", num_classes=3), (1, 33, 32, 3), {},
+    ),
+    "timm:efficientnet tf": (
+        "timm", lambda m: m.create_model("tf_efficientnet_b0", num_classes=3), (1, 33, 32, 3),
+        {"symmetric": False},
     ),
     "timm:convnext": (
         "timm",
@@ -192,7 +224,20 @@ def compared(case, atol=1e-4):
     return theirs, ours
 
 
-@pytest.mark.parametrize("case", CASES.items(), ids=CASES.keys())
+SLOW = (
+    "monai:MedNeXt S 3D", "monai:SwinUNETR 3D", "monai:SwinUNETR by axis", "monai:SwinUNETR of old",
+    "torchvision:resnet 50", "monai:ResNet 10", "monai:EfficientNetBN",
+    "timm:efficientnet tf",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow if case[0] in SLOW else (), id=case[0])
+        for case in CASES.items()
+    ],
+)
 def test_the_same_numbers(case):
     theirs, ours = compared(case)
     # MONAI's transformer makes a normalisation that it never applies.

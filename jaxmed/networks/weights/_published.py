@@ -123,7 +123,7 @@ def from_published(
     ValueError: the weights are not of torchvision:convnext: no tensor is named like ...
     """
     entry = _entry(source)
-    where = "the tensors given" if isinstance(weights, Mapping) else os.fspath(weights)
+    where = "the mapping of tensors" if isinstance(weights, Mapping) else os.fspath(weights)
     tensors = weights if isinstance(weights, Mapping) else read_tensors(weights)
     tensors = _unwrapped(tensors, entry.signs)
     tensors = {

@@ -150,7 +150,8 @@ def _each_block(library: str, blocks: list[int]):
 
 
 def _efficientnet(shapes: Shapes, options: Mapping[str, Any], library: str) -> Told:
-    del options
+    # TensorFlow's padding comes with its normalisation.
+    symmetric = options.get("symmetric", library != "monai")
     style = _LIBRARIES[library]
     stem = shapes[_places(library, "stem")[0] + ".weight"]
     blocks = []
@@ -175,10 +176,10 @@ def _efficientnet(shapes: Shapes, options: Mapping[str, Any], library: str) -> T
         "stages": tuple(stages),
         "stem": stem[0],
         "width": shapes[_places(library, "top")[0] + ".weight"][0],
-        "norm": LITE_NORM if library == "monai" else "batch",
+        "norm": "batch" if symmetric else LITE_NORM,
         "squeeze": 0.25 if squeezed else 0.0,
         "activation": "swish" if squeezed else "relu6",
-        "symmetric": library != "monai",
+        "symmetric": symmetric,
     }
     return Told(fields, len(stem) - 2, stem[1], (64,) * (len(stem) - 2))
 
@@ -252,6 +253,8 @@ def _convnext_names(network: ConvNeXt, library: str) -> Names:
     return {**names, **ENDINGS}
 
 
+_TF = {"symmetric": "false for networks whose names begin with tf_"}
+
 CLASSIFIERS: dict[str, Source] = {
     "torchvision:resnet": Source(
         ResNet, partial(_resnet, stem="standard", at="conv1", conv="conv{}"), _resnet_names,
@@ -275,12 +278,12 @@ CLASSIFIERS: dict[str, Source] = {
     **{
         f"{library}:{name}": Source(
             EfficientNet, partial(_efficientnet, library=library),
-            partial(_efficientnet_names, library=library), "image", signs=(sign,),
+            partial(_efficientnet_names, library=library), "image", asks=asks, signs=(sign,),
         )
-        for library, name, sign in (
-            ("torchvision", "efficientnet", r"^features\.0\.0\.weight$"),
-            ("timm", "efficientnet", r"^conv_stem\.weight$"),
-            ("monai", "EfficientNetBN", r"^_conv_stem\.weight$"),
+        for library, name, asks, sign in (
+            ("torchvision", "efficientnet", {}, r"^features\.1\.0\.block\.1\.fc1\.weight$"),
+            ("timm", "efficientnet", _TF, r"^conv_stem\.weight$"),
+            ("monai", "EfficientNetBN", {}, r"^_conv_stem\.weight$"),
         )
     },
     **{
