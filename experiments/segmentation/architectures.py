@@ -43,10 +43,9 @@ from jaxmed.report import (
 )
 from jaxmed.stats import Estimate
 
-from .._common.compared import notes_of, with_baseline
+from .._common.compared import measure, notes_of, with_baseline
 from .._common.kept import store, stored
 from .._common.scans import Scans, augmentation, opened, pictures, read, with_weights
-from ..few_labels.few_scans import measure
 from ._networks import NETWORKS
 
 BASELINE = "unet_residual"
