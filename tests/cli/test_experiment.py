@@ -28,7 +28,7 @@ RECORDED = (
     "active", "active_scans", "adaptation", "blood_cells", "border", "boxes", "brain_tumours",
     "breast_ultrasound", "cardiac_pairs", "chest", "clusters", "concepts", "continual", "coverage",
     "demo", "drive", "duplicates", "energy", "evidence", "exactly_one", "extreme", "families",
-    "few_scans", "fewshot", "hippocampus", "hippocampus_guided", "hippocampus_learned",
+    "few_scans", "fewshot", "heart", "hippocampus", "hippocampus_guided", "hippocampus_learned",
     "hippocampus_pairs", "judge", "landmarks", "lesions", "mammograms", "medmnist", "melanoma",
     "membranes", "mil", "multitask", "nuclei", "paradigms", "planes", "planted", "pretraining",
     "propagation", "remedies", "series", "shortcut", "stacking", "synthesis", "table_regression",
