@@ -28,11 +28,12 @@ RECORDED = (
     "active", "active_scans", "adaptation", "architectures", "blood_cells", "border", "boxes",
     "brain_tumours", "breast_ultrasound", "cardiac_pairs", "chest", "clusters", "concepts",
     "continual", "coverage", "demo", "drive", "duplicates", "energy", "evidence", "exactly_one",
-    "extreme", "families", "few_scans", "fewshot", "hippocampus", "hippocampus_guided",
-    "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks", "lesions", "mammograms", "medmnist", "melanoma",
-    "membranes", "mil", "multitask", "nuclei", "paradigms", "planes", "planted", "pretraining",
-    "propagation", "remedies", "series", "shortcut", "stacking", "synthesis", "table_regression",
-    "translation", "tumours", "uncertainty", "uncertainty_masks", "wrong_labels",
+    "extreme", "families", "few_scans", "fewshot", "heart", "hippocampus", "hippocampus_guided",
+    "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks", "lesions", "mammograms",
+    "medmnist", "melanoma", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes",
+    "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
+    "synthesis", "table_regression", "translation", "tumours", "uncertainty", "uncertainty_masks",
+    "wrong_labels",
 )  # fmt: skip
 
 
