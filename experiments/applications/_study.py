@@ -79,6 +79,7 @@ def judge(
     title: str,
     what: str,
     parts: Mapping[str, np.ndarray] | None = None,
+    held_out: Cases | None = None,
 ) -> Results:
     """Cross-validate a linear answer on frozen features, and judge it.
 
@@ -93,6 +94,7 @@ def judge(
         what: a sentence on the data, for its description.
         parts: (size, size) masks by name: `auc/NAME alone` is of probes that are taught and asked
             by images of which the rest is grey.
+        held_out: images that are measured once, by the model that has seen all others.
 
     Returns:
         The results: metrics of the mean over seeds; `auc over seeds`, whose interval speaks for new
@@ -119,6 +121,15 @@ def judge(
         _auc, y, said, groups=cases.units, name="auc over seeds"
     )
     metrics |= _sets(config, cases, said[0], dealt[0])
+    if held_out is not None:
+        measured = classification(
+            held_out.labels, whole.predict(frozen.features(held_out.images)),
+            classes=cases.classes, cases=held_out.names, groups=held_out.units,
+        )  # fmt: skip
+        metrics |= {
+            f"held out/{name}": dataclasses.replace(e, name=f"held out/{name}")
+            for name, e in measured.metrics.items()
+        }
     for name, mask in (parts or {}).items():
         metrics[f"auc/{name} alone"] = _alone(config, cases, frozen, mask, f"auc/{name} alone")
     robustness = None
@@ -139,7 +150,11 @@ def judge(
         )  # fmt: skip
     results = results.replace(
         metrics=metrics,
-        headline=(*results.headline, "auc over seeds"),
+        headline=(
+            *results.headline,
+            "auc over seeds",
+            *([] if held_out is None else ["held out/auc", "held out/accuracy"]),
+        ),
         description=(
             f"{what} {len(y)} images, {len(set(cases.units))} {cases.unit}, at {config.size} x "
             f"{config.size} pixels. A linear answer of at most 50 principal components of the "
@@ -147,7 +162,10 @@ def judge(
             f"{config.folds} folds of {cases.unit}, dealt {config.seeds} times; an image's "
             "probability is the mean of its predictions by probes that have not seen it."
         ),
-        splits=(Split("cross-validated", len(y)),),
+        splits=(
+            Split("cross-validated", len(y)),
+            *([] if held_out is None else [Split("held out", len(held_out.labels))]),
+        ),
         partition=f"{config.folds} folds of {cases.unit}, {config.seeds} times",
         seed=0,
         seconds=seconds,

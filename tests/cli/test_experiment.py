@@ -31,9 +31,9 @@ RECORDED = (
     "extreme", "families", "few_scans", "fewshot", "heart", "hippocampus", "hippocampus_guided",
     "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks", "lesions", "mammograms",
     "medmnist", "melanoma", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes",
-    "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
-    "synthesis", "table_regression", "translation", "tumours", "uncertainty", "uncertainty_masks",
-    "wrong_labels",
+    "planted", "pretraining", "propagation", "remedies", "retinopathy", "series", "shortcut",
+    "stacking", "synthesis", "table_regression", "translation", "tumours", "uncertainty",
+    "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 
