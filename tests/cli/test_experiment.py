@@ -26,14 +26,15 @@ OWN = (
     "study",
 )
 RECORDED = (
-    "active", "active_scans", "adaptation", "blood_cells", "border", "boxes", "brain_tumours",
-    "breast_ultrasound", "cardiac_pairs", "chest", "clusters", "concepts", "continual", "coverage",
-    "demo", "drive", "duplicates", "energy", "evidence", "exactly_one", "extreme", "families",
-    "few_scans", "fewshot", "hippocampus", "hippocampus_guided", "hippocampus_learned",
-    "hippocampus_pairs", "judge", "landmarks", "lesions", "mammograms", "medmnist", "melanoma",
-    "membranes", "mil", "multitask", "nuclei", "paradigms", "planes", "planted", "pretraining",
-    "propagation", "remedies", "series", "shortcut", "stacking", "synthesis", "table_regression",
-    "translation", "tumours", "uncertainty", "uncertainty_masks", "wrong_labels",
+    "active", "active_scans", "adaptation", "architectures", "blood_cells", "border", "boxes",
+    "brain_tumours", "breast_ultrasound", "cardiac_pairs", "chest", "clusters", "concepts",
+    "continual", "coverage", "demo", "drive", "duplicates", "energy", "evidence", "exactly_one",
+    "extreme", "families", "few_scans", "fewshot", "heart", "hippocampus", "hippocampus_guided",
+    "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks", "lesions", "mammograms",
+    "medmnist", "melanoma", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes",
+    "planted", "pretraining", "propagation", "remedies", "retinopathy", "series", "shortcut",
+    "stacking", "synthesis", "table_regression", "translation", "tumours", "uncertainty",
+    "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 
@@ -102,7 +103,11 @@ def test_the_list_is_by_task_each_with_its_headline(capsys):
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     at = lines.index("segmentation: A label for every pixel or voxel.")
-    assert [line.split()[0] for line in lines[at + 1 : at + 4]] == ["demo", "drive", "hippocampus"]
+    assert [line.split()[0] for line in lines[at + 1 : at + 4]] == [
+        "architectures",
+        "demo",
+        "drive",
+    ]
     assert not any("_common" in line for line in lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 from jaxmed.experiments._common.probe import fitted_probe
@@ -12,6 +13,7 @@ from jaxmed.experiments.applications import (
     _frozen,
     blood_cells,
     brain_tumours,
+    heart,
     mammograms,
     melanoma,
 )
@@ -110,7 +112,9 @@ def test_corruptions_and_maps_are_on_the_page(tmp_path, tiny):
     lesions(tmp_path / "ph2")
     command = "melanoma --corrupted 12 --explained 1"
     found, page = run(command, tmp_path / "ph2", tmp_path / "a")
-    assert all(f"auc/{name}/{s}" in found["metrics"] for name in CORRUPTIONS for s in range(1, 6))
+    assert found["robustness"]["corrupted"].keys() == set(CORRUPTIONS)
+    for name, rows in found["robustness"]["corrupted"].items():
+        assert found["metrics"][f"auc/{name} 3"]["value"] == rows[2]["value"]
     assert "Corrupted images" in page
     assert "Explanations" in page
 
@@ -195,3 +199,61 @@ def test_a_table_without_a_column_is_named(application, tmp_path):
     arguments = {melanoma: (16,), mammograms: ("density", 16), blood_cells: (16, 5)}[application]
     with pytest.raises(ValueError, match=r"labels\.csv: no column image"):
         application.read(tmp_path, *arguments)
+
+
+def disc(radius, thick, size=41):
+    """A left ventricle in its wall, and a right one beside it."""
+    grid = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), -1) - size // 2
+    far = np.sqrt((grid**2).sum(-1))
+    mask = np.where(far < radius, 3, np.where(far < radius + thick, 2, 0))
+    mask[:4] = 1
+    return np.repeat(mask[..., None], 3, -1)
+
+
+def test_a_heart_is_measured_by_its_discs():
+    patient = heart.Heart("a", "NOR", disc(12, 5), disc(6, 8), (0.5, 0.5, 10.0))
+    found = heart.measures(patient)
+    assert found["left volume at end-diastole"] == pytest.approx(np.pi * 6**2 * 30 / 1000, rel=0.05)
+    assert found["left ejection fraction"] == pytest.approx(1 - 6**2 / 12**2, rel=0.05)
+    assert found["right ejection fraction"] == 0
+    # Half a voxel beyond its centre an edge ends.
+    assert found["mean thickness at end-diastole"] == pytest.approx(2.5, abs=0.3)
+    assert found["mean thickness at end-systole"] == pytest.approx(4.0, abs=0.3)
+    assert found["spread thickness at end-diastole"] < 0.3
+
+
+def test_a_heart_without_masks_of_something_has_no_number_that_is_none():
+    empty = np.zeros((8, 8, 2), int)
+    found = heart.measures(heart.Heart("a", "NOR", empty, empty, (1.0, 1.0, 1.0)))
+    assert all(np.isfinite(value) for value in found.values())
+
+
+def hearts(place, predicted):
+    """Ten patients of two groups, and masks of half of the size as predictions."""
+    for i in range(10):
+        name, radius = f"patient{i:03d}", (6 if i % 2 else 12) + i / 20
+        folder = place / name
+        folder.mkdir(parents=True)
+        (folder / "Info.cfg").write_text(f"ED: 1\nES: 2\nGroup: {'NOR' if i % 2 else 'DCM'}\n")
+        predicted.mkdir(exist_ok=True)
+        for frame, scale in ((1, 1.0), (2, 0.5 if i % 2 else 0.9)):
+            mask = disc(radius * scale, 4).astype(np.uint8)
+            image = nib.Nifti1Image(mask, np.eye(4))
+            nib.save(image, folder / f"{name}_frame{frame:02d}_gt.nii.gz")
+            nib.save(image, predicted / f"{name}_frame{frame:02d}.nii.gz")
+
+
+@pytest.mark.slow
+def test_predicted_masks_are_set_beside_the_experts(tmp_path, capsys):
+    hearts(tmp_path / "acdc", tmp_path / "said")
+    words = ["train", "heart", "--data", str(tmp_path / "acdc"), "--folds", "2", "--seeds", "1"]
+    out = tmp_path / "a"
+    assert main([*words, "--masks", str(tmp_path / "said"), "--out", str(out), "--debug"]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())["metrics"]
+    assert metrics["accuracy"]["value"] == 1
+    assert metrics["left ejection fraction/error"]["value"] == 0
+    assert metrics["left ejection fraction/NOR"]["value"] > 0.6
+    assert metrics["left ejection fraction/DCM"]["value"] < 0.3
+    (tmp_path / "said" / "patient003_frame02.nii.gz").unlink()
+    assert main([*words, "--masks", str(tmp_path / "said"), "--out", str(tmp_path / "b")]) == 2
+    assert "patient003_frame02.nii.gz: there is no such mask" in capsys.readouterr().err
