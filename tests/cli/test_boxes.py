@@ -276,9 +276,9 @@ def test_folds_are_trained_resumed_fused_and_predict(tmp_path, monkeypatch):
         raise SystemExit(main(train))
     assert calls == ["fold_0", "fold_1"]
     monkeypatch.setattr(jm, "fit", fit)
-    before = (out / "fold_0" / "log.jsonl").read_text()
+    before = (out / "fold_0" / "metrics.jsonl").read_text()
     assert main(train) == 0
-    assert (out / "fold_0" / "log.jsonl").read_text() == before  # trained once
+    assert (out / "fold_0" / "metrics.jsonl").read_text() == before  # trained once
     record = json.loads((out / "metrics.json").read_text())
     assert record["metrics"]["ap50"]["n"] == 7
     model = load_model(out)
