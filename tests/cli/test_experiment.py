@@ -34,7 +34,7 @@ RECORDED = (
     "medmnist", "melanoma", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes",
     "planted", "pretraining", "propagation", "remedies", "retinopathy", "series", "shortcut",
     "stacking", "synthesis", "table_regression", "translation", "tumours", "uncertainty",
-    "uncertainty_masks", "wrong_labels",
+    "uncertainty_masks", "vessels", "wrong_labels",
 )  # fmt: skip
 
 
