@@ -9,7 +9,8 @@ import jaxmed as jm
 from jaxmed import augment
 from jaxmed import generative as gen
 from jaxmed.core import Variables
-from jaxmed.data import MEDMNIST, medmnist
+
+from ._saved import class_names
 
 _AVERAGE = 0.999
 _STEPS = 18
@@ -60,9 +61,7 @@ def _model(
     draw = gen.diffusion_sampler(jm.from_linen(net), shape, classes=classes, **options)
 
     def save(out: Path, variables: Variables) -> None:
-        named = config.data in MEDMNIST
-        names = tuple(medmnist(config.data, "val").classes) if named else ()
-        recipe = gen.GenerativeRecipe("diffusion", net, shape, options, names)
+        recipe = gen.GenerativeRecipe("diffusion", net, shape, options, class_names(config.data))
         gen.save_generative_model(out, recipe, *variables)
 
     return learner, draw, tuple(conditions), None, None, save

@@ -24,6 +24,7 @@ from jaxmed.unsupervised import pca
 from ._adversarial import gan
 from ._autoencoders import ladder, vae
 from ._diffusion import diffusion, flow
+from ._latent import latent, vq
 
 
 class Model(NamedTuple):
@@ -81,7 +82,9 @@ MODELS: dict[str, Callable[..., Any]] = {
     "flow": flow,
     "gan": gan,
     "ladder": ladder,
+    "latent": latent,
     "vae": vae,
+    "vq": vq,
 }
 """The rows."""
 

@@ -168,7 +168,8 @@ def _log_z(config: Config, key: Any, found: Trained) -> Any:
 def _independent(mean: np.ndarray, images: np.ndarray) -> float:
     """Nats a digit of pixels that know nothing of each other, on the same binary digits."""
     p = np.clip(mean.ravel().astype(np.float64), 1e-3, 1 - 1e-3)
-    v = np.asarray(gen.binarised(jm.stream(jax.random.key(0), "test"), images[:10_000], "draw"))
+    shown = jnp.asarray(images[:10_000])
+    v = np.asarray(gen.binarised(jm.stream(jax.random.key(0), "test"), shown, "draw"))
     return float((v @ np.log(p) + (1 - v) @ np.log1p(-p)).mean())
 
 

@@ -11,7 +11,7 @@ import optax
 
 from jaxmed.core._describe import describe
 from jaxmed.core._inputs import Inputs, network_inputs, warn_if_channels_first
-from jaxmed.core._network import Network
+from jaxmed.core._network import Network, check_network
 from jaxmed.core._objective import Objective, merge_named
 from jaxmed.core._random import stream
 from jaxmed.core._statistics import real_share, share_of_change
@@ -123,6 +123,7 @@ def learner(
         statistics by its share of real rows, so that each example counts the same in them.
 
     Raises:
+        TypeError: for a network that is none, such as a bare Linen module.
         KeyError: at ``init``, if the batch has no array ``inputs``.
 
     >>> from jaxmed import supervised, losses, from_linen
@@ -134,6 +135,7 @@ def learner(
     >>> int(state.step), sorted(metrics)
     (1, ['gradient_norm', 'loss'])
     """
+    check_network(network)
     # Optimizers that look at the loss value (L-BFGS, reduce on plateau) are given it, and those
     # that add up gradients the weight of the batch's examples.
     optimizer = optax.with_extra_args_support(optimizer)

@@ -75,6 +75,20 @@ def from_functions(
     return Network(init_stateless, apply_stateless)
 
 
+def check_network(given: Any, name: str = "network") -> None:
+    """Refuse what is no network, before its first call goes wrong.
+
+    Raises:
+        TypeError: says of what a network is made.
+    """
+    if not isinstance(given, Network):
+        raise TypeError(
+            f"{name} is a Network, got a {type(given).__name__}: make one of a Linen module by "
+            "jaxmed.from_linen(module), of an NNX module by from_nnx, of functions by "
+            "from_functions"
+        )
+
+
 def named_endpoints(outputs: Any) -> Endpoints:
     """Outputs that are not a dict are the ``logits``."""
     return dict(outputs) if isinstance(outputs, dict) else {"logits": outputs}

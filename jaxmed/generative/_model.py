@@ -20,6 +20,7 @@ from jaxmed.core import Key, Network, PyTree, as_network
 from jaxmed.generative._drawing import Condition, Draw, draw_images
 from jaxmed.generative.adversarial._gan import gan_sampler
 from jaxmed.generative.autoencoders._codec import vae_sampler
+from jaxmed.generative.diffusion._latent import latent_sampler
 from jaxmed.generative.diffusion._sampler import diffusion_sampler
 from jaxmed.inference import DescriptionError, ModelError, build, describe
 from jaxmed.train import restore, save
@@ -33,12 +34,13 @@ class GenerativeRecipe:
 
     Attributes:
         kind: the family of the generator, which says by whose factory it draws: ``"diffusion"``
-            (:func:`diffusion_sampler`), ``"gan"`` (:func:`gan_sampler`) or ``"vae"``
-            (:func:`vae_sampler`).
-        net: the network.
+            (:func:`diffusion_sampler`), ``"latent"`` (:func:`latent_sampler` of a diffusion),
+            ``"gan"`` (:func:`gan_sampler`) or ``"vae"`` (:func:`vae_sampler`).
+        net: the network; of a latent diffusion, the one that draws latents.
         shape: ``(*spatial, channels)`` of the images.
         options: of the factory, by name: the process and steps of a diffusion model, the length of
-            a GAN's noise.
+            a GAN's noise. Of a latent diffusion also its ``codec``, the autoencoder's network, the
+            shape ``latent`` of what that decodes, and the ``likelihood`` it was trained with.
         classes: names of the classes that are drawn by, in the order of ``condition["label"]``.
         limits: values of the images that are black and white in a picture.
         spacing: of volumes, the edges of a voxel in millimetres; of 1 if empty.
@@ -210,6 +212,16 @@ def _diffusion(recipe: GenerativeRecipe) -> Draw:
     )
 
 
+def _latent(recipe: GenerativeRecipe) -> Draw:
+    options = dict(recipe.options)
+    if missing := [name for name in ("codec", "latent") if name not in options]:
+        raise ValueError(f"a latent diffusion has the option {missing[0]!r}, got {sorted(options)}")
+    codec, shape = as_network(options.pop("codec")), tuple(options.pop("latent"))
+    likelihood = options.pop("likelihood", "gaussian")
+    latents = diffusion_sampler(recipe.network(), shape, classes=len(recipe.classes), **options)
+    return latent_sampler(latents, codec, likelihood=likelihood)
+
+
 def _gan(recipe: GenerativeRecipe) -> Draw:
     return gan_sampler(recipe.network(), classes=len(recipe.classes), **recipe.options)
 
@@ -221,6 +233,7 @@ def _vae(recipe: GenerativeRecipe) -> Draw:
 # By which factory a kind draws: another family is another line.
 _KINDS: dict[str, Callable[[GenerativeRecipe], Draw]] = {
     "diffusion": _diffusion,
+    "latent": _latent,
     "gan": _gan,
     "vae": _vae,
 }

@@ -14,11 +14,8 @@ import jax.numpy as jnp
 from jaxmed import ops
 from jaxmed._files import write_whole
 from jaxmed.core import Array
-from jaxmed.inference._box_model import BoxModel
 from jaxmed.inference._describe import describe
-from jaxmed.inference._image_model import ImageModel
-from jaxmed.inference._instance_model import InstanceModel
-from jaxmed.inference._model_file import ModelError
+from jaxmed.inference._model_file import Model, ModelError
 from jaxmed.inference._segmenter import Recipe, Segmenter
 
 _PROGRAM, _RECIPE = "network.stablehlo", "recipe.json"
@@ -45,7 +42,7 @@ class Exported(NamedTuple):
 
 def export_model(
     folder: str | os.PathLike,
-    model: Segmenter | ImageModel | BoxModel | InstanceModel,
+    model: Model,
     *,
     platforms: Sequence[str] = _PLATFORMS,
 ) -> Path:
@@ -59,7 +56,7 @@ def export_model(
 
     Args:
         folder: the folder, created if missing.
-        model: a segmenter, classifier, regressor, detector, or model of instances.
+        model: a segmenter, classifier, regressor, detector, translator, or model of instances.
         platforms: of ``"cpu"``, ``"cuda"``, ``"rocm"``, ``"tpu"``.
 
     Returns:

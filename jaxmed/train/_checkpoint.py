@@ -27,6 +27,7 @@ from jaxmed.core import PyTree
 
 _FORMAT = "jaxmed 1"
 _LIST = "files.json"
+_NOTHING = "nothing"
 
 
 class CheckpointError(RuntimeError):
@@ -86,6 +87,8 @@ def save(
         description.append([name, list(leaf.shape), str(leaf.dtype)])
         if leaf.size:
             stored[key] = leaf
+    # Orbax writes no tree without arrays.
+    stored = stored or {_NOTHING: jnp.zeros(1)}
     folder.mkdir(parents=True, exist_ok=True)
     with (
         _room(folder, step, sum(leaf.nbytes for leaf in stored.values())),
@@ -186,6 +189,7 @@ def _restore(at: Path, like: PyTree) -> Checkpoint:
         for key, (_, leaf) in zip(keys, wanted, strict=True)
         if leaf.size
     }
+    shapes = shapes or {_NOTHING: jax.ShapeDtypeStruct((1,), jnp.float32, sharding=here)}
     arrays, reason = _read(at, "state", ocp.args.StandardRestore(shapes))
     if reason is not None:
         raise CheckpointError(f"the checkpoint {at} cannot be read ({reason})")

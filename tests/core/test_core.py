@@ -214,6 +214,14 @@ def test_a_learner_steps_as_plain_gradient_descent():
     assert "several devices equal one" not in check_learner(run, batch)
 
 
+@pytest.mark.parametrize(
+    "given", [LinenNet(), nnx.Linear, lambda x: x], ids=["linen", "nnx", "function"]
+)
+def test_a_learner_says_how_a_network_is_made(given):
+    with pytest.raises(TypeError, match=r"jaxmed\.from_linen"):
+        jm.learner(given, jm.supervised(jm.losses.cross_entropy), optax.sgd(0.1))
+
+
 def test_a_learner_names_the_array_it_misses():
     run = jm.learner(NETWORKS["linen"](), jm.supervised(jm.losses.cross_entropy), optax.sgd(0.1))
     with pytest.raises(KeyError, match=r"batch has no 'image'.*label"):

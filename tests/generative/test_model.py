@@ -93,6 +93,26 @@ def test_other_families_draw_the_same_once_loaded(kind, tmp_path):
     np.testing.assert_allclose(drawn, recipe.draw()(KEY, params, state, 3), atol=1e-5)
 
 
+def test_a_latent_diffusion_draws_by_its_codec(tmp_path):
+    codec = networks.image_vae((4, 4), latent=2, spatial=True, features=(3, 4))
+    options = {"codec": codec, "latent": (2, 2, 2), "process": edm(), "steps": 2}
+    unet = networks.denoiser_unet(2, widths=(4,), attention=(), groups=2, embedding=8, classes=2)
+    recipe = GenerativeRecipe("latent", unet, (4, 4, 1), options, ("benign", "malignant"))
+    whole = zip(trained(codec, (4, 4, 1)), trained(unet, (2, 2, 2)), strict=True)
+    (codec_params, params), (codec_state, state) = whole
+    params = {"net": params, "codec": codec_params, "mean": jnp.ones(2), "deviation": jnp.ones(2)}
+    state = {"net": state, "codec": codec_state}
+    save_generative_model(tmp_path / "run", recipe, params, state)
+    model, condition = load_generative_model(tmp_path / "run"), {"label": np.array([0, 1, 1])}
+    drawn = model.draw(KEY, 3, condition=condition)
+    assert drawn.shape == (3, 4, 4, 1)
+    before = GenerativeModel(recipe, params, state).draw(KEY, 3, condition=condition)
+    np.testing.assert_array_equal(drawn, before)
+    assert np.abs(model.draw(KEY, 3, condition=condition, steps=3) - drawn).max() > 1e-4
+    with pytest.raises(ValueError, match="has the option 'codec'"):
+        GenerativeRecipe("latent", unet, (4, 4, 1), {"latent": (2, 2, 2)}).draw()
+
+
 def test_weights_may_stand_in_dicts_tuples_and_lists(tmp_path):
     recipe = RECIPES["diffusion"]
     params = {"a": [jnp.ones(2), (jnp.zeros((1, 2), jnp.bfloat16),)], "b": {}}

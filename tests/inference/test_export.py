@@ -15,13 +15,15 @@ from jaxmed.inference import (
     ImageRecipe,
     ModelError,
     Recipe,
+    TranslationRecipe,
     export_model,
     image_model,
     load_exported,
     save_model,
     segmenter,
+    translator,
 )
-from jaxmed.networks import UNetPlan, resnet8
+from jaxmed.networks import Conv, UNetPlan, resnet8
 
 ALONE = """
 import sys
@@ -59,6 +61,15 @@ def test_a_segmenter_of_several_members_is_exported_whole(tmp_path):
     model = segmenter(recipe, *started(recipe, 1))
     assert export_model(tmp_path, model).name == "network.stablehlo"  # for all platforms
     images = np.random.default_rng(1).normal(size=(3, 8, 8, 1)).astype(np.float32)
+    found = load_exported(tmp_path).call(images)
+    np.testing.assert_allclose(found, model.predict(images), atol=1e-5)
+
+
+def test_a_translator_is_exported(tmp_path):
+    recipe = TranslationRecipe(("t1",), ("t2",), (6, 6), Conv(1), scale=(2.0, 1.0))
+    model = translator(recipe, *started(recipe, 1))
+    export_model(tmp_path, model, platforms=("cpu",))
+    images = np.random.default_rng(0).normal(size=(3, 6, 6, 1)).astype(np.float32)
     found = load_exported(tmp_path).call(images)
     np.testing.assert_allclose(found, model.predict(images), atol=1e-5)
 

@@ -29,6 +29,8 @@ GIVEN = {
     "by": LABELS,
     "table": TABLE,
     "features": [[0.1], [0.3], [0.2], [0.5], [0.9], [0.4]],
+    **dict.fromkeys(("real", "synthetic", "train", "held_out"), np.eye(6).tolist()),
+    "extractor": "pixels",
     "lesions": [1, 0, 1, 0, 2, 0],
     "reader": list("xyxyxy"),
     "treatment": list("mmnnmn"),

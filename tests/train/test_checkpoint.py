@@ -64,6 +64,14 @@ def test_round_trip(tree, saved, same):
     assert isinstance(found.state["pair"], Pair)
 
 
+@pytest.mark.parametrize("empty", [{}, {"params": {}, "state": ()}, {"x": jnp.zeros((0, 3))}])
+def test_a_tree_without_numbers_is_a_tree(empty, tmp_path):
+    train.save(tmp_path, 1, empty, {"position": 3})
+    found = train.restore(tmp_path, empty)
+    assert jax.tree.map(jnp.shape, found.state) == jax.tree.map(jnp.shape, empty)
+    assert found.note == {"position": 3}
+
+
 def test_keep(tmp_path):
     state = {"x": jnp.zeros(1)}
     for step in (1, 2, 10, 3):

@@ -92,7 +92,7 @@ def _changes(options: Options, recipe: Any) -> dict[str, Any]:
     asked = {"steps": options.steps, "guidance": options.guidance}
     given = {name: value for name, value in asked.items() if value is not None}
     for name in given:
-        if recipe.kind != "diffusion":
+        if recipe.kind not in ("diffusion", "latent"):
             raise ValueError(
                 f"--{name} is of a diffusion model; {options.run} holds a generator of the kind "
                 f"{recipe.kind!r}, which draws in one step"

@@ -65,11 +65,13 @@ def guided_backprop(
 def _is_relu(call) -> bool:
     """Whether a call, whatever it is wrapped in, is a maximum with 0, cut off above or not."""
     jaxpr, _ = opened(called(call))
-    first, *rest = jaxpr.eqns or [None]
-    if first is not None and first.primitive.name in CALLS:
+    if not jaxpr.eqns:
+        return False
+    first, *rest = jaxpr.eqns
+    if first.primitive.name in CALLS:
         return not rest and _is_relu(first)
     cut_off = all(one.primitive.name == "min" and _is_constant(one.invars[1]) for one in rest)
-    return first is not None and _is_maximum(first) and cut_off and len(rest) < 2
+    return _is_maximum(first) and cut_off and len(rest) < 2
 
 
 def _is_maximum(equation) -> bool:

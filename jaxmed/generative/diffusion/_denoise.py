@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import flax.errors
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Key, Network, PyTree, pick
@@ -25,9 +26,17 @@ def predicted(
 
     Raises:
         KeyError: if the network has no such endpoint.
-        ValueError: if the prediction has another shape than the images.
+        ValueError: if the prediction has another shape than the images, or the network was
+            initialised by other inputs than it is given.
     """
-    endpoints, state = network.apply(params, state, given, key=key, train=train)
+    try:
+        endpoints, state = network.apply(params, state, given, key=key, train=train)
+    except flax.errors.ScopeParamShapeError as error:
+        told = ", ".join(f"{name} {jnp.shape(value)}" for name, value in given.items())
+        raise ValueError(
+            f"the network is given {told}, and was initialised by other inputs: name all that it "
+            "is told, with a map learner(..., inputs=('image', 'map'))"
+        ) from error
     found = pick(endpoints, output, "network")
     wanted = jnp.shape(given["image"])
     if getattr(found, "shape", None) != wanted:

@@ -258,6 +258,8 @@ def test_wrong_arrays_are_told_when_traced():
     fail(batch, denoising(edm(), map="mask"), ValueError, "jax.nn.one_hot")
     fail(batch, denoising(edm(), label="grade"), KeyError, "has no 'grade'")
     fail(batch, denoising(edm(), label="label"), ValueError, "'label' is one number an image")
+    lying = {"image": image, "mask": jnp.ones((2, 6, 6, 1))}
+    fail(lying, denoising(edm(), map="mask"), ValueError, r"inputs=\('image', 'map'\)")
     fail(batch, denoising(edm(), output="features"), ValueError, "must have the shape")
     fail(batch, denoising(edm(), output="image"), KeyError, "network has no 'image'")
     wide = {"image": jnp.ones((2, 6, 6, 3))}
