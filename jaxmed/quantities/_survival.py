@@ -38,8 +38,8 @@ def risk_table(time: Floats, event: Bools, weights: Floats | None = None) -> Ris
     """
     weights = np.ones(len(time)) if weights is None else weights
     times, code = np.unique(time, return_inverse=True)
-    events = np.bincount(code, weights * event, len(times))
-    censored = np.bincount(code, weights * ~event, len(times))
+    counted = (np.bincount(code, weights * which, len(times)) for which in (event, ~event))
+    events, censored = (count.astype(np.float64) for count in counted)
     at_risk = np.cumsum((events + censored)[::-1])[::-1]
     return RiskTable(times, at_risk, events, censored)
 
@@ -51,7 +51,7 @@ def kaplan_meier_steps(table: RiskTable) -> Floats:
         >>> kaplan_meier_steps(risk_table(np.array([1.0, 2.0]), np.array([True, False])))
         array([0.5, 0.5])
     """
-    return np.cumprod(1 - table.events / table.at_risk)
+    return np.cumprod(1.0 - table.events / table.at_risk, dtype=np.float64)
 
 
 def censoring_steps(table: RiskTable) -> Floats:
@@ -63,7 +63,7 @@ def censoring_steps(table: RiskTable) -> Floats:
     """
     exposed = table.at_risk - table.events
     share = np.divide(table.censored, exposed, out=np.zeros(len(exposed)), where=exposed > 0)
-    return np.cumprod(1 - share)
+    return np.cumprod(1.0 - share, dtype=np.float64)
 
 
 def step_at(times: Floats, values: Floats, at: Floats, start: float, *, before: bool) -> Floats:

@@ -13,7 +13,7 @@ from jaxmed.stats.survival._at_times import survival_probabilities
 from jaxmed.stats.survival._censoring import Censoring, check_horizon
 from jaxmed.stats.survival._cox import cox_model
 from jaxmed.stats.survival._curves import kaplan_meier
-from jaxmed.stats.survival._followed import followed
+from jaxmed.stats.survival._followed import Followed, followed
 
 _CLIP = 1e-6
 
@@ -93,18 +93,22 @@ def survival_calibration(
         curve = kaplan_meier(cases.time[inside], cases.event[inside], level=level)
         value, low, high = (1 - line[0] for line in curve.at(at))
         rows.append((risk[inside].mean(), value, high, low, inside.sum()))
-    columns = np.array(rows, np.float64).T
+    mean, observed, lower, upper, count = np.array(rows, np.float64).T
     return SurvivalCalibration(
-        *columns,
-        _ratio(cases.time, cases.event, risk, at, level),
-        _slope(cases.time, cases.event, predicted, level),
+        mean,
+        observed,
+        lower,
+        upper,
+        count,
+        _ratio(cases, risk, at, level),
+        _slope(cases, predicted, level),
         float(at),
         level,
     )
 
 
-def _ratio(time: Floats, event: Floats, risk: Floats, at: float, level: float) -> Estimate:
-    curve = kaplan_meier(time, event, level=level)
+def _ratio(cases: Followed, risk: Floats, at: float, level: float) -> Estimate:
+    curve = kaplan_meier(*cases, level=level)
     value, low, high = (1 - line[0] for line in curve.at(at))
     expected = float(risk.mean())
     scale = 1 / expected if expected > 0 else float("nan")
@@ -115,12 +119,12 @@ def _ratio(time: Floats, event: Floats, risk: Floats, at: float, level: float) -
     )  # fmt: skip
 
 
-def _slope(time: Floats, event: Floats, survival: Floats, level: float) -> Estimate | None:
+def _slope(cases: Followed, survival: Floats, level: float) -> Estimate | None:
     kept = np.clip(survival, _CLIP, 1 - _CLIP)
     hazard = np.log(-np.log(kept))
     if np.ptp(hazard) < 1e-9:
         return None
-    model = cox_model(time, event, hazard[:, None], level=level)
+    model = cox_model(*cases, hazard[:, None], level=level)
     ratio = model.hazard_ratios[0]
     notes = model.notes
     if clipped := int((kept != survival).sum()):
