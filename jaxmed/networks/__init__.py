@@ -69,6 +69,7 @@ from jaxmed.networks.vision._mlp import MLP, mlp
 from jaxmed.networks.vision._random_convolutions import RandomConvolutions, random_convolutions
 from jaxmed.networks.vision._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
 from jaxmed.networks.vision._stacking import StackingModule
+from jaxmed.networks.vision._tabular import Tabular, tabular
 from jaxmed.networks.vision._unet import UNet, unet
 from jaxmed.networks.vision._unet_plan import UNetPlan, plan_unet
 from jaxmed.networks.vision._vit import TokenDecoder, ViT, vit
@@ -113,6 +114,7 @@ __all__ = [
     "StackingModule",
     "StyleGenerator",
     "SweepNetwork",
+    "Tabular",
     "TokenDecoder",
     "TransformerPooling",
     "UNet",
@@ -149,6 +151,7 @@ __all__ = [
     "resnet34",
     "resnet50",
     "style_generator",
+    "tabular",
     "torch_uniform",
     "unet",
     "vit",

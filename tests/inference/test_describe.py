@@ -60,6 +60,7 @@ MODULES = {
     "StackingModule": networks.StackingModule(7, networks.RandomConvolutions(), skip=False),
     "StyleGenerator": networks.StyleGenerator((8, 8), 3, (8, 4), width=6, classes=2),
     "SweepNetwork": networks.SweepNetwork(3, (4,), "gru", drop_connect=0.5, remat=True),
+    "Tabular": networks.Tabular((0, 3), 2, (1.5, 0.0), (2.0, 1.0), hidden=(4,), norm="batch"),
     "TokenDecoder": networks.TokenDecoder((2, 2), 16, width=12),
     "TransformerPooling": networks.TransformerPooling(2),
     "UNet": networks.UNet(3, PLAN, deep_supervision=True, dtype=jnp.bfloat16, remat=True),
@@ -68,6 +69,14 @@ MODULES = {
 }
 NETWORKS = {
     "batch_statistics": paradigms.batch_statistics(TRUNK),
+    "fuse": paradigms.fuse(
+        {"scan": TRUNK, "record": networks.tabular((0, 2), hidden=(4,))},
+        "attention",
+        width=4,
+        classes=2,
+        drop={"scan": 0.25},
+    ),
+    "fuse_channels": paradigms.fuse_channels(TRUNK, drop=0.5),
     "mixstyle": paradigms.mixstyle(TRUNK, at="stage1"),
     "adapters": paradigms.adapters(TRUNK, width=2, activation=jax.nn.relu),
     "cross_stitch": paradigms.cross_stitch({"a": [nn.Dense(3)], "b": [nn.Dense(3)]}, own=0.8),
