@@ -39,6 +39,7 @@ from jaxmed.report.figures._regression import agreement_figure, observed_figure
 from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
 from jaxmed.report.figures._subgroups import subgroup_figure
+from jaxmed.report.figures._survival import survival_calibration_figure, survival_figure
 from jaxmed.report.figures._task_matrix import task_matrix_figure
 from jaxmed.report.figures._translation import translation_figure
 from jaxmed.report.figures._uncertainty import (
@@ -97,6 +98,7 @@ from jaxmed.report.results._results import (
     RegressionResults,
     Results,
     SegmentationResults,
+    SurvivalResults,
     TranslationResults,
     results_of,
 )
@@ -110,6 +112,7 @@ from jaxmed.report.results._segmentation import (
 )
 from jaxmed.report.results._stages import split_sizes, stage
 from jaxmed.report.results._study import from_study
+from jaxmed.report.results._survival import SurvivalPredictions, survival
 from jaxmed.report.results._translation import TranslatedCase
 
 __all__ = [
@@ -155,6 +158,8 @@ __all__ = [
     "SegmentationResults",
     "Split",
     "SubgroupTable",
+    "SurvivalPredictions",
+    "SurvivalResults",
     "TrainingLog",
     "TranslatedCase",
     "TranslationResults",
@@ -232,6 +237,9 @@ __all__ = [
     "stage",
     "subgroup_figure",
     "summary",
+    "survival",
+    "survival_calibration_figure",
+    "survival_figure",
     "task_matrix_figure",
     "to_json",
     "translation_figure",

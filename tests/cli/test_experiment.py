@@ -23,16 +23,17 @@ OWN = (
     "regression",
     "segmentation",
     "study",
+    "survival",
 )
 RECORDED = (
     "active", "active_scans", "adaptation", "border", "boxes", "cardiac_pairs", "clusters",
     "concepts", "continual", "coverage", "demo", "drive", "duplicates", "energy", "evidence",
-    "exactly_one", "extreme", "families", "few_scans", "fewshot", "hippocampus",
+    "exactly_one", "extreme", "families", "few_scans", "fewshot", "hazards", "hippocampus",
     "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks",
     "lesions", "medmnist", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes",
-    "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
-    "synthesis", "table_regression", "translation", "tumours", "uncertainty", "uncertainty_masks",
-    "wrong_labels",
+    "planted", "pretraining", "propagation", "records", "remedies", "sequences", "series",
+    "shortcut", "stacking", "synthesis", "table_regression", "translation", "tumours",
+    "uncertainty", "uncertainty_masks", "wrong_labels",
 )  # fmt: skip
 
 
