@@ -30,6 +30,7 @@ SUITES = {
     "import": "seconds to import",
     "metrics": "distance transforms, components and surface metrics on 128^3",
     "patches": "patches of volumes on disk, from memory maps and by reading the whole",
+    "register": "a pair of brains, affinely and by a field, against SimpleITK and ANTs",
     "recurrent": "training steps of LSTM and GRU on sequences, against torch's",
     "sliding_window": "inference over a large volume",
     "stats": "bootstrap, DeLong, permutations and reader studies, against SciPy",

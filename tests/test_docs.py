@@ -21,8 +21,9 @@ PAGES = [
 
 # Other tests hold what these pages say: their code runs by `-m slow`, its names are looked up.
 LONG = {
-    "concepts.md", "continual.md", "detection.md", "energy.md", "ensembles.md", "evaluating.md",
-    "explaining.md", "generating.md", "instances.md", "least-squares.md", "noise.md",
+    "architectures.md", "concepts.md", "continual.md", "detection.md", "energy.md",
+    "ensembles.md", "evaluating.md", "explaining.md", "generating.md", "instances.md",
+    "least-squares.md", "noise.md",
     "recurrent.md", "registration.md", "reinforcement.md", "self-supervised.md",
     "semi-supervised.md", "shift.md", "studies.md", "supervised.md", "transductive.md",
     "transfer.md", "uncertainty.md", "unsupervised.md",

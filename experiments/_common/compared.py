@@ -38,6 +38,20 @@ def compared(
     return found
 
 
+def measure(
+    dice: np.ndarray, baseline: np.ndarray | None, structures: tuple[str, ...]
+) -> dict[str, Estimate]:
+    """Means over seeds and cases, (seeds, cases, structures), and differences to the baseline."""
+    views: dict[str, Callable[[np.ndarray], np.ndarray]] = {"dice": lambda d: d.mean(-1)}
+    for k, name in enumerate(structures):
+        views[f"dice/{name}"] = lambda d, k=k: d[..., k]
+    found = {}
+    for name, view in views.items():
+        other = None if baseline is None else view(baseline)
+        found |= compared(mean, np.zeros(dice.shape[1]), view(dice), other, name)
+    return found
+
+
 def of_models(results: Any, metric: str) -> dict[str, Estimate]:
     """A metric of each of the models that a report compares, as `model/metric`."""
     return {

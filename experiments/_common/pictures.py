@@ -60,7 +60,7 @@ def pictures(data: Path | str, size: int, patient: str = "") -> Pictures:
     found = [re.search(patient, Path(name).stem) if patient else None for name in cases]
     names = [name if match is None else match[1] for name, match in zip(cases, found, strict=True)]
     patients = np.unique(names, return_inverse=True)[1]
-    pairs = un.explore(jax.random.key(0), grey(source, _COMPARED), groups=patients, ks=(2, 3)).pairs
+    pairs = _pairs(grey(source, _COMPARED), patients)
     return Pictures(
         grey(source, size).reshape(n, size, size, 1),
         np.asarray(source.labels, np.int32),
@@ -71,6 +71,17 @@ def pictures(data: Path | str, size: int, patient: str = "") -> Pictures:
         together(patients, pairs),
         pairs,
     )
+
+
+def near_copies(images: np.ndarray, patients: np.ndarray) -> tuple[un.NearPair, ...]:
+    """Images (n, side, side, 1) of different patients that are nearly the same."""
+    shape = (len(images), _COMPARED, _COMPARED, 1)
+    return _pairs(np.asarray(jax.image.resize(images, shape, "linear")), patients)
+
+
+def _pairs(images: np.ndarray, patients: np.ndarray) -> tuple[un.NearPair, ...]:
+    rows = images.reshape(len(images), -1)
+    return un.explore(jax.random.key(0), rows, groups=patients, ks=(2, 3)).pairs
 
 
 def together(patients: np.ndarray, pairs: tuple[un.NearPair, ...]) -> np.ndarray:

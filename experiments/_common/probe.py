@@ -34,6 +34,16 @@ class Probe(NamedTuple):
             return np.tile(self.shares, (len(features), 1))
         return self.head.predict(self.basis.project(features, whiten=True))
 
+    def linear(self, features: int) -> tuple[np.ndarray, np.ndarray]:
+        """The same as one layer of logits: kernel (features, classes) and bias (classes,)."""
+        if self.basis is None:
+            shares = np.maximum(self.shares, np.finfo(np.float32).tiny)
+            return np.zeros((features, len(shares))), np.log(shares)
+        onto = self.basis.components.T / np.sqrt(self.basis.variances) / self.head.scale
+        kernel = onto @ self.head.weights
+        shift = self.head.mean / self.head.scale @ self.head.weights
+        return kernel, self.head.bias - self.basis.mean @ kernel - shift
+
 
 def fitted_probe(features: np.ndarray, labels: np.ndarray, *, classes: int) -> Probe:
     """A probe of features (n, d), at most 50 components or one for five cases."""

@@ -73,20 +73,37 @@ class Scans(NamedTuple):
         )
 
 
-def read(config: Any, *, depth: int = 2, net: Any = None, **options: Any) -> Scans:
+def opened(path: Path, patient: str | None = None, classes: tuple[str, ...] = ()) -> Any:
+    """Open a Decathlon folder, or any other that `train segmentation` takes, turned to RAS+."""
+    if (path / "dataset.json").is_file():
+        return decathlon(path)
+    named = jm.data.MaskLabels(classes) if classes else None
+    source = jm.data.dataset(path, patient=patient, mask_labels=named, canonical=True)
+    if source.masks is None or source.mask_labels.classes is None:
+        raise ValueError(f"{path} has no masks with names: give --classes background ...")
+    return source
+
+
+def read(
+    config: Any, *, depth: int = 2, net: Any = None, source: Any = None, **options: Any
+) -> Scans:
     """Read a fold: of `data`, the `fold` of `folds` dealt with `seed`, for `patch`, `features`.
 
     Args:
         config: an experiment's settings, with these names.
         depth: convolutions of a stage of the U-Net.
         net: another network in its place: from the number of classes to a module.
+        source: the folder, if it was opened already.
         **options: of the network's `Recipe`.
     """
     if not 0 <= config.fold < config.folds:
         raise ValueError(f"fold is 0 to {config.folds - 1}, got {config.fold}")
     path: Path | None = config.data
-    source = decathlon(path or jm.data.data_root() / "Task04_Hippocampus")
-    train, test = folds(len(source), config.folds, seed=config.seed)[config.fold]
+    if source is None:
+        source = decathlon(path or jm.data.data_root() / "Task04_Hippocampus")
+    groups = getattr(source, "groups", None)
+    classes = source.classes or source.mask_labels.classes
+    train, test = folds(len(source), config.folds, groups=groups, seed=config.seed)[config.fold]
     raw = in_memory(subset(source, train))
     spacing = np.median([example["spacing"] for example in raw], axis=0)
     if net is None:
@@ -95,16 +112,16 @@ def read(config: Any, *, depth: int = 2, net: Any = None, **options: Any) -> Sca
             plan, depths=(depth,) * plan.stages, decoder_depths=(depth,) * (plan.stages - 1)
         )
     else:
-        options["net"] = net(len(source.classes))
+        options["net"] = net(len(classes))
     recipe = Recipe(
-        classes=source.classes,
-        channels=source.modalities,
+        classes=classes,
+        channels=getattr(source, "modalities", None) or source.channels or ("image",),
         spacing=tuple(round(float(s), 4) for s in spacing),
         patch=config.patch,
         **options,
     )
     cases = in_memory(map_source(raw, lambda example: prepared(recipe, example)))
-    return Scans(source, recipe, cases, [_case(source, int(i)) for i in test])
+    return Scans(source, recipe, cases, [_case(source, int(i), len(classes)) for i in test])
 
 
 def prepared(recipe: Recipe, example: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -153,7 +170,8 @@ def pictures(cases: list[Case], masks: dict[str, np.ndarray], dice: np.ndarray) 
     )  # fmt: skip
 
 
-def _case(source: Any, i: int) -> Case:
-    on_file = read_image(source.images[i])
-    truth = read_mask(source.masks[i], like=on_file, classes=len(source.classes))
+def _case(source: Any, i: int, classes: int) -> Case:
+    files = source.images[i]
+    on_file = read_image(files[0] if isinstance(files, tuple) else files)
+    truth = read_mask(source.masks[i], like=on_file, classes=classes)
     return Case(source.case_ids[i], source.image(i), on_file, truth.array)

@@ -46,9 +46,8 @@ from jaxmed.report import (
     TrainingLog,
     stage,
 )
-from jaxmed.stats import Estimate
 
-from .._common.compared import compared, mean, notes_of, with_baseline
+from .._common.compared import compared, mean, measure, notes_of, with_baseline
 from .._common.kept import store, stored
 from .._common.scans import Case, Scans, moved, pictures, read, shaded, with_weights
 from ._rows import ROWS as PARADIGMS
@@ -328,20 +327,6 @@ def breaks(case: Case, mask: np.ndarray) -> bool:
     """Whether a mask on the grid of the case's file breaks what is known."""
     turned_to = to_space(mask, case.on_file.affine, case.scan.space)
     return any(KNOWN.broken(turned_to).values())
-
-
-def measure(
-    dice: np.ndarray, baseline: np.ndarray | None, structures: tuple[str, ...]
-) -> dict[str, Estimate]:
-    """Means over seeds and cases, (seeds, cases, structures), and differences to the baseline."""
-    views: dict[str, Callable[[np.ndarray], np.ndarray]] = {"dice": lambda d: d.mean(-1)}
-    for k, name in enumerate(structures):
-        views[f"dice/{name}"] = lambda d, k=k: d[..., k]
-    found = {}
-    for name, view in views.items():
-        other = None if baseline is None else view(baseline)
-        found |= compared(mean, np.zeros(dice.shape[1]), view(dice), other, name)
-    return found
 
 
 if __name__ == "__main__":

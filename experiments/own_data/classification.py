@@ -27,8 +27,8 @@ from jaxmed.data import ManifestSource
 from jaxmed.planning import ImagePlan, image_print, plan_images
 from jaxmed.report import Results, class_pictures, classification, feature_maps
 
+from .._common.explained import explanations
 from .._common.rounds import may_differ
-from ._explained import explanations
 from ._image_run import Read, train_and_read
 from ._images import features
 from ._own import Parts, dealt, opened

@@ -54,12 +54,12 @@ class Config:
     """
 
     data: Path | None = None
-    time: str = dataclasses.field(default="time", metadata={"names": ("time",)})
-    event: str = dataclasses.field(default="event", metadata={"names": ("event",)})
-    image: str = dataclasses.field(default="image", metadata={"names": ("image",)})
+    time: str = "time"
+    event: str = "event"
+    image: str = "image"
     records: tuple[str, ...] = ()
-    patient: str = dataclasses.field(default="patient", metadata={"names": ("patient",)})
-    unit: str = dataclasses.field(default="", metadata={"names": ("",)})
+    patient: str = "patient"
+    unit: str = ""
     loss: Loss = "discrete"
     intervals: int = 8
     held_out: float = 0.2

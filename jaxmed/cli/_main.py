@@ -50,6 +50,7 @@ _COMMANDS = {
     "translate": ("_translate", "make one image of another by a trained run, such as a sequence"),
     "register": ("_register", "move one scan onto another, with a page that shows how well"),
     "export": ("_export", "write a trained network as one file that JAX alone can call"),
+    "convert": ("_convert", "make a model of another library's checkpoint, by its name maps"),
     "tiles": ("_tiles", "cut whole slides into pictures, with a table for training"),
     "data": ("_data", "`data check PATH`: list every fault of a data set"),
     "explore": ("_explore", "a first look at images: clusters, near duplicates, outliers, maps"),

@@ -61,35 +61,63 @@ from jaxmed.networks.recurrent._sweeps import (
     mdlstm,
     pyramid_lstm,
 )
-from jaxmed.networks.vision._cnn import CNN, cnn
 from jaxmed.networks.vision._decoder import Decoder
 from jaxmed.networks.vision._denoiser import DenoiserUNet, denoiser_unet
-from jaxmed.networks.vision._efficientnet import EfficientNet, efficientnet_lite0
-from jaxmed.networks.vision._mlp import MLP, mlp
 from jaxmed.networks.vision._random_convolutions import RandomConvolutions, random_convolutions
-from jaxmed.networks.vision._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
 from jaxmed.networks.vision._stacking import StackingModule
 from jaxmed.networks.vision._tabular import Tabular, tabular
 from jaxmed.networks.vision._unet import UNet, unet
 from jaxmed.networks.vision._unet_plan import UNetPlan, plan_unet
 from jaxmed.networks.vision._vit import TokenDecoder, ViT, vit
+from jaxmed.networks.vision.classifiers._cnn import CNN, cnn
+from jaxmed.networks.vision.classifiers._convnext import ConvNeXt, convnext
+from jaxmed.networks.vision.classifiers._densenet import (
+    DenseNet,
+    densenet121,
+    densenet169,
+    densenet201,
+)
+from jaxmed.networks.vision.classifiers._efficientnet import (
+    EfficientNet,
+    efficientnet,
+    efficientnet_lite0,
+)
+from jaxmed.networks.vision.classifiers._mlp import MLP, mlp
+from jaxmed.networks.vision.classifiers._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
+from jaxmed.networks.vision.classifiers._vit import TokenDecoder, ViT, vit
+from jaxmed.networks.vision.segmenters._attention_unet import AttentionUNet
+from jaxmed.networks.vision.segmenters._long_range import MambaUNet, TransUNet
+from jaxmed.networks.vision.segmenters._mednext import MedNeXt, mednext
+from jaxmed.networks.vision.segmenters._segresnet import SegResNet
+from jaxmed.networks.vision.segmenters._swin_unetr import SwinUNETR
+from jaxmed.networks.vision.segmenters._unet import UNet, unet
+from jaxmed.networks.vision.segmenters._unet_plan import UNetPlan, plan_unet
+from jaxmed.networks.vision.segmenters._unet_plus_plus import UNetPlusPlus
+from jaxmed.networks.vision.segmenters._unetr import UNETR
+from jaxmed.networks.vision.segmenters._vnet import VNet
 from jaxmed.networks.weights._imagenet import imagenet_lite0
 from jaxmed.networks.weights._name_map import from_tensors, inflate
+from jaxmed.networks.weights._published import Converted, from_published, published
 from jaxmed.networks.weights._tensor_files import read_tensors
 
 __all__ = [
     "CNN",
     "MLP",
+    "UNETR",
     "AdditivePooling",
     "AttentionPooling",
+    "AttentionUNet",
     "BatchNorm",
     "ClassificationHead",
     "Codebook",
     "Conv",
+    "ConvNeXt",
     "ConvTranspose",
+    "Converted",
     "DCGANGenerator",
     "Decoder",
     "DenoiserUNet",
+    "DenseNet",
     "DualStreamPooling",
     "EfficientNet",
     "FeaturePyramid",
@@ -100,6 +128,8 @@ __all__ = [
     "LadderVAE",
     "LinearHead",
     "LossHead",
+    "MambaUNet",
+    "MedNeXt",
     "ModulatedConv",
     "NoNorm",
     "PatchCritic",
@@ -109,24 +139,35 @@ __all__ = [
     "Recurrent",
     "ResNet",
     "RetinaHead",
+    "SegResNet",
     "SegmentationHead",
     "SimplePooling",
     "StackingModule",
     "StyleGenerator",
     "SweepNetwork",
+    "SwinUNETR",
     "Tabular",
     "TokenDecoder",
+    "TransUNet",
     "TransformerPooling",
     "UNet",
     "UNetPlan",
+    "UNetPlusPlus",
+    "VNet",
     "VQCodec",
     "ViT",
     "cnn",
     "conv_gru",
     "conv_lstm",
+    "convnext",
     "dcgan_generator",
     "denoiser_unet",
+    "densenet121",
+    "densenet169",
+    "densenet201",
+    "efficientnet",
     "efficientnet_lite0",
+    "from_published",
     "from_tensors",
     "he_fan_in",
     "he_fan_out",
@@ -138,9 +179,11 @@ __all__ = [
     "make_norm",
     "mdgru",
     "mdlstm",
+    "mednext",
     "mlp",
     "patch_critic",
     "plan_unet",
+    "published",
     "pyramid",
     "pyramid_lstm",
     "random_convolutions",

@@ -5,8 +5,9 @@ Channels last, ``(batch, *spatial, channels)``, one to three dimensions by rank.
 Convolution: `conv`, `conv_transpose`, and `conv_general_dilated` for Flax modules;
 `config` chooses the form by which they are computed.
 
-Recurrence along an axis: `sweep`. Pooling: `max_pool`, `avg_pool`, `stochastic_pool`. Grids:
-`upsample`, `resample`, `warp`, `affine_grid`, `identity_grid`, `spline_prefilter`, `gaussian_blur`.
+Recurrence along an axis: `sweep`, `selective_scan`. Pooling: `max_pool`, `avg_pool`,
+`stochastic_pool`. Grids: `upsample`, `resample`, `warp`, `affine_grid`, `identity_grid`,
+`spline_prefilter`, `gaussian_blur`.
 Windows: `window_sum` about every voxel; over large volumes `sliding_windows`, `window_importance`.
 Masks: `distance_transform`, `connected_components`, `binary_erode`, `binary_dilate`, `binary_open`,
 `binary_close`, `binary_fill_holes`.
@@ -25,6 +26,7 @@ from jaxmed.ops._morphology import (
 )
 from jaxmed.ops._pool import avg_pool, max_pool, stochastic_pool
 from jaxmed.ops._resample import resample, spline_prefilter, warp
+from jaxmed.ops._selective_scan import selective_scan
 from jaxmed.ops._sweep import sweep
 from jaxmed.ops._upsample import upsample
 from jaxmed.ops._window_sum import window_sum
@@ -50,6 +52,7 @@ __all__ = [
     "identity_grid",
     "max_pool",
     "resample",
+    "selective_scan",
     "sliding_windows",
     "spline_prefilter",
     "stochastic_pool",

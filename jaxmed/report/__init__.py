@@ -36,6 +36,7 @@ from jaxmed.report.figures._projection import (
     projections,
 )
 from jaxmed.report.figures._regression import agreement_figure, observed_figure
+from jaxmed.report.figures._robustness import robustness_figure
 from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
 from jaxmed.report.figures._subgroups import subgroup_figure
@@ -102,6 +103,7 @@ from jaxmed.report.results._results import (
     TranslationResults,
     results_of,
 )
+from jaxmed.report.results._robustness import Robustness
 from jaxmed.report.results._segmentation import (
     MEASURES,
     MaskPair,
@@ -152,6 +154,7 @@ __all__ = [
     "RegisteredImages",
     "RegressionResults",
     "Results",
+    "Robustness",
     "RunRecord",
     "ScoreTable",
     "Scores",
@@ -230,6 +233,7 @@ __all__ = [
     "reliability_figure",
     "results_of",
     "risk_coverage_figure",
+    "robustness_figure",
     "roc_figure",
     "segmentation",
     "set_size_figure",

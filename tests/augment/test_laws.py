@@ -25,7 +25,11 @@ STEPS = {
     for name in augment.__all__
     if inspect.isfunction(getattr(augment, name)) and name != "chain"
 }
-NEEDED = {"random_crop": ((6, 6),), "with_structures": (augment.chain(augment.noise()), 1)}
+NEEDED = {
+    "corruption": ("motion", 3),
+    "random_crop": ((6, 6),),
+    "with_structures": (augment.chain(augment.noise()), 1),
+}
 MADE = {name: f(*NEEDED.get(name, ())) for name, f in STEPS.items()}
 MADE |= {
     f"{name} per channel": f(per_channel=True)

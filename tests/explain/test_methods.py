@@ -204,7 +204,7 @@ def _conserved(network, params, state, x, gamma):
     return kept
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.5])
+@pytest.mark.parametrize("gamma", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_relevance_is_conserved_with_the_biases_counted(gamma):
     network = from_linen(cnn(2, features=(3, 4)))
     x = images((2, 6, 6, 1))

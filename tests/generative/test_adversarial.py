@@ -210,10 +210,8 @@ LEARNERS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.slow if n != "wgan-gp, lazy R1" else ()) for n in LEARNERS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNERS)
 def test_players_keep_the_laws_of_learners(name):
     batch, inputs = BATCH, ("noise", "label")
     if name != "of images, by class":

@@ -51,7 +51,8 @@ def test_pix2pix_keeps_the_laws():
     assert "several devices equal one" in held
 
 
-@pytest.mark.parametrize("pool", [pytest.param(0, marks=pytest.mark.slow), 10])
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", [0, 10])
 def test_cycle_keeps_the_laws(pool):
     held = check_learner(
         unpaired(pool=pool), KINDS | {"weight": np.ones(8)}, inputs=("image_a", "image_b")

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxmed as jm
 from jaxmed import networks
 from jaxmed.core import count_parameters, flatten_paths, from_linen
 from jaxmed.networks import UNetPlan
-from jaxmed.networks.vision._vit import sincos_positions
+from jaxmed.networks.layers._positions import sincos_positions
 
 KEY = jax.random.key(0)
 
@@ -70,6 +71,126 @@ CASES = {
             "pyramid": ((2, 7, 8, 6, 4), (2, 4, 4, 3, 6), (2, 2, 2, 2, 8)),
         },
     ),
+    "densenet": (
+        partial(networks.DenseNet, depths=(2, 1), growth=4, width=6, bottleneck=2),
+        (2, 16, 17, 1),
+        {"features": (2, 11), "logits": (2, 2), "pyramid": ((2, 4, 5, 14), (2, 2, 2, 11))},
+    ),
+    "efficientnet": (
+        partial(
+            networks.efficientnet, 0, stages=((1, 3, 1, 1, 8), (1, 3, 2, 2, 8)), stem=8, width=12
+        ),
+        (2, 9, 8, 8, 1),
+        {"features": (2, 12), "logits": (2, 2), "pyramid": ((2, 5, 4, 4, 8), (2, 3, 2, 2, 12))},
+    ),
+    "convnext": (
+        partial(networks.ConvNeXt, depths=(1, 1), width=4, kernel=3, patch=2, scale=0.1),
+        (2, 8, 9, 1),
+        {"features": (2, 8), "logits": (2, 2), "pyramid": ((2, 4, 4, 4), (2, 2, 2, 8))},
+    ),
+    "mednext": (
+        partial(networks.MedNeXt, width=4, expansions=(2, 3), depths=(1, 1), deep_supervision=True),
+        (2, 6, 5, 4, 1),
+        {
+            "features": (2, 8),
+            "logits": (2, 6, 5, 4, 2),
+            "deep": ((2, 6, 5, 4, 2), (2, 3, 3, 2, 2)),
+            "pyramid": ((2, 6, 5, 4, 4), (2, 3, 3, 2, 8)),
+        },
+    ),
+    "segresnet": (
+        partial(networks.SegResNet, width=4, depths=(1, 1), decoder_depths=(1,), groups=2),
+        (2, 9, 8, 1),
+        {
+            "features": (2, 8),
+            "logits": (2, 9, 8, 2),
+            "pyramid": ((2, 9, 8, 4), (2, 5, 4, 8)),
+        },
+    ),
+    "vnet": (
+        partial(networks.VNet, width=4, depths=(1, 1), decoder_depths=(1, 1), dropout=0.0),
+        (2, 9, 8, 3),
+        {
+            "features": (2, 16),
+            "logits": (2, 9, 8, 2),
+            "pyramid": ((2, 9, 8, 8), (2, 5, 4, 16), (2, 3, 2, 16)),
+        },
+    ),
+    "attention_unet": (
+        partial(networks.AttentionUNet, features=(4, 6), strides=(2,)),
+        (2, 9, 8, 1),
+        {
+            "features": (2, 6),
+            "logits": (2, 9, 8, 2),
+            "pyramid": ((2, 9, 8, 4), (2, 5, 4, 6)),
+        },
+    ),
+    "unet_plus_plus": (
+        partial(networks.UNetPlusPlus, features=(4, 4, 6), last=5, deep_supervision=True),
+        (2, 9, 8, 1),
+        {
+            "features": (2, 6),
+            "logits": (2, 9, 8, 2),
+            "deep": ((2, 9, 8, 2),) * 2,
+            "pyramid": ((2, 9, 8, 5), (2, 4, 4, 4), (2, 2, 2, 6)),
+        },
+    ),
+    "unetr": (
+        partial(networks.UNETR, width=2, hidden=8, mlp=8, heads=2, depth=4),
+        (2, 32, 16, 1),
+        {
+            "features": (2, 8),
+            "logits": (2, 32, 16, 2),
+            "pyramid": (
+                (2, 32, 16, 2),
+                (2, 16, 8, 4),
+                (2, 8, 4, 8),
+                (2, 4, 2, 16),
+                (2, 2, 1, 8),
+            ),
+        },
+    ),
+    "swin_unetr": (
+        partial(
+            networks.SwinUNETR, width=4, depths=(2, 1), heads=(2, 2), window=3, norm="instance"
+        ),
+        (2, 17, 16, 16, 1),
+        {
+            "features": (2, 16),
+            "logits": (2, 17, 16, 16, 2),
+            "pyramid": (
+                (2, 17, 16, 16, 4),
+                (2, 9, 8, 8, 4),
+                (2, 5, 4, 4, 8),
+                (2, 3, 2, 2, 16),
+            ),
+        },
+    ),
+    "trans_unet": (
+        partial(
+            networks.TransUNet,
+            plan=UNetPlan((4, 6), (1, 2), (3, 3), (1, 1), (1,)),
+            hidden=8,
+            layers=1,
+            heads=2,
+        ),
+        (2, 9, 8, 1),
+        {"features": (2, 6), "logits": (2, 9, 8, 2), "pyramid": ((2, 9, 8, 4), (2, 5, 4, 6))},
+    ),
+    "mamba_unet": (
+        partial(
+            networks.MambaUNet,
+            plan=UNetPlan((4, 6), (1, 2), (3, 3), (1, 1), (1,)),
+            state=3,
+            where="encoder",
+        ),
+        (2, 6, 8, 4, 1),
+        {
+            "features": (2, 6),
+            "logits": (2, 6, 8, 4, 2),
+            "pyramid": ((2, 6, 8, 4, 4), (2, 3, 4, 2, 6)),
+        },
+    ),
     "vit": (
         partial(networks.vit, patch=(4, 2), width=8, depth=1, heads=2, positions="learned"),
         (2, 8, 6, 1),
@@ -93,6 +214,16 @@ CASES = {
 }
 
 
+# What takes seconds to compile, and shares its parts with what is checked each time.
+SLOW = {
+    "vit_3d", "cnn_1d", "densenet", "efficientnet", "convnext", "segresnet", "vnet",
+    "attention_unet", "unet_plus_plus", "unetr", "swin_unetr", "trans_unet", "mamba_unet",
+}  # fmt: skip
+STATISTICS = {
+    "mlp", "resnet", "resnet_3d", "unet_3d", "densenet", "efficientnet", "vnet", "attention_unet",
+}  # fmt: skip
+
+
 def images(shape):
     return jax.random.normal(jax.random.key(1), shape)
 
@@ -113,9 +244,7 @@ def run(network, params, state, x, key=None):
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(n, marks=pytest.mark.slow if n in ("vit_3d", "cnn_1d") else ()) for n in CASES
-    ],
+    params=[pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in CASES],
 )
 def case(request):
     make, shape, expected = CASES[request.param]
@@ -139,8 +268,9 @@ def test_endpoints_gradients_and_modes(case):
     chex.assert_tree_all_finite((loss, gradients, endpoints, evaluated))
     chex.assert_trees_all_equal_shapes_and_dtypes(gradients, params)
     # Every parameter takes part, but for constants that a normalisation takes away again.
+    taken_away = ("conv/bias", "depthwise/bias", "merge/bias")
     for path, g in flatten_paths(gradients).items():
-        assert np.any(g != 0.0) or path.endswith("conv/bias"), path
+        assert np.any(g != 0.0) or path.endswith(taken_away), path
     if "deep" in endpoints:
         np.testing.assert_array_equal(endpoints["deep"][0], endpoints["logits"])
     # Batch statistics move in training, and make it differ from evaluation.
@@ -148,11 +278,18 @@ def test_endpoints_gradients_and_modes(case):
     assert all(moved)
     same = np.allclose(endpoints["logits"], evaluated["logits"], atol=1e-4)
     assert same == (not moved)
-    assert bool(moved) == (name in {"mlp", "resnet", "resnet_3d", "unet_3d"})
+    assert bool(moved) == (name in STATISTICS)
 
 
 @pytest.mark.parametrize(
-    "name", ["unet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet", "vit_3d"))]
+    "name",
+    [
+        "unet",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("resnet", *sorted(SLOW - {"cnn_1d", "convnext", "unet_plus_plus"}))
+        ),
+    ],
 )
 def test_remat_changes_nothing_but_memory(name):
     make, shape, _ = CASES[name]
@@ -207,6 +344,13 @@ def test_bfloat16_is_near_float32():
     assert 0 < np.abs(a - b).max() < 0.1 * np.std(a)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SLOW | {"mednext"}))
+def test_the_laws_of_networks(name):
+    make, shape, _ = CASES[name]
+    jm.testing.check_network(from_linen(make(2)), images(shape))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_trunk_has_the_networks_endpoints_but_logits(name):
     make, shape, expected = CASES[name]
@@ -256,6 +400,33 @@ def test_a_residual_block_that_starts_as_the_identity():
 def test_resnets_have_the_published_number_of_parameters(make, count):
     variables = jax.eval_shape(make().init, KEY, jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))
     assert count_parameters(variables["params"]) == count
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        # Torchvision's, for 1000 classes.
+        (networks.densenet121, 7_978_856),
+        (partial(networks.efficientnet, 0), 5_288_548),
+        (partial(networks.convnext, "T"), 28_589_128),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                (networks.densenet169, 14_149_480),
+                (networks.densenet201, 20_013_928),
+                (partial(networks.efficientnet, 1), 7_794_184),
+                (partial(networks.efficientnet, 2), 9_109_994),
+                (partial(networks.efficientnet, 3), 12_233_232),
+                (partial(networks.efficientnet, 4), 19_341_616),
+                (partial(networks.convnext, "S"), 50_223_688),
+                (partial(networks.convnext, "B"), 88_591_464),
+            )
+        ),
+    ],
+)
+def test_trunks_have_the_published_number_of_parameters(make, count):
+    x = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    assert count_parameters(jax.eval_shape(make(1000).init, KEY, x)["params"]) == count
 
 
 def test_vits_have_the_published_number_of_parameters():
@@ -368,7 +539,7 @@ def test_segmentation_head_is_the_unets_own():
         (networks.unet(2), (1, 8, 8, 8, 8, 1), "one, two or three spatial axes"),
         (networks.mlp(2), (4,), "rank at least 2"),
         (networks.cnn(2, features=(4,) * 5), (1, 8, 8, 1), "too few voxels"),
-        (networks.resnet18(2, stem="tiny"), (1, 8, 8, 1), 'stem must be "small" or "standard"'),
+        (networks.resnet18(2, stem="tiny"), (1, 8, 8, 1), "stem must be one of small, standard"),
         (networks.resnet18(2, norm="layer"), (1, 8, 8, 1), "norm must be one of"),
         (networks.unet(2, patch_size=(32, 32)), (1, 8, 8, 8, 1), "the plan's stride must be"),
         (networks.unet(2), (1, 8, 8, 8), "group of one value"),

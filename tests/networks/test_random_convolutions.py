@@ -22,9 +22,15 @@ X = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
     [
         ({"maps": (3, 4), "kernel": (3, 2), "window": 2, "pooling": ("sqrt", "stochastic")},
          (8, 8)),
-        ({"maps": (3,), "kernel": 3, "window": 2, "units": 5, "pooling": "max"}, (4, 6, 4)),
-        ({"maps": (4,), "kernel": 3, "window": 3, "pooling": "average", "both": False, "units": 5,
-          "orthogonal": False}, (9,)),
+        pytest.param(
+            {"maps": (3,), "kernel": 3, "window": 2, "units": 5, "pooling": "max"}, (4, 6, 4),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"maps": (4,), "kernel": 3, "window": 3, "pooling": "average", "both": False,
+             "units": 5, "orthogonal": False},
+            (9,), marks=pytest.mark.slow,
+        ),
     ],
 )  # fmt: skip
 def test_laws(options, shape):

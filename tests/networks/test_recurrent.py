@@ -251,7 +251,7 @@ LAWFUL = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n == "mdgru" else ()) for n in LAWFUL]
+    "name", [pytest.param(n, marks=pytest.mark.slow if n != "recurrent" else ()) for n in LAWFUL]
 )
 def test_laws(name):
     module, x = LAWFUL[name]

@@ -370,3 +370,17 @@ def test_config_is_scoped_global_and_part_of_the_jit_key():
 def test_nothing_to_convolve_gives_empty_or_zero():
     assert ops.conv(jnp.ones((0, 4, 4, 2)), jnp.ones((3, 3, 2, 5))).shape == (0, 4, 4, 5)
     assert ops.conv(jnp.ones((1, 2, 2)), jnp.ones((3, 2, 5)), padding="VALID").shape == (1, 0, 5)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_grouped_transposed_convolution_is_one_for_each_group(rank):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *(4,) * rank, 6)), jnp.float32)
+    shape = (*(3,) * rank, 2, 9)
+    kernel = jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)
+    options = {"stride": 2, "padding": ((1, 2),) * rank}
+    whole = ops.conv_transpose(x, kernel, groups=3, **options)
+    parts = [
+        ops.conv_transpose(x[..., 2 * g : 2 * g + 2], kernel[..., 3 * g : 3 * g + 3], **options)
+        for g in range(3)
+    ]
+    np.testing.assert_allclose(whole, jnp.concatenate(parts, -1), rtol=1e-5, atol=1e-5)

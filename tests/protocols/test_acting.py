@@ -123,6 +123,7 @@ def pond() -> Environment:
     return Environment(reset, step, observe, actions=3)
 
 
+@pytest.mark.slow
 def test_a_world_of_ones_own_goes_on_from_any_step(tmp_path):
     network = from_functions(
         lambda key, x: {"w": jax.random.normal(key, (4, 3))},
@@ -173,6 +174,7 @@ def test_several_devices_compute_the_same():
         np.testing.assert_allclose(values, two.state.params["net"][name], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_several_seeds_train_as_one_program():
     both = interact(ensemble(policy_agent(), 2), steps=2, every=2, progress=False).state
     alone = interact(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.own_data._explained import explanations
+from experiments._common.explained import explanations
 from jaxmed import report
 from jaxmed.inference import ImageRecipe, image_model
 from jaxmed.networks import cnn

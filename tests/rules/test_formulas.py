@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmed import rules
@@ -60,6 +60,7 @@ def weights(z, cases):
     return np.where(cases, p, 1 - p).prod(1)
 
 
+@settings(max_examples=40)  # each has shapes of its own, and so programs
 @given(st.lists(formulas(), min_size=1, max_size=3), st.integers(0, 2**16))
 def test_sums_over_assignments_are_those_of_looking_at_each(premises, seed):
     try:

@@ -85,6 +85,7 @@ class Conv(nn.Module):
         kernel_init: initialisation of the kernel `(*window, in, out)`.
         add_bias: False keeps the bias among the parameters but omits it from the computation, e.g.
             before instance normalisation, which removes every constant.
+        groups: number of independent blocks of channels; as many as channels: depthwise.
     """
 
     features: int
@@ -94,6 +95,7 @@ class Conv(nn.Module):
     dtype: Any = None
     kernel_init: Callable = he_fan_out
     add_bias: bool = True
+    groups: int = 1
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -101,40 +103,83 @@ class Conv(nn.Module):
         rank = spatial_rank(x)
         window = per_axis(self.kernel, rank, "kernel")
         strides = per_axis(self.strides, rank, "strides")
-        kernel = self.param("kernel", self.kernel_init, (*window, x.shape[-1], self.features))
+        shape = (*window, x.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         padding = [((k - 1) // 2, k // 2) for k in window]
         added = bias if self.add_bias else None
-        return ops.conv(x, kernel, stride=strides, padding=padding, bias=added)
+        return ops.conv(x, kernel, stride=strides, padding=padding, groups=self.groups, bias=added)
+
+
+class Patches(nn.Module):
+    """Convolution as wide as its stride: a vector of each patch; what is left over is cut off.
+
+    Attributes:
+        features: output channels.
+        edge: edge of a patch in voxels, an int or one per axis.
+        dtype: dtype of the computation; None: promoted from inputs and parameters.
+    """
+
+    features: int
+    edge: int | tuple[int, ...]
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map `(batch, *spatial, in)` to `(batch, *patches, features)`."""
+        edge = per_axis(self.edge, spatial_rank(x), "edge")
+        kernel = self.param("kernel", he_fan_in, (*edge, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        return ops.conv(x, kernel, stride=edge, padding="VALID", bias=bias)
 
 
 class ConvTranspose(nn.Module):
-    """Transposed convolution with kernel size equal to stride: each voxel becomes a block.
+    """Transposed convolution that enlarges each axis by its stride.
+
+    With a kernel as large as the stride each voxel becomes a block; a larger, odd one lets the
+    blocks overlap and is padded by half of it, as in published networks.
 
     Attributes:
         features: output channels.
         strides: upsampling factors, an int or one per axis.
         bias: whether a constant is added to each output channel.
         dtype: dtype of the computation; None: promoted from inputs and parameters.
+        kernel: window in voxels, an int or one per axis; None: the strides.
     """
 
     features: int
     strides: int | tuple[int, ...] = 2
     bias: bool = True
     dtype: Any = None
+    kernel: int | tuple[int, ...] | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Upsample `(batch, *spatial, in)` to `(batch, *larger, features)`."""
-        strides = per_axis(self.strides, spatial_rank(x), "strides")
+        rank = spatial_rank(x)
+        strides = per_axis(self.strides, rank, "strides")
+        window = strides if self.kernel is None else per_axis(self.kernel, rank, "kernel")
         # Torch takes the fan-in of a transposed convolution over its window and *output*
         # channels, and the published U-Nets inherit that.
-        kernel = self.param("kernel", he_fan_out, (*strides, x.shape[-1], self.features))
+        kernel = self.param("kernel", he_fan_out, (*window, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = ops.conv_transpose(x, kernel, stride=strides)
+        padding = [_spread(k, s) for k, s in zip(window, strides, strict=True)]
+        y = ops.conv_transpose(x, kernel, stride=strides, padding=padding)
         return y if bias is None else y + bias
+
+
+def _spread(window: int, stride: int) -> tuple[int, int]:
+    """Padding of the spread input that makes `stride` voxels of each: torch's, not XLA's "SAME"."""
+    if window < stride or (window > stride and window % 2 == 0):
+        raise ValueError(
+            "a transposed convolution has its stride for a kernel, or a larger odd one; got "
+            f"{window} for the stride {stride}"
+        )
+    before = window // 2 if window > stride else stride - 1
+    return before, stride - 1 + window - 1 - before
 
 
 def global_average(x: Array) -> Array:

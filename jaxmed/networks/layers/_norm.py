@@ -48,9 +48,10 @@ def _affine(module: Any, x: Array, mean: Array, variance: Array) -> Array:
     The gradients of `a` and `b` are the sums of `dy * x` and `dy`; all others follow from these
     on arrays of the size of the moments.
     """
-    scale = module.param("scale", module.scale_init, x.shape[-1:])
-    bias = module.param("bias", nn.initializers.zeros, x.shape[-1:])
-    factor = scale * lax.rsqrt(variance + module.epsilon)
+    factor, bias = lax.rsqrt(variance + module.epsilon), 0.0
+    if getattr(module, "affine", True):
+        factor = module.param("scale", module.scale_init, x.shape[-1:]) * factor
+        bias = module.param("bias", nn.initializers.zeros, x.shape[-1:])
     shift = bias - mean * factor
     dtype = module.dtype or x.dtype
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -115,6 +116,8 @@ class InstanceNorm(nn.Module):
         epsilon: added to the variance.
         dtype: dtype of the output; None: that of the input.
         scale_init: initialisation of the scale.
+        affine: whether there are a scale and a bias; without them the network is told nothing of
+            the channel's mean and spread.
 
     References:
         Ulyanov, Vedaldi and Lempitsky, Instance normalization, arXiv:1607.08022.
@@ -123,6 +126,7 @@ class InstanceNorm(nn.Module):
     epsilon: float = _EPSILON
     dtype: Any = None
     scale_init: Callable = nn.initializers.ones
+    affine: bool = True
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> Array:

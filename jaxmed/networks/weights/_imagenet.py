@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import PyTree, from_linen
-from jaxmed.networks.vision._efficientnet import efficientnet_lite0
+from jaxmed.networks.vision.classifiers._efficientnet import efficientnet_lite0
 from jaxmed.networks.weights._name_map import from_tensors
 from jaxmed.networks.weights._tensor_files import read_tensors
 

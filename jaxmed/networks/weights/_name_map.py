@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -16,10 +16,11 @@ from jaxmed.core import PyTree, flatten_paths
 def from_tensors(
     variables: PyTree,
     tensors: Mapping[str, np.ndarray],
-    names: Mapping[str, str],
+    names: Mapping[str, str | Callable[[re.Match], str]],
     *,
     ignore: Sequence[str] = (r"num_batches_tracked$",),
     layout: Literal["torch", "flax"] = "torch",
+    transposed: Sequence[str] = (),
     strict: bool = True,
 ) -> PyTree:
     r"""Fill a network's variables with tensors stored under other names.
@@ -32,11 +33,14 @@ def from_tensors(
         ignore: regular expressions of tensors to leave out.
         layout: ``"torch"``: tensors assigned to a ``kernel`` are transposed from
             ``(out, in, *window)`` to ``(*window, in, out)``. ``"flax"``: unchanged.
+        transposed: regular expressions of the paths of kernels of transposed convolutions, which
+            torch stores as ``(in, out, *window)``, and mirrored.
         strict: whether every tensor must match a path and every path a tensor. Otherwise tensors
             that do not match are skipped and the variables keep their values.
 
     Returns:
-        A tree of the structure, shapes and dtypes of ``variables``.
+        A tree of the structure, shapes and dtypes of ``variables``. A tensor that has further axes
+        of length 1 loses them.
 
     Raises:
         ValueError: if ``strict`` and a tensor has no path or a different shape, or a path has no
@@ -60,13 +64,19 @@ def from_tensors(
             path = re.sub(pattern, replacement, path)
         if path in origin:
             raise ValueError(f"both {origin[path]!r} and {name!r} go to {path!r}")
-        tensor = np.asarray(tensor)
-        if layout == "torch" and path.endswith("kernel") and tensor.ndim >= 2:
-            tensor = np.moveaxis(tensor, (0, 1), (-1, -2))
         if path not in places:
             faults.append(f"{name} becomes {path}, which the network does not have")
-        elif tensor.shape != np.shape(places[path]):
-            faults.append(f"{name} becomes {tensor.shape}, but {path} is {np.shape(places[path])}")
+            continue
+        tensor, shape = np.asarray(tensor), np.shape(places[path])
+        if layout == "torch" and path.endswith("kernel") and tensor.ndim >= 2:
+            if any(re.search(pattern, path) for pattern in transposed):
+                tensor = _transposed(tensor, shape)
+            else:
+                tensor = np.moveaxis(tensor, (0, 1), (-1, -2))
+        if tensor.shape != shape and _without_ones(tensor.shape) == _without_ones(shape):
+            tensor = tensor.reshape(shape)
+        if tensor.shape != shape:
+            faults.append(f"{name} becomes {tensor.shape}, but {path} is {shape}")
         else:
             found[path], origin[path] = tensor, name
     faults += [f"nothing goes to {path}" for path in places if path not in found]
@@ -76,6 +86,21 @@ def from_tensors(
         variables,
         {path: jnp.asarray(x, jnp.result_type(places[path])) for path, x in found.items()},
     )
+
+
+def _transposed(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Torch's (in, out / groups, *window), mirrored, as (*window, in / groups, out)."""
+    tensor = np.flip(tensor, range(2, tensor.ndim))
+    groups = max(tensor.shape[0] // shape[-2], 1) if len(shape) == tensor.ndim else 1
+    if tensor.shape[0] % groups:
+        return np.moveaxis(tensor, (0, 1), (-2, -1))
+    blocks = tensor.reshape(groups, -1, *tensor.shape[1:])  # (groups, in, out, *window)
+    blocks = np.moveaxis(blocks, (1, 0, 2), (-3, -2, -1))
+    return blocks.reshape(*blocks.shape[:-2], -1)
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
 
 
 def inflate(

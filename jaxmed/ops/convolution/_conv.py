@@ -94,6 +94,7 @@ def conv_transpose(
     stride: int | Sequence[int],
     padding: Padding = "SAME",
     dilation: int | Sequence[int] = 1,
+    groups: int = 1,
     precision: lax.PrecisionLike = None,
 ) -> jax.Array:
     """Compute a transposed convolution: input voxels are spread `stride` apart, then convolved.
@@ -103,11 +104,12 @@ def conv_transpose(
 
     Args:
       x: (batch, *spatial, channels_in), one to three spatial axes.
-      kernel: (*window, channels_in, channels_out), of the same dtype.
+      kernel: (*window, channels_in / groups, channels_out), of the same dtype.
       stride: Upsampling factor, one number or one per axis.
       padding: ``"SAME"`` (output = input times stride), ``"VALID"``, or per axis the zeros
         added around the spread input, a number or a pair (before, after).
       dilation: Distance between kernel taps, one number or one per axis.
+      groups: Number of independent blocks of channels, which `jax.lax.conv_transpose` lacks.
       precision: As in `jax.lax.conv_transpose`; GPU and TPU only.
 
     Returns:
@@ -124,7 +126,7 @@ def conv_transpose(
     rank = x.ndim - 2
     strides = per_axis(stride, rank, "stride")
     steps = per_axis(dilation, rank, "dilation")
-    _check_channels(x, kernel, 1)
+    _check_channels(x, kernel, groups)
     extents = [(k - 1) * d + 1 for k, d in zip(kernel.shape, steps, strict=False)]
     if isinstance(padding, str):
         pads = tuple(
@@ -132,7 +134,7 @@ def conv_transpose(
         )
     else:
         pads = explicit_padding(padding, x.shape[1:-1], extents, strides, steps)
-    return _spread_conv(x, kernel, strides, pads, steps, precision)
+    return _spread_conv(x, kernel, strides, pads, steps, precision, groups)
 
 
 def conv_general_dilated(
@@ -298,6 +300,7 @@ def _spread_conv(
     pads: tuple[tuple[int, int], ...],
     steps: tuple[int, ...],
     precision: lax.PrecisionLike,
+    groups: int = 1,
 ) -> jax.Array:
     """Convolve the spread input: the input gradient of another convolution."""
     spatial, inner, outer = [], [], []
@@ -313,11 +316,11 @@ def _spread_conv(
     if min(spatial) < 1 or 0 in x.shape or 0 in kernel.shape:
         sizes = [max(0, n) + lo + hi for n, (lo, hi, _) in zip(spatial, outer, strict=True)]
         return jnp.zeros((x.shape[0], *sizes, kernel.shape[-1]), x.dtype)
-    geometry = Geometry(tuple(spatial), kernel.shape[:-2], strides, tuple(inner), steps)
+    geometry = Geometry(tuple(spatial), kernel.shape[:-2], strides, tuple(inner), steps, groups)
     y = bilinear(
         "input",
         x,
-        flip_kernel(kernel),
+        flip_kernel(kernel, groups),
         geometry,
         form=conv_form(),
         precision=_hashable(precision),

@@ -293,9 +293,12 @@ def _input_by_phases(
     return lax.slice(x, starts, (*stops, channels_in))
 
 
-def flip_kernel(kernel: jax.Array) -> jax.Array:
+def flip_kernel(kernel: jax.Array, groups: int = 1) -> jax.Array:
     """Flip the kernel in space and swap its channels, as the transposed convolution needs."""
-    return jnp.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
+    kernel = jnp.flip(kernel, range(kernel.ndim - 2))
+    *window, inner, outer = kernel.shape
+    blocks = kernel.reshape(*window, inner, groups, outer // groups).swapaxes(-1, -3)
+    return blocks.reshape(*window, outer // groups, groups * inner)
 
 
 def _space_to_depth(x: jax.Array, g: Geometry) -> jax.Array:

@@ -25,6 +25,7 @@ from jaxmed.report.page._instances import instance_exhibits
 from jaxmed.report.page._label_curve import label_exhibits
 from jaxmed.report.page._models import model_exhibits
 from jaxmed.report.page._regression import number_exhibits
+from jaxmed.report.page._robustness import robustness_exhibits
 from jaxmed.report.page._segmentation import mask_exhibits
 from jaxmed.report.page._survival import survival_exhibits
 from jaxmed.report.page._uncertainty import uncertainty_exhibits
@@ -84,6 +85,7 @@ def figure_groups(results: Results) -> list[dict[str, Any]]:
         *SECTIONS[type(results)],
         ("label-curve", "Curve of labels", label_exhibits),
         ("episodes", "Episodes", episode_exhibits),
+        ("robustness", "Corrupted images", robustness_exhibits),
     )
     groups = [(id_, name, figures(results)) for id_, name, figures in sections]
     return [

@@ -7,6 +7,7 @@ from typing import Any
 from jaxmed.report.guidelines._checklist import checklist
 from jaxmed.report.results._episodes import checked_episode, from_target
 from jaxmed.report.results._results import ComparisonResults, Results
+from jaxmed.report.results._robustness import as_record
 
 _FIELDS = ("value", "lower", "upper", "level", "n", "unit", "method", "notes")
 
@@ -38,6 +39,7 @@ def metrics_record(results: Results) -> dict[str, Any]:
         **_grouped(results),
         **_labelled(results),
         **_walked(results),
+        **({"robustness": as_record(results.robustness)} if results.robustness else {}),
         "checklist": [item._asdict() for item in checklist(results)],
     }
 

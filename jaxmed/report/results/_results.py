@@ -22,6 +22,7 @@ from jaxmed.report.results._parts import (
     TrainingLog,
     Uncertainty,
 )
+from jaxmed.report.results._robustness import Robustness
 
 ClassificationTask = Literal["binary", "multi-class", "ordinal", "multi-label"]
 Task = Literal[ClassificationTask, "regression", "segmentation"]
@@ -58,6 +59,7 @@ class Results(metaclass=FlatResults):
         label_curve: of active learning, made by `protocols.label_curve`: how good models are by the
             number of labels, strategy by strategy.
         episodes: of an agent: its ways through images.
+        robustness: a metric on images that were corrupted after training.
 
     Raises:
         ValueError: a headline that names no metric, or a task that the type does not know.
@@ -78,6 +80,7 @@ class Results(metaclass=FlatResults):
     study: Mapping[str, str] = dataclasses.field(default_factory=dict)
     label_curve: LabelCurve | None = None
     episodes: Episodes | None = None
+    robustness: Robustness | None = None
 
     task: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]] = ()

@@ -10,7 +10,7 @@ from scipy import special
 
 from jaxmed.quantities import unit_scale
 from jaxmed.stats._result import Estimate
-from jaxmed.stats.checks import Floats, as_array, check_level
+from jaxmed.stats.checks import Floats, as_array, check_level, group_codes
 from jaxmed.stats.readers._study import jackknife_covariance
 
 
@@ -20,6 +20,7 @@ def over_runs(
     scores: ArrayLike,
     *,
     baseline: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     level: float = 0.95,
     bounds: tuple[float, float] | None = None,
     name: str = "",
@@ -43,6 +44,8 @@ def over_runs(
         labels: (cases, ...).
         scores: (runs, cases, ...).
         baseline: (runs, cases, ...), run `i` paired with run `i` of `scores`.
+        groups: (cases,) patients, where cases of one are not independent: the jackknife then leaves
+            out a patient at a time.
         level: confidence level of the interval.
         bounds: of the metric, beyond which no interval goes; by default [0, 1] where every run's
             value lies inside, which of a distance must be said otherwise: ``(0, math.inf)``.
@@ -52,7 +55,7 @@ def over_runs(
         The estimate. `details` has each run's value, `df`, and `p_value` of a difference of 0.
 
     Raises:
-        ValueError: for fewer than two cases or mismatched shapes.
+        ValueError: for fewer than two cases, or groups, or mismatched shapes.
 
     References:
         Obuchowski and Rockette (1995), Commun Stat Simul 24:285. Hillis (2014), Stat Med 33:330.
@@ -74,15 +77,19 @@ def over_runs(
         )
     if other is not None and other.shape != x.shape:
         raise ValueError(f"the baseline has the shape {other.shape}, the scores {x.shape}")
-    values, left_out = _leave_one_out(metric, y, x)
+    codes, count = group_codes(groups, len(y))
+    if count < 2:
+        raise ValueError("groups are two at least: all cases are of one")
+    units = np.arange(len(y)) if codes is None else codes
+    values, left_out = _leave_one_out(metric, y, x, units)
     if other is not None:
-        base, base_out = _leave_one_out(metric, y, other)
+        base, base_out = _leave_one_out(metric, y, other, units)
         values, left_out = values - base, left_out - base_out
     scale = unit_scale(values, left_out)
     covariance = jackknife_covariance(
         values / scale, left_out / scale, np.ones(left_out.shape, bool)
     )
-    r, cases = left_out.shape
+    r, cases = x.shape[:2]
     notes: tuple[str, ...] = ()
     if r == 1:
         variance, df = float(covariance[0, 0]), np.inf
@@ -99,6 +106,8 @@ def over_runs(
     known = bounds or _ends(values)
     ends = (-np.inf, np.inf) if other is not None else known
     details = {"runs": values.tolist(), "df": None if np.isinf(df) else float(df), "cases": cases}
+    if groups is not None:
+        details["groups"] = left_out.shape[1]
     if other is not None:
         details["p_value"] = _two_sided(value, se, df)
     return Estimate(
@@ -118,16 +127,14 @@ def over_runs(
 
 
 def _leave_one_out(
-    metric: Callable[..., float], y: np.ndarray, scores: np.ndarray
+    metric: Callable[..., float], y: np.ndarray, scores: np.ndarray, units: np.ndarray
 ) -> tuple[Floats, Floats]:
-    """Return the metric of each run, (runs,), and without each case, (runs, cases)."""
+    """Return the metric of each run, (runs,), and without each unit, (runs, units)."""
     values = np.array([float(metric(y, run)) for run in scores])
-    left_out = np.empty(scores.shape[:2])
-    keep = np.ones(len(y), bool)
-    for case in range(len(y)):
-        keep[case] = False
-        left_out[:, case] = [float(metric(y[keep], run[keep])) for run in scores]
-        keep[case] = True
+    left_out = np.empty((len(scores), int(units.max()) + 1))
+    for unit in range(left_out.shape[1]):
+        keep = units != unit
+        left_out[:, unit] = [float(metric(y[keep], run[keep])) for run in scores]
     return values, left_out
 
 

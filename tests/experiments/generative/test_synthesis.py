@@ -66,6 +66,7 @@ def test_a_generator_that_collapsed_is_judged_too(tmp_path, two_kinds, pixels, m
     assert metrics["auc/synthetic"]["value"] == 0.5
 
 
+@pytest.mark.slow
 def test_few_labels_are_all_that_is_seen(tmp_path, two_kinds, pixels):
     two_kinds(train=40, val=10, test=20)
     options = ["--labels", "8", "--drawn", "24", "--components", "2", "--cnn-steps", "30"]

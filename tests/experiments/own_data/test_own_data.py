@@ -81,6 +81,7 @@ def test_a_table_of_pictures_is_segmented_and_its_test_set_measured(segmented, p
         assert found.shape == (16, 16)
 
 
+@pytest.mark.slow
 def test_fewer_steps_than_a_pass_over_the_images_are_what_is_made(segmented):
     records = (segmented.out / "metrics.jsonl").read_text().splitlines()
     assert json.loads(records[-1])["step"] == 7  # of a pass of 8

@@ -50,6 +50,24 @@ def test_one_run_speaks_for_cases_alone():
     assert "one run" in found.notes[0]
 
 
+def test_cases_that_are_there_twice_are_one_patient():
+    labels, first, second = study(runs=3)
+    names = np.random.default_rng(0).permutation(len(labels)).astype(str)
+    twice = np.repeat(np.arange(len(labels)), 2)
+    for baseline in (None, second):
+        once = stats.over_runs(area, labels, first, baseline=baseline)
+        single = stats.over_runs(area, labels, first, baseline=baseline, groups=names)
+        doubled = stats.over_runs(
+            area, labels[twice], first[:, twice], groups=names[twice],
+            baseline=None if baseline is None else baseline[:, twice],
+        )  # fmt: skip
+        for found in (single, doubled):
+            np.testing.assert_allclose(
+                (found.value, found.lower, found.upper), (once.value, once.lower, once.upper)
+            )
+        assert (doubled.details["cases"], doubled.details["groups"]) == (80, 40)
+
+
 def test_a_distance_below_one_is_no_share():
     """Its interval ends where the metric does, which its values alone do not tell."""
     rng = np.random.default_rng(0)
@@ -95,3 +113,5 @@ def test_covers_in_simulation():
 def test_shapes_are_told(scores, baseline, match):
     with pytest.raises(ValueError, match=match):
         stats.over_runs(area, np.array([0, 1, 0, 1]), scores, baseline=baseline)
+    with pytest.raises(ValueError, match="all cases are of one"):
+        stats.over_runs(area, [0, 1], np.zeros((2, 2)), groups=["a", "a"])

@@ -6,12 +6,21 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from jaxmed import ops
 from jaxmed.core import Array, Endpoints
 from jaxmed.networks.heads._answers import ClassificationHead
 from jaxmed.networks.layers._convolution import Conv, global_average, he_fan_out, spatial_rank
 from jaxmed.networks.layers._norm import make_norm
+
+# Kernel, stride and whether a max pooling follows.
+_STEMS: dict[str, tuple[Any, Any, bool]] = {
+    "small": (3, 1, False),
+    "standard": (7, 2, True),
+    "dense": (7, 1, True),
+    "video": ((3, 7, 7), (1, 2, 2), False),
+}
 
 
 class ResNet(nn.Module):
@@ -24,7 +33,9 @@ class ResNet(nn.Module):
         block: `"basic"` (two 3-wide convolutions) or `"bottleneck"` (1, 3 and 1 wide, stride in
             the middle one, four times as many output channels).
         stem: `"small"`: one 3-wide convolution, for images of 28 or 32 voxels. `"standard"`: a
-            7-wide convolution with stride two and a max pooling.
+            7-wide convolution with stride two and a max pooling. `"dense"`: the same with stride
+            one, MONAI's. `"video"`: a convolution 3 wide along the first of three axes and 7 along
+            the others, which it halves, as torchvision's for clips.
         width: channels of the stem and the first stage.
         norm: normalisation, see :func:`make_norm`.
         kernel_init: initialisation of the convolutions: `he_fan_out`, as in torchvision, or another
@@ -33,6 +44,9 @@ class ResNet(nn.Module):
         dropout: dropout rate on the pooled features before the head.
         dtype: dtype of the computation; parameters, `features` and `logits` are float32.
         remat: recompute each block in the backward pass, to save memory.
+        shortcut: where a block changes the shape, `"projection"`: a 1-wide convolution and a
+            normalisation; `"biased"`: the same with a bias, as in MONAI; `"padding"`: every other
+            voxel, and zeros for the new channels, as in MedicalNet's small ones.
 
     References:
         He et al., Deep residual learning for image recognition, CVPR 2016.
@@ -41,7 +55,7 @@ class ResNet(nn.Module):
     classes: int | None = None
     depths: tuple[int, ...] = (2, 2, 2, 2)
     block: Literal["basic", "bottleneck"] = "basic"
-    stem: Literal["small", "standard"] = "small"
+    stem: Literal["small", "standard", "dense", "video"] = "small"
     width: int = 64
     norm: str | Callable[..., nn.Module] = "batch"
     kernel_init: Callable = he_fan_out
@@ -49,20 +63,25 @@ class ResNet(nn.Module):
     dropout: float = 0.0
     dtype: Any = None
     remat: bool = False
+    shortcut: Literal["projection", "biased", "padding"] = "projection"
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> Endpoints:
         """Map `(batch, *spatial, channels)` to `features`, `pyramid` (fine first) and `logits`."""
         rank = spatial_rank(x)
-        if self.stem not in ("small", "standard"):
-            raise ValueError(f'stem must be "small" or "standard", got {self.stem!r}')
+        if self.stem not in _STEMS:
+            raise ValueError(f"stem must be one of {', '.join(_STEMS)}, got {self.stem!r}")
+        if self.shortcut not in ("projection", "biased", "padding"):
+            raise ValueError(
+                f"shortcut must be projection, biased or padding, got {self.shortcut!r}"
+            )
         if self.block not in ("basic", "bottleneck"):
             raise ValueError(f'block must be "basic" or "bottleneck", got {self.block!r}')
-        small = self.stem == "small"
+        kernel, strides, pooled = _STEMS[self.stem]
         x = Conv(
             self.width,
-            3 if small else 7,
-            1 if small else 2,
+            kernel,
+            strides,
             bias=False,
             dtype=self.dtype,
             kernel_init=self.kernel_init,
@@ -70,7 +89,7 @@ class ResNet(nn.Module):
         )(x)
         x = make_norm(self.norm, name="stem_norm", dtype=self.dtype)(x, train=train)
         x = nn.relu(x)
-        if not small:
+        if pooled:
             x = ops.max_pool(x, (3,) * rank, stride=(2,) * rank, padding=((1, 1),) * rank)
         block = nn.remat(_Block, static_argnums=(2,)) if self.remat else _Block
         pyramid = []
@@ -84,6 +103,7 @@ class ResNet(nn.Module):
                     self.kernel_init,
                     self.zero_init,
                     self.dtype,
+                    self.shortcut,
                     name=f"stage{stage}_block{i}",
                 )(x, train)
             pyramid.append(x)
@@ -102,6 +122,7 @@ class _Block(nn.Module):
     kernel_init: Callable
     zero_init: bool
     dtype: Any
+    shortcut: str = "projection"
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
@@ -114,17 +135,22 @@ class _Block(nn.Module):
             last = i == len(layers)
             y = self._conv_norm(y, features, kernel, strides, str(i), train, last)
             y = y if last else nn.relu(y)
-        if x.shape != y.shape:
+        if x.shape != y.shape and self.shortcut == "padding":
+            x = x[(slice(None), *(slice(None, None, self.strides),) * (x.ndim - 2))]
+            new = [(0, 0)] * (x.ndim - 1) + [(0, y.shape[-1] - x.shape[-1])]
+            x = jnp.pad(x, new)
+        elif x.shape != y.shape:
             x = self._conv_norm(x, y.shape[-1], 1, self.strides, "_shortcut", train, False)
         return nn.relu(x + y)
 
     def _conv_norm(self, x, features, kernel, strides, name, train, last) -> Array:
+        biased = name == "_shortcut" and self.shortcut == "biased"
         options = {"scale_init": nn.initializers.zeros} if last and self.zero_init else {}
         x = Conv(
             features,
             kernel,
             strides,
-            bias=False,
+            bias=biased,
             dtype=self.dtype,
             kernel_init=self.kernel_init,
             name=f"conv{name}",

@@ -6,22 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from jaxmed import ops
 from jaxmed.core import Array, Endpoints
-from jaxmed.networks.heads._answers import SegmentationHead
-from jaxmed.networks.layers._convolution import (
-    Conv,
-    ConvTranspose,
-    global_average,
-    he_fan_in,
-    per_axis,
-    spatial_rank,
+from jaxmed.networks.layers._convolution import ConvTranspose, per_axis, spatial_rank
+from jaxmed.networks.vision.segmenters._blocks import (
+    PlainStage,
+    ResidualStage,
+    cropped,
+    segmented,
 )
-from jaxmed.networks.layers._norm import make_norm
-from jaxmed.networks.vision._unet_plan import UNetPlan, plan_unet
+from jaxmed.networks.vision.segmenters._unet_plan import UNetPlan, plan_unet
 
 
 class UNet(nn.Module):
@@ -73,8 +68,8 @@ class UNet(nn.Module):
         plan, rank = self.plan, spatial_rank(x)
         strides = [per_axis(s, rank, "the plan's stride") for s in plan.strides]
         kernels = [per_axis(k, rank, "the plan's kernel") for k in plan.kernels]
-        make = _Residual if plan.block == "residual" else _Plain
-        plain = _Plain
+        make = ResidualStage if plan.block == "residual" else PlainStage
+        plain = PlainStage
         if self.remat:
             make, plain = (nn.remat(m, static_argnums=(2,)) for m in (make, plain))
         options = (self.norm, self.bias, self.dropout, self.slope, self.dtype)
@@ -88,7 +83,7 @@ class UNet(nn.Module):
                 plan.features[i], kernels[i], strides[i], plan.depths[i], *options,
                 name=f"encoder{i + 1}",
             )  # fmt: skip
-            x = stage(x, train)
+            x = self.mixed(stage(x, train), i + 1, train)
             skips.append(x)
 
         pyramid = [x]
@@ -96,8 +91,7 @@ class UNet(nn.Module):
             x = ConvTranspose(
                 plan.features[i], strides[i + 1], self.bias, self.dtype, name=f"up{i + 1}"
             )(x)
-            crop = tuple(slice(0, n) for n in skips[i].shape[:-1])
-            x = jnp.concatenate([x[crop], skips[i]], axis=-1)
+            x = jnp.concatenate([cropped(x, skips[i]), skips[i]], axis=-1)
             stage = plain(
                 plan.features[i], kernels[i], (1,) * rank, plan.decoder_depths[i], *options,
                 name=f"decoder{i + 1}",
@@ -105,110 +99,12 @@ class UNet(nn.Module):
             x = stage(x, train)
             pyramid.insert(0, x)
 
-        endpoints: Endpoints = {"features": global_average(pyramid[-1]), "pyramid": tuple(pyramid)}
-        if self.classes is not None:
-            depth = plan.stages - 1 if self.deep_supervision else 1
-            deep = tuple(
-                SegmentationHead(self.classes, self.dtype, name=f"head{i + 1}")(m)["logits"]
-                for i, m in enumerate(pyramid[:depth])
-            )
-            endpoints["logits"] = deep[0]
-            if self.deep_supervision:
-                endpoints["deep"] = deep
-        return endpoints
+        deep = plan.stages - 1 if self.deep_supervision else None
+        return segmented(pyramid, self.classes, self.dtype, deep=deep)
 
-
-class _ConvNorm(nn.Module):
-    """Convolution, channel dropout, normalisation and an optional activation."""
-
-    features: int
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    norm: Any
-    bias: bool
-    dropout: float
-    slope: float
-    dtype: Any
-    activate: bool = True
-
-    @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
-        x = Conv(
-            self.features,
-            self.kernel,
-            self.strides,
-            bias=self.bias,
-            dtype=self.dtype,
-            kernel_init=he_fan_in,
-            add_bias=self.norm != "instance",
-            name="conv",
-        )(x)
-        if self.dropout > 0:
-            spatial = tuple(range(1, x.ndim - 1))
-            x = nn.Dropout(self.dropout, broadcast_dims=spatial, deterministic=not train)(x)
-        x = make_norm(self.norm, name="norm", dtype=self.dtype)(x, train=train)
-        return jax.nn.leaky_relu(x, self.slope) if self.activate else x
-
-
-class _Plain(nn.Module):
-    """Sequence of convolutions, the first one strided."""
-
-    features: int
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    depth: int
-    norm: Any
-    bias: bool
-    dropout: float
-    slope: float
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
-        options = (self.norm, self.bias, self.dropout, self.slope, self.dtype)
-        for i in range(1, self.depth + 1):
-            strides = self.strides if i == 1 else (1,) * len(self.strides)
-            x = _ConvNorm(self.features, self.kernel, strides, *options, name=f"layer{i}")(x, train)
-        return x
-
-
-class _Residual(nn.Module):
-    """Sequence of residual blocks of two convolutions, the first block strided."""
-
-    features: int
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    depth: int
-    norm: Any
-    bias: bool
-    dropout: float
-    slope: float
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
-        options = (self.norm, self.bias, self.dropout, self.slope, self.dtype)
-        ones = (1,) * len(self.strides)
-        for i in range(1, self.depth + 1):
-            strides = self.strides if i == 1 else ones
-            name = f"block{i}"
-            y = _ConvNorm(self.features, self.kernel, strides, *options, name=f"{name}_layer1")(
-                x, train
-            )
-            y = _ConvNorm(
-                self.features, self.kernel, ones, *options, activate=False, name=f"{name}_layer2"
-            )(y, train)
-            if max(strides) > 1:
-                # Averaging before the 1x1 convolution: a strided one would drop most voxels.
-                pads = [(0, -n % s) for n, s in zip(x.shape[1:-1], strides, strict=True)]
-                x = jnp.pad(x, [(0, 0), *pads, (0, 0)], mode="edge") if any(map(max, pads)) else x
-                x = ops.avg_pool(x, strides)
-            if x.shape[-1] != self.features:
-                x = _ConvNorm(
-                    self.features, ones, ones, self.norm, False, 0.0, self.slope, self.dtype,
-                    activate=False, name=f"{name}_shortcut",
-                )(x, train)  # fmt: skip
-            x = jax.nn.leaky_relu(x + y, self.slope)
+    def mixed(self, x: Array, level: int, train: bool) -> Array:
+        """Return the map of an encoder stage, 1 the finest; a subclass mixes distant voxels."""
+        del level, train
         return x
 
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.linen.dtypes import promote_dtype
 
 from jaxmed import ops
@@ -21,6 +20,7 @@ from jaxmed.networks.layers._convolution import (
     per_axis,
     spatial_rank,
 )
+from jaxmed.networks.layers._positions import sincos_positions
 
 
 class ViT(nn.Module):
@@ -201,28 +201,6 @@ class TokenDecoder(nn.Module):
         y = nn.LayerNorm(dtype=self.dtype, name="norm")(y)
         y = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=_dense_init, name="linear")(y)
         return {"logits": at_least_float32(y)}
-
-
-def sincos_positions(grid: tuple[int, ...], width: int) -> np.ndarray:
-    r"""Compute fixed positions of a grid of patches: sines and cosines of each coordinate.
-
-    Each of r axes contributes :math:`\sin(x \omega_i), \cos(x \omega_i)` with
-    :math:`\omega_i = 10000^{-i / m}`, :math:`m = \lfloor w / 2r \rfloor`; the remaining channels
-    are 0.
-
-    >>> sincos_positions((2, 1), 6).astype(float).round(2).tolist()
-    [[0.0, 1.0, 0.0, 1.0, 0.0, 0.0], [0.84, 0.54, 0.0, 1.0, 0.0, 0.0]]
-    """
-    each = width // (2 * len(grid))
-    if each == 0:
-        raise ValueError(f"a width of {width} has no room for the positions of {len(grid)} axes")
-    omega = 10000.0 ** (-np.arange(each) / each)
-    parts = []
-    for axis in np.meshgrid(*map(np.arange, grid), indexing="ij"):
-        angle = axis.reshape(-1, 1) * omega
-        parts += [np.sin(angle), np.cos(angle)]
-    table = np.concatenate(parts, axis=1)
-    return np.pad(table, [(0, 0), (0, width - table.shape[1])]).astype(np.float32)
 
 
 def vit(classes: int | None = None, **options: Any) -> ViT:

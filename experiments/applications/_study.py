@@ -1,0 +1,253 @@
+"""How every classification of this folder is judged: by folds, seeds, corruptions, maps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxmed as jm
+from jaxmed import bayes, stats
+from jaxmed.augment import CORRUPTIONS, corruption
+from jaxmed.data import folds
+from jaxmed.inference import save_model
+from jaxmed.quantities import auc as binary_auc
+from jaxmed.report import (
+    Results,
+    Robustness,
+    Split,
+    class_pictures,
+    classification,
+    stage,
+    with_subgroups,
+)
+
+from .._common.explained import explanations
+from .._common.probe import Probe, fitted_probe
+from ._cases import Cases
+from ._frozen import Frozen
+
+_STRENGTHS = range(1, 6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Settings that all applications share.
+
+    Args:
+        data: folder of the set; by default the one of its name in JAXMED_DATA.
+        size: side to which images are brought.
+        folds: of the cross-validation.
+        seeds: how often images are dealt into folds.
+        corrupted: images, drawn at random, on which corruptions in five strengths are measured; 0
+            for none.
+        explained: images whose answers the report explains by maps.
+        level: coverage that the sets of classes promise.
+    """
+
+    data: Path | None = None
+    size: int = 160
+    folds: int = 5
+    seeds: int = 3
+    corrupted: int = 150
+    explained: int = 4
+    level: float = 0.9
+
+
+class Fold(NamedTuple):
+    """A probe, and the images that it has not seen.
+
+    Attributes:
+        probe: of the other images.
+        rows: the images.
+    """
+
+    probe: Probe
+    rows: np.ndarray
+
+
+def judge(
+    config: Study,
+    cases: Cases,
+    out: Path,
+    *,
+    title: str,
+    what: str,
+    parts: Mapping[str, np.ndarray] | None = None,
+) -> Results:
+    """Cross-validate a linear answer on frozen features, and judge it.
+
+    Each image is predicted by probes that have not seen it, nor its unit, once for each seed. The
+    model that is saved in the run's folder has seen all images.
+
+    Args:
+        config: the settings.
+        cases: the images.
+        out: the run's folder.
+        title: of the report.
+        what: a sentence on the data, for its description.
+        parts: (size, size) masks by name: `auc/NAME alone` is of probes that are taught and asked
+            by images of which the rest is grey.
+
+    Returns:
+        The results: metrics of the mean over seeds; `auc over seeds`, whose interval speaks for new
+        dealings and new units; coverage and size of sets of classes; a metric for each corruption.
+    """
+    seconds: dict[str, float] = {}
+    frozen, y = Frozen(config.size), cases.labels
+    with stage(seconds, "features"):
+        features = frozen.features(cases.images)
+    with stage(seconds, "training"):
+        dealt = [_dealt(config, cases, features, seed) for seed in range(config.seeds)]
+        said = np.stack([_said(runs, features, len(cases.classes)) for runs in dealt])
+        whole = fitted_probe(features, y, classes=len(cases.classes))
+        channels = cases.images.shape[-1]
+        save_model(out, frozen.model(whole, cases.classes, channels))
+    mean = said.mean(0)
+    grouped = len(set(cases.units)) < len(y)
+    results = classification(
+        y, mean, classes=cases.classes, cases=cases.names,
+        groups=cases.units if grouped else None, title=title,
+    )  # fmt: skip
+    metrics = dict(results.metrics)
+    metrics["auc over seeds"] = stats.over_runs(
+        _auc, y, said, groups=cases.units, name="auc over seeds"
+    )
+    metrics |= _sets(config, cases, said[0], dealt[0])
+    for name, mask in (parts or {}).items():
+        metrics[f"auc/{name} alone"] = _alone(config, cases, frozen, mask, f"auc/{name} alone")
+    robustness = None
+    if config.corrupted:
+        with stage(seconds, "corruptions"):
+            robustness = _corrupted(config, cases, frozen, dealt[0])
+        metrics |= {
+            f"auc/{name}/{strength}": dataclasses.replace(e, name=f"auc/{name}/{strength}")
+            for name, rows in robustness.corrupted.items()
+            for strength, e in zip(_STRENGTHS, rows, strict=True)
+        }
+    with stage(seconds, "explanation"):
+        first = dealt[0][0]
+        explained = explanations(
+            frozen.model(first.probe, cases.classes, channels),
+            frozen.prepared(cases.images[first.rows]), said[0][first.rows], y[first.rows],
+            [cases.names[i] for i in first.rows], count=config.explained, seed=0,
+        )  # fmt: skip
+    results = results.replace(
+        metrics=metrics,
+        headline=(*results.headline, "auc over seeds"),
+        description=(
+            f"{what} {len(y)} images, {len(set(cases.units))} {cases.unit}, at {config.size} x "
+            f"{config.size} pixels. A linear answer of at most 50 principal components of the "
+            "features of EfficientNet-Lite0, which was taught ImageNet and is not trained here. "
+            f"{config.folds} folds of {cases.unit}, dealt {config.seeds} times; an image's "
+            "probability is the mean of its predictions by probes that have not seen it."
+        ),
+        splits=(Split("cross-validated", len(y)),),
+        partition=f"{config.folds} folds of {cases.unit}, {config.seeds} times",
+        seed=0,
+        seconds=seconds,
+        pictures=class_pictures(cases.images, results.scores, classes=cases.classes),
+        explanations=explained,
+        robustness=robustness,
+    )
+    return with_subgroups(results, cases.columns) if cases.columns else results
+
+
+def _dealt(config: Study, cases: Cases, features: np.ndarray, seed: int) -> list[Fold]:
+    """Probes of all folds of a seed."""
+    parts = folds(
+        len(features), config.folds, groups=cases.units, stratify=cases.labels.tolist(), seed=seed
+    )
+    classes = len(cases.classes)
+    return [
+        Fold(
+            fitted_probe(features[part.train], cases.labels[part.train], classes=classes), part.test
+        )
+        for part in parts
+    ]
+
+
+def _said(dealt: list[Fold], features: np.ndarray, classes: int) -> np.ndarray:
+    """(n, classes): each image by the probe that has not seen it."""
+    said = np.empty((len(features), classes))
+    for fold in dealt:
+        said[fold.rows] = fold.probe.predict(features[fold.rows])
+    return said
+
+
+def _auc(labels: np.ndarray, said: np.ndarray) -> float:
+    """Of two classes the second's; of more the mean of each against the others."""
+    if said.shape[1] == 2:
+        return binary_auc(labels == 1, said[:, 1])
+    present = [k for k in range(said.shape[1]) if 0 < (labels == k).sum() < len(labels)]
+    return float(np.mean([binary_auc(labels == k, said[:, k]) for k in present]))
+
+
+def _alone(
+    config: Study, cases: Cases, frozen: Frozen, mask: np.ndarray, name: str
+) -> stats.Estimate:
+    """What a part of the images tells, over seeds."""
+    kept = np.where(mask[..., None], cases.images, cases.images.mean())
+    features = frozen.features(kept.astype(np.float32))
+    said = [
+        _said(_dealt(config, cases, features, seed), features, len(cases.classes))
+        for seed in range(config.seeds)
+    ]
+    return stats.over_runs(_auc, cases.labels, np.stack(said), groups=cases.units, name=name)
+
+
+def _sets(
+    config: Study, cases: Cases, said: np.ndarray, dealt: list[Fold]
+) -> dict[str, stats.Estimate]:
+    """Coverage and size of sets of classes, each calibrated on the other folds' images."""
+    sets = np.empty(said.shape, bool)
+    for fold in dealt:
+        others = np.setdiff1d(np.arange(len(said)), fold.rows)
+        rule = bayes.fit_sets(cases.labels[others], said[others], level=config.level)
+        sets[fold.rows] = bayes.predict_sets(rule, said[fold.rows])
+    inside = np.take_along_axis(sets, cases.labels[:, None], axis=1)[:, 0].astype(float)
+    return {
+        name: dataclasses.replace(
+            stats.mean(values, groups=cases.units, bounds=bounds, level=0.95), name=name
+        )
+        for name, values, bounds in (
+            ("set coverage", inside, (0.0, 1.0)),
+            ("set size", sets.sum(1).astype(float), (0.0, float(len(cases.classes)))),
+        )
+    }
+
+
+def _corrupted(config: Study, cases: Cases, frozen: Frozen, dealt: list[Fold]) -> Robustness:
+    """The AUC of images that are corrupted after training."""
+    n = len(cases.labels)
+    rows = np.sort(np.random.default_rng(0).permutation(n)[: config.corrupted])
+    place = np.full(n, -1)
+    place[rows] = np.arange(len(rows))
+    key = jax.random.key(0)
+
+    def measured(images: np.ndarray) -> stats.Estimate:
+        features = frozen.features(images)
+        said = np.empty((len(rows), len(cases.classes)))
+        for fold in dealt:
+            seen = place[fold.rows]
+            seen = seen[seen >= 0]
+            if len(seen):
+                said[seen] = fold.probe.predict(features[seen])
+        units = [cases.units[i] for i in rows]
+        return stats.over_runs(_auc, cases.labels[rows], said[None], groups=units, name="auc")
+
+    def changed(name: str, strength: int) -> np.ndarray:
+        change = corruption(name, strength, size=config.size)
+        batch = {"image": jnp.asarray(cases.images[rows])}
+        made = change(jm.stream(key, name, strength), batch)["image"]
+        return np.clip(np.asarray(made), 0, 1)
+
+    return Robustness(
+        "AUC", measured(cases.images[rows]),
+        {name: [measured(changed(name, s)) for s in _STRENGTHS] for name in CORRUPTIONS},
+    )  # fmt: skip

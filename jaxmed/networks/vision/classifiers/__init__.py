@@ -1,0 +1,1 @@
+"""Trunks that end in one answer an image: `features`, and `logits` with `classes`."""
