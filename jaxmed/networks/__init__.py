@@ -65,10 +65,6 @@ from jaxmed.networks.vision._decoder import Decoder
 from jaxmed.networks.vision._denoiser import DenoiserUNet, denoiser_unet
 from jaxmed.networks.vision._random_convolutions import RandomConvolutions, random_convolutions
 from jaxmed.networks.vision._stacking import StackingModule
-from jaxmed.networks.vision._tabular import Tabular, tabular
-from jaxmed.networks.vision._unet import UNet, unet
-from jaxmed.networks.vision._unet_plan import UNetPlan, plan_unet
-from jaxmed.networks.vision._vit import TokenDecoder, ViT, vit
 from jaxmed.networks.vision.classifiers._cnn import CNN, cnn
 from jaxmed.networks.vision.classifiers._convnext import ConvNeXt, convnext
 from jaxmed.networks.vision.classifiers._densenet import (
@@ -84,6 +80,7 @@ from jaxmed.networks.vision.classifiers._efficientnet import (
 )
 from jaxmed.networks.vision.classifiers._mlp import MLP, mlp
 from jaxmed.networks.vision.classifiers._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
+from jaxmed.networks.vision.classifiers._tabular import Tabular, tabular
 from jaxmed.networks.vision.classifiers._vit import TokenDecoder, ViT, vit
 from jaxmed.networks.vision.segmenters._attention_unet import AttentionUNet
 from jaxmed.networks.vision.segmenters._long_range import MambaUNet, TransUNet

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmed.core import Array, Endpoints
 from jaxmed.networks.layers._convolution import at_least_float32
-from jaxmed.networks.vision._mlp import MLP
+from jaxmed.networks.vision.classifiers._mlp import MLP
 
 
 class Tabular(nn.Module):
