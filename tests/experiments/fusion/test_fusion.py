@@ -26,7 +26,7 @@ def test_the_exact_survival_of_phantoms_is_what_happens():
 
 @pytest.mark.parametrize("loss", ["discrete", "cox"])
 def test_planted_hazards_are_learned_from_the_record(loss, tmp_path):
-    config = hazards.Config(modalities="record", loss=loss, train=600, test=400, epochs=40)
+    config = hazards.Config(modalities="record", loss=loss, train=2000, test=600, epochs=10)
     results = hazards.run(config, tmp_path)
     c, best = results.metrics["harrell_c"], results.metrics["exact/harrell_c"]
     assert c.value == pytest.approx(best.value, abs=0.03)
