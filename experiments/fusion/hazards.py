@@ -52,7 +52,7 @@ class Config:
     test: int = 1000
     missing: float = 0.1
     intervals: int = 8
-    epochs: int = 15
+    epochs: int = 30
     batch: int = 100
     learning_rate: float = 5e-3
     seed: int = 0

@@ -26,7 +26,7 @@ def test_the_exact_survival_of_phantoms_is_what_happens():
 
 @pytest.mark.parametrize("loss", ["discrete", "cox"])
 def test_planted_hazards_are_learned_from_the_record(loss, tmp_path):
-    config = hazards.Config(modalities="record", loss=loss, train=2000, test=600, epochs=10)
+    config = hazards.Config(modalities="record", loss=loss, train=2000, test=600)
     results = hazards.run(config, tmp_path)
     c, best = results.metrics["harrell_c"], results.metrics["exact/harrell_c"]
     assert c.value == pytest.approx(best.value, abs=0.03)
@@ -36,7 +36,7 @@ def test_planted_hazards_are_learned_from_the_record(loss, tmp_path):
 @pytest.mark.slow
 def test_both_tell_more_than_either(tmp_path):
     found = {
-        name: hazards.run(hazards.Config(modalities=name, train=800), tmp_path / name)
+        name: hazards.run(hazards.Config(modalities=name, train=800, epochs=15), tmp_path / name)
         for name in ("image", "record", "both")
     }
     c = {name: r.metrics["harrell_c"].value for name, r in found.items()}
