@@ -33,8 +33,9 @@ RECORDED = (
     "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks",
     "lesions", "mammograms", "medmnist", "melanoma", "membranes", "mil", "multitask", "nuclei",
     "paradigms", "planes", "planted", "pretraining", "propagation", "records", "remedies",
-    "sequences", "series", "shortcut", "stacking", "synthesis", "table_regression",
-    "translation", "tumours", "uncertainty", "uncertainty_masks", "wrong_labels",
+    "retinopathy", "sequences", "series", "shortcut", "stacking", "synthesis",
+    "table_regression", "translation", "tumours", "uncertainty", "uncertainty_masks",
+    "wrong_labels",
 )  # fmt: skip
 
 

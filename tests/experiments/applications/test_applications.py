@@ -112,7 +112,9 @@ def test_corruptions_and_maps_are_on_the_page(tmp_path, tiny):
     lesions(tmp_path / "ph2")
     command = "melanoma --corrupted 12 --explained 1"
     found, page = run(command, tmp_path / "ph2", tmp_path / "a")
-    assert all(f"auc/{name}/{s}" in found["metrics"] for name in CORRUPTIONS for s in range(1, 6))
+    assert found["robustness"]["corrupted"].keys() == set(CORRUPTIONS)
+    for name, rows in found["robustness"]["corrupted"].items():
+        assert found["metrics"][f"auc/{name} 3"]["value"] == rows[2]["value"]
     assert "Corrupted images" in page
     assert "Explanations" in page
 
