@@ -26,7 +26,8 @@ from jaxmed.core import stream
 from jaxmed.data import folds, in_memory, lgg_mri
 from jaxmed.networks import mlp, tabular
 from jaxmed.paradigms import fuse
-from jaxmed.report import Results, compare, stage
+from jaxmed.report import ComparisonResults, Results, compare, stage
+from jaxmed.stats import Estimate
 
 from .._common.compared import of_models
 from .._common.frozen import Frozen, frozen_features
@@ -94,7 +95,23 @@ def run(config: Config, out: Path) -> Results:
         partition="by patient", seconds=seconds,
         notes=(f"{len(patients) - len(kept)} patients of the table have no slices here.",),
     )  # fmt: skip
-    return results.replace(metrics=of_models(results, "auc"))
+    return results.replace(metrics={**of_models(results, "auc"), **gains(results)})
+
+
+def gains(results: ComparisonResults) -> dict[str, Estimate]:
+    """How much larger the AUC of each way to fuse is than that of image and of record alone."""
+    found = {}
+    for contrast in results.comparison.contrasts:
+        test, alone = contrast.test, contrast.first
+        if alone not in ("image", "record") or contrast.second in ("image", "record"):
+            continue
+        name = f"{contrast.second} - {alone}"
+        lower, upper = (-limit for limit in reversed(test.interval or (np.nan, np.nan)))
+        found[name] = Estimate(
+            -(test.effect or 0.0), lower, upper, test.level, test.n, test.unit, test.method,
+            test.notes, name=name,
+        )  # fmt: skip
+    return found
 
 
 def table(path: Path, target: str) -> tuple[list[str], np.ndarray, np.ndarray]:

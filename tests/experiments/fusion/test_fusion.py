@@ -55,5 +55,9 @@ def test_sequences_run(fusion, tmp_path):
 def test_records_run(tmp_path):
     config = records.Config(features="pixels", steps=3, seeds=1, folds=2)
     results = records.run(config, tmp_path)
-    assert {f"{arm}/auc" for arm in records.ARMS} == set(results.metrics)
+    assert {f"{arm}/auc" for arm in records.ARMS} <= set(results.metrics)
+    first = results.comparison.models["concat"]["auc"].value
+    second = results.comparison.models["image"]["auc"].value
+    assert results.metrics["concat - image"].value == pytest.approx(first - second)
+    assert len(results.metrics) == len(records.ARMS) + 6
     assert dataclasses.asdict(config)["target"] == "grade"
