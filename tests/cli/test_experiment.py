@@ -34,7 +34,7 @@ RECORDED = (
     "lesions", "mammograms", "medmnist", "melanoma", "membranes", "mil", "multitask", "nuclei",
     "paradigms", "planes", "planted", "pretraining", "propagation", "records", "remedies",
     "retinopathy", "sequences", "series", "shortcut", "stacking", "synthesis",
-    "table_regression", "translation", "tumours", "uncertainty", "uncertainty_masks",
+    "table_regression", "translation", "tumours", "uncertainty", "uncertainty_masks", "vessels",
     "wrong_labels",
 )  # fmt: skip
 
