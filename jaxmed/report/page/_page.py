@@ -46,6 +46,7 @@ _TASK_NAMES = {
     "generation": "drawn images",
     "instances": "instance segmentation",
     "segmentation": "segmentation",
+    "survival": "times to an event",
     "translation": "images made of images",
 }
 

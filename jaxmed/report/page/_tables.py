@@ -40,7 +40,11 @@ _NAMES = {
     "ece": "Expected calibration error",
     "f1": "F1 score",
     "frechet_distance": "Fréchet distance",
+    "calibration_slope": "Calibration slope",
+    "error_of_survival": "Mean error of predicted survival",
+    "harrell_c": "Harrell's C",
     "hd95": "HD95",
+    "integrated_brier": "Integrated Brier score",
     "iou": "IoU",
     "likeness": "Likeness within a class",
     "log_loss": "Log loss",
@@ -57,10 +61,12 @@ _NAMES = {
     "quadratic_kappa": "Quadratic kappa",
     "psnr": "PSNR (dB)",
     "r2": "R²",
+    "observed_expected": "Observed / expected events",
     "real_dice": "Dice in the real scan",
     "rmse": "Root mean squared error",
     "ssim": "SSIM",
     "volume_error": "Relative volume error",
+    "uno_c": "Uno's C",
 }
 
 
