@@ -40,6 +40,7 @@ from jaxmed.report.figures._robustness import robustness_figure
 from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
 from jaxmed.report.figures._subgroups import subgroup_figure
+from jaxmed.report.figures._survival import survival_calibration_figure, survival_figure
 from jaxmed.report.figures._task_matrix import task_matrix_figure
 from jaxmed.report.figures._translation import translation_figure
 from jaxmed.report.figures._uncertainty import (
@@ -100,6 +101,7 @@ from jaxmed.report.results._results import (
     RegressionResults,
     Results,
     SegmentationResults,
+    SurvivalResults,
     TranslationResults,
     results_of,
 )
@@ -114,6 +116,7 @@ from jaxmed.report.results._segmentation import (
 )
 from jaxmed.report.results._stages import split_sizes, stage
 from jaxmed.report.results._study import from_study
+from jaxmed.report.results._survival import SurvivalPredictions, survival
 from jaxmed.report.results._translation import TranslatedCase
 
 __all__ = [
@@ -163,6 +166,8 @@ __all__ = [
     "SegmentationResults",
     "Split",
     "SubgroupTable",
+    "SurvivalPredictions",
+    "SurvivalResults",
     "TrainingLog",
     "TranslatedCase",
     "TranslationResults",
@@ -242,6 +247,9 @@ __all__ = [
     "stage",
     "subgroup_figure",
     "summary",
+    "survival",
+    "survival_calibration_figure",
+    "survival_figure",
     "task_matrix_figure",
     "to_json",
     "translation_figure",

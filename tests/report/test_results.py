@@ -39,6 +39,7 @@ def _all_types():
         ),
         "generation": report.GenerationResults(title="Drawn", classes=(), metrics={}, headline=()),
         "translation": report.TranslationResults(title="Made", classes=(), metrics={}, headline=()),
+        "survival": report.survival([1, 2, 3, 4], [1, 1, 0, 1], risk=[4, 2, 1, 3]),
         "density": report.DensityResults(title="Images", classes=(), metrics={}, headline=()),
     }
 

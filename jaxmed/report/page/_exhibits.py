@@ -28,6 +28,7 @@ from jaxmed.report.page._registered import pair_exhibits
 from jaxmed.report.page._regression import number_exhibits
 from jaxmed.report.page._robustness import robustness_exhibits
 from jaxmed.report.page._segmentation import mask_exhibits
+from jaxmed.report.page._survival import survival_exhibits
 from jaxmed.report.page._uncertainty import uncertainty_exhibits
 from jaxmed.report.results._results import (
     ClassificationResults,
@@ -41,6 +42,7 @@ from jaxmed.report.results._results import (
     RegressionResults,
     Results,
     SegmentationResults,
+    SurvivalResults,
     TranslationResults,
 )
 
@@ -70,6 +72,7 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
     RegistrationResults: (("pairs", "Pairs before and after", pair_exhibits),),
     RegressionResults: (("predictions", "Predictions", number_exhibits),),
     SegmentationResults: (("agreement", "Agreement", mask_exhibits), _UNCERTAINTY),
+    SurvivalResults: (("survival", "Survival", survival_exhibits),),
     TranslationResults: (
         ("floors", "Beside others", compared_exhibits),
         ("images", "Images", translation_exhibits),

@@ -47,6 +47,7 @@ _TASK_NAMES = {
     "instances": "instance segmentation",
     "registration": "registration",
     "segmentation": "segmentation",
+    "survival": "times to an event",
     "translation": "images made of images",
 }
 

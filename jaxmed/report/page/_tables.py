@@ -42,7 +42,11 @@ _NAMES = {
     "f1": "F1 score",
     "folds_percent": "Folds (% of voxels)",
     "frechet_distance": "Fréchet distance",
+    "calibration_slope": "Calibration slope",
+    "error_of_survival": "Mean error of predicted survival",
+    "harrell_c": "Harrell's C",
     "hd95": "HD95",
+    "integrated_brier": "Integrated Brier score",
     "iou": "IoU",
     "likeness": "Likeness within a class",
     "log_loss": "Log loss",
@@ -59,11 +63,13 @@ _NAMES = {
     "quadratic_kappa": "Quadratic kappa",
     "psnr": "PSNR (dB)",
     "r2": "R²",
+    "observed_expected": "Observed / expected events",
     "real_dice": "Dice in the real scan",
     "sd_log_jacobian": "SD of the log Jacobian",
     "rmse": "Root mean squared error",
     "ssim": "SSIM",
     "volume_error": "Relative volume error",
+    "uno_c": "Uno's C",
 }
 
 
