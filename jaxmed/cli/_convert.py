@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmed._files import owning
+from jaxmed.cli._place import writing
 
 # What a network is given at once, unless it says so itself, by kind and number of axes.
 _SHAPES = {("voxel", 2): 256, ("voxel", 3): 96, ("image", 2): 224, ("image", 3): 96}
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     model, said = _model(options)
     from jaxmed.inference import save_model
 
-    with owning(options.out):
+    with writing(options.out):
         path = save_model(options.out, model)
     print(f"{path}: {said}")
     return 0
