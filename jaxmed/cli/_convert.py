@@ -64,6 +64,10 @@ def _model(options: argparse.Namespace) -> tuple[Any, str]:
         "channels": channels, "net": found.network, "normalisation": options.normalisation,
         "linear": tuple(options.linear),
     }  # fmt: skip
+    of_other = ("task",) if found.kind == "voxel" else ("spacing",)
+    if said := [name for name in of_other if getattr(options, name) is not None]:
+        other = "classifier" if found.kind == "voxel" else "segmenter"
+        raise ValueError(f"--{said[0]} is of a {other}, which {options.source} is not")
     if found.kind == "voxel":
         classes = _classes(options, found.classes + options.sigmoid, first="background")
         spacing = tuple(options.spacing or (0.0,) * found.rank)

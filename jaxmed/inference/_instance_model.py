@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, from_linen, pick
-from jaxmed.inference._intensities import check_image, normalised
+from jaxmed.inference._intensities import check_image, check_shape, normalised
 from jaxmed.inference._sliding import sliding_window
 from jaxmed.networks import UNetPlan, unet
 
@@ -64,6 +64,7 @@ class InstanceRecipe:
     members: int = 1
 
     def __post_init__(self) -> None:
+        check_shape("patch", self.patch)
         if (self.plan is None) == (self.net is None):
             raise ValueError("give either plan, of a U-Net, or net, another network")
         if not 0 < self.threshold < 1 or self.smallest < 0:

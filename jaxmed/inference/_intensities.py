@@ -35,6 +35,17 @@ def normalised(
     return normalise(image, method, where=where)
 
 
+def check_shape(name: str, shape: Sequence[int]) -> None:
+    """Refuse a spatial shape that no network can be given.
+
+    >>> check_shape("patch", (0, 16))
+    Traceback (most recent call last):
+    ValueError: patch is a number of voxels, 1 or more, along each axis, got (0, 16)
+    """
+    if not shape or any(n != int(n) or n < 1 for n in shape):
+        raise ValueError(f"{name} is a number of voxels, 1 or more, along each axis, got {shape}")
+
+
 def check_image(image: np.ndarray, rank: int, channels: Sequence[str]) -> None:
     """Refuse an image (*spatial, channels) that a network was not made for.
 

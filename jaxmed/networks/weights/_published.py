@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -140,7 +141,8 @@ def from_published(
             )
     shapes = {name: tuple(np.shape(value)) for name, value in tensors.items()}
     try:
-        told = entry.told(shapes, options)
+        with _telling(source, entry, options):
+            told = entry.told(shapes, options)
     except KeyError as error:
         raise ValueError(
             f"the weights are not a whole {source}: {where} has no tensor {error.args[0]!r}"
@@ -149,12 +151,13 @@ def from_published(
     try:
         network = entry.make(**fields)
     except TypeError as error:
-        known = ", ".join((*told.options, *entry.asks, "dtype", "remat"))
+        known = ", ".join(dict.fromkeys((*told.options, *entry.asks, "dtype", "remat")))
         raise ValueError(f"{source} has no such option: {error}; there are {known}") from error
-    shape = tuple(options.get("shape", told.shape))
-    image = jax.ShapeDtypeStruct((1, *shape, told.channels), jnp.float32)
-    made = from_linen(network)
-    params, state = jax.eval_shape(made.init, jax.random.key(0), image)
+    with _telling(source, entry, options):
+        shape = tuple(options.get("shape", told.shape))
+        image = jax.ShapeDtypeStruct((1, *shape, told.channels), jnp.float32)
+        made = from_linen(network)
+        params, state = jax.eval_shape(made.init, jax.random.key(0), image)
     wanted = {"params": params, "state": state}
     try:
         filled = from_tensors(wanted, tensors, entry.names(network), transposed=entry.transposed)
@@ -166,6 +169,19 @@ def from_published(
         network, filled["params"], filled["state"], entry.kind, told.rank, told.channels, classes,
         shape,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _telling(source: str, entry: Source, options: Mapping[str, Any]) -> Iterator[None]:
+    """Name the options in an error of what is made with them."""
+    try:
+        yield
+    except (TypeError, ValueError, ArithmeticError) as error:
+        if not options:
+            raise
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        hint = "".join(f"; {k}: {text}" for k, text in entry.asks.items())
+        raise ValueError(f"{source} cannot be made with {given}: {error}{hint}") from error
 
 
 def published() -> dict[str, dict[str, str]]:
