@@ -76,7 +76,7 @@ def _model(options: argparse.Namespace) -> tuple[Any, str]:
         model = inference.segmenter(recipe, found.params, found.state)
     else:
         task = options.task or ("multi-label" if options.sigmoid else "multi-class")
-        wanted = 2 if task == "binary" else found.classes
+        wanted = 2 if task == "binary" and found.classes == 1 else found.classes
         outputs = _classes(options, wanted, first="class0")
         recipe = inference.ImageRecipe(task, outputs, shape=shape, **common)
         model = inference.image_model(recipe, found.params, found.state)

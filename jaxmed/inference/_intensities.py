@@ -46,6 +46,24 @@ def check_shape(name: str, shape: Sequence[int]) -> None:
         raise ValueError(f"{name} is a number of voxels, 1 or more, along each axis, got {shape}")
 
 
+def finite(answer: np.ndarray) -> np.ndarray:
+    """What a network says, refused where it is no number: a mask of it would look like none found.
+
+    Raises:
+        ValueError: an answer that is not finite.
+
+    >>> finite(np.array([0.5, np.nan]))
+    Traceback (most recent call last):
+    ValueError: the network's answer is not finite: its weights have diverged, or ...
+    """
+    if not np.isfinite(answer.sum()):
+        raise ValueError(
+            "the network's answer is not finite: its weights have diverged, or they are of images "
+            "with other intensities"
+        )
+    return answer
+
+
 def check_image(image: np.ndarray, rank: int, channels: Sequence[str]) -> None:
     """Refuse an image (*spatial, channels) that a network was not made for.
 

@@ -111,9 +111,9 @@ def from_published(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the source is unknown, the file is of another architecture, or an option is
-            unknown; or if a tensor is missing, unexpected, or of another shape: the message names
-            it.
+        ValueError: if the source is unknown, the file is of another architecture, an option is
+            unknown or a number is not finite; or if a tensor is missing, unexpected, or of another
+            shape: the message names it.
 
     >>> tensors = {
     ...     "features.0.0.weight": np.ones((4, 1, 4, 4)), "features.0.0.bias": np.ones(4)
@@ -139,6 +139,12 @@ def from_published(
                 f"the weights are not of {source}: no tensor is named like {sign}; "
                 f"{where} has {shown}{', ...' if len(tensors) > _SHOWN else ''}"
             )
+    if odd := [name for name, value in tensors.items() if not _finite(value)]:
+        raise ValueError(
+            f"{where}: {odd[0]} holds numbers that are not finite"
+            + (f", and so do {len(odd) - 1} other tensors" if len(odd) > 1 else "")
+            + ": weights of a training that diverged"
+        )
     shapes = {name: tuple(np.shape(value)) for name, value in tensors.items()}
     try:
         with _telling(source, entry, options):
@@ -147,7 +153,10 @@ def from_published(
         raise ValueError(
             f"the weights are not a whole {source}: {where} has no tensor {error.args[0]!r}"
         ) from error
-    fields = {**told.options, **{k: v for k, v in options.items() if k != "shape"}}
+    # Options that the shapes complete, to one for each stage, are told.
+    completed = {"shape"} | (entry.asks.keys() & told.options.keys())
+    own = {name: value for name, value in options.items() if name not in completed}
+    fields = {**told.options, **own}
     try:
         network = entry.make(**fields)
     except TypeError as error:
@@ -169,6 +178,10 @@ def from_published(
         network, filled["params"], filled["state"], entry.kind, told.rank, told.channels, classes,
         shape,
     )  # fmt: skip
+
+
+def _finite(tensor: np.ndarray) -> bool:
+    return bool(np.isfinite(np.asarray(tensor, np.float32)).all())
 
 
 @contextlib.contextmanager

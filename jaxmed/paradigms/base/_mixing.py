@@ -61,7 +61,8 @@ def cutmix(objective: Objective, *, alpha: float = 1.0, inputs: str = "image") -
         The objective; its metrics are mixed as the loss is.
 
     Raises:
-        ValueError: if ``alpha`` is not positive, or ``inputs`` is not one name; when traced, if the images have no spatial axes.
+        ValueError: if ``alpha`` is not positive, or ``inputs`` is not one name; when traced, if the
+            images have no spatial axes.
 
     References:
         Yun et al. (2019), CutMix, ICCV.
@@ -98,8 +99,8 @@ def _mixed(objective: Objective, mix: Mix, alpha: float, inputs: str, name: str)
         raise ValueError(f"alpha must be positive, got {alpha}")
     if not isinstance(inputs, str):
         raise ValueError(
-            f"{name} mixes one array of the batch, whose name is inputs; got {inputs!r}. Of several "
-            "modalities mix one: the others go with the targets"
+            f"{name} mixes one array of the batch, by its name, not {inputs!r}: of several "
+            "modalities mix one, and the others go with the targets"
         )
 
     def loss(network, params, state, batch, key):
