@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxmed.data import data_root, read_image
+from jaxmed.data import column, data_root, medmnist, read_image
 
 from .._common.pictures import near_copies, pictures, together
 
@@ -72,6 +72,24 @@ def of_folders(places: Sequence[Path], size: int, patient: str = "") -> Cases:
         tuple(name for part in parts for name in part.cases), tuple(map(str, units)),
         "patients and groups of near copies" if patient else "groups of near copies",
     )  # fmt: skip
+
+
+def of_medmnist(name: str, size: int) -> tuple[Cases, Cases]:
+    """A set of MedMNIST of one label an image: its parts train and val, and its part test."""
+    made = []
+    for parts in (("train", "val"), ("test",)):
+        sources = [medmnist(name, part) for part in parts]
+        images = np.concatenate([column(source, "image") for source in sources])
+        names = tuple(str(case) for source in sources for case in source.case_ids)
+        shape = (len(images), size, size, images.shape[-1])
+        made.append(
+            Cases(
+                np.asarray(jax.image.resize(images, shape, "linear"), np.float32),
+                np.concatenate([column(source, "label") for source in sources]).astype(np.int32),
+                tuple(sources[0].classes), names, names, "images",
+            )
+        )  # fmt: skip
+    return made[0], made[1]
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:

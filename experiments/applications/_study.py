@@ -33,6 +33,7 @@ from ._cases import Cases
 from ._frozen import Frozen
 
 _STRENGTHS = range(1, 6)
+_MIDDLE = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,7 @@ def judge(
     title: str,
     what: str,
     parts: Mapping[str, np.ndarray] | None = None,
+    held_out: Cases | None = None,
 ) -> Results:
     """Cross-validate a linear answer on frozen features, and judge it.
 
@@ -93,10 +95,12 @@ def judge(
         what: a sentence on the data, for its description.
         parts: (size, size) masks by name: `auc/NAME alone` is of probes that are taught and asked
             by images of which the rest is grey.
+        held_out: images that are measured once, by the model that has seen all others.
 
     Returns:
         The results: metrics of the mean over seeds; `auc over seeds`, whose interval speaks for new
-        dealings and new units; coverage and size of sets of classes; a metric for each corruption.
+        dealings and new units; coverage and size of sets of classes; the AUC under each corruption
+        of strength 3, and of all strengths in a section of its own.
     """
     seconds: dict[str, float] = {}
     frozen, y = Frozen(config.size), cases.labels
@@ -119,17 +123,26 @@ def judge(
         _auc, y, said, groups=cases.units, name="auc over seeds"
     )
     metrics |= _sets(config, cases, said[0], dealt[0])
+    if held_out is not None:
+        measured = classification(
+            held_out.labels, whole.predict(frozen.features(held_out.images)),
+            classes=cases.classes, cases=held_out.names, groups=held_out.units,
+        )  # fmt: skip
+        metrics |= {
+            f"held out/{name}": dataclasses.replace(e, name=f"held out/{name}")
+            for name, e in measured.metrics.items()
+        }
     for name, mask in (parts or {}).items():
         metrics[f"auc/{name} alone"] = _alone(config, cases, frozen, mask, f"auc/{name} alone")
     robustness = None
     if config.corrupted:
         with stage(seconds, "corruptions"):
             robustness = _corrupted(config, cases, frozen, dealt[0])
-        metrics |= {
-            f"auc/{name}/{strength}": dataclasses.replace(e, name=f"auc/{name}/{strength}")
-            for name, rows in robustness.corrupted.items()
-            for strength, e in zip(_STRENGTHS, rows, strict=True)
-        }
+        for name, rows in robustness.corrupted.items():
+            middle = rows[_MIDDLE - 1]
+            metrics[f"auc/{name} {_MIDDLE}"] = dataclasses.replace(
+                middle, name=f"auc/{name} {_MIDDLE}"
+            )
     with stage(seconds, "explanation"):
         first = dealt[0][0]
         explained = explanations(
@@ -139,7 +152,11 @@ def judge(
         )  # fmt: skip
     results = results.replace(
         metrics=metrics,
-        headline=(*results.headline, "auc over seeds"),
+        headline=(
+            *results.headline,
+            "auc over seeds",
+            *([] if held_out is None else ["held out/auc", "held out/accuracy"]),
+        ),
         description=(
             f"{what} {len(y)} images, {len(set(cases.units))} {cases.unit}, at {config.size} x "
             f"{config.size} pixels. A linear answer of at most 50 principal components of the "
@@ -147,7 +164,10 @@ def judge(
             f"{config.folds} folds of {cases.unit}, dealt {config.seeds} times; an image's "
             "probability is the mean of its predictions by probes that have not seen it."
         ),
-        splits=(Split("cross-validated", len(y)),),
+        splits=(
+            Split("cross-validated", len(y)),
+            *([] if held_out is None else [Split("held out", len(held_out.labels))]),
+        ),
         partition=f"{config.folds} folds of {cases.unit}, {config.seeds} times",
         seed=0,
         seconds=seconds,

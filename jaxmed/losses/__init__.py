@@ -12,6 +12,8 @@ training stops instead of learning from it.
 - rare classes: `logit_adjusted`, `ldam`, and `class_balanced_weights` for the others
 - binary and multi-label: `binary_cross_entropy`, `focal(activation="sigmoid")`
 - ordinal grades: `ordinal`, and `ordinal_probabilities` for its predictions
+- times to an event: `discrete_hazard` with `discrete_survival` for its predictions, and `cox`,
+  which alone with `dice(over="batch")` is a property of the batch
 - boxes: `generalised_iou`; `jaxmed.detection.retina_loss` for a detector's head
 - regression: `mse`, `mae`, `huber`
 - images against images: `ncc`, `lncc` within windows, `mutual_information`, `mind` (and
@@ -38,14 +40,18 @@ from jaxmed.losses._regions import region_dice_ce
 from jaxmed.losses._regression import huber, mae, mse
 from jaxmed.losses._similarity import lncc, mutual_information, ncc
 from jaxmed.losses._structure import ssim
+from jaxmed.losses._survival import cox, discrete_hazard, discrete_survival
 
 __all__ = [
     "binary_cross_entropy",
     "class_balanced_weights",
+    "cox",
     "cross_entropy",
     "deep_supervision",
     "dice",
     "dice_ce",
+    "discrete_hazard",
+    "discrete_survival",
     "focal",
     "focal_tversky",
     "forward_corrected",

@@ -21,6 +21,7 @@ tests and takes labels first, as scikit-learn does; both call `jaxmed.quantities
 - labels: `accuracy`, `balanced_accuracy`, `precision`, `recall`, `specificity`, `f1`, `mcc`,
   `quadratic_kappa`, `confusion_matrix`
 - scores: `auc`, `average_precision`
+- times to an event: `concordance`
 - probabilities: `brier`, `log_loss`, `ece`
 - boxes: `box_average_precision`, `cpm`
 - masks: `dice`, `iou`, `volume_error`, and `case_table` for one row per case and class
@@ -57,6 +58,7 @@ from jaxmed.metrics._surface import (
     surface_distances,
     surface_voxels,
 )
+from jaxmed.metrics._survival import concordance
 
 __all__ = [
     "Cases",
@@ -75,6 +77,7 @@ __all__ = [
     "brier",
     "case_table",
     "collection",
+    "concordance",
     "confusion_matrix",
     "cpm",
     "dice",

@@ -80,6 +80,7 @@ from jaxmed.networks.vision.classifiers._efficientnet import (
 )
 from jaxmed.networks.vision.classifiers._mlp import MLP, mlp
 from jaxmed.networks.vision.classifiers._resnet import ResNet, resnet8, resnet18, resnet34, resnet50
+from jaxmed.networks.vision.classifiers._tabular import Tabular, tabular
 from jaxmed.networks.vision.classifiers._vit import TokenDecoder, ViT, vit
 from jaxmed.networks.vision.segmenters._attention_unet import AttentionUNet
 from jaxmed.networks.vision.segmenters._long_range import MambaUNet, TransUNet
@@ -142,6 +143,7 @@ __all__ = [
     "StyleGenerator",
     "SweepNetwork",
     "SwinUNETR",
+    "Tabular",
     "TokenDecoder",
     "TransUNet",
     "TransformerPooling",
@@ -189,6 +191,7 @@ __all__ = [
     "resnet34",
     "resnet50",
     "style_generator",
+    "tabular",
     "torch_uniform",
     "unet",
     "vit",

@@ -5,6 +5,8 @@ transform                            from -> to               what it is
 ===================================  =======================  ====================================
 :func:`with_heads`                   Network -> Network       named heads on one trunk
 :func:`multiple_instance`            Network -> Network       bags of instances, pooled
+:func:`fuse`                         Networks -> Network      modalities, some of them missing
+:func:`fuse_channels`                Network -> Network       the same as channels of one image
 :func:`stacked`                      Networks -> Network      each sees the predictions below
 :func:`towers`                       Networks -> Network      networks side by side
 :func:`cross_stitch`                 stages -> Network        tasks that exchange activations
@@ -17,6 +19,7 @@ transform                            from -> to               what it is
 :func:`maml`                         Network -> Network       few shots: adapted by gradient steps
 :func:`prototype_segmenter`          Network -> Network       few shots: voxels against masked means
 :func:`supervised`                   loss -> Objective        targets in the batch
+:func:`proportional_hazards`         -> Objective             Cox's partial likelihood of a batch
 :func:`variable_projection`          -> Objective             features for the best linear head
 :func:`weighted`                     Objectives -> Objective  a weighted sum
 :func:`uncertainty_weighted`         Objectives -> Objective  weights by each task's uncertainty
@@ -79,6 +82,7 @@ from jaxmed.paradigms.base._ensemble import ensemble, member, member_key
 from jaxmed.paradigms.base._heads import Head, with_heads
 from jaxmed.paradigms.base._learning_loss import learning_loss
 from jaxmed.paradigms.base._mixing import cutmix, mixup
+from jaxmed.paradigms.base._proportional_hazards import proportional_hazards
 from jaxmed.paradigms.base._subspaces import random_subspaces
 from jaxmed.paradigms.base._supervised import supervised
 from jaxmed.paradigms.base._weighted import weighted
@@ -89,6 +93,7 @@ from jaxmed.paradigms.continual._si import next_task, si
 from jaxmed.paradigms.few_shot._episodic import EPISODE, matching, prototypical
 from jaxmed.paradigms.few_shot._maml import maml
 from jaxmed.paradigms.few_shot._prototype_segmenter import MASKED_EPISODE, prototype_segmenter
+from jaxmed.paradigms.fusion._fuse import fuse, fuse_channels
 from jaxmed.paradigms.least_squares._closed_form import ClosedForm, LeaveOneOut, closed_form
 from jaxmed.paradigms.least_squares._stacked import stacked
 from jaxmed.paradigms.least_squares._variable_projection import variable_projection
@@ -155,6 +160,8 @@ __all__ = [
     "ewc",
     "fisher_information",
     "frozen",
+    "fuse",
+    "fuse_channels",
     "gradnorm",
     "inpainting",
     "jigsaw",
@@ -181,6 +188,7 @@ __all__ = [
     "pi_model",
     "predict_with_teacher",
     "pretrained",
+    "proportional_hazards",
     "prototype_segmenter",
     "prototypical",
     "pseudo_label",

@@ -40,6 +40,7 @@ from jaxmed.report.figures._robustness import robustness_figure
 from jaxmed.report.figures._segments import distribution_figure
 from jaxmed.report.figures._shown_cases import contrast_pictures, mask_pictures
 from jaxmed.report.figures._subgroups import subgroup_figure
+from jaxmed.report.figures._survival import survival_calibration_figure, survival_figure
 from jaxmed.report.figures._task_matrix import task_matrix_figure
 from jaxmed.report.figures._translation import translation_figure
 from jaxmed.report.figures._uncertainty import (
@@ -86,6 +87,7 @@ from jaxmed.report.results._parts import (
     UncertainCase,
     Uncertainty,
 )
+from jaxmed.report.results._registered import PairPicture, RegisteredPairs, registration
 from jaxmed.report.results._results import (
     TASKS,
     ClassificationResults,
@@ -95,9 +97,11 @@ from jaxmed.report.results._results import (
     DetectionResults,
     GenerationResults,
     InstanceResults,
+    RegistrationResults,
     RegressionResults,
     Results,
     SegmentationResults,
+    SurvivalResults,
     TranslationResults,
     results_of,
 )
@@ -112,6 +116,7 @@ from jaxmed.report.results._segmentation import (
 )
 from jaxmed.report.results._stages import split_sizes, stage
 from jaxmed.report.results._study import from_study
+from jaxmed.report.results._survival import SurvivalPredictions, survival
 from jaxmed.report.results._translation import TranslatedCase
 
 __all__ = [
@@ -146,9 +151,12 @@ __all__ = [
     "MaskPair",
     "ModelTables",
     "Overlap",
+    "PairPicture",
     "Picture",
     "Projection",
     "RegisteredImages",
+    "RegisteredPairs",
+    "RegistrationResults",
     "RegressionResults",
     "Results",
     "Robustness",
@@ -158,6 +166,8 @@ __all__ = [
     "SegmentationResults",
     "Split",
     "SubgroupTable",
+    "SurvivalPredictions",
+    "SurvivalResults",
     "TrainingLog",
     "TranslatedCase",
     "TranslationResults",
@@ -225,6 +235,7 @@ __all__ = [
     "read_mask_pairs",
     "read_models",
     "read_scores",
+    "registration",
     "reliability_figure",
     "results_of",
     "risk_coverage_figure",
@@ -236,6 +247,9 @@ __all__ = [
     "stage",
     "subgroup_figure",
     "summary",
+    "survival",
+    "survival_calibration_figure",
+    "survival_figure",
     "task_matrix_figure",
     "to_json",
     "translation_figure",

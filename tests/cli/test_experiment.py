@@ -20,19 +20,22 @@ OWN = (
     "detection",
     "instances",
     "premises",
+    "registration",
     "regression",
     "segmentation",
     "study",
+    "survival",
 )
 RECORDED = (
     "active", "active_scans", "adaptation", "architectures", "blood_cells", "border", "boxes",
     "brain_tumours", "breast_ultrasound", "cardiac_pairs", "chest", "clusters", "concepts",
     "continual", "coverage", "demo", "drive", "duplicates", "energy", "evidence", "exactly_one",
-    "extreme", "families", "few_scans", "fewshot", "heart", "hippocampus", "hippocampus_guided",
-    "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks", "lesions", "mammograms",
-    "medmnist", "melanoma", "membranes", "mil", "multitask", "nuclei", "paradigms", "planes",
-    "planted", "pretraining", "propagation", "remedies", "series", "shortcut", "stacking",
-    "synthesis", "table_regression", "translation", "tumours", "uncertainty", "uncertainty_masks",
+    "extreme", "families", "few_scans", "fewshot", "hazards", "heart", "hippocampus",
+    "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks",
+    "lesions", "mammograms", "medmnist", "melanoma", "membranes", "mil", "multitask", "nuclei",
+    "paradigms", "planes", "planted", "pretraining", "propagation", "records", "remedies",
+    "retinopathy", "sequences", "series", "shortcut", "stacking", "synthesis",
+    "table_regression", "translation", "tumours", "uncertainty", "uncertainty_masks", "vessels",
     "wrong_labels",
 )  # fmt: skip
 
@@ -56,6 +59,7 @@ FREE = {
     "border": {"patient"}, "chest": {"patient"},
     "duplicates": {"patient"}, "remedies": {"patient"}, "shortcut": {"patient"},
     "series": {"dataset"}, "table_regression": {"name", "target"},
+    "survival": {"event", "image", "patient", "time", "unit"},
 }  # fmt: skip
 
 

@@ -102,18 +102,22 @@ def test_several_networks_have_the_mean_of_their_maps(folder):
     assert "Tests of the maps" not in (out / "report.html").read_text()
 
 
-def test_a_structure_is_explained_about_its_middle(folder):
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_structure_is_explained_about_its_middle(folder, members):
     recipe = Recipe(
         ("background", "spot"), ("mr",), (0.0, 0.0, 0.0), (6, 6, 4), net=nn.Dense(2),
-        normalisation="linear",
+        normalisation="linear", members=members,
     )  # fmt: skip
     params = {"kernel": jnp.array([[-1.0, 1.0]]), "bias": jnp.array([1.0, -1.0])}
-    save_model(folder / "spots", segmenter(recipe, params, {}))
+    if members > 1:
+        params = jax.tree.map(lambda x: jnp.stack([x] * members), params)
+    run = folder / f"spots{members}"
+    save_model(run, segmenter(recipe, params, {}))
     volume = np.zeros((16, 14, 9), np.float32)
     volume[9:12, 7:10, 3:6] = 5
     nib.save(nib.Nifti1Image(volume, np.eye(4)), folder / "scan.nii.gz")
-    out = folder / "spot_out"
-    command = ["explain", str(folder / "spots"), str(folder / "scan.nii.gz"), "-o", str(out)]
+    out = folder / f"spot_out{members}"
+    command = ["explain", str(run), str(folder / "scan.nii.gz"), "-o", str(out)]
     assert main([*command, "--methods", "occlusion", "--no-tests", "--debug"]) == 0
     with np.load(out / "scan.npz") as file:
         assert file["image"].shape == (6, 6, 4, 1)

@@ -67,6 +67,7 @@ MODULES = {
     "StyleGenerator": networks.StyleGenerator((8, 8), 3, (8, 4), width=6, classes=2),
     "SweepNetwork": networks.SweepNetwork(3, (4,), "gru", drop_connect=0.5, remat=True),
     "SwinUNETR": networks.SwinUNETR(2, 12, (1, 1), (3, 3), merging="repeated"),
+    "Tabular": networks.Tabular((0, 3), 2, (1.5, 0.0), (2.0, 1.0), hidden=(4,), norm="batch"),
     "TokenDecoder": networks.TokenDecoder((2, 2), 16, width=12),
     "TransUNet": networks.TransUNet(2, PLAN, hidden=16, heads=2),
     "TransformerPooling": networks.TransformerPooling(2),
@@ -79,6 +80,14 @@ MODULES = {
 }
 NETWORKS = {
     "batch_statistics": paradigms.batch_statistics(TRUNK),
+    "fuse": paradigms.fuse(
+        {"scan": TRUNK, "record": networks.tabular((0, 2), hidden=(4,))},
+        "attention",
+        width=4,
+        classes=2,
+        drop={"scan": 0.25},
+    ),
+    "fuse_channels": paradigms.fuse_channels(TRUNK, drop=0.5),
     "mixstyle": paradigms.mixstyle(TRUNK, at="stage1"),
     "adapters": paradigms.adapters(TRUNK, width=2, activation=jax.nn.relu),
     "cross_stitch": paradigms.cross_stitch({"a": [nn.Dense(3)], "b": [nn.Dense(3)]}, own=0.8),

@@ -18,7 +18,7 @@ BATCH, CLASSES = 4, 3
 
 class Entry(NamedTuple):
     loss: Callable
-    kind: str  # of the targets: label, soft, bits, grade or value
+    kind: str  # of the targets: label, soft, bits, grade, value or survival
     spatial: tuple[int, ...] = (4, 6)
     channels: int = CLASSES
     per_example: bool = True  # False: examples share sums, as in the batch Dice
@@ -68,6 +68,10 @@ REGISTRY: dict[str, Entry] = {
     "focal-class": Entry(losses.focal, "label", ()),
     "bce-tasks": Entry(bce, "bits", ()),
     "ordinal-class": Entry(losses.ordinal, "grade", ()),
+    "discrete_hazard-survival": Entry(
+        partial(losses.discrete_hazard, edges=(0.5, 1.0, 2.0)), "survival", ()
+    ),
+    "cox-survival": Entry(losses.cox, "survival", (), channels=1, per_example=False),
     "mse-value": Entry(losses.mse, "value", (), extreme=1e4),
     "huber-value": Entry(losses.huber, "value", ()),
     "dice-many": Entry(losses.dice, "label", channels=20),
@@ -113,6 +117,7 @@ def _data(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
         "bits": lambda: rng.integers(0, 2, outputs.shape),
         "grade": lambda: rng.integers(0, entry.channels + 1, shape),
         "value": lambda: rng.normal(size=outputs.shape),
+        "survival": lambda: np.array([[0.7, 1], [0.7, 1], [1.6, 0], [0.2, 1]]),
     }[entry.kind]()
     return outputs, targets.astype(np.int32 if targets.dtype.kind == "i" else np.float32)
 

@@ -51,6 +51,8 @@ REGISTRY: dict[str, Entry] = {
         for t in ("masks", "regions")
     },
     "dice-pooled": Entry(metrics.dice(over="all", average=None), "masks"),
+    "concordance": Entry(metrics.concordance(), "times"),
+    "concordance-uno": Entry(metrics.concordance(method="uno"), "hazards"),
     "collection": Entry(metrics.collection(LABEL_METRICS), "classes"),
 }
 ROWS = 16
@@ -69,11 +71,16 @@ def _data(task: str) -> tuple[np.ndarray, np.ndarray]:
         "images": ((ROWS, 12, 11, 2), 0),
         "masks": ((ROWS, 3, 4), 3),
         "regions": ((ROWS, 3, 4, 2), 0),
+        "times": ((ROWS,), 0),
+        "hazards": ((ROWS, 3), 0),
     }
     shape, classes = shapes[task]
     outputs = rng.normal(size=(*shape, classes) if classes else shape).astype(np.float32)
     if task in ("values", "images"):
         return outputs, rng.normal(size=shape).astype(np.float32)
+    if task in ("times", "hazards"):
+        times = rng.integers(1, 6, ROWS)  # of which some are equal
+        return outputs, np.stack([times, rng.random(ROWS) < 0.7], 1).astype(np.float32)
     return outputs, rng.integers(0, classes or 2, shape).astype(np.int32)
 
 

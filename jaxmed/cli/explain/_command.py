@@ -70,9 +70,10 @@ def run(arguments: Sequence[str]) -> int:
             f"{options.run} holds a {type(model).__name__}; maps are of a classifier, a regressor "
             f"or a segmenter"
         )
-    if isinstance(model, Segmenter) and (model.recipe.cascade or model.recipe.members > 1):
+    if isinstance(model, Segmenter) and model.recipe.cascade:
         raise ValueError(
-            f"{options.run} is a cascade or several networks: explain the run of one of them"
+            f"{options.run} is a cascade, whose last network sees masks too: explain the network "
+            f"before it, {options.run / 'before'}"
         )
     names = outputs_of(model)
     if options.target is not None and options.target not in names:

@@ -117,7 +117,8 @@ def relative_index(window: tuple[int, ...]) -> np.ndarray:
     places = np.stack(np.meshgrid(*map(np.arange, window), indexing="ij"), -1)
     places = places.reshape(-1, len(window))
     apart = places[:, None] - places[None] + np.asarray(window) - 1
-    return np.ravel_multi_index(tuple(np.moveaxis(apart, -1, 0)), [2 * w - 1 for w in window])
+    edges = [2 * w - 1 for w in window]
+    return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(apart, -1, 0)), edges))
 
 
 def _regions(grid: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...]) -> np.ndarray:
@@ -130,5 +131,5 @@ def _regions(grid: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, .
     return np.asarray(_windows_of(labels, window))
 
 
-def _windows_of(labels: np.ndarray, window: tuple[int, ...]) -> np.ndarray:
+def _windows_of(labels: Any, window: tuple[int, ...]) -> np.ndarray:
     return np.asarray(partitioned(labels[None, ..., None], window))[0, ..., 0]

@@ -90,7 +90,7 @@ def from_tensors(
 
 def _transposed(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Torch's (in, out / groups, *window), mirrored, as (*window, in / groups, out)."""
-    tensor = np.flip(tensor, range(2, tensor.ndim))
+    tensor = np.flip(tensor, tuple(range(2, tensor.ndim)))
     groups = max(tensor.shape[0] // shape[-2], 1) if len(shape) == tensor.ndim else 1
     if tensor.shape[0] % groups:
         return np.moveaxis(tensor, (0, 1), (-2, -1))

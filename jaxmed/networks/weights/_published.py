@@ -58,7 +58,7 @@ class Source(NamedTuple):
 
     make: Callable[..., nn.Module]
     told: Callable[[Shapes, Mapping[str, Any]], Told]
-    names: Callable[[nn.Module], Names]
+    names: Callable[[Any], Names]
     kind: str
     asks: Mapping[str, str] = {}
     transposed: tuple[str, ...] = ()

@@ -75,6 +75,28 @@ ENTRIES = (
         "Cox (1958), Biometrika 45:562; Van Calster et al. (2019), BMC Med 17:230",
     ),
     Entry(
+        r"infinitesimal jackknife",
+        "infinitesimal jackknife",
+        "The standard error by the derivative of the estimate in each case's weight, that of the "
+        "weights for censoring included; logit: limits on that scale.",
+        "Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans; Therneau and "
+        "Watson (2017), The concordance statistic and the Cox model",
+    ),
+    Entry(
+        r"^Kaplan-Meier",
+        "Kaplan-Meier",
+        "The product limit of survival with Greenwood's variance, its limits on the scale of "
+        "log(-log S); over the mean prediction it is observed over expected.",
+        "Kaplan and Meier (1958), JASA 53:457; Kalbfleisch and Prentice (1980)",
+    ),
+    Entry(
+        r"^Wald, Cox",
+        "Wald, Cox",
+        "The slope of the predicted log(-log S) in Cox's model of the outcome: below 1 where "
+        "predictions are too extreme, above where they are too timid.",
+        "van Houwelingen (2000), Stat Med 19:3401",
+    ),
+    Entry(
         r"^t$",
         "t",
         "Student's interval of a mean.",

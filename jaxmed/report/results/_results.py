@@ -164,6 +164,30 @@ class RegressionResults(Results):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class SurvivalResults(Results):
+    """Results of predicted times to an event; made by `survival`.
+
+    Args:
+        predicted: :class:`SurvivalPredictions`, follow-up and predictions, one row per case.
+        calibration: :class:`jaxmed.stats.SurvivalCalibration`, of predicted probabilities.
+        separation: the log-rank test of the risk groups.
+        unit: of time.
+    """
+
+    predicted: Any
+    calibration: Any = None
+    separation: Any = None
+    unit: str = ""
+
+    task: ClassVar = "survival"
+    tasks: ClassVar = ("survival",)
+
+    def predictions(self) -> Mapping[str, Any]:
+        """See `Results.predictions`."""
+        return {"": self.predicted}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class DensityResults(Results):
     """Results of a model of images: how likely test images are, and what it draws.
 
@@ -293,6 +317,26 @@ class InstanceResults(Results):
     def predictions(self) -> Mapping[str, Any]:
         """See `Results.predictions`."""
         return {"": self.found}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class RegistrationResults(Results):
+    """Results of pairs of images that were registered; made by `registration`.
+
+    Args:
+        pairs: :class:`RegisteredPairs`, what was measured of each pair.
+        drawn: :class:`PairPicture`, pairs before and after.
+    """
+
+    pairs: Any
+    drawn: tuple[Any, ...] = ()
+
+    task: ClassVar = "registration"
+    tasks: ClassVar = ("registration",)
+
+    def predictions(self) -> Mapping[str, Any]:
+        """See `Results.predictions`."""
+        return {"": self.pairs}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)

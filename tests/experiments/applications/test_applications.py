@@ -16,7 +16,9 @@ from jaxmed.experiments.applications import (
     heart,
     mammograms,
     melanoma,
+    vessels,
 )
+from jaxmed.experiments.applications._vessel_shape import vessels as followed
 from PIL import Image
 
 import jaxmed as jm
@@ -112,7 +114,9 @@ def test_corruptions_and_maps_are_on_the_page(tmp_path, tiny):
     lesions(tmp_path / "ph2")
     command = "melanoma --corrupted 12 --explained 1"
     found, page = run(command, tmp_path / "ph2", tmp_path / "a")
-    assert all(f"auc/{name}/{s}" in found["metrics"] for name in CORRUPTIONS for s in range(1, 6))
+    assert found["robustness"]["corrupted"].keys() == set(CORRUPTIONS)
+    for name, rows in found["robustness"]["corrupted"].items():
+        assert found["metrics"][f"auc/{name} 3"]["value"] == rows[2]["value"]
     assert "Corrupted images" in page
     assert "Explanations" in page
 
@@ -255,3 +259,62 @@ def test_predicted_masks_are_set_beside_the_experts(tmp_path, capsys):
     (tmp_path / "said" / "patient003_frame02.nii.gz").unlink()
     assert main([*words, "--masks", str(tmp_path / "said"), "--out", str(tmp_path / "b")]) == 2
     assert "patient003_frame02.nii.gz: there is no such mask" in capsys.readouterr().err
+
+
+def drawn(way, width, size=160):
+    """A vessel of a width along points (n, 2)."""
+    grid = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), -1)
+    far = np.full((size, size), np.inf)
+    for point in way:
+        far = np.minimum(far, ((grid - point) ** 2).sum(-1))
+    return far <= (width / 2) ** 2
+
+
+@pytest.mark.parametrize("angle", [0, 20, 45, 70, 90])
+@pytest.mark.parametrize("width", [3, 6])
+def test_a_straight_vessel_is_as_wide_as_drawn_and_does_not_wind(angle, width):
+    turn = np.array([np.sin(np.deg2rad(angle)), np.cos(np.deg2rad(angle))])
+    way = 80.25 + np.linspace(-50, 50, 400)[:, None] * turn
+    found = followed(drawn(way, width))
+    assert found.mean_width() == pytest.approx(width, abs=0.8)
+    assert found.mean_tortuosity() == pytest.approx(1, abs=0.02)
+
+
+def test_a_half_circle_is_half_of_pi_longer_than_its_ends_are_apart():
+    angles = np.linspace(0, np.pi, 600)
+    found = followed(drawn(80 + 50 * np.stack([np.sin(angles), np.cos(angles)], -1), 4))
+    assert found.mean_tortuosity() == pytest.approx(np.pi / 2, rel=0.04)
+    assert found.length.sum() == pytest.approx(np.pi * 50, rel=0.04)
+
+
+def test_a_crossing_parts_vessels_and_a_ring_has_no_ends():
+    line = np.linspace(30, 130, 400)
+    across = np.stack([np.full(400, 80.0), line], -1)
+    found = followed(drawn(across, 4) | drawn(across[:, ::-1], 4))
+    assert len(found.length) == 4
+    angles = np.linspace(0, 2 * np.pi, 900)
+    ring = followed(drawn(80 + 50 * np.stack([np.sin(angles), np.cos(angles)], -1), 4))
+    assert len(ring.length) == 0 or ring.length.max() > 150
+    assert np.isnan(followed(np.zeros((20, 20))).mean_width())
+
+
+def observers(place):
+    for number in range(3):
+        for observer, width in ((1, 3 + number), (2, 3.5 + number)):
+            way = np.stack([np.full(300, 60.0), np.linspace(20, 140, 300)], -1)
+            folder = place / "test" / ("1st_manual" if observer == 1 else "2nd_manual")
+            folder.mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray((255 * drawn(way, width)).astype(np.uint8))
+            image.save(folder / f"{number:02d}_manual{observer}.gif")
+
+
+def test_vessels_of_two_observers_are_compared(tmp_path):
+    observers(tmp_path / "drive")
+    words = ["train", "vessels", "--data", str(tmp_path / "drive"), "--out", str(tmp_path / "a")]
+    assert main([*words, "--debug"]) == 0
+    metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())["metrics"]
+    assert 0 < metrics["width/bias"]["value"] < 1.2
+    assert metrics["width"]["value"] == pytest.approx(4, abs=0.8)
+    (tmp_path / "drive" / "test" / "2nd_manual" / "01_manual2.gif").unlink()
+    with pytest.raises(ValueError, match=r"one mask 01_manual2\.gif, found 0"):
+        vessels.read(tmp_path / "drive", None)

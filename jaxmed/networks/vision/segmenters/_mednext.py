@@ -154,7 +154,7 @@ class _Spread(nn.Module):
         kernel = self.param("kernel", he_fan_in, (*(self.kernel,) * rank, 1, channels))
         self.param("bias", nn.initializers.zeros, (channels,))  # taken away by the normalisation
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
-        pads = [(self.kernel // 2,) * 2] * rank
+        pads = [(self.kernel // 2, self.kernel // 2)] * rank
         return ops.conv_transpose(x, kernel, stride=2, padding=pads, groups=channels)
 
 
