@@ -147,7 +147,7 @@ def instance_model(recipe: InstanceRecipe, params: PyTree, state: PyTree) -> Ins
     def apply(params: PyTree, state: PyTree, images: Array) -> Array:
         if recipe.members == 1:
             return one(params, state, images)
-        said = jax.lax.map(lambda member: one(*member, images), (params, state))
+        said = jax.lax.map(lambda each: one(each[0], each[1], images), (params, state))
         return said.mean(0)
 
     return InstanceModel(recipe, params, state, apply)

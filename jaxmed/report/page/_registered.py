@@ -14,7 +14,9 @@ def pair_exhibits(results: RegistrationResults) -> Exhibits:
     return [
         exhibit(
             comparison_figure(
-                *(np.asarray(image, float) for image in (pair.fixed, pair.moving, pair.moved)),
+                np.asarray(pair.fixed, float),
+                np.asarray(pair.moving, float),
+                np.asarray(pair.moved, float),
                 tuple(pair.spacing),
             ),
             f"pair-{i}",
