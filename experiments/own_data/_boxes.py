@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,43 +14,49 @@ import numpy as np
 import jaxmed as jm
 from jaxmed import detection
 from jaxmed.core import Network
-from jaxmed.data import ArraySource, BoxSource, check_disjoint, folds, read_image
-from jaxmed.inference import BoxModel, BoxRecipe, FoundInImage, prepare_boxes
+from jaxmed.data import ArraySource, BoxSource, check_disjoint, folds
+from jaxmed.inference import BoxModel, BoxRecipe, FoundInImage, box_model, prepare_boxes
 from jaxmed.inference._box_model import in_image
+from jaxmed.planning import BoxPlan, box_print, plan_boxes
 from jaxmed.report import Split
 
 from .._common.lite0 import imagenet, lite0
 from .._common.pieces import in_pieces
-from ._own import split_name
-
-_SCALE = 4.0  # Edge of an anchor in strides of its map.
+from ._own import split_name, unsaid
 
 
 class Dealt(NamedTuple):
     """Positions of the images that are trained on, looked at meanwhile, and measured.
 
     Attributes:
-        train: positions.
-        held: what the learning curve is of; the test images where the data name no split, and none
-            where all but these are trained on.
-        test: positions.
+        folds: `(train, held out)` positions, one pair for each network that is trained; nothing is
+            held out where all but the test images are trained on.
+        test: positions of the test images, which are read once; perhaps none, and then what is held
+            out is measured.
         flow: how they came to be there, one sentence a step.
     """
 
-    train: list[int]
-    held: list[int]
+    folds: list[tuple[list[int], list[int]]]
     test: list[int]
     flow: tuple[str, ...]
 
+    @property
+    def development(self) -> list[int]:
+        """All images but the test images."""
+        return sorted({i for fold in self.folds for part in fold for i in part})
 
-def dealt(source: BoxSource, held_out: float, seed: int, on: str = "train") -> Dealt:
-    """The data's own splits where they name a test split, else a share of the patients.
+    @property
+    def measured(self) -> list[int]:
+        """The images that are measured."""
+        return self.test or sorted(i for _, held in self.folds for i in held)
 
-    Args:
-        source: the images.
-        held_out: share of the patients that is measured, where no split is named.
-        seed: of the dealing.
-        on: the split that is trained on, train, or trainval, that and val.
+
+def dealt(source: BoxSource, config: Any) -> Dealt:
+    """The data's own splits where they name them, else folds of the patients.
+
+    Raises:
+        ValueError: a patient in two splits, a share or a fold that is none, splits that
+            `train_on` asks for and the data do not name.
     """
     flow = [f"{len(source)} images of {Path(source.name).name}"]
     given = [name and split_name(name, source.name) for name in source.splits]
@@ -64,28 +71,60 @@ def dealt(source: BoxSource, held_out: float, seed: int, on: str = "train") -> D
                 )
     if any(given) and (rest := given.count("")):
         flow.append(f"{rest} left out, which are in no split")
-    if on == "trainval":
-        if not (of["train"] and of["val"] and of["test"]):
+    if config.train_on == "trainval":
+        if not (of["train"] and of["val"] and of["test"]) or config.folds > 1:
             raise ValueError(
-                "--train-on trainval: the data name no splits train, val and test, but "
-                + (", ".join(sorted({*source.splits} - {""})) or "none")
-            )
+                "--train-on trainval: "
+                + ("--folds trains on both in turn, leave it out" if config.folds > 1 else "")
+                + (
+                    "" if config.folds > 1 else "the data name no splits train, val and test, but "
+                    + (", ".join(sorted({*source.splits} - {""})) or "none")
+                )
+            )  # fmt: skip
         flow.append("dealt into train, val and test as the data say; val is trained on too")
-        return Dealt(sorted(of["train"] + of["val"]), [], of["test"], tuple(flow))
-    if of["test"] and of["train"]:
-        flow.append("dealt into train, val and test as the data say")
-        return Dealt(of["train"], of["val"] or of["test"], of["test"], tuple(flow))
-    if of["val"] and of["train"]:
-        flow.append("dealt into train and val as the data say; val is measured")
-        return Dealt(of["train"], of["val"], of["val"], tuple(flow))
-    if not 0 < held_out < 1:
-        raise ValueError(f"--held-out is a share between 0 and 1, got {held_out}")
-    parts = folds(len(source), max(2, round(1 / held_out)), groups=source.groups, seed=seed)
-    train, test = ([int(i) for i in rows] for rows in parts[0])
-    check_disjoint({"train": train, "held out": test}, groups=source.groups)
-    unit = "image: no patients are named" if source.groups is None else "patient"
-    flow.append(f"{len(test)} images held out at random, by {unit}")
-    return Dealt(train, test, test, tuple(flow))
+        return Dealt([(sorted(of["train"] + of["val"]), [])], of["test"], tuple(flow))
+    named = bool(of["train"] and (of["test"] or of["val"]))
+    if named:
+        flow.append("dealt into " + ", ".join(s for s in of if of[s]) + " as the data say")
+    if named and of["val"] and config.folds == 1:
+        return Dealt([(of["train"], of["val"])], of["test"], tuple(flow))
+    rest = sorted(of["train"] + of["val"]) if named else [*range(len(source))]
+    if named and config.folds == 1:
+        return Dealt([(rest, [])], of["test"], tuple(flow))
+    pairs, told = _folds(source, rest, config)
+    return Dealt(pairs, of["test"] if named else [], (*flow, *told))
+
+
+def _folds(
+    source: BoxSource, rest: list[int], config: Any
+) -> tuple[list[tuple[list[int], list[int]]], list[str]]:
+    """Folds by patient, and a sentence on them; of a single network the one that is held out."""
+    if config.folds < 1:
+        raise ValueError(f"--folds is 1 or more, got {config.folds}")
+    if not 0 < config.held_out <= 0.5:
+        raise ValueError(f"--held-out is a share above 0 and at most 0.5, got {config.held_out}")
+    groups = None if source.groups is None else [source.groups[i] for i in rest]
+    several = len(rest) if groups is None else len(set(groups))
+    count = config.folds if config.folds > 1 else round(1 / config.held_out)
+    if several < 2:
+        raise ValueError(
+            f"{source.name}: {len(rest)} image{'s' * (len(rest) != 1)} of one patient: nothing can "
+            "be held out to be measured; give images of two patients or more"
+        )
+    parts = folds(len(rest), min(count, several), groups=groups, seed=config.seed)
+    pairs = [([rest[i] for i in fold.train], [rest[i] for i in fold.test]) for fold in parts]
+    unit = "image: no patients are named" if groups is None else "patient"
+    told = f"dealt at random into {len(pairs)} folds by {unit}"
+    if config.folds == 1:
+        if not 0 <= config.fold < len(pairs):
+            raise ValueError(f"--fold is 0 to {len(pairs) - 1}, got {config.fold}")
+        pairs = [pairs[config.fold]]
+        told += f"; fold {config.fold} held out, {len(pairs[0][1])} images"
+    elif len(pairs) < config.folds:
+        told += f", not {config.folds}, as there are no more"
+    for train, held in pairs:
+        check_disjoint({"train": train, "held out": held}, groups=source.groups)
+    return pairs, [told]
 
 
 def sizes(source: BoxSource, parts: Dealt) -> tuple[Split, ...]:
@@ -99,9 +138,13 @@ def sizes(source: BoxSource, parts: Dealt) -> tuple[Split, ...]:
             name, len(rows), None if groups is None else len({groups[i] for i in rows}), counts
         )
 
-    apart = parts.held and parts.held != parts.test
-    middle = [one("looked at", parts.held)] if apart else []
-    return (one("train", parts.train), *middle, one("test", parts.test))
+    if len(parts.folds) > 1:
+        found = [one(f"development, {len(parts.folds)} folds", parts.development)]
+    else:
+        train, held = parts.folds[0]
+        name = "looked at" if parts.test else "held out"
+        found = [one("train", train), *([one(name, held)] if held else [])]
+    return (*found, *([one("test", parts.test)] if parts.test else []))
 
 
 def trunk_of(name: str, weights: str) -> Network:
@@ -122,83 +165,78 @@ def maps_of(trunk: Network, shape: Sequence[int], channels: int) -> list[tuple[i
     ]
 
 
-def levels_of(
-    strides: Sequence[tuple[int, ...]], edges: np.ndarray, kinds: np.ndarray | None = None
-) -> tuple[int, ...]:
-    """The maps whose anchors are of the objects' sizes: (levels,) of a pyramid.
+def plan_of(config: Any, source: BoxSource, parts: Dealt) -> BoxPlan:
+    """The plan of these images and settings."""
+    found = box_print(source, parts.development)
+    rank = len(found.shapes[0])
+    said = {
+        name: getattr(config, name)
+        for name in ("width", "depth", "batch", "epochs", "learning_rate", "rotation", "scale",
+                     "nms", "most", "least")
+    }  # fmt: skip
+    plan = plan_boxes(
+        found, source.classes, _strides, size=config.size, network=config.network,
+        start=config.weights, mirror=tuple(range(rank)) if config.mirror else (), **said,
+    )  # fmt: skip
+    given = unsaid(config, [*said, "mirror"])
+    why = {name: reason for name, reason in plan.why.items() if reason != "given" or name in given
+           or name not in {*said, "mirror"}}  # fmt: skip
+    return dataclasses.replace(plan, why=why)
 
-    Every class counts alike, as in the mean of average precision: a rare one of large or of small
-    objects has a map of its own.
 
-    Args:
-        strides: of all maps, finest first.
-        edges: (objects,) geometric means of the objects' edges, in voxels of the network's input.
-        kinds: (objects,) their classes; one by default.
+def _strides(name: str, shape: tuple[int, ...], channels: int) -> list[tuple[int, ...]]:
+    trunk = trunk_of(name, "scratch")
+    return maps_of(trunk, shape, channels * _repeat(name, channels))
 
-    Returns:
-        Those from the one whose anchors suit the smallest objects to the largest's, two at least.
-        The finest map is left out if there is another: it is expensive and sees little.
+
+def _repeat(name: str, channels: int) -> int:
+    """How often a grey image's channel is repeated, for a trunk of colour images."""
+    return 3 if name == "efficientnet_lite0" and channels == 1 else 1
+
+
+def recipe_of(plan: BoxPlan) -> tuple[BoxRecipe, Network]:
+    """What is done to an image and by which network, and the network that is trained.
+
+    Raises:
+        ValueError: a level that the trunk has no map for.
     """
-    sizes = np.array([_SCALE * np.prod(s) ** (1 / len(s)) for s in strides])
-    kinds = np.zeros(len(edges), int) if kinds is None else kinds
-    ends = np.array([np.quantile(edges[kinds == k], [0.05, 0.95]) for k in np.unique(kinds)])
-    small, large = ends[:, 0].min(), ends[:, 1].max()
-    first = int(np.argmin(np.abs(np.log(sizes / small))))
-    last = int(np.argmin(np.abs(np.log(sizes / large))))
-    first = max(first, 1 if max(strides[0]) < 4 and len(strides) > 2 else 0)
-    last = max(last, first + 1)
-    if last >= len(strides):
-        first, last = max(0, len(strides) - 2), len(strides) - 1
-    return tuple(range(first, last + 1))
-
-
-def recipe_of(config: Any, source: BoxSource, parts: Dealt) -> tuple[BoxRecipe, Network]:
-    """What is done to an image and by which network, and the network that is trained."""
-    first = read_image(source.images[parts.train[0]]).array
-    rank, channels = first.ndim - 1, first.shape[-1]
-    shape = input_shape(first.shape[:-1], config.size)
-    name = config.network or ("efficientnet_lite0" if rank == 2 else "resnet8")
-    weights = config.weights or ("imagenet" if name == "efficientnet_lite0" else "scratch")
-    if name == "efficientnet_lite0" and rank != 2 and weights == "imagenet":
-        raise ValueError("--weights imagenet are of pictures: give --network resnet8 for volumes")
-    repeat = 3 if name == "efficientnet_lite0" and channels == 1 else 1
-    trunk = trunk_of(name, weights)
-    strides = maps_of(trunk, shape, channels * repeat)
-    scale = min(n / m for n, m in zip(shape, first.shape[:-1], strict=True))
-    boxes = np.concatenate([source.boxes[i] for i in parts.train])
-    if not len(boxes):
-        raise ValueError(f"{source.name}: no image that is trained on has a box")
-    edges = scale * (boxes[:, rank:] - boxes[:, :rank]).prod(1) ** (1 / rank)
-    kinds = np.concatenate([source.box_labels[i] for i in parts.train])
-    levels = levels_of(strides, edges, kinds)
-    pyramid = jm.networks.pyramid(trunk, levels=levels, width=config.width)
+    repeat = _repeat(plan.network, len(plan.channels))
+    trunk = trunk_of(plan.network, plan.start)
+    strides = maps_of(trunk, plan.shape, len(plan.channels) * repeat)
+    if plan.levels[-1] >= len(strides):
+        raise ValueError(
+            f"the plan's levels are {list(plan.levels)}, but {plan.network} has the maps 0 to "
+            f"{len(strides) - 1}"
+        )
+    pyramid = jm.networks.pyramid(trunk, levels=plan.levels, width=plan.width)
     head = detection.retina_head(
-        len(source.classes), strides=[strides[i] for i in levels], scales=(_SCALE,),
-        depth=config.depth,
+        len(plan.classes), strides=[strides[i] for i in plan.levels], scales=(plan.anchor,),
+        depth=plan.depth,
     )  # fmt: skip
     network = jm.with_heads(pyramid, {"boxes": head})
-    linear = (255 / 128, -127 / 128) if name == "efficientnet_lite0" else (1.0, 0.0)
+    linear = (255 / 128, -127 / 128) if plan.network == "efficientnet_lite0" else (1.0, 0.0)
     recipe = BoxRecipe(
-        classes=source.classes,
-        channels=("red", "green", "blue") if channels == 3 else tuple(map(str, range(channels))),
-        shape=shape,
-        net=detection.detector(network, iou=config.nms, count=config.most, least=config.least),
-        normalisation="linear" if name == "efficientnet_lite0" else "zscore",
+        classes=plan.classes,
+        channels=plan.channels,
+        shape=plan.shape,
+        net=detection.detector(network, iou=plan.nms, count=plan.most, least=plan.least),
+        normalisation="linear" if plan.network == "efficientnet_lite0" else "zscore",
         linear=linear,
         repeat=repeat,
     )
     return recipe, network
 
 
-def input_shape(spatial: Sequence[int], size: int) -> tuple[int, ...]:
-    """The shape of the network's input: a longer side of `size`, edges multiples of 32 or 8.
-
-    >>> input_shape((480, 640), 320), input_shape((32, 32, 32), 320)
-    ((256, 320), (32, 32, 32))
-    """
-    step = 32 if len(spatial) == 2 else 8
-    factor = min(1.0, size / max(spatial))
-    return tuple(int(np.ceil(round(n * factor) / step) * step) for n in spatial)
+def joined(models: Sequence[BoxModel]) -> BoxModel:
+    """One model of several of one recipe, whose boxes are fused; a single one as it is."""
+    first = models[0]
+    if len(models) == 1:
+        return first
+    net = detection.detector_ensemble(first.recipe.network(), len(models))
+    params, state = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *[(m.params, m.state) for m in models]
+    )
+    return box_model(dataclasses.replace(first.recipe, net=net), params, state)
 
 
 def prepared(source: BoxSource, rows: Sequence[int], recipe: BoxRecipe) -> ArraySource:

@@ -6,8 +6,10 @@ PATH is a folder or table of images with label maps as masks, in which every obj
 its own (docs/detection.md). A U-Net says of each voxel how deep in its object it lies and how far
 that reaches along rays (`stars`, for roundish objects), which way its middle lies (`flows`), or
 what is inside and how deep (`depths`, parted by watershed); objects are read from that. The
-parameters are averaged over the steps. A split `test` of the data is measured once, at the end;
-without one a fifth of the patients is held out, and measured.
+parameters are averaged over the steps. The plan (`plan.json` in the run's folder, each choice with
+its reason) may be edited and given by `--plan`. A split `test` of the data is measured once, at the
+end; without one a fifth of the patients is held out, and measured; `--folds 5` trains five
+networks, each on four fifths, and keeps all: what they say of a voxel is averaged.
 
 `jaxmed predict DIR IMAGES...` writes label maps of further images.
 """
@@ -16,37 +18,27 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import ndimage
 
-import jaxmed as jm
 from jaxmed import report
-from jaxmed.augment import Augmentation, chain, flip, random_affine, random_crop
-from jaxmed.data import in_memory, random_patch
-from jaxmed.detection import InstanceForm, typical_radius
+from jaxmed.data import ManifestSource
+from jaxmed.detection import typical_radius
 from jaxmed.detection.instances._watershed import renumbered
-from jaxmed.inference import (
-    InstanceRecipe,
-    find_instances,
-    instance_model,
-    prepare_instances,
-    save_model,
-    sliding_window,
-)
-from jaxmed.networks import plan_unet
+from jaxmed.inference import InstanceModel, save_model
+from jaxmed.planning import InstancePlan, plan_instances
 from jaxmed.report import InstanceResults, stage
 
-from .._common.scans import shaded
-from ._own import dealt, in_steps, opened, repeated, sizes
+from ._instances import best_threshold, found_or_read, joined, trained
+from ._own import Parts, dealt, kept_plan, opened, sizes, unsaid
 from ._segmentation import mask_files
 
-_SHOWN = 8  # Held-out images that are looked at while training.
-_THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
-_ASKED = 40  # Training images on which one of these is chosen, at most.
-_OVERLAPS = (0.3, 0.5, 0.7)
-_THICK = 3.0  # Of slices thicker than this in pixels, nothing is turned out of its plane.
+_DECIDED = (
+    "form", "rays", "patch", "batch", "features", "steps", "learning_rate", "rotation", "scale",
+    "mirror", "test_mirror", "threshold", "smallest",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +52,13 @@ class Config:
             that are 0 and 1.
         patient: column of the patient; of a folder `folder` or a pattern with one group.
         merge_rows: whether rows of one image are one.
+        folds: networks, each with a fold of its own held out; of 1, see held_out.
         held_out: share of the patients that is measured, where the data name no split.
         fold: which of the parts of that size, from 0.
+        plan: a plan to follow, such as an edited plan.json.
         form: what the network says: stars, flows or depths.
         rays: of a star; 32 of pictures and 96 of volumes by default.
-        patch: edge of a patch in voxels.
+        patch: longest edge of a patch in voxels; 128 of pictures and 64 of volumes by default.
         batch: patches of a step.
         features: channels of the first stage; the coarsest have 8 times as many.
         steps: of the training.
@@ -77,7 +71,7 @@ class Config:
         threshold: probability from which on a voxel is an object's; of stars, its middle's. By
             default the one by which most objects of the training images are told apart.
         smallest: voxels of the smallest object.
-        seed: of parts, parameters, order of batches and augmentation.
+        seed: of folds, parameters, order of batches and augmentation.
     """
 
     data: Path | None = None
@@ -85,12 +79,13 @@ class Config:
     pieces: bool = False
     patient: str | None = None
     merge_rows: bool = False
-    folds: ClassVar[int] = 1
+    folds: int = 1
     held_out: float = 0.2
     fold: int = 0
+    plan: Path | None = None
     form: Literal["stars", "flows", "depths"] = "stars"
     rays: int | None = None
-    patch: int = 128
+    patch: int | None = None
     batch: int = 4
     features: int = 24
     steps: int = 1200
@@ -105,109 +100,113 @@ class Config:
 
 
 def run(config: Config, out: Path) -> InstanceResults:
-    """Train, tell the objects of what is held out apart, measure."""
+    """Plan, train each fold, tell objects apart in what is held out or the test images, measure."""
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
-        source = opened(config, labels=(), canonical=False)
-        if source.masks is None:
-            raise ValueError(
-                f"{source.name}: no masks: put label maps into a folder `masks` beside the images, "
-                "or give the table a column `mask`"
-            )
+        source = _source(config)
         parts = dealt(source, config)
-        train, held = parts.folds[0]
-        measured = parts.test if len(parts.test) else held
-        example = lambda i: _example(source, int(i), config.pieces)  # noqa: E731
-        examples = [example(i) for i in train]
-        if not config.pieces:
-            _refuse_binary(source.name, examples)
-        if not any(example(i)["mask"].any() for i in measured):
+        development = _examples(config, source, parts.development)
+        plan = kept_plan(
+            config, out, InstancePlan, lambda: _plan(config, source, development), _DECIDED, "steps"
+        )
+        _fits(config.plan or out / "plan.json", plan, development)
+        held = [int(i) for _, held in parts.folds for i in held]
+        which = [int(i) for i in parts.test] or sorted(held)
+        if not any(_example(source, i, config.pieces)["mask"].any() for i in which):
             raise ValueError(
                 f"{source.name}: no image that is measured has an object, so nothing can be: "
                 "change the splits, or --fold and --held-out"
             )
-        recipe = _recipe(config, source, examples)
-        ready = in_memory(_Prepared(recipe, examples))
-    network = recipe.network()
-    at_hand = repeated(ready, config.batch)
-    cut = random_patch(_around(config, recipe, examples), foreground=0.5)
-    batches = jm.data.batches(at_hand, config.batch, seed=config.seed, transform=cut)
-    steps, every = in_steps(config.steps, len(batches))
-    learner = _learner(config, recipe, network, steps)
-    blank = instance_model(recipe, None, None)
-    few = [example(i) for i in held[:: max(len(held) // _SHOWN, 1)][:_SHOWN]]
-    seen = any(one["mask"].any() for one in few)
-
-    def look(state) -> dict[str, float]:
-        model = blank._replace(**learner.predicting.get(state)._asdict())
-        found = [find_instances(model, one["image"], overlap=0.25) for one in few]
-        true = [one["mask"] for one in few]
-        return {"held out/f1": jm.stats.instance_scores(true, found, n_resamples=0).f1.value}
-
-    with stage(seconds, "training"):
-        trained = jm.fit(
-            learner, batches, seed=config.seed, steps=steps, out=out,
-            evaluate=jm.train.Evaluation(look, every=every) if seen else None,
-        )  # fmt: skip
-    weights = learner.predicting.get(trained.state)
-    if config.test_mirror:
-        recipe = dataclasses.replace(recipe, mirror=tuple(range(len(recipe.patch))))
-    model = instance_model(recipe, weights.params, weights.state)
-    if config.threshold is None:
-        with stage(seconds, "threshold"):
-            some = [one for one in examples if one["mask"].any()]
-            few = some[:: -(-len(some) // _ASKED)]
-            recipe = dataclasses.replace(recipe, threshold=_best_threshold(model, few))
-        model = model._replace(recipe=recipe)
+        files = mask_files(source)
+    models, history, step = [], (), 0
+    for number, (train, held) in enumerate(parts.folds):
+        folder = out if len(parts.folds) == 1 else out / f"fold_{number}"
+        name = "training" if len(parts.folds) == 1 else f"training, fold {number}"
+        learned = [development[int(i)] for i in train]
+        with stage(seconds, name):
+            model, result = trained(
+                plan, learned, [development[int(i)] for i in held], config.seed, folder
+            )
+        if plan.threshold is None:
+            with stage(seconds, "threshold"):
+                threshold = best_threshold(model, learned)
+            recipe = dataclasses.replace(model.recipe, threshold=threshold)
+            model = model._replace(recipe=recipe)
+        save_model(folder, model)
+        models.append(model)
+        history, step = history or result.history, result.step
+        if not len(parts.test):
+            with stage(seconds, "evaluation"):
+                for i in map(int, held):
+                    path = out / files[source.case_ids[i]]
+                    found_or_read(model, development[i], path, source.image(i))
+    model = joined(models)
     save_model(out, model)
-    files = mask_files(source)
     with stage(seconds, "evaluation"):
-        names = [source.case_ids[int(i)] for i in measured]
+        names = [source.case_ids[i] for i in which]
         true, found = [], []
-        for i, name in zip(measured, names, strict=True):
-            one = example(i)
+        for i, name in zip(which, names, strict=True):
+            one = _example(source, i, config.pieces)
             true.append(one["mask"])
-            found.append(_found(model, one, out / files[name], source.image(int(i))))
+            found.append(found_or_read(model, one, out / files[name], source.image(i)))
         groups = source.groups
         results = report.instances(
             true, found, cases=names,
-            groups=None if groups is None else [groups[int(i)] for i in measured],
+            groups=None if groups is None else [groups[i] for i in which],
             masks={name: files[name] for name in names},
-            images=lambda k: example(measured[k])["image"],
+            images=lambda k: _example(source, which[k], config.pieces)["image"],
             title=f"Instances in {Path(source.name).stem}",
         )  # fmt: skip
     return results.replace(
-        description=_described(config, recipe, trained.step, len(parts.test)),
+        description=_described(plan, model, parts, step),
         splits=sizes(source, parts),
         flow=parts.flow,
-        history=trained.history,
-        best_step=trained.step,
+        history=history,
+        best_step=step,
         seconds=seconds,
-        notes=source.notes,
+        notes=(*source.notes, *parts.notes),
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Prepared:
-    """Training images as the network meets them, at least a patch large; a source."""
-
-    recipe: InstanceRecipe
-    examples: list[dict[str, np.ndarray]]
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        one = self.examples[index]
-        image = prepare_instances(self.recipe, one["image"])
-        size = [max(n, p) for n, p in zip(image.shape[:-1], self.recipe.patch, strict=True)]
-        return {
-            "image": jm.data.crop_or_pad(image, size, value=0),
-            "mask": jm.data.crop_or_pad(one["mask"], size, value=0),
-        }
+def make_plan(config: Config) -> InstancePlan:
+    """What `run` would do."""
+    source = _source(config)
+    return _plan(config, source, _examples(config, source, dealt(source, config).development))
 
 
-def _example(source, i: int, pieces: bool) -> dict[str, np.ndarray]:
+def _source(config: Config) -> ManifestSource:
+    source = opened(config, labels=(), canonical=False)
+    if source.masks is None:
+        raise ValueError(
+            f"{source.name}: no masks: put label maps into a folder `masks` beside the images, "
+            "or give the table a column `mask`"
+        )
+    return source
+
+
+Example = dict[str, np.ndarray]
+
+
+def _examples(config: Config, source: ManifestSource, which: Any) -> dict[int, Example]:
+    """Images with label maps by position, checked to be of one kind and to tell objects apart."""
+    found = {int(i): _example(source, int(i), config.pieces) for i in which}
+    kinds: dict[tuple[int, int], str] = {}
+    for i, one in found.items():
+        image = one["image"]
+        kinds.setdefault((image.ndim - 1, image.shape[-1]), source.case_ids[i])
+        if len(kinds) > 1:
+            (axes, channels), (others, more) = kinds
+            first, other = kinds.values()
+            raise ValueError(
+                f"{source.name}: {first} has {axes} axes and {channels} channels, {other} {others} "
+                f"and {more}: a network takes images of one kind"
+            )
+    if not config.pieces:
+        _refuse_binary(source.name, [*found.values()])
+    return found
+
+
+def _example(source: ManifestSource, i: int, pieces: bool) -> Example:
     """An image and its label map, objects numbered from 1 on."""
     image = source.image(i, canonical=False)
     labels = source.mask_and_known(i, like=image, canonical=False)[0].array
@@ -216,7 +215,7 @@ def _example(source, i: int, pieces: bool) -> dict[str, np.ndarray]:
     return {"image": image.array, "mask": renumbered(labels)}
 
 
-def _refuse_binary(name: str, examples: list[dict[str, np.ndarray]]) -> None:
+def _refuse_binary(name: str, examples: list[Example]) -> None:
     """Refuse masks of one number, which several pieces have: they tell no objects apart."""
     if max(int(one["mask"].max()) for one in examples) > 1:
         return
@@ -228,125 +227,59 @@ def _refuse_binary(name: str, examples: list[dict[str, np.ndarray]]) -> None:
         )
 
 
-def _recipe(config: Config, source, examples: list[dict[str, np.ndarray]]) -> InstanceRecipe:
-    rank = examples[0]["mask"].ndim
+def _plan(config: Config, source: ManifestSource, examples: dict[int, Example]) -> InstancePlan:
+    first = next(iter(examples))
+    image = examples[first]["image"]
+    rank = image.ndim - 1
     spacing = None
     if rank == 3:
-        spacing = tuple(float(s) for s in source.image(0, canonical=False).spacing)
-    labels = [one["mask"] for one in examples]
+        spacing = tuple(float(s) for s in source.image(first, canonical=False).spacing)
+    labels = [one["mask"] for one in examples.values()]
     try:
-        size = typical_radius(labels, spacing)
+        radius = typical_radius(labels, spacing)
     except ValueError as error:
         raise ValueError(f"{source.name}: {error} that is trained on") from None
-    most = max(int(one.max()) for one in labels)
-    form = InstanceForm(
-        config.form, rank=rank, rays=config.rays or (32 if rank == 2 else 96), size=size,
-        spacing=spacing, most=max(most, 1),
-    )  # fmt: skip
-    plan = plan_unet(
-        (config.patch,) * rank, spacing, base_features=config.features,
-        max_features=8 * config.features,
-    )  # fmt: skip
-    channels = examples[0]["image"].shape[-1]
-    return InstanceRecipe(
-        channels=("red", "green", "blue") if channels == 3 else tuple(map(str, range(channels))),
-        patch=tuple(plan.patch_size or (config.patch,) * rank),
-        form=form,
-        plan=plan,
-        normalisation="percentile",
-        threshold=0.3 if config.threshold is None else config.threshold,
-        smallest=config.smallest,
-    )
-
-
-def _best_threshold(model, examples: list[dict[str, np.ndarray]]) -> float:
-    """The threshold of the largest F1, averaged over overlaps; the lowest of equal ones."""
-    recipe = model.recipe
-    assert isinstance(recipe.form, InstanceForm)
-    said = [
-        sliding_window(
-            model.predict, prepare_instances(recipe, one["image"]), recipe.patch, overlap=0.25,
-            size=1,
-        )
-        for one in examples
-    ]  # fmt: skip
-    true = [one["mask"] for one in examples]
-
-    # Each image's objects at all thresholds, turned into the maps of all images at each.
-    read = zip(
-        *(recipe.form.find_at(x, _THRESHOLDS, smallest=recipe.smallest) for x in said), strict=True
-    )
-    f1 = [
-        jm.stats.instance_scores(true, maps, iou=_OVERLAPS, n_resamples=0).f1.value for maps in read
-    ]
-    return _THRESHOLDS[int(np.argmax(f1))]
-
-
-def _around(
-    config: Config, recipe: InstanceRecipe, examples: list[dict[str, np.ndarray]]
-) -> tuple[int, ...]:
-    """What is cut from an image for a patch that is turned and magnified: no larger than most are.
-
-    What lay beyond would be made up, and objects would seem to end there, or to go on as streaks.
-    """
-    angle = np.radians(min(config.rotation, 45))
-    factor = config.scale * (np.cos(angle) + np.sin(angle))
-    usual = np.median([one["mask"].shape for one in examples], axis=0).astype(int)
-    return tuple(
-        max(p, min(int(np.ceil(factor * p)), int(n)))
-        for p, n in zip(recipe.patch, usual, strict=True)
-    )
-
-
-def _learner(config: Config, recipe: InstanceRecipe, network: jm.Network, steps: int) -> jm.Learner:
-    optimizer = jm.train.optimizer(
-        "adamw", learning_rate=config.learning_rate, schedule="warmup_cosine", steps=steps,
-        weight_decay=1e-4, clip=5.0,
-    )  # fmt: skip
-    objective = jm.paradigms.augmented(
-        jm.supervised(recipe.form, target="mask"), _augmentation(config, recipe)
-    )
-    learner = jm.learner(network, objective, optimizer)
-    return jm.train.parameter_average(learner, min(0.99, 1 - 10 / max(steps, 20)))
-
-
-def _augmentation(config: Config, recipe: InstanceRecipe) -> Augmentation:
-    assert isinstance(recipe.form, InstanceForm)
-    spacing, turned = recipe.form.spacing, config.rotation
-    if spacing is not None and max(spacing) > _THICK * min(spacing):
-        turned = [turned if s == max(spacing) else 0.0 for s in spacing]
-    affine = random_affine(rotation=turned, scale=(1 / config.scale, config.scale), spacing=spacing)
-    # Beyond the image is 0 and no object, as the network's own padding has it.
-    return chain(
-        affine, random_crop(recipe.patch), *([flip()] if config.mirror else []), shaded(),
-        masks=("mask",), outside="constant",
-    )  # fmt: skip
-
-
-def _found(model, one: dict[str, np.ndarray], path: Path, image) -> np.ndarray:
-    """The label map of an image, written; read, if an earlier start of this run wrote it."""
-    if path.exists():
-        return jm.data.read_mask(path, like=image).array
-    labels = find_instances(model, one["image"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    jm.data.write_mask(path, labels, image)
-    return labels
-
-
-def _described(config: Config, recipe: InstanceRecipe, steps: int, test: int) -> str:
-    shape = " x ".join(map(str, recipe.patch))
     said = {
-        "stars": f"how deep in its object it lies and how far that reaches along "
-        f"{recipe.form.channels - 1} rays",
+        name: getattr(config, name)
+        for name in unsaid(config, ("batch", "steps", "learning_rate", "scale", "threshold",
+                                    "smallest"))
+    }  # fmt: skip
+    holds = np.max([one.shape for one in labels], 0)
+    return plan_instances(
+        channels=image.shape[-1], shape=holds.tolist(), spacing=spacing, radius=radius,
+        most=max(int(one.max()) for one in labels), form=config.form, rays=config.rays,
+        patch=config.patch, features=config.features, rotation=config.rotation,
+        mirror=config.mirror, test_mirror=config.test_mirror, **said,
+    )  # fmt: skip
+
+
+def _fits(where: Path, plan: InstancePlan, examples: dict[int, Example]) -> None:
+    """Refuse a plan that was given, or edited, for other data."""
+    image = next(iter(examples.values()))["image"]
+    for what, has, wants in (
+        ("spatial axes", len(plan.patch), image.ndim - 1),
+        ("channels", len(plan.channels), image.shape[-1]),
+    ):
+        if has != wants:
+            raise ValueError(f"{where} is of {what} {has}, the data are of {wants}: plan anew")
+
+
+def _described(plan: InstancePlan, model: InstanceModel, parts: Parts, steps: int) -> str:
+    shape = " x ".join(map(str, plan.patch))
+    said = {
+        "stars": f"how deep in its object it lies and how far that reaches along {plan.rays} rays",
         "flows": "whether it is an object's, and which way its middle lies",
         "depths": "whether it is an object's, and how deep in it",
-    }[config.form]
-    measured = "The test images are" if test else "What is held out is"
+    }[plan.form]
+    n = len(parts.folds)
+    measured = "The test images are" if len(parts.test) else "What is held out is"
+    by = f" by all {n} networks together" if n > 1 and len(parts.test) else ""
     return (
-        f"A U-Net says of each voxel {said}. {steps} steps of {config.batch} patches of "
-        f"{shape}. An object is told from a probability of {recipe.threshold:g} on"
-        + (", chosen on training images" if config.threshold is None else "")
-        + f". {measured} read once with the averaged parameters after the last step; nothing "
+        f"{'A U-Net says' if n == 1 else f'{n} U-Nets say'} of each voxel {said}. {steps} steps of "
+        f"{plan.batch} patches of {shape}; plan.json holds all choices and their reasons. An "
+        f"object is told from a probability of {model.recipe.threshold:g} on"
+        + (", chosen on images that are trained on" if plan.threshold is None else "")
+        + f". {measured} read once{by} with the averaged parameters after the last step; nothing "
         "was chosen by it."
     )
 

@@ -42,7 +42,7 @@ class Options:
         levels: how many, each half as fine as the next.
         steps: at each level.
         centre: whether the middles of the grids are put on each other first: for scans whose
-            headers say nothing of one place.
+            headers say nothing of one place. A network that has learned from such pairs does so.
         symmetric: whether the inverse also moves the fixed image onto the moving one.
         masks: masks of the fixed and of the moving image, on which Dice is measured, and which
             nothing is fitted to; only the second is needed to move it, with - for the first.
@@ -90,12 +90,14 @@ def run(arguments: Sequence[str]) -> int:
     fixed, moving = (data.read_image(path) for path in options.images)
     masks = _masks(options, fixed, moving)
     print(f"fixed {_told(fixed)}, moving {_told(moving)}")
-    start = reg.centre_warp(fixed, moving) if options.centre else None
+    model = None if options.network is None else reg.load_warp_model(options.network)
+    centred = options.centre or (model is not None and model.centred)
+    start = reg.centre_warp(fixed, moving) if centred else None
     begun = start or reg.affine_warp(np.eye(len(fixed.affine)))
     seen = (fixed, moving)
     if options.guide is not None:
         seen = _guided(options.images, options.guide, seen)
-    warp = _found(options, *seen, start)
+    warp = _found(options, model, *seen, start)
     folder = options.out
     folder.mkdir(parents=True, exist_ok=True)
     moved = reg.warp_scan(warp, moving, fixed.space)
@@ -149,7 +151,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
+def _found(options: Options, model: Any, fixed: Any, moving: Any, start: Any) -> Any:
     from jaxmed import registration as reg
 
     def unlike(name: Any) -> Any:
@@ -160,11 +162,9 @@ def _found(options: Options, fixed: Any, moving: Any, start: Any) -> Any:
         "levels": options.levels,
         "steps": options.steps,
     }
-    if options.network is not None:
+    if model is not None:
         images = (scan._replace(array=scan.array[..., :1]) for scan in (fixed, moving))
-        found = reg.load_warp_model(options.network).warp(
-            *((fixed, moving) if options.guide is None else images), initial=start
-        )
+        found = model.warp(*((fixed, moving) if options.guide is None else images), initial=start)
         if not options.refine:
             return found
         shared |= {"levels": 1, "steps": options.refine, "rate": 0.1}

@@ -49,6 +49,7 @@ class InstanceRecipe:
         threshold: of ``form.find``.
         smallest: voxels of the smallest object.
         mirror: spatial axes over whose mirror images outputs are averaged.
+        members: networks, of one kind, whose outputs are averaged; their weights are stacked.
     """
 
     channels: tuple[str, ...]
@@ -60,6 +61,7 @@ class InstanceRecipe:
     threshold: float = 0.5
     smallest: int = 15
     mirror: tuple[int, ...] = ()
+    members: int = 1
 
     def __post_init__(self) -> None:
         if (self.plan is None) == (self.net is None):
@@ -69,6 +71,8 @@ class InstanceRecipe:
                 "threshold is a probability, and smallest is not negative, got "
                 f"{self.threshold} and {self.smallest}"
             )
+        if self.members < 1:
+            raise ValueError(f"members is 1 or more, got {self.members}")
         if any(not 0 <= a < len(self.patch) for a in self.mirror):
             raise ValueError(
                 f"mirror is axes of 0 to {len(self.patch) - 1}, got {tuple(self.mirror)}"
@@ -78,11 +82,6 @@ class InstanceRecipe:
     def task(self) -> str:
         """What such a model is for."""
         return "instances"
-
-    @property
-    def members(self) -> int:
-        """Networks of the model."""
-        return 1
 
     @property
     def inputs(self) -> int:
@@ -136,14 +135,20 @@ def instance_model(recipe: InstanceRecipe, params: PyTree, state: PyTree) -> Ins
     n = len(recipe.mirror)
     subsets = [s for k in range(n + 1) for s in itertools.combinations(recipe.mirror, k)]
 
-    @jax.jit
-    def apply(params: PyTree, state: PyTree, images: Array) -> Array:
+    def one(params: PyTree, state: PyTree, images: Array) -> Array:
         total: Any = 0.0
         for subset in subsets:
             turned = jnp.flip(images, [a + 1 for a in subset])
             said = pick(network.apply(params, state, turned)[0], "logits", "network")
             total = total + (recipe.form.mirrored(said, subset) if subset else said)
         return total / len(subsets)
+
+    @jax.jit
+    def apply(params: PyTree, state: PyTree, images: Array) -> Array:
+        if recipe.members == 1:
+            return one(params, state, images)
+        said = jax.lax.map(lambda each: one(each[0], each[1], images), (params, state))
+        return said.mean(0)
 
     return InstanceModel(recipe, params, state, apply)
 

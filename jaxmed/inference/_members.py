@@ -10,17 +10,20 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.inference._image_model import ImageModel, image_model
+from jaxmed.inference._instance_model import InstanceModel, instance_model
 from jaxmed.inference._segmenter import Segmenter, segmenter
 
-Model = TypeVar("Model", Segmenter, ImageModel)
+Model = TypeVar("Model", Segmenter, ImageModel, InstanceModel)
 
 
 def average_models(models: Sequence[Model]) -> Model:
-    """Average the probabilities of models of one recipe, such as those of all folds.
+    """Average what models of one recipe say, such as those of all folds.
+
+    That is probabilities, and what :class:`InstanceModel` says of each voxel.
 
     Args:
-        models: segmenters, classifiers or regressors whose recipes are equal; of cascades, the
-            networks before are averaged likewise.
+        models: segmenters, classifiers, regressors or models of instances whose recipes are equal;
+            of cascades, the networks before are averaged likewise.
 
     Returns:
         One model, which can be saved like any other: its parameters are theirs, stacked.
@@ -56,4 +59,6 @@ def average_models(models: Sequence[Model]) -> Model:
         earlier = [m.before for m in models if isinstance(m, Segmenter) and m.before is not None]
         before = average_models(earlier) if earlier else None
         return segmenter(replace(first.recipe, members=members), params, state, before=before)
+    if isinstance(first, InstanceModel):
+        return instance_model(replace(first.recipe, members=members), params, state)
     return image_model(replace(first.recipe, members=members), params, state)

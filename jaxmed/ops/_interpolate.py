@@ -11,12 +11,14 @@ read       image, points          the value and derivatives of given sets
 put        values, points         its adjoint: adds each value into its cell
 tilt       image, along, points   the derivative along a direction at each point
 slope      image, values, points  its adjoint: of values, the slope at each point
+move       image, displacements   the value at each place of a grid, displaced
 =========  =====================  ============================================
 
 `read` and `put` are linear in their first operand and each other's transpose; `tilt` and `slope`,
 linear in their first two, are each other's transpose in the second, and `put` in the first. The
 derivative in the points is a `tilt`, or a `read` with one more axis in its sets (a second
-derivative along one axis is 0). So all are differentiable to every order, in either mode, and none
+derivative along one axis is 0). `move` is a `read` whose points need no memory, and its derivatives
+are that one's. So all are differentiable to every order, in either mode, and none
 scatters but the derivative in the image, which has to.
 
 All operands have one rank: images ``(batch, *spatial, channels)``, points and directions
@@ -40,6 +42,7 @@ from jax.interpreters import ad, batching, mlir
 
 from jaxmed.core import Array
 from jaxmed.ops._boundary import extend
+from jaxmed.ops._grid import identity_grid
 from jaxmed.ops.convolution import _native as native
 from jaxmed.ops.convolution._partition import needs_devices
 from jaxmed.ops.convolution._primitive import divided, same_varying
@@ -58,6 +61,7 @@ _read = jex.Primitive("jaxmed_read_points")
 _put = jex.Primitive("jaxmed_put_points")
 _tilt = jex.Primitive("jaxmed_tilt_points")
 _slope = jex.Primitive("jaxmed_slope_points")
+_move = jex.Primitive("jaxmed_move_points")
 
 
 def interpolate(image: Array, points: Array, *, mode: str, cval: float | Array) -> Array:
@@ -85,6 +89,29 @@ def interpolate(image: Array, points: Array, *, mode: str, cval: float | Array) 
     placed = points.reshape(1, *within, rank)
     y = _bind_read(image[None], placed, sets=_VALUE, mode=mode).reshape(*out, image.shape[-1])
     return y if mode != "constant" or _is_zero(cval) else _outside(y, points, image, cval)
+
+
+def displaced(image: Array, displacement: Array, *, mode: str, cval: float | Array) -> Array:
+    """Interpolate an image linearly at the places of a grid, each moved by a displacement.
+
+    Args:
+        image: ``(*spatial, channels)``, floating or complex.
+        displacement: ``(*out, rank)``, floating, in voxels, of as many axes as the image.
+        mode: as in :func:`interpolate`.
+        cval: likewise.
+
+    Returns:
+        ``(*out, channels)``, of the image's type.
+    """
+    plain = mode != "grid-constant" and (mode != "constant" or _is_zero(cval))
+    if not plain or jnp.iscomplexobj(image):
+        return interpolate(image, _placed(displacement[None])[0], mode=mode, cval=cval)
+    return _bind(_move, image[None], displacement[None], mode=mode)[0]
+
+
+def _placed(displacement: Array) -> Array:
+    """The points of displacements, ``(batch, *out, rank)``."""
+    return identity_grid(displacement.shape[1:-1], dtype=displacement.dtype) + displacement
 
 
 def _is_zero(cval: Any) -> bool:
@@ -205,6 +232,10 @@ def _run_pure_read(image: Array, points: Array, **params: Any) -> Array:
     return _over_batch(partial(_pure_read, **params), image, points)
 
 
+def _run_pure_move(image: Array, displacement: Array, *, mode: str) -> Array:
+    return _run_pure_read(image, _placed(displacement), sets=_VALUE, mode=mode)
+
+
 def _run_pure_put(values: Array, points: Array, **params: Any) -> Array:
     return _over_batch(partial(_pure_put, **params), values, points)
 
@@ -224,10 +255,16 @@ def _attributes(sets: Sets, mode: str) -> dict[str, Any]:
     return {"sets": np.asarray(sets, np.int64), "mode": np.int64(_NUMBERS[mode])}
 
 
-def _native_read(image: Array, points: Array, *, sets: Sets, mode: str) -> Array:
+def _native_read(
+    image: Array, points: Array, *, sets: Sets, mode: str, moved: bool = False
+) -> Array:
     shape = _read_shape(image.shape, points.shape, sets)
     call = jax.ffi.ffi_call("jaxmed_read_points", jax.ShapeDtypeStruct(shape, jnp.float32))
-    return call(image, points, **_attributes(sets, mode))
+    return call(image, points, **_attributes(sets, mode), moved=moved)
+
+
+def _native_move(image: Array, displacement: Array, *, mode: str) -> Array:
+    return _native_read(image, displacement, sets=_VALUE, mode=mode, moved=True)
 
 
 def _native_put(
@@ -277,6 +314,10 @@ def _tilt_shape(image: tuple, other: tuple, points: tuple, sloping: bool) -> tup
 def _read_abstract(image: Any, points: Any, *, sets: Sets, mode: str) -> Any:
     del mode
     return image.update(shape=_read_shape(image.shape, points.shape, sets), weak_type=False)
+
+
+def _move_abstract(image: Any, displacement: Any, *, mode: str) -> Any:
+    return _read_abstract(image, displacement, sets=_VALUE, mode=mode)
 
 
 def _put_abstract(values: Any, points: Any, *, sets: Sets, mode: str, spatial: tuple) -> Any:
@@ -329,6 +370,18 @@ def _read_jvp(primals: Any, tangents: Any, *, sets: Sets, mode: str) -> tuple[Ar
     return out, _no_tangent(out) if tangent is None else tangent
 
 
+def _move_jvp(primals: Any, tangents: Any, *, mode: str) -> tuple[Array, Any]:
+    (image, displacement), (d_image, d_displacement) = primals, tangents
+    out = _bind(_move, image, displacement, mode=mode)
+    terms = []
+    if not isinstance(d_displacement, ad.Zero):
+        points = _placed(displacement)
+        terms.append(_bind_tilt(image, d_displacement, points, mode=mode))
+    if not isinstance(d_image, ad.Zero):
+        terms.append(_bind(_move, d_image, displacement, mode=mode))
+    return out, functools.reduce(jnp.add, terms) if terms else _no_tangent(out)
+
+
 def _put_jvp(
     primals: Any, tangents: Any, *, sets: Sets, mode: str, spatial: tuple[int, ...]
 ) -> tuple[Array, Any]:
@@ -359,6 +412,14 @@ def _read_transpose(
     spatial = image.aval.shape[1:-1]
     back = _bind_put(cotangent, points, sets=sets, mode=mode, spatial=spatial)
     return _as_many(back, image.aval.shape[0]), None
+
+
+def _move_transpose(
+    cotangent: Any, image: Any, displacement: Any, *, mode: str
+) -> tuple[Any, None]:
+    if isinstance(cotangent, ad.Zero):
+        return ad.Zero(image.aval), None
+    return _read_transpose(cotangent, image, _placed(displacement), sets=_VALUE, mode=mode)
 
 
 def _put_transpose(
@@ -451,6 +512,7 @@ for _primitive, _abstract, _pure, _fast, _static in (
     (_put, _put_abstract, _run_pure_put, _native_put, ("sets", "mode", "spatial")),
     (_tilt, _tilt_abstract, _run_pure_tilt, _native_tilt, ("mode",)),
     (_slope, _slope_abstract, _run_pure_slope, _native_slope, ("mode",)),
+    (_move, _move_abstract, _run_pure_move, _native_move, ("mode",)),
 ):
     _primitive.def_impl(jax.jit(_primitive.bind, static_argnames=_static))
     _primitive.def_abstract_eval(_abstract)
@@ -458,8 +520,9 @@ for _primitive, _abstract, _pure, _fast, _static in (
     mlir.register_lowering(_primitive, mlir.lower_fun(_pure, False))
     mlir.register_lowering(_primitive, partial(_lower_cpu, _pure, _fast), platform="cpu")
 ad.primitive_jvps[_read], ad.primitive_transposes[_read] = _read_jvp, _read_transpose
+ad.primitive_jvps[_move], ad.primitive_transposes[_move] = _move_jvp, _move_transpose
 ad.primitive_jvps[_put], ad.primitive_transposes[_put] = _put_jvp, _put_transpose
 for _primitive, _pure in ((_tilt, _run_pure_tilt), (_slope, _run_pure_slope)):
     ad.primitive_jvps[_primitive] = partial(_trilinear_jvp, _primitive, _pure)
     ad.primitive_transposes[_primitive] = partial(_trilinear_transpose, _primitive)
-needs_devices((_read, _put, _tilt, _slope))
+needs_devices((_read, _put, _tilt, _slope, _move))

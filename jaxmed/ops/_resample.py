@@ -14,7 +14,7 @@ from jaxmed.core import Array
 from jaxmed.ops._boundary import Mode, check_mode, extend
 from jaxmed.ops._check import spatial_rank
 from jaxmed.ops._grid import identity_grid
-from jaxmed.ops._interpolate import EDGE, interpolate
+from jaxmed.ops._interpolate import EDGE, displaced, interpolate
 
 # scipy.ndimage pads by this much before it filters where no exact boundary condition exists.
 _PREPAD = 12
@@ -131,6 +131,10 @@ def warp(
         )
     if not jnp.issubdtype(displacement.dtype, jnp.floating):
         displacement = displacement.astype(jnp.float32)
+    if method == "linear" and jnp.issubdtype(jnp.result_type(image), jnp.inexact):
+        image, known = jnp.asarray(image), check_mode(mode)
+        if 0 not in image.shape:
+            return displaced(image, displacement, mode=known, cval=cval)
     grid = identity_grid(displacement.shape[:-1], dtype=displacement.dtype)
     return resample(image, grid + displacement, method=method, mode=mode, cval=cval)
 

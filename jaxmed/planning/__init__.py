@@ -1,13 +1,16 @@
 """Planning: what a training decides from the data, with the reason for each choice.
 
-`fingerprint` reads a data set once; `plan_segmentation` and `plan_images` turn what it found into
-a plan: voxel size, patch, network, batch, normalisation, augmentation, length. A plan is a frozen
-dataclass that `write_plan` writes as JSON for people to read and edit, and `read_plan` reads.
+`fingerprint`, `image_print` and `box_print` read a data set once; `plan_segmentation`,
+`plan_images`, `plan_boxes` and `plan_instances` turn what they found into a plan: voxel size,
+patch, network, batch, normalisation, augmentation, length. A plan is a frozen dataclass that
+`write_plan` writes as JSON for people to read and edit, and `read_plan` reads.
 """
 
+from jaxmed.planning._boxes import BoxPlan, BoxPrint, box_print, plan_boxes
 from jaxmed.planning._cost import feature_map_size, multiplications
 from jaxmed.planning._fingerprint import Fingerprint, Intensity, fingerprint
 from jaxmed.planning._images import ImagePlan, ImagePrint, image_print, plan_images
+from jaxmed.planning._instances import InstancePlan, plan_instances
 from jaxmed.planning._plan_file import plan_of, read_plan, write_plan
 from jaxmed.planning._segmentation import (
     Configuration,
@@ -25,20 +28,26 @@ from jaxmed.planning._stage import (
 )
 
 __all__ = [
+    "BoxPlan",
+    "BoxPrint",
     "Budget",
     "Configuration",
     "Fingerprint",
     "ImagePlan",
     "ImagePrint",
+    "InstancePlan",
     "Intensity",
     "SegmentationPlan",
     "Stage",
+    "box_print",
     "device_budget",
     "feature_map_size",
     "fingerprint",
     "image_print",
     "multiplications",
+    "plan_boxes",
     "plan_images",
+    "plan_instances",
     "plan_of",
     "plan_segmentation",
     "plan_slices",

@@ -17,13 +17,15 @@ losses of images against images (:func:`jaxmed.losses.lncc` and its like) and wi
 it. :func:`template` finds the mean image of many, and the warps onto it.
 
 :func:`voxelmorph`, :func:`lapirn` and :func:`linear_network` are networks that predict it, trained
-on :func:`scan_pairs` by :func:`pair_objective`, with labels or without; :func:`predict_warp`
+on :func:`scan_pairs` by :func:`pair_objective`, with labels or without (a pyramid level by level,
+:func:`lapirn_stages`, and on :func:`multiscale` similarities); :func:`predict_warp`
 applies one to two scans, and a :class:`WarpModel` is one on disk.
 """
 
 from jaxmed.registration.groups._template import Template, template
-from jaxmed.registration.learning._lapirn import LapIRN, lapirn
+from jaxmed.registration.learning._lapirn import LapIRN, lapirn, lapirn_known, lapirn_stages
 from jaxmed.registration.learning._linear import linear_network
+from jaxmed.registration.learning._multiscale import multiscale
 from jaxmed.registration.learning._objective import pair_objective
 from jaxmed.registration.learning._pair_source import PairSource, scan_pairs
 from jaxmed.registration.learning._predict import endpoint_warp, predict_warp
@@ -85,8 +87,11 @@ __all__ = [
     "jacobian",
     "jacobian_determinant",
     "lapirn",
+    "lapirn_known",
+    "lapirn_stages",
     "linear_network",
     "load_warp_model",
+    "multiscale",
     "pair_objective",
     "predict_warp",
     "read_warp",

@@ -87,6 +87,7 @@ from jaxmed.report.results._parts import (
     UncertainCase,
     Uncertainty,
 )
+from jaxmed.report.results._registered import PairPicture, RegisteredPairs, registration
 from jaxmed.report.results._results import (
     TASKS,
     ClassificationResults,
@@ -96,6 +97,7 @@ from jaxmed.report.results._results import (
     DetectionResults,
     GenerationResults,
     InstanceResults,
+    RegistrationResults,
     RegressionResults,
     Results,
     SegmentationResults,
@@ -149,9 +151,12 @@ __all__ = [
     "MaskPair",
     "ModelTables",
     "Overlap",
+    "PairPicture",
     "Picture",
     "Projection",
     "RegisteredImages",
+    "RegisteredPairs",
+    "RegistrationResults",
     "RegressionResults",
     "Results",
     "Robustness",
@@ -230,6 +235,7 @@ __all__ = [
     "read_mask_pairs",
     "read_models",
     "read_scores",
+    "registration",
     "reliability_figure",
     "results_of",
     "risk_coverage_figure",

@@ -175,15 +175,113 @@ def test_cocos_list_of_results_goes_by_the_references_numbers(tmp_path, capsys):
     assert "image_id 8" in capsys.readouterr().err
 
 
-def test_levels_and_shapes_are_those_of_the_objects():
+def boxes_of(folder, n, patients=None, shapes=((32, 32),), grey=lambda i: True):
+    """Pictures with a bright spot each, listed in a table; the last one has no box."""
+    rows = [["image", "label", "xmin", "ymin", "xmax", "ymax", *(["patient"] if patients else [])]]
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        h, w = shapes[i % len(shapes)]
+        pixels = rng.integers(0, 20, (h, w)).astype(np.uint8)
+        y, x = rng.integers(2, h - 12), rng.integers(2, w - 12)
+        pixels[y : y + 8, x : x + 8] = 250
+        image = pixels if grey(i) else np.stack([pixels] * 3, -1)
+        Image.fromarray(image).save(folder / f"s{i}.png")
+        box = ["spot", x, y, x + 8, y + 8] if i < n - 1 else [""] * 5
+        rows.append([f"s{i}.png", *box, *([f"p{i // patients}"] if patients else [])])
+    with (folder / "spots.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder / "spots.csv"
+
+
+SMALL = ["--network", "resnet8", "--width", "8", "--depth", "1", "--epochs", "1", "--batch", "2"]
+
+
+def test_folds_are_of_patients_and_every_image_is_held_out_once(tmp_path):
+    import dataclasses
+
     from jaxmed.cli.runs._experiment import load
 
-    load("detection")
+    config = load("detection").config
     from jaxmed.experiments.own_data import _boxes
 
-    strides = [(2, 2), (4, 4), (8, 8), (16, 16), (32, 32)]
-    assert _boxes.levels_of(strides, np.array([15.0, 40, 80])) == (1, 2, 3)
-    assert _boxes.levels_of(strides, np.array([60.0, 65])) == (3, 4)
-    assert _boxes.levels_of(strides[:3], np.array([200.0])) == (1, 2)
-    assert _boxes.levels_of([(1,) * 3, (2,) * 3, (4,) * 3], np.array([3.0, 14])) == (1, 2)
-    assert _boxes.input_shape((480, 640), 320) == (256, 320)
+    source = box_dataset(boxes_of(tmp_path, 8, patients=2))
+    parts = _boxes.dealt(source, config(folds=3))
+    assert sorted(i for _, held in parts.folds for i in held) == list(range(8)) == parts.measured
+    for train, held in parts.folds:
+        assert not {source.groups[i] for i in train} & {source.groups[i] for i in held}
+    assert "3 folds by patient" in parts.flow[-1]
+    assert len(_boxes.dealt(source, config(folds=9)).folds) == 4  # no more patients
+    one = _boxes.dealt(source, config(fold=1, held_out=0.25))
+    assert len(one.folds) == 1
+    assert one.measured == one.folds[0][1]
+    tested = dataclasses.replace(source, splits=("train",) * 4 + ("val",) * 2 + ("test",) * 2)
+    parts = _boxes.dealt(tested, config(folds=2))
+    assert parts.test == parts.measured == [6, 7]
+    assert parts.development == list(range(6))
+    assert _boxes.dealt(tested, config()).folds == [([0, 1, 2, 3], [4, 5])]
+    with pytest.raises(ValueError, match="leave it out"):
+        _boxes.dealt(tested, config(folds=2, train_on="trainval"))
+    with pytest.raises(ValueError, match="0 to 3"):
+        _boxes.dealt(source, config(fold=7))
+
+
+def test_a_plan_is_made_told_edited_and_refused_where_it_does_not_fit(tmp_path, capsys):
+    table = boxes_of(tmp_path, 6, shapes=((40, 64), (64, 40)))
+    words = ["--data", str(table), "--size", "64"]
+    plan = tmp_path / "plan.json"
+    assert main(["plan", "detection", *words, "--network", "resnet8", "--out", str(plan)]) == 0
+    made = json.loads(plan.read_text())
+    assert made["shape"] == [64, 64]  # lying and standing images fit in
+    assert made["levels"]
+    assert "edges of" in made["why"]["levels"]
+    train = ["train", "detection", "--data", str(table), "--out", str(tmp_path / "run")]
+    assert main([*train, "--plan", str(plan), "--width", "8"]) == 2
+    assert "--plan decides width" in capsys.readouterr().err
+    for field, value, told in (
+        ("levels", [2, 9], "the maps 0 to"),
+        ("classes", ["cell"], "['spot']"),
+        ("nms", 3, "nms is from 0 to 1"),
+        ("shape", [50, 64], "multiple of 32"),
+    ):
+        plan.write_text(json.dumps({**made, field: value}))
+        assert main([*train, "--plan", str(plan)]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_grey_and_coloured_pictures_are_refused_by_name(tmp_path, capsys):
+    table = boxes_of(tmp_path, 5, grey=lambda i: i != 3)
+    assert main(["train", "detection", "--data", str(table), "--out", str(tmp_path / "r")]) == 2
+    told = capsys.readouterr().err
+    assert "s3.png" in told
+    assert "save all alike" in told
+
+
+@pytest.mark.slow
+def test_folds_are_trained_resumed_fused_and_predict(tmp_path, monkeypatch):
+    import jaxmed as jm
+
+    table = boxes_of(tmp_path, 7, shapes=((32, 48), (100, 60)))
+    out = tmp_path / "run"
+    train = ["train", "detection", "--data", str(table), "--folds", "2", *SMALL, "--out", str(out)]
+    fit, calls = jm.fit, []
+
+    def cut(*args, **options):
+        calls.append(options["out"].name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(*args, **options)
+
+    monkeypatch.setattr(jm, "fit", cut)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        raise SystemExit(main(train))
+    assert calls == ["fold_0", "fold_1"]
+    monkeypatch.setattr(jm, "fit", fit)
+    before = (out / "fold_0" / "metrics.jsonl").read_text()
+    assert main(train) == 0
+    assert (out / "fold_0" / "metrics.jsonl").read_text() == before  # trained once
+    record = json.loads((out / "metrics.json").read_text())
+    assert record["metrics"]["ap50"]["n"] == 7
+    model = load_model(out)
+    picture = np.asarray(Image.open(tmp_path / "s0.png"), np.float32)[..., None] / 255
+    assert find_boxes(model, picture).boxes.shape[1] == 4
+    assert main(["predict", str(out), str(tmp_path / "s1.png"), "-o", str(tmp_path / "b.csv")]) == 0

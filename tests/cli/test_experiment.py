@@ -20,6 +20,7 @@ OWN = (
     "detection",
     "instances",
     "premises",
+    "registration",
     "regression",
     "segmentation",
     "study",

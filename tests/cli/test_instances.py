@@ -101,7 +101,7 @@ def test_what_cannot_be_trained_is_told(folder, tmp_path, capsys):
     for words, message in (
         (command(bare), "no masks: put label maps"),
         (command(folder, "--form", "star"), "stars"),
-        (command(folder, "--folds", "5"), "--folds"),
+        (command(folder, "--folds", "five"), "--folds"),
     ):
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(tmp_path)
@@ -126,7 +126,7 @@ def test_masks_that_tell_no_objects_apart_are_refused_or_taken_in_pieces(tmp_pat
     assert "--pieces where none touch" in capsys.readouterr().err
     write_maps(tmp_path / "cells" / "masks", dict.fromkeys(image, 0 * mask), np.uint8)
     assert main([*words, "--pieces"]) == 2
-    assert "has an object" in capsys.readouterr().err
+    assert "no object in any label map" in capsys.readouterr().err
 
 
 def known(seen):
@@ -270,3 +270,44 @@ def test_label_maps_taken_for_masks_of_classes_are_noted(tmp_path, capsys):
     words = ["--predictions", str(tmp_path / "found"), "--reference", str(tmp_path / "true")]
     assert main(["evaluate", *words, "--out", str(tmp_path / "ev")]) == 0
     assert "give --task instances" in capsys.readouterr().out
+
+
+def test_models_of_folds_are_averaged():
+    recipe = InstanceRecipe(("grey",), (16, 16), FORM, plan_unet((16, 16), base_features=4))
+    image = np.random.default_rng(0).normal(size=(1, 16, 16, 1)).astype(np.float32)
+    models = [
+        instance_model(recipe, *recipe.network().init(jax.random.key(i), image)) for i in range(2)
+    ]
+    both = jm.inference.average_models(models)
+    assert both.recipe.members == 2
+    mean = (models[0].predict(image) + models[1].predict(image)) / 2
+    np.testing.assert_allclose(both.predict(image), mean, atol=1e-5)
+
+
+def test_a_plan_of_instances_is_made_told_and_refused(folder, tmp_path, capsys):
+    plan = tmp_path / "plan.json"
+    words = ["--data", str(folder), "--patch", "32"]
+    assert main(["plan", "instances", *words, "--out", str(plan)]) == 0
+    made = json.loads(plan.read_text())
+    assert made["patch"] == [32, 32]
+    assert made["size"] == pytest.approx(5, abs=1)
+    assert made["why"]["patch"] == "given"
+    train = ["train", "instances", "--data", str(folder), "--out", str(tmp_path / "run")]
+    assert main([*train, "--plan", str(plan), "--features", "8"]) == 2
+    assert "--plan decides features" in capsys.readouterr().err
+    plan.write_text(json.dumps({**made, "channels": ["red", "green", "blue"]}))
+    assert main([*train, "--plan", str(plan)]) == 2
+    assert "plan anew" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_folds_are_trained_averaged_and_predict(folder, tmp_path):
+    out = tmp_path / "run"
+    words = ["--form", "depths", "--patch", "32", "--features", "4", "--steps", "6", "--folds", "2"]
+    assert main([*command(folder, *words), "--out", str(out)]) == 0
+    record = json.loads((out / "metrics.json").read_text())
+    assert record["metrics"]["f1"]["n"] == 10  # every image was held out once
+    assert load_model(out).recipe.members == 2
+    assert load_model(out / "fold_1").recipe.members == 1
+    one = str(folder / "images" / "0.png")
+    assert main(["predict", str(out), one, "-o", str(tmp_path / "p")]) == 0

@@ -161,3 +161,50 @@ def test_images_divided_among_devices():
     for got in (jax.jit(slopes)(put(images), put(fields)), inside(put(images), put(fields))):
         for a, b in zip(got, want, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_dozens_of_points_of_a_plane_are_read_as_in_plain_jax(channels):
+    """Many in a row within, beyond and upon the border: native loops take those together."""
+    rng = np.random.default_rng(5)
+    image = rng.normal(size=(1, 17, 33, channels)).astype(np.float32)
+    at = rng.uniform(0, [16, 32], size=(5 * 32 + 7, 2))
+    at[32:64] = rng.uniform(-9, 40, size=(32, 2))  # some of a dozen are outside
+    at[64:96] = np.round(at[64:96])
+    at[64:68] = [[16, 32], [0, 0], [16, 3], [4, 32]]
+    at[96:100] = [[-5e-5, 4], [16.00005, 5], [1e9, -1e9], [np.nan, 3]]
+    at[128:160] += 100  # all are
+    points = at.astype(np.float32)[None, :, None]
+    for mode in MODES:
+        if mode not in ("constant", "nearest"):
+            points = np.clip(np.nan_to_num(points), -50, 90)
+        native = jax.jit(partial(file._read.bind, sets=(0,), mode=mode))(image, points)
+        pure = jax.jit(partial(file._run_pure_read, sets=(0,), mode=mode))(image, points)
+        np.testing.assert_allclose(native, pure, rtol=1e-5, atol=1e-5, err_msg=mode)
+        # What stands beside a point does not matter.
+        one = jax.jit(jax.vmap(partial(file._read.bind, sets=(0,), mode=mode), (None, 1), 1))
+        alone = one(image, points[:, :, None])
+        np.testing.assert_allclose(native, alone[:, :, 0], rtol=1e-5, atol=1e-5, err_msg=mode)
+
+
+@pytest.mark.parametrize("shape", [(13,), (19, 37), (5, 9, 11)])
+def test_a_displacement_is_read_where_its_points_are(shape):
+    rng = np.random.default_rng(6)
+    out = tuple(n + 3 for n in shape)  # the field's own grid, and not the image's
+    image = rng.normal(size=(*shape, 2)).astype(np.float32)
+    field = (3 * rng.normal(size=(*out, len(shape)))).astype(np.float32)
+
+    @partial(jax.jit, static_argnums=(2, 3))
+    def both(image, field, mode, moved):
+        def move(x, u):
+            if moved:
+                return ops.warp(x, u, mode=mode)
+            return ops.resample(x, ops.identity_grid(out) + u, mode=mode)
+
+        value, back = jax.vjp(move, image, field)
+        _, along = jax.jvp(move, (image, field), (jnp.cos(image), jnp.sin(field)))
+        return value, along, *back(jnp.cos(value))
+
+    for mode in ("constant", "nearest", "reflect"):
+        for a, b in zip(both(image, field, mode, True), both(image, field, mode, False)):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=mode)

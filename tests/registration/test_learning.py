@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import flax.linen as nn
@@ -424,11 +425,24 @@ def test_a_trained_network_is_kept_and_registers_files(tmp_path, capsys):
     want = model.warp(*scans)
     np.testing.assert_allclose(kept.warp(*scans).values, want.values, atol=1e-5)
     assert abs(np.asarray(want.values)).max() > 0.1
+    # However the voxels lie in the files, millimetres are the same.
+    points = jnp.asarray([[8.0, 10.0, 8.0], [12.0, 15.0, 10.0]])
+    lying = []
+    for scan in scans:
+        array = scan.array.transpose(1, 2, 0, 3)[:, ::-1, ::-1]
+        at = np.zeros((4, 4))
+        at[3, 3] = 1
+        at[1, 0], at[2, 1], at[0, 2] = 2, -2, -2
+        at[2, 3], at[0, 3] = 2 * (array.shape[1] - 1), 2 * (array.shape[2] - 1)
+        lying.append(Scan(array, at, Space(array.shape[:3], at)))
+    found = kept.warp(*lying)
+    np.testing.assert_allclose(
+        reg.warp_points(found, points), reg.warp_points(want, points), atol=1e-3
+    )
     files = [str(tmp_path / f"{name}.nii") for name in INPUTS]
     command = ["register", *files, "-o", str(tmp_path / "out"), "--network", str(tmp_path / "run")]
     assert main([*command, "--debug"]) == 0
     written = reg.read_warp(tmp_path / "out" / "warp.nii.gz")
-    points = jnp.asarray([[8.0, 10.0, 8.0], [12.0, 15.0, 10.0]])
     np.testing.assert_allclose(
         reg.warp_points(written, points), reg.warp_points(want, points), atol=0.05
     )
@@ -438,3 +452,58 @@ def test_a_trained_network_is_kept_and_registers_files(tmp_path, capsys):
         reg.load_warp_model(tmp_path)
     with pytest.raises(ValueError, match="scans of 3 axes and 1 channels"):
         kept.warp(scans[0]._replace(array=np.tile(scans[0].array, 2)), scans[1])
+    with pytest.raises(ValueError, match="moving holds one value"):
+        kept.warp(scans[0], scans[1]._replace(array=np.ones_like(scans[1].array)))
+
+
+def test_a_stage_of_a_pyramid_predicts_what_the_whole_one_has_predicted_by_then():
+    coarse, whole = reg.lapirn_stages(2, features=4, blocks=1, squarings=2)
+    inputs = pair((16, 18), batch=1)
+
+    @jax.jit
+    def both(key):
+        params, state = whole.init(key, inputs)
+        params = stirred(params)
+        less = {name: params[name] for name in coarse.init(key, inputs)[0]}
+        begun = jm.paradigms.pretrained(whole, less, {}).init(key, inputs)[0]
+        return (
+            coarse.apply(less, state, inputs)[0],
+            whole.apply(params, state, inputs)[0],
+            whole.apply(begun, state, inputs)[0],
+        )
+
+    first, found, begun = both(KEY)
+    np.testing.assert_allclose(first["velocity"], found["levels"][0], atol=1e-5)
+    kept = onto(first["velocity"], (16, 18), begun["velocity"].shape[1:-1])
+    np.testing.assert_allclose(begun["velocity"], kept, atol=1e-2)  # a new level adds hardly a bit
+    assert abs(first["moved"] - inputs["moving"]).max() > 5e-2
+    known = reg.lapirn_known(1, levels=2)
+    names = whole.init(KEY, inputs)[0]
+    assert {n for n in names if re.match(known, n)} == {*coarse.init(KEY, inputs)[0]}
+    with pytest.raises(ValueError, match="of which one or more predict"):
+        reg.lapirn(levels=2, used=3).init(KEY, inputs)
+
+
+def test_similarity_at_several_scales():
+    inputs = pair((24, 20))
+    moved, fixed = inputs["moving"], inputs["fixed"]
+    alone = reg.multiscale("mse", scales=(0,))
+    np.testing.assert_allclose(alone(moved, fixed), jm.losses.mse(moved, fixed), rtol=1e-6)
+    half = jm.losses.mse(coarsened(moved, (12, 10)), coarsened(fixed, (12, 10)))
+    both = reg.multiscale("mse", scales=(1, 0))(moved, fixed)
+    np.testing.assert_allclose(both, (2 * alone(moved, fixed) + half) / 3, rtol=1e-5)
+    several = reg.multiscale(["ncc", "mse"], scales=(1, 0))(moved, fixed)
+    ncc = jm.losses.ncc(coarsened(moved, (12, 10)), coarsened(fixed, (12, 10)))
+    np.testing.assert_allclose(several, (2 * alone(moved, fixed) + ncc) / 3, rtol=1e-5)
+    # What does not count changes nothing.
+    where = jnp.ones((2, 24, 20)).at[:, :8].set(0)
+    spoiled = moved.at[:, :6].set(9.0)
+    seen = reg.multiscale("mse", scales=(0, 1))
+    np.testing.assert_allclose(
+        seen(spoiled, fixed, where=where), seen(moved, fixed, where=where), rtol=1e-6
+    )
+    for scales in ((), (-1,), (1, 1)):
+        with pytest.raises(ValueError, match="scales="):
+            reg.multiscale(scales=scales)
+    with pytest.raises(ValueError, match="1 similarities for 2 scales"):
+        reg.multiscale(["mse"], scales=(0, 1))

@@ -33,6 +33,10 @@ def _all_types():
             classes=("cell",),
             n_resamples=20,
         ),
+        "registration": report.registration(
+            {"dice/before": [0.5, 0.6], "dice/after": [0.7, np.nan], "folds_percent": [0, 0.1]},
+            cases=("b onto a", "d onto c"),
+        ),
         "generation": report.GenerationResults(title="Drawn", classes=(), metrics={}, headline=()),
         "translation": report.TranslationResults(title="Made", classes=(), metrics={}, headline=()),
         "survival": report.survival([1, 2, 3, 4], [1, 1, 0, 1], risk=[4, 2, 1, 3]),

@@ -17,6 +17,11 @@
 
 #include "parallel.h"
 
+#if defined(__GNUC__) && defined(__x86_64__)
+#include <immintrin.h>
+#define JAXMED_AVX2 __attribute__((target("avx2")))
+#endif
+
 namespace jaxmed {
 namespace {
 
@@ -183,6 +188,8 @@ struct Lanes {
   int32_t at[kLanes];         // the first corner of a point's cell
   float t[R][kLanes];         // how far into it the point lies
   float slope[R][kLanes];     // 0 from where the image goes on as it ends
+  bool cut;                   // some points are outside of an image that is 0 there
+  int32_t inside[kLanes];     // if so, which are not
 };
 
 // Returns false if a point of the dozen needs more than the two voxels about it.
@@ -196,9 +203,23 @@ JAXMED_INLINE bool locate_lanes(const Problem& p, const float* x, Lanes<R>& lane
       far |= static_cast<int>(!(y >= 0)) | static_cast<int>(!(y < last));
     }
   }
-  const bool clipped = far && p.mode == kNearest;
-  if (far && !clipped) return false;
-  if (clipped) {
+  lanes.cut = far && p.mode == kConstant;
+  if (far && !lanes.cut && p.mode != kNearest) return false;
+  if (lanes.cut) {
+    // A point that is outside by its rounding alone is gone to by itself.
+    int edge = 0;
+    for (int i = 0; i < kLanes; ++i) lanes.inside[i] = -1;
+    for (int a = 0; a < R; ++a) {
+      const float last = static_cast<float>(p.size[a] - 1);
+      for (int i = 0; i < kLanes; ++i) {
+        const float y = x[i * R + a];
+        const int32_t here = -static_cast<int32_t>(y >= 0 && y < last);
+        edge |= (y >= -kEdge && y <= last + kEdge) && !here;
+        lanes.inside[i] &= here;
+      }
+    }
+    if (edge) return false;
+  } else if (far) {
     int lost = 0;  // what is no number
     for (int i = 0; i < kLanes * R; ++i) lost |= !(x[i] == x[i]);
     if (lost) return false;
@@ -211,7 +232,7 @@ JAXMED_INLINE bool locate_lanes(const Problem& p, const float* x, Lanes<R>& lane
     const int32_t stride = static_cast<int32_t>(p.stride[a]);
     for (int i = 0; i < kLanes; ++i) {
       const float given = x[i * R + a];
-      const float y = given < 0 ? 0 : (given > last ? last : given);
+      const float y = given >= 0 ? (given > last ? last : given) : 0;
       int32_t base = static_cast<int32_t>(y);
       base = base > final ? final : base;
       lanes.t[a][i] = y - static_cast<float>(base);
@@ -265,6 +286,8 @@ JAXMED_INLINE bool values_of(const Problem& p, const float* image, const float* 
       for (int k = 0; k < left / 2; ++k)
         for (int i = 0; i < kLanes; ++i)
           v[k][i] = (1 - lanes.t[a][i]) * v[2 * k][i] + lanes.t[a][i] * v[2 * k + 1][i];
+    if (lanes.cut)
+      for (int i = 0; i < kLanes; ++i) v[0][i] = lanes.inside[i] ? v[0][i] : 0.0f;
     for (int i = 0; i < kLanes; ++i) out[i * p.channels + c] = v[0][i];
   }
   return true;
@@ -295,6 +318,8 @@ JAXMED_INLINE bool slopes_of(const Problem& p, const float* image, const float* 
       float along[kLanes] = {};
       for (int a = 0; a < R; ++a)
         for (int i = 0; i < kLanes; ++i) along[i] += v[1 << a][i] * other[i * R + a];
+      if (lanes.cut)
+        for (int i = 0; i < kLanes; ++i) along[i] = lanes.inside[i] ? along[i] : 0.0f;
       for (int i = 0; i < kLanes; ++i) out[i * p.channels + c] = along[i];
     } else {
       for (int a = 0; a < R; ++a)
@@ -303,9 +328,113 @@ JAXMED_INLINE bool slopes_of(const Problem& p, const float* image, const float* 
   }
   if (!tilting)
     for (int a = 0; a < R; ++a)
-      for (int i = 0; i < kLanes; ++i) out[i * R + a] = total[a][i];
+      for (int i = 0; i < kLanes; ++i)
+        out[i * R + a] = !lanes.cut || lanes.inside[i] ? total[a][i] : 0.0f;
   return true;
 }
+
+#ifdef JAXMED_AVX2
+// Of a plane of one channel or two the coordinates of points lie in turn, and stay so: a vector has
+// both of four points. The two corners along a row (of one channel), or the two channels of a
+// corner, are 64 bits, which are loaded as one number and never leave the registers.
+struct Corners {
+  __m256 t0, t1;  // how far into its cell each point lies, twice
+  __m256 inside;  // where it is not cut off
+  int64_t at[4];
+};
+
+JAXMED_AVX2 inline __m256 pairs_at(const float* from, const int64_t (&at)[4]) {
+  const auto pair = [&](int k) { return reinterpret_cast<const double*>(from + at[k]); };
+  const __m128d low = _mm_loadh_pd(_mm_load_sd(pair(0)), pair(1));
+  const __m128d high = _mm_loadh_pd(_mm_load_sd(pair(2)), pair(3));
+  return _mm256_castpd_ps(_mm256_insertf128_pd(_mm256_castpd128_pd256(low), high, 1));
+}
+
+JAXMED_AVX2 inline __m256 between(__m256 t, __m256 low, __m256 high) {
+  const __m256 rest = _mm256_sub_ps(_mm256_set1_ps(1), t);
+  return _mm256_add_ps(_mm256_mul_ps(rest, low), _mm256_mul_ps(t, high));
+}
+
+template <int C>
+JAXMED_AVX2 bool plane(const Problem& p, const float* image, const float* x, float* out) {
+  if (p.size[0] < 2 || p.size[1] < 2) return false;
+  const int row = static_cast<int>(p.stride[0]);
+  const float m = static_cast<float>(p.size[0] - 1), n = static_cast<float>(p.size[1] - 1);
+  const int i = static_cast<int>(p.size[0] - 2), j = static_cast<int>(p.size[1] - 2);
+  const __m256 zero = _mm256_setzero_ps(), last = _mm256_setr_ps(m, n, m, n, m, n, m, n);
+  const __m256i final = _mm256_setr_epi32(i, j, i, j, i, j, i, j);
+  const __m256i stride = _mm256_setr_epi32(row, C, row, C, row, C, row, C);
+  const auto within = [&](__m256 y) JAXMED_AVX2 {
+    return _mm256_and_ps(_mm256_cmp_ps(y, zero, _CMP_GE_OQ), _mm256_cmp_ps(y, last, _CMP_LT_OQ));
+  };
+  int all = 0xff;
+  for (int k = 0; k < 2 * kLanes; k += 8)
+    all &= _mm256_movemask_ps(within(_mm256_loadu_ps(x + k)));
+  const bool far = all != 0xff, cut = far && p.mode == kConstant;
+  if (far && !cut && p.mode != kNearest) return false;
+  if (far) {
+    // What is no number, or is outside by its rounding alone, is gone to by itself.
+    const __m256 edge = _mm256_set1_ps(kEdge);
+    int odd = 0;
+    for (int k = 0; k < 2 * kLanes; k += 8) {
+      const __m256 y = _mm256_loadu_ps(x + k);
+      const __m256 near =
+          _mm256_and_ps(_mm256_cmp_ps(y, _mm256_sub_ps(zero, edge), _CMP_GE_OQ),
+                        _mm256_cmp_ps(y, _mm256_add_ps(last, edge), _CMP_LE_OQ));
+      odd |= _mm256_movemask_ps(cut ? _mm256_andnot_ps(within(y), near)
+                                    : _mm256_cmp_ps(y, y, _CMP_UNORD_Q));
+    }
+    if (odd) return false;
+  }
+  const auto found = [&](const float* points, Corners& corners) JAXMED_AVX2 {
+    __m256 y = _mm256_loadu_ps(points);
+    if (far) {
+      const __m256 here = within(y);
+      corners.inside = _mm256_and_ps(here, _mm256_permute_ps(here, 0xb1));
+      y = _mm256_min_ps(_mm256_max_ps(y, zero), last);  // of no number the second: 0
+    }
+    const __m256i base = _mm256_min_epi32(_mm256_cvttps_epi32(y), final);
+    const __m256 t = _mm256_sub_ps(y, _mm256_cvtepi32_ps(base));
+    const __m256i steps = _mm256_mullo_epi32(base, stride);
+    const __m256i sums = _mm256_add_epi32(steps, _mm256_srli_epi64(steps, 32));
+    const __m256i low = _mm256_set1_epi64x(0xffffffff);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(corners.at), _mm256_and_si256(sums, low));
+    corners.t0 = _mm256_moveldup_ps(t);
+    corners.t1 = _mm256_movehdup_ps(t);
+    return between(corners.t0, pairs_at(image, corners.at), pairs_at(image + row, corners.at));
+  };
+  if constexpr (C == 1) {
+    const auto halves = [&](const float* points) JAXMED_AVX2 {
+      Corners corners;
+      const __m256 value = found(points, corners);
+      const __m256 rest = _mm256_sub_ps(_mm256_set1_ps(1), corners.t1);
+      const __m256 both = _mm256_mul_ps(_mm256_blend_ps(rest, corners.t1, 0xaa), value);
+      return cut ? _mm256_and_ps(both, corners.inside) : both;
+    };
+    for (int k = 0; k < kLanes; k += 8) {
+      const __m256 sums = _mm256_hadd_ps(halves(x + 2 * k), halves(x + 2 * k + 8));
+      const __m256d order = _mm256_permute4x64_pd(_mm256_castps_pd(sums), 0xd8);
+      _mm256_storeu_ps(out + k, _mm256_castpd_ps(order));
+    }
+  } else {
+    for (int k = 0; k < 2 * kLanes; k += 8) {
+      Corners corners;
+      const __m256 left = found(x + k, corners);
+      const __m256 right = between(corners.t0, pairs_at(image + 2, corners.at),
+                                   pairs_at(image + row + 2, corners.at));
+      const __m256 value = between(corners.t1, left, right);
+      _mm256_storeu_ps(out + k, cut ? _mm256_and_ps(value, corners.inside) : value);
+    }
+  }
+  return true;
+}
+
+// What the processor can is asked once.
+inline bool has_avx2() {
+  static const bool has = __builtin_cpu_supports("avx2");
+  return has;
+}
+#endif
 
 JAXMED_VECTORS bool values_2(const Problem& p, const float* image, const float* x, float* out) {
   return values_of<2>(p, image, x, out);
@@ -324,6 +453,10 @@ JAXMED_VECTORS bool slopes_3(const Problem& p, const float* image, const float* 
 
 template <int R>
 inline bool values_by_lanes(const Problem& p, const float* image, const float* x, float* out) {
+#ifdef JAXMED_AVX2
+  if (R == 2 && p.channels <= 2 && has_avx2())
+    return p.channels == 1 ? plane<1>(p, image, x, out) : plane<2>(p, image, x, out);
+#endif
   if constexpr (R == 2) return values_2(p, image, x, out);
   if constexpr (R == 3) return values_3(p, image, x, out);
   return false;
@@ -545,14 +678,64 @@ int64_t step(const Floats& buffer) {
   return dims[0] == 1 ? 0 : product(dims, 1, dims.size());
 }
 
+// Points of an image's own shape that were given as displacements, first ... last - 1 of them.
+template <int R>
+JAXMED_INLINE void place(const int64_t (&shape)[3], const float* displacement, float* points,
+                         int64_t first, int64_t last) {
+  for (int64_t i = first; i < last;) {
+    float at[R];
+    for (int64_t a = R - 1, rest = i; a >= 0; rest /= shape[a], --a)
+      at[a] = static_cast<float>(rest % shape[a]);
+    const int64_t column = i % shape[R - 1];
+    const int64_t run = std::min(last - i, shape[R - 1] - column);
+    const float* from = displacement + i * R;
+    float* to = points + (i - first) * R;
+    const int32_t begin = static_cast<int32_t>(column);
+    for (int32_t k = 0; k < run; ++k) {
+      for (int a = 0; a < R - 1; ++a) to[k * R + a] = at[a] + from[k * R + a];
+      to[k * R + R - 1] = static_cast<float>(begin + k) + from[k * R + R - 1];
+    }
+    i += run;
+  }
+}
+
+JAXMED_VECTORS void place_2(const int64_t (&shape)[3], const float* displacement, float* points,
+                            int64_t first, int64_t last) {
+  place<2>(shape, displacement, points, first, last);
+}
+
+template <int R>
+inline void placed(const int64_t (&shape)[3], const float* displacement, float* points,
+                   int64_t first, int64_t last) {
+  if constexpr (R == 2)
+    place_2(shape, displacement, points, first, last);
+  else
+    place<R>(shape, displacement, points, first, last);
+}
+
+// `read`, at places of the points' own grid plus what is given of them where `moved`.
 template <int R>
 void read_all(ffi::ThreadPool& pool, const Problem& p, const Floats& image, const Floats& points,
-              ffi::Result<Floats>& out) {
+              ffi::Result<Floats>& out, bool moved) {
   const int64_t width = p.channels * static_cast<int64_t>(p.sets.size());
   const int64_t image_step = step(image), points_step = step(points);
+  int64_t shape[3] = {1, 1, 1};
+  for (int a = 0; a < R && moved; ++a) shape[a] = points.dimensions()[a + 1];
   for_parts(pool, p, out->dimensions()[0], [&](int64_t b, int64_t first, int64_t last) {
-    read<R>(p, image.typed_data() + b * image_step, points.typed_data() + b * points_step,
-            out->typed_data() + b * p.points * width, first, last);
+    const float* given = points.typed_data() + b * points_step;
+    const float* from = image.typed_data() + b * image_step;
+    float* to = out->typed_data() + b * p.points * width;
+    if (!moved) {
+      read<R>(p, from, given, to, first, last);
+      return;
+    }
+    constexpr int64_t kBlock = 16 * kLanes;  // so that the processor's nearest memory holds them
+    float block[kBlock * R];
+    for (int64_t i = first; i < last; i += kBlock) {
+      const int64_t end = std::min(i + kBlock, last);
+      placed<R>(shape, given, block, i, end);
+      read<R>(p, from, block, to + i * width, 0, end - i);
+    }
   });
 }
 
@@ -587,16 +770,18 @@ void put_all(ffi::ThreadPool& pool, const Problem& p, const Floats& values, cons
 }
 
 ffi::Error read_points(ffi::ThreadPool pool, Floats image, Floats points, ffi::Result<Floats> out,
-                       ffi::Span<const int64_t> sets, int64_t mode) {
+                       ffi::Span<const int64_t> sets, int64_t mode, bool moved) {
   try {
     Problem p;
     if (auto error = problem(image.dimensions(), points.dimensions(), sets, mode, p);
         error.failure())
       return error;
     const size_t rank = image.dimensions().size() - 2;
-    if (rank == 1) read_all<1>(pool, p, image, points, out);
-    if (rank == 2) read_all<2>(pool, p, image, points, out);
-    if (rank == 3) read_all<3>(pool, p, image, points, out);
+    if (moved && points.dimensions().size() != rank + 2)
+      return ffi::Error(ffi::ErrorCode::kInvalidArgument, "displacements of another rank");
+    if (rank == 1) read_all<1>(pool, p, image, points, out, moved);
+    if (rank == 2) read_all<2>(pool, p, image, points, out, moved);
+    if (rank == 3) read_all<3>(pool, p, image, points, out, moved);
     return ffi::Error::Success();
   } catch (const std::exception& e) {
     return ffi::Error(ffi::ErrorCode::kInternal,
@@ -650,7 +835,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxmedReadPoints, jaxmed::read_points,
                                   .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
                                   .Ret<xla::ffi::Buffer<xla::ffi::F32>>()
                                   .Attr<xla::ffi::Span<const int64_t>>("sets")
-                                  .Attr<int64_t>("mode"));
+                                  .Attr<int64_t>("mode")
+                                  .Attr<bool>("moved"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxmedTiltPoints, jaxmed::tilt_points,
                               xla::ffi::Ffi::Bind()

@@ -17,11 +17,25 @@ from jaxmed.registration.warps._warp import exponential
 
 FieldKind = Literal["velocity", "displacement"]
 
+# Voxels along an axis, below which a level is made no coarser.
+_FEWEST = 8
+
 
 def even(shape: Sequence[int], nodes: Sequence[int]) -> Grid:
     """The grid whose nodes are the middles of equal parts of an image's axes."""
     step = tuple(n / m for n, m in zip(shape, nodes, strict=True))
     return Grid(tuple(nodes), step, tuple((s - 1) / 2 for s in step))
+
+
+def halved(shape: Sequence[int], times: int) -> tuple[int, ...]:
+    """The shape of an image made so often half as fine; no axis gets shorter than 8 by that.
+
+    >>> halved((40, 12, 5), 2)
+    (10, 8, 5)
+    """
+    for _ in range(times):
+        shape = tuple(max(-(-n // 2), min(n, _FEWEST)) for n in shape)
+    return tuple(shape)
 
 
 def onto(field: Array, shape: Sequence[int], nodes: Sequence[int]) -> Array:

@@ -18,14 +18,12 @@ from jaxmed.registration.learning._fields import (
     carried,
     check_kind,
     coarsened,
+    halved,
     integrated,
     onto,
     steps,
 )
 from jaxmed.registration.learning._voxelmorph import slight
-
-# Voxels along an axis, below which a level is made no coarser.
-_FEWEST = 8
 
 
 class LapIRN(nn.Module):
@@ -37,6 +35,7 @@ class LapIRN(nn.Module):
 
     Attributes:
         levels: how many, each twice as coarse as the next.
+        used: how many of them predict, the coarsest ones; None: all. See :func:`lapirn_stages`.
         features: channels of each level's convolutions.
         blocks: residual blocks of a level.
         field: what the levels add up: ``"velocity"`` or ``"displacement"``.
@@ -48,10 +47,11 @@ class LapIRN(nn.Module):
     References:
         Mok and Chung, Large deformation diffeomorphic image registration with Laplacian pyramid
         networks, MICCAI 2020. There the levels' fields have their images' own resolution, and are
-        bounded; levels are trained one after the other.
+        bounded.
     """
 
     levels: int = 3
+    used: int | None = None
     features: int = 16
     blocks: int = 3
     field: FieldKind = "velocity"
@@ -75,15 +75,16 @@ class LapIRN(nn.Module):
             ValueError: if the images do not fit, or there is no level.
         """
         check_kind(self.field, self.squarings)
-        if self.levels < 1:
-            raise ValueError(f"levels={self.levels}: one or more")
+        used = self.levels if self.used is None else self.used
+        if not 1 <= used <= self.levels:
+            raise ValueError(
+                f"levels={self.levels}, used={self.used}: one or more, of which one or more predict"
+            )
         fixed, moving = both(inputs)
         shape = fixed.shape[1:-1]
         values, features, found = None, None, []
-        for number in reversed(range(self.levels)):
-            size = shape
-            for _ in range(number):
-                size = tuple(max(-(-n // 2), min(n, _FEWEST)) for n in size)
+        for number in reversed(range(self.levels - used, self.levels)):
+            size = halved(shape, number)
             seen = self._seen(coarsened(fixed, size), coarsened(moving, size), values, shape)
             change, features = self._level(seen, features, number, train)
             change = change * steps(shape, change.shape[1:-1])
@@ -146,3 +147,55 @@ def lapirn(**options: Any) -> Network:
         ([(5, 6, 2), (9, 12, 2)], (1, 17, 24, 1))
     """
     return from_linen(LapIRN(**options))
+
+
+def lapirn_stages(levels: int = 3, **options: Any) -> tuple[Network, ...]:
+    """The networks by which a pyramid is trained level by level, coarse to fine, as published.
+
+    The first predicts with the coarsest level alone, the last with all. Each holds the parameters
+    of the one before it, under the same names: train it begun with those, as
+    :func:`jaxmed.paradigms.pretrained` does, on a similarity of the scales that it sees
+    (:func:`multiscale`). At first a new level adds hardly anything to the field. The levels before
+    it may be kept still for some steps, ``freeze(optimizer, lapirn_known(stage, levels))`` of
+    :mod:`jaxmed.train`.
+
+    Args:
+        levels: of the whole pyramid.
+        **options: further fields of :class:`LapIRN`.
+
+    Returns:
+        A network a level.
+
+    Raises:
+        ValueError: no level.
+
+    Examples:
+        >>> coarse, whole = lapirn_stages(2, features=4, blocks=1)
+        >>> pair = {"fixed": jnp.ones((1, 16, 24, 1)), "moving": jnp.ones((1, 16, 24, 1))}
+        >>> kept, _ = jax.eval_shape(coarse.init, jax.random.key(0), pair)
+        >>> params, _ = jax.eval_shape(whole.init, jax.random.key(0), pair)
+        >>> kept.keys() < params.keys()
+        True
+    """
+    if levels < 1:
+        raise ValueError(f"levels={levels}: one or more")
+    return tuple(lapirn(levels=levels, used=used, **options) for used in range(1, levels + 1))
+
+
+def lapirn_known(stage: int, levels: int = 3) -> str:
+    """A regular expression that finds the parameters a stage shares with those before it.
+
+    Args:
+        stage: position among :func:`lapirn_stages`, from 0.
+        levels: of the whole pyramid.
+
+    Returns:
+        The expression; of the first stage it finds nothing.
+
+    Examples:
+        >>> lapirn_known(1, levels=3)
+        'level(2)_'
+    """
+    if not 0 <= stage < levels:
+        raise ValueError(f"stage={stage}: 0 to {levels - 1}")
+    return f"level({'|'.join(str(n) for n in range(levels - stage, levels)) or '-'})_"

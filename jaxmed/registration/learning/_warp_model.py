@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import nibabel as nib
 import numpy as np
 
 from jaxmed._files import write_whole
@@ -17,6 +18,7 @@ from jaxmed.core import Network, PyTree
 from jaxmed.data import Scan, normalise, resample_spacing
 from jaxmed.inference import DescriptionError, ModelError, build, describe
 from jaxmed.registration.learning._predict import predict_warp
+from jaxmed.registration.warps._scan import centre_warp
 from jaxmed.registration.warps._warp import Warp
 from jaxmed.train import restore, save
 
@@ -28,6 +30,8 @@ _ROUNDED = 0.01
 class WarpModel(NamedTuple):
     """A trained registration network, with its weights and the scans that it knows.
 
+    Volumes are turned to RAS+ before the network sees them, however their files lie.
+
     Attributes:
         network: such as :func:`voxelmorph`.
         params: its parameters.
@@ -35,6 +39,7 @@ class WarpModel(NamedTuple):
         spacing: voxel size of the scans it was trained on, in millimetres.
         channels: of each scan.
         limits: percentiles of each channel that become 0 and 1, and beyond which it is clipped.
+        centred: whether the middles of its pairs were put on each other, as ``--centre`` does.
     """
 
     network: Network
@@ -43,6 +48,7 @@ class WarpModel(NamedTuple):
     spacing: tuple[float, ...]
     channels: int = 1
     limits: tuple[float, float] = (1.0, 99.0)
+    centred: bool = False
 
     def warp(self, fixed: Scan, moving: Scan, *, initial: Warp | None = None) -> Warp:
         """Register two scans as they were read: normalised, at the spacing of the training.
@@ -50,14 +56,17 @@ class WarpModel(NamedTuple):
         Args:
             fixed: ``(*spatial, channels)`` of any voxel size.
             moving: likewise.
-            initial: a warp to begin with.
+            initial: a warp to begin with; by default the shift of the middles of a network that was
+                trained so, else none.
 
         Returns:
             From points of the fixed scan's space to the moving one's, in millimetres.
 
         Raises:
-            ValueError: scans of other axes or channels.
+            ValueError: scans of other axes or channels, or of one value.
         """
+        if initial is None and self.centred and len(fixed.affine) == len(moving.affine):
+            initial = centre_warp(fixed, moving)
         ready = []
         for name, scan in (("fixed", fixed), ("moving", moving)):
             axes, channels = len(scan.affine) - 1, np.shape(scan.array)[-1]
@@ -66,8 +75,10 @@ class WarpModel(NamedTuple):
                     f"{name} has {axes} axes and {channels} channels; the network registers scans "
                     f"of {len(self.spacing)} axes and {self.channels} channels"
                 )
+            if np.ptp(scan.array) == 0:
+                raise ValueError(f"{name} holds one value: there is nothing to register by")
             array = normalise(scan.array, "percentile", limits=self.limits)
-            scan = scan._replace(array=array)
+            scan = _turned(scan._replace(array=array))
             if not np.allclose(scan.spacing, self.spacing, rtol=_ROUNDED):
                 scan = resample_spacing(scan, self.spacing)
             ready.append(scan)
@@ -98,6 +109,7 @@ def save_warp_model(folder: str | os.PathLike, model: WarpModel) -> Path:
     table = {
         "format": _FORMAT, "network": described, "spacing": list(map(float, model.spacing)),
         "channels": model.channels, "limits": list(map(float, model.limits)),
+        "centred": model.centred,
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _FILE
@@ -124,7 +136,7 @@ def load_warp_model(folder: str | os.PathLike) -> WarpModel:
     if not path.is_file():
         raise ModelError(
             f"{folder} holds no trained registration network ({_FILE}): give the folder of a "
-            "finished run, such as of `jaxmed train hippocampus_learned`"
+            "finished run, such as of `jaxmed train registration`"
         )
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
@@ -133,13 +145,25 @@ def load_warp_model(folder: str | os.PathLike) -> WarpModel:
         network = build(table["network"])
         spacing, channels = tuple(map(float, table["spacing"])), int(table["channels"])
         low, high = map(float, table["limits"])
+        centred = bool(table.get("centred", False))
         if not isinstance(network, Network):
             raise ValueError(f"a {type(network).__name__} is no network")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} does not describe a registration network: {error}") from error
     shapes = _shapes(network, len(spacing), channels)
     kept = restore(Path(folder) / _WEIGHTS, {"params": shapes[0], "state": shapes[1]}).state
-    return WarpModel(network, kept["params"], kept["state"], spacing, channels, (low, high))
+    return WarpModel(
+        network, kept["params"], kept["state"], spacing, channels, (low, high), centred
+    )
+
+
+def _turned(scan: Scan) -> Scan:
+    """A volume with its axes as near to RAS+ as they come; a picture as it is."""
+    if len(scan.affine) != 4:
+        return scan
+    turn = nib.io_orientation(scan.affine)
+    back = nib.orientations.inv_ornt_aff(turn, scan.array.shape[:3])
+    return Scan(nib.apply_orientation(scan.array, turn), scan.affine @ back, scan.file)
 
 
 def _shapes(network: Network, rank: int, channels: int) -> Sequence[PyTree]:

@@ -164,7 +164,7 @@ def _tested(r: Results) -> tuple[int, int | None]:
 
 _WITHOUT_CLASSES = (
     "regression", "segmentation", "density", "generation", "translation", "continual", "detection",
-    "instances", "survival",
+    "instances", "registration", "survival",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from jaxmed.report.results._results import (
     ComparisonResults,
     DetectionResults,
     InstanceResults,
+    RegistrationResults,
     Results,
     SegmentationResults,
     SurvivalResults,
@@ -80,8 +81,9 @@ def predictions_csv(results: Results) -> str:
 
     Classifiers: `case, group, label, score_NAME, ...`; several labels: `label_NAME` too;
     segmentation: `case, group, MEASURE_NAME, ..., mask`; detection: `image, label, score` and
-    corners, a row a box; instances: `case, group, objects, found, hits, mask`; survival: `case,
-    group, time, event, risk, survival_TIME, ...`.
+    corners, a row a box; instances: `case, group, objects, found, hits, mask`; registration:
+    `case, group, MEASURE, ...`, a row a pair; survival: `case, group, time, event, risk,
+    survival_TIME, ...`.
     """
     if isinstance(results, ComparisonResults):
         return ""
@@ -90,6 +92,8 @@ def predictions_csv(results: Results) -> str:
         return box_csv(held.cases, held.boxes, held.scores, held.kinds, results.classes)
     if isinstance(results, InstanceResults):
         return csv_text(*_instance_rows(results))
+    if isinstance(results, RegistrationResults):
+        return csv_text(*_pair_rows(results))
     if isinstance(results, SurvivalResults):
         return csv_text(*_survival_rows(results))
     for found in results.predictions().values():
@@ -131,6 +135,16 @@ def _instance_rows(results: InstanceResults) -> tuple[list[str], list[list[Any]]
         numbers = [int(n[i]) for n in (held.objects, held.found, held.hits)]
         rows.append([case, *group, *numbers, *([held.masks[case]] if held.masks else [])])
     return [*header, *["mask"] * bool(held.masks)], rows
+
+
+def _pair_rows(results: RegistrationResults) -> tuple[list[str], list[list[Any]]]:
+    held = results.pairs
+    rows = []
+    for i, case in enumerate(held.cases):
+        group = [] if held.groups is None else [held.groups[i]]
+        numbers = [f"{v[i]:.6f}" if np.isfinite(v[i]) else "" for v in held.values.values()]
+        rows.append([case, *group, *numbers])
+    return ["case", *["group"] * (held.groups is not None), *held.values], rows
 
 
 def _survival_rows(results: SurvivalResults) -> tuple[list[str], list[list[Any]]]:

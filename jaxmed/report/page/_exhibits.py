@@ -24,6 +24,7 @@ from jaxmed.report.page._generation import (
 from jaxmed.report.page._instances import instance_exhibits
 from jaxmed.report.page._label_curve import label_exhibits
 from jaxmed.report.page._models import model_exhibits
+from jaxmed.report.page._registered import pair_exhibits
 from jaxmed.report.page._regression import number_exhibits
 from jaxmed.report.page._robustness import robustness_exhibits
 from jaxmed.report.page._segmentation import mask_exhibits
@@ -37,6 +38,7 @@ from jaxmed.report.results._results import (
     DetectionResults,
     GenerationResults,
     InstanceResults,
+    RegistrationResults,
     RegressionResults,
     Results,
     SegmentationResults,
@@ -67,6 +69,7 @@ SECTIONS: dict[type[Results], tuple[Section, ...]] = {
         ("copies", "Copies", copy_exhibits),
     ),
     InstanceResults: (("instances", "Images with objects", instance_exhibits),),
+    RegistrationResults: (("pairs", "Pairs before and after", pair_exhibits),),
     RegressionResults: (("predictions", "Predictions", number_exhibits),),
     SegmentationResults: (("agreement", "Agreement", mask_exhibits), _UNCERTAINTY),
     SurvivalResults: (("survival", "Survival", survival_exhibits),),

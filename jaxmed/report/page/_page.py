@@ -45,6 +45,7 @@ _TASK_NAMES = {
     "detection": "detection",
     "generation": "drawn images",
     "instances": "instance segmentation",
+    "registration": "registration",
     "segmentation": "segmentation",
     "survival": "times to an event",
     "translation": "images made of images",

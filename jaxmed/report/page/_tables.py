@@ -14,6 +14,7 @@ from jaxmed.report.results._results import (
     ComparisonResults,
     DetectionResults,
     InstanceResults,
+    RegistrationResults,
     Results,
     SegmentationResults,
 )
@@ -39,6 +40,7 @@ _NAMES = {
     "dice_gain": "Dice gained",
     "ece": "Expected calibration error",
     "f1": "F1 score",
+    "folds_percent": "Folds (% of voxels)",
     "frechet_distance": "Fréchet distance",
     "calibration_slope": "Calibration slope",
     "error_of_survival": "Mean error of predicted survival",
@@ -63,6 +65,7 @@ _NAMES = {
     "r2": "R²",
     "observed_expected": "Observed / expected events",
     "real_dice": "Dice in the real scan",
+    "sd_log_jacobian": "SD of the log Jacobian",
     "rmse": "Root mean squared error",
     "ssim": "SSIM",
     "volume_error": "Relative volume error",
@@ -221,11 +224,13 @@ def class_table(results: Results) -> list[dict[str, Any]]:
 
 
 def case_table(results: Results) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return column names and rows by case, worst first: Dice of masks, errors of boxes."""
+    """Return column names and rows by case, worst first: Dice, errors, what pairs were."""
     if isinstance(results, DetectionResults):
         return _box_rows(results)
     if isinstance(results, InstanceResults):
         return _instance_rows(results)
+    if isinstance(results, RegistrationResults):
+        return _pair_rows(results)
     if not isinstance(results, SegmentationResults) or results.overlap is None:
         return [], []
     if "dice" not in results.overlap.values:
@@ -248,6 +253,8 @@ def case_caption(results: Results) -> str:
     """What the table of images counts."""
     if isinstance(results, InstanceResults):
         return "Objects found (an IoU of at least 0.5) and false ones; most errors first."
+    if isinstance(results, RegistrationResults):
+        return "Pairs before and after; worst first."
     return (
         "Objects found and false boxes, from the score up at which there is one false box an "
         "image; most errors first."
@@ -261,6 +268,22 @@ def _instance_rows(results: InstanceResults) -> tuple[list[str], list[dict[str, 
     order = np.lexsort((-held.objects, -(held.objects + held.found - 2 * held.hits)))
     rows = [{"case": held.cases[i], "numbers": [str(int(n[i])) for n in columns]} for i in order]
     return ["objects", "found", "false"], rows
+
+
+def _pair_rows(results: RegistrationResults) -> tuple[list[str], list[dict[str, Any]]]:
+    """What was measured of each pair; the one of the headline that a warp changes sorts."""
+    held = results.pairs
+    by = next((name for name in results.headline if name.endswith("/after")), None)
+    worth = np.zeros(len(held.cases)) if by is None else held.values[by]
+    order = np.argsort(np.where(np.isfinite(worth), worth, np.inf), kind="stable")
+    rows = [
+        {
+            "case": held.cases[i],
+            "numbers": [f"{v[i]:.3f}" if np.isfinite(v[i]) else "–" for v in held.values.values()],
+        }
+        for i in order
+    ]
+    return [pretty(name) for name in held.values], rows
 
 
 def _box_rows(results: DetectionResults) -> tuple[list[str], list[dict[str, Any]]]:

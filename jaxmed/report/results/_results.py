@@ -320,6 +320,26 @@ class InstanceResults(Results):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class RegistrationResults(Results):
+    """Results of pairs of images that were registered; made by `registration`.
+
+    Args:
+        pairs: :class:`RegisteredPairs`, what was measured of each pair.
+        drawn: :class:`PairPicture`, pairs before and after.
+    """
+
+    pairs: Any
+    drawn: tuple[Any, ...] = ()
+
+    task: ClassVar = "registration"
+    tasks: ClassVar = ("registration",)
+
+    def predictions(self) -> Mapping[str, Any]:
+        """See `Results.predictions`."""
+        return {"": self.pairs}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ComparisonResults(Results):
     """Results of several models, or arms of a study, on the same cases; made by `compare`.
 
