@@ -9,6 +9,8 @@ patient together, `split` names `train` and `test`; else a fifth of the patients
 
 The network gives a hazard for each interval of time (or with `--loss cox` one log hazard, whose
 baseline is made from the training cases). What is held out is measured once, after the last step.
+
+`jaxmed predict DIR TABLE -o survival.csv` predicts the cases of another table.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed.data import ArraySource, folds, subset
-from jaxmed.data.tables._table import Table, is_missing, number, read_table
-from jaxmed.inference import ImageRecipe, prepare_image
+from jaxmed.data.tables._records import Records, read_records
+from jaxmed.data.tables._table import Table, is_missing, read_table
+from jaxmed.inference import ImageRecipe, SurvivalModel, SurvivalRecipe, prepare_image
 from jaxmed.report import SurvivalResults, split_sizes, stage, survival
 
-from .._common.times import Loss, predict, train
+from .._common.times import Loss, Trained, predict, train
 from ._own import split_name
 
 
@@ -77,13 +80,15 @@ class Read(NamedTuple):
 
     Attributes:
         source: `survival`, and `image`, `record`, `present` as far as there are any.
-        columns: what each record column is, as `networks.tabular` takes it.
+        records: how its record columns were read, or None.
+        image: how its images are prepared, or None.
         splits: `train`, `val` or `test` of each case, or None.
         notes: how cells were read.
     """
 
     source: ArraySource
-    columns: tuple[int, ...]
+    records: Records | None
+    image: ImageRecipe | None
     splits: np.ndarray | None
     notes: tuple[str, ...]
 
@@ -99,15 +104,18 @@ def run(config: Config, out: Path) -> SurvivalResults:
     trunks: dict[str, Any] = {}
     if "image" in read.source.arrays:
         trunks["image"] = getattr(jm.networks, config.network)(None, stem="small")
-    if read.columns:
+    if read.records is not None:
         learned = parts["train"].arrays["record"]
-        trunks["record"] = jm.networks.tabular(read.columns, fitted_to=learned, hidden=(32,))
+        trunks["record"] = jm.networks.tabular(
+            read.records.columns, fitted_to=learned, hidden=(32,)
+        )
     with stage(seconds, "training"):
         trained = train(
             trunks, parts["train"], loss=config.loss, intervals=config.intervals,
             epochs=config.epochs, batch=config.batch, learning_rate=config.learning_rate,
             drop=config.drop, seed=config.seed, out=out,
         )  # fmt: skip
+    jm.inference.save_model(out, _model(config, read, trained))
     with stage(seconds, "evaluation"):
         test = parts["held out"]
         time, event = test.arrays["survival"].T
@@ -142,8 +150,6 @@ def read_cases(config: Config) -> Read:
     for option, name in (("time", config.time), ("event", config.event)):
         if name not in table.columns:
             raise table.fault(f"there is no column {name!r}; name it by --{option}")
-    if missing := [name for name in config.records if name not in table.columns]:
-        raise table.fault(f"--records {missing[0]}: there is no such column, of {table.columns}")
     rows = range(len(table.rows))
     times = np.array(
         [[table.number(i, name) for name in (config.time, config.event)] for i in rows]
@@ -154,14 +160,14 @@ def read_cases(config: Config) -> Read:
                 f"{table.where(i)}: {config.time} must be 0 or later and {config.event} 0 or 1, "
                 f"but they are {times[i, 0]:g} and {times[i, 1]:g}"
             )
-    arrays, present, notes = {"survival": times.astype(np.float32)}, {}, []
+    arrays, present = {"survival": times.astype(np.float32)}, {}
+    recipe, found, notes = None, None, ()
     if config.image in table.columns:
-        arrays["image"], present["image"] = _images(config, table)
-    columns: tuple[int, ...] = ()
+        arrays["image"], present["image"], recipe = _images(config, table)
     if config.records:
-        arrays["record"], columns, told = records(table, config.records)
-        present["record"] = ~np.isnan(arrays["record"]).all(1)
-        notes += told
+        found = read_records(table, config.records)
+        arrays["record"], notes = found.values, found.notes
+        present["record"] = ~np.isnan(found.values).all(1)
     if not present:
         raise table.fault(
             f"there is no column {config.image!r} and --records names none: nothing to learn from"
@@ -178,32 +184,29 @@ def read_cases(config: Config) -> Read:
     source = ArraySource(
         arrays, case_ids=tuple(table.where(i) for i in rows), groups=patients, name=str(table.path)
     )
-    return Read(source, columns, splits, tuple(notes))
+    return Read(source, found, recipe, splits, notes)
 
 
-def records(table: Table, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[int, ...], list[str]]:
-    """Records (cases, columns) with NaN for empty cells, what each column is, how it was read."""
-    columns, sizes, notes = [], [], []
-    for name in names:
-        cells = [row[name] for row in table.rows]
-        known = [c for c in cells if not is_missing(c)]
-        numbers = [number(c, decimal_comma=table.decimal_comma) for c in known]
-        if all(x is not None for x in numbers):
-            found = iter(numbers)
-            columns.append([np.nan if is_missing(c) else next(found) for c in cells])
-            sizes.append(0)
-        else:
-            values = sorted({str(c).strip() for c in known})
-            columns.append(
-                [np.nan if is_missing(c) else values.index(str(c).strip()) for c in cells]
-            )
-            sizes.append(len(values))
-            notes.append(f"{name} is taken for one of {len(values)} categories.")
-    return np.array(columns, np.float32).T, tuple(sizes), notes
+def _model(config: Config, read: Read, trained: Trained) -> SurvivalModel:
+    """What `jaxmed predict` applies to the cases of another table."""
+    baseline = ()
+    if trained.baseline is not None:
+        hazard = -np.log(trained.baseline.survival([0.0], trained.edges)[0])
+        baseline = tuple(map(float, hazard))
+    recipe = SurvivalRecipe(
+        net=trained.network,
+        times=trained.edges,
+        baseline=baseline,
+        image=read.image,
+        records=tuple(config.records),
+        categories=() if read.records is None else read.records.categories,
+        unit=config.unit,
+    )
+    return SurvivalModel(recipe, *trained.learner.predicting.get(trained.state))
 
 
-def _images(config: Config, table: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Images of one size, zeros where there is none, and which there are."""
+def _images(config: Config, table: Table) -> tuple[np.ndarray, np.ndarray, ImageRecipe]:
+    """Images of one size, zeros where there is none, which there are, how they are prepared."""
     found: list[np.ndarray | None] = []
     recipe = None
     for row in table.rows:
@@ -221,12 +224,13 @@ def _images(config: Config, table: Table) -> tuple[np.ndarray, np.ndarray]:
             )  # fmt: skip
         found.append(prepare_image(recipe, scan))
     some = next((x for x in found if x is not None), None)
-    if some is None:
+    if some is None or recipe is None:
         raise table.fault(f"no cell of {config.image} names an image")
     blank = np.zeros_like(some)
     return (
         np.stack([blank if x is None else x for x in found]),
         np.array([x is not None for x in found]),
+        recipe,
     )
 
 

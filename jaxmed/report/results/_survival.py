@@ -91,6 +91,7 @@ def survival(
     y, d = np.asarray(time, np.float64), np.asarray(event).astype(bool)
     stats.kaplan_meier(time, event)  # checks both
     grid, dropped = np.asarray(times, np.float64), 0
+    known = np.ones(len(grid), bool)
     s = None if survival is None else np.asarray(survival, np.float64)
     if s is None and risk is None:
         raise ValueError("give survival= at times=, or risk=")
@@ -132,7 +133,7 @@ def survival(
     several = band.max() > 0 and d.any()
     notes = [f"{int(d.sum())} of {len(y)} cases had the event; the others are censored."]
     if dropped:
-        notes.append(f"{dropped} times that nobody is observed beyond are left out.")
+        notes.append(f"Left out of {len(known)} times: {dropped}, beyond which nobody is observed.")
     held = SurvivalPredictions(
         tuple(cases) or tuple(map(str, range(len(y)))), y, d, r, s, grid,
         None if groups is None else tuple(groups), band,

@@ -9,7 +9,9 @@ import pytest
 from jaxmed.experiments.own_data import survival
 from PIL import Image
 
+from jaxmed.cli import main
 from jaxmed.data import DataError
+from jaxmed.inference import ModelError, export_model, load_model
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +60,29 @@ def test_images_and_records_with_gaps_make_one_network(loss, table, tmp_path):
     read = survival.read_cases(config)
     assert read.source.arrays["present"].mean(0).tolist() == pytest.approx([0.8, 1.0])
     assert read.source.arrays["image"].shape == (60, 8, 8, 1)
-    assert read.columns == (0, 2)
+    assert read.records.columns == (0, 2)
     results = survival.run(config, tmp_path)
     s = results.predicted.survival
     assert ((s > 0) & (s < 1)).all()
     assert (np.diff(s, axis=1) <= 0).all()
+    with pytest.raises(ModelError, match="programs are of images"):
+        export_model(tmp_path / "program", load_model(tmp_path))
+    # The cases of a table without times are predicted as those that were held out.
+    found = tmp_path / "predicted.csv"
+    assert main(["predict", str(tmp_path), str(table), "-o", str(found)]) == 0
+    with found.open(newline="") as file:
+        rows = {row.pop("case"): row for row in csv.DictReader(file)}
+    assert len(rows) == 60
+    for case, wanted in zip(results.predicted.cases, s, strict=True):
+        said = [float(v) for k, v in rows[case].items() if k.startswith("survival_")]
+        np.testing.assert_allclose(said[: len(wanted)], wanted, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({}, "no column 'time'; name it by --time"),
-        ({"time": "weeks", "records": ("grade",)}, "--records grade"),
+        ({"time": "weeks", "records": ("grade",)}, "no column 'grade'"),
         ({"time": "weeks", "image": "none"}, "nothing to learn from"),
         ({"time": "stage"}, "not a number"),
         ({"time": "weeks", "event": "weeks"}, "event 0 or 1|weeks 0 or 1"),
