@@ -86,7 +86,7 @@ def survival(
         >>> x = rng.normal(size=80)
         >>> r = survival(rng.exponential(np.exp(-x)), np.ones(80), risk=x)
         >>> r
-        SurvivalResults 'Survival' (survival, 80 cases, harrell_c 0.774; uno_c 0.774; auc 0.847)
+        SurvivalResults 'Survival' (survival, 80 cases, harrell_c 0.728; uno_c 0.739; auc 0.839)
     """
     y, d = np.asarray(time, np.float64), np.asarray(event).astype(bool)
     stats.kaplan_meier(time, event)  # checks both
