@@ -40,6 +40,7 @@ class Config(Study):
     """
 
     task: str = one_of("density", _TASKS)
+    size: int = 192
 
 
 def run(config: Config, out: Path) -> Results:
