@@ -1,6 +1,6 @@
 """Mammograms: density of the breast, lesion or not, malignant or not, told by patient.
 
-    jaxmed train mammograms --task density
+    jaxmed train mammograms --task density --size 192
     jaxmed train mammograms --task lesion
     jaxmed train mammograms --task malignancy
 
@@ -40,7 +40,6 @@ class Config(Study):
     """
 
     task: str = one_of("density", _TASKS)
-    size: int = 192
 
 
 def run(config: Config, out: Path) -> Results:
