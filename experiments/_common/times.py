@@ -21,7 +21,8 @@ class Trained(NamedTuple):
     """A trained network of times.
 
     Attributes:
-        learner: it, and how it learned.
+        network: it.
+        learner: how it learned.
         state: after the last step.
         inputs: names of what it is given.
         edges: ends of the intervals of discrete hazards.
@@ -29,6 +30,7 @@ class Trained(NamedTuple):
         history: of the training.
     """
 
+    network: jm.Network
     learner: jm.Learner
     state: Any
     inputs: tuple[str, ...]
@@ -98,7 +100,7 @@ def train(
     if loss == "cox":
         logits = jm.train.predict(learner, result.state, source, inputs=inputs)
         baseline = breslow(time, event, logits[:, 0])
-    return Trained(learner, result.state, inputs, edges, baseline, result.history)
+    return Trained(network, learner, result.state, inputs, edges, baseline, result.history)
 
 
 def predict(trained: Trained, source: ArraySource, times: np.ndarray) -> np.ndarray:

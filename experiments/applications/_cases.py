@@ -26,7 +26,6 @@ class Cases(NamedTuple):
         units: (n,) what is never split: the patient, or what is nearly the same image.
         unit: what units are, such as patients.
         columns: of subgroups, (n,) values each.
-        masks: (n, size, size), where that lies which should be seen; None where nobody has said.
     """
 
     images: np.ndarray
@@ -36,7 +35,10 @@ class Cases(NamedTuple):
     units: tuple[str, ...]
     unit: str
     columns: Mapping[str, Sequence[str]] = {}
-    masks: np.ndarray | None = None
+
+    def groups(self) -> tuple[str, ...] | None:
+        """The units, or None where each has one image."""
+        return self.units if len(set(self.units)) < len(self.units) else None
 
 
 def folder(given: Path | None, name: str) -> Path:

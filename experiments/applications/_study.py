@@ -113,10 +113,9 @@ def judge(
         channels = cases.images.shape[-1]
         save_model(out, frozen.model(whole, cases.classes, channels))
     mean = said.mean(0)
-    grouped = len(set(cases.units)) < len(y)
     results = classification(
         y, mean, classes=cases.classes, cases=cases.names,
-        groups=cases.units if grouped else None, title=title,
+        groups=cases.groups(), title=title,
     )  # fmt: skip
     metrics = dict(results.metrics)
     metrics["auc over seeds"] = stats.over_runs(
@@ -126,7 +125,7 @@ def judge(
     if held_out is not None:
         measured = classification(
             held_out.labels, whole.predict(frozen.features(held_out.images)),
-            classes=cases.classes, cases=held_out.names, groups=held_out.units,
+            classes=cases.classes, cases=held_out.names, groups=held_out.groups(),
         )  # fmt: skip
         metrics |= {
             f"held out/{name}": dataclasses.replace(e, name=f"held out/{name}")

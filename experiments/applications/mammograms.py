@@ -1,6 +1,6 @@
 """Mammograms: density of the breast, lesion or not, malignant or not, told by patient.
 
-    jaxmed train mammograms --task density
+    jaxmed train mammograms --task density --size 192
     jaxmed train mammograms --task lesion
     jaxmed train mammograms --task malignancy
 

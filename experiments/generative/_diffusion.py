@@ -36,7 +36,11 @@ def _model(
     """
     volumes = len(shape) == 4
     net = jm.networks.denoiser_unet(
-        shape[-1], widths=(16, 32, 48) if volumes else (32, 64, 64), classes=classes, dropout=0.1
+        shape[-1],
+        widths=(16, 32, 48) if volumes else (48, 96, 96),
+        attention=(2,) if volumes else (1, 2),
+        classes=classes,
+        dropout=0.1,
     )
     conditions = {"label": "label"} if classes else {"map": "map"} if volumes else {}
     objective = gen.denoising(process, drop=0.1 if conditions else 0.0, **conditions)

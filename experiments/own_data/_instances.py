@@ -179,7 +179,8 @@ def _learner(
 
 
 def _augmentation(plan: InstancePlan) -> Augmentation:
-    turned = plan.rotation if len(plan.rotation) > 1 else plan.rotation[0]
+    angles = [*plan.rotation]
+    turned = angles if len(angles) > 1 else angles[0]
     affine = random_affine(
         rotation=turned, scale=(1 / plan.scale, plan.scale), spacing=plan.spacing
     )  # fmt: skip

@@ -86,11 +86,13 @@ def measured(
         fixed, moving = (data.ready(k) for k in data.pairs[i])
         seen = going_on(moving.image)
         moved = reg.warp_scan(_warp(model, fixed, moving), seen, fixed.image.space)
-        images = (np.clip(s.array[..., 0], 0, 1) for s in (fixed.image, moving.image, moved))
+        still, lay, gone = (
+            np.clip(s.array[..., 0], 0, 1) for s in (fixed.image, moving.image, moved)
+        )
         name = data.lead.replace("_", " ").capitalize()
         shown.append(
             PairPicture(
-                data.names_of(data.pairs[i]), rank, *images, data.frame.spacing,
+                data.names_of(data.pairs[i]), rank, still, lay, gone, data.frame.spacing,
                 f"{name} {before[i]:.3f} before, {after[i]:.3f} after.",
             )
         )  # fmt: skip

@@ -10,6 +10,8 @@ patient together. `split` names `train` and `test`, or `train` and `val`: beside
 
 The network gives a hazard for each interval of time (or with `--loss cox` one log hazard, whose
 baseline is made from the training cases). What is held out is measured once, after the last step.
+
+`jaxmed predict DIR TABLE -o survival.csv` predicts the cases of another table.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed.data import check_disjoint, subset
+from jaxmed.inference import SurvivalModel, SurvivalRecipe
 from jaxmed.report import SurvivalResults, split_sizes, stage, survival
 
-from .._common.times import Loss, predict, train
+from .._common.times import Loss, Trained, predict, train
 from ._copies import check_splits, copies, units
 from ._own import held_out_parts, parted
-from ._survival_cases import Read, read_cases, unseen_are_missing
+from ._survival_cases import Read, as_learned, read_cases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,21 +82,24 @@ def run(config: Config, out: Path) -> SurvivalResults:
     with stage(seconds, "data"):
         read = read_cases(config)
         kept, held = _parts(config, read)
+        read = as_learned(read, config.records, kept)
         parts = {"train": subset(read.source, kept), "held out": subset(read.source, held)}
         parts = {name: jm.data.in_memory(part) for name, part in parts.items()}
-        told = unseen_are_missing(read, parts["train"], parts["held out"])
     trunks: dict[str, Any] = {}
     if "image" in read.source.arrays:
         trunks["image"] = getattr(jm.networks, config.network)(None, stem="small")
-    if read.columns:
+    if read.records is not None:
         learned = parts["train"].arrays["record"]
-        trunks["record"] = jm.networks.tabular(read.columns, fitted_to=learned, hidden=(32,))
+        trunks["record"] = jm.networks.tabular(
+            read.records.columns, fitted_to=learned, hidden=(32,)
+        )
     with stage(seconds, "training"):
         trained = train(
             trunks, parts["train"], loss=config.loss, intervals=config.intervals,
             epochs=config.epochs, batch=config.batch, learning_rate=config.learning_rate,
             drop=config.drop, seed=config.seed, out=out,
         )  # fmt: skip
+    jm.inference.save_model(out, _model(config, read, trained))
     with stage(seconds, "evaluation"):
         test = parts["held out"]
         time, event = test.arrays["survival"].T
@@ -111,8 +117,26 @@ def run(config: Config, out: Path) -> SurvivalResults:
         ),
         splits=split_sizes(parts),
         partition="by patient" if test.groups is not None else "by case, no patients named",
-        history=trained.history, seconds=seconds, notes=(*results.notes, *read.notes, *told),
+        history=trained.history, seconds=seconds, notes=(*results.notes, *read.notes),
     )  # fmt: skip
+
+
+def _model(config: Config, read: Read, trained: Trained) -> SurvivalModel:
+    """What `jaxmed predict` applies to the cases of another table."""
+    baseline = ()
+    if trained.baseline is not None:
+        hazard = -np.log(trained.baseline.survival([0.0], trained.edges)[0])
+        baseline = tuple(map(float, hazard))
+    recipe = SurvivalRecipe(
+        net=trained.network,
+        times=trained.edges,
+        baseline=baseline,
+        image=read.image,
+        records=tuple(config.records),
+        categories=() if read.records is None else read.records.categories,
+        unit=config.unit,
+    )
+    return SurvivalModel(recipe, *trained.learner.predicting.get(trained.state))
 
 
 def _parts(config: Config, read: Read) -> tuple[np.ndarray, np.ndarray]:

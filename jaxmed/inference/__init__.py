@@ -56,6 +56,7 @@ from jaxmed.inference._segment import (
 )
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.inference._sliding import sliding_window
+from jaxmed.inference._survival_model import SurvivalModel, SurvivalRecipe
 from jaxmed.inference._translator import TranslationRecipe, Translator, translate, translator
 
 __all__ = [
@@ -73,6 +74,8 @@ __all__ = [
     "Recipe",
     "Segmenter",
     "SegmenterError",
+    "SurvivalModel",
+    "SurvivalRecipe",
     "TranslationRecipe",
     "Translator",
     "average_models",

@@ -17,6 +17,7 @@ from jaxmed.core import Array
 from jaxmed.inference._describe import describe
 from jaxmed.inference._model_file import Model, ModelError
 from jaxmed.inference._segmenter import Recipe, Segmenter
+from jaxmed.inference._survival_model import SurvivalModel
 
 _PROGRAM, _RECIPE = "network.stablehlo", "recipe.json"
 _FORMAT = "jaxmed export 1"
@@ -63,11 +64,17 @@ def export_model(
         The path of the program.
 
     Raises:
-        ModelError: JAX lacks what writes programs: ``pip install 'jaxmed[export]'``.
+        ModelError: JAX lacks what writes programs: ``pip install 'jaxmed[export]'``; or a model of
+            times to an event.
 
     References:
         https://docs.jax.dev/en/latest/export/export.html
     """
+    if isinstance(model, SurvivalModel):
+        raise ModelError(
+            "a model of times takes records and a mask beside images, and programs are of images "
+            "alone: use jaxmed predict"
+        )
     recipe = model.recipe
     shape = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
     (batch,) = jax.export.symbolic_shape("batch")

@@ -19,12 +19,13 @@ from jaxmed.inference._describe import DescriptionError, build, describe
 from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model
 from jaxmed.inference._instance_model import InstanceModel, InstanceRecipe, instance_model
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
+from jaxmed.inference._survival_model import SurvivalModel, SurvivalRecipe
 from jaxmed.inference._translator import TranslationRecipe, Translator, translator
 from jaxmed.networks import UNetPlan
 from jaxmed.train import restore, save
 
-Model = Segmenter | ImageModel | BoxModel | InstanceModel | Translator
-AnyRecipe = Recipe | ImageRecipe | BoxRecipe | InstanceRecipe | TranslationRecipe
+Model = Segmenter | ImageModel | BoxModel | InstanceModel | Translator | SurvivalModel
+AnyRecipe = Recipe | ImageRecipe | BoxRecipe | InstanceRecipe | TranslationRecipe | SurvivalRecipe
 
 _FILE, _WEIGHTS, _BEFORE = "model.json", "model", "before"
 _FORMAT = "jaxmed model 2"
@@ -116,6 +117,8 @@ def load_model(folder: str | os.PathLike) -> Model:
         return instance_model(recipe, kept["params"], kept["state"])
     if isinstance(recipe, TranslationRecipe):
         return translator(recipe, kept["params"], kept["state"])
+    if isinstance(recipe, SurvivalRecipe):
+        return SurvivalModel(recipe, kept["params"], kept["state"])
     return image_model(recipe, kept["params"], kept["state"])
 
 
@@ -166,6 +169,8 @@ def load_segmenter(folder: str | os.PathLike) -> Segmenter:
 
 def weight_shapes(recipe: AnyRecipe) -> tuple[PyTree, PyTree]:
     """Return the shapes of parameters and state of a recipe's network."""
+    if isinstance(recipe, SurvivalRecipe):
+        return jax.eval_shape(recipe.network().init, jax.random.key(0), recipe.example())
     spatial = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
     image = jax.ShapeDtypeStruct((1, *spatial, recipe.inputs), jnp.float32)
     shapes = jax.eval_shape(recipe.network().init, jax.random.key(0), image)

@@ -23,7 +23,13 @@ def drawn(size=32, rank=2):
     return jnp.asarray(np.stack([image] * 8)[..., None])
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("noise", "motion") else pytest.mark.slow)
+        for name in CORRUPTIONS
+    ],
+)
 def test_the_stronger_the_farther_from_the_image(name):
     image = drawn()
     gaps = [

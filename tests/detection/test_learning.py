@@ -175,6 +175,7 @@ def test_a_detector_can_be_written_down_and_made_again():
     assert shapes == jax.eval_shape(finds.init, jax.random.key(0), jnp.ones((1, 16, 16, 1)))
 
 
+@pytest.mark.slow
 def test_networks_and_the_objective_obey_the_laws():
     images = jax.random.normal(jax.random.key(0), (2, 8, 16, 1))
     held = check_network(dt.detector(network(), count=3, candidates=8), images)

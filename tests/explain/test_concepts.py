@@ -149,6 +149,26 @@ def test_a_concept_that_matters_is_told_from_one_that_does_not():
     assert abs(beside.directions[:, 0]).max() < 0.5 < abs(matters.directions[:, 0]).min()
     with pytest.raises(ValueError, match="at least three"):
         ex.tcav(*given, concept=random[0], random=random[:2])
+    with pytest.raises(ValueError, match=r"8 random sets .* there are 5"):
+        ex.tcav(*given, concept=random[0][:5], random=random)
+
+
+def test_a_concept_that_is_none_passes_for_one_no_more_often_than_said():
+    """Images of the concept that are random themselves: most of 60 draws find nothing."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(8, 2))
+    network = from_functions(
+        lambda key, x: {}, lambda params, x: {"features": x, "logits": jnp.tanh(x) @ weights}
+    )
+
+    def p():
+        sets = [rng.normal(size=(20, 8)).astype(np.float32) for _ in range(6)]
+        concept, cases = (rng.normal(size=(n, 8)).astype(np.float32) for n in (30, 20))
+        return ex.tcav(network, {}, {}, cases, 1, concept=concept, random=sets).p
+
+    found = np.array([p() for _ in range(60)])
+    assert (found < 0.05).mean() <= 0.1
+    assert (found > 0.3).any()
 
 
 def test_examples_are_the_nearest():

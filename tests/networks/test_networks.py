@@ -78,7 +78,13 @@ CASES = {
     ),
     "efficientnet": (
         partial(
-            networks.efficientnet, 0, stages=((1, 3, 1, 1, 8), (1, 3, 2, 2, 8)), stem=8, width=12
+            networks.efficientnet,
+            0,
+            stages=((1, 3, 1, 1, 8), (1, 3, 2, 2, 8)),
+            stem=8,
+            width=12,
+            dropout=0.0,
+            drop_path=0.0,
         ),
         (2, 9, 8, 8, 1),
         {"features": (2, 12), "logits": (2, 2), "pyramid": ((2, 5, 4, 4, 8), (2, 3, 2, 2, 12))},

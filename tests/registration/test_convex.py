@@ -72,6 +72,7 @@ def test_an_initial_warp_and_other_grids_are_in_the_result():
     assert found.losses.shape == (0,)
 
 
+@pytest.mark.slow
 def test_pairs_by_vmap_equal_a_loop_and_voxels_that_do_not_count_are_not_seen():
     pairs = [_shifted((12, 12), (2, 1), seed) for seed in (5, 6)]
     fixed, moving = (np.stack(side) for side in zip(*pairs, strict=True))

@@ -452,6 +452,8 @@ def test_a_trained_network_is_kept_and_registers_files(tmp_path, capsys):
         reg.load_warp_model(tmp_path)
     with pytest.raises(ValueError, match="scans of 3 axes and 1 channels"):
         kept.warp(scans[0]._replace(array=np.tile(scans[0].array, 2)), scans[1])
+    with pytest.raises(ValueError, match="moving holds one value"):
+        kept.warp(scans[0], scans[1]._replace(array=np.ones_like(scans[1].array)))
 
 
 def test_a_stage_of_a_pyramid_predicts_what_the_whole_one_has_predicted_by_then():

@@ -84,7 +84,7 @@ def test_times_beyond_all_cases_are_left_out(data):
     time, event, survival = data
     far = report.survival(time, event, np.c_[survival, survival[:, -1:]], times=[*TIMES, 99.0])
     assert far.predicted.survival.shape == (90, 3)
-    assert any("left out" in note for note in far.notes)
+    assert any("Left out" in note for note in far.notes)
 
 
 def test_numbers_at_risk_and_curves_are_in_the_figure(data):

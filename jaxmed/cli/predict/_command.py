@@ -28,16 +28,27 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from jaxmed.cli.predict import _boxes, _instances, _masks, _scores
+    from jaxmed.cli.predict import _boxes, _instances, _masks, _scores, _times
     from jaxmed.cli.predict._inputs import files
     from jaxmed.data.tables._columns import parse_columns
-    from jaxmed.inference import BoxModel, InstanceModel, Segmenter, Translator, load_model
+    from jaxmed.inference import (
+        BoxModel,
+        InstanceModel,
+        Segmenter,
+        SurvivalModel,
+        Translator,
+        load_model,
+    )
 
     model = load_model(options.run)
     if isinstance(model, Translator):
         raise ValueError(
             f"{options.run} makes images of images: jaxmed translate {options.run} IMAGE..."
         )
+    if isinstance(model, SurvivalModel):
+        others = ("probabilities", "uncertainty", "calibrated", "sets", "resume", "mirror", "tile")
+        _refuse(options, others, "another kind of model than one of times")
+        return _times.write(model, options.image, options.out, parse_columns(options.columns))
     if options.tile is not None:
         return _of_slides(model, options)
     _refuse_slides(options.image)
@@ -125,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Apply the model of a trained run to new images. A segmenter writes a mask for "
         "each in its own space: the same shape, affine and orientation, and a table of volumes. A "
         "classifier or regressor writes one table, a row an image; a detector one, a row a box; "
-        "one of instances a label map for each image.",
+        "one of instances a label map for each image, one of times the survival of a table's rows.",
     )
     parser.add_argument("run", type=Path, help="folder of a finished run (jaxmed train, or demo)")
     parser.add_argument(

@@ -54,9 +54,10 @@ def tcav(
     A direction is the normal of a ridge regression between the concept's images and random ones,
     in the values of a layer (a map's mean over space). A concept matters if the score rises in its
     direction more or less often than in directions between random sets, which is what is tested:
-    one direction alone finds something in anything. All directions share the concept's images, and
-    with them whatever else these happen to have in common: the test speaks for other random sets,
-    not for other examples of the concept, so ask again with others before believing a small p.
+    one direction alone finds something in anything. Each random set is set against a part of the
+    concept's images that no other one is: directions that shared them would share whatever else
+    they happen to have in common, and a concept that is beside the matter would pass for one that
+    counts three times as often as it should.
 
     Args:
         network: any network.
@@ -64,7 +65,8 @@ def tcav(
         state: its state.
         inputs: cases of the class that is asked about.
         target: a class, one a case, or a function of the endpoints.
-        concept: images with the concept (n, *spatial, channels).
+        concept: images with the concept (n, *spatial, channels), at least as many as there are
+            random sets; some times as many for directions that are more than noise.
         random: at least three sets of images without.
         endpoint: the layer, on the way to the answer.
         level: which of a tuple of maps.
@@ -74,7 +76,8 @@ def tcav(
         The score, its test, and the directions.
 
     Raises:
-        ValueError: with fewer than three random sets, or an endpoint beside the way.
+        ValueError: with fewer than three random sets, fewer images of the concept than sets, or an
+            endpoint beside the way.
 
     References:
         Kim et al. (2018), Interpretability beyond feature attribution: quantitative testing with
@@ -83,6 +86,11 @@ def tcav(
     if len(random) < 3:
         raise ValueError(
             f"a test against chance needs at least three random sets, got {len(random)}"
+        )
+    if len(concept) < len(random):
+        raise ValueError(
+            f"each of the {len(random)} random sets is set against images of the concept of its "
+            f"own, and there are {len(concept)}: give more images, or fewer sets"
         )
 
     def values(images):
@@ -95,19 +103,21 @@ def tcav(
     slopes = _summed(np.asarray(slopes))
     known = values(concept)
     others = [values(images) for images in random]
-    fits = [_direction(known, other, penalty) for other in others]
+    directions = np.stack(
+        [_direction(known[i :: len(others)], other, penalty) for i, other in enumerate(others)]
+    )
     between = [
-        _direction(others[i], others[(i + 1) % len(others)], penalty)[0] for i in range(len(others))
+        _direction(others[i], others[(i + 1) % len(others)], penalty) for i in range(len(others))
     ]
-    scores = np.array([(slopes @ d > 0).mean() for d, _ in fits])
+    scores = np.array([(slopes @ d > 0).mean() for d in directions])
     chance = np.array([(slopes @ d > 0).mean() for d in between])
     return Tcav(
         float(scores.mean()),
         scores,
         chance,
         _welch(scores, chance),
-        float(np.mean([accuracy for _, accuracy in fits])),
-        np.stack([d for d, _ in fits]),
+        float(np.mean([_told_apart(known, other, penalty) for other in others])),
+        directions,
     )
 
 
@@ -131,11 +141,15 @@ def _summed(slopes: np.ndarray) -> np.ndarray:
     return slopes.reshape(len(slopes), -1, slopes.shape[-1]).sum(1).astype(np.float64)
 
 
-def _direction(first: np.ndarray, second: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-    """A unit vector from the second set to the first, and how well it tells them apart."""
-    x = np.concatenate([first, second])
-    y = np.r_[np.ones(len(first)), -np.ones(len(second))]
-    direction, _ = _ridge(x, y, penalty)
+def _direction(first: np.ndarray, second: np.ndarray, penalty: float) -> np.ndarray:
+    """A unit vector from the second set to the first."""
+    direction, _ = _ridge(*_labelled(first, second), penalty)
+    return direction / (np.linalg.norm(direction) or 1.0)
+
+
+def _told_apart(first: np.ndarray, second: np.ndarray, penalty: float) -> float:
+    """How well two sets are told apart, by cross-validation; NaN where they are too small."""
+    x, y = _labelled(first, second)
     right = []
     parts = np.arange(len(x)) % 5
     for part in range(5):
@@ -144,8 +158,11 @@ def _direction(first: np.ndarray, second: np.ndarray, penalty: float) -> tuple[n
             continue
         slope, offset = _ridge(x[seen], y[seen], penalty)
         right.append((np.sign(x[held] @ slope + offset) == y[held]).mean())
-    length = np.linalg.norm(direction)
-    return direction / (length or 1.0), float(np.mean(right)) if right else np.nan
+    return float(np.mean(right)) if right else np.nan
+
+
+def _labelled(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([first, second]), np.r_[np.ones(len(first)), -np.ones(len(second))]
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:

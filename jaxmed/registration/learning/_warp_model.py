@@ -64,7 +64,7 @@ class WarpModel(NamedTuple):
             From points of the fixed scan's space to the moving one's, in millimetres.
 
         Raises:
-            ValueError: scans of other axes or channels.
+            ValueError: scans of other axes or channels, or of one value.
         """
         if initial is None and self.centred and len(fixed.affine) == len(moving.affine):
             initial = centre_warp(fixed, moving)
@@ -76,6 +76,8 @@ class WarpModel(NamedTuple):
                     f"{name} has {axes} axes and {channels} channels; the network registers scans "
                     f"of {len(self.spacing)} axes and {self.channels} channels"
                 )
+            if np.ptp(scan.array) == 0:
+                raise ValueError(f"{name} holds one value: there is nothing to register by")
             array = normalise(scan.array, "percentile", limits=self.limits)
             scan = _turned(scan._replace(array=array))
             if not np.allclose(scan.spacing, self.spacing, rtol=_ROUNDED):

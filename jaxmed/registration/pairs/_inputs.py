@@ -199,7 +199,7 @@ def checked(name: str, array: Any, rank: int, *, masks: bool, varying: bool) -> 
         if varying and (flat == flat[0]).all(0).any():
             raise ValueError(
                 f"{name} is constant (in a channel): correlation and mutual information are "
-                "undefined; take similarity='mse', or another image"
+                "undefined; take similarity='mse' (--similarity mse), or another image"
             )
     return image
 

@@ -67,6 +67,7 @@ def test_patients_whose_sequences_are_one_are_left_out(gliomas):
         _slices.read(gliomas, "flair", shrink=1, held_out=6, seed=0)
 
 
+@pytest.mark.slow
 def test_a_run_stands_beside_what_learns_nothing(finished):
     found = json.loads((finished / "metrics.json").read_text())
     metrics, page = found["metrics"], (finished / "report.html").read_text()

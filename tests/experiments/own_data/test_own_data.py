@@ -246,7 +246,7 @@ def test_a_plan_is_made_edited_and_followed(pictures, tmp_path, monkeypatch, cap
     assert (asked["steps"], asked["batch"]) == (8, plan.full.batch)
     assert read_plan(tmp_path / "run" / "plan.json", SegmentationPlan).foreground == 0.5
     assert main(["plan", "hippocampus"]) == 2
-    assert "hippocampus makes no plan; classification, regression, seg" in capsys.readouterr().err
+    assert "hippocampus makes no plan; classification, detection, ins" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import pytest
 from jaxmed.experiments.own_data import survival
 from PIL import Image
 
-from jaxmed.data import DataError, in_memory, subset
+from jaxmed.cli import main
+from jaxmed.data import DataError
+from jaxmed.inference import ModelError, export_model, load_model
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +60,29 @@ def test_images_and_records_with_gaps_make_one_network(loss, table, tmp_path):
     read = survival.read_cases(config)
     assert read.source.arrays["present"].mean(0).tolist() == pytest.approx([0.8, 1.0])
     assert read.source.arrays["image"].shape == (60, 8, 8, 1)
-    assert read.columns == (0, 2)
+    assert read.records.columns == (0, 2)
     results = survival.run(config, tmp_path)
     s = results.predicted.survival
     assert ((s > 0) & (s < 1)).all()
     assert (np.diff(s, axis=1) <= 0).all()
+    with pytest.raises(ModelError, match="programs are of images"):
+        export_model(tmp_path / "program", load_model(tmp_path))
+    # The cases of a table without times are predicted as those that were held out.
+    found = tmp_path / "predicted.csv"
+    assert main(["predict", str(tmp_path), str(table), "-o", str(found)]) == 0
+    with found.open(newline="") as file:
+        rows = {row.pop("case"): row for row in csv.DictReader(file)}
+    assert len(rows) == 60
+    for case, wanted in zip(results.predicted.cases, s, strict=True):
+        said = [float(v) for k, v in rows[case].items() if k.startswith("survival_")]
+        np.testing.assert_allclose(said[: len(wanted)], wanted, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({}, "no column 'time'; name it by --time"),
-        ({"time": "weeks", "records": ("grade",)}, "--records grade"),
+        ({"time": "weeks", "records": ("grade",)}, "no column 'grade'"),
         ({"time": "weeks", "image": "none"}, "nothing to learn from"),
         ({"time": "stage"}, "not a number"),
         ({"time": "weeks", "event": "weeks"}, "event 0 or 1|weeks 0 or 1"),
@@ -102,7 +115,7 @@ AGES = {"age": range(50, 58)}
     ("columns", "options", "said"),
     [
         ({"age": ["inf", *range(7)]}, {}, "row 2: age is 'inf'"),
-        ({"age": [""] * 8}, {}, "all its cells are empty"),
+        ({"age": [""] * 8}, {}, "all cells of age are empty"),
         ({**AGES, "patient": ["", *"abcdefg"]}, {}, "row 2: patient is missing"),
         ({**AGES, "patient": "aabbccdd", "split": ["train"] * 3 + ["test"] * 5}, {}, "patient b"),
         ({**AGES, "split": ["test"] * 8}, {}, "'train' is empty"),
@@ -122,7 +135,7 @@ def test_words_among_many_numbers_are_refused_and_marks_of_nothing_are_gaps(tmp_
     with pytest.raises(DataError, match=r"row 2: age is '\?' in a column of numbers"):
         survival.read_cases(survival.Config(path, records=("age",)))
     read = survival.read_cases(survival.Config(path, records=("stage",)))
-    assert read.columns == (0,)
+    assert read.records.columns == (0,)
     assert np.isnan(read.source.arrays["record"][:, 0]).tolist() == [True] + [False] * 15
 
 
@@ -158,10 +171,12 @@ def test_a_category_that_nobody_learned_from_has_counts_as_missing(tmp_path):
     path = table_of(tmp_path, stage=[*"abababac"], split=["train"] * 6 + ["test"] * 2)
     config = survival.Config(path, records=("stage",))
     read = survival.read_cases(config)
-    train, held = (in_memory(subset(read.source, p)) for p in survival._parts(config, read))
-    (note,) = survival.unseen_are_missing(read, train, held)
-    assert "stage: 1 of the cases held out" in note
-    assert np.isnan(held.arrays["record"][:, 0]).tolist() == [False, True]
+    kept, held = survival._parts(config, read)
+    known = survival.as_learned(read, config.records, kept)
+    assert known.records.categories == (("a", "b"),)
+    assert any("stage has words that no case learned from has" in note for note in known.notes)
+    assert np.isnan(known.source.arrays["record"][held, 0]).tolist() == [False, True]
+    assert known.source.arrays["record"][kept, 0].tolist() == [0, 1, 0, 1, 0, 1]
 
 
 def test_no_table_is_told(tmp_path):

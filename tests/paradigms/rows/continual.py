@@ -46,6 +46,6 @@ ROWS = {
     ),
     "lwf": Row(after_a_task(lwf), stacks=True),
     "si": Row(lambda task: si(task.objective), stacks=True),
-    "replay": Row(lambda task: replay(task.objective, 4), stacks=True, across=True),
+    "replay": Row(lambda task: replay(task.objective, 4), stacks=True),
     "a_gem": Row(lambda task: a_gem(task.objective, 4), stacks=True),
 }

@@ -44,7 +44,7 @@ CODEC = gen.Codec(jm.from_linen(Halved()), {"scale": jnp.full(1, 2.0)}, {})
 
 
 ROWS = {
-    "denoising": denoiser(gen.denoising(gen.edm()), across=True),
+    "denoising": denoiser(gen.denoising(gen.edm())),
     "denoising by classes": denoiser(gen.denoising(gen.flow(), label="label", drop=0.2)),
     "denoising of noise": denoiser(gen.denoising(gen.ddpm("linear", predicts="noise"))),
     "bridging": denoiser(gen.bridging(), mapped=True, batch=paired),
