@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +107,26 @@ def comparisons():
 
 
 @pytest.mark.slow
+def methods_of(record):
+    """Of all estimates in a record, however deep."""
+    if isinstance(record, dict):
+        if "value" in record and isinstance(record.get("method"), str):
+            yield record["method"]
+        record = list(record.values())
+    for part in record if isinstance(record, list) else ():
+        yield from methods_of(part)
+
+
+def test_each_method_that_a_record_names_is_in_the_glossary():
+    """Of every experiment that was recorded, whatever it measures."""
+    folder = Path(__file__).parents[2] / "benchmarks" / "results"
+    found = {m for path in folder.glob("*.json") for m in methods_of(json.loads(path.read_text()))}
+    assert len(found) > 20
+    # A number without an interval has no method.
+    unknown = {m for m in found - {"none"} if not any(re.search(e.named, m) for e in ENTRIES)}
+    assert not unknown
+
+
 def test_each_method_that_a_page_names_is_in_its_glossary(comparisons):
     for results in comparisons:
         entries = glossary(results)

@@ -123,6 +123,42 @@ ENTRIES = (
         "Naeini, Cooper, Hauskrecht (2015), AAAI; Nixon et al. (2019), CVPR workshops",
     ),
     Entry(
+        r"^Obuchowski-Rockette",
+        "Obuchowski-Rockette",
+        "Runs that differ in their seed are to a metric what readers are to a reader study: the "
+        "limits speak for other runs and other cases; of one run for other cases alone.",
+        "Obuchowski and Rockette (1995), Commun Stat Simul 24:285; Hillis (2014), Stat Med 33:330",
+    ),
+    Entry(
+        r"^bland-altman t$",
+        "bland-altman t",
+        "Student's limits of the mean difference of two measurements, and of the two values "
+        "between which 95% of differences lie.",
+        "Bland and Altman (1986), Lancet 1:307",
+    ),
+    Entry(
+        r"^ICC\d",
+        "intraclass correlation",
+        "The share of the variance of measurements that is between the measured, with limits by "
+        "generalised pivots of the variances.",
+        "Shrout and Fleiss (1979), Psychol Bull 86:420; Tian and Cappelleri (2004), J Biopharm "
+        "Stat 14:125",
+    ),
+    Entry(
+        r"^(grouped )?jackknife\b",
+        "jackknife",
+        "The standard error from values without each image, or without each of some parts, in "
+        "turn: a bootstrap's copies of an image would bias distances between sets of images.",
+        "Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans",
+    ),
+    Entry(
+        r"^bootstrap of held-out images",
+        "bootstrap of held-out images",
+        "The share of drawn images nearer to a training image than a quantile of held-out ones "
+        "are, with the uncertainty of that quantile; Jeffreys' limits where no image is.",
+        "Brown, Cai, DasGupta (2001), Statistical Science 16:101",
+    ),
+    Entry(
         r"^DeLong, paired",
         "DeLong, paired",
         "Test of the difference of two AUCs on the same cases by the covariance of their "
