@@ -56,7 +56,9 @@ def finite(answer: np.ndarray) -> np.ndarray:
     Traceback (most recent call last):
     ValueError: the network's answer is not finite: its weights have diverged, or ...
     """
-    if not np.isfinite(answer.sum()):
+    with np.errstate(invalid="ignore"):
+        whole = np.isfinite(answer.sum())  # as any of them, at no array of their size
+    if not whole:
         raise ValueError(
             "the network's answer is not finite: its weights have diverged, or they are of images "
             "with other intensities"

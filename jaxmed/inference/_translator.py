@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, pick
 from jaxmed.data import Scan, resample_spacing, to_space
-from jaxmed.inference._intensities import check_image, check_shape, finite, normalised
+from jaxmed.inference._intensities import check_image, check_shape, normalised
 from jaxmed.inference._sliding import sliding_window
 
 
@@ -196,10 +196,12 @@ def _translated(model: Translator, image: np.ndarray, size: int) -> np.ndarray:
     recipe = model.recipe
     ready = normalised(image, recipe.normalisation, recipe.linear).astype(np.float32)
     outside = recipe.linear[1] if recipe.normalisation == "linear" else 0.0
-    made = sliding_window(
-        model.predict, ready, recipe.patch, overlap=recipe.overlap, size=size, value=outside
+    return np.asarray(
+        sliding_window(
+            model.predict, ready, recipe.patch, overlap=recipe.overlap, size=size, value=outside
+        ),
+        np.float32,
     )
-    return finite(np.asarray(made, np.float32))
 
 
 def _at_spacing(recipe: TranslationRecipe, scan: Scan) -> Scan:
