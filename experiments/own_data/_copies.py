@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,35 @@ import numpy as np
 from jaxmed.data import DataError, Fault, ManifestSource
 from jaxmed.data.formats._registry import locate
 
+Files = Sequence[tuple[Path, ...]]
+"""The files of each image."""
 
-def copies(source: ManifestSource) -> list[list[int]]:
+
+def files_of(source: ManifestSource) -> Files:
+    """The files of each of its images."""
+    return [source.paths(i) for i in range(len(source))]
+
+
+def copies(files: Files) -> list[list[int]]:
     """Positions of the images whose files are the same byte for byte, a list for each that repeats.
 
-    Of a folder, such as of a DICOM series, nothing is told: its files name themselves.
+    Of a folder, such as of a DICOM series, nothing is told: its files name themselves. Nor is
+    anything of a case without an image, which has no file.
     """
-    alike = [[*range(len(source))]]
+    alike = [[*range(len(files))]]
     for key in (_sizes, _digest):
         found: list[list[int]] = []
         for group in alike:
             by_key: dict[Hashable, list[int]] = defaultdict(list)
             for i in group:
-                if (value := key(source.paths(i))) is not None:
+                if (value := key(files[i])) is not None:
                     by_key[value].append(i)
             found += [several for several in by_key.values() if len(several) > 1]
         alike = found
     return alike
 
 
-def check_splits(source: ManifestSource, splits: np.ndarray, alike: Iterable[list[int]]) -> None:
+def check_splits(files: Files, splits: np.ndarray, alike: Iterable[list[int]]) -> None:
     """Refuse copies that the data's own splits part.
 
     Raises:
@@ -44,23 +53,23 @@ def check_splits(source: ManifestSource, splits: np.ndarray, alike: Iterable[lis
         for i in several[1:]:
             if splits[i] != splits[first]:
                 detail = (
-                    f"a copy of {source.paths(first)[0]}, which is in split "
+                    f"a copy of {files[first][0]}, which is in split "
                     f"{str(splits[first])!r}; this in {str(splits[i])!r}"
                 )
-                faults.append(Fault(str(source.paths(i)[0]), "split-disjoint", detail))
+                faults.append(Fault(str(files[i][0]), "split-disjoint", detail))
     if faults:
         raise DataError.of(faults)
 
 
-def units(source: ManifestSource, alike: Iterable[list[int]]) -> list[Any] | None:
+def units(count: int, groups: Sequence[Any] | None, alike: Iterable[list[int]]) -> list[Any] | None:
     """What is dealt into folds as a whole: patients, with copies under the name of one of them.
 
     None where each image is a unit of its own.
     """
     alike = [*alike]
-    if source.groups is None and not alike:
+    if groups is None and not alike:
         return None
-    names: list[Any] = [*(source.groups or range(len(source)))]
+    names: list[Any] = [*(range(count) if groups is None else groups)]
     into: dict[Any, Any] = {}
 
     def root(name: Any) -> Any:
@@ -78,7 +87,7 @@ def units(source: ManifestSource, alike: Iterable[list[int]]) -> list[Any] | Non
 
 def _sizes(paths: tuple[Path, ...]) -> Hashable | None:
     files = [locate(path).path for path in paths]
-    if not all(file.is_file() for file in files):
+    if not files or not all(file.is_file() for file in files):
         return None
     # What stands behind a `#` makes two images of one file.
     return tuple((file.stat().st_size, str(path)[len(str(file)) :])

@@ -13,13 +13,13 @@ import jax
 import numpy as np
 
 import jaxmed as jm
-from jaxmed.data import ManifestSource, MaskLabels, check_disjoint, dataset, folds
+from jaxmed.data import ManifestSource, MaskLabels, check_disjoint, dataset, split
 from jaxmed.data.images._mask_labels import parse_map
 from jaxmed.data.tables._columns import parse_columns
 from jaxmed.inference._model_file import weight_shapes
 from jaxmed.report import Split
 
-from ._copies import check_splits, copies, units
+from ._copies import check_splits, copies, files_of, units
 
 _SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -113,8 +113,9 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
     flow = [f"{len(source)} {count} of {Path(source.name).name}"]
     told: list[str] = []
     every = np.arange(len(source))
-    splits, alike = split_names(source), copies(source)
-    check_splits(source, splits, alike)
+    splits, files = split_names(source), files_of(source)
+    alike = copies(files)
+    check_splits(files, splits, alike)
     if "split" in source.rows[0]:
         flow.append("dealt into " + ", ".join(sorted(set(splits))) + " as the data say")
     test, val = every[splits == "test"], every[splits == "val"]
@@ -125,7 +126,7 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
         pairs = [(rest, val)]
         flow.append(f"{len(val)} images held out, as the data say")
     else:
-        whole = units(source, alike)
+        whole = units(len(source), source.groups, alike)
         pairs, count = _folds(source, np.sort(np.concatenate([rest, val])), config, whole)
         if alike:
             n = sum(len(several) - 1 for several in alike)
@@ -133,10 +134,13 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
             flow.append(told[-1])
         unit = "image: no patients are named" if source.groups is None else "patient"
         what = f"dealt at random into {count} folds by {unit}"
+        if not count:
+            what = f"{config.held_out:g} of all drawn at random by {unit}"
         if config.folds > 1 and count < config.folds:
             what += f", not {config.folds}, as there are no more"
             told.append(what)
-        flow.append(what + ("" if config.folds > 1 else f"; fold {config.fold} held out"))
+        held = f"; fold {config.fold} held out" if count else " and held out"
+        flow.append(what + ("" if config.folds > 1 else held))
     for train, held in pairs:
         if np.array_equal(train, held):
             continue  # a single patient
@@ -144,38 +148,61 @@ def dealt(source: ManifestSource, config: Any) -> Parts:
     return Parts(pairs, test, tuple(flow), tuple(told))
 
 
-def _parts(config: Any) -> int:
-    """How many equal parts the patients are dealt into."""
-    if config.folds < 1:
-        raise ValueError(f"--folds is 1 or more, got {config.folds}")
-    if config.folds > 1:
-        return config.folds
-    if not 0 < config.held_out <= 0.5:
-        raise ValueError(f"--held-out is a share above 0 and at most 0.5, got {config.held_out}")
-    return round(1 / config.held_out)
+def held_out_parts(share: float) -> list[float]:
+    """Parts of all patients, of which the first is held out: equal ones if the share is one of k.
+
+    Raises:
+        ValueError: a share that is none, or more than half.
+
+    >>> held_out_parts(0.25), held_out_parts(0.4)
+    ([0.25, 0.25, 0.25, 0.25], [0.4, 0.6])
+    """
+    if not 0 < share <= 0.5:
+        raise ValueError(f"--held-out is a share above 0 and at most 0.5, got {share}")
+    k = round(1 / share)
+    return [1 / k] * k if abs(k * share - 1) < 0.02 else [share, 1 - share]
+
+
+def parted(
+    count: int, parts: Sequence[float], **options: Any
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Positions to learn from and those held out, a pair for each part that may be held out.
+
+    Args:
+        count: how many examples.
+        parts: as `held_out_parts` makes them.
+        **options: of `split`.
+    """
+    groups = options.get("groups")
+    units = count if groups is None else len(set(groups))
+    if len(parts) > units or parts[0] * units < 1:
+        parts = [1 / units] * units
+    found = split(count, {f"fold {i}": part for i, part in enumerate(parts)}, **options)
+    held = [*found.values()][: len(parts) if len({*parts}) == 1 else 1]
+    return [(np.setdiff1d(np.arange(count), one), one) for one in held]
 
 
 def _folds(
     source: ManifestSource, rest: np.ndarray, config: Any, whole: Sequence[Any] | None
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
-    """The parts, and into how many folds all were dealt."""
-    k = _parts(config)
+    """The parts, and into how many folds all were dealt; 0 of a share that is no whole part."""
+    if config.folds < 1:
+        raise ValueError(f"--folds is 1 or more, got {config.folds}")
+    parts = held_out_parts(config.held_out if config.folds == 1 else 1 / config.folds)
     groups = None if whole is None else [whole[i] for i in rest]
     labels = None
     if source.labels is not None and source.labels.ndim == 1 and source.labels.dtype.kind == "i":
         labels = source.labels[rest]
-    units = len(rest) if groups is None else len(set(groups))
-    if units == 1:
+    if len(rest) == 1 or (groups is not None and len(set(groups)) == 1):
         # A single patient: it is learned and looked at, and nothing is held out.
         return [(rest, rest)], 1
-    found = folds(len(rest), min(k, units), groups=groups, stratify=labels, seed=config.seed)
+    found = parted(len(rest), parts, groups=groups, stratify=labels, seed=config.seed)
+    count = len(found) if len(found) > 1 else 0
     if config.folds == 1:
         if not 0 <= config.fold < len(found):
             raise ValueError(f"--fold is 0 to {len(found) - 1}, got {config.fold}")
-        count, found = len(found), [found[config.fold]]
-    else:
-        count = len(found)
-    return [(rest[fold.train], rest[fold.test]) for fold in found], count
+        found = [found[config.fold]]
+    return [(rest[train], rest[test]) for train, test in found], count
 
 
 def sizes(source: ManifestSource, parts: Parts) -> tuple[Split, ...]:

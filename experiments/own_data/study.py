@@ -30,7 +30,7 @@ from jaxmed.report import Results, stage
 from jaxmed.stats.comparison._multiplicity import METHODS
 
 from . import _study_images, _study_masks
-from ._copies import copies, units
+from ._copies import copies, files_of, units
 from ._own import mask_labels, opened, split_names, unsaid
 
 Task = Literal["classification", "regression", "segmentation"]
@@ -99,8 +99,8 @@ def run(config: Config, out: Path) -> Results:
         _check_options(config, task)
         held = split_names(source) == "test"  # a study chooses, so it is left for what is chosen
         source = source.where(np.flatnonzero(~held).tolist())
-        if alike := copies(source):
-            whole = tuple(map(str, units(source, alike) or ()))
+        if alike := copies(files_of(source)):
+            whole = tuple(map(str, units(len(source), source.groups, alike) or ()))
             source = dataclasses.replace(source, groups=whole)
         module: Any = _study_masks if task == "segmentation" else _study_images
         arms = module.planned_arms(config, source, task)

@@ -5,7 +5,8 @@
 TABLE has a row a case with the columns `time` and `event` (1 for the event, 0 for the end of
 observation), an `image` where there are images, and any columns named as records: numbers, or words
 that are taken for categories. Cells of either may be empty. `patient` keeps the cases of one
-patient together, `split` names `train` and `test`; else a fifth of the patients is held out.
+patient together. `split` names `train` and `test`, or `train` and `val`: beside a `test` what is
+`val` is learned from. Else a fifth of the patients is held out.
 
 The network gives a hazard for each interval of time (or with `--loss cox` one log hazard, whose
 baseline is made from the training cases). What is held out is measured once, after the last step.
@@ -17,19 +18,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 import jaxmed as jm
-from jaxmed.data import ArraySource, folds, subset
-from jaxmed.data.tables._records import Records, read_records
-from jaxmed.data.tables._table import Table, is_missing, read_table
-from jaxmed.inference import ImageRecipe, SurvivalModel, SurvivalRecipe, prepare_image
+from jaxmed.data import check_disjoint, subset
+from jaxmed.inference import SurvivalModel, SurvivalRecipe
 from jaxmed.report import SurvivalResults, split_sizes, stage, survival
 
 from .._common.times import Loss, Trained, predict, train
-from ._own import split_name
+from ._copies import check_splits, copies, units
+from ._own import held_out_parts, parted
+from ._survival_cases import Read, as_learned, read_cases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,30 +76,13 @@ class Config:
     seed: int = 0
 
 
-class Read(NamedTuple):
-    """What a table holds.
-
-    Attributes:
-        source: `survival`, and `image`, `record`, `present` as far as there are any.
-        records: how its record columns were read, or None.
-        image: how its images are prepared, or None.
-        splits: `train`, `val` or `test` of each case, or None.
-        notes: how cells were read.
-    """
-
-    source: ArraySource
-    records: Records | None
-    image: ImageRecipe | None
-    splits: np.ndarray | None
-    notes: tuple[str, ...]
-
-
 def run(config: Config, out: Path) -> SurvivalResults:
     """Read, train, measure what is held out."""
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
         read = read_cases(config)
         kept, held = _parts(config, read)
+        read = as_learned(read, config.records, kept)
         parts = {"train": subset(read.source, kept), "held out": subset(read.source, held)}
         parts = {name: jm.data.in_memory(part) for name, part in parts.items()}
     trunks: dict[str, Any] = {}
@@ -137,56 +121,6 @@ def run(config: Config, out: Path) -> SurvivalResults:
     )  # fmt: skip
 
 
-def read_cases(config: Config) -> Read:
-    """The cases of the table, in memory.
-
-    Raises:
-        ValueError: no table, a column that is not there, neither images nor records.
-        DataError: a cell that is no time or event, an image that cannot be read.
-    """
-    if config.data is None:
-        raise ValueError("--data: name a table with the columns time and event")
-    table = read_table(config.data, config.time, config.event, config.image, config.patient)
-    for option, name in (("time", config.time), ("event", config.event)):
-        if name not in table.columns:
-            raise table.fault(f"there is no column {name!r}; name it by --{option}")
-    rows = range(len(table.rows))
-    times = np.array(
-        [[table.number(i, name) for name in (config.time, config.event)] for i in rows]
-    )
-    for i in rows:
-        if times[i, 0] < 0 or times[i, 1] not in (0, 1):
-            raise table.fault(
-                f"{table.where(i)}: {config.time} must be 0 or later and {config.event} 0 or 1, "
-                f"but they are {times[i, 0]:g} and {times[i, 1]:g}"
-            )
-    arrays, present = {"survival": times.astype(np.float32)}, {}
-    recipe, found, notes = None, None, ()
-    if config.image in table.columns:
-        arrays["image"], present["image"], recipe = _images(config, table)
-    if config.records:
-        found = read_records(table, config.records)
-        arrays["record"], notes = found.values, found.notes
-        present["record"] = ~np.isnan(found.values).all(1)
-    if not present:
-        raise table.fault(
-            f"there is no column {config.image!r} and --records names none: nothing to learn from"
-        )
-    if len(present) > 1 or not next(iter(present.values())).all():
-        here = [present[name] for name in sorted(present)]
-        arrays["present"] = np.stack(here, axis=1).astype(np.float32)
-    patients = None
-    if config.patient in table.columns:
-        patients = tuple(str(row[config.patient]) for row in table.rows)
-    splits = None
-    if "split" in table.columns:
-        splits = np.array([split_name(str(r["split"]), str(table.path)) for r in table.rows])
-    source = ArraySource(
-        arrays, case_ids=tuple(table.where(i) for i in rows), groups=patients, name=str(table.path)
-    )
-    return Read(source, found, recipe, splits, notes)
-
-
 def _model(config: Config, read: Read, trained: Trained) -> SurvivalModel:
     """What `jaxmed predict` applies to the cases of another table."""
     baseline = ()
@@ -205,47 +139,30 @@ def _model(config: Config, read: Read, trained: Trained) -> SurvivalModel:
     return SurvivalModel(recipe, *trained.learner.predicting.get(trained.state))
 
 
-def _images(config: Config, table: Table) -> tuple[np.ndarray, np.ndarray, ImageRecipe]:
-    """Images of one size, zeros where there is none, which there are, how they are prepared."""
-    found: list[np.ndarray | None] = []
-    recipe = None
-    for row in table.rows:
-        if is_missing(row[config.image]):
-            found.append(None)
-            continue
-        scan = jm.data.read_image(table.path.parent / str(row[config.image]), canonical=True)
-        if recipe is None:
-            shape = scan.space.shape
-            small = tuple(max(8, round(n * config.size / max(shape))) for n in shape)
-            channels = tuple(f"channel {i}" for i in range(scan.array.shape[-1]))
-            recipe = ImageRecipe(
-                "regression", ("risk",), channels, small,
-                getattr(jm.networks, config.network)(1, stem="small"),
-            )  # fmt: skip
-        found.append(prepare_image(recipe, scan))
-    some = next((x for x in found if x is not None), None)
-    if some is None or recipe is None:
-        raise table.fault(f"no cell of {config.image} names an image")
-    blank = np.zeros_like(some)
-    return (
-        np.stack([blank if x is None else x for x in found]),
-        np.array([x is not None for x in found]),
-        recipe,
-    )
-
-
 def _parts(config: Config, read: Read) -> tuple[np.ndarray, np.ndarray]:
-    """Positions to learn from and to measure."""
-    every = np.arange(len(read.source))
-    if read.splits is not None and {"train", "test"} <= set(read.splits):
-        return every[read.splits != "test"], every[read.splits == "test"]
-    if not 0 < config.held_out <= 0.5:
-        raise ValueError(f"--held-out is a share above 0 and at most 0.5, got {config.held_out}")
-    fold = folds(
-        len(every), round(1 / config.held_out), groups=read.source.groups, seed=config.seed,
-        stratify=read.source.arrays["survival"][:, 1].astype(int),
-    )[0]  # fmt: skip
-    return fold.train, fold.test
+    """Positions to learn from and to measure, which share no patient and no copy of a file.
+
+    Raises:
+        ValueError: a share that is none, or a single patient.
+        DataError: the table's splits share a patient or a file, or leave nothing to learn from.
+    """
+    source, alike = read.source, copies(read.files)
+    every = np.arange(len(source))
+    names = set() if read.splits is None else {*read.splits.tolist()}
+    if opened := [name for name in ("test", "val") if name in names]:
+        held = read.splits == opened[0]
+        check_splits(read.files, np.where(held, opened[0], "train"), alike)
+        parts = every[~held], every[held]
+    else:
+        whole = units(len(source), source.groups, alike)
+        if (len(source) if whole is None else len({*whole})) < 2:
+            raise ValueError(f"{source.name}: a single patient, of whom none can be held out")
+        parts = parted(
+            len(source), held_out_parts(config.held_out), groups=whole, seed=config.seed,
+            stratify=source.arrays["survival"][:, 1].astype(int),
+        )[0]  # fmt: skip
+    check_disjoint(dict(zip(("train", "held out"), parts, strict=True)), groups=source.groups)
+    return parts
 
 
 if __name__ == "__main__":

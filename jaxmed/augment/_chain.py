@@ -74,6 +74,7 @@ class Augmentation:
         batch = dict(batch)
         if any(not isinstance(step, Spatial | Intensity) for step in self.steps):
             return _run(self, key, batch)
+        _images(self, batch)
         beside = (*self.boxes, *map(label_of, self.boxes), *self.points)
         used = {n: batch[n] for n in (*self.images, *self.masks, *beside) if n in batch}
         return batch | _run(self, key, used)
@@ -226,12 +227,21 @@ def _draws(self: Augmentation, key: Key, batch: dict[str, Array]) -> dict[str, D
 _run = jax.jit(Augmentation._steps, static_argnums=0)
 
 
+def _images(self: Augmentation, batch: Batch) -> list[str]:
+    """Return the image fields present."""
+    images = [name for name in self.images if name in batch]
+    if not images:
+        raise ValueError(
+            f"none of the images {self.images} is in the batch, which has {sorted(batch)}: name "
+            "them by chain(..., images=...)"
+        )
+    return images
+
+
 def _fields(self: Augmentation, batch: Batch) -> tuple[list[str], list[str], int]:
     """Return the image and mask fields present and the spatial rank, checking shapes."""
-    images = [name for name in self.images if name in batch]
+    images = _images(self, batch)
     masks = [name for name in self.masks if name in batch]
-    if not images:
-        raise ValueError(f"none of the images {self.images} is in the batch: {sorted(batch)}")
     first = batch[images[0]]
     rank = first.ndim - 2
     if rank < 1:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmed._files import owning
+from jaxmed.cli._place import writing
 
 # What a network is given at once, unless it says so itself, by kind and number of axes.
 _SHAPES = {("voxel", 2): 256, ("voxel", 3): 96, ("image", 2): 224, ("image", 3): 96}
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     model, said = _model(options)
     from jaxmed.inference import save_model
 
-    with owning(options.out):
+    with writing(options.out):
         path = save_model(options.out, model)
     print(f"{path}: {said}")
     return 0
@@ -64,6 +64,10 @@ def _model(options: argparse.Namespace) -> tuple[Any, str]:
         "channels": channels, "net": found.network, "normalisation": options.normalisation,
         "linear": tuple(options.linear),
     }  # fmt: skip
+    of_other = ("task",) if found.kind == "voxel" else ("spacing",)
+    if said := [name for name in of_other if getattr(options, name) is not None]:
+        other = "classifier" if found.kind == "voxel" else "segmenter"
+        raise ValueError(f"--{said[0]} is of a {other}, which {options.source} is not")
     if found.kind == "voxel":
         classes = _classes(options, found.classes + options.sigmoid, first="background")
         spacing = tuple(options.spacing or (0.0,) * found.rank)
@@ -72,7 +76,7 @@ def _model(options: argparse.Namespace) -> tuple[Any, str]:
         model = inference.segmenter(recipe, found.params, found.state)
     else:
         task = options.task or ("multi-label" if options.sigmoid else "multi-class")
-        wanted = 2 if task == "binary" else found.classes
+        wanted = 2 if task == "binary" and found.classes == 1 else found.classes
         outputs = _classes(options, wanted, first="class0")
         recipe = inference.ImageRecipe(task, outputs, shape=shape, **common)
         model = inference.image_model(recipe, found.params, found.state)

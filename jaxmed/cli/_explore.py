@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxmed.cli._place import refuse_run, writing
+
 _TOLD_APART = 0.8  # AUC of a probe below which no label is called suspect.
 _EACH = 10  # Images of a class, below which no label is called suspect.
 _FOLDS, _COMPONENTS, _PENALTY = 5, 50, 0.1  # Of the linear probe.
@@ -22,6 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args([*arguments])
     if options.most < 40 or options.size < 2:
         raise ValueError("--most must be at least 40, and --size at least 2")
+    refuse_run(options.out)
 
     import jax
     import numpy as np
@@ -67,9 +70,10 @@ def run(arguments: Sequence[str]) -> int:
     )
     suspects, doubt = _suspects(source, features, options.seed)
     shown = shown._replace(notes=(*shown.notes, *doubt))
-    page = report.write_exploration(
-        found, shown, maps, options.out, mapped=mapped, suspects=suspects
-    )
+    with writing(options.out):
+        page = report.write_exploration(
+            found, shown, maps, options.out, mapped=mapped, suspects=suspects
+        )
     print(f"{found.chosen.k} clusters: {', '.join(map(str, np.bincount(found.clusters)))} images")
     for estimate in found.agreement.values():
         print(f"{estimate}, clusters against labels")

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxmed.cli._place import refuse_run, writing
+
 # Columns that name a patient, whatever --unit says.
 _PATIENTS = ("group", "patient", "patient_id", "patientid", "subject", "subject_id", "participant")
 
@@ -18,12 +20,14 @@ def checked_study(options: Any) -> dict[str, str]:
     """The study's own words, once what can be refused before any data is read has been.
 
     Raises:
-        ValueError: a level that is none, or a study's file that cannot be read.
+        ValueError: a level that is none, a study's file that cannot be read, or the folder of a
+            training.
     """
     if not 0 < options.level < 1:
         raise ValueError(f"--level must be between 0 and 1, got {options.level}")
     if not 0 <= options.tolerance < math.inf:
         raise ValueError(f"--tolerance must be 0 or more, got {options.tolerance:g}")
+    refuse_run(options.out)
     return read_study(options.study)
 
 
@@ -200,7 +204,9 @@ def finish(
     results = opened(results, options.ledger, line).replace(
         command=line, environment=report.environment(), study={**results.study, **study}
     )
-    tell(results, report.write(results, options.out).report)
+    with writing(options.out):
+        page = report.write(results, options.out).report
+    tell(results, page)
     return 0
 
 

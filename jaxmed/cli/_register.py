@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from jaxmed.cli._place import writing
 from jaxmed.cli.runs._settings import ask
 
 
@@ -81,11 +82,16 @@ def run(arguments: Sequence[str]) -> int:
         raise ValueError("--network predicts the warp: leave out --transform")
     if options.guide is not None and options.network is not None and not options.refine:
         raise ValueError("--guide is for what is optimised: with --network give --refine too")
+    with writing(options.out):
+        return _registered(options, arguments)
 
+
+def _registered(options: Options, arguments: Sequence[str]) -> int:
     import numpy as np
 
     from jaxmed import data, report
     from jaxmed import registration as reg
+    from jaxmed._files import write_whole
 
     fixed, moving = (data.read_image(path) for path in options.images)
     masks = _masks(options, fixed, moving)
@@ -99,7 +105,6 @@ def run(arguments: Sequence[str]) -> int:
         seen = _guided(options.images, options.guide, seen)
     warp = _found(options, model, *seen, start)
     folder = options.out
-    folder.mkdir(parents=True, exist_ok=True)
     moved = reg.warp_scan(warp, moving, fixed.space)
     _write(folder / "moved.nii.gz", moved)
     linear = warp.kind == "affine"
@@ -125,7 +130,7 @@ def run(arguments: Sequence[str]) -> int:
         "SD of log determinant": f"{float(reg.sd_log_jacobian(warp, space)):.3f}",
     }
     record = {"facts": facts, "numbers": {n: {"before": b, "after": a} for n, b, a in numbers}}
-    (folder / "registration.json").write_text(json.dumps(record, indent=1))
+    write_whole(folder / "registration.json", json.dumps(record, indent=1) + "\n")
     names = [path.name for path in options.images]
     page = report.write_registration(
         report.RegisteredImages(

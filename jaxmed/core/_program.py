@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,9 @@ CALLS = ("jit", "pjit", "closed_call", "checkpoint", "remat", "remat2")
 # Calls whose equations have a derivative of their own.
 CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 LOOPS = ("scan", "while", "cond")
+# Primitives that compute several operations in one pass, with a function of the same operands and
+# parameters that computes them one by one; `jaxmed.ops` enters its own.
+FUSED: dict[str, Callable[..., Any]] = {}
 
 
 class Step(NamedTuple):
@@ -120,7 +124,7 @@ def trace(
         for equation in jaxpr.eqns:
             inputs = tuple(map(read, equation.invars))
             name = equation.primitive.name
-            if name in CALLS or (name in CUSTOM and inside is not None and inside(equation)):
+            if is_call(equation) or (name in CUSTOM and inside is not None and inside(equation)):
                 inner = called(equation)
                 label = str(equation.params.get("name", name))
                 results = list_steps(*opened(inner), inputs, (*within, label))
@@ -137,9 +141,17 @@ def trace(
     return Program(tuple(steps), inputs, tuple(outputs), constants, structure)
 
 
+def is_call(equation: Any) -> bool:
+    """Whether an equation stands for a program of others, whose derivatives are its own."""
+    return equation.primitive.name in CALLS or equation.primitive.name in FUSED
+
+
 def called(equation: Any) -> Any:
-    """The program that a call runs."""
+    """The program that a call runs, or that a fused primitive computes."""
     params = equation.params
+    if parts := FUSED.get(equation.primitive.name):
+        given = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars]
+        return jax.make_jaxpr(partial(parts, **params))(*given)
     return next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
 
 

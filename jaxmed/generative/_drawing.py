@@ -55,8 +55,7 @@ def image_keys(key: Key, count: int, *, first: int = 0) -> Key:
     >>> bool((image_keys(jax.random.key(0), 2, first=3) == keys[3:]).all())
     True
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"the number of images is a whole number of at least 1, got {count!r}")
+    _check_number("the number of images", count)
     if getattr(key, "shape", ()) == ():
         of_all = stream(key, "image")
         return jax.vmap(lambda i: stream(of_all, i))(first + jnp.arange(count))
@@ -157,15 +156,18 @@ def draw_images(
     >>> one.shape, bool((one[:3] == two).all())
     ((5, 4, 4, 1), True)
     """
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise ValueError(f"chunk is a whole number of at least 1, got {chunk!r}")
+    _check_number("chunk", chunk)
     if getattr(key, "shape", ()) != ():
-        raise ValueError(f"draw_images takes one key, from which each image's is made: {key.shape}")
+        raise ValueError(
+            "draw_images takes one key of jax.random.key(seed), from which each image's is made, "
+            f"got an array {key.shape} of {key.dtype}"
+        )
     keys = image_keys(key, count, first=first)
+    count, chunk = int(count), int(chunk)
+    given = {} if condition is None else {k: np.asarray(v) for k, v in condition.items()}
     check = getattr(draw, "check", None)
     if check is not None:
-        check(condition, count)
-    given = {} if condition is None else {k: np.asarray(v) for k, v in condition.items()}
+        check(given, count)
     _check_rows(given, count)
     size = min(chunk, count)
     program = jax.jit(draw, static_argnums=3)  # compiled once a draw: JAX keeps it by the function
@@ -183,6 +185,11 @@ def draw_images(
             "those of this generator's network"
         )
     return whole
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} is a whole number of at least 1, got {value!r}")
 
 
 def _unknown(name: str, names: set[str]) -> str:

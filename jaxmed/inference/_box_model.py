@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, pick
 from jaxmed.data import fit_image
-from jaxmed.inference._intensities import check_image, normalised
+from jaxmed.inference._intensities import check_image, check_shape, normalised
 
 _ENDPOINTS = ("boxes", "scores", "labels", "mask")
 
@@ -44,6 +44,7 @@ class BoxRecipe:
     repeat: int = 1
 
     def __post_init__(self) -> None:
+        check_shape("shape", self.shape)
         if not self.classes:
             raise ValueError("a recipe names at least one class")
         if self.repeat > 1 and len(self.channels) > 1:

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, pick
 from jaxmed.data import Scan, resample_spacing
-from jaxmed.inference._intensities import normalised
+from jaxmed.inference._intensities import check_shape, normalised
 from jaxmed.inference._segmenter import mean_of_members
 
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression"]
@@ -56,6 +56,7 @@ class ImageRecipe:
     members: int = 1
 
     def __post_init__(self) -> None:
+        check_shape("shape", self.shape)
         if self.offsets and len(self.offsets) != len(self.outputs):
             raise ValueError(f"offsets are one per class of {self.outputs}, got {self.offsets}")
         if self.repeat > 1 and len(self.channels) > 1:

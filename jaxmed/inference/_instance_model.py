@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, from_linen, pick
-from jaxmed.inference._intensities import check_image, normalised
+from jaxmed.inference._intensities import check_image, check_shape, finite, normalised
 from jaxmed.inference._sliding import sliding_window
 from jaxmed.networks import UNetPlan, unet
 
@@ -64,6 +64,7 @@ class InstanceRecipe:
     members: int = 1
 
     def __post_init__(self) -> None:
+        check_shape("patch", self.patch)
         if (self.plan is None) == (self.net is None):
             raise ValueError("give either plan, of a U-Net, or net, another network")
         if not 0 < self.threshold < 1 or self.smallest < 0:
@@ -190,4 +191,4 @@ def find_instances(model: InstanceModel, image: np.ndarray, *, overlap: float = 
     recipe = model.recipe
     ready = prepare_instances(recipe, image)
     outputs = sliding_window(model.predict, ready, recipe.patch, overlap=overlap, size=1)
-    return recipe.form.find(outputs, threshold=recipe.threshold, smallest=recipe.smallest)
+    return recipe.form.find(finite(outputs), threshold=recipe.threshold, smallest=recipe.smallest)

@@ -35,6 +35,37 @@ def normalised(
     return normalise(image, method, where=where)
 
 
+def check_shape(name: str, shape: Sequence[int]) -> None:
+    """Refuse a spatial shape that no network can be given.
+
+    >>> check_shape("patch", (0, 16))
+    Traceback (most recent call last):
+    ValueError: patch is a number of voxels, 1 or more, along each axis, got (0, 16)
+    """
+    if not shape or any(n != int(n) or n < 1 for n in shape):
+        raise ValueError(f"{name} is a number of voxels, 1 or more, along each axis, got {shape}")
+
+
+def finite(answer: np.ndarray) -> np.ndarray:
+    """What a network says, refused where it is no number: a mask of it would look like none found.
+
+    Raises:
+        ValueError: an answer that is not finite.
+
+    >>> finite(np.array([0.5, np.nan]))
+    Traceback (most recent call last):
+    ValueError: the network's answer is not finite: its weights have diverged, or ...
+    """
+    with np.errstate(invalid="ignore"):
+        whole = np.isfinite(answer.sum())  # as any of them, at no array of their size
+    if not whole:
+        raise ValueError(
+            "the network's answer is not finite: its weights have diverged, or they are of images "
+            "with other intensities"
+        )
+    return answer
+
+
 def check_image(image: np.ndarray, rank: int, channels: Sequence[str]) -> None:
     """Refuse an image (*spatial, channels) that a network was not made for.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxmed._files import write_whole
 from jaxmed.core import PyTree
@@ -83,7 +84,8 @@ def load_model(folder: str | os.PathLike) -> Model:
     """Load a model saved by :func:`save_model`, or by an earlier version's ``save_segmenter``.
 
     Raises:
-        ModelError: if the folder is not that of a finished run with a model; says what it is.
+        ModelError: if the folder is not that of a finished run with a model; says what it is. Or
+            if its weights are not finite: what they answer may look like nothing found.
         CheckpointError: the weights are missing or damaged.
     """
     folder = Path(folder)
@@ -105,6 +107,7 @@ def load_model(folder: str | os.PathLike) -> Model:
         raise ModelError(f"{path} does not describe a model of jaxmed: {error}") from error
     params, state = weight_shapes(recipe)
     kept = restore(folder / _WEIGHTS, {"params": params, "state": state}).state
+    check_weights(folder, kept)
     if isinstance(recipe, Recipe):
         before = load_segmenter(folder / _BEFORE) if recipe.cascade else None
         return segmenter(recipe, kept["params"], kept["state"], before=before)
@@ -117,6 +120,21 @@ def load_model(folder: str | os.PathLike) -> Model:
     if isinstance(recipe, SurvivalRecipe):
         return SurvivalModel(recipe, kept["params"], kept["state"])
     return image_model(recipe, kept["params"], kept["state"])
+
+
+def check_weights(folder: Path, weights: PyTree) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        ModelError: names the first of them.
+    """
+    for path, leaf in jax.tree.leaves_with_path(weights):
+        floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+        if floating and not np.isfinite(np.asarray(leaf, np.float32)).all():
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ModelError(
+                f"{folder}: {name} holds numbers that are not finite: its training diverged"
+            )
 
 
 def save_segmenter(folder: str | os.PathLike, model: Segmenter) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmed.data import Scan, Space, moves_whole_voxels, resample_spacing, to_space
 from jaxmed.data.images._geometry import nonzero_box
-from jaxmed.inference._intensities import normalised
+from jaxmed.inference._intensities import finite, normalised
 from jaxmed.inference._largest import keep_largest
 from jaxmed.inference._segmenter import Recipe, Segmenter
 from jaxmed.inference._sliding import sliding_window
@@ -155,7 +155,8 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
         network's input are background.
 
     Raises:
-        ValueError: the scan has another rank or other channels than the network.
+        ValueError: the scan has another rank or other channels than the network, or the network's
+            answer is not finite.
     """
     ready = _given(model, scan, size)
     found = to_space(_predicted(model, ready, size), ready.scan.affine, scan.file)
@@ -186,7 +187,8 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
         The mask, (*spatial,) int32, on the grid of ``scan.file``.
 
     Raises:
-        ValueError: the scan has another rank or other channels than the network.
+        ValueError: the scan has another rank or other channels than the network, or the network's
+            answer is not finite.
     """
     recipe, ready = model.recipe, _given(model, scan, size)
     grid, file = ready.scan.affine, scan.file
@@ -228,6 +230,7 @@ def _predicted(model: Segmenter, ready: Preprocessed, size: int, **options: Any)
 
 def _with_background(recipe: Recipe, found: np.ndarray) -> np.ndarray:
     """Give what is missing to 1 to the background: nothing is known beyond the border."""
+    finite(found)
     if not recipe.regions:
         # By rounding the others may add up to a little more than 1: no probability is negative.
         found[..., 0] = np.maximum(found[..., 0] + (1 - found.sum(-1)), 0)

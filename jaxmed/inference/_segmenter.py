@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Network, PyTree, as_network, from_linen
+from jaxmed.inference._intensities import check_shape
 from jaxmed.inference._mirror import mirrored
 from jaxmed.networks import UNetPlan, unet
 
@@ -72,6 +74,11 @@ class Recipe:
         if len(self.spacing) != len(self.patch):
             raise ValueError(
                 f"spacing and patch name the same axes, got {self.spacing} and {self.patch}"
+            )
+        check_shape("patch", self.patch)
+        if not all(0 <= edge < math.inf for edge in self.spacing):
+            raise ValueError(
+                f"spacing is millimetres above 0, or 0 for as it is, got {self.spacing}"
             )
         if len(self.classes) < 2:
             raise ValueError(f"classes are the background and at least one, got {self.classes}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, pick
 from jaxmed.data import Scan, resample_spacing, to_space
-from jaxmed.inference._intensities import check_image, normalised
+from jaxmed.inference._intensities import check_image, check_shape, normalised
 from jaxmed.inference._sliding import sliding_window
 
 
@@ -52,6 +52,7 @@ class TranslationRecipe:
     output: str = "logits"
 
     def __post_init__(self) -> None:
+        check_shape("patch", self.patch)
         if len(self.patch) not in (2, 3) or not self.channels or not self.targets:
             raise ValueError(
                 "a translation is of pictures or volumes with channels, got the patch "

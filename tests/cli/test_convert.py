@@ -55,6 +55,12 @@ def test_what_was_converted_segments_a_picture(tmp_path):
         (["none.pth", "--as", "monai:VNet", "-o", "x"], "there is no file none.pth"),
         ([FILE, "--as", "monai:VNet", "-o", "x"], "not of monai:VNet"),
         ([*GIVEN, "-o", "x", "--option", "groups"], "--option is name=value"),
+        ([*GIVEN, "-o", "x", "--shape", "0", "8"], "patch is a number of voxels, 1 or more"),
+        ([*GIVEN, "-o", "x", "--task", "binary"], "--task is of a classifier"),
+        (
+            [FILE, "--as", "monai:SegResNet", "-o", "x", "--option", "groups=two"],
+            "cannot be made with groups='two'",
+        ),
         ([*GIVEN, "-o", "x", "--shape", "8"], "--shape: the network has 2 axes, got 1"),
         ([*GIVEN, "-o", "x", "--channels", "a", "b"], "--channels: the network takes 1, got a, b"),
         ([*GIVEN, "-o", "x", "--classes", "a", "b"], "--classes: the network has 3 with the back"),
@@ -72,3 +78,15 @@ def test_the_networks_are_listed(capsys):
     said = capsys.readouterr().out
     assert "monai:SwinUNETR" in said
     assert "--option merging=" in said
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path, capsys):
+    with np.load(FILE) as arrays:
+        tensors = dict(arrays)
+    first = next(name for name, value in tensors.items() if value.dtype.kind == "f")
+    tensors[first] = np.full_like(tensors[first], np.nan)
+    np.savez(tmp_path / "diverged.npz", **tensors)
+    file = str(tmp_path / "diverged.npz")
+    assert convert(file, *GIVEN[1:], "-o", tmp_path / "model", "--shape", 8, 6) == 2
+    assert f"{first} holds numbers that are not finite" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jaxmed import explain as ex
+from jaxmed import ops
 from jaxmed.core import from_functions, from_linen, from_nnx
 from jaxmed.networks import cnn, vit
 
@@ -235,6 +236,37 @@ class _Nnx:
                 return {"features": features, "logits": self.linear(features)}
 
         return from_nnx(lambda rngs: Small(rngs))
+
+
+def fused(rectify):
+    """A convolution with bias and rectifier in one pass, or one after the other."""
+
+    def apply(params, x):
+        if rectify == "one pass":
+            y = ops.conv(x, params["a"], bias=params["b"], activation="relu")
+        else:
+            y = jax.nn.relu(ops.conv(x, params["a"]) + params["b"])
+        return {"logits": y.sum((1, 2))}
+
+    return from_functions(lambda key, x: {}, apply)
+
+
+def test_what_is_computed_in_one_pass_is_explained_as_one_after_the_other():
+    rng = np.random.default_rng(2)
+    params = {
+        "a": jnp.asarray(rng.normal(size=(3, 3, 1, 2)), jnp.float32),
+        "b": jnp.asarray(rng.normal(size=2), jnp.float32),
+    }
+    x = images()
+    one, other = fused("one pass"), fused("one by one")
+    for method in (ex.lrp, ex.lrp_biases, ex.guided_backprop):
+        maps = [method(KEY, net, params, {}, x, 1) for net in (one, other)]
+        np.testing.assert_allclose(*maps, rtol=1e-5, atol=1e-6)
+    exact = partial(ex.lrp, gamma=0.0, epsilon=0.0)
+    kept = ex.lrp_biases(KEY, one, params, {}, x, 1, gamma=0.0, epsilon=0.0)
+    score = one.apply(params, {}, x)[0]["logits"][:, 1]
+    total = exact(KEY, one, params, {}, x, 1).sum((1, 2, 3)) + kept
+    np.testing.assert_allclose(total, score, rtol=1e-4)
 
 
 def test_nnx_and_gates_are_explained_like_any_other():

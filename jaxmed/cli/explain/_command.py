@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from jaxmed.cli._place import refuse_run, writing
 from jaxmed.cli.runs._settings import ask
 
 _SHOWN = 24
@@ -61,6 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     from jaxmed.cli.predict._masks import exit_code, tried
     from jaxmed.inference import ImageModel, Segmenter, load_model
 
+    refuse_run(options.out)
     for name in options.methods:
         if name not in METHODS:
             raise ValueError(f"--methods: there is no {name!r}; there are {', '.join(METHODS)}")
@@ -104,8 +106,9 @@ def run(arguments: Sequence[str]) -> int:
     if twice:
         raise ValueError(f"two images are called {twice[0]!r}: name one otherwise")
     found = _maps.explain(model, cases, options.methods, options.seed, options.tests)
-    _maps.write(found, cases, options.out)
-    page = _page(options, arguments, found, cases, names)
+    with writing(options.out):
+        _maps.write(found, cases, options.out)
+        page = _page(options, arguments, found, cases, names)
     print(f"{len(cases)} image(s), {len(options.methods)} method(s)")
     print(f"report: {page}")
     return exit_code(len(cases), failed)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from jaxmed._files import owning
 from jaxmed.cli.runs._settings import ask
 
 _NOTE = "generated.json"
@@ -60,8 +61,7 @@ def run(arguments: Sequence[str]) -> int:
 
     if options.count < 1 or options.chunk < 1:
         raise ValueError(f"-n and --chunk are at least 1, got {options.count} and {options.chunk}")
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise ValueError(f"{options.out} is not an empty folder: give another one by -o")
+    _check_empty(options.out)
     model = load_generative_model(options.run)
     changes = _changes(options, model.recipe)
     labels = _labels(options, model.recipe)
@@ -81,10 +81,17 @@ def run(arguments: Sequence[str]) -> int:
         "options": changes,
     }
     names = None if labels is None else [classes[k] for k in np.asarray(labels)]
-    write(options.out, drawn, model.recipe, names, note)
+    with owning(options.out):
+        _check_empty(options.out)  # another process may have drawn into it meanwhile
+        write(options.out, drawn, model.recipe, names, note)
     print(f"{options.count} image(s): {options.out}")
     print(f"on one sheet: {options.out / 'sheet.png'}")
     return 0
+
+
+def _check_empty(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {".lock"}):
+        raise ValueError(f"{out} is not an empty folder: give another one by -o")
 
 
 def _changes(options: Options, recipe: Any) -> dict[str, Any]:

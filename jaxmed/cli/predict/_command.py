@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmed._files import files_below, owning
+from jaxmed._files import files_below
 from jaxmed.cli._cut import add_cut
+from jaxmed.cli._place import writing
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -22,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
     out: Path | None = options.out
     if out is None or (out.suffix and not out.is_dir()):
         return _run(options)  # a file's folder may be written to by others
-    with owning(out):
+    with writing(out):
         return _run(options)
 
 

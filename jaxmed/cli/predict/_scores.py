@@ -16,6 +16,7 @@ from jaxmed.cli.predict._inputs import Given, read
 from jaxmed.cli.predict._made_by import MadeBy
 from jaxmed.cli.predict._masks import exit_code, tried
 from jaxmed.inference import ImageModel, prepare_image
+from jaxmed.inference._intensities import finite
 
 _HELD_OUT = "held_out.npz"
 _PAUSE = 20.0  # seconds between two writings of the table
@@ -61,11 +62,10 @@ def write(model: ImageModel, given: Sequence[Given], out: Path | None, asked: As
             if one.name in rows:
                 continue
             for found in read(one, spacing, len(recipe.channels)):
-                image = tried(found, lambda scan: prepare_image(recipe, scan))
-                if image is None:
+                said = tried(found, lambda scan: _said(model, scan))
+                if said is None:
                     failed += 1
                     continue
-                said = np.asarray(model.predict(image[None]))
                 if found.name in rows:
                     raise ValueError(f"two images are called {found.name!r}: name one otherwise")
                 rows[found.name] = [found.name, *tell(said)]
@@ -73,6 +73,10 @@ def write(model: ImageModel, given: Sequence[Given], out: Path | None, asked: As
     if rows:
         print(f"{target}: {len(rows)} image(s)")
     return exit_code(len(rows), failed)
+
+
+def _said(model: Any, scan: Any) -> np.ndarray:
+    return finite(np.asarray(model.predict(prepare_image(model.recipe, scan)[None])))
 
 
 class _Kept:

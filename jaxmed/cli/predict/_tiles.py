@@ -16,6 +16,7 @@ from jaxmed.cli._slides import Named
 from jaxmed.cli.predict._masks import exit_code
 from jaxmed.data import DataError, Scan, Slide, Space, slide, tiles, tissue, write_pyramid
 from jaxmed.inference import ImageModel, instance_map, prepare_image
+from jaxmed.inference._intensities import finite
 
 _BATCH = 16
 _SHOWN = 600  # pixels of the longer side of the picture
@@ -88,7 +89,8 @@ def _said(model: ImageModel, source: Any) -> np.ndarray:
         images = [source[int(i)]["image"] for i in at]
         scans = [Scan(image, affine, Space(image.shape[:-1], affine)) for image in images]
         ready = np.stack([prepare_image(model.recipe, scan) for scan in scans])
-        found.append(np.asarray(model.predict(jnp.asarray(ready)))[: len(source) - first])
+        said = finite(np.asarray(model.predict(jnp.asarray(ready))))
+        found.append(said[: len(source) - first])
     return np.concatenate(found)
 
 

@@ -63,6 +63,8 @@ def _inputs(
     if recipe.image is not None:
         blank = np.zeros((*recipe.image.shape, recipe.image.inputs), np.float32)
         found, there = [], []
+        if column not in table.columns:
+            notes = (f"no column {column!r}: all cases are predicted without an image",)
         for i, row in enumerate(table.rows):
             cell = row.get(column)
             image = None
@@ -77,7 +79,7 @@ def _inputs(
         arrays["image"], present["image"] = np.stack(found), np.array(there)
     if recipe.records:
         read = read_records(table, recipe.records, recipe.categories)
-        arrays["record"], notes = read.values, read.notes
+        arrays["record"], notes = read.values, (*notes, *read.notes)
         present["record"] = np.isfinite(read.values).any(axis=1)
     here = np.stack([present[name] for name in sorted(present)], axis=1).astype(np.float32)
     return {**arrays, "present": here}, wrong, notes

@@ -209,6 +209,11 @@ def _begin(
         old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else record
     except ValueError:
         old = record  # cut short when it was written: nothing to compare with
+    if old.get("experiment", record["experiment"]) != record["experiment"]:
+        raise ValueError(
+            f"{out} holds a run of {old['experiment']}, not of {record['experiment']}: choose "
+            "another --out, or delete the folder"
+        )
     old = {**defaults, **old}
     places, before = record.get("places", {}), old.get("places", {})
     differ = [

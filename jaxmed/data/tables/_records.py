@@ -8,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxmed.data.tables._table import Table, is_missing, number
+from jaxmed.data.tables._table import NO_NUMBER, Table, is_missing, number
+
+_FEW = 10  # numbers beside words that may be names of categories
 
 
 class Records(NamedTuple):
@@ -29,6 +31,25 @@ class Records(NamedTuple):
         """What each column is, as `networks.tabular` takes it."""
         return tuple(len(values) for values in self.categories)
 
+    def learned_by(self, names: Sequence[str], which: NDArray[np.integer]) -> Records:
+        """The records as a model knows them that learned from some of the cases.
+
+        Of a category that none of them has it knows nothing: it counts as missing.
+        """
+        values, found, notes = self.values.copy(), [], []
+        for k, (name, words) in enumerate(zip(names, self.categories, strict=True)):
+            seen = [code for code in range(len(words)) if (self.values[which, k] == code).any()]
+            if len(seen) < len(words):
+                values[:, k] = np.nan
+                for code, old in enumerate(seen):
+                    values[self.values[:, k] == old, k] = code
+                strange = ", ".join(word for code, word in enumerate(words) if code not in seen)
+                notes.append(
+                    f"{name} has words that no case learned from has, as if missing: {strange}"
+                )
+            found.append(tuple(words[code] for code in seen))
+        return Records(values, tuple(found), (*self.notes, *notes))
+
 
 def read_records(
     table: Table,
@@ -43,7 +64,8 @@ def read_records(
         categories: what they were when a model learned; another word is then unknown, NaN.
 
     Raises:
-        DataError: a column that is not there, or a word where numbers were learned.
+        DataError: a column that is not there or is empty, an infinite number, a word where numbers
+            were learned, or among many of them.
     """
     if missing := [name for name in names if name not in table.columns]:
         raise table.fault(f"there is no column {missing[0]!r}, of {', '.join(table.columns)}")
@@ -56,6 +78,18 @@ def read_records(
         ]
         wordy = [i for i, cell in enumerate(cells) if cell is not None and numbers[i] is None]
         known = () if categories is None else tuple(categories[k])
+        if not known and all(str(cells[i]).strip().casefold() in NO_NUMBER for i in wordy):
+            wordy = []  # what programs write for a number that is not there
+        if odd := [i for i, x in enumerate(numbers) if x is not None and not np.isfinite(x)]:
+            raise table.fault(f"{table.where(odd[0])}: {name} is {cells[odd[0]]!r}")
+        if categories is None and all(cell is None for cell in cells):
+            raise table.fault(f"all cells of {name} are empty: leave the column out")
+        if categories is None and wordy and len({*numbers} - {None}) > _FEW:
+            i = wordy[0]
+            raise table.fault(
+                f"{table.where(i)}: {name} is {cells[i]!r} in a column of numbers; leave the cell "
+                "empty if it is not known"
+            )
         if categories is None and wordy:
             known = tuple(sorted({str(cell).strip() for cell in cells if cell is not None}))
             notes.append(f"{name} is taken for one of {len(known)} categories.")

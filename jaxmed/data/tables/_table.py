@@ -24,7 +24,7 @@ from jaxmed.data._error import DataError, Fault, fault
 
 TABLES = (".csv", ".tsv", ".jsonl", ".xlsx", ".xlsm")
 _MISSING = {"", "na", "n/a", "<na>", "nan"}
-_NO_NUMBER = {*_MISSING, "null", "none", "."}  # which among names could be one
+NO_NUMBER = {*_MISSING, "null", "none", "."}  # which among names could be one
 _TRUE_FALSE = {"true": 1.0, "false": 0.0}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 
@@ -51,7 +51,7 @@ class Table(NamedTuple):
     def number(self, i: int, column: str) -> float:
         """Read a cell as a finite number; True and False are 1 and 0."""
         text = self.rows[i][column]
-        if is_missing(text) or str(text).casefold() in _NO_NUMBER:
+        if is_missing(text) or str(text).casefold() in NO_NUMBER:
             raise self.fault(
                 f"{self.where(i)}: {column} is missing ({text!r}); leave the row out, or fill it in"
             )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from jaxmed.core import Array, Key, Network, PyTree
-from jaxmed.core._program import CALLS, called, opened
+from jaxmed.core._program import called, is_call, opened
 from jaxmed.explain._target import Target, scorer
 from jaxmed.explain.relevance._traced import traced
 
@@ -68,7 +68,7 @@ def _is_relu(call) -> bool:
     if not jaxpr.eqns:
         return False
     first, *rest = jaxpr.eqns
-    if first.primitive.name in CALLS:
+    if is_call(first):
         return not rest and _is_relu(first)
     cut_off = all(one.primitive.name == "min" and _is_constant(one.invars[1]) for one in rest)
     return _is_maximum(first) and cut_off and len(rest) < 2

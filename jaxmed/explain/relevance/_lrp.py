@@ -10,12 +10,12 @@ from jax.extend.core import Literal
 
 from jaxmed.core import Array, Key, Network, PyTree
 from jaxmed.core._program import (
-    CALLS,
     CUSTOM,
     LOOPS,
     Program,
     Step,
     called,
+    is_call,
     is_product,
     opened,
     run_equation,
@@ -161,7 +161,7 @@ def _has_a_rule(call: Any) -> bool:
         name = equation.primitive.name
         if name in (*_CURVES, *_SUMS, *_PRODUCTS) or is_product(name):
             return True
-        if name in (*CALLS, *CUSTOM) and _has_a_rule(equation):
+        if (is_call(equation) or name in CUSTOM) and _has_a_rule(equation):
             return True
     return False
 

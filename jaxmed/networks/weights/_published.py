@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -110,9 +111,9 @@ def from_published(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the source is unknown, the file is of another architecture, or an option is
-            unknown; or if a tensor is missing, unexpected, or of another shape: the message names
-            it.
+        ValueError: if the source is unknown, the file is of another architecture, an option is
+            unknown or a number is not finite; or if a tensor is missing, unexpected, or of another
+            shape: the message names it.
 
     >>> tensors = {
     ...     "features.0.0.weight": np.ones((4, 1, 4, 4)), "features.0.0.bias": np.ones(4)
@@ -138,23 +139,34 @@ def from_published(
                 f"the weights are not of {source}: no tensor is named like {sign}; "
                 f"{where} has {shown}{', ...' if len(tensors) > _SHOWN else ''}"
             )
+    if odd := [name for name, value in tensors.items() if not _finite(value)]:
+        raise ValueError(
+            f"{where}: {odd[0]} holds numbers that are not finite"
+            + (f", and so do {len(odd) - 1} other tensors" if len(odd) > 1 else "")
+            + ": weights of a training that diverged"
+        )
     shapes = {name: tuple(np.shape(value)) for name, value in tensors.items()}
     try:
-        told = entry.told(shapes, options)
+        with _telling(source, entry, options):
+            told = entry.told(shapes, options)
     except KeyError as error:
         raise ValueError(
             f"the weights are not a whole {source}: {where} has no tensor {error.args[0]!r}"
         ) from error
-    fields = {**told.options, **{k: v for k, v in options.items() if k != "shape"}}
+    # Options that the shapes complete, to one for each stage, are told.
+    completed = {"shape"} | (entry.asks.keys() & told.options.keys())
+    own = {name: value for name, value in options.items() if name not in completed}
+    fields = {**told.options, **own}
     try:
         network = entry.make(**fields)
     except TypeError as error:
-        known = ", ".join((*told.options, *entry.asks, "dtype", "remat"))
+        known = ", ".join(dict.fromkeys((*told.options, *entry.asks, "dtype", "remat")))
         raise ValueError(f"{source} has no such option: {error}; there are {known}") from error
-    shape = tuple(options.get("shape", told.shape))
-    image = jax.ShapeDtypeStruct((1, *shape, told.channels), jnp.float32)
-    made = from_linen(network)
-    params, state = jax.eval_shape(made.init, jax.random.key(0), image)
+    with _telling(source, entry, options):
+        shape = tuple(options.get("shape", told.shape))
+        image = jax.ShapeDtypeStruct((1, *shape, told.channels), jnp.float32)
+        made = from_linen(network)
+        params, state = jax.eval_shape(made.init, jax.random.key(0), image)
     wanted = {"params": params, "state": state}
     try:
         filled = from_tensors(wanted, tensors, entry.names(network), transposed=entry.transposed)
@@ -166,6 +178,23 @@ def from_published(
         network, filled["params"], filled["state"], entry.kind, told.rank, told.channels, classes,
         shape,
     )  # fmt: skip
+
+
+def _finite(tensor: np.ndarray) -> bool:
+    return bool(np.isfinite(np.asarray(tensor, np.float32)).all())
+
+
+@contextlib.contextmanager
+def _telling(source: str, entry: Source, options: Mapping[str, Any]) -> Iterator[None]:
+    """Name the options in an error of what is made with them."""
+    try:
+        yield
+    except (TypeError, ValueError, ArithmeticError) as error:
+        if not options:
+            raise
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        hint = "".join(f"; {k}: {text}" for k, text in entry.asks.items())
+        raise ValueError(f"{source} cannot be made with {given}: {error}{hint}") from error
 
 
 def published() -> dict[str, dict[str, str]]:

@@ -65,7 +65,12 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
             raise ImportError(
                 f"{path} needs the package safetensors: pip install 'jaxmed[transfer]'"
             ) from error
-        return dict(load_file(path))
+        try:
+            return dict(load_file(path))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # its own kind, which is no ValueError
+            raise ValueError(f"{path} is not a readable file of tensors: {error}") from error
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -83,7 +88,10 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a readable file of tensors: {error}") from error
     if not tensors:
-        raise ValueError(f"{path} holds no tensor")
+        raise ValueError(
+            f"{path} holds no tensor: a state dict is asked for, as torch.save(model.state_dict(), "
+            "...) writes it, for a whole module is a program and not read"
+        )
     return tensors
 
 
@@ -126,7 +134,9 @@ def _read_zip(archive: zipfile.ZipFile, inside: list[str]) -> Any:
 
 def _read_legacy(file: BufferedReader) -> Any:
     if not file.peek(1).startswith(b"\x80") or interpret(file) != _MAGIC:
-        raise ValueError("neither a zip archive nor PyTorch's older format")
+        raise ValueError(
+            "neither a zip archive nor PyTorch's older format, or it has been cut short"
+        )
     interpret(file)  # the format's version
     system = interpret(file)
     found = interpret(file)

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import ad, batching, mlir
 
+from jaxmed.core._program import FUSED
 from jaxmed.ops.convolution import _native as native
 from jaxmed.ops.convolution._geometry import Geometry
 from jaxmed.ops.convolution._partition import needs_devices
@@ -70,6 +71,9 @@ def _in_parts(
     x: jax.Array, kernel: jax.Array, bias: jax.Array, *, slope: float | None, **params: Any
 ) -> jax.Array:
     return activate(bilinear("output", x, kernel, **params) + bias, slope)
+
+
+FUSED[_biased.name] = _in_parts
 
 
 def _adjoint_in_parts(x: jax.Array, y: jax.Array, **params: Any) -> tuple[jax.Array, jax.Array]:

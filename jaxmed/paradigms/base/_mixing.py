@@ -30,7 +30,7 @@ def mixup(objective: Objective, *, alpha: float = 0.2, inputs: str = "image") ->
         is what the targets of i made of it.
 
     Raises:
-        ValueError: if ``alpha`` is not positive.
+        ValueError: if ``alpha`` is not positive, or ``inputs`` is not one name.
 
     References:
         Zhang et al. (2018), mixup: beyond empirical risk minimization, ICLR.
@@ -61,7 +61,8 @@ def cutmix(objective: Objective, *, alpha: float = 1.0, inputs: str = "image") -
         The objective; its metrics are mixed as the loss is.
 
     Raises:
-        ValueError: if ``alpha`` is not positive; when traced, if the images have no spatial axes.
+        ValueError: if ``alpha`` is not positive, or ``inputs`` is not one name; when traced, if the
+            images have no spatial axes.
 
     References:
         Yun et al. (2019), CutMix, ICCV.
@@ -96,6 +97,11 @@ Mix = Callable[[Key, Array, Batch, Array], tuple[dict[str, Array], Array]]
 def _mixed(objective: Objective, mix: Mix, alpha: float, inputs: str, name: str) -> Objective:
     if alpha <= 0:
         raise ValueError(f"alpha must be positive, got {alpha}")
+    if not isinstance(inputs, str):
+        raise ValueError(
+            f"{name} mixes one array of the batch, by its name, not {inputs!r}: of several "
+            "modalities mix one, and the others go with the targets"
+        )
 
     def loss(network, params, state, batch, key):
         own = stream(key, name)

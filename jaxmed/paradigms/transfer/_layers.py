@@ -8,7 +8,7 @@ import jax
 from jax.extend.core import Jaxpr, Literal
 
 from jaxmed.core import Array, Network
-from jaxmed.core._program import CALLS, called, is_product, opened, run_equation
+from jaxmed.core._program import called, is_call, is_product, opened, run_equation
 
 # What a value is made of, as far as that matters here: a string is the path of a kernel it derives
 # from, by reshaping, casting, standardising; None stands for other parameters and constants.
@@ -74,7 +74,7 @@ def _run(jaxpr: Jaxpr, consts: Sequence, operands: list, origins: list, change):
         sources = [made_of(atom) for atom in equation.invars]
         kernel = next((source for source in sources if isinstance(source, str)), None)
         name = equation.primitive.name
-        if kernel is not None and name in CALLS:
+        if kernel is not None and is_call(equation):
             outputs, made = _call(equation, [*map(read, equation.invars)], sources, change)
         else:
             outputs = run_equation(jaxpr, equation, [*map(read, equation.invars)])

@@ -17,6 +17,7 @@ from jaxmed._files import write_whole
 from jaxmed.core import Network, PyTree
 from jaxmed.data import Scan, normalise, resample_spacing
 from jaxmed.inference import DescriptionError, ModelError, build, describe
+from jaxmed.inference._model_file import check_weights
 from jaxmed.registration.learning._predict import predict_warp
 from jaxmed.registration.warps._scan import centre_warp
 from jaxmed.registration.warps._warp import Warp
@@ -152,6 +153,7 @@ def load_warp_model(folder: str | os.PathLike) -> WarpModel:
         raise ModelError(f"{path} does not describe a registration network: {error}") from error
     shapes = _shapes(network, len(spacing), channels)
     kept = restore(Path(folder) / _WEIGHTS, {"params": shapes[0], "state": shapes[1]}).state
+    check_weights(Path(folder), kept)
     return WarpModel(
         network, kept["params"], kept["state"], spacing, channels, (low, high), centred
     )

@@ -127,10 +127,12 @@ def _slope(cases: Followed, survival: Floats, level: float) -> Estimate | None:
     model = cox_model(*cases, hazard[:, None], level=level)
     ratio = model.hazard_ratios[0]
     notes = model.notes
+    with np.errstate(divide="ignore"):  # no limit below, where the likelihood has no maximum
+        lower, upper = np.log(ratio.lower), np.log(ratio.upper)
     if clipped := int((kept != survival).sum()):
         notes = (*notes, f"{clipped} probabilities were clipped at {_CLIP:g}")
     return Estimate(
-        ratio.details["log"], float(np.log(ratio.lower)), float(np.log(ratio.upper)), level,
+        ratio.details["log"], float(lower), float(upper), level,
         ratio.n, "case", "Wald, Cox on the complementary log-log", notes,
         se=ratio.details["se_log"], name="calibration slope",
     )  # fmt: skip

@@ -208,6 +208,11 @@ def test_a_single_network_leaves_out_the_share_that_is_asked_for(pictures, capsy
     everyone = sorted(int(i) for part in others for i in part.folds[0][1])
     assert everyone == list(range(16))
     assert not set(train) & set(held)
+    share = _own.dealt(source, segmentation.Config(held_out=0.4))
+    assert len(share.folds[0][1]) == 6  # three of eight patients, not a half
+    assert "0.4 of all drawn at random by patient and held out" in share.flow[-1]
+    with pytest.raises(ValueError, match="--fold is 0 to 0"):
+        _own.dealt(source, segmentation.Config(held_out=0.4, fold=1))
 
 
 def test_a_plan_is_made_edited_and_followed(pictures, tmp_path, monkeypatch, capsys):

@@ -127,10 +127,11 @@ def _attention_unet(shapes: Shapes, options: Mapping[str, Any]) -> Told:
     stem = shapes["model.0.conv.0.conv.weight"]
     levels = max(name.count("submodule") for name in shapes)
     firsts = [_attention_level(i, levels) + "conv.0.conv.weight" for i in range(levels)]
+    strides = options.get("strides", 2)
     fields = {
         "classes": shapes["model.2.conv.weight"][0],
         "features": (stem[0], *(shapes[name][0] for name in firsts)),
-        "strides": tuple(options.get("strides", (2,) * levels)),
+        "strides": (strides,) * levels if isinstance(strides, int) else tuple(strides),
         "kernel": stem[-1],
         "up_kernel": shapes["model.1.upconv.up.conv.weight"][-1],
     }
