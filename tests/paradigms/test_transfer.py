@@ -302,3 +302,26 @@ def test_what_matches_nothing_is_refused(call, message):
     params, state = network.init(jax.random.key(0), batch["image"])
     with pytest.raises(ValueError, match="only='tail'"):
         l2_sp(CLASSIFY, only="tail").init(jax.random.key(0), network, params, state, batch)
+
+
+def test_a_layer_is_changed_before_its_bias_and_rectifier_in_one_pass_or_one_by_one():
+    from jaxmed import ops
+    from jaxmed.core import from_functions
+    from jaxmed.paradigms.transfer._layers import layers_changed
+
+    rng = np.random.default_rng(0)
+    params = {
+        "kernel": jnp.asarray(rng.normal(size=(3, 3, 1, 2)), jnp.float32),
+        "bias": jnp.asarray(rng.normal(size=2), jnp.float32),
+    }
+    x = jnp.asarray(rng.normal(size=(1, 5, 5, 1)), jnp.float32)
+
+    def in_one_pass(params, x):
+        y = ops.conv(x, params["kernel"], bias=params["bias"], activation="relu")
+        return {"logits": y}
+
+    network = from_functions(lambda key, x: params, in_one_pass)
+    changed = layers_changed(network, {"kernel"}, lambda path, y: 2 * y)
+    found = changed(params, {}, x)[0]["logits"]
+    wanted = jax.nn.relu(2 * ops.conv(x, params["kernel"]) + params["bias"])
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

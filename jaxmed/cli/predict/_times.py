@@ -12,6 +12,7 @@ import numpy as np
 from jaxmed._csv import csv_text
 from jaxmed._files import write_whole
 from jaxmed.data import DataError, read_image
+from jaxmed.data.formats._registry import is_image
 from jaxmed.data.tables._records import read_records
 from jaxmed.data.tables._table import Table, is_missing, read_table
 from jaxmed.inference import SurvivalModel, prepare_image
@@ -30,9 +31,15 @@ def write(
 
     Returns:
         0; 1 if some images could not be read, whose rows are predicted without them.
+
+    Raises:
+        ValueError: an image or a folder in the place of a table.
     """
     recipe, rows, faults = model.recipe, [], 0
     for path in given:
+        if path.is_dir() or is_image(path):
+            asked = ", ".join(("image",) * (recipe.image is not None) + recipe.records)
+            raise ValueError(f"{path}: times are predicted of tables, with the columns {asked}")
         table = read_table(path)
         inputs, wrong, notes = _inputs(model, table, columns.get("image", "image"))
         for note in (*notes, *wrong):

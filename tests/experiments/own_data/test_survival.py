@@ -55,7 +55,7 @@ def test_records_alone_are_learned(table, tmp_path):
 
 
 @pytest.mark.parametrize("loss", ["discrete", pytest.param("cox", marks=pytest.mark.slow)])
-def test_images_and_records_with_gaps_make_one_network(loss, table, tmp_path):
+def test_images_and_records_with_gaps_make_one_network(loss, table, tmp_path, capsys):
     config = survival.Config(table, records=("age", "stage"), loss=loss, **SMALL)
     read = survival.read_cases(config)
     assert read.source.arrays["present"].mean(0).tolist() == pytest.approx([0.8, 1.0])
@@ -67,6 +67,8 @@ def test_images_and_records_with_gaps_make_one_network(loss, table, tmp_path):
     assert (np.diff(s, axis=1) <= 0).all()
     with pytest.raises(ModelError, match="programs are of images"):
         export_model(tmp_path / "program", load_model(tmp_path))
+    assert main(["predict", str(tmp_path), str(table.parent / "1.png")]) == 2
+    assert "predicted of tables, with the columns image, age, stage" in capsys.readouterr().err
     # The cases of a table without times are predicted as those that were held out.
     found = tmp_path / "predicted.csv"
     assert main(["predict", str(tmp_path), str(table), "-o", str(found)]) == 0
