@@ -41,6 +41,15 @@ class Cases(NamedTuple):
         return self.units if len(set(self.units)) < len(self.units) else None
 
 
+def times(count: int) -> str:
+    """How often something was done, in words.
+
+    >>> times(1), times(3)
+    ('once', '3 times')
+    """
+    return "once" if count == 1 else f"{count} times"
+
+
 def folder(given: Path | None, name: str) -> Path:
     """The folder of a set: the one given, or by name in the data folder."""
     return data_root() / name if given is None else given

@@ -29,7 +29,7 @@ from jaxmed.report import (
 
 from .._common.explained import explanations
 from .._common.probe import Probe, fitted_probe
-from ._cases import Cases
+from ._cases import Cases, times
 from ._frozen import Frozen
 
 _STRENGTHS = range(1, 6)
@@ -160,14 +160,14 @@ def judge(
             f"{what} {len(y)} images, {len(set(cases.units))} {cases.unit}, at {config.size} x "
             f"{config.size} pixels. A linear answer of at most 50 principal components of the "
             "features of EfficientNet-Lite0, which was taught ImageNet and is not trained here. "
-            f"{config.folds} folds of {cases.unit}, dealt {config.seeds} times; an image's "
+            f"{config.folds} folds of {cases.unit}, dealt {times(config.seeds)}; an image's "
             "probability is the mean of its predictions by probes that have not seen it."
         ),
         splits=(
             Split("cross-validated", len(y)),
             *([] if held_out is None else [Split("held out", len(held_out.labels))]),
         ),
-        partition=f"{config.folds} folds of {cases.unit}, {config.seeds} times",
+        partition=f"{config.folds} folds of {cases.unit}, {times(config.seeds)}",
         seed=0,
         seconds=seconds,
         pictures=class_pictures(cases.images, results.scores, classes=cases.classes),

@@ -25,7 +25,7 @@ from jaxmed.data import folds, read_mask
 from jaxmed.protocols import linear_probe
 from jaxmed.report import Results, Split, classification, stage
 
-from ._cases import folder
+from ._cases import folder, times
 
 GROUPS = {
     "NOR": "normal", "DCM": "dilated cardiomyopathy", "HCM": "hypertrophic cardiomyopathy",
@@ -108,11 +108,11 @@ def run(config: Config, out: Path) -> Results:
         description=(
             f"{len(hearts)} patients of five groups, told apart by a linear answer from "
             f"{features.shape[1]} measures of {whose}: {', '.join(found[0])}. {config.folds} "
-            f"folds, dealt {config.seeds} times; a patient's probability is the mean of its "
+            f"folds, dealt {times(config.seeds)}; a patient's probability is the mean of its "
             "predictions."
         ),
         splits=(Split("cross-validated", len(hearts)),),
-        partition=f"{config.folds} folds of patients, {config.seeds} times",
+        partition=f"{config.folds} folds of patients, {times(config.seeds)}",
         seconds=seconds,
         seed=0,
     )

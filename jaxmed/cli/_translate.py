@@ -61,7 +61,7 @@ def _written(model: Any, given: Sequence[Any], options: argparse.Namespace) -> i
             failed += 1
             continue
         done += 1
-    return exit_code(done, failed)
+    return exit_code(done, failed, what="translated")
 
 
 def _check_axis(axis: int) -> None:

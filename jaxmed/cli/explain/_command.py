@@ -101,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
                 mask = _maps.mask_for(options.masks[number], found.scan, shape_of(model))
             cases.append(_maps.Case(found.name, seen, mask))
     if not cases:
-        return exit_code(0, failed)
+        return exit_code(0, failed, what="explained")
     twice = [c.name for c in cases if [d.name for d in cases].count(c.name) > 1]
     if twice:
         raise ValueError(f"two images are called {twice[0]!r}: name one otherwise")
@@ -111,7 +111,7 @@ def run(arguments: Sequence[str]) -> int:
         page = _page(options, arguments, found, cases, names)
     print(f"{len(cases)} image(s), {len(options.methods)} method(s)")
     print(f"report: {page}")
-    return exit_code(len(cases), failed)
+    return exit_code(len(cases), failed, what="explained")
 
 
 def _page(options: Options, arguments: Sequence[str], found: Any, cases: Any, names: Any) -> Path:

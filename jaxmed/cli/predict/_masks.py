@@ -172,10 +172,10 @@ def tried(found: Input, work: Callable[[Scan], Any]) -> Any:
     return None
 
 
-def exit_code(done: int, failed: int) -> int:
-    """The command's exit code, and a line if some images failed."""
+def exit_code(done: int, failed: int, *, what: str = "predicted") -> int:
+    """The command's exit code, and a line if of some images it could not be done."""
     if failed and done:
-        print(f"jaxmed: {failed} of {done + failed} images could not be predicted", file=sys.stderr)
+        print(f"jaxmed: {failed} of {done + failed} images could not be {what}", file=sys.stderr)
     return 0 if not failed else 1 if done else 2
 
 
