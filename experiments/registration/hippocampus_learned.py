@@ -15,8 +15,8 @@ FIXED MOVING --network DIR` registers further scans of such blocks.
 
 Expected with `--labels --label-weight 3` on 30 pairs: mean Dice .760 (.744 to .775) from .582, in
 six minutes of two CPU cores, in which it is still rising; from the images alone .743 (.726 to
-.761), where optimisation of each pair by itself comes to .77. `hippocampus_guided` makes more of the
-same masks in the same time.
+.761), where optimisation of each pair by itself comes to .77. `hippocampus_guided` makes more of
+the same masks in the same time.
 """
 
 from __future__ import annotations
