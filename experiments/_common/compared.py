@@ -54,10 +54,13 @@ def measure(
 
 def of_models(results: Any, metric: str) -> dict[str, Estimate]:
     """A metric of each of the models that a report compares, as `model/metric`."""
-    return {
-        f"{name}/{metric}": dataclasses.replace(found[metric], name=f"{name}/{metric}")
-        for name, found in results.comparison.models.items()
-    }
+    models = results.comparison.models
+    return named({f"{name}/{metric}": found[metric] for name, found in models.items()})
+
+
+def named(metrics: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Estimates under the names that they stand under."""
+    return {name: dataclasses.replace(found, name=name) for name, found in metrics.items()}
 
 
 def notes_of(metrics: Mapping[str, Estimate]) -> tuple[str, ...]:

@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmed as jm
-from jaxmed import bayes, stats
+from jaxmed import bayes, quantities, stats
 from jaxmed.augment import CORRUPTIONS, corruption
 from jaxmed.data import folds
 from jaxmed.inference import save_model
-from jaxmed.quantities import auc as binary_auc
 from jaxmed.report import (
     Results,
     Robustness,
@@ -27,6 +26,7 @@ from jaxmed.report import (
     with_subgroups,
 )
 
+from .._common.compared import named
 from .._common.explained import explanations
 from .._common.probe import Probe, fitted_probe
 from ._cases import Cases, times
@@ -107,14 +107,12 @@ def judge(
     with stage(seconds, "features"):
         features = frozen.features(cases.images)
     with stage(seconds, "training"):
-        dealt = [_dealt(config, cases, features, seed) for seed in range(config.seeds)]
-        said = np.stack([_said(runs, features, len(cases.classes)) for runs in dealt])
+        dealt, said = _over_seeds(config, cases, features)
         whole = fitted_probe(features, y, classes=len(cases.classes))
         channels = cases.images.shape[-1]
         save_model(out, frozen.model(whole, cases.classes, channels))
-    mean = said.mean(0)
     results = classification(
-        y, mean, classes=cases.classes, cases=cases.names,
+        y, said.mean(0), classes=cases.classes, cases=cases.names,
         groups=cases.groups(), title=title,
     )  # fmt: skip
     metrics = dict(results.metrics)
@@ -127,21 +125,15 @@ def judge(
             held_out.labels, whole.predict(frozen.features(held_out.images)),
             classes=cases.classes, cases=held_out.names, groups=held_out.groups(),
         )  # fmt: skip
-        metrics |= {
-            f"held out/{name}": dataclasses.replace(e, name=f"held out/{name}")
-            for name, e in measured.metrics.items()
-        }
+        metrics |= named({f"held out/{name}": e for name, e in measured.metrics.items()})
     for name, mask in (parts or {}).items():
         metrics[f"auc/{name} alone"] = _alone(config, cases, frozen, mask, f"auc/{name} alone")
     robustness = None
     if config.corrupted:
         with stage(seconds, "corruptions"):
             robustness = _corrupted(config, cases, frozen, dealt[0])
-        for name, rows in robustness.corrupted.items():
-            middle = rows[_MIDDLE - 1]
-            metrics[f"auc/{name} {_MIDDLE}"] = dataclasses.replace(
-                middle, name=f"auc/{name} {_MIDDLE}"
-            )
+        rows = robustness.corrupted.items()
+        metrics |= named({f"auc/{name} {_MIDDLE}": row[_MIDDLE - 1] for name, row in rows})
     with stage(seconds, "explanation"):
         first = dealt[0][0]
         explained = explanations(
@@ -191,6 +183,14 @@ def _dealt(config: Study, cases: Cases, features: np.ndarray, seed: int) -> list
     ]
 
 
+def _over_seeds(
+    config: Study, cases: Cases, features: np.ndarray
+) -> tuple[list[list[Fold]], np.ndarray]:
+    """The folds of each seed, and (seeds, n, classes), what their probes say."""
+    dealt = [_dealt(config, cases, features, seed) for seed in range(config.seeds)]
+    return dealt, np.stack([_said(runs, features, len(cases.classes)) for runs in dealt])
+
+
 def _said(dealt: list[Fold], features: np.ndarray, classes: int) -> np.ndarray:
     """(n, classes): each image by the probe that has not seen it."""
     said = np.empty((len(features), classes))
@@ -202,9 +202,8 @@ def _said(dealt: list[Fold], features: np.ndarray, classes: int) -> np.ndarray:
 def _auc(labels: np.ndarray, said: np.ndarray) -> float:
     """Of two classes the second's; of more the mean of each against the others."""
     if said.shape[1] == 2:
-        return binary_auc(labels == 1, said[:, 1])
-    present = [k for k in range(said.shape[1]) if 0 < (labels == k).sum() < len(labels)]
-    return float(np.mean([binary_auc(labels == k, said[:, k]) for k in present]))
+        return quantities.auc(labels == 1, said[:, 1])
+    return quantities.macro_auc(labels, said)
 
 
 def _alone(
@@ -213,11 +212,8 @@ def _alone(
     """What a part of the images tells, over seeds."""
     kept = np.where(mask[..., None], cases.images, cases.images.mean())
     features = frozen.features(kept.astype(np.float32))
-    said = [
-        _said(_dealt(config, cases, features, seed), features, len(cases.classes))
-        for seed in range(config.seeds)
-    ]
-    return stats.over_runs(_auc, cases.labels, np.stack(said), groups=cases.units, name=name)
+    _, said = _over_seeds(config, cases, features)
+    return stats.over_runs(_auc, cases.labels, said, groups=cases.units, name=name)
 
 
 def _sets(
@@ -231,9 +227,7 @@ def _sets(
         sets[fold.rows] = bayes.predict_sets(rule, said[fold.rows])
     inside = np.take_along_axis(sets, cases.labels[:, None], axis=1)[:, 0].astype(float)
     return {
-        name: dataclasses.replace(
-            stats.mean(values, groups=cases.units, bounds=bounds, level=0.95), name=name
-        )
+        name: stats.mean(values, groups=cases.units, bounds=bounds, name=name)
         for name, values, bounds in (
             ("set coverage", inside, (0.0, 1.0)),
             ("set size", sets.sum(1).astype(float), (0.0, float(len(cases.classes)))),
@@ -245,19 +239,12 @@ def _corrupted(config: Study, cases: Cases, frozen: Frozen, dealt: list[Fold]) -
     """The AUC of images that are corrupted after training."""
     n = len(cases.labels)
     rows = np.sort(np.random.default_rng(0).permutation(n)[: config.corrupted])
-    place = np.full(n, -1)
-    place[rows] = np.arange(len(rows))
-    key = jax.random.key(0)
+    units, key = [cases.units[i] for i in rows], jax.random.key(0)
+    folds_of_rows = [Fold(f.probe, np.flatnonzero(np.isin(rows, f.rows))) for f in dealt]
+    asked = [fold for fold in folds_of_rows if len(fold.rows)]
 
     def measured(images: np.ndarray) -> stats.Estimate:
-        features = frozen.features(images)
-        said = np.empty((len(rows), len(cases.classes)))
-        for fold in dealt:
-            seen = place[fold.rows]
-            seen = seen[seen >= 0]
-            if len(seen):
-                said[seen] = fold.probe.predict(features[seen])
-        units = [cases.units[i] for i in rows]
+        said = _said(asked, frozen.features(images), len(cases.classes))
         return stats.over_runs(_auc, cases.labels[rows], said[None], groups=units, name="auc")
 
     def changed(name: str, strength: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from jaxmed.data import folds, read_mask
 from jaxmed.protocols import linear_probe
 from jaxmed.report import Results, Split, classification, stage
 
+from .._common.compared import named
 from ._cases import folder, times
 
 GROUPS = {
@@ -79,6 +80,7 @@ def run(config: Config, out: Path) -> Results:
     with stage(seconds, "data"):
         hearts = read(place, config.masks)
         found = [measures(heart) for heart in hearts]
+        drawn = found if config.masks is None else [measures(h) for h in read(place, None)]
     names = [*GROUPS]
     labels = np.array([names.index(heart.group) for heart in hearts])
     features = np.array([[*measured.values()] for measured in found])
@@ -93,14 +95,17 @@ def run(config: Config, out: Path) -> Results:
         lambda y, p: float((p.argmax(1) == y).mean()), labels, said, name="accuracy over seeds"
     )
     for side in ("left", "right"):
-        values = np.array([measured[f"{side} ejection fraction"] for measured in found])
-        for k, group in enumerate(names):
-            if (labels == k).sum() > 1:
-                name = f"{side} ejection fraction/{group}"
-                metrics[name] = dataclasses.replace(stats.mean(values[labels == k]), name=name)
+        what = f"{side} ejection fraction"
+        values, true = (np.array([measured[what] for measured in of]) for of in (found, drawn))
+        metrics |= named(
+            {
+                f"{what}/{group}": stats.mean(values[labels == k])
+                for k, group in enumerate(names)
+                if (labels == k).sum() > 1
+            }
+        )
         if config.masks is not None:
-            drawn = [measures(heart)[f"{side} ejection fraction"] for heart in read(place, None)]
-            metrics |= _beside(side, values, np.array(drawn))
+            metrics |= _beside(what, values, true)
     whose = "experts' masks" if config.masks is None else "predicted masks"
     return results.replace(
         metrics=metrics,
@@ -216,21 +221,17 @@ def _said(config: Config, features: np.ndarray, labels: np.ndarray, seed: int) -
     return said
 
 
-def _beside(side: str, predicted: np.ndarray, drawn: np.ndarray) -> dict[str, stats.Estimate]:
+def _beside(what: str, predicted: np.ndarray, drawn: np.ndarray) -> dict[str, stats.Estimate]:
     """How far ejection fractions of predicted masks lie from those of the experts'."""
     agreement = stats.bland_altman(predicted, drawn, unit="patient")
-    named = {
-        "error": stats.mean(np.abs(predicted - drawn), unit="patient"),
-        "bias": agreement.bias,
-        "lower limit": agreement.lower_limit,
-        "upper limit": agreement.upper_limit,
-    }
-    return {
-        f"{side} ejection fraction/{name}": dataclasses.replace(
-            e, name=f"{side} ejection fraction/{name}"
-        )
-        for name, e in named.items()
-    }
+    return named(
+        {
+            f"{what}/error": stats.mean(np.abs(predicted - drawn), unit="patient"),
+            f"{what}/bias": agreement.bias,
+            f"{what}/lower limit": agreement.lower_limit,
+            f"{what}/upper limit": agreement.upper_limit,
+        }
+    )
 
 
 if __name__ == "__main__":

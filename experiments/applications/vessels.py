@@ -19,6 +19,7 @@ from jaxmed import stats
 from jaxmed.data import read_mask
 from jaxmed.report import RegressionResults, Results, Split, classification, stage
 
+from .._common.compared import named
 from ._cases import folder
 from ._vessel_shape import Vessels, vessels
 
@@ -56,14 +57,14 @@ def run(config: Config, out: Path) -> Results:
     for shape, of in _SHAPES.items():
         first, other = (np.array([of(v) for v in found[who]]) for who in ("first", "other"))
         agreement = stats.bland_altman(other, first, unit="photograph")
-        named = {
+        of_both = {
             shape: stats.mean(first, unit="photograph"),
             f"{shape}/intraclass correlation": stats.icc(np.stack([first, other], 1)),
             f"{shape}/bias": agreement.bias,
             f"{shape}/lower limit": agreement.lower_limit,
             f"{shape}/upper limit": agreement.upper_limit,
         }
-        metrics |= {name: dataclasses.replace(e, name=name) for name, e in named.items()}
+        metrics |= named(of_both)
         values[shape] = np.stack([first, other])
     whose = "the second observer's" if config.masks is None else "predicted"
     results = classification(

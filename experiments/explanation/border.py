@@ -30,6 +30,7 @@ from jaxmed.data import ArraySource, batches, folds
 from jaxmed.report import Results, Split, classification, stage
 
 from .._common.borders import inside
+from .._common.compared import named
 from .._common.pictures import pictures
 
 GRID = {"seed": (0, 1, 2)}
@@ -120,10 +121,7 @@ def run(config: Config, out: Path) -> Results:
     with stage(seconds, "maps"):
         metrics |= _shares(config, given, images, np.asarray(logits).argmax(-1), region)
     return results.replace(
-        metrics={
-            **results.metrics,
-            **{name: dataclasses.replace(e, name=name) for name, e in metrics.items()},
-        },
+        metrics={**results.metrics, **named(metrics)},
         description=(
             f"A ResNet of 8 layers, {steps} steps on {len(train)} images of {config.size} x "
             f"{config.size}; {len(test)} images of other patients are asked about. The border is "

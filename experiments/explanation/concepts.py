@@ -35,6 +35,7 @@ from jaxmed.data import ArraySource, data_root, folds, read_image
 from jaxmed.paradigms import supervised, weighted
 from jaxmed.report import Results, compare, stage
 
+from .._common.compared import named
 from .._common.frozen import frozen_features
 from .._common.probe import out_of_fold
 
@@ -136,9 +137,7 @@ def run(config: Config, out: Path) -> Results:
         metrics[f"concept/{name}"] = stats.auc(lesions.concepts[:, k].astype(int), believed[:, k])
     held = KNOWN.holds(believed > 0.5).all(-1)
     metrics["premises hold"] = stats.proportion(int(held.sum()), n)
-    return results.replace(
-        metrics={name: dataclasses.replace(e, name=name) for name, e in metrics.items()}
-    )
+    return results.replace(metrics=named(metrics))
 
 
 def read(folder: Path) -> Lesions:

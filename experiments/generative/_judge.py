@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import jaxmed as jm
 from jaxmed import quantities, stats
 from jaxmed.stats import Estimate, Memorised, TestResult
 
+from .._common.compared import named
 from .._common.frozen import frozen_features
 from .._common.plain import Plain
 from .._common.probe import fitted_probe
@@ -115,7 +115,7 @@ def judge(
                 len(parts.classes), steps=cnn_steps, seed=seed,
             )  # fmt: skip
     return Verdict(
-        {key: dataclasses.replace(e, name=key) for key, e in metrics.items()},
+        named(metrics),
         memory,
         _shown(train["image"], held_out["image"], drawn, memory),
         tuple(notes),

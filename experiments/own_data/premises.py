@@ -27,6 +27,7 @@ from jaxmed.data import to_space
 from jaxmed.inference import Segmenter
 from jaxmed.report import Results, compare_segmentations, overlap, stage
 
+from .._common.compared import named
 from . import segmentation
 from ._own import dealt
 from ._segmentation import Case, cases, measured
@@ -206,7 +207,7 @@ def _metrics(
         ("deduced", [one.left for one in found]),
     ):
         made[f"broken/{name}"] = _share(broken, "any", groups)
-    return {name: dataclasses.replace(value, name=name) for name, value in made.items()}
+    return named(made)
 
 
 def _told(
