@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmed as jm
-from jaxmed import bayes, quantities, stats
+from jaxmed import quantities, stats
 from jaxmed.augment import CORRUPTIONS, corruption
 from jaxmed.data import folds
 from jaxmed.inference import save_model
@@ -31,6 +31,7 @@ from .._common.explained import explanations
 from .._common.probe import Probe, fitted_probe
 from ._cases import Cases, times
 from ._frozen import Frozen
+from ._sets import sets_of
 
 _STRENGTHS = range(1, 6)
 _MIDDLE = 3
@@ -119,7 +120,8 @@ def judge(
     metrics["auc over seeds"] = stats.over_runs(
         _auc, y, said, groups=cases.units, name="auc over seeds"
     )
-    metrics |= _sets(config, cases, said[0], dealt[0])
+    rows = [fold.rows for fold in dealt[0]]
+    metrics |= sets_of(y, said[0], rows, config.level, cases.units)
     if held_out is not None:
         measured = classification(
             held_out.labels, whole.predict(frozen.features(held_out.images)),
@@ -214,25 +216,6 @@ def _alone(
     features = frozen.features(kept.astype(np.float32))
     _, said = _over_seeds(config, cases, features)
     return stats.over_runs(_auc, cases.labels, said, groups=cases.units, name=name)
-
-
-def _sets(
-    config: Study, cases: Cases, said: np.ndarray, dealt: list[Fold]
-) -> dict[str, stats.Estimate]:
-    """Coverage and size of sets of classes, each calibrated on the other folds' images."""
-    sets = np.empty(said.shape, bool)
-    for fold in dealt:
-        others = np.setdiff1d(np.arange(len(said)), fold.rows)
-        rule = bayes.fit_sets(cases.labels[others], said[others], level=config.level)
-        sets[fold.rows] = bayes.predict_sets(rule, said[fold.rows])
-    inside = np.take_along_axis(sets, cases.labels[:, None], axis=1)[:, 0].astype(float)
-    return {
-        name: stats.mean(values, groups=cases.units, bounds=bounds, name=name)
-        for name, values, bounds in (
-            ("set coverage", inside, (0.0, 1.0)),
-            ("set size", sets.sum(1).astype(float), (0.0, float(len(cases.classes)))),
-        )
-    }
 
 
 def _corrupted(config: Study, cases: Cases, frozen: Frozen, dealt: list[Fold]) -> Robustness:
