@@ -103,7 +103,7 @@ def recipe_of(
     *,
     spacing: Sequence[float],
     patch: Sequence[int],
-    normalisation: str,
+    normalisation: Any,
     mirror: Sequence[int],
 ) -> Recipe:
     """A U-Net planned for a patch.
@@ -123,7 +123,7 @@ def recipe_of(
     options: dict[str, Any] = {"linear": (2.0, -1.0)} if normalisation == "linear" else {}
     return Recipe(
         ("background", *cases.classes), cases.channels, tuple(map(float, spacing)), tuple(patch),
-        dataclasses.replace(plan, **depths), normalisation=normalisation,  # type: ignore[arg-type]
+        dataclasses.replace(plan, **depths), normalisation=normalisation,
         mirror=tuple(mirror), **options,
     )  # fmt: skip
 

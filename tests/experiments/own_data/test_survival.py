@@ -252,11 +252,16 @@ def test_folds_are_averaged_by_a_plan_that_was_edited(folds, table, capsys):
             np.testing.assert_allclose(row, one[i], atol=1e-5)
 
 
-def test_a_run_goes_on_from_another_or_with_more_epochs(folds, capsys):
-    begun = folds.root / "begun"
-    assert main([*folds.command, "--from", str(folds.out), "--out", str(begun)]) == 0
+def test_a_finished_run_goes_on_and_begins_another(folds, capsys):
+    out, begun = folds.root / "one", folds.root / "begun"
+    command = ["train", *folds.about, "--records", "age", "--epochs"]
+    assert main([*command, "1", "--out", str(out)]) == 0
+    assert main([*command, "2", "--out", str(out)]) == 0
+    notes = json.loads((out / "metrics.json").read_text())["notes"]
+    assert any("had ended at 1 epochs and went on to 2" in note for note in notes)
+    assert main([*command, "1", "--from", str(out), "--out", str(begun)]) == 0
     notes = json.loads((begun / "metrics.json").read_text())["notes"]
-    assert any("Begun with the weights of run: 100 % of them fit" in note for note in notes)
+    assert "Begun with the weights of one: 100 % of them fit." in notes
     assert main([*folds.command, "--epochs", "3", "--out", str(folds.root / "no")]) == 2
     assert "--plan decides epochs" in capsys.readouterr().err
 
