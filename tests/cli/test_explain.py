@@ -155,6 +155,16 @@ def test_a_cascades_last_network_owes_some_of_its_map_to_the_mask_before(folder)
     assert "The same map, on the masks that the network before found." in page
 
 
+def test_an_interval_of_a_share_is_one_of_shares():
+    from jaxmed.cli.explain._maps import in_words
+
+    told = in_words(
+        {"gradient": {"pointing": np.array([0.0, 1.0]), "chance": np.array([0.2, 0.9])}}
+    )
+    assert told["gradient"]["pointing"] == "0.500 (0.000 to 1.000)"
+    assert told["gradient"]["chance"].endswith("(0.000 to 1.000)")
+
+
 def test_mistakes_are_told_in_a_line(folder, capsys):
     command = ["explain", str(folder / "run"), str(folder / "a.png"), "-o", str(folder / "bad")]
     for words, told in (
