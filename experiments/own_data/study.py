@@ -33,7 +33,8 @@ from jaxmed.stats.comparison._multiplicity import METHODS
 
 from . import _study_images, _study_masks
 from ._copies import copies, files_of, units
-from ._own import mask_labels, opened, split_names, unsaid
+from ._own import mask_labels, opened, unsaid
+from ._parts import split_names
 
 Task = Literal["classification", "regression", "segmentation"]
 # Options that mean nothing in another task.
