@@ -88,6 +88,8 @@ def _changed(config: Any) -> dict[str, Any]:
         if getattr(config, field.name) != field.default
     }
     return {
-        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+        name: dataclasses.asdict(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type)
+        else value
         for name, value in found.items()
     }
