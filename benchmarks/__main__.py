@@ -95,6 +95,10 @@ def main(arguments: list[str] | None = None) -> int:
     record.add_argument("--published", action="append", default=[], metavar="TABLE=VALUE")
     record.add_argument("--source", default="", help="where that was published")
     record.add_argument("--note", default="", help="what a reader must know")
+    sharded = commands.add_parser("sharded", help="memory a device, parameters shared out")
+    sharded.add_argument("--record", action="store_true", help="write it to benchmarks/results")
+    scale = commands.add_parser("scale", help="what a large cohort would cost, from the records")
+    scale.add_argument("--record", action="store_true", help="write it to benchmarks/results")
     commands.add_parser("_grid").add_argument("settings")
     memory = commands.add_parser("_memory")
     for name in ("suite", "case", "side"):
@@ -107,6 +111,14 @@ def main(arguments: list[str] | None = None) -> int:
         return _gather_runs(given)
     if given.command == "grid-record":
         return _gather_grid(given)
+    if given.command == "sharded":
+        from benchmarks._sharded import measure
+
+        return _kept("sharded-cpu", measure(), given.record)
+    if given.command == "scale":
+        from benchmarks._scale import scaled
+
+        return _kept("scale", scaled(), given.record)
     if given.command == "grid":
         return _grid.run(given)
     if given.command == "_grid":
@@ -122,6 +134,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(measure_here(case, given.side)))
         return 0
     return _run_suite(given)
+
+
+def _kept(name: str, record: dict[str, Any], wanted: bool) -> int:
+    """Print a record's tables, and write it if that is wanted."""
+    for table in record["tables"].values():
+        for row in (table["head"], *table["rows"]):
+            print(" | ".join(row))
+        print()
+    if wanted:
+        save(RESULTS / f"{name}.json", record)
+    return 0
 
 
 def _gather_runs(given: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,6 +184,28 @@ def owning(folder: str | Path) -> Iterator[None]:
             if not there:
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # if nothing was written
+
+
+@contextlib.contextmanager
+def owning_in_turn(folder: str | Path, *, pause: float = 0.5) -> Iterator[None]:
+    """As :func:`owning`, but wait for another process that owns the folder.
+
+    >>> import tempfile
+    >>> with owning_in_turn(Path(tempfile.mkdtemp()) / "a"):
+    ...     pass
+    """
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(owning(folder))
+                break
+            except OSError as error:
+                # Its owner may have removed the folder just when this process opened the lock.
+                gone = isinstance(error.__cause__, FileNotFoundError)
+                if not gone and not isinstance(error, BusyError):
+                    raise
+            time.sleep(pause)
+        yield
 
 
 def _sweep(folder: Path) -> None:

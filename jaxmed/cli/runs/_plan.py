@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     if make is None:
         able = [each for each in names() if hasattr(load(each).module, "make_plan")]
         raise ValueError(f"{name} makes no plan; {', '.join(able)} do")
-    config, out, _ = parse(experiment, rest, command="plan")
+    config, out, *_ = parse(experiment, rest, command="plan")
     if config.plan is not None:
         raise ValueError(f"--plan {config.plan} is a plan already: give it to jaxmed train")
     out = out or Path("plan.json")
