@@ -25,13 +25,13 @@ def measure() -> dict[str, Any]:
     from benchmarks._record import environment, now
 
     learner = jm.learner(
-        jm.networks.resnet18(10, stem="small"),
+        jm.from_linen(jm.networks.vit(10, patch=4)),  # smooth: no kink falls on another side
         jm.supervised(jm.losses.cross_entropy),
         optax.adam(1e-3, eps=1e-3),  # of gradients near 0 Adam would make steps of rounding
     )
     rng = np.random.default_rng(0)
     data = {
-        "image": rng.normal(size=(16, 16, 16, 3)).astype(np.float32),
+        "image": rng.normal(size=(16, 32, 32, 3)).astype(np.float32),
         "label": np.arange(16) % 10,
     }
     batches = jm.data.batches(data, 16, seed=0)
