@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxmed._files import append_line
 from jaxmed.cli import run_experiment
 from jaxmed.cli.runs import _experiment
 from jaxmed.cli.runs._experiment import Experiment
@@ -111,25 +112,16 @@ def worker(settings: str) -> int:
             results = run_experiment(experiment, fields, out, folder_of=folder)
         except Exception as error:
             failed += 1
-            _append(root / "failed.jsonl", {"name": out.name, "error": f"{error!r}"[:2000]})
+            told = {"name": out.name, "error": f"{error!r}"[:2000]}
+            append_line(root / "failed.jsonl", json.dumps(told))
             continue
         record = report.metrics_record(results)
         for name, estimate in results.metrics.items():
             if "runs" in estimate.details:
                 record["metrics"][name]["runs"] = list(estimate.details["runs"])
-        _append(root / "runs.jsonl", json.loads(report.to_json({"name": out.name, **record})))
+        line = report.to_json({"name": out.name, **record}, indent=None)
+        append_line(root / "runs.jsonl", line)
     return 1 if failed else 0
-
-
-def _append(path: Path, record: dict[str, Any]) -> None:
-    """Add a line in one write, so that processes do not cut into each other's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = (json.dumps(record) + "\n").encode()
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(file, line)
-    finally:
-        os.close(file)
 
 
 def _groups(experiment: Experiment, given: argparse.Namespace) -> list[list[dict[str, Any]]]:

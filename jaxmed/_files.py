@@ -212,3 +212,35 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     """Write a text, as UTF-8, or bytes in the place of a file, all at once."""
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def append_line(path: str | Path, line: str) -> None:
+    r"""Add a line of UTF-8 to a file of lines, whole or not at all; folders are made.
+
+    One write, so that processes do not cut into each other's lines. A line before it that was cut
+    is ended first, so that no other is lost with it.
+
+    Raises:
+        OSError: the disk is full: the file is as it was.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "log.jsonl"
+    >>> for text in ("1", "2"):
+    ...     append_line(path, text)
+    >>> path.read_text()
+    '1\n2\n'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = f"{line}\n".encode()
+    with naming(path):
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            size = os.fstat(file).st_size
+            if size and os.pread(file, 1, size - 1) != b"\n":
+                content = b"\n" + content
+            if os.write(file, content) < len(content):  # the disk was full in its midst
+                os.ftruncate(file, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        finally:
+            os.close(file)

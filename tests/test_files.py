@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from jaxmed._files import BusyError, owning
+from jaxmed._files import BusyError, append_line, owning
 
 HOLD = """
 import sys
@@ -116,3 +117,21 @@ def test_what_a_killed_process_had_half_written_is_swept_up(tmp_path):
     with owning(tmp_path):
         there = {path.name for path in tmp_path.iterdir()}
     assert there == {alive, ".hidden", ".made_by.json", "kept.1.json", ".lock"}
+
+
+def test_a_line_is_added_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "log.jsonl"
+    append_line(path, "first")
+    append_line(path, "second")
+    assert path.read_text() == "first\nsecond\n"
+    with path.open("a") as file:
+        file.write("cut sho")  # by the end of its process
+    append_line(path, "third")
+    assert path.read_text() == "first\nsecond\ncut sho\nthird\n"
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:3]))
+    with pytest.raises(OSError, match=r"No space left.*log\.jsonl"):
+        append_line(path, "fourth")
+    monkeypatch.undo()
+    append_line(path, "fifth")
+    assert path.read_text() == "first\nsecond\ncut sho\nthird\nfifth\n"

@@ -154,6 +154,8 @@ FAULTS = {
     "no box": ({"bbox": [1, 2]}, "box-corners", "annotation 1 has no bbox of four numbers"),
     "category": ({"category_id": 9}, "label-range", "annotation 1 has the category 9"),
     "image": ({"image_id": 7}, "table", "annotation 1 is of image 7"),
+    "no number": ({"category_id": [1]}, "readable", "the boxes cannot be read"),
+    "no number of an image": ({"image_id": {}}, "readable", "the boxes cannot be read"),
 }
 
 

@@ -59,9 +59,12 @@ def _chosen(place: Place, found: Any, wanted: str) -> np.ndarray:
         detail = f"{missing} {', '.join(names)}; name one as {place.path.name}#array=NAME"
         raise fault(place.path, "table", detail)
     try:
-        return found[choice]
+        array = found[choice]
     except zipfile.BadZipFile as error:
         raise ValueError(str(error)) from error
+    if not isinstance(array, np.ndarray):  # NumPy gives the bytes of what is no array
+        raise ValueError(f"{choice!r} is no array of NumPy")
+    return array
 
 
 def _grid(place: Place, array: np.ndarray) -> Space:
