@@ -15,14 +15,18 @@ some 6 minutes of a core; ECG200, half a minute. Neither has been recorded.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from scipy import special
 
 import jaxmed as jm
+from jaxmed.core import Batch, Key, stream
 from jaxmed.data import column, in_memory, mnist, ucr
 from jaxmed.report import Results, classification, split_sizes, stage
 
@@ -45,6 +49,9 @@ class Config:
         batch: series of a step.
         learning_rate: at its highest.
         weight_decay: of AdamW.
+        shift: steps by which series are moved at random in training, around their end; 0 for none.
+        scale: standard deviation of the factor by which they are then multiplied.
+        noise: standard deviation of what is then added to each value.
         examples: training series used at most, of a fixed order; by default all.
     """
 
@@ -59,6 +66,9 @@ class Config:
     batch: int = 32
     learning_rate: float = 5e-3
     weight_decay: float = 1e-4
+    shift: int = 0
+    scale: float = 0.0
+    noise: float = 0.0
     examples: int | None = None
 
 
@@ -74,6 +84,9 @@ def run(config: Config, out: Path) -> Results:
         )
     )  # fmt: skip
     inputs = ("image", "length") if "length" in parts["train"] else "image"
+    moved = config.shift or config.scale or config.noise
+    if moved and "length" in parts["train"]:
+        raise ValueError("--shift, --scale and --noise take series of one length")
     feed = jm.data.batches(
         parts["train"], min(config.batch, len(parts["train"]["label"])), seed=config.seed
     )
@@ -85,13 +98,12 @@ def run(config: Config, out: Path) -> Results:
             weight_decay=config.weight_decay,
         ),
     )
+    objective = jm.supervised(jm.losses.cross_entropy, inputs=inputs)
+    if moved:
+        objective = jm.augmented(objective, _moved(config))
     learner = jm.train.parameter_average(
-        jm.learner(
-            network, jm.supervised(jm.losses.cross_entropy, inputs=inputs), optimizer,
-            inputs=inputs,
-        ),
-        0.98,
-    )  # fmt: skip
+        jm.learner(network, objective, optimizer, inputs=inputs), 0.98
+    )
     result = jm.fit(learner, feed, seed=config.seed, epochs=config.epochs, out=out)
     seconds["training"] = result.seconds
     with stage(seconds, "evaluation"):
@@ -120,6 +132,23 @@ def run(config: Config, out: Path) -> Results:
                 else ()
             ),
         )
+
+
+def _moved(config: Config) -> Callable[[Key, Batch], dict[str, Any]]:
+    """The augmentation: series moved around their end, multiplied, and with noise."""
+
+    def augment(key: Key, batch: Batch) -> dict[str, Any]:
+        x = batch["image"]
+        one = (len(x), *[1] * (x.ndim - 1))
+        first = jax.random.randint(
+            stream(key, "shift"), x.shape[:1], -config.shift, config.shift + 1
+        )
+        x = jax.vmap(lambda row, by: jnp.roll(row, by, axis=0))(x, first)
+        x = x * (1 + config.scale * jax.random.normal(stream(key, "scale"), one))
+        x = x + config.noise * jax.random.normal(stream(key, "noise"), x.shape)
+        return {**batch, "image": x}
+
+    return augment
 
 
 def _parts(config: Config) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:

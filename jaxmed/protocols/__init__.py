@@ -10,7 +10,8 @@ keeps a ledger of uses of a test set.
 
 `episode` draws small tasks for few-shot learning, `episode_batches` makes batches of them;
 `linear_probe` and `knn_probe` evaluate frozen features. `pseudo_label_rounds` trains on its own
-most confident predictions, round by round. `deep_stacking` solves modules one upon the other.
+most confident predictions, round by round. `deep_stacking` solves modules one upon the other,
+whose units may begin as `class_differences`.
 
 `pool`, `weighted_average`, `greedy_selection` and `stacking` make one model of several;
 `stacked_runs` adds such a one to a finished study. `boosting` trains models one after the other.
@@ -72,6 +73,7 @@ from jaxmed.protocols.online._drift import Drifts, adwin, page_hinkley
 from jaxmed.protocols.online._hedge import Hedged, hedge
 from jaxmed.protocols.online._prequential import Trace, prequential
 from jaxmed.protocols.online._regret import hindsight, regret
+from jaxmed.protocols.solved._class_differences import class_differences
 from jaxmed.protocols.solved._deep_stacking import DeepStack, Tuning, deep_stacking
 from jaxmed.protocols.studies._ledger import Opening, Openings, open_test
 from jaxmed.protocols.studies._options import Reading, TrainingPlan
@@ -158,6 +160,7 @@ __all__ = [
     "ask_score_per_cost",
     "ask_typical",
     "boosting",
+    "class_differences",
     "compare_arms",
     "components",
     "continual_scores",

@@ -12,7 +12,7 @@ from jaxmed.core import stream
 from jaxmed.inference import describe
 from jaxmed.networks import StackingModule, random_convolutions
 from jaxmed.paradigms import closed_form
-from jaxmed.protocols import Tuning, deep_stacking
+from jaxmed.protocols import Tuning, class_differences, deep_stacking
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.normal(size=(48, 4, 4, 1)).astype(np.float32)
@@ -100,8 +100,8 @@ def test_hidden_weights_begin_as_told_and_are_tuned():
     parts = [module(), module()]
     begun = deep_stacking(KEY, DATA, parts, classes=3, ridge=0.1, start=start)
     assert seen == [
-        {"image": (48, 4, 4, 1), "below": (48, 0)}, {"image": (48, 4, 4, 1), "below": (48, 3)}
-    ]  # fmt: skip
+        {"image": (48, 4, 4, 1), "label": (48,), "below": (48, below)} for below in (0, 3)
+    ]
     assert not begun.variables.params["module1"]["trunk"]["bias"].any()
     tuning = Tuning(15, optax.adam(0.05), 48)
     drawn = deep_stacking(KEY, DATA, parts[:1], classes=3, ridge=0.1)
@@ -145,3 +145,68 @@ def test_what_cannot_be_stacked_is_refused(options, message):
         deep_stacking(KEY, **given)
     with pytest.raises(KeyError, match="no \\['label'\\]"):
         deep_stacking(KEY, {"image": IMAGE}, [module()], classes=3)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 2), (4, 3, 5, 1)])
+def test_differences_of_classes_are_seen_through_windows(shape):
+    """Pixels of class c are all c + 1, so a unit shows which classes it lies between, and where."""
+    label = np.asarray([0, 0, 0, 1, 2, 2, 3])
+    image = np.ones((7, *shape), np.float32) * (label + 1).reshape(-1, *[1] * len(shape))
+    given = {"image": image, "label": label, "weight": np.asarray([1, 1, 1, 1, 1, 1, 0.0])}
+    pixels = int(np.prod(shape))
+    params = {"kernel": np.zeros((pixels, 300)), "bias": np.arange(300.0)}
+    made = class_differences()(KEY, params, given)
+    np.testing.assert_array_equal(made["bias"], params["bias"])
+    np.testing.assert_allclose(np.linalg.norm(made["kernel"], axis=0), 1, atol=1e-6)
+    units = made["kernel"].T.reshape(300, *shape)
+    seen = units != 0
+    for axis in range(1, len(shape)):  # boxes: what is seen along an axis is an interval of it
+        along = seen.any(axis=tuple(i for i in range(1, len(shape) + 1) if i != axis))
+        assert (np.abs(np.diff(along.astype(int), axis=1)).sum(1) <= 2).all()
+        assert (along.sum(1) >= shape[axis - 1] * (1 / 16) ** (1 / (len(shape) - 1))).all()
+    box = np.ones((300, *shape), bool)
+    for axis in range(1, len(shape)):
+        keep = tuple(i for i in range(1, len(shape) + 1) if i != axis)
+        box &= seen.any(axis=keep, keepdims=True)
+    np.testing.assert_array_equal(seen, box)
+    whole = class_differences(window=1)(KEY, params, given)["kernel"]
+    assert (whole != 0).all()
+    # Of 3, 1, 2 examples, by pairs of classes: 3, 6, 2 of 11 pairs; either sign alike.
+    assert 0.35 < (whole[0] > 0).mean() < 0.65
+
+
+def test_pairs_of_classes_are_as_probable_as_their_examples():
+    label = np.repeat([0, 1, 2], [3, 1, 2])
+    image = np.asarray([[1.0, 0, 0]] * 3 + [[0, 1.0, 0]] + [[0, 0, 1.0]] * 2)[:, None]
+    params = {"kernel": np.zeros((3, 4000))}
+    made = class_differences(window=1)(KEY, params, {"image": image, "label": label})["kernel"]
+    between = np.stack([(made[[a, b]] != 0).all(0).mean() for a, b in ((0, 1), (0, 2), (1, 2))])
+    np.testing.assert_allclose(between, np.asarray([3, 6, 2]) / 11, atol=0.03)
+    np.testing.assert_allclose((made > 0).sum(0), 1)
+
+
+def test_a_stack_begins_with_differences():
+    stack = deep_stacking(KEY, DATA, [module(40)], classes=3, ridge=0.1, start=class_differences())
+    kernel = np.asarray(stack.variables.params["module1"]["trunk"]["kernel"])
+    np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": np.zeros(48, int)}, "two classes"),
+        ({"label": LABEL + 0.5}, "whole number"),
+        ({"image": IMAGE[:, :2]}, "trunk"),
+    ],
+)
+def test_what_has_no_differences_is_refused(change, message):
+    params = {"kernel": np.zeros((16, 3))}
+    with pytest.raises(ValueError, match=message):
+        class_differences()(KEY, params, {**DATA, **change})
+
+
+def test_options_of_differences_are_checked():
+    with pytest.raises(ValueError, match="window"):
+        class_differences(window=0)
+    with pytest.raises(KeyError, match="grade"):
+        class_differences(target="grade")(KEY, {"kernel": np.zeros((16, 3))}, DATA)

@@ -18,7 +18,7 @@ from jaxmed.train import fit, predict
 
 Passed = Literal["in-sample", "out-of-fold"]
 Start = Callable[[Key, PyTree, dict[str, np.ndarray]], PyTree]
-"""From a key, a module's random parameters and its inputs to the parameters it begins with."""
+"""From a key, a module's random parameters and the training arrays to what it begins with."""
 
 
 class DeepStack(NamedTuple):
@@ -95,8 +95,9 @@ def deep_stacking(
             on new examples, and a module above trusts them too much. Tuned hidden weights have
             seen all examples either way.
         folds: number of folds.
-        start: ``(key, params, inputs) -> params``: from a module's random parameters and its inputs
-            over all examples to the parameters that it begins with, such as those of a
+        start: ``(key, params, arrays) -> params``: from a module's random parameters and the
+            training arrays (``image``, ``below``, ``target`` by its name, ``weight`` if there is
+            one) to the parameters that it begins with: :func:`class_differences`, or those of a
             restricted Boltzmann machine.
         tuning: how hidden weights are tuned; None: they stay as they begin.
         validation: arrays that every module is measured on and that decide nothing.
@@ -191,8 +192,8 @@ def _begun(
     first = {"image": arrays[image][:2], "below": arrays["below"][:2]}
     params, state = module.init(stream(key, "weights"), first)
     if start is not None:
-        given = {"image": arrays[image], "below": arrays["below"]}
-        made = start(stream(key, "start"), params, given)
+        named = {name: array for name, array in arrays.items() if name != image}
+        made = start(stream(key, "start"), params, {"image": arrays[image], **named})
         shapes = [jax.tree.map(np.shape, tree) for tree in (params, made)]
         if shapes[0] != shapes[1]:
             raise ValueError(
