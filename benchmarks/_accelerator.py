@@ -17,7 +17,6 @@ import importlib.util
 import json
 import os
 import re
-import selectors
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks._record import RESULTS, environment, now, save
+from benchmarks._watched import Watched
 
 # What is imported by the jobs, by the names that modules and packages have.
 NEEDED = {
@@ -181,25 +181,21 @@ def _watched(
 ) -> Iterator[tuple[int, str]]:
     """How jobs ended, from one process, until it hangs, dies or is done."""
     command = [sys.executable, "-m", "benchmarks", "_accelerator", json.dumps(settings)]
-    with open(Path(settings["out"]) / "log.txt", "ab") as log:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environ
-        )
-    assert process.stdout is not None
-    waiting = selectors.DefaultSelector()
-    waiting.register(process.stdout, selectors.EVENT_READ)
     begun, deadline = -1, until
-    try:
+    with (
+        open(Path(settings["out"]) / "log.txt", "ab") as log,
+        Watched(command, stderr=log, env=environ) as process,
+    ):
         while True:
-            rest = min(deadline, until) - time.monotonic()
-            if rest <= 0 or not waiting.select(rest):
+            try:
+                line = process.line(min(deadline, until) - time.monotonic())
+            except TimeoutError:
                 if begun >= 0:
                     yield begun, f"ended after {jobs[begun].seconds:g} s: what was written is kept"
                 return
-            line = process.stdout.readline()
             if not line:
                 if begun >= 0:
-                    yield begun, f"its process ended with {process.wait()}: see log.txt"
+                    yield begun, f"its process ended with {process.code()}: see log.txt"
                 return
             if not line.startswith('{"'):
                 print(f"   {line.rstrip()}", flush=True)
@@ -208,13 +204,8 @@ def _watched(
             if "begun" in found:
                 begun, deadline = found["begun"], time.monotonic() + jobs[found["begun"]].seconds
             else:
-                failed, begun = found["failed"], -1
+                failed, begun, deadline = found["failed"], -1, until
                 yield found["ended"], f"failed: {'; '.join(failed)}" if failed else "done"
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        waiting.close()
 
 
 def _installed(wheels: Path | None, out: Path) -> dict[str, str]:

@@ -61,11 +61,7 @@ def forked(
 
 
 def _begin(log: Path) -> None:
-    """What a fork does first: print to the log, and find compiled programs again."""
+    """What a fork does first: print to the log."""
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    from jaxmed import train
-
-    folder = next(p for p in log.parents if p.name.startswith("seed-"))
-    train.enable_compilation_cache(folder / "compiled")

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import selectors
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._record import RESULTS, environment, now, save
+from benchmarks._watched import Watched
 from benchmarks.reliability._bait import make
 from benchmarks.reliability._lines import append, finished
 from benchmarks.reliability._trial import ENDINGS, SOUND, changed, check_sound, serve
@@ -47,8 +46,10 @@ def run(given: argparse.Namespace) -> int:
     done = finished(lines)
     wanted = given.only or range(given.cases)
     missing = [case for case in wanted if given.only or case not in done]
-    if not (folder / "bait" / "made").exists() and _start(["make", str(folder)]).wait():
-        raise SystemExit(f"the sound files in {folder / 'bait'} could not be made")
+    if not (folder / "bait" / "made").exists():
+        with _started(["make", str(folder)]) as process:
+            if process.code():
+                raise SystemExit(f"the sound files in {folder / 'bait'} could not be made")
     until = time.monotonic() + 60 * (given.minutes or float("inf"))
     while missing and time.monotonic() < until:
         for record in _served(folder, given.seed, missing, given.seconds, until):
@@ -76,7 +77,7 @@ def worker(settings: str) -> int:
     return 0
 
 
-def _start(settings: list[Any]) -> subprocess.Popen:
+def _started(settings: list[Any]) -> Watched:
     command = [sys.executable, "-m", "benchmarks", "_mutations", json.dumps(settings)]
     # Programs that run once are compiled as quickly as may be, and kept.
     environ = {
@@ -86,32 +87,26 @@ def _start(settings: list[Any]) -> subprocess.Popen:
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, **environ}
-    )
+    return Watched(command, env={**os.environ, **environ})
 
 
 def _served(folder: Path, seed: int, cases: list[int], seconds: float, until: float) -> Any:
     """Records of cases from one process, until it hangs, dies or is done."""
-    process = _start(["serve", str(folder), seed, cases[:100]])
-    assert process.stdout is not None
-    waiting = selectors.DefaultSelector()
-    waiting.register(process.stdout, selectors.EVENT_READ)
     begun: int | None = None
-    try:
+    with _started(["serve", str(folder), seed, cases[:100]]) as process:
         while time.monotonic() < until:
-            # Before the first case begins, the process loads what all of them need.
-            if not waiting.select(seconds if begun is not None else _LOADING):
+            try:
+                # Before the first case begins, the process loads what all of them need.
+                line = process.line(_LOADING if begun is None else seconds)
+            except TimeoutError:
                 if begun is None:
-                    raise SystemExit(f"no case was begun within {_LOADING:g} s")
-                yield {"case": begun, "ending": "hang", **_about(folder, seed, begun)}
+                    raise SystemExit(f"no case was begun within {_LOADING:g} s") from None
+                yield {"case": begun, "ending": "hang", **changed(folder, seed, begun)}
                 return
-            line = process.stdout.readline()
             if not line:
                 if begun is not None:
-                    code = process.wait()
-                    yield {"case": begun, "ending": "died", "code": code,
-                           **_about(folder, seed, begun)}  # fmt: skip
+                    ending = {"case": begun, "ending": "died", "code": process.code()}
+                    yield {**ending, **changed(folder, seed, begun)}
                 return
             found = json.loads(line)
             if "begun" in found:
@@ -119,16 +114,6 @@ def _served(folder: Path, seed: int, cases: list[int], seconds: float, until: fl
             else:
                 begun = None
                 yield found
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        waiting.close()
-
-
-def _about(folder: Path, seed: int, case: int | None) -> dict[str, Any]:
-    """What a case that came to no end had changed."""
-    return {} if case is None else changed(folder, seed, case)
 
 
 def _record(found: list[dict[str, Any]], seed: int) -> dict[str, Any]:

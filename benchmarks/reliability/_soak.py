@@ -47,7 +47,7 @@ def run(given: argparse.Namespace) -> int:
     folder = given.out.resolve() / f"seed-{given.seed}"
     folder.mkdir(parents=True, exist_ok=True)
     lines, base = folder / "cases.jsonl", folder / "base"
-    _load()
+    _load(folder)
     works = given.work or list(WORKS)
     turns = [name for i in range(3) for name in works if i < WORKS[name].share]
     if not (base / "made").exists():
@@ -76,8 +76,11 @@ def run(given: argparse.Namespace) -> int:
     return 0 if same == len(wanted) else 1
 
 
-def _load() -> None:
-    """Import what all works need, so that each fork of this process has it; JAX is not started."""
+def _load(folder: Path) -> None:
+    """Import what all works need, so that each fork has it, and name where programs are kept.
+
+    JAX is not started: its threads no fork has.
+    """
     import matplotlib.pyplot  # noqa: F401
     import orbax.checkpoint  # noqa: F401
     import tensorboardX  # noqa: F401
@@ -86,7 +89,9 @@ def _load() -> None:
     import jaxmed.cli.runs._train
     import jaxmed.protocols
     import jaxmed.report
-    import jaxmed.train  # noqa: F401
+    import jaxmed.train
+
+    jaxmed.train.enable_compilation_cache(folder / "compiled")
 
 
 def _undisturbed(folder: Path, base: Path, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_TIMES = ("seconds", "created", "environment", "command", "places", "load")
+_TIMES = ("seconds", "created", "environment", "checklist", "command", "places", "load")
 _CHANGING = (".html", ".md", ".log", ".txt", ".lock")  # They tell of times or of the machine.
 
 

@@ -13,7 +13,7 @@ from benchmarks.reliability import _blows
 from benchmarks.reliability._forked import forked
 
 folder = Path(sys.argv[1])
-log, place, out = folder / "seed-0" / "log.txt", folder / "place", folder / "out"
+log, place, out = folder / "logs" / "log.txt", folder / "place", folder / "out"
 for new in (log.parent, place, out):
     new.mkdir()
 found = {}

@@ -11,6 +11,7 @@ from benchmarks import __main__ as command
 from benchmarks import _accelerator
 from benchmarks._accelerator import JOBS, Job
 from benchmarks._suites import SUITES
+from benchmarks._watched import Watched
 
 
 def test_every_job_is_of_a_suite_and_the_wanted_ones_come_within_the_minutes():
@@ -43,13 +44,12 @@ def test_a_job_that_hangs_or_dies_takes_no_other_with_it(tmp_path, monkeypatch):
     ])  # fmt: skip
     hangs = iter([False, True, False])
     jobs = [Job("metrics", str(i), 0.5) for i in range(5)]
-    real = _accelerator.subprocess.Popen
 
     def made_up(command, **options):
         last = "sleep 60" if next(hangs) else "true"
-        return real(["sh", "-c", f"printf '%s' '{next(says)}'; {last}"], **options)
+        return Watched(["sh", "-c", f"printf '%s' '{next(says)}'; {last}"], **options)
 
-    monkeypatch.setattr(_accelerator.subprocess, "Popen", made_up)
+    monkeypatch.setattr(_accelerator, "Watched", made_up)
     settings = {"jobs": [], "out": str(tmp_path), "quick": True}
     ends, until = {}, time.monotonic() + 60
     while len(ends) < len(jobs):
