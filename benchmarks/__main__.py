@@ -95,6 +95,10 @@ def main(arguments: list[str] | None = None) -> int:
     _soak.add_arguments(soak)
     for name in WORKERS:
         commands.add_parser(name).add_argument("settings")
+    sharded = commands.add_parser("sharded", help="memory a device, parameters shared out")
+    sharded.add_argument("--record", action="store_true", help="write it to benchmarks/results")
+    scale = commands.add_parser("scale", help="what a large cohort would cost, from the records")
+    scale.add_argument("--record", action="store_true", help="write it to benchmarks/results")
     memory = commands.add_parser("_memory")
     for name in ("suite", "case", "side"):
         memory.add_argument(name)
@@ -106,6 +110,14 @@ def main(arguments: list[str] | None = None) -> int:
         return _gather_runs(given)
     if given.command == "grid-record":
         return _gather_grid(given)
+    if given.command == "sharded":
+        from benchmarks._sharded import measure
+
+        return _kept("sharded-cpu", measure(), given.record)
+    if given.command == "scale":
+        from benchmarks._scale import scaled
+
+        return _kept("scale", scaled(), given.record)
     if given.command == "grid":
         return _grid.run(given)
     if given.command == "accelerator":
@@ -124,6 +136,17 @@ def main(arguments: list[str] | None = None) -> int:
         measure_side(given.suite, given.case, given.side, options)
         return 0
     return _run_suite(given)
+
+
+def _kept(name: str, record: dict[str, Any], wanted: bool) -> int:
+    """Print a record's tables, and write it if that is wanted."""
+    for table in record["tables"].values():
+        for row in (table["head"], *table["rows"]):
+            print(" | ".join(row))
+        print()
+    if wanted:
+        save(RESULTS / f"{name}.json", record)
+    return 0
 
 
 def _gather_runs(given: argparse.Namespace) -> int:

@@ -10,11 +10,14 @@ Runs that differ in the fields named by `--within` alone follow each other in on
 share what is compiled. A finished run is a line of `OUT/runs.jsonl`; the same command goes on with
 what is missing. An experiment may have a function `in_grid(config, folder)` that makes a run use
 the results of others, where `folder(config)` is the folder of a run.
+
+`--executor slurm` (local, dask, ray) makes the groups in jobs of an engine, which share OUT.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -25,12 +28,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmed._files import append_line
+from jaxmed._files import append_line, owning_in_turn
 from jaxmed.cli import run_experiment
+from jaxmed.cli._executors import Executor, add_executor, executor_of
 from jaxmed.cli.runs import _experiment
 from jaxmed.cli.runs._experiment import Experiment
 from jaxmed.cli.runs._runner import folder_name, settings_of
 from jaxmed.cli.runs._settings import several
+from jaxmed.data._optional import MissingPackage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--within", action="append", default=[], metavar="FIELD", help="not in parallel"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    add_executor(parser)
     parser.add_argument("--minutes", type=float, default=None, help="stop after so many")
     parser.add_argument("--out", type=Path, default=Path("runs/grid"))
     parser.add_argument("--list", action="store_true", help="name the runs, and make none")
@@ -56,7 +61,9 @@ def run(given: argparse.Namespace) -> int:
     experiment = _experiment.load(given.experiment)
     try:
         groups = _groups(experiment, given)
-    except ValueError as error:
+        asked = given.executor is not None or given.resources
+        executor = executor_of(given) if asked else None  # else processes of its own
+    except (ValueError, MissingPackage) as error:
         raise SystemExit(str(error)) from None
     done = finished(given.out)
 
@@ -72,7 +79,7 @@ def run(given: argparse.Namespace) -> int:
             print(name(fields))
         return 0
     given.out.mkdir(parents=True, exist_ok=True)
-    return _work(given, missing)
+    return _work(given, missing) if executor is None else _share(executor, given, missing)
 
 
 def finished(out: Path) -> dict[str, dict[str, Any]]:
@@ -107,20 +114,22 @@ def worker(settings: str) -> int:
     failed = 0
     for fields in given["configs"]:
         out = folder(settings_of(experiment, fields))
-        out.mkdir(parents=True, exist_ok=True)  # a run that is compared with this one waits for it
-        try:
-            results = run_experiment(experiment, fields, out, folder_of=folder)
-        except Exception as error:
-            failed += 1
-            told = {"name": out.name, "error": f"{error!r}"[:2000]}
-            append_line(root / "failed.jsonl", json.dumps(told))
-            continue
-        record = report.metrics_record(results)
-        for name, estimate in results.metrics.items():
-            if "runs" in estimate.details:
-                record["metrics"][name]["runs"] = list(estimate.details["runs"])
-        line = report.to_json({"name": out.name, **record}, indent=None)
-        append_line(root / "runs.jsonl", line)
+        with owning_in_turn(out):  # a run that is compared with this one waits for it
+            if out.name in finished(root):
+                continue  # made by a process that outlived the grid it was begun by
+            try:
+                results = run_experiment(experiment, fields, out, folder_of=folder)
+            except Exception as error:
+                failed += 1
+                told = {"name": out.name, "error": f"{error!r}"[:2000]}
+                append_line(root / "failed.jsonl", json.dumps(told))
+                continue
+            record = report.metrics_record(results)
+            for name, estimate in results.metrics.items():
+                if "runs" in estimate.details:
+                    record["metrics"][name]["runs"] = list(estimate.details["runs"])
+            line = report.to_json({"name": out.name, **record}, indent=None)
+            append_line(root / "runs.jsonl", line)
     return 1 if failed else 0
 
 
@@ -164,6 +173,35 @@ def _product(axes: dict[str, Sequence[Any]]) -> Iterator[list[tuple[str, Any]]]:
         yield list(zip(axes, values, strict=True))
 
 
+def _settings(given: argparse.Namespace, configs: list[dict[str, Any]]) -> str:
+    """What a process is told that makes a group."""
+    told = {"experiment": given.experiment, "out": str(given.out.resolve()), "configs": configs}
+    return json.dumps(told)
+
+
+def _share(executor: Executor, given: argparse.Namespace, groups: list[list[dict]]) -> int:
+    """Have an executor's processes make the groups, and tell what is finished."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    started = time.monotonic()
+    tasks = {f"group {i}": _settings(given, group) for i, group in enumerate(groups)}
+    failed = ended = 0
+    with contextlib.closing(executor.map(worker, tasks, folder=given.out / "jobs")) as codes:
+        for _, code in codes:
+            failed, ended = failed + code, ended + 1
+            left = time.monotonic() - started
+            runs = len(finished(given.out))
+            print(
+                f"{left:6.0f} s: {runs} runs in runs.jsonl, {ended} of {len(tasks)} groups",
+                flush=True,
+            )
+            if given.minutes is not None and left > 60 * given.minutes:
+                print("out of time: what is under way is given up", flush=True)
+                break
+    if failed:
+        print(f"{failed} groups had failures: {given.out / 'failed.jsonl'}")
+    return 1 if failed or ended < len(tasks) else 0
+
+
 def _work(given: argparse.Namespace, groups: list[list[dict[str, Any]]]) -> int:
     """Hand the groups to processes, and tell what is finished."""
     started = time.monotonic()
@@ -177,11 +215,9 @@ def _work(given: argparse.Namespace, groups: list[list[dict[str, Any]]]) -> int:
             if left() <= 0:
                 print("out of time: what is under way is given up", flush=True)
                 break
-            while waiting and len(running) < given.workers:
-                settings = {
-                    "experiment": given.experiment, "out": str(given.out), "configs": waiting.pop(0)
-                }  # fmt: skip
-                command = [sys.executable, "-m", "benchmarks", "_grid", json.dumps(settings)]
+            while waiting and len(running) < (given.workers or 1):
+                settings = _settings(given, waiting.pop(0))
+                command = [sys.executable, "-m", "benchmarks", "_grid", settings]
                 with open(given.out / "log.txt", "ab") as log:
                     running.append(
                         subprocess.Popen(command, env=environment, stdout=log, stderr=log)

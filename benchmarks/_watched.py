@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
+import signal
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -10,7 +13,7 @@ from typing import Any
 
 
 class Watched:
-    """A process that tells by lines what it does; ended with the block.
+    """A process that tells by lines what it does; ended with the block, with all that it started.
 
     Lines are read by a thread: what the system says is ready does not tell of lines that were read
     together with one before them.
@@ -19,7 +22,7 @@ class Watched:
     def __init__(self, command: Sequence[str], **options: Any):
         """Start it; `options` are those of `subprocess.Popen`."""
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, bufsize=1, **options
+            command, stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True, **options
         )
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -50,8 +53,10 @@ class Watched:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.kill()
+        # What it started may hold its output open, and an accelerator.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._reader.join(timeout=10)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxmed import __version__
 
-sys.path.insert(0, str(Path(__file__).parent))  # the directive `shelves`
+sys.path.insert(0, str(Path(__file__).parent))  # the directives `shelves` and `gallery`
 
 project = "jaxmed"
 author = "The jaxmed developers"
@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "gallery",
     "shelves",
 ]
 exclude_patterns = ["_build"]

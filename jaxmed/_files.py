@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,6 +186,28 @@ def owning(folder: str | Path) -> Iterator[None]:
                     folder.rmdir()  # if nothing was written
 
 
+@contextlib.contextmanager
+def owning_in_turn(folder: str | Path, *, pause: float = 0.5) -> Iterator[None]:
+    """As :func:`owning`, but wait for another process that owns the folder.
+
+    >>> import tempfile
+    >>> with owning_in_turn(Path(tempfile.mkdtemp()) / "a"):
+    ...     pass
+    """
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(owning(folder))
+                break
+            except OSError as error:
+                # Its owner may have removed the folder just when this process opened the lock.
+                gone = isinstance(error.__cause__, FileNotFoundError)
+                if not gone and not isinstance(error, BusyError):
+                    raise
+            time.sleep(pause)
+        yield
+
+
 def _sweep(folder: Path) -> None:
     """Delete what processes that were killed had half written (`replacing`)."""
     for path in folder.glob(".*"):
@@ -217,8 +240,8 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
 def append_line(path: str | Path, line: str) -> None:
     r"""Add a line of UTF-8 to a file of lines, whole or not at all; folders are made.
 
-    One write, so that processes do not cut into each other's lines. A line before it that was cut
-    is ended first, so that no other is lost with it.
+    One write under a lock, so that processes do not cut into each other's lines, on a network drive
+    neither. A line before it that was cut is ended first, so that no other is lost with it.
 
     Raises:
         OSError: the disk is full: the file is as it was.
@@ -236,6 +259,7 @@ def append_line(path: str | Path, line: str) -> None:
     with naming(path):
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
+            _lock(file)
             size = os.fstat(file).st_size
             if size and os.pread(file, 1, size - 1) != b"\n":
                 content = b"\n" + content
@@ -244,3 +268,13 @@ def append_line(path: str | Path, line: str) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         finally:
             os.close(file)
+
+
+def _lock(file: int) -> None:
+    """Wait for the lock of a file, until it is closed; where the drive knows none there is none."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover
+        return
+    with _unless_unknown():
+        fcntl.flock(file, fcntl.LOCK_EX)

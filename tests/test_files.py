@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from jaxmed._files import BusyError, append_line, owning
+from jaxmed._files import BusyError, append_line, owning, owning_in_turn
 
 HOLD = """
 import sys
@@ -44,6 +45,17 @@ def test_a_folder_is_owned_by_one_process_and_free_once_it_was_killed(other, tmp
     with owning(tmp_path / "run"), owning(tmp_path / "run"):  # and what it calls may own it too
         (tmp_path / "run" / "x").write_text("")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["x"]
+
+
+def test_one_that_waits_its_turn_has_the_folder_when_it_is_free(other, tmp_path):
+    threading.Timer(0.2, other.kill).start()
+    with owning_in_turn(tmp_path / "run", pause=0.02):
+        assert other.wait() != 0
+        with owning(tmp_path / "run"):
+            pass
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError, match="it is a file"), owning_in_turn(tmp_path / "file"):
+        pass
 
 
 def test_nothing_is_left_of_a_folder_in_which_nothing_was_written(tmp_path):

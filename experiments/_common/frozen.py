@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxmed as jm
 from jaxmed.core import stream
 
+from .lite0 import imagenet, lite0
 from .pieces import in_pieces
 
 Frozen = Literal["pixels", "random", "imagenet"]
@@ -34,12 +36,45 @@ def frozen_features(images: np.ndarray, kind: Frozen, *, size: int = 128) -> np.
             return pooled.reshape(len(x), -1)
 
         return in_pieces(jax.jit(apply), images, 500)
-    network = jm.from_linen(jm.networks.efficientnet_lite0(1000))
-    params, state = jm.networks.imagenet_lite0()
+    return Lite0(size).features(images)
 
-    def apply_lite0(x):
-        x = jax.image.resize(x, (len(x), size, size, x.shape[-1]), "linear")
-        x = x if x.shape[-1] == 3 else jax.numpy.repeat(x[..., :1], 3, -1)
-        return network.apply(params, state, (255 * x - 127) / 128)[0]["features"]
 
-    return in_pieces(jax.jit(apply_lite0), images, 32)
+class Lite0:
+    """EfficientNet-Lite0 with ImageNet's weights, for images of one size.
+
+    Attributes:
+        size: side to which images are brought.
+        params: the trunk's parameters.
+        state: its state.
+        width: how many features there are.
+    """
+
+    linear = (255 / 128, -127 / 128)
+    """Gain and offset of pixels in [0, 1], as the network was taught them."""
+
+    def __init__(self, size: int) -> None:
+        trunk, given = imagenet(lite0()), jnp.zeros((1, size, size, 3))
+        self.size = size
+        self.params, self.state = trunk.init(jax.random.key(0), given)
+
+        @jax.jit
+        def apply(images: Any) -> Any:
+            shape = (len(images), size, size, images.shape[-1])
+            images = jax.image.resize(images, shape, "linear")
+            return trunk.apply(self.params, self.state, self._as_taught(images))[0]["features"]
+
+        self._apply = apply
+        self.width = jax.eval_shape(apply, given).shape[-1]
+
+    def _as_taught(self, images: Any) -> Any:
+        gain, offset = self.linear
+        images = images if images.shape[-1] == 3 else jnp.repeat(images[..., :1], 3, -1)
+        return gain * images + offset
+
+    def prepared(self, images: np.ndarray) -> np.ndarray:
+        """Images in [0, 1] as models with this network take them."""
+        return np.asarray(self._as_taught(images))
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """(n, width) of images (n, height, width, channels) in [0, 1]."""
+        return in_pieces(self._apply, images, 32)

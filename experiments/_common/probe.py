@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,13 +59,30 @@ def fitted_probe(features: np.ndarray, labels: np.ndarray, *, classes: int) -> P
 
 
 def out_of_fold(
-    features: np.ndarray, labels: np.ndarray, groups: Sequence[Any] | None, *, seed: int = 0
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence[Any] | None,
+    *,
+    seed: int = 0,
+    count: int = _FOLDS,
+    classes: int | None = None,
+    fit: Callable[..., Any] = fitted_probe,
 ) -> np.ndarray:
-    """(n, classes) probabilities, each by a probe that has not seen the case, nor its group."""
-    parts = folds(len(labels), _FOLDS, groups=groups, stratify=labels.tolist(), seed=seed)
-    classes = int(labels.max()) + 1
+    """(n, classes) probabilities, each by a probe that has not seen the case, nor its group.
+
+    Args:
+        features: (n, d).
+        labels: (n,) classes.
+        groups: (n,) patients, or None.
+        seed: of the folds.
+        count: how many folds.
+        classes: how many there are; by default those that occur.
+        fit: ``(features, labels, classes=) -> probe``, with ``predict``.
+    """
+    parts = folds(len(labels), count, groups=groups, stratify=labels.tolist(), seed=seed)
+    classes = int(labels.max()) + 1 if classes is None else classes
     predicted = np.empty((len(labels), classes))
     for part in parts:
-        probe = fitted_probe(features[part.train], labels[part.train], classes=classes)
+        probe = fit(features[part.train], labels[part.train], classes=classes)
         predicted[part.test] = probe.predict(features[part.test])
     return predicted

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import flax.linen as nn
 import numpy as np
 
 import jaxmed as jm
 from jaxmed.data import ArraySource
 from jaxmed.stats import BaselineHazard, breslow
+
+from .rounds import rate
 
 Loss = Literal["discrete", "cox"]
 
@@ -21,7 +21,6 @@ class Trained(NamedTuple):
     """A trained network of times.
 
     Attributes:
-        network: it.
         learner: how it learned.
         state: after the last step.
         inputs: names of what it is given.
@@ -30,7 +29,6 @@ class Trained(NamedTuple):
         history: of the training.
     """
 
-    network: jm.Network
     learner: jm.Learner
     state: Any
     inputs: tuple[str, ...]
@@ -39,68 +37,78 @@ class Trained(NamedTuple):
     history: Any
 
 
-def edges_of(time: np.ndarray, event: np.ndarray, intervals: int) -> tuple[float, ...]:
-    """Ends of intervals with about equally many events each; fewer where times repeat.
+def inputs_of(source: ArraySource) -> tuple[str, ...]:
+    """Names of what a network of times is given of the cases."""
+    return tuple(name for name in ("image", "present", "record") if name in source.arrays)
 
-    Raises:
-        ValueError: no event after time 0.
+
+def learner_of(
+    network: jm.Network,
+    inputs: tuple[str, ...],
+    *,
+    loss: Loss,
+    edges: tuple[float, ...],
+    weight_decay: float = 1e-3,
+    **falls: Any,
+) -> jm.Learner:
+    """How a network of times learns.
+
+    Args:
+        network: with a logit for each interval, or one of a log hazard.
+        inputs: names of what it is given.
+        loss: hazards of intervals, or Cox's partial likelihood of each batch.
+        edges: ends of the intervals.
+        weight_decay: of AdamW.
+        **falls: its learning rate, as `rate` says it.
     """
-    known = time[event & (time > 0)]
-    if not len(known):
-        raise ValueError("no case of the training part has the event after time 0")
-    return tuple(np.unique(np.quantile(known, np.linspace(0, 1, intervals + 1)[1:])).tolist())
+    if loss == "discrete":
+        hazards = partial(jm.losses.discrete_hazard, edges=edges)
+        objective = jm.supervised(hazards, target="survival", inputs=inputs)
+    else:
+        objective = jm.paradigms.proportional_hazards(inputs=inputs)
+    optimizer = jm.train.optimizer("adamw", weight_decay=weight_decay, clip=5.0, **falls)
+    return jm.learner(network, objective, optimizer, inputs=inputs)
 
 
 def train(
-    trunks: Mapping[str, nn.Module],
+    network: jm.Network,
     source: ArraySource,
     *,
     loss: Loss,
-    intervals: int,
+    edges: tuple[float, ...],
     epochs: int,
     batch: int,
     learning_rate: float,
-    drop: float,
     seed: int,
     out: Path,
 ) -> Trained:
-    """Fuse the trunks of the modalities, and train them on times.
+    """Train a network on times.
 
     Args:
-        trunks: a module by modality; of one modality it is alone.
-        source: arrays by those names, ``survival``, and ``present`` where there are several.
+        network: of what the source has of ``image``, ``record`` and ``present``.
+        source: the arrays by those names, and ``survival``.
         loss: hazards of intervals, or Cox's partial likelihood of each batch.
-        intervals: of discrete hazards.
+        edges: ends of the intervals.
         epochs: passes over the cases.
         batch: cases of a step.
         learning_rate: of AdamW, falling to 0.
-        drop: how often a modality is hidden in training.
         seed: of parameters, order and draws.
         out: folder of checkpoints.
     """
-    time, event = source.arrays["survival"].T
-    edges = edges_of(time, event > 0, intervals)
-    outputs = len(edges) if loss == "discrete" else 1
-    network = jm.paradigms.fuse(trunks, classes=outputs, drop=drop if len(trunks) > 1 else 0.0)
-    inputs = (*sorted(trunks), *(["present"] if "present" in source.arrays else []))
-    if loss == "discrete":
-        objective = jm.supervised(
-            partial(jm.losses.discrete_hazard, edges=edges), target="survival", inputs=inputs
-        )
-    else:
-        objective = jm.paradigms.proportional_hazards(inputs=inputs)
+    inputs = inputs_of(source)
     batches = jm.data.batches(source, min(batch, len(source)), seed=seed)
-    optimizer = jm.train.optimizer(
-        "adamw", learning_rate, schedule="cosine", steps=epochs * len(batches), weight_decay=1e-3,
-        clip=5.0,
-    )  # fmt: skip
-    learner = jm.learner(network, objective, optimizer, inputs=inputs)
+    falls = rate("cosine", learning_rate, epochs * len(batches), 0)
+    learner = learner_of(network, inputs, loss=loss, edges=edges, **falls)
     result = jm.fit(learner, batches, seed=seed, epochs=epochs, out=out)
-    baseline = None
-    if loss == "cox":
-        logits = jm.train.predict(learner, result.state, source, inputs=inputs)
-        baseline = breslow(time, event, logits[:, 0])
-    return Trained(network, learner, result.state, inputs, edges, baseline, result.history)
+    baseline = baseline_of(learner, result.state, source) if loss == "cox" else None
+    return Trained(learner, result.state, inputs, edges, baseline, result.history)
+
+
+def baseline_of(learner: jm.Learner, state: Any, source: ArraySource) -> BaselineHazard:
+    """The hazard of a case whose log hazard is 0, from the cases that were learned from."""
+    time, event = source.arrays["survival"].T
+    logits = jm.train.predict(learner, state, source, inputs=inputs_of(source))
+    return breslow(time, event, logits[:, 0])
 
 
 def predict(trained: Trained, source: ArraySource, times: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmed as jm
-from jaxmed import bayes, quantities, stats
+from jaxmed import quantities, stats
 from jaxmed.augment import CORRUPTIONS, corruption
 from jaxmed.data import folds
 from jaxmed.inference import save_model
@@ -28,9 +28,11 @@ from jaxmed.report import (
 
 from .._common.compared import named
 from .._common.explained import explanations
+from .._common.frozen import Lite0
 from .._common.probe import Probe, fitted_probe
 from ._cases import Cases, times
-from ._frozen import Frozen
+from ._frozen import answering
+from ._sets import sets_of
 
 _STRENGTHS = range(1, 6)
 _MIDDLE = 3
@@ -103,14 +105,14 @@ def judge(
         of strength 3, and of all strengths in a section of its own.
     """
     seconds: dict[str, float] = {}
-    frozen, y = Frozen(config.size), cases.labels
+    frozen, y = Lite0(config.size), cases.labels
     with stage(seconds, "features"):
         features = frozen.features(cases.images)
     with stage(seconds, "training"):
         dealt, said = _over_seeds(config, cases, features)
         whole = fitted_probe(features, y, classes=len(cases.classes))
         channels = cases.images.shape[-1]
-        save_model(out, frozen.model(whole, cases.classes, channels))
+        save_model(out, answering(frozen, whole, cases.classes, channels))
     results = classification(
         y, said.mean(0), classes=cases.classes, cases=cases.names,
         groups=cases.groups(), title=title,
@@ -119,7 +121,8 @@ def judge(
     metrics["auc over seeds"] = stats.over_runs(
         _auc, y, said, groups=cases.units, name="auc over seeds"
     )
-    metrics |= _sets(config, cases, said[0], dealt[0])
+    rows = [fold.rows for fold in dealt[0]]
+    metrics |= sets_of(y, said[0], rows, config.level, cases.units)
     if held_out is not None:
         measured = classification(
             held_out.labels, whole.predict(frozen.features(held_out.images)),
@@ -137,7 +140,7 @@ def judge(
     with stage(seconds, "explanation"):
         first = dealt[0][0]
         explained = explanations(
-            frozen.model(first.probe, cases.classes, channels),
+            answering(frozen, first.probe, cases.classes, channels),
             frozen.prepared(cases.images[first.rows]), said[0][first.rows], y[first.rows],
             [cases.names[i] for i in first.rows], count=config.explained, seed=0,
         )  # fmt: skip
@@ -207,7 +210,7 @@ def _auc(labels: np.ndarray, said: np.ndarray) -> float:
 
 
 def _alone(
-    config: Study, cases: Cases, frozen: Frozen, mask: np.ndarray, name: str
+    config: Study, cases: Cases, frozen: Lite0, mask: np.ndarray, name: str
 ) -> stats.Estimate:
     """What a part of the images tells, over seeds."""
     kept = np.where(mask[..., None], cases.images, cases.images.mean())
@@ -216,26 +219,7 @@ def _alone(
     return stats.over_runs(_auc, cases.labels, said, groups=cases.units, name=name)
 
 
-def _sets(
-    config: Study, cases: Cases, said: np.ndarray, dealt: list[Fold]
-) -> dict[str, stats.Estimate]:
-    """Coverage and size of sets of classes, each calibrated on the other folds' images."""
-    sets = np.empty(said.shape, bool)
-    for fold in dealt:
-        others = np.setdiff1d(np.arange(len(said)), fold.rows)
-        rule = bayes.fit_sets(cases.labels[others], said[others], level=config.level)
-        sets[fold.rows] = bayes.predict_sets(rule, said[fold.rows])
-    inside = np.take_along_axis(sets, cases.labels[:, None], axis=1)[:, 0].astype(float)
-    return {
-        name: stats.mean(values, groups=cases.units, bounds=bounds, name=name)
-        for name, values, bounds in (
-            ("set coverage", inside, (0.0, 1.0)),
-            ("set size", sets.sum(1).astype(float), (0.0, float(len(cases.classes)))),
-        )
-    }
-
-
-def _corrupted(config: Study, cases: Cases, frozen: Frozen, dealt: list[Fold]) -> Robustness:
+def _corrupted(config: Study, cases: Cases, frozen: Lite0, dealt: list[Fold]) -> Robustness:
     """The AUC of images that are corrupted after training."""
     n = len(cases.labels)
     rows = np.sort(np.random.default_rng(0).permutation(n)[: config.corrupted])

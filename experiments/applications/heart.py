@@ -14,6 +14,7 @@ thousands of voxels; fractions are not touched by that.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,11 +22,12 @@ import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt
 
 from jaxmed import stats
-from jaxmed.data import folds, read_mask
+from jaxmed.data import read_mask
 from jaxmed.protocols import linear_probe
 from jaxmed.report import Results, Split, classification, stage
 
 from .._common.compared import named
+from .._common.probe import out_of_fold
 from ._cases import folder, times
 
 GROUPS = {
@@ -85,7 +87,15 @@ def run(config: Config, out: Path) -> Results:
     labels = np.array([names.index(heart.group) for heart in hearts])
     features = np.array([[*measured.values()] for measured in found])
     with stage(seconds, "training"):
-        said = np.stack([_said(config, features, labels, seed) for seed in range(config.seeds)])
+        said = np.stack(
+            [
+                out_of_fold(
+                    features, labels, None, seed=seed, count=config.folds,
+                    classes=len(GROUPS), fit=partial(linear_probe, seed=seed),
+                )
+                for seed in range(config.seeds)
+            ]
+        )  # fmt: skip
     results = classification(
         labels, said.mean(0), classes=tuple(GROUPS.values()),
         cases=[heart.name for heart in hearts], title="Heart: function and diagnosis",
@@ -208,17 +218,6 @@ def thickness(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
         found.append(distance_transform_edt(~left, sampling=spacing)[outer])
     together = np.concatenate(found)
     return together if together.size else np.zeros(1)
-
-
-def _said(config: Config, features: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """(n, groups): each patient by a probe of the others."""
-    said = np.empty((len(labels), len(GROUPS)))
-    for part in folds(len(labels), config.folds, stratify=labels.tolist(), seed=seed):
-        probe = linear_probe(
-            features[part.train], labels[part.train], classes=len(GROUPS), seed=seed
-        )
-        said[part.test] = probe.predict(features[part.test])
-    return said
 
 
 def _beside(what: str, predicted: np.ndarray, drawn: np.ndarray) -> dict[str, stats.Estimate]:

@@ -73,7 +73,8 @@ def run(config: Config, out: Path) -> Results:
     )  # fmt: skip
     assert isinstance(results, RegressionResults)
     return results.replace(
-        metrics={**metrics, **{f"width/{name}": e for name, e in results.metrics.items()}},
+        # The bias is Bland and Altman's, as the limits are.
+        metrics={**{f"width/{name}": e for name, e in results.metrics.items()}, **metrics},
         headline=tuple(_SHAPES),
         description=(
             f"Width, and length of the way over the distance of its ends, of {whose} vessels "

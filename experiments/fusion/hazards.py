@@ -20,6 +20,7 @@ import numpy as np
 
 import jaxmed as jm
 from jaxmed.data import ArraySource
+from jaxmed.planning import event_times
 from jaxmed.report import SurvivalResults, split_sizes, stage, survival
 from jaxmed.stats import Estimate, mean, survival_concordance
 
@@ -106,10 +107,14 @@ def run(config: Config, out: Path) -> SurvivalResults:
         "record": jm.networks.tabular((0, 0, 0), hidden=(32,)),
     }
     with stage(seconds, "training"):
+        edges = event_times(*parts["train"].arrays["survival"].T, config.intervals)
+        network = jm.paradigms.fuse(
+            {name: made[name] for name in names}, drop=0.1 if both else 0.0,
+            classes=len(edges) if config.loss == "discrete" else 1,
+        )  # fmt: skip
         trained = train(
-            {name: made[name] for name in names}, parts["train"], loss=config.loss,
-            intervals=config.intervals, epochs=config.epochs, batch=config.batch,
-            learning_rate=config.learning_rate, drop=0.1, seed=config.seed, out=out,
+            network, parts["train"], loss=config.loss, edges=edges, epochs=config.epochs,
+            batch=config.batch, learning_rate=config.learning_rate, seed=config.seed, out=out,
         )  # fmt: skip
     with stage(seconds, "evaluation"):
         said = predict(trained, parts["test"], TIMES)

@@ -22,7 +22,8 @@ from jaxmed.report import Split
 
 from .._common.lite0 import imagenet, lite0
 from .._common.pieces import in_pieces
-from ._own import split_name, unsaid
+from ._own import unsaid
+from ._parts import split_name
 
 
 class Dealt(NamedTuple):

@@ -17,7 +17,8 @@ from jaxmed.report import stage
 
 from .._common.rounds import told
 from ._images import described, fit, predicted, prepared, recipe_of
-from ._own import Parts, begun_with, dealt, fits, kept_plan, notes, partition, sizes
+from ._own import begun_with, fits, kept_plan
+from ._parts import Parts, dealt, notes, partition, sizes
 
 
 class Read(NamedTuple):

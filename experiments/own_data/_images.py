@@ -19,7 +19,8 @@ from jaxmed.planning import ImagePlan
 from .._common.lite0 import imagenet
 from .._common.pieces import in_pieces
 from .._common.rounds import Round, in_rounds, rate, rounds
-from ._own import Parts, begun_from, repeated
+from ._own import begun_from, repeated
+from ._parts import Parts
 
 _AT_ONCE = 64  # images
 

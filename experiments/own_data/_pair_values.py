@@ -10,9 +10,9 @@ from jaxmed import losses, report
 from jaxmed import registration as reg
 from jaxmed.report import PairPicture
 
-from ._own import Parts
 from ._pair_frames import Ready, frame_of, going_on, look, numbers_of, origins, ready
 from ._pair_tables import Listed, held_pairs
+from ._parts import Parts
 
 
 class PairData:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,14 @@ def planned_arms(config: Any, source: ManifestSource, task: str) -> dict[str, Im
 
 
 def trained_arms(
-    config: Any, source: ManifestSource, arms: Mapping[str, ImagePlan], out: Path
+    config: Any,
+    source: ManifestSource,
+    arms: Mapping[str, ImagePlan],
+    out: Path,
+    *,
+    only: Collection[str] | None = None,
 ) -> tuple[Study, dict[str, Any]]:
-    """Train every arm, and say what the study is of."""
+    """Train every arm, or those trainings alone, and say what the study is of."""
     first = next(iter(arms.values()))
     recipes = {name: recipe_of(plan) for name, plan in arms.items()}
     repeat = max(recipe.repeat for recipe in recipes.values())
@@ -89,6 +94,7 @@ def trained_arms(
         splits,
         seeds=config.seeds,
         out=out,
+        only=only,
         training=protocols.TrainingPlan(epochs=first.epochs, size=first.batch),
         reading=protocols.Reading(summary=summary),
     )

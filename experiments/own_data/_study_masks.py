@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -71,9 +71,14 @@ def planned_arms(config: Any, source: ManifestSource, task: str) -> dict[str, Se
 
 
 def trained_arms(
-    config: Any, source: ManifestSource, arms: Mapping[str, SegmentationPlan], out: Path
+    config: Any,
+    source: ManifestSource,
+    arms: Mapping[str, SegmentationPlan],
+    out: Path,
+    *,
+    only: Collection[str] | None = None,
 ) -> tuple[Study, dict[str, Any]]:
-    """Train every arm, and say what the study is of.
+    """Train every arm, or those trainings alone, and say what the study is of.
 
     Raises:
         ValueError: pictures and volumes, whose distances have no mean.
@@ -93,6 +98,7 @@ def trained_arms(
         splits,
         seeds=config.seeds,
         out=out,
+        only=only,
     )
     return study, {
         "task": "segmentation",

@@ -2,49 +2,53 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
 
-import jaxmed as jm
-from jaxmed.data import ArraySource, DataError, ManifestSource, Scan
+from jaxmed.data import ArraySource, DataError, ManifestSource
 from jaxmed.data._error import fault
 from jaxmed.data.sources._manifest import open_table
-from jaxmed.data.tables._records import Records, read_records
+from jaxmed.data.tables._records import read_records
 from jaxmed.data.tables._table import Table, is_missing, read_table
-from jaxmed.inference import ImageRecipe, prepare_image
+from jaxmed.inference import SurvivalRecipe, prepare_image
 
 from ._copies import Files, files_of
-from ._own import split_name
+from ._parts import Cases, split_name
 
 
 class Read(NamedTuple):
     """What a table holds.
 
     Attributes:
-        source: `survival`, and `image`, `record`, `present` as far as there are any.
-        records: how its record columns were read, or None.
-        image: how its images are prepared, or None.
-        splits: `train`, `val` or `test` of each case, or None.
+        table: it.
+        survival: (cases, 2) the time, and 1 for the event or 0 for censored.
+        images: those that are named, or None.
         files: of each case's image, none where it has no image.
-        notes: how cells were read.
+        patients: of each case, or None.
+        splits: `train`, `val` or `test` of each case, or None.
     """
 
-    source: ArraySource
-    records: Records | None
-    image: ImageRecipe | None
-    splits: np.ndarray | None
+    table: Table
+    survival: np.ndarray
+    images: ManifestSource | None
     files: Files
-    notes: tuple[str, ...]
+    patients: tuple[str, ...] | None
+    splits: np.ndarray | None
+
+    @property
+    def dealt(self) -> Cases:
+        """The cases, to be dealt: those with the event and the others alike."""
+        event = self.survival[:, 1].astype(int)
+        return Cases(str(self.table.path), self.patients, self.splits, self.files, event, "case")
 
 
 def read_cases(config: Any) -> Read:
-    """The cases of the table, in memory.
+    """The cases of the table, whose images are opened and not yet read.
 
     Raises:
-        ValueError: no table, a column that is not there, neither images nor records.
-        DataError: a cell that is no time or event, an image that cannot be read.
+        ValueError: no table, or a folder.
+        DataError: a column that is not there, a cell that is no time or event.
     """
     if config.data is None:
         raise ValueError("--data: name a table with the columns time and event")
@@ -64,46 +68,46 @@ def read_cases(config: Any) -> Read:
                 f"{table.where(i)}: {config.time} must be 0 or later and {config.event} 0 or 1, "
                 f"but they are {times[i, 0]:g} and {times[i, 1]:g}"
             )
-    arrays, present = {"survival": times.astype(np.float32)}, {}
-    recipe = found = None
-    files: Files = [()] * len(rows)
+    images, files = None, [()] * len(rows)
     if config.image in table.columns:
-        arrays["image"], files, recipe = _images(config, table)
-        present["image"] = np.array([bool(paths) for paths in files])
-    if config.records:
-        found = read_records(table, config.records)
-        arrays["record"] = found.values
-        present["record"] = ~np.isnan(found.values).all(1)
-    if not present:
-        raise table.fault(
-            f"there is no column {config.image!r} and --records names none: nothing to learn from"
-        )
-    if len(present) > 1 or not next(iter(present.values())).all():
-        here = [present[name] for name in sorted(present)]
-        arrays["present"] = np.stack(here, axis=1).astype(np.float32)
+        images, files = _images(config, table)
     patients = splits = None
     if config.patient in table.columns:
         patients = tuple(_told(table, i, config.patient) for i in rows)
     if "split" in table.columns:
         names = [_told(table, i, "split") for i in rows]
         splits = np.array([split_name(name, str(table.path)) for name in names])
-    source = ArraySource(
-        arrays, case_ids=tuple(table.where(i) for i in rows), groups=patients, name=str(table.path)
-    )
-    return Read(source, found, recipe, splits, files, () if found is None else found.notes)
+    return Read(table, times.astype(np.float32), images, files, patients, splits)
 
 
-def as_learned(read: Read, names: tuple[str, ...], kept: np.ndarray) -> Read:
-    """The cases as a network knows them that learns from some: what they lack, it cannot know."""
-    if read.records is None:
-        return read
-    records = read.records.learned_by(names, kept)
-    arrays = {**read.source.arrays, "record": records.values}
-    if "present" in arrays:
-        here = ~np.isnan(records.values).all(1)
-        arrays["present"] = np.column_stack([arrays["present"][:, :-1], here]).astype(np.float32)
-    source = dataclasses.replace(read.source, arrays=arrays)
-    return read._replace(source=source, records=records, notes=records.notes)
+def prepared(read: Read, recipe: SurvivalRecipe) -> tuple[ArraySource, tuple[str, ...]]:
+    """The cases in memory as the network takes them, and how cells were read.
+
+    Returns:
+        `survival`, and `image`, `record`, `present` as far as there are any.
+
+    Raises:
+        DataError: an image that cannot be read, or is unlike the first; a column that is not there.
+    """
+    arrays: dict[str, np.ndarray] = {"survival": read.survival}
+    present, notes = [], ()
+    if recipe.image is not None:
+        arrays["image"] = _in_memory(read, recipe)
+        present.append([bool(paths) for paths in read.files])
+    if recipe.records:
+        found = read_records(read.table, recipe.records, recipe.categories)
+        words = zip(recipe.records, recipe.categories, strict=True)
+        notes = tuple(
+            f"{name} is taken for one of {len(known)} categories." for name, known in words if known
+        )
+        notes = (*notes, *found.notes)
+        arrays["record"] = found.values
+        present.append(~np.isnan(found.values).all(1))
+    if len(present) > 1 or not all(present[0]):
+        arrays["present"] = np.stack(present, axis=1).astype(np.float32)
+    cases = tuple(read.table.where(i) for i in range(len(read.survival)))
+    name = str(read.table.path)
+    return ArraySource(arrays, case_ids=cases, groups=read.patients, name=name), notes
 
 
 def _told(table: Table, i: int, column: str) -> str:
@@ -113,8 +117,8 @@ def _told(table: Table, i: int, column: str) -> str:
     return str(table.rows[i][column])
 
 
-def _images(config: Any, table: Table) -> tuple[np.ndarray, Files, ImageRecipe]:
-    """Images of one size, zeros where there is none, their files, how they are prepared."""
+def _images(config: Any, table: Table) -> tuple[ManifestSource, Files]:
+    """The images that are named, and the files of each case's image, none where there is none."""
     there = [i for i, row in enumerate(table.rows) if not is_missing(row[config.image])]
     if not there:
         raise table.fault(f"no cell of {config.image} names an image")
@@ -123,30 +127,22 @@ def _images(config: Any, table: Table) -> tuple[np.ndarray, Files, ImageRecipe]:
     source, faults = open_table(named, root=table.path.parent, labels=(), canonical=True)
     if faults or source is None:
         raise DataError.of(faults)
-    images, recipe = _prepared(config, source)
-    whole = np.zeros((len(table.rows), *images.shape[1:]), np.float32)
-    whole[there] = images
     files: list[tuple] = [()] * len(table.rows)
     for i, paths in zip(there, files_of(source), strict=True):
         files[i] = paths
-    return whole, files, recipe
+    return source, files
 
 
-def _prepared(config: Any, source: ManifestSource) -> tuple[np.ndarray, ImageRecipe]:
-    """The images as the network takes them, by the grid and channels of the first."""
-    recipe, found = _recipe(config, source.image(0, canonical=True)), []
-    for i in range(len(source)):
-        scan = source.image(i, canonical=True)
+def _in_memory(read: Read, recipe: SurvivalRecipe) -> np.ndarray:
+    """Images as the network takes them, zeros where there is none."""
+    assert read.images is not None
+    assert recipe.image is not None
+    shape = (*recipe.image.shape, recipe.image.inputs)
+    whole = np.zeros((len(read.files), *shape), np.float32)
+    for k, i in enumerate(i for i, paths in enumerate(read.files) if paths):
+        scan = read.images.image(k, canonical=True)
         try:
-            found.append(prepare_image(recipe, scan))
+            whole[i] = prepare_image(recipe.image, scan)
         except ValueError as error:
-            raise fault(source.paths(i)[0], "shape", f"unlike the first image: {error}") from None
-    return np.stack(found), recipe
-
-
-def _recipe(config: Any, scan: Scan) -> ImageRecipe:
-    shape = scan.space.shape
-    small = tuple(max(8, round(n * config.size / max(shape))) for n in shape)
-    channels = tuple(f"channel {i}" for i in range(scan.array.shape[-1]))
-    network = getattr(jm.networks, config.network)(1, stem="small")
-    return ImageRecipe("regression", ("risk",), channels, small, network)
+            raise fault(read.files[i][0], "shape", f"unlike the first image: {error}") from None
+    return whole

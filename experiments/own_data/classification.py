@@ -31,7 +31,8 @@ from .._common.explained import explanations
 from .._common.rounds import may_differ
 from ._image_run import Read, train_and_read
 from ._images import features
-from ._own import Parts, dealt, opened
+from ._own import opened
+from ._parts import Parts, dealt
 
 extends = partial(may_differ, field="epochs")
 _DECIDED = ("size", "network", "weights", "epochs")

@@ -32,7 +32,8 @@ from jaxmed.planning import InstancePlan, plan_instances
 from jaxmed.report import InstanceResults, stage
 
 from ._instances import best_threshold, found_or_read, joined, trained
-from ._own import Parts, dealt, kept_plan, opened, sizes, unsaid
+from ._own import kept_plan, opened, unsaid
+from ._parts import Parts, dealt, sizes
 from ._segmentation import mask_files
 
 _DECIDED = (

@@ -29,7 +29,7 @@ from jaxmed.report import Results, compare_segmentations, overlap, stage
 
 from .._common.compared import named
 from . import segmentation
-from ._own import dealt
+from ._parts import dealt
 from ._segmentation import Case, cases, measured
 
 MODELS = ("network", "deduced")

@@ -28,10 +28,11 @@ from jaxmed.networks import UNetPlan, unet
 from jaxmed.report import RegistrationResults, stage
 
 from .._common.by_level import by_level, scales_of
-from ._own import dealt, in_steps, partition, repeated, sizes
+from ._own import in_steps, repeated
 from ._pair_frames import Frame, Ready, stacked
 from ._pair_tables import clusters, listed
 from ._pair_values import PairData, looked, measured
+from ._parts import dealt, partition, sizes
 
 _SHOWN = 4  # Held-out pairs that are looked at while training.
 _INSIDE = ("fixed_inside", "moving_inside")

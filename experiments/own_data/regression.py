@@ -25,7 +25,8 @@ from jaxmed.report import Results, classification
 
 from .._common.rounds import may_differ
 from ._image_run import train_and_read
-from ._own import Parts, dealt, opened
+from ._own import opened
+from ._parts import Parts, dealt
 
 extends = partial(may_differ, field="epochs")
 _DECIDED = ("size", "network", "weights", "epochs")

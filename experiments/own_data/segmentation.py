@@ -29,18 +29,8 @@ from jaxmed.planning import Configuration, SegmentationPlan
 from jaxmed.report import Results, segmentation, stage
 
 from .._common.rounds import may_differ, told
-from ._own import (
-    Parts,
-    begun_with,
-    dealt,
-    fits,
-    kept_plan,
-    mask_labels,
-    notes,
-    opened,
-    partition,
-    sizes,
-)
+from ._own import begun_with, fits, kept_plan, mask_labels, opened
+from ._parts import Parts, dealt, notes, partition, sizes
 from ._segmentation import (
     Case,
     cases,

@@ -11,27 +11,30 @@ cases and other trainings, and for each pair the t-test corrected for overlappin
 corrected for the number of pairs. With `--sites` the folds are the sites of a column, each
 predicted by what was trained on all others; the report has every site's metrics, their mean over
 sites with an interval over sites, and what to expect at another. A killed study goes on where it
-was.
+was. `--executor slurm` (local, dask, ray) makes the trainings in jobs of their own, all in one
+folder.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 import jaxmed as jm
 from jaxmed.cli import one_of
 from jaxmed.data import ManifestSource
-from jaxmed.planning import write_plan
+from jaxmed.planning import read_plan, write_plan
 from jaxmed.report import Results, stage
 from jaxmed.stats.comparison._multiplicity import METHODS
 
 from . import _study_images, _study_masks
 from ._copies import copies, files_of, units
-from ._own import mask_labels, opened, split_names, unsaid
+from ._own import mask_labels, opened, unsaid
+from ._parts import split_names
 
 Task = Literal["classification", "regression", "segmentation"]
 # Options that mean nothing in another task.
@@ -95,17 +98,9 @@ def run(config: Config, out: Path) -> Results:
     """Plan the arms, train each on every fold from every seed, compare."""
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
-        source, task, told = _source(config)
-        _check_options(config, task)
-        held = split_names(source) == "test"  # a study chooses, so it is left for what is chosen
-        source = source.where(np.flatnonzero(~held).tolist())
-        if alike := copies(files_of(source)):
-            whole = tuple(map(str, units(len(source), source.groups, alike) or ()))
-            source = dataclasses.replace(source, groups=whole)
-        module: Any = _study_masks if task == "segmentation" else _study_images
-        arms = module.planned_arms(config, source, task)
-    for name, plan in arms.items():
-        write_plan(out / "plans" / f"{name}.json".replace("/", "_"), plan)
+        dealt = _dealt(config)
+    source, arms, module = dealt.source, dealt.arms, dealt.module
+    _write_plans(arms, out)
     with stage(seconds, "training"):
         study, about = module.trained_arms(config, source, arms, out / "trainings")
     results = jm.report.from_study(
@@ -115,9 +110,54 @@ def run(config: Config, out: Path) -> Results:
         title=f"Study of {Path(source.name).stem}",
         **about,
     )
-    left = [f"{len(alike)} images have copies, which stay in one fold."] if alike else []
-    left += [f"{held.sum()} images of the split test are left out."] if held.any() else []
-    return results.replace(notes=(*source.notes, *told, *left, *results.notes))
+    return results.replace(notes=(*source.notes, *dealt.told, *results.notes))
+
+
+def trainings(config: Config, out: Path, only: Collection[str]) -> tuple[str, ...]:
+    """Make the trainings of these names, and name those that have no record.
+
+    Whoever makes some follows the plans of whoever named them: another machine's would be others.
+    """
+    source, arms, module, _ = _dealt(config)
+    if only:
+        arms = {name: read_plan(_plan_file(out, name), type(p)) for name, p in arms.items()}
+    else:
+        _write_plans(arms, out)
+    return module.trained_arms(config, source, arms, out / "trainings", only=only)[0].missing
+
+
+def _write_plans(arms: dict[str, Any], out: Path) -> None:
+    for name, plan in arms.items():
+        write_plan(_plan_file(out, name), plan)
+
+
+def _plan_file(out: Path, name: str) -> Path:
+    return out / "plans" / f"{name}.json".replace("/", "_")
+
+
+class _Dealt(NamedTuple):
+    """What a study is of: images, the plan of each arm, the task's module, what is told of them."""
+
+    source: ManifestSource
+    arms: dict[str, Any]
+    module: Any
+    told: tuple[str, ...]
+
+
+def _dealt(config: Config) -> _Dealt:
+    """Open the images, leave out a test set, plan the arms."""
+    source, task, told = _source(config)
+    _check_options(config, task)
+    held = split_names(source) == "test"  # a study chooses, so it is left for what is chosen
+    source = source.where(np.flatnonzero(~held).tolist())
+    if alike := copies(files_of(source)):
+        whole = tuple(map(str, units(len(source), source.groups, alike) or ()))
+        source = dataclasses.replace(source, groups=whole)
+        told.append(f"{len(alike)} images have copies, which stay in one fold.")
+    if held.any():
+        told.append(f"{held.sum()} images of the split test are left out.")
+    module: Any = _study_masks if task == "segmentation" else _study_images
+    return _Dealt(source, module.planned_arms(config, source, task), module, tuple(told))
 
 
 def _source(config: Config) -> tuple[ManifestSource, Task, list[str]]:

@@ -6,10 +6,13 @@ TABLE has a row a case with the columns `time` and `event` (1 for the event, 0 f
 observation), an `image` where there are images, and any columns named as records: numbers, or words
 that are taken for categories. Cells of either may be empty. `patient` keeps the cases of one
 patient together. `split` names `train` and `test`, or `train` and `val`: beside a `test` what is
-`val` is learned from. Else a fifth of the patients is held out.
+`val` is learned from. Else a fifth of the patients is held out, and measured; `--folds 5` trains
+five networks, each on four fifths, and keeps their average.
 
 The network gives a hazard for each interval of time (or with `--loss cox` one log hazard, whose
-baseline is made from the training cases). What is held out is measured once, after the last step.
+baseline is made from the training cases). The plan (`plan.json` in the run's folder: times, sizes,
+categories, length, each with its reason) may be edited and given by `--plan`. What is held out is
+measured once, after the last step.
 
 `jaxmed predict DIR TABLE -o survival.csv` predicts the cases of another table.
 """
@@ -17,20 +20,26 @@ baseline is made from the training cases). What is held out is measured once, af
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import tyro
 
 import jaxmed as jm
-from jaxmed.data import check_disjoint, subset
-from jaxmed.inference import SurvivalModel, SurvivalRecipe
-from jaxmed.report import SurvivalResults, split_sizes, stage, survival
+from jaxmed.inference import average_models
+from jaxmed.planning import SurvivalPlan
+from jaxmed.report import SurvivalResults, stage, survival
 
-from .._common.times import Loss, Trained, predict, train
-from ._copies import check_splits, copies, units
-from ._own import held_out_parts, parted
-from ._survival_cases import Read, as_learned, read_cases
+from .._common.rounds import may_differ, told
+from .._common.times import Loss, inputs_of
+from ._own import begun_with, kept_plan
+from ._parts import Parts, deal, notes, partition, sizes
+from ._survival_cases import Read, prepared, read_cases
+from ._survival_fit import DECIDED, check_plan, fit, plan_of, recipe_of
+
+extends = partial(may_differ, field="epochs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +56,18 @@ class Config:
         unit: of time, for figures.
         loss: hazards of intervals, or Cox's partial likelihood.
         intervals: of hazards, and times at which survival is measured.
+        folds: networks, each with a fold of its own held out; of 1, see held_out.
         held_out: share of the patients that is measured, where the table names no split.
+        fold: which of the parts of that size, from 0.
+        plan: a plan to follow, such as an edited plan.json.
         size: longer side of the images.
         network: of the images.
         drop: how often image or record is hidden in training.
-        epochs: passes over the training cases.
+        epochs: passes over the training cases; more of them let a finished run go on.
         batch: cases of a step.
         learning_rate: of AdamW.
         seed: of the parts, parameters and order.
+        start: folder of a run whose weights are the beginning.
     """
 
     data: Path | None = None
@@ -66,7 +79,10 @@ class Config:
     unit: str = ""
     loss: Loss = "discrete"
     intervals: int = 8
+    folds: int = 1
     held_out: float = 0.2
+    fold: int = 0
+    plan: Path | None = None
     size: int = 64
     network: Literal["resnet8", "resnet18"] = "resnet8"
     drop: float = 0.1
@@ -74,95 +90,105 @@ class Config:
     batch: int = 64
     learning_rate: float = 3e-3
     seed: int = 0
+    start: Annotated[Path | None, tyro.conf.arg(aliases=["--from"])] = None
 
 
 def run(config: Config, out: Path) -> SurvivalResults:
-    """Read, train, measure what is held out."""
+    """Plan, train each fold, predict what is held out or the test cases, measure."""
     seconds: dict[str, float] = {}
     with stage(seconds, "data"):
         read = read_cases(config)
-        kept, held = _parts(config, read)
-        read = as_learned(read, config.records, kept)
-        parts = {"train": subset(read.source, kept), "held out": subset(read.source, held)}
-        parts = {name: jm.data.in_memory(part) for name, part in parts.items()}
-    trunks: dict[str, Any] = {}
-    if "image" in read.source.arrays:
-        trunks["image"] = getattr(jm.networks, config.network)(None, stem="small")
-    if read.records is not None:
-        learned = parts["train"].arrays["record"]
-        trunks["record"] = jm.networks.tabular(
-            read.records.columns, fitted_to=learned, hidden=(32,)
+        parts = _dealt(config, read)
+        plan = kept_plan(
+            config, out, SurvivalPlan, lambda: plan_of(config, read, parts), DECIDED, "epochs"
         )
-    with stage(seconds, "training"):
-        trained = train(
-            trunks, parts["train"], loss=config.loss, intervals=config.intervals,
-            epochs=config.epochs, batch=config.batch, learning_rate=config.learning_rate,
-            drop=config.drop, seed=config.seed, out=out,
-        )  # fmt: skip
-    jm.inference.save_model(out, _model(config, read, trained))
+        check_plan(config.plan or out / "plan.json", plan, read)
+        recipe = recipe_of(plan, config.unit)
+        begun = begun_with(recipe, config.start)
+        every, cells = prepared(read, recipe)
+    part = lambda which: jm.data.in_memory(jm.data.subset(every, which))  # noqa: E731
+    several, choose = len(parts.folds) > 1, len(parts.test) > 0
+    models, history, step, said = [], (), 0, {}
+    for number, (train, held) in enumerate(parts.folds):
+        folder = out / f"fold_{number}" if several else out
+        with stage(seconds, f"training, fold {number}" if several else "training"):
+            seen = part(held) if len(held) else None
+            model, result = fit(config, plan, recipe, part(train), seen, folder)
+        models.append(model)
+        history, step = history or result.history, result.step
+        if not choose:
+            said |= dict(zip(held.tolist(), _said(model, part(held)), strict=True))
+    model = average_models(models)
+    jm.inference.save_model(out, model)
+    which = parts.test if choose else np.array(sorted(said))
+    measured = part(which)
     with stage(seconds, "evaluation"):
-        test = parts["held out"]
-        time, event = test.arrays["survival"].T
-        times = np.array(trained.edges)
+        rows = _said(model, measured) if choose else np.stack([said[int(i)] for i in which])
         results = survival(
-            time, event, predict(trained, test, times), times=times, unit=config.unit,
-            cases=test.case_ids, groups=test.groups,
-            title=f"Survival of {Path(read.source.name).stem}",
+            *measured.arrays["survival"].T, rows, times=np.array(plan.times), unit=config.unit,
+            cases=measured.case_ids, groups=measured.groups,
+            title=f"Survival of {read.table.path.stem}",
         )  # fmt: skip
-    what = " and ".join(trunks)
     return results.replace(
-        description=(
-            f"{len(kept)} cases learned from by {what}, {config.epochs} epochs, {config.loss} "
-            f"loss; the {len(held)} cases held out were measured once, after the last step."
+        description=_described(plan, parts, config.start),
+        splits=sizes(every, parts),
+        partition=partition(every, "case"),
+        flow=parts.flow,
+        history=history,
+        best_step=step,
+        seconds=seconds,
+        notes=(
+            *results.notes,
+            *notes(every, parts, "case"),
+            *cells,
+            *begun,
+            *told(plan.ended, plan.epochs, "epochs", test=choose),
         ),
-        splits=split_sizes(parts),
-        partition="by patient" if test.groups is not None else "by case, no patients named",
-        history=trained.history, seconds=seconds, notes=(*results.notes, *read.notes),
-    )  # fmt: skip
-
-
-def _model(config: Config, read: Read, trained: Trained) -> SurvivalModel:
-    """What `jaxmed predict` applies to the cases of another table."""
-    baseline = ()
-    if trained.baseline is not None:
-        hazard = -np.log(trained.baseline.survival([0.0], trained.edges)[0])
-        baseline = tuple(map(float, hazard))
-    recipe = SurvivalRecipe(
-        net=trained.network,
-        times=trained.edges,
-        baseline=baseline,
-        image=read.image,
-        records=tuple(config.records),
-        categories=() if read.records is None else read.records.categories,
-        unit=config.unit,
     )
-    return SurvivalModel(recipe, *trained.learner.predicting.get(trained.state))
 
 
-def _parts(config: Config, read: Read) -> tuple[np.ndarray, np.ndarray]:
-    """Positions to learn from and to measure, which share no patient and no copy of a file.
+def make_plan(config: Config) -> SurvivalPlan:
+    """What `run` would do."""
+    read = read_cases(config)
+    return plan_of(config, read, _dealt(config, read))
+
+
+def _dealt(config: Config, read: Read) -> Parts:
+    """What is learned from and measured; of a single network beside a test set all is learned from.
 
     Raises:
-        ValueError: a share that is none, or a single patient.
+        ValueError: a share or a fold that is none, or a single patient.
         DataError: the table's splits share a patient or a file, or leave nothing to learn from.
     """
-    source, alike = read.source, copies(read.files)
-    every = np.arange(len(source))
-    names = set() if read.splits is None else {*read.splits.tolist()}
-    if opened := [name for name in ("test", "val") if name in names]:
-        held = read.splits == opened[0]
-        check_splits(read.files, np.where(held, opened[0], "train"), alike)
-        parts = every[~held], every[held]
-    else:
-        whole = units(len(source), source.groups, alike)
-        if (len(source) if whole is None else len({*whole})) < 2:
-            raise ValueError(f"{source.name}: a single patient, of whom none can be held out")
-        parts = parted(
-            len(source), held_out_parts(config.held_out), groups=whole, seed=config.seed,
-            stratify=source.arrays["survival"][:, 1].astype(int),
-        )[0]  # fmt: skip
-    check_disjoint(dict(zip(("train", "held out"), parts, strict=True)), groups=source.groups)
+    parts = deal(read.dealt, config, look=False)
+    train, held = parts.folds[0]
+    if np.array_equal(train, held):
+        raise ValueError(f"{read.table.path}: a single patient, of whom none can be held out")
     return parts
+
+
+def _said(model: Any, cases: Any) -> np.ndarray:
+    """Probabilities (cases, times) of being free of the event."""
+    given = {name: cases.arrays[name] for name in inputs_of(cases)}
+    return model.survival(given)
+
+
+def _described(plan: SurvivalPlan, parts: Parts, start: Path | None) -> str:
+    what = " and ".join(["image"] * bool(plan.shape) + ["record"] * bool(plan.records))
+    n, tests = len(parts.folds), len(parts.test)
+    begin = "" if start is None else f" from the weights of {start.name}"
+    learned = parts.folds[0][0] if n == 1 else parts.development
+    text = f"{len(learned)} cases learned from by {what}, {plan.epochs} epochs{begin}, "
+    text += f"{plan.loss} loss"
+    if n > 1:
+        text += f", by {n} networks, each without a fold of its own"
+    text += "; plan.json holds all choices and their reasons. "
+    if not tests:
+        return text + (
+            "What is held out is predicted once, after the last step; nothing was chosen by it."
+        )
+    by = "" if n == 1 else f" by all {n} networks, averaged,"
+    return text + f"The {tests} test cases are predicted once,{by} after the last step."
 
 
 if __name__ == "__main__":

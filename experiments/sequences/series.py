@@ -9,7 +9,7 @@ chosen by it.
 ECG5000 is one patient's: it says nothing about new patients. The nearest neighbour is right on .925
 of ECG5000 and .88 of ECG200. Expect .931 to .935 on ECG5000 (docs/recurrent.md), in a minute or two
 of two CPU cores. Digits by rows: `--dataset mnist --epochs 8 --features 128 --learning-rate 0.002`,
-some 6 minutes of a core; ECG200, half a minute. Neither has been recorded.
+some 4 minutes of a core and .991; ECG200, half a minute and .77 to .86.
 """
 
 from __future__ import annotations

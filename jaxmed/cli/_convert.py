@@ -56,13 +56,16 @@ def _model(options: argparse.Namespace) -> tuple[Any, str]:
     if len(shape) != found.rank:
         raise ValueError(f"--shape: the network has {found.rank} axes, got {len(shape)} numbers")
     channels = tuple(options.channels or (f"channel{i}" for i in range(found.channels)))
-    if len(channels) != found.channels:
+    # A grey image in the place of a colour one, as the network of whole images sees it.
+    repeat = found.channels if found.kind == "image" and len(channels) == 1 else 1
+    if len(channels) * repeat != found.channels:
         raise ValueError(
             f"--channels: the network takes {found.channels}, got {', '.join(channels)}"
         )
+    normalisation, linear, told = _normalisation(options, found)
     common = {
-        "channels": channels, "net": found.network, "normalisation": options.normalisation,
-        "linear": tuple(options.linear),
+        "channels": channels, "net": found.network, "normalisation": normalisation,
+        "linear": linear,
     }  # fmt: skip
     of_other = ("task",) if found.kind == "voxel" else ("spacing",)
     if said := [name for name in of_other if getattr(options, name) is not None]:
@@ -78,16 +81,48 @@ def _model(options: argparse.Namespace) -> tuple[Any, str]:
         task = options.task or ("multi-label" if options.sigmoid else "multi-class")
         wanted = 2 if task == "binary" and found.classes == 1 else found.classes
         outputs = _classes(options, wanted, first="class0")
-        recipe = inference.ImageRecipe(task, outputs, shape=shape, **common)
+        recipe = inference.ImageRecipe(task, outputs, shape=shape, repeat=repeat, **common)
         model = inference.image_model(recipe, found.params, found.state)
     said = (
         f"{type(found.network).__name__} of {count_parameters(found.params):,} parameters, for "
         f"{found.rank}D images of {', '.join(channels)}, {' x '.join(map(str, shape))} at once; "
-        f"normalised by {options.normalisation}. A file of weights does not say how its images "
+        f"normalised by {told}. A file of weights does not say how its images "
         "were prepared: --spacing, --normalisation, --shape and the order of --channels must be "
         "those of its training"
     )
     return model, said
+
+
+def _normalisation(options: argparse.Namespace, found: Any) -> tuple[str, Any, str]:
+    """The normalisation, its linear map, and both in words."""
+    asked, linear = options.normalisation, options.linear
+    given = [name for name in ("mean", "sd", "linear") if getattr(options, name) is not None]
+    if given and asked not in (None, "linear"):
+        raise ValueError(f"--{given[0]} is of the linear normalisation, not of {asked}")
+    if linear is not None and len(given) > 1:
+        raise ValueError(f"--linear and --{given[0]} say the same: give one of them")
+    standard = found.standard
+    if given in (["mean"], ["sd"]):
+        raise ValueError("--mean and --sd belong together: give both")
+    if options.mean is not None:
+        for name in ("mean", "sd"):
+            numbers = getattr(options, name)
+            if len(numbers) not in (1, found.channels) or (name == "sd" and min(numbers) <= 0):
+                raise ValueError(
+                    f"--{name} is a number, or one for each of the {found.channels} channels"
+                    f"{', above 0' * (name == 'sd')}, got {' '.join(map(str, numbers))}"
+                )
+        means, sds = (list(n) * (found.channels // len(n)) for n in (options.mean, options.sd))
+        standard = tuple(zip(means, sds, strict=True))
+    if linear is not None or (asked == "linear" and not standard):
+        gain, offset = linear or (1.0, 0.0)
+        return "linear", (gain, offset), f"linear, {gain:g} x {offset:+g}"
+    if not standard or asked not in (None, "linear"):
+        return asked or "zscore", (1.0, 0.0), asked or "zscore"
+    means, sds = zip(*standard, strict=True)
+    words = "mean " + ", ".join(map(str, means)) + " and deviation " + ", ".join(map(str, sds))
+    whose = "given" if options.mean is not None else f"{options.source.partition(':')[0]}'s own"
+    return "linear", tuple((1 / sd, -m / sd) for m, sd in standard), f"{words} ({whose})"
 
 
 def _fitting(edge: int, found: Any) -> tuple[int, ...]:
@@ -158,14 +193,27 @@ def _parser() -> argparse.ArgumentParser:
         help="voxel edges to which a segmenter's scans are brought; 0, the default: as they are",
     )  # fmt: skip
     parser.add_argument(
-        "--normalisation", default="zscore", choices=("zscore", "unit", "percentile", "linear"),
-        help="of each image's intensities; zscore unless given",
+        "--normalisation", choices=("zscore", "unit", "percentile", "linear"),
+        help="of each image's intensities; by default the library's own mean and deviation of each "
+        "channel where it has them (torchvision, timm), else zscore",
     )  # fmt: skip
     parser.add_argument(
-        "--linear", type=float, nargs=2, default=(1.0, 0.0), metavar=("GAIN", "OFFSET"),
+        "--linear", type=float, nargs=2, metavar=("GAIN", "OFFSET"),
         help="of the linear normalisation",
     )  # fmt: skip
-    parser.add_argument("--channels", nargs="+", metavar="NAME", help="of the image, in order")
+    parser.add_argument(
+        "--mean", type=float, nargs="+", metavar="M",
+        help="of each channel, or of all, of images as they are read (pictures in [0, 1]), which "
+        "is subtracted",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sd", type=float, nargs="+", metavar="SD", help="by which it is then divided"
+    )  # fmt: skip
+    parser.add_argument(
+        "--channels", nargs="+", metavar="NAME",
+        help="of the image, in order; of a classifier of colour images one name is a grey image's, "
+        "which is repeated",
+    )  # fmt: skip
     parser.add_argument(
         "--classes", nargs="+", metavar="NAME",
         help="in the order of the outputs; a segmenter's begin with the background",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxmed._csv import csv_text
 from jaxmed._files import owning, replacing, write_whole
 from jaxmed.cli._cut import add_cut
+from jaxmed.cli._executors import Executor, add_executor, executor_of
+
+if TYPE_CHECKING:
+    from jaxmed.cli._slides import Named
 
 _TABLE = "tiles.csv"
 
@@ -23,17 +27,18 @@ def run(arguments: Sequence[str]) -> int:
         0.
     """
     options = _parser().parse_args([*arguments])
+    executor = executor_of(options)
     with owning(options.out):
-        return _cut(options)
+        return _cut(options, executor)
 
 
-def _cut(options: argparse.Namespace) -> int:
+def _cut(options: argparse.Namespace, executor: Executor | None) -> int:
     from jaxmed import data
     from jaxmed.cli._slides import named_slides
     from jaxmed.data.tables._columns import parse_columns
 
-    table = options.out / _TABLE
-    if table.exists():
+    path = options.out / _TABLE
+    if path.exists():
         raise ValueError(f"{options.out} holds tiles already: name another folder, or delete it")
     named = named_slides(options.slides, parse_columns(options.columns))
     slides, faults = [], []
@@ -52,34 +57,56 @@ def _cut(options: argparse.Namespace) -> int:
             )
     if len({one.mask is None for one in named}) > 1:
         raise ValueError("some slides have a mask and others none: leave those out")
-    rows: list[dict[str, Any]] = []
-    for one, slide in zip(named, slides, strict=True):
-        tissue = None
-        if not options.all:
-            tissue = data.tissue(slide)
-            _picture(options.out / "tissue" / f"{one.name}.png", 255 * tissue.mask.astype(np.uint8))
-        source = data.tiles(
-            slide, options.size, options.mpp, overlap=options.overlap,
-            tissue=False if tissue is None else tissue, least=options.least,
-        )  # fmt: skip
-        classes = None if one.mask is None else _whole_mask(one.mask, slide)
-        for i, (_, row, column) in enumerate(source.places.tolist()):
-            name = f"{one.name}_{row}_{column}.png"
-            pixels = np.rint(source[i]["image"] * 255).astype(np.uint8)
-            _picture(options.out / "images" / name, pixels)
-            top, left = source.column("position")[i].tolist()
-            made: dict[str, Any] = {"image": f"images/{name}"}
-            if classes is not None:
-                _picture(options.out / "masks" / name, source_mask(classes, slide, source, i))
-                made["mask"] = f"masks/{name}"
-            rows.append({**made, **({"patient": one.name} | dict(one.row)), "slide": one.name,
-                         "top_um": f"{top:g}", "left_um": f"{left:g}"})  # fmt: skip
-        found = "" if tissue is None else f", {tissue.mask.mean():.0%} of it tissue"
-        print(f"{one.path}: {len(source)} tiles{found}", flush=True)
-    header = [*dict.fromkeys(name for row in rows for name in row)]
-    write_whole(table, csv_text(header, ([row.get(name, "") for name in header] for row in rows)))
-    print(f"{table}: {len(rows)} tiles of {options.size} pixels at {options.mpp:g} um")
+    how = {
+        name: getattr(options, name)
+        for name in ("out", "size", "mpp", "overlap", "least", "all", "pixel_size")
+    }
+    tasks = {one.name: (one, how) for one in named}
+    rows: dict[str, list[dict[str, Any]]] = {}
+    if executor is None:
+        made = ((name, tiled(task)) for name, task in tasks.items())
+    else:
+        made = executor.map(tiled, tasks, folder=options.out / "jobs")
+    for name, (found, told) in made:
+        rows[name] = found
+        print(told, flush=True)
+    table = [row for name in tasks for row in rows[name]]
+    header = [*dict.fromkeys(name for row in table for name in row)]
+    write_whole(path, csv_text(header, ([row.get(name, "") for name in header] for row in table)))
+    print(f"{path}: {len(table)} tiles of {options.size} pixels at {options.mpp:g} um")
     return 0
+
+
+def tiled(task: tuple[Named, Mapping[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+    """Cut one slide, write its tiles and its tissue; give its rows of the table, and a line."""
+    from jaxmed import data
+
+    one, how = task
+    out = Path(how["out"])
+    slide = data.slide(one.path, mpp=how["pixel_size"])
+    tissue = None
+    if not how["all"]:
+        tissue = data.tissue(slide)
+        _picture(out / "tissue" / f"{one.name}.png", 255 * tissue.mask.astype(np.uint8))
+    source = data.tiles(
+        slide, how["size"], how["mpp"], overlap=how["overlap"],
+        tissue=False if tissue is None else tissue, least=how["least"],
+    )  # fmt: skip
+    classes = None if one.mask is None else _whole_mask(one.mask, slide)
+    rows = []
+    for i, (_, row, column) in enumerate(source.places.tolist()):
+        name = f"{one.name}_{row}_{column}.png"
+        pixels = np.rint(source[i]["image"] * 255).astype(np.uint8)
+        _picture(out / "images" / name, pixels)
+        top, left = source.column("position")[i].tolist()
+        made: dict[str, Any] = {"image": f"images/{name}"}
+        if classes is not None:
+            _picture(out / "masks" / name, source_mask(classes, slide, source, i))
+            made["mask"] = f"masks/{name}"
+        rows.append({**made, **({"patient": one.name} | dict(one.row)), "slide": one.name,
+                     "top_um": f"{top:g}", "left_um": f"{left:g}"})  # fmt: skip
+    found = "" if tissue is None else f", {tissue.mask.mean():.0%} of it tissue"
+    return rows, f"{one.path}: {len(source)} tiles{found}"
 
 
 def source_mask(classes: np.ndarray, slide: Any, source: Any, index: int) -> np.ndarray:
@@ -147,4 +174,5 @@ def _parser() -> argparse.ArgumentParser:
         "--columns", nargs="+", default=(), metavar="ROLE=COLUMN",
         help="columns of tables that have other names, such as image=file",
     )  # fmt: skip
+    add_executor(parser)
     return parser

@@ -8,7 +8,8 @@ averages over mirror images; :func:`keep_largest` removes stray components of a 
 :class:`ImageModel` is the equivalent for an image-level network, a classifier or a regressor, with
 its :class:`ImageRecipe`, a :class:`BoxModel` that of one that finds boxes (:func:`find_boxes`), an
 :class:`InstanceModel` that of one that tells touching objects apart (:func:`find_instances`), a
-:class:`Translator` that of one that makes another image (:func:`translate`).
+:class:`Translator` that of one that makes another image (:func:`translate`), a
+:class:`SurvivalModel` that of one of times to an event.
 :func:`save_model` and :func:`load_model` store each in a folder:
 :func:`describe` turns a network into data, :func:`build` recreates it. :func:`average_models` makes
 one model of several, such as those of all folds; :func:`export_model` writes the network for
@@ -56,7 +57,7 @@ from jaxmed.inference._segment import (
 )
 from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
 from jaxmed.inference._sliding import sliding_window
-from jaxmed.inference._survival_model import SurvivalModel, SurvivalRecipe
+from jaxmed.inference._survival_model import SurvivalModel, SurvivalRecipe, survival_model
 from jaxmed.inference._translator import TranslationRecipe, Translator, translate, translator
 
 __all__ = [
@@ -106,6 +107,7 @@ __all__ = [
     "segmenter",
     "sliding_window",
     "structure_channels",
+    "survival_model",
     "translate",
     "translator",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, pick
 from jaxmed.data import Scan, resample_spacing
-from jaxmed.inference._intensities import check_shape, normalised
+from jaxmed.inference._intensities import Linear, check_linear, check_shape, normalised
 from jaxmed.inference._segmenter import mean_of_members
 
 Task = Literal["binary", "multi-class", "ordinal", "multi-label", "regression"]
@@ -34,7 +34,7 @@ class ImageRecipe:
         normalisation: normalisation of each image's channels, as :func:`jaxmed.data.normalise`
             names it; or ``"linear"``, the same map for every image.
         linear: gain and offset of the ``"linear"`` normalisation: ``(2, -1)`` maps [0, 1] to
-            [-1, 1].
+            [-1, 1]; or a pair for each channel that the network sees.
         offsets: subtracted from the logits of the classes: a network trained with weights of
             classes answers as one trained without, if these are the weights' logarithms.
         repeat: how often a single channel is repeated, for a network of colour images on grey ones.
@@ -49,7 +49,7 @@ class ImageRecipe:
     shape: tuple[int, ...]
     net: Network | nn.Module
     normalisation: Literal["zscore", "unit", "percentile", "linear"] = "zscore"
-    linear: tuple[float, float] = (1.0, 0.0)
+    linear: Linear = (1.0, 0.0)
     target: tuple[float, float] = (1.0, 0.0)
     offsets: tuple[float, ...] = ()
     repeat: int = 1
@@ -57,6 +57,7 @@ class ImageRecipe:
 
     def __post_init__(self) -> None:
         check_shape("shape", self.shape)
+        check_linear(self.linear, self.inputs)
         if self.offsets and len(self.offsets) != len(self.outputs):
             raise ValueError(f"offsets are one per class of {self.outputs}, got {self.offsets}")
         if self.repeat > 1 and len(self.channels) > 1:
@@ -173,5 +174,7 @@ def prepare_image(recipe: ImageRecipe, scan: Scan) -> np.ndarray:
     if scan.space.shape != recipe.shape:
         edges = zip(scan.spacing, scan.space.shape, recipe.shape, strict=True)
         scan = resample_spacing(scan, [gap * old / new for gap, old, new in edges])
-    image = normalised(scan.array, recipe.normalisation, recipe.linear)
-    return np.repeat(image, recipe.repeat, axis=-1) if recipe.repeat > 1 else image
+    image = scan.array
+    if recipe.repeat > 1:  # before the channels are normalised, each perhaps by a pair of its own
+        image = np.repeat(image, recipe.repeat, axis=-1)
+    return normalised(image, recipe.normalisation, recipe.linear)

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxmed.core import Array, Network, PyTree, as_network, from_linen, pick
 from jaxmed.inference._intensities import check_image, check_shape, finite, normalised
+from jaxmed.inference._segmenter import mean_of_members
 from jaxmed.inference._sliding import sliding_window
 from jaxmed.networks import UNetPlan, unet
 
@@ -146,10 +147,7 @@ def instance_model(recipe: InstanceRecipe, params: PyTree, state: PyTree) -> Ins
 
     @jax.jit
     def apply(params: PyTree, state: PyTree, images: Array) -> Array:
-        if recipe.members == 1:
-            return one(params, state, images)
-        said = jax.lax.map(lambda each: one(each[0], each[1], images), (params, state))
-        return said.mean(0)
+        return mean_of_members(lambda p, s: one(p, s, images), params, state, recipe.members)
 
     return InstanceModel(recipe, params, state, apply)
 

@@ -9,25 +9,31 @@ import numpy as np
 
 from jaxmed.data import normalise
 
+Linear = tuple[float, float] | tuple[tuple[float, float], ...]
+"""Gain and offset, of all channels or a pair for each."""
+
 
 def normalised(
     image: np.ndarray,
     method: Literal["zscore", "unit", "percentile", "linear", "fixed"],
-    linear: tuple[float, float],
+    linear: Linear,
     *,
     where: np.ndarray | None = None,
     intensities: Sequence[Sequence[float]] = (),
 ) -> np.ndarray:
     """Normalise an image (*spatial, channels) by :func:`jaxmed.data.normalise` or a known map.
 
+    ``"linear"`` is a gain and an offset, of all channels or a pair for each.
     ``"fixed"`` clips each channel to ``(low, high)`` and subtracts and divides by ``(mean, sd)``,
     the four numbers of its ``intensities``.
 
     >>> normalised(np.array([[0.0], [1.0]]), "linear", (2.0, -1.0)).ravel().tolist()
     [-1.0, 1.0]
+    >>> normalised(np.ones((1, 2)), "linear", ((2.0, -1.0), (4.0, 0.0))).tolist()
+    [[1.0, 4.0]]
     """
     if method == "linear":
-        gain, offset = (np.float32(number) for number in linear)
+        gain, offset = np.asarray(linear, np.float32).T
         return np.asarray(image, np.float32) * gain + offset
     if method == "fixed":
         low, high, mean, sd = np.asarray(intensities, np.float32).T
@@ -44,6 +50,21 @@ def check_shape(name: str, shape: Sequence[int]) -> None:
     """
     if not shape or any(n != int(n) or n < 1 for n in shape):
         raise ValueError(f"{name} is a number of voxels, 1 or more, along each axis, got {shape}")
+
+
+def check_linear(linear: Linear, channels: int) -> None:
+    """Refuse a linear map that is not one of the channels.
+
+    >>> check_linear(((2.0, -1.0),), 3)
+    Traceback (most recent call last):
+    ValueError: linear is a gain and an offset, or a pair for each of the 3 channels, got ...
+    """
+    pairs = np.asarray(linear, object)
+    if pairs.shape not in ((2,), (channels, 2)):
+        raise ValueError(
+            "linear is a gain and an offset, or a pair for each of the "
+            f"{channels} channels, got {linear}"
+        )
 
 
 def finite(answer: np.ndarray) -> np.ndarray:

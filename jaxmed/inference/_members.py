@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
-from jaxmed.inference._image_model import ImageModel, image_model
-from jaxmed.inference._instance_model import InstanceModel, instance_model
-from jaxmed.inference._segmenter import Segmenter, segmenter
+from jaxmed.inference._image_model import ImageModel
+from jaxmed.inference._instance_model import InstanceModel
+from jaxmed.inference._joined import joined
+from jaxmed.inference._segmenter import Segmenter
+from jaxmed.inference._survival_model import SurvivalModel, SurvivalRecipe
 
-Model = TypeVar("Model", Segmenter, ImageModel, InstanceModel)
+Model = TypeVar("Model", Segmenter, ImageModel, InstanceModel, SurvivalModel)
 
 
 def average_models(models: Sequence[Model]) -> Model:
     """Average what models of one recipe say, such as those of all folds.
 
-    That is probabilities, and what :class:`InstanceModel` says of each voxel.
+    That is probabilities, survival, and what :class:`InstanceModel` says of each voxel.
 
     Args:
-        models: segmenters, classifiers, regressors or models of instances whose recipes are equal;
-            of cascades, the networks before are averaged likewise.
+        models: segmenters, classifiers, regressors, models of instances or of times whose recipes
+            are equal, but for the baseline of a log hazard, of which each has its own; of cascades,
+            the networks before are averaged likewise.
 
     Returns:
         One model, which can be saved like any other: its parameters are theirs, stacked.
@@ -42,9 +45,13 @@ def average_models(models: Sequence[Model]) -> Model:
     """
     if not models:
         raise ValueError("there are no models to average")
-    first = models[0]
-    for model in models[1:]:
-        if model.recipe != first.recipe:
+    first, baselines = models[0], []
+    for model in models:
+        recipe = model.recipe
+        if isinstance(recipe, SurvivalRecipe):
+            baselines += recipe.baseline
+            recipe = replace(recipe, baseline=first.recipe.baseline)
+        if recipe != first.recipe:
             raise ValueError("models of different recipes cannot be averaged")
     if len(models) == 1:
         return first
@@ -54,11 +61,8 @@ def average_models(models: Sequence[Model]) -> Model:
         jax.tree.map(lambda *leaves: join(leaves), *trees)
         for trees in ([m.params for m in models], [m.state for m in models])
     )
-    members = len(models) * first.recipe.members
-    if isinstance(first, Segmenter):
-        earlier = [m.before for m in models if isinstance(m, Segmenter) and m.before is not None]
-        before = average_models(earlier) if earlier else None
-        return segmenter(replace(first.recipe, members=members), params, state, before=before)
-    if isinstance(first, InstanceModel):
-        return instance_model(replace(first.recipe, members=members), params, state)
-    return image_model(replace(first.recipe, members=members), params, state)
+    own: dict[str, Any] = {"baseline": tuple(baselines)} if baselines else {}
+    recipe = replace(first.recipe, members=len(models) * first.recipe.members, **own)
+    earlier = [m.before for m in models if isinstance(m, Segmenter) and m.before is not None]
+    before = average_models(earlier) if earlier else None
+    return joined(recipe, params, state, before=before)

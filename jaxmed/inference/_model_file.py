@@ -14,19 +14,13 @@ import numpy as np
 
 from jaxmed._files import write_whole
 from jaxmed.core import PyTree
-from jaxmed.inference._box_model import BoxModel, BoxRecipe, box_model
 from jaxmed.inference._describe import DescriptionError, build, describe
 from jaxmed.inference._foreign import ModelError, check_links, describing
-from jaxmed.inference._image_model import ImageModel, ImageRecipe, image_model
-from jaxmed.inference._instance_model import InstanceModel, InstanceRecipe, instance_model
-from jaxmed.inference._segmenter import Recipe, Segmenter, segmenter
-from jaxmed.inference._survival_model import SurvivalModel, SurvivalRecipe
-from jaxmed.inference._translator import TranslationRecipe, Translator, translator
+from jaxmed.inference._joined import AnyRecipe, Model, joined
+from jaxmed.inference._segmenter import Recipe, Segmenter
+from jaxmed.inference._survival_model import SurvivalRecipe
 from jaxmed.networks import UNetPlan
 from jaxmed.train import restore, save
-
-Model = Segmenter | ImageModel | BoxModel | InstanceModel | Translator | SurvivalModel
-AnyRecipe = Recipe | ImageRecipe | BoxRecipe | InstanceRecipe | TranslationRecipe | SurvivalRecipe
 
 _FILE, _WEIGHTS, _BEFORE = "model.json", "model", "before"
 _FORMAT = "jaxmed model 2"
@@ -104,18 +98,9 @@ def load_model(folder: str | os.PathLike) -> Model:
         params, state = weight_shapes(recipe)
     kept = restore(folder / _WEIGHTS, {"params": params, "state": state}).state
     check_weights(folder, kept)
-    if isinstance(recipe, Recipe):
-        before = load_segmenter(folder / _BEFORE) if recipe.cascade else None
-        return segmenter(recipe, kept["params"], kept["state"], before=before)
-    if isinstance(recipe, BoxRecipe):
-        return box_model(recipe, kept["params"], kept["state"])
-    if isinstance(recipe, InstanceRecipe):
-        return instance_model(recipe, kept["params"], kept["state"])
-    if isinstance(recipe, TranslationRecipe):
-        return translator(recipe, kept["params"], kept["state"])
-    if isinstance(recipe, SurvivalRecipe):
-        return SurvivalModel(recipe, kept["params"], kept["state"])
-    return image_model(recipe, kept["params"], kept["state"])
+    cascade = isinstance(recipe, Recipe) and recipe.cascade
+    before = load_segmenter(folder / _BEFORE) if cascade else None
+    return joined(recipe, kept["params"], kept["state"], before=before)
 
 
 def check_weights(folder: Path, weights: PyTree) -> None:
@@ -166,10 +151,11 @@ def load_segmenter(folder: str | os.PathLike) -> Segmenter:
 def weight_shapes(recipe: AnyRecipe) -> tuple[PyTree, PyTree]:
     """Return the shapes of parameters and state of a recipe's network."""
     if isinstance(recipe, SurvivalRecipe):
-        return jax.eval_shape(recipe.network().init, jax.random.key(0), recipe.example())
-    spatial = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
-    image = jax.ShapeDtypeStruct((1, *spatial, recipe.inputs), jnp.float32)
-    shapes = jax.eval_shape(recipe.network().init, jax.random.key(0), image)
+        inputs: Any = recipe.example()
+    else:
+        spatial = recipe.patch if isinstance(recipe, Recipe) else recipe.shape
+        inputs = jax.ShapeDtypeStruct((1, *spatial, recipe.inputs), jnp.float32)
+    shapes = jax.eval_shape(recipe.network().init, jax.random.key(0), inputs)
     if recipe.members == 1:
         return shapes
     return jax.tree.map(

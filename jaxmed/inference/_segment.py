@@ -73,8 +73,8 @@ def preprocess(recipe: Recipe, scan: Scan) -> Preprocessed:
             f"the network was trained on {len(recipe.channels)} channel(s) "
             f"({', '.join(recipe.channels)}), the image has {channels}"
         )
-    mean = recipe.linear[1] if recipe.normalisation == "linear" else 0.0
-    where, outside = None, np.full(channels, mean, np.float32)
+    mean = np.asarray(recipe.linear).T[1] if recipe.normalisation == "linear" else 0.0
+    where, outside = None, np.broadcast_to(mean, (channels,)).astype(np.float32)
     if recipe.over == "nonzero":
         scan = _cropped(scan)
         where = (scan.array != 0).any(-1)
@@ -103,8 +103,14 @@ def structure_channels(mask: np.ndarray, classes: int) -> np.ndarray:
     return (mask[..., None] == np.arange(1, classes)).astype(np.float32)
 
 
-def _given(model: Segmenter, scan: Scan, size: int) -> Preprocessed:
-    """What the network is given: the scan, and of a cascade what was found in it before."""
+def given(model: Segmenter, scan: Scan, size: int) -> Preprocessed:
+    """What the network is given: the scan, and of a cascade what was found in it before.
+
+    Args:
+        model: a segmenter.
+        scan: the image, in canonical orientation.
+        size: patches predicted at once.
+    """
     ready = preprocess(model.recipe, scan)
     if model.before is None:
         return ready
@@ -158,7 +164,7 @@ def probabilities(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
         ValueError: the scan has another rank or other channels than the network, or the network's
             answer is not finite.
     """
-    ready = _given(model, scan, size)
+    ready = given(model, scan, size)
     found = to_space(_predicted(model, ready, size), ready.scan.affine, scan.file)
     found[~ready.seen.reaches(scan.file)] = 0
     return Scan(_with_background(model.recipe, found), scan.file.affine, scan.file)
@@ -190,7 +196,7 @@ def segment(model: Segmenter, scan: Scan, *, size: int = 1) -> Scan:
         ValueError: the scan has another rank or other channels than the network, or the network's
             answer is not finite.
     """
-    recipe, ready = model.recipe, _given(model, scan, size)
+    recipe, ready = model.recipe, given(model, scan, size)
     grid, file = ready.scan.affine, scan.file
 
     def decide(found: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmed.core import Array, Network, PyTree, as_network, from_linen
-from jaxmed.inference._intensities import check_shape
+from jaxmed.inference._intensities import Linear, check_linear, check_shape
 from jaxmed.inference._mirror import mirrored
 from jaxmed.networks import UNetPlan, unet
 
@@ -39,7 +39,7 @@ class Recipe:
         overlap: overlap of neighbouring patches.
         net: a network whose ``logits`` are per voxel, in place of a plan.
         linear: gain and offset of the ``"linear"`` normalisation: pictures in [0, 1] come to
-            [-1, 1] by ``(2, -1)``.
+            [-1, 1] by ``(2, -1)``; or a pair for each channel.
         intensities: ``(low, high, mean, sd)`` of each channel for the ``"fixed"`` normalisation:
             CT numbers are clipped to the first two and standardised by the others.
         regions: the class that each output writes, if outputs are overlapping regions, each with a
@@ -63,7 +63,7 @@ class Recipe:
     mirror: tuple[int, ...] = ()
     overlap: float = 0.5
     net: Network | nn.Module | None = None
-    linear: tuple[float, float] = (1.0, 0.0)
+    linear: Linear = (1.0, 0.0)
     intensities: tuple[tuple[float, ...], ...] = ()
     regions: tuple[int, ...] = ()
     members: int = 1
@@ -76,6 +76,7 @@ class Recipe:
                 f"spacing and patch name the same axes, got {self.spacing} and {self.patch}"
             )
         check_shape("patch", self.patch)
+        check_linear(self.linear, len(self.channels))
         if not all(0 <= edge < math.inf for edge in self.spacing):
             raise ValueError(
                 f"spacing is millimetres above 0, or 0 for as it is, got {self.spacing}"

@@ -1,9 +1,9 @@
 """Planning: what a training decides from the data, with the reason for each choice.
 
 `fingerprint`, `image_print` and `box_print` read a data set once; `plan_segmentation`,
-`plan_images`, `plan_boxes` and `plan_instances` turn what they found into a plan: voxel size,
-patch, network, batch, normalisation, augmentation, length. A plan is a frozen dataclass that
-`write_plan` writes as JSON for people to read and edit, and `read_plan` reads.
+`plan_images`, `plan_boxes`, `plan_instances` and `plan_survival` turn what they found into a plan:
+voxel size, patch, network, batch, normalisation, augmentation, length. A plan is a frozen dataclass
+that `write_plan` writes as JSON for people to read and edit, and `read_plan` reads.
 """
 
 from jaxmed.planning._boxes import BoxPlan, BoxPrint, box_print, plan_boxes
@@ -26,6 +26,7 @@ from jaxmed.planning._stage import (
     plan_stages,
     target_spacing,
 )
+from jaxmed.planning._survival import SurvivalPlan, event_times, plan_survival
 
 __all__ = [
     "BoxPlan",
@@ -39,8 +40,10 @@ __all__ = [
     "Intensity",
     "SegmentationPlan",
     "Stage",
+    "SurvivalPlan",
     "box_print",
     "device_budget",
+    "event_times",
     "feature_map_size",
     "fingerprint",
     "image_print",
@@ -53,6 +56,7 @@ __all__ = [
     "plan_slices",
     "plan_stage",
     "plan_stages",
+    "plan_survival",
     "read_plan",
     "target_spacing",
     "write_plan",

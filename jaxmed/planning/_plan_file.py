@@ -29,7 +29,7 @@ def read_plan(path: str | os.PathLike, kind: type[Plan]) -> Plan:
 
     Args:
         path: the file.
-        kind: `SegmentationPlan`, `ImagePlan`, `BoxPlan` or `InstancePlan`.
+        kind: `SegmentationPlan`, `ImagePlan`, `BoxPlan`, `InstancePlan` or `SurvivalPlan`.
 
     Raises:
         ValueError: not JSON, an unknown or missing field, or a value of another type; names it.

@@ -7,7 +7,7 @@
 :func:`parameter_average` makes a learner predict with averaged parameters, :func:`snapshots` by all
 ends of cycles; :func:`freeze`,
 :func:`layerwise` and :func:`gradual_unfreezing` treat parts of a network differently.
-:func:`data_mesh` gives the devices to share batches among.
+:func:`data_mesh` gives the devices to share batches among, :func:`hosts` those of several machines.
 """
 
 from jaxmed.train._average import parameter_average
@@ -24,6 +24,7 @@ from jaxmed.train._compilation import enable_compilation_cache
 from jaxmed.train._devices import data_mesh, place_batch, state_shardings
 from jaxmed.train._evaluator import evaluator
 from jaxmed.train._fit import FitResult, fit
+from jaxmed.train._hosts import hosts
 from jaxmed.train._loggers import Logger, jsonl, tensorboard
 from jaxmed.train._nonfinite import NonFiniteLossError
 from jaxmed.train._online import online_gradient, online_newton
@@ -53,6 +54,7 @@ __all__ = [
     "fit",
     "freeze",
     "gradual_unfreezing",
+    "hosts",
     "jsonl",
     "latest",
     "layerwise",

@@ -21,6 +21,7 @@ from jaxmed._files import owning, write_whole
 from jaxmed.core import Batches, Key, Learner, LearnerState
 from jaxmed.train._checkpoint import CheckpointWarning
 from jaxmed.train._devices import Device, choose_mesh, place_batch
+from jaxmed.train._hosts import agreed, check_alike, own, shared_out, wait
 from jaxmed.train._identity import identity
 from jaxmed.train._loggers import Logger, jsonl, tensorboard
 from jaxmed.train._nonfinite import NonFiniteLossError, cases_of
@@ -111,11 +112,14 @@ def fit(
         mode: whether the best is the greatest (``"max"``, the default) or the least (``"min"``).
         patience: stop after so many evaluations without a better one.
         out: the folder for checkpoints and logs, without which nothing is written; an
-            :class:`Output` says how often, and which logs.
+            :class:`Output` says how often, and which logs. Of several processes it is process 0's
+            folder, which all must reach.
         resume: whether to go on from the checkpoints in ``out``, if there are. If not, they are
             deleted.
-        devices: how many, or which, to share each batch among; the default device alone by default,
-            all of them in a run of several processes. A :class:`Placement` says more.
+        devices: how many, or which, to share each batch among; the default device alone by default.
+            In a run of several processes (:func:`hosts`) it is all devices of all by default, each
+            process reads its own rows of the batches, and ``evaluate`` and the result have a copy
+            of the state that is the process's own. A :class:`Placement` says more.
         progress: whether to show a bar, with rate and time to go, on a terminal, and a line for
             each epoch (each second, of shorter ones) on any other standard error.
         **old: former keywords, now fields of those three; they warn.
@@ -174,14 +178,21 @@ class _Run:
         output: Output,
         placement: Placement,
     ) -> None:
-        self.batches, self.key, self.learner = batches, key, learner
+        self.key, self.learner = key, learner
         self.evaluation, self.output, self.placement = evaluation, output, placement
-        self.folder = None if output.folder is None else Path(output.folder)
+        place = agreed(None if output.folder is None else str(Path(output.folder).absolute()))
+        self.folder = None if place is None else Path(place)
+        self.given = batches
+        self.batches = batches if placement.compile_epochs else shared_out(batches)
         self.per_epoch = len(batches)
         self.begun = time.monotonic()
         self.mesh = choose_mesh(placement.mesh, placement.devices)
-        self.local = self.mesh is not None and getattr(batches, "shard", (0, 1))[1] > 1
-        self.first = place_batch(batches[0], self.mesh, local=self.local)
+        self.local = self.mesh is not None and getattr(self.batches, "shard", (0, 1))[1] > 1
+        self.first = place_batch(self.batches[0], self.mesh, local=self.local)
+        # Without a word about devices every process has the whole state, and may do with its copy
+        # what it would do alone.
+        given = placement.mesh, placement.devices, placement.shard_parameters
+        self.alone = jax.process_count() > 1 and given == (None, None, False)
         self.compiled = program(
             learner, key, self.first, mesh=self.mesh, shard_parameters=placement.shard_parameters
         )
@@ -191,10 +202,12 @@ class _Run:
     def start(self, state: LearnerState | None, *, resume: bool) -> None:
         """Go on from the folder's checkpoints, from a state given, or begin."""
         shared: dict[str, Any] = {}
-        if self.folder is not None:
-            shared = identity(self.learner, self.compiled, self.batches, self.first, self.key)
-            if not resume:
-                clear(self.folder)
+        if self.folder is not None or jax.process_count() > 1:
+            shared = identity(self.learner, self.compiled, self.given, self.first, self.key)
+            check_alike(shared)
+        if self.folder is not None and not resume:
+            clear(self.folder)
+            wait("cleared")
         self.save = saver(self.folder, shared)
         found = load(self.folder, shared, self.learner, self.compiled, self.key, self.first)
         if found is not None:
@@ -260,7 +273,9 @@ class _Run:
         """Evaluate where it is due, add the epoch's record, keep the best; returns the record."""
         evaluation, evaluated = self.evaluation, {}
         if evaluation.function is not None and (ended or epoch % evaluation.every == 0):
-            evaluated = _numbers(evaluation.function(self.carry.state))
+            state = own(self.carry.state) if self.alone else self.carry.state
+            # One number decides in all processes, though they may round otherwise.
+            evaluated = agreed(_numbers(evaluation.function(state)))
         self.at = close_epoch(self.at, epoch, self.seconds(), evaluated)
         record = self.at.history[-1]
         monitor = evaluation.watched(record, evaluated)
@@ -296,7 +311,7 @@ class _Run:
             for logger in loggers:
                 stack.callback(logger.close)
                 logger.start(self.at.step)
-            hidden = None if progress else True
+            hidden = None if progress and jax.process_index() == 0 else True
             bar = stack.enter_context(
                 tqdm(total=total, initial=self.at.step, unit="step", disable=hidden)
             )
@@ -324,7 +339,7 @@ class _Run:
                 while pending:
                     self.take_in(pending.popleft(), write)
                 # As many steps as a part of the pause takes: long epochs are saved within them.
-                took = max(time.monotonic() - begun, 1e-3)
+                took = agreed(max(time.monotonic() - begun, 1e-3))
                 reach = max(1, int((self.at.step - first) / took * _PAUSE / 4))
                 ended = self.at.step == total
                 closed = ended or self.at.step % self.per_epoch == 0
@@ -340,7 +355,7 @@ class _Run:
                 if checkpoint_every:
                     due = self.at.step % checkpoint_every == 0
                 else:
-                    due = time.monotonic() - saved > _PAUSE
+                    due = agreed(time.monotonic() - saved > _PAUSE)
                 if due or ended or self.at.stopped is not None:
                     self.save_best()
                     now = self.at._replace(seconds=self.seconds())
@@ -349,9 +364,12 @@ class _Run:
 
     def result(self) -> FitResult:
         """What :func:`fit` returns."""
+        state, best = self.carry.state, self.best_state
+        if self.alone:
+            state, best = own(state), None if best is None else own(best)
         return FitResult(
-            state=self.carry.state,
-            best_state=self.carry.state if self.best_state is None else self.best_state,
+            state=state,
+            best_state=state if best is None else best,
             history=self.at.history,
             best=self.at.best,
             step=self.at.step,

@@ -46,7 +46,7 @@ def test_a_job_that_hangs_or_dies_takes_no_other_with_it(tmp_path, monkeypatch):
     jobs = [Job("metrics", str(i), 0.5) for i in range(5)]
 
     def made_up(command, **options):
-        last = "sleep 60" if next(hangs) else "true"
+        last = "sleep 600" if next(hangs) else "true"
         return Watched(["sh", "-c", f"printf '%s' '{next(says)}'; {last}"], **options)
 
     monkeypatch.setattr(_accelerator, "Watched", made_up)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -132,6 +134,65 @@ def test_a_grid_runs_what_the_command_would(tmp_path):
     assert "Traceback" in (out / failed["name"] / "error.txt").read_text()
     config = json.loads((out / line["name"] / "config.json").read_text())
     assert config == {"experiment": "study", **given}
+
+
+def test_a_grid_is_shared_out_by_group(tmp_path, monkeypatch, capsys):
+    study = tmp_path / "study.py"
+    study.write_text(STUDY)
+
+    class Here:
+        def map(self, function, tasks, *, folder):
+            assert folder == tmp_path / "grid" / "jobs"
+            for name, task in tasks.items():
+                yield name, function(task)
+
+    made = []
+
+    def worker(settings):
+        told = json.loads(settings)
+        made.append([fields["shift"] for fields in told["configs"]])
+        for fields in told["configs"]:
+            name = f"study_shift={fields['shift']}"
+            _grid._append(Path(told["out"]) / "runs.jsonl", {"name": name})
+        return 0
+
+    monkeypatch.setattr(_grid, "executor_of", lambda given: Here())
+    monkeypatch.setattr(_grid, "worker", worker)
+    command = ["grid", str(study), "--over", "shift=0.1,0.2", "--executor", "local"]
+    command += ["--out", str(tmp_path / "grid")]
+    assert main(command) == 0
+    assert made == [["0.1"], ["0.2"]]
+    assert "2 runs in runs.jsonl, 2 of 2 groups" in capsys.readouterr().out
+    assert main(command) == 0
+    assert len(made) == 2  # nothing is made again
+    monkeypatch.undo()
+    with pytest.raises(SystemExit, match="--resources is of an executor"):
+        main(["grid", str(study), "--resources", "a=1", "--out", str(tmp_path / "none")])
+
+
+def test_what_another_process_finished_meanwhile_is_not_run_again(tmp_path):
+    study = tmp_path / "study.py"
+    study.write_text(STUDY)
+    (tmp_path / "runs.jsonl").write_text(json.dumps({"name": "study_shift=0.3"}) + "\n")
+    told = {"experiment": str(study), "out": str(tmp_path), "configs": [{"shift": "0.3"}]}
+    process = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "_grid", json.dumps(told)], check=False
+    )
+    assert process.returncode == 0
+    assert not (tmp_path / "study_shift=0.3").exists()
+
+
+@pytest.mark.slow
+def test_a_grid_in_processes_of_submitit(tmp_path):
+    pytest.importorskip("submitit")
+    study = tmp_path / "study.py"
+    study.write_text(STUDY)
+    command = ["grid", str(study), "--over", "shift=0.1,0.3,2", "--executor", "local"]
+    assert main([*command, "--out", str(tmp_path / "grid")]) == 1
+    names = {r["name"] for r in read_runs([tmp_path / "grid" / "runs.jsonl"])}
+    assert names == {"study_shift=0.1", "study_shift=0.3"}
+    (failed,) = map(json.loads, (tmp_path / "grid" / "failed.jsonl").read_text().splitlines())
+    assert failed["name"] == "study_shift=2.0"
 
 
 def test_tables_show_spread_and_intervals():

@@ -35,6 +35,86 @@ def test_a_folder_that_loads_and_predicts(tmp_path, capsys):
     assert "holds a model already" in capsys.readouterr().err
 
 
+def tensors_of_torchvision():
+    """Weights of a DenseNet in torchvision's names, of one block, for 3 channels and 2 classes."""
+    rng = np.random.default_rng(0)
+    shapes = {}
+
+    def norm(name, width):
+        shapes.update({f"{name}.{part}": (width,) for part in
+                       ("weight", "bias", "running_mean", "running_var")})  # fmt: skip
+
+    shapes["features.conv0.weight"] = (8, 3, 7, 7)
+    norm("features.norm0", 8)
+    for block, width in ((1, 8), (2, 6), (3, 5), (4, 4)):
+        layer = f"features.denseblock{block}.denselayer1"
+        norm(f"{layer}.norm1", width)
+        shapes[f"{layer}.conv1.weight"] = (16, width, 1, 1)
+        norm(f"{layer}.norm2", 16)
+        shapes[f"{layer}.conv2.weight"] = (4, 16, 3, 3)
+        if block < 4:
+            norm(f"features.transition{block}.norm", width + 4)
+            shapes[f"features.transition{block}.conv.weight"] = ((width + 4) // 2, width + 4, 1, 1)
+    norm("features.norm5", 8)
+    shapes |= {"classifier.weight": (2, 8), "classifier.bias": (2,)}
+    return {
+        name: np.abs(rng.normal(1, 0.1, shape)).astype(np.float32)
+        if "norm" in name
+        else (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]) or 1)).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def densenet(tmp_path_factory):
+    path = tmp_path_factory.mktemp("densenet") / "weights.npz"
+    np.savez(path, **tensors_of_torchvision())
+    return str(path)
+
+
+def test_channels_are_normalised_as_the_library_does(densenet, tmp_path, capsys):
+    from PIL import Image
+
+    from jaxmed.data import read_image
+
+    out = tmp_path / "model"
+    given = [densenet, "--as", "torchvision:densenet", "--shape", 32, 32]
+    assert convert(*given, "-o", out, "--channels", "red", "green", "blue") == 0
+    assert "mean 0.485, 0.456, 0.406 and deviation 0.229, 0.224, 0.225 (torchvision's own)" in (
+        capsys.readouterr().out
+    )
+    model = inference.load_model(out)
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    ready = inference.prepare_image(model.recipe, read_image(tmp_path / "a.png"))
+    wanted = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(ready, wanted, atol=1e-5)
+    # A grey image is repeated first, then each channel has its own mean; others are as given.
+    words = ["--channels", "grey", "--mean", 0.5, "--sd", 0.25, 0.5, 1]
+    assert convert(*given, "-o", tmp_path / "grey", *words) == 0
+    recipe = inference.load_model(tmp_path / "grey").recipe
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "g.png")
+    ready = inference.prepare_image(recipe, read_image(tmp_path / "g.png"))
+    grey = pixels[..., :1] / 255 - 0.5
+    np.testing.assert_allclose(ready, grey / [0.25, 0.5, 1], atol=1e-5)
+    assert convert(*given, "-o", tmp_path / "z", "--normalisation", "zscore") == 0
+    assert inference.load_model(tmp_path / "z").recipe.normalisation == "zscore"
+
+
+def test_normalisations_that_contradict_each_other_are_refused(densenet, tmp_path, capsys):
+    given = [densenet, "--as", "torchvision:densenet", "-o", tmp_path / "no"]
+    for words, told in (
+        (["--mean", 1], "--mean and --sd belong together"),
+        (["--mean", 0, 1, "--sd", 1], "--mean is a number, or one for each of the 3 channels"),
+        (["--mean", 0, "--sd", 0], "--sd is a number, or one for each of the 3 channels, above 0"),
+        (["--mean", 0, "--sd", 1, "--linear", 1, 0], "--linear and --mean say the same"),
+        (["--mean", 0, "--sd", 1, "--normalisation", "unit"], "--mean is of the linear"),
+    ):
+        assert convert(*given, *words) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.slow
 def test_what_was_converted_segments_a_picture(tmp_path):
     from PIL import Image

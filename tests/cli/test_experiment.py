@@ -29,14 +29,15 @@ OWN = (
 RECORDED = (
     "active", "active_scans", "adaptation", "architectures", "blood_cells", "border", "boxes",
     "brain_tumours", "breast_ultrasound", "cardiac_pairs", "chest", "clusters", "concepts",
-    "continual", "coverage", "demo", "drive", "duplicates", "energy", "evidence", "exactly_one",
-    "extreme", "families", "few_scans", "fewshot", "hazards", "heart", "hippocampus",
-    "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs", "judge", "landmarks",
-    "lesions", "mammograms", "medmnist", "melanoma", "membranes", "mil", "multitask", "nuclei",
+    "continual", "coverage", "demo", "drive", "duplicates", "energy", "epithelium", "evidence",
+    "exactly_one", "extreme", "families", "few_scans", "fewshot", "hazards", "heart",
+    "hippocampus", "hippocampus_guided", "hippocampus_learned", "hippocampus_pairs",
+    "hippocampus_volumes", "judge", "landmarks", "lesion_outline", "lesions", "mammograms",
+    "medmnist", "melanoma", "membranes", "mil", "multitask", "nuclei", "nuclei_types",
     "paradigms", "planes", "planted", "pretraining", "propagation", "records", "remedies",
     "retinopathy", "sequences", "series", "shortcut", "stacking", "synthesis",
-    "table_regression", "translation", "tumours", "uncertainty", "uncertainty_masks", "vessels",
-    "wrong_labels",
+    "table_regression", "translation", "tumour_outline", "tumours", "uncertainty",
+    "uncertainty_masks", "ventricle_outline", "vessels", "wrong_labels",
 )  # fmt: skip
 
 

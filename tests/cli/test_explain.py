@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 
 import flax.linen as nn
 import jax
@@ -124,6 +125,34 @@ def test_a_structure_is_explained_about_its_middle(folder, members):
         assert (file["image"] > 1).sum() == 27  # the whole structure is in the patch
         assert (file["occlusion"][file["image"][..., 0] > 1] > 0).all()
     assert "spot, 27 voxels" in (out / "report.html").read_text()
+
+
+def test_a_cascades_last_network_owes_some_of_its_map_to_the_mask_before(folder):
+    """Of a linear network the shares of image and mask are those of its weights."""
+    first = Recipe(("background", "spot"), ("mr",), (0.0, 0.0), (6, 6), net=nn.Dense(2),
+                   normalisation="linear")  # fmt: skip
+    before = {"kernel": jnp.array([[-1.0, 1.0]]), "bias": jnp.array([1.0, -1.0])}
+    weights = {"kernel": jnp.array([[-1.0, 1.0], [-3.0, 3.0]]), "bias": jnp.array([1.0, -1.0])}
+    recipe = dataclasses.replace(first, cascade=True)
+    run = folder / "cascade"
+    save_model(run, segmenter(recipe, weights, {}, before=segmenter(first, before, {})))
+    picture = np.zeros((14, 16), np.float32)
+    picture[7:10, 9:12] = 2
+    np.save(folder / "flat.npy", picture)
+    out = folder / "cascade_out"
+    command = ["explain", str(run), str(folder / "flat.npy"), "-o", str(out), "--no-tests"]
+    assert main([*command, "--methods", "gradient", "integrated-gradients", "--debug"]) == 0
+    with np.load(out / "flat.npz") as file:
+        image, mask = np.moveaxis(file["image"], -1, 0)
+        np.testing.assert_array_equal(mask, image > 1)
+        assert mask.sum() == 9
+        for name in ("", "_of_the_mask_before"):
+            np.testing.assert_array_equal(file[f"integrated_gradients{name}"] != 0, mask > 0)
+    with (out / "explanations.csv").open(newline="") as file:
+        rows = {row["method"]: float(row["mask before"]) for row in csv.DictReader(file)}
+    assert rows == {"gradient": pytest.approx(0.75), "integrated-gradients": pytest.approx(0.6)}
+    page = (out / "report.html").read_text()
+    assert "The same map, on the masks that the network before found." in page
 
 
 def test_mistakes_are_told_in_a_line(folder, capsys):

@@ -141,3 +141,16 @@ def test_slides_of_one_name_are_told_apart_by_their_folders(tmp_path):
     source = data.tiles(slides, 16, 1.0)
     assert set(source.groups) == {"p1_s.1", "p2_s.1"}
     assert len(set(source.case_ids)) == len(source)
+
+
+def test_an_executor_cuts_the_same_tiles(slides, tmp_path, engine):
+    options = ["tiles", str(slides / "slides.csv"), "--size", "16", "-o"]
+    for name, more in (("here", []), ("there", ["--executor", "local", "--workers", "3"])):
+        assert main([*options, str(tmp_path / name), *more]) == 0
+    assert engine.last.most == 3
+    here, there = tmp_path / "here", tmp_path / "there"
+    files = [path.relative_to(here) for path in sorted(here.rglob("*.*"))]
+    assert len(files) > 40
+    assert files == [path.relative_to(there) for path in sorted(there.rglob("*.*"))]
+    for file in files:
+        assert (here / file).read_bytes() == (there / file).read_bytes()

@@ -184,6 +184,43 @@ def test_what_decides_a_record_is_in_it(tmp_path, change, told):
         np.testing.assert_array_equal(again.outputs[key], value)
 
 
+def test_a_study_is_made_in_parts(tmp_path):
+    """By whoever names its trainings; in parts it is not looked at, in the end it is the same."""
+    with pytest.raises(ValueError, match="recorded in out="):
+        _two(only=[])
+    begun = _two(out=tmp_path, only=[])
+    assert begun.missing == ("a-r0-f0-s0", "a-r0-f1-s0")
+    assert begun.outputs == {}
+    part = _two(out=tmp_path, only=["a-r0-f1-s0", "of-another-study"])
+    assert part.missing == ("a-r0-f0-s0",)
+    assert [*part.outputs] == [("a", 1, 0)]
+    for look in (protocols.runs_of, lambda s: protocols.fold_scores(s, auc)):
+        with pytest.raises(ValueError, match=r"1 trainings of the study are missing.*a-r0-f0-s0"):
+            look(part)
+    whole, alone = _two(out=tmp_path, only=["a-r0-f0-s0"]), _two()
+    assert whole.missing == ()
+    assert not [*tmp_path.glob("claims/*")]
+    for key, value in alone.outputs.items():
+        np.testing.assert_array_equal(whole.outputs[key], value)
+
+
+def test_a_choice_has_trainings_once_it_is_made(tmp_path):
+    """Of a tuned arm the inner trainings come first, for only they tell which others there are."""
+    arm = protocols.tuned({"slow": SLOW, "fast": FAST}, auc, folds=2)
+    options = {"arms": {"t": arm}, "splits": SPLITS[:1], "out": tmp_path}
+    inner = _two(**options, only=[])
+    assert len(inner.missing) == 4
+    assert inner.choices == ()
+    some = _two(**options, only=inner.missing[:3])
+    assert some.missing == inner.missing[3:]
+    outer = _two(**options, only=some.missing)
+    (choice,) = outer.choices
+    assert outer.missing == (f"t~{choice.chosen}-r0-f0-s0",)
+    made = _two(**options, only=outer.missing)
+    assert made.missing == ()
+    assert [*made.outputs] == [("t", 0, 0)]
+
+
 def test_learners_join_a_folder_of_procedures_and_records_of_earlier_versions_hold(tmp_path):
     told = protocols.Procedure(lambda train, test, seed, out: np.ones((len(test), 2)), {})
     protocols.study({"p": told}, SOURCE, SPLITS[:2], out=tmp_path, progress=False)

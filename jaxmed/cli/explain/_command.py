@@ -72,11 +72,6 @@ def run(arguments: Sequence[str]) -> int:
             f"{options.run} holds a {type(model).__name__}; maps are of a classifier, a regressor "
             f"or a segmenter"
         )
-    if isinstance(model, Segmenter) and model.recipe.cascade:
-        raise ValueError(
-            f"{options.run} is a cascade, whose last network sees masks too: explain the network "
-            f"before it, {options.run / 'before'}"
-        )
     names = outputs_of(model)
     if options.target is not None and options.target not in names:
         raise ValueError(
@@ -108,22 +103,30 @@ def run(arguments: Sequence[str]) -> int:
     found = _maps.explain(model, cases, options.methods, options.seed, options.tests)
     with writing(options.out):
         _maps.write(found, cases, options.out)
-        page = _page(options, arguments, found, cases, names)
+        page = _page(options, arguments, model, found, cases)
     print(f"{len(cases)} image(s), {len(options.methods)} method(s)")
     print(f"report: {page}")
     return exit_code(len(cases), failed, what="explained")
 
 
-def _page(options: Options, arguments: Sequence[str], found: Any, cases: Any, names: Any) -> Path:
+def _page(options: Options, arguments: Sequence[str], model: Any, found: Any, cases: Any) -> Path:
     from jaxmed import report
-    from jaxmed.cli.explain._maps import LEGENDS, in_words
+    from jaxmed.cli.explain._maps import BEFORE, LEGENDS, in_words
     from jaxmed.cli.explain._methods import METHODS
+    from jaxmed.cli.explain._models import image_channels, outputs_of
 
+    names, channels = outputs_of(model), image_channels(model)
+    meanings = {name: METHODS[name].meaning for name in options.methods}
+    meanings |= {
+        name: "The same map, on the masks that the network before found."
+        for name in found.maps
+        if BEFORE in name
+    }
     shown = [
         report.ExplainedCase(
             case.name,
             f"{case.seen.answer}. Maps are of {names[case.seen.target]}.",
-            case.seen.image,
+            case.seen.image[..., :channels],
             {name: maps[number] for name, maps in found.maps.items()},
             case.mask,
         )
@@ -141,7 +144,7 @@ def _page(options: Options, arguments: Sequence[str], found: Any, cases: Any, na
         report.ExplainedModel(
             name=f"Why {options.run.name} answers so",
             cases=shown,
-            meanings={name: METHODS[name].meaning for name in options.methods},
+            meanings=meanings,
             tests=in_words(found.tests),
             legends=LEGENDS,
             facts=[

@@ -14,7 +14,7 @@ from jaxmed import explain as ex
 from jaxmed._csv import csv_text
 from jaxmed._files import write_whole
 from jaxmed.cli.explain._methods import METHODS, over_members
-from jaxmed.cli.explain._models import Seen, shape_of
+from jaxmed.cli.explain._models import Seen, image_channels, shape_of
 from jaxmed.core import stream
 from jaxmed.data import Scan, read_mask
 
@@ -29,12 +29,16 @@ LEGENDS = {
     "precision in mask": "Area under the precision-recall curve of the map as a score of the "
     "mask's voxels; chance is the share of the image that it covers.",
     "chance": "Share of the image that the mask covers.",
+    "mask before": "Share of the map's absolute values that lies on the masks which the network "
+    "before found, and not on the image.",
 }
+BEFORE = "of the mask before"
 _BOUNDS = {
     "random network": (-1.0, 1.0),
     "moved by a voxel": (-1.0, 1.0),
     "precision in mask": (0.0, 1.0),
     "chance": (0.0, 1.0),
+    "mask before": (0.0, 1.0),
 }
 _FILTER, _AT_ONCE = 0.5, 4
 
@@ -51,7 +55,8 @@ class Found(NamedTuple):
     """Maps, and what tests say of them.
 
     Attributes:
-        maps: of each method (cases, *shape).
+        maps: of each method (cases, *shape); of a cascade's last network, by methods that tell
+            channels apart, two: of the image, and ``NAME of the mask before``.
         tests: of each method and test (cases,).
         notes: what has to be said.
     """
@@ -74,6 +79,7 @@ def explain(
     targets = np.array([case.seen.target for case in cases], np.int32)
     outlines = [case.mask for case in cases if case.mask is not None]
     masks = np.stack(outlines) if outlines else None
+    channels = image_channels(model)
     maps, told, notes = {}, {}, []
     for name in methods:
         print(f"{name} ...", flush=True)
@@ -86,9 +92,14 @@ def explain(
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         maps[name] = found.sum(-1)
+        if channels < found.shape[-1] and METHODS[name].by_channel:
+            maps[name] = found[..., :channels].sum(-1)
+            maps[f"{name} {BEFORE}"] = found[..., channels:].sum(-1)
+            told[name] = {"mask before": _share(found, channels)}
         if not tests:
             continue
-        told[name] = _tests(key, method, (network, *_first(model)), images, targets, found)
+        tested = _tests(key, method, (network, *_first(model)), images, targets, found)
+        told[name] = {**told.get(name, {}), **tested}
         if masks is not None:
             told[name] |= {
                 "pointing": ex.pointing_game(found, masks),
@@ -100,9 +111,21 @@ def explain(
                 f"{name} hardly changes when the network's parameters are put in a random order: "
                 f"here it is no evidence of what the network has learned."
             )
+    if channels < images.shape[-1]:
+        notes.append(
+            "The last network of a cascade sees the masks that the network before it found beside "
+            "the image: maps are of this network, with those masks as they are. Methods that cover "
+            "places cover both at once."
+        )
     if model.recipe.members > 1:
         notes.append("Maps are means over the networks of the model; tests are of the first one.")
     return Found(maps, told, notes)
+
+
+def _share(found: np.ndarray, channels: int) -> np.ndarray:
+    """How much of each map lies behind the first channels, of the absolute values."""
+    sizes = np.abs(found).reshape(len(found), -1, found.shape[-1]).sum(1)
+    return sizes[:, channels:].sum(-1) / np.maximum(sizes.sum(-1), np.finfo(float).tiny)
 
 
 def _first(model: Any) -> tuple[Any, Any]:
@@ -189,20 +212,21 @@ def write(found: Found, cases: Sequence[Case], folder: Path) -> None:
     """Write an archive of each image, and the table of all tests."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, case in enumerate(cases):
-        arrays = {name.replace("-", "_"): maps[number] for name, maps in found.maps.items()}
+        arrays = {
+            name.replace("-", "_").replace(" ", "_"): maps[number]
+            for name, maps in found.maps.items()
+        }
         np.savez_compressed(folder / f"{case.name}.npz", image=case.seen.image, **arrays)
     columns = [*dict.fromkeys(name for row in found.tests.values() for name in row)]
+
+    def cells(method: str, number: int) -> list[str]:
+        told = found.tests.get(method, {})
+        return [f"{told[name][number]:.6g}" if name in told else "" for name in columns]
+
     rows = [
-        [
-            case.name,
-            method,
-            case.seen.answer,
-            *(
-                f"{found.tests[method][name][number]:.6g}" if method in found.tests else ""
-                for name in columns
-            ),
-        ]
+        [case.name, method, case.seen.answer, *cells(method, number)]
         for number, case in enumerate(cases)
         for method in found.maps
+        if BEFORE not in method
     ]
     write_whole(folder / "explanations.csv", csv_text(["case", "method", "answer", *columns], rows))

@@ -17,10 +17,12 @@ class Method(NamedTuple):
     Attributes:
         of: makes it for images of a spatial shape.
         meaning: what its map is, and what it is not.
+        by_channel: whether it tells the channels of the input apart, and not only places.
     """
 
     of: Callable[[tuple[int, ...]], Callable[..., Any]]
     meaning: str
+    by_channel: bool = False
 
 
 def _of_windows(shape: tuple[int, ...]) -> Callable[..., Any]:
@@ -38,28 +40,33 @@ METHODS = {
         lambda shape: ex.gradient,
         "How the score would change by a small change of a voxel. It is not what the voxel "
         "contributes, and not where the disease is.",
+        by_channel=True,
     ),
     "smooth-grad": Method(
         lambda shape: ex.smooth_grad,
         "The gradient, averaged over copies of the image with noise. It is not what a voxel "
         "contributes, and smoother is not truer.",
+        by_channel=True,
     ),
     "integrated-gradients": Method(
         lambda shape: ex.integrated_gradients,
         "Shares of the difference between the score of this image and that of an image of its mean "
         "intensity, summed along the way. It is not what would happen if a voxel were healthy, and "
         "another image for absence gives another map.",
+        by_channel=True,
     ),
     "lrp": Method(
         lambda shape: ex.lrp,
         "The score, handed back from layer to layer by what each voxel contributed. It is not a "
         "measurement of tissue: it is about this network, and a network that is wrong has maps as "
         "clear as one that is right.",
+        by_channel=True,
     ),
     "guided-backprop": Method(
         lambda shape: ex.guided_backprop,
         "The gradient without what lowers the score on the way. It shows edges of the image "
         "whatever the network has learned: it is no evidence.",
+        by_channel=True,
     ),
     "grad-cam": Method(
         lambda shape: ex.grad_cam,

@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmed.data import Scan
-from jaxmed.inference import ImageModel, Segmenter, prepare, prepare_image
+from jaxmed.inference import ImageModel, Segmenter, prepare_image
+from jaxmed.inference._segment import given
 
 
 class Seen(NamedTuple):
     """An image as the network sees it.
 
     Attributes:
-        image: (*shape, channels).
+        image: (*shape, channels); of a cascade's last network the masks found before it too.
         answer: what the model says of it, in words.
         target: the output that is explained, and its name.
         where: of a segmenter, the first voxel of the patch in the prepared scan.
@@ -30,6 +31,11 @@ class Seen(NamedTuple):
 def shape_of(model: ImageModel | Segmenter) -> tuple[int, ...]:
     """The spatial shape of the network's input."""
     return tuple(model.recipe.shape if isinstance(model, ImageModel) else model.recipe.patch)
+
+
+def image_channels(model: ImageModel | Segmenter) -> int:
+    """Channels of what the network sees that are of the image; a cascade's others are masks."""
+    return model.recipe.inputs if isinstance(model, ImageModel) else len(model.recipe.channels)
 
 
 def outputs_of(model: ImageModel | Segmenter) -> list[str]:
@@ -70,7 +76,7 @@ def _of_image(model: ImageModel, scan: Scan, names: list[str], asked: str | None
 
 def _of_structure(model: Segmenter, scan: Scan, names: list[str], asked: str | None) -> Seen:
     """The patch about the middle of the structure, or of the largest one but the background."""
-    patch, image = model.recipe.patch, np.asarray(prepare(model.recipe, scan).array)
+    patch, image = model.recipe.patch, np.asarray(given(model, scan, 1).scan.array)
     short = [max(0, p - n) for p, n in zip(patch, image.shape[:-1], strict=True)]
     image = np.pad(image, [(s // 2, s - s // 2) for s in short] + [(0, 0)], mode="edge")
     corner = tuple((n - p) // 2 for n, p in zip(image.shape[:-1], patch, strict=True))

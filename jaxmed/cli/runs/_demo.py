@@ -16,7 +16,7 @@ from jaxmed.cli.runs._train import parse
 def run(arguments: Sequence[str]) -> int:
     """Run the demo, and say what came out and where it is."""
     experiment = load("demo")
-    config, out, study = parse(experiment, arguments)
+    config, out, study, *_ = parse(experiment, arguments, alone=True)
     out = out or Path("runs") / "demo"
     print(
         f"A 3D U-Net learns grey and white matter from {config.heads} synthetic heads, then "

@@ -9,7 +9,9 @@ from jaxmed.cli.runs._experiment import load, names
 from jaxmed.cli.runs._train import parse
 from jaxmed.planning import write_plan
 
-_USAGE = """usage: jaxmed plan segmentation|classification|regression --data PATH [--out plan.json]
+_USAGE = """usage: jaxmed plan TASK --data PATH [--out plan.json]
+
+TASK is segmentation, classification, regression, detection, instances or survival.
 
 Look at the data as `jaxmed train` does, with the same options, and write the plan: every choice
 with its reason. Edit it, and give it to `jaxmed train ... --plan plan.json`.
@@ -28,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     if make is None:
         able = [each for each in names() if hasattr(load(each).module, "make_plan")]
         raise ValueError(f"{name} makes no plan; {', '.join(able)} do")
-    config, out, _ = parse(experiment, rest, command="plan")
+    config, out, *_ = parse(experiment, rest, command="plan")
     if config.plan is not None:
         raise ValueError(f"--plan {config.plan} is a plan already: give it to jaxmed train")
     out = out or Path("plan.json")

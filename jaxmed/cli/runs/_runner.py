@@ -32,6 +32,7 @@ def run_experiment(
     command: str | None = None,
     study: Mapping[str, str] | None = None,
     folder_of: Callable[[Any], Path] | None = None,
+    prepare: Callable[[Experiment, Any, Path], None] | None = None,
 ) -> Results:
     """Run an experiment and write its report, as `jaxmed train` does.
 
@@ -49,6 +50,7 @@ def run_experiment(
         study: what only the authors know, by the fields of `report.FIELDS`.
         folder_of: ``(config) -> folder`` of another run's settings. An experiment with a function
             ``in_grid(config, folder_of)`` then compares itself with the runs that this names.
+        prepare: ``(experiment, config, folder)``, called in the run's folder before it runs.
 
     Returns:
         The results, as they were written.
@@ -77,7 +79,7 @@ def run_experiment(
 
     stored = json.loads(report.to_json(dataclasses.asdict(config)))
     with owning(place):
-        return _run(found, config, place, stored, command, study or {}, folder_of)
+        return _run(found, config, place, stored, command, study or {}, folder_of, prepare)
 
 
 def _run(
@@ -88,6 +90,7 @@ def _run(
     command: str,
     study: Mapping[str, str],
     folder_of: Callable[[Any], Path] | None,
+    prepare: Callable[[Experiment, Any, Path], None] | None,
 ) -> Results:
     """Run an experiment in the folder that this process owns."""
     from jaxmed import report
@@ -100,6 +103,8 @@ def _run(
     in_grid = getattr(found.module, "in_grid", None)
     linked = in_grid(config, folder_of) if folder_of is not None and in_grid else config
     try:
+        if prepare is not None:
+            prepare(found, linked, place)
         results = found.run(linked, place)
         results = results.replace(
             study={**results.study, **study},

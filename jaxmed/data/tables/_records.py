@@ -31,24 +31,21 @@ class Records(NamedTuple):
         """What each column is, as `networks.tabular` takes it."""
         return tuple(len(values) for values in self.categories)
 
-    def learned_by(self, names: Sequence[str], which: NDArray[np.integer]) -> Records:
-        """The records as a model knows them that learned from some of the cases.
+    def learned_by(self, *which: NDArray[np.integer]) -> Records:
+        """The records as models know them that learned from some of the cases, each from its own.
 
-        Of a category that none of them has it knows nothing: it counts as missing.
+        Of a category that none of its cases has a model knows nothing: it counts as missing.
         """
-        values, found, notes = self.values.copy(), [], []
-        for k, (name, words) in enumerate(zip(names, self.categories, strict=True)):
-            seen = [code for code in range(len(words)) if (self.values[which, k] == code).any()]
-            if len(seen) < len(words):
+        values, found = self.values.copy(), []
+        for k, words in enumerate(self.categories):
+            codes = [(self.values[:, k] == code) for code in range(len(words))]
+            seen = [c for c, has in enumerate(codes) if all(has[cases].any() for cases in which)]
+            if words:
                 values[:, k] = np.nan
-                for code, old in enumerate(seen):
-                    values[self.values[:, k] == old, k] = code
-                strange = ", ".join(word for code, word in enumerate(words) if code not in seen)
-                notes.append(
-                    f"{name} has words that no case learned from has, as if missing: {strange}"
-                )
+            for code, old in enumerate(seen):
+                values[codes[old], k] = code
             found.append(tuple(words[code] for code in seen))
-        return Records(values, tuple(found), (*self.notes, *notes))
+        return Records(values, tuple(found), self.notes)
 
 
 def read_records(
@@ -92,7 +89,6 @@ def read_records(
             )
         if categories is None and wordy:
             known = tuple(sorted({str(cell).strip() for cell in cells if cell is not None}))
-            notes.append(f"{name} is taken for one of {len(known)} categories.")
         if not known and wordy:
             i = wordy[0]
             raise table.fault(f"{table.where(i)}: {name} is {cells[i]!r}, not a number")

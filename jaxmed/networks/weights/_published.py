@@ -55,6 +55,8 @@ class Source(NamedTuple):
         transposed: paths of transposed convolutions.
         ignore: tensors that are not used, in training neither.
         signs: regular expressions that a name must match for the file to be of this architecture.
+        standard: mean and deviation of each channel of images in [0, 1], by which the library
+            normalises what its own weights of as many channels see.
     """
 
     make: Callable[..., nn.Module]
@@ -65,6 +67,7 @@ class Source(NamedTuple):
     transposed: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     signs: tuple[str, ...] = ()
+    standard: tuple[tuple[float, float], ...] = ()
 
 
 class Converted(NamedTuple):
@@ -79,6 +82,8 @@ class Converted(NamedTuple):
         channels: channels of its images.
         classes: number of logits.
         shape: an image it can take; the only one, if the network's positions are learned.
+        standard: mean and deviation of each channel of images in [0, 1], by which the library
+            normalises images for its own weights; empty where it has no such rule.
     """
 
     network: nn.Module
@@ -89,6 +94,7 @@ class Converted(NamedTuple):
     channels: int
     classes: int
     shape: tuple[int, ...]
+    standard: tuple[tuple[float, float], ...] = ()
 
 
 def from_published(
@@ -174,9 +180,10 @@ def from_published(
         hint = "".join(f"; --option {k}=...: {text}" for k, text in entry.asks.items())
         raise ValueError(f"{where} does not fit {source} with {fields}{hint}. {error}") from error
     classes = fields["classes"]
+    standard = entry.standard if len(entry.standard) == told.channels else ()
     return Converted(
         network, filled["params"], filled["state"], entry.kind, told.rank, told.channels, classes,
-        shape,
+        shape, standard,
     )  # fmt: skip
 
 

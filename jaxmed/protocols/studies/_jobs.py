@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import tempfile
@@ -14,12 +15,19 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxmed._files import owning_in_turn
 from jaxmed.core import Learner, stream
 from jaxmed.data import batches as cut
 from jaxmed.data import subset
 from jaxmed.protocols.studies._options import Reading, TrainingPlan, summarised
 from jaxmed.protocols.studies._procedure import Procedure
-from jaxmed.protocols.studies._records import digest, read_record, running, write_record
+from jaxmed.protocols.studies._records import (
+    claim,
+    digest,
+    read_record,
+    running,
+    write_record,
+)
 from jaxmed.protocols.studies._replicates import Replicate, train_replicates, why_ended
 from jaxmed.protocols.studies._splits import Split, with_inner
 from jaxmed.protocols.studies._tuned import Tuned
@@ -47,6 +55,9 @@ class Maker:
         reading: names of arrays and the stored summary.
         folder: folder of the records, or None.
         bar: progress bar, one step per training.
+        only: names of the trainings that may be made, each by one process at a time; all of them,
+            of a folder that is this process's, if None.
+        missing: names of the trainings that were neither on disk nor made.
     """
 
     source: Any
@@ -54,11 +65,13 @@ class Maker:
     reading: Reading
     folder: Path | None
     bar: tqdm
+    only: frozenset[str] | None = None
+    missing: list[str] = dataclasses.field(default_factory=list)
 
     def records(
         self, name: str, arm: Learner | Procedure, jobs: Sequence[Job]
     ) -> Iterator[tuple[Job, Mapping[str, Any]]]:
-        """Yield each job and its record, those on disk first.
+        """Yield each job and its record, those on disk first; without those that are missing.
 
         Raises:
             ValueError: if a record is of another split, of another learner, or of a procedure with
@@ -71,10 +84,31 @@ class Maker:
             if kept is None:
                 waiting[job_name(name, job)] = job
                 continue
-            if self.folder is not None:  # a kill between the two left it
-                shutil.rmtree(running(self.folder, job_name(name, job)), ignore_errors=True)
-            self.bar.update()
             yield job, kept
+        with contextlib.ExitStack() as held:
+            if self.only is not None:
+                self.missing.extend(key for key in waiting if key not in self.only)
+                waiting = {key: job for key, job in waiting.items() if key in self.only}
+                yield from self._claimed(waiting, mark, held)
+            yield from self._made(name, arm, waiting, mark)
+
+    def _claimed(
+        self, waiting: dict[str, Job], mark: Mapping[str, Any], held: contextlib.ExitStack
+    ) -> Iterator[tuple[Job, Mapping[str, Any]]]:
+        """Keep the trainings to this process; yield, and take out, what others made meanwhile."""
+        assert self.folder is not None
+        for key in sorted(waiting):  # in one order, so that no two processes wait for each other
+            place = claim(self.folder, key)
+            held.callback(_removed, place)
+            held.enter_context(owning_in_turn(place))
+            kept = self._kept(key, waiting[key], mark)
+            if kept is not None:
+                yield waiting.pop(key), kept
+
+    def _made(
+        self, name: str, arm: Learner | Procedure, waiting: Mapping[str, Job], mark: dict[str, Any]
+    ) -> Iterator[tuple[Job, Mapping[str, Any]]]:
+        """Make each training, write its record and yield it."""
         begun = time.monotonic()
         made = self._run(arm, waiting) if isinstance(arm, Procedure) else self._fit(arm, waiting)
         for key, outputs, error in made:
@@ -147,6 +181,9 @@ class Maker:
             raise ValueError(
                 f"{self.folder} holds {name} with {said}: give another folder, or resume=False"
             )
+        # A kill between the record and this left it.
+        shutil.rmtree(running(self.folder, name), ignore_errors=True)
+        self.bar.update()
         return kept
 
     def _predicted(self, learner: Learner, state: Any, job: Job) -> np.ndarray:
@@ -217,6 +254,12 @@ def score(metric: Callable[..., Any], truth: np.ndarray, record: Mapping[str, An
     except ValueError:  # such as one class in a small fold
         return float("nan")
     return float(getattr(value, "value", value))
+
+
+def _removed(folder: Path) -> None:
+    """Remove what a killed process left of its claim, if nobody else has it now."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _mark(arm: Learner | Procedure, source: Any, size: int) -> dict[str, Any]:

@@ -85,6 +85,11 @@ def running(folder: Path, name: str) -> Path:
     return folder / "running" / _plain(name)
 
 
+def claim(folder: Path, name: str) -> Path:
+    """Return the folder that the process owns which makes a training, of several in one study."""
+    return folder / "claims" / _plain(name)
+
+
 def _path(folder: Path, name: str) -> Path:
     return folder / "replicates" / f"{_plain(name)}.npz"
 

@@ -49,6 +49,8 @@ class Study:
         trials: arm to the number of configurations tried; 1 for a plain arm.
         settings: steps or epochs, batch size, strategy.
         seconds: duration of training and prediction, those of resumed records included.
+        missing: names of the trainings without a record, of a study made in part (`only=`). Those
+            of a tuned arm's choices have no name before its inner trainings are there.
     """
 
     arms: tuple[str, ...]
@@ -63,6 +65,19 @@ class Study:
     trials: Mapping[str, int] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    missing: tuple[str, ...] = ()
+
+    def check_whole(self) -> None:
+        """Refuse a study of which trainings are missing.
+
+        Raises:
+            ValueError: names the first of them.
+        """
+        if self.missing:
+            raise ValueError(
+                f"{len(self.missing)} trainings of the study are missing, such as "
+                f"{self.missing[0]}: make them (study(only=)) before it is looked at"
+            )
 
     def __repr__(self) -> str:
         counts = {

@@ -79,6 +79,7 @@ def site_scores(
             that is defined at no site; no resample, bounds that are none, or a metric outside of
             them.
     """
+    study.check_whole()
     checks.check_whole(n_resamples, "n_resamples", 2)
     if bounds is not None and not bounds[0] < bounds[1]:
         raise ValueError(f"bounds are (least, greatest), got {bounds}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -33,6 +34,7 @@ def study(
     reading: Reading | None = None,
     out: str | Path | None = None,
     resume: bool = True,
+    only: Collection[str] | None = None,
     progress: bool = True,
     **options: Unpack[Flat],
 ) -> Study:
@@ -56,13 +58,16 @@ def study(
             or a number in them) is refused by the program of its step, a changed procedure by its
             settings, other data by a checksum of what is in memory.
         resume: whether to resume; if not, earlier records are deleted.
+        only: names of the trainings that this call may make, for a study that several processes
+            share out (`missing` of what it returns names them): none of them makes one that another
+            is making. The others' records are read where they are there.
         progress: whether to show a progress bar.
         **options: fields of `training` and `reading` by their own names, such as `epochs=`,
             `steps=`, `size=` and `groups=`.
 
     Returns:
-        The predictions, failures and choices. A training whose loss is not finite is a failure,
-        and the study goes on.
+        The predictions, failures and choices; with `only`, the names of what is missing. A
+        training whose loss is not finite is a failure, and the study goes on.
 
     Raises:
         ValueError: for no arm, both or none of epochs and steps, two splits with the same repeat
@@ -75,6 +80,8 @@ def study(
     learners = any(not isinstance(arm, Procedure) for arm in arms.values())
     training, reading = merged(training, reading, options, learners=learners)
     many = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if only is not None and (out is None or not resume):
+        raise ValueError("a part of a study (only=) is recorded in out=, and resume=True")
     if not arms or not splits or not many or len(set(many)) < len(many):
         raise ValueError("a study needs an arm, a split and a seed, each seed once")
     patients = getattr(source, "groups", None) if reading.groups is None else reading.groups
@@ -95,7 +102,8 @@ def study(
         truth = np.asarray(column(source, reading.label))
     total = sum(trainings(arm, len(splits) * len(many)) for arm in arms.values())
     bar = tqdm(total=total, unit="training", disable=None if progress else True)
-    maker = Maker(source, training, reading, folder, bar)
+    may = None if only is None else frozenset(only)
+    maker = Maker(source, training, reading, folder, bar, may)
 
     found: dict[tuple[str, int, int], np.ndarray] = {}
     failures: list[Failure] = []
@@ -108,10 +116,10 @@ def study(
             if isinstance(arm, Tuned):
                 inner = inner_jobs(arm, outer, len(source), patients, truth)
                 chosen, spent = _chosen(maker, name, arm, outer, inner, truth)
-                choices += chosen
+                choices += [choice for choice in chosen if choice is not None]
                 seconds += spent
                 for candidate, learner in arm.candidates.items():
-                    jobs = [j for j, c in zip(outer, chosen) if c.chosen == candidate]
+                    jobs = [j for j, c in zip(outer, chosen) if c and c.chosen == candidate]
                     plan.append((f"{name}~{candidate}", learner, jobs))
             else:
                 plan.append((name, arm, outer))
@@ -138,6 +146,7 @@ def study(
         },
         settings={**settings, **({"strategy": training.strategy} if learners else {})},
         seconds=round(seconds, 3),
+        missing=tuple(maker.missing),
     )
 
 
@@ -159,8 +168,11 @@ def _chosen(
     outer: Sequence[Job],
     inner: Sequence[Job],
     truth: np.ndarray,
-) -> tuple[list[Choice], float]:
-    """The choice of a tuned arm in each outer training part, and the seconds it took."""
+) -> tuple[list[Choice | None], float]:
+    """The choice of a tuned arm in each outer training part, and the seconds it took.
+
+    None where an inner training is missing, so that there is no choice yet.
+    """
     scores: dict[tuple[int, int], dict[str, list[float]]] = {
         (job.at, job.seed): {c: [] for c in arm.candidates} for job in outer
     }
@@ -170,9 +182,13 @@ def _chosen(
             value = score(arm.metric, truth[job.split.test], record)
             scores[job.at, job.seed][candidate].append(value)
             seconds += record["seconds"]
-    choices = []
+    choices: list[Choice | None] = []
+    folds = Counter((job.at, job.seed) for job in inner)
     for job in outer:
         table = scores[job.at, job.seed]
+        if any(len(values) < folds[job.at, job.seed] for values in table.values()):
+            choices.append(None)
+            continue
         at = (job.split.repeat, job.split.fold, job.seed)
         choices.append(Choice(name, *at, choose(arm, table), table))
     return choices, seconds

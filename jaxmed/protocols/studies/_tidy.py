@@ -115,8 +115,9 @@ def runs_of(study: Study) -> Runs:
 
     Raises:
         ValueError: if a case is tested never or twice in a repetition (`monte_carlo`), or there is
-            no run without a failure.
+            no run without a failure, or trainings are missing.
     """
+    study.check_whole()
     repeats = sorted({one.repeat for one in study.splits})
     runs, notes = [], []
     outputs: dict[str, list[np.ndarray]] = {arm: [] for arm in study.arms}
@@ -152,7 +153,11 @@ def fold_scores(study: Study, metric: Metric) -> dict[str, np.ndarray]:
 
     Returns:
         Arm to (splits, seeds); NaN for failures and undefined metrics.
+
+    Raises:
+        ValueError: trainings of the study are missing.
     """
+    study.check_whole()
     found = {arm: np.full((len(study.splits), len(study.seeds)), np.nan) for arm in study.arms}
     for (arm, at, seed), outputs in study.outputs.items():
         try:

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxmed._files import write_whole
 from jaxmed.report.page._explained_cases import case_exhibit
-from jaxmed.report.page._page import template
+from jaxmed.report.page._page import write_page
 from jaxmed.report.results._explanations import ExplainedCase, check_cases
 
 
@@ -58,7 +57,9 @@ def write_explanations(shown: ExplainedModel, out: str | os.PathLike) -> Path:
     if shown.command:
         sections.append(("made", "How it was made"))
     columns = [*dict.fromkeys(name for row in shown.tests.values() for name in row)]
-    page = template("explanation.html").render(
+    return write_page(
+        out,
+        "explanation.html",
         title=shown.name,
         description="",
         facts=list(shown.facts),
@@ -71,7 +72,3 @@ def write_explanations(shown: ExplainedModel, out: str | os.PathLike) -> Path:
         meanings=list(shown.meanings.items()),
         command=shown.command,
     )
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "report.html", page)
-    return folder / "report.html"

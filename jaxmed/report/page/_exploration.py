@@ -14,7 +14,7 @@ from jaxmed._csv import csv_text
 from jaxmed._files import write_whole
 from jaxmed.report.figures._projection import Projection, plane, projection_figure
 from jaxmed.report.page._exhibit import exhibit
-from jaxmed.report.page._page import template
+from jaxmed.report.page._page import write_page
 from jaxmed.report.page._pictures import thumbnail
 from jaxmed.stats import checks
 
@@ -96,7 +96,9 @@ def write_exploration(
     ]  # fmt: skip
     if suspects is not None:
         sections.insert(2, ("labels", "Suspect labels"))
-    page = template("exploration.html").render(
+    return write_page(
+        folder,
+        "exploration.html",
         title=f"A first look at {shown.name}",
         description="",
         facts=_facts(shown, n),
@@ -128,8 +130,6 @@ def write_exploration(
         neighbour=k,
         command=shown.command,
     )
-    write_whole(folder / "report.html", page)
-    return folder / "report.html"
 
 
 def _facts(shown: ExploredImages, n: int) -> list[tuple[str, str]]:

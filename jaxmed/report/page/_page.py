@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import jinja2
 
 import jaxmed
+from jaxmed._files import write_whole
 from jaxmed._json import to_json
 from jaxmed.report.guidelines._checklist import checklist
 from jaxmed.report.page._exhibits import figure_groups
@@ -132,6 +134,14 @@ def template(name: str) -> jinja2.Template:
     environment.globals["version"] = jaxmed.__version__
     environment.globals["css"] = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
     return environment.get_template(name)
+
+
+def write_page(out: str | os.PathLike, name: str, **content: Any) -> Path:
+    """Render a template and write it as `report.html` of a folder, which is created if missing."""
+    page = Path(out) / "report.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(page, template(name).render(**content))
+    return page
 
 
 def _comparison_note(results: Results) -> str:

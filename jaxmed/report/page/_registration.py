@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmed._files import write_whole
 from jaxmed.report.figures._registration import (
     comparison_figure,
     difference_figure,
@@ -17,7 +16,7 @@ from jaxmed.report.figures._registration import (
     growth_figure,
 )
 from jaxmed.report.page._exhibit import exhibit
-from jaxmed.report.page._page import template
+from jaxmed.report.page._page import write_page
 from jaxmed.stats import checks
 
 
@@ -117,7 +116,9 @@ def write_registration(shown: RegisteredImages, out: str | os.PathLike) -> Path:
         sections.insert(0, ("numbers", "Numbers"))
     if shown.command:
         sections.append(("made", "How it was made"))
-    page = template("registration.html").render(
+    return write_page(
+        out,
+        "registration.html",
         title=shown.name,
         description="",
         facts=list(shown.facts),
@@ -128,10 +129,6 @@ def write_registration(shown: RegisteredImages, out: str | os.PathLike) -> Path:
         warp=warp,
         command=shown.command,
     )
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "report.html", page)
-    return folder / "report.html"
 
 
 def _brightness(image: np.ndarray, of: np.ndarray) -> np.ndarray:

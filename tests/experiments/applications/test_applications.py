@@ -8,6 +8,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from jaxmed.experiments._common import frozen
 from jaxmed.experiments._common.probe import fitted_probe
 from jaxmed.experiments.applications import (
     _frozen,
@@ -34,8 +35,9 @@ RNG = np.random.default_rng(0)
 def tiny(monkeypatch):
     """A network with random parameters that sees how bright an image is, and where."""
     net = networks.EfficientNet(None, stages=((1, 3, 1, 1, 4),), stem=4, width=8)
-    monkeypatch.setattr(_frozen, "lite0", lambda: jm.from_linen(net))
-    monkeypatch.setattr(_frozen, "imagenet", lambda trunk: trunk)
+    for module in (_frozen, frozen):
+        monkeypatch.setattr(module, "lite0", lambda: jm.from_linen(net))
+    monkeypatch.setattr(frozen, "imagenet", lambda trunk: trunk)
 
 
 def picture(path, bright, channels=1):
@@ -124,10 +126,10 @@ def test_corruptions_and_maps_are_on_the_page(tmp_path, tiny):
 def test_a_model_answers_as_its_probe(tmp_path, tiny):
     lesions(tmp_path, 24)
     cases = melanoma.read(tmp_path, 16)
-    frozen = _frozen.Frozen(16)
-    features = frozen.features(cases.images)
+    net = frozen.Lite0(16)
+    features = net.features(cases.images)
     probe = fitted_probe(features, cases.labels, classes=2)
-    said = frozen.model(probe, cases.classes, 3).predict(frozen.prepared(cases.images))
+    said = _frozen.answering(net, probe, cases.classes, 3).predict(net.prepared(cases.images))
     np.testing.assert_allclose(said, probe.predict(features), atol=1e-4)
 
 

@@ -195,24 +195,24 @@ def test_what_is_missing_is_named_and_nothing_is_left(pictures, tmp_path, capsys
 
 
 def test_a_single_network_leaves_out_the_share_that_is_asked_for(pictures, capsys):
-    from experiments.own_data import _own, segmentation
+    from experiments.own_data import _parts, segmentation
     from jaxmed.data import dataset
 
     source = dataset(pictures / "table.csv", columns={"patient": "who"}, labels=())
     asked = segmentation.Config(data=pictures, held_out=0.25)
     with pytest.raises(ValueError, match=r"at most 0\.5"):
-        _own.dealt(source, segmentation.Config(data=pictures, held_out=0.7))
-    ((train, held),) = _own.dealt(source, asked).folds
+        _parts.dealt(source, segmentation.Config(data=pictures, held_out=0.7))
+    ((train, held),) = _parts.dealt(source, asked).folds
     assert len(held) == 4  # two of eight patients
-    others = [_own.dealt(source, segmentation.Config(held_out=0.25, fold=k)) for k in range(4)]
+    others = [_parts.dealt(source, segmentation.Config(held_out=0.25, fold=k)) for k in range(4)]
     everyone = sorted(int(i) for part in others for i in part.folds[0][1])
     assert everyone == list(range(16))
     assert not set(train) & set(held)
-    share = _own.dealt(source, segmentation.Config(held_out=0.4))
+    share = _parts.dealt(source, segmentation.Config(held_out=0.4))
     assert len(share.folds[0][1]) == 6  # three of eight patients, not a half
     assert "0.4 of all drawn at random by patient and held out" in share.flow[-1]
     with pytest.raises(ValueError, match="--fold is 0 to 0"):
-        _own.dealt(source, segmentation.Config(held_out=0.4, fold=1))
+        _parts.dealt(source, segmentation.Config(held_out=0.4, fold=1))
 
 
 def test_a_plan_is_made_edited_and_followed(pictures, tmp_path, monkeypatch, capsys):
@@ -421,7 +421,7 @@ def test_copies_of_an_image_are_kept_on_one_side(tmp_path):
 
     from jaxmed import data
 
-    own = importlib.import_module("jaxmed.experiments.own_data._own")
+    own = importlib.import_module("jaxmed.experiments.own_data._parts")
     pixels = [Image.fromarray(disc(i % 2)[0]) for i in range(6)]
     rows = ["image,label,split"]
     for i in range(18):  # six pictures, each under three names
@@ -447,7 +447,7 @@ def test_more_folds_than_patients_are_told(tmp_path):
 
     from jaxmed import data
 
-    own = importlib.import_module("jaxmed.experiments.own_data._own")
+    own = importlib.import_module("jaxmed.experiments.own_data._parts")
     rows = ["image,label,patient"]
     for i in range(9):
         Image.fromarray(disc(i % 2)[0]).save(tmp_path / f"{i}.png")

@@ -89,6 +89,21 @@ def test_a_study_of_masks_goes_on_from_the_trainings_that_ended(masks, monkeypat
 
 
 @pytest.mark.slow
+def test_processes_of_their_own_make_the_same_study(masks, folder, tmp_path):
+    """In jobs, by the plans that the command wrote."""
+    pytest.importorskip("submitit")
+    out, command = masks
+    there = tmp_path / "there"
+    options = ["--executor", "local", "--workers", "2", "--per-job", "2"]
+    assert main([*(str(there) if word == str(out) else word for word in command), *options]) == 0
+    for path in (out / "trainings" / "replicates").iterdir():
+        same = np.load(there / "trainings" / "replicates" / path.name)["outputs"]
+        np.testing.assert_array_equal(same, np.load(path)["outputs"])
+    one, other = (json.loads((at / "metrics.json").read_text()) for at in (out, there))
+    assert one["models"] == other["models"]
+
+
+@pytest.mark.slow
 def test_several_labels_are_studied_where_they_are_known(folder, tmp_path):
     rows = ["image,round,dark,patient"]
     rows += [f"data/images/{i}.png,{i % 2},{'' if i < 3 else i // 4},p{i}" for i in range(8)]

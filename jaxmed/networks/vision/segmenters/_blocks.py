@@ -47,8 +47,8 @@ class ConvNorm(nn.Module):
         return jax.nn.leaky_relu(x, self.slope) if self.activate else x
 
 
-class PlainStage(nn.Module):
-    """Sequence of convolutions, the first one strided."""
+class _Stage(nn.Module):
+    """What a sequence of convolutions or blocks is made of."""
 
     features: int
     kernel: tuple[int, ...]
@@ -59,6 +59,10 @@ class PlainStage(nn.Module):
     dropout: float
     slope: float
     dtype: Any
+
+
+class PlainStage(_Stage):
+    """Sequence of convolutions, the first one strided."""
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
@@ -69,18 +73,8 @@ class PlainStage(nn.Module):
         return x
 
 
-class ResidualStage(nn.Module):
+class ResidualStage(_Stage):
     """Sequence of residual blocks of two convolutions, the first block strided."""
-
-    features: int
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    depth: int
-    norm: Any
-    bias: bool
-    dropout: float
-    slope: float
-    dtype: Any
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:

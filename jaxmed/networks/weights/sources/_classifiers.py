@@ -255,14 +255,19 @@ def _convnext_names(network: ConvNeXt, library: str) -> Names:
 
 _TF = {"symmetric": "false for networks whose names begin with tf_"}
 
+# What the libraries' own weights were trained on: pictures of ImageNet, videos of Kinetics-400.
+_IMAGENET = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
+_KINETICS = ((0.43216, 0.22803), (0.394666, 0.22145), (0.37645, 0.216989))
+_STANDARD = {"torchvision": _IMAGENET, "timm": _IMAGENET}
+
 CLASSIFIERS: dict[str, Source] = {
     "torchvision:resnet": Source(
         ResNet, partial(_resnet, stem="standard", at="conv1", conv="conv{}"), _resnet_names,
-        "image", signs=(r"^conv1\.weight$", r"^layer4\."),
+        "image", signs=(r"^conv1\.weight$", r"^layer4\."), standard=_IMAGENET,
     ),
     "torchvision:video_resnet": Source(
         ResNet, partial(_resnet, stem="video", at="stem.0", conv="conv{}.0"), _resnet_names,
-        "image", signs=(r"^stem\.0\.weight$", r"^layer4\."),
+        "image", signs=(r"^stem\.0\.weight$", r"^layer4\."), standard=_KINETICS,
     ),
     "monai:ResNet": Source(
         ResNet, partial(_resnet, stem="dense", at="conv1", conv="conv{}"), _resnet_names, "image",
@@ -271,7 +276,8 @@ CLASSIFIERS: dict[str, Source] = {
     ),
     **{
         f"{library}:{name}": Source(
-            DenseNet, _densenet, _densenet_names, "image", signs=(r"^features\.denseblock1\.",)
+            DenseNet, _densenet, _densenet_names, "image", signs=(r"^features\.denseblock1\.",),
+            standard=_STANDARD.get(library, ()),
         )
         for library, name in (("torchvision", "densenet"), ("monai", "DenseNet"))
     },
@@ -279,6 +285,7 @@ CLASSIFIERS: dict[str, Source] = {
         f"{library}:{name}": Source(
             EfficientNet, partial(_efficientnet, library=library),
             partial(_efficientnet_names, library=library), "image", asks=asks, signs=(sign,),
+            standard=_STANDARD.get(library, ()),
         )
         for library, name, asks, sign in (
             ("torchvision", "efficientnet", {}, r"^features\.1\.0\.block\.1\.fc1\.weight$"),
@@ -290,6 +297,7 @@ CLASSIFIERS: dict[str, Source] = {
         f"{library}:convnext": Source(
             ConvNeXt, partial(_convnext, library=library),
             partial(_convnext_names, library=library), "image", signs=(sign,),
+            standard=_STANDARD.get(library, ()),
         )
         for library, sign in (
             ("torchvision", r"^features\.1\.0\.layer_scale$"), ("timm", r"^stages\.0\.blocks\."),
