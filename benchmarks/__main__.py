@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks import _accelerator, _grid, _tables
 from benchmarks._case import Options
