@@ -48,14 +48,17 @@ def run(given: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     lines, base = folder / "cases.jsonl", folder / "base"
     _load(folder)
-    works = given.work or list(WORKS)
-    turns = [name for i in range(3) for name in works if i < WORKS[name].share]
+    turns = [name for i in range(3) for name in WORKS if i < WORKS[name].share]
     if not (base / "made").exists():
         forked(lambda: make(base), folder / "make.log")
         (base / "made").touch()
     whole: dict[str, dict[str, Any]] = {}
     done = finished(lines)
-    wanted = list(given.only or range(given.cases))
+    wanted = [
+        case
+        for case in given.only or range(given.cases)
+        if not given.work or turns[case % len(turns)] in given.work
+    ]
     until = time.monotonic() + 60 * (given.minutes or float("inf"))
     for case in wanted:
         if (case in done and not given.only) or time.monotonic() > until:

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxmed.data import Fault, Scan, Space
 from jaxmed.data._error import reading
+from jaxmed.data._npz import array_of
 from jaxmed.data.formats import ENDINGS, images_in, stem, suffix
 from jaxmed.data.formats._read import read_channels
 from jaxmed.data.formats._registry import spaced
@@ -247,9 +248,7 @@ def _unpacked(path: Path, rank: int, channels: int) -> np.ndarray:
                 f"{text} has {f'no array {choice!r}; it has' if choice else 'the arrays'} "
                 f"{', '.join(names)}: name one as {text}:{names[0] if names else 'ARRAY'}"
             )
-        array = file[choice]
-    if not isinstance(array, np.ndarray):  # NumPy gives the bytes of what is no array
-        raise ValueError(f"{choice!r} is no array of NumPy")
+        array = array_of(file, choice)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{path}: an image holds numbers, {choice!r} holds {array.dtype}")
     # As pictures: whole numbers of 8 or 16 bits are shares of the largest.

@@ -17,6 +17,7 @@ from jaxmed.cli.predict._inputs import Given, read
 from jaxmed.cli.predict._made_by import MadeBy
 from jaxmed.cli.predict._masks import exit_code, tried
 from jaxmed.data._error import reading
+from jaxmed.data._npz import array_of
 from jaxmed.inference import ImageModel, prepare_image
 from jaxmed.inference._foreign import check_links
 from jaxmed.inference._intensities import finite
@@ -149,8 +150,8 @@ def _held_out(run: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         )
     check_links(run, _HELD_OUT)
     with reading(path, "the scores of held-out images"), np.load(path) as file:
-        classes = [str(name) for name in file["classes"]]
-        labels, scores = np.asarray(file["labels"]), np.asarray(file["scores"], np.float64)
+        classes = [str(name) for name in array_of(file, "classes")]
+        labels, scores = array_of(file, "labels"), array_of(file, "scores").astype(np.float64)
     if classes != [*names]:
         raise ValueError(f"{path} is of the classes {classes}, the model of {[*names]}")
     return labels, scores

@@ -114,6 +114,8 @@ def _marks(names: Sequence[str], labels: Any) -> list[str]:
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
+    if not path.is_file():
+        raise DataError.of([Fault(str(path), "readable", "it is no file")])
     rows = []
     for i, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         try:

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxmed.data import DataError, Fault, Scan, read_image, read_mask, to_space
 from jaxmed.data._error import reading
+from jaxmed.data._npz import array_of
 from jaxmed.data.formats import suffix
 from jaxmed.data.images._space import check_grid
 
@@ -95,7 +96,7 @@ def _most_probable(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         if name is None:
             detail = f"it has the arrays {', '.join(file)}, none of probabilities"
             raise DataError.of([Fault(str(path), "readable", detail)])
-        array, ours = np.asarray(file[name]), "classes" in file
+        array, ours = array_of(file, name), "classes" in file
     if array.shape == shape and array.dtype.kind in "iub":
         return array.astype(np.int32)
     if array.ndim == len(shape) + 1:
