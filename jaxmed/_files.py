@@ -106,14 +106,26 @@ def replacing(path: str | Path, *, resumable: bool = False) -> Iterator[Path]:
             yield part
             os.replace(part, path)
         return
-    suffixes = "".join(path.suffixes[-2:])  # Writers such as nibabel's go by .nii.gz.
-    partial = path.with_name(f".{path.name.removesuffix(suffixes)}.{os.getpid()}{suffixes}")
+    partial = path.with_name(_partial_name(path, os.getpid()))
     try:
         with naming(path):
             yield partial
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partial_name(path: Path, process: int | str) -> str:
+    suffixes = "".join(path.suffixes[-2:])  # Writers such as nibabel's go by .nii.gz.
+    return f".{path.name.removesuffix(suffixes)}.{process}{suffixes}"
+
+
+def drop_partial(path: Path) -> None:
+    """Delete what processes that were killed had half written of a file that is this one's."""
+    before, _, after = _partial_name(path, "*").rpartition("*")
+    half = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
+    for left in [found for found in path.parent.glob(".*") if half.fullmatch(found.name)]:
+        left.unlink(missing_ok=True)
 
 
 class BusyError(OSError):

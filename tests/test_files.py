@@ -9,7 +9,14 @@ import threading
 
 import pytest
 
-from jaxmed._files import BusyError, append_line, owning, owning_in_turn
+from jaxmed._files import (
+    BusyError,
+    append_line,
+    drop_partial,
+    owning,
+    owning_in_turn,
+    replacing,
+)
 
 HOLD = """
 import sys
@@ -147,3 +154,18 @@ def test_a_line_is_added_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.undo()
     append_line(path, "fifth")
     assert path.read_text() == "first\nsecond\ncut sho\nthird\nfifth\n"
+
+
+@pytest.mark.parametrize("name", ["a.npz", "rate0.01-r0.npz", "a.nii.gz", "a"])
+def test_what_was_half_written_of_a_file_is_dropped_and_no_other(tmp_path, name):
+    path = tmp_path / name
+    with replacing(path) as left:
+        left.write_text("whole")
+    left.write_text("half")
+    others = [tmp_path / other for other in (".other.123.npz", ".a.b.123.npz", "b.npz")]
+    for other in others:
+        other.write_text("whole")
+    drop_partial(path)
+    assert not left.exists()
+    assert path.read_text() == "whole"
+    assert all(other.exists() for other in others)
