@@ -25,6 +25,8 @@ def coco_files(path: Path) -> list[Path]:
 
 
 def _is_coco(path: Path) -> bool:
+    if not path.is_file():  # such as a link to a device, which has no end
+        return False
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
