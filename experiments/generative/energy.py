@@ -13,9 +13,10 @@ of its recognition, and the partition function of its top.
 Published on MNIST: -84.6 nats, a bound, for a deep Boltzmann machine of 500 and 1,000 units; -137.6
 for a mixture of 500 Bernoulli distributions (Salakhutdinov and Hinton 2009). Measured with 20
 hidden units, three seeds: -136.5, -136.0, -135.4, exactly, each some five minutes of two CPU cores;
-with 500 (`--hidden 500 --steps 5`): -85.1 (-86.1 to -84.2) (docs/paradigms/energy.md). Of a core's
-time, an epoch of 60,000 digits takes some 7 seconds with 500 units, 3 more a further Gibbs step
-(`--steps`), 30 to 40 with two layers of 500 and 1,000; annealing at 2,000 temperatures half a
+with 500 (`--hidden 500 --steps 5`): -85.1 (-86.1 to -84.2); a bound of such a deep machine
+(`--model boltzmann --hidden 500 1000 --layer-epochs 10`): -90.7 (docs/paradigms/energy.md). Of a
+core's time, an epoch of 60,000 digits takes some 7 seconds with 500 units, 3 more a further Gibbs
+step (`--steps`), 30 to 40 with two layers of 500 and 1,000; annealing at 2,000 temperatures half a
 minute with 500 units.
 """
 

@@ -16,9 +16,9 @@ slice, joined by edges; those found grow until no membrane is left, and pixels o
 The challenge takes the best of several thresholds; here a pixel is what is more probable, and
 nothing is chosen by the slices held out.
 
-Slices of one block are of one piece of tissue: intervals over them do not speak for another. Not
-measured here yet. 800 steps take some 5 minutes of a core by the U-Net and along slices alone, 14
-by GRUs and 22 by LSTMs along all axes.
+Slices of one block are of one piece of tissue: intervals over them do not speak for another.
+Measured: docs/recurrent.md. 800 steps take some 5 minutes of a core by the U-Net and along slices
+alone, 14 by GRUs and 22 by LSTMs along all axes.
 """
 
 from __future__ import annotations

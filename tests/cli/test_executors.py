@@ -89,9 +89,13 @@ def records(out):
     return found
 
 
-@pytest.mark.parametrize("engine", ["local", pytest.param("dask", marks=pytest.mark.slow)])
+PACKAGES = {"local": "submitit", "dask": "distributed", "ray": "ray"}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("dask", "ray")]
+
+
+@pytest.mark.parametrize("engine", ["local", *SLOW])
 def test_a_worker_is_killed_and_nothing_is_lost_or_made_twice(engine, study, tmp_path, monkeypatch):
-    package = pytest.importorskip({"local": "submitit", "dask": "distributed"}[engine])
+    package = pytest.importorskip(PACKAGES[engine])
     if engine == "local":  # how long it waits for what a killed process will not write
         monkeypatch.setattr(package.core.core.Job, "_results_timeout_s", 0.5)
     shared, alone = tmp_path / "shared", tmp_path / "alone"
