@@ -13,7 +13,7 @@ import numpy as np
 import jaxmed as jm
 from jaxmed import bayes, report, stats
 from jaxmed.augment import CORRUPTIONS, corruption
-from jaxmed.cli.explain._maps import Case, explain
+from jaxmed.cli.explain._maps import BOUNDS, Case, explain
 from jaxmed.cli.explain._models import see
 from jaxmed.data import Scan, to_space
 from jaxmed.inference import Recipe, Segmenter, average_models, prepare, save_model
@@ -235,7 +235,9 @@ def maps(config: Outlining, cases: Outlined, fold: Fold) -> dict[str, stats.Esti
         return {}
     told = explain(fold.model, asked, (_METHOD,), 0, True).tests[_METHOD]
     return {
-        f"maps/{name}": stats.mean(np.asarray(values)[np.isfinite(values)], name=f"maps/{name}")
+        f"maps/{name}": stats.mean(
+            np.asarray(values)[np.isfinite(values)], bounds=BOUNDS.get(name), name=f"maps/{name}"
+        )
         for name, values in told.items()
         if np.isfinite(values).sum() > 1
     }

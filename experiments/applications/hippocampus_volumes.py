@@ -17,6 +17,7 @@ side, and only scans of one patient on one day would tell by how much.
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class Config(Outlining):
 def run(config: Config, out: Path) -> Results:
     """Read, cross-validate, judge outlines and volumes."""
     cases = read(folder(config.data, "Task04_Hippocampus"))
+    check_level(config, len(cases.scans))
     spacing = np.median([scan.spacing for scan in cases.scans], axis=0)
     recipe = recipe_of(
         config, cases, spacing=spacing, patch=config.patch, normalisation="zscore", mirror=(0,)
@@ -73,6 +75,21 @@ def read(place: Path) -> Outlined:
         masks.append(np.asarray(one["mask"], np.int32))
     names = tuple(map(str, source.case_ids))
     return Outlined(scans, masks, tuple(source.classes[1:]), names, names, "scans", ("MRI",))
+
+
+def check_level(config: Config, scans: int) -> None:
+    """Refuse a level that the other folds' scans are too few for: intervals would have no end.
+
+    Raises:
+        ValueError: names the level and how many scans it needs.
+    """
+    others = scans - -(-scans // config.folds)
+    least = math.ceil(config.level / (1 - config.level) - 1e-9)
+    if others < least:
+        raise ValueError(
+            f"--level {config.level:g} needs {least} scans in the other folds to calibrate on, "
+            f"there are {others}: give more scans or folds, or ask for less"
+        )
 
 
 def volumes(config: Config, cases: Outlined, found: Crossed) -> dict[str, stats.Estimate]:

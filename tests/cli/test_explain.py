@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 
 import flax.linen as nn
 import jax
@@ -153,6 +154,17 @@ def test_a_cascades_last_network_owes_some_of_its_map_to_the_mask_before(folder)
     assert rows == {"gradient": pytest.approx(0.75), "integrated-gradients": pytest.approx(0.6)}
     page = (out / "report.html").read_text()
     assert "The same map, on the masks that the network before found." in page
+
+
+def test_an_interval_of_a_share_is_one_of_shares():
+    from jaxmed.cli.explain._maps import in_words
+
+    told = in_words(
+        {"gradient": {"pointing": np.array([0.0, 1.0]), "chance": np.array([0.2, 0.9])}}
+    )
+    for text in told["gradient"].values():
+        numbers = [float(n) for n in re.findall(r"-?\d\.\d+", text)]
+        assert 0 <= numbers[1] < numbers[0] < numbers[2] <= 1
 
 
 def test_mistakes_are_told_in_a_line(folder, capsys):

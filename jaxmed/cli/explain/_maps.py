@@ -33,9 +33,10 @@ LEGENDS = {
     "before found, and not on the image.",
 }
 BEFORE = "of the mask before"
-_BOUNDS = {
+BOUNDS = {
     "random network": (-1.0, 1.0),
     "moved by a voxel": (-1.0, 1.0),
+    "pointing": (0.0, 1.0),
     "precision in mask": (0.0, 1.0),
     "chance": (0.0, 1.0),
     "mask before": (0.0, 1.0),
@@ -173,7 +174,7 @@ def _tests(key, method, given, images, targets, maps) -> dict[str, np.ndarray]:
 def in_words(tests: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, str]]:
     """Means over the cases, with intervals where there are several."""
     return {
-        method: {name: _mean(v, _BOUNDS.get(name)) for name, v in row.items()}
+        method: {name: _mean(v, BOUNDS.get(name)) for name, v in row.items()}
         for method, row in tests.items()
     }
 

@@ -102,6 +102,13 @@ def test_volumes_have_intervals_that_hold_and_a_change_that_can_be_told():
         assert exact[f"volume/{name}/intraclass correlation"].value == pytest.approx(1)
 
 
+def test_a_level_that_so_few_scans_cannot_promise_is_refused():
+    config = hippocampus_volumes.Config(folds=2, level=0.9)
+    hippocampus_volumes.check_level(config, 18)
+    with pytest.raises(ValueError, match=r"--level 0\.9 needs 9 scans .* there are 8"):
+        hippocampus_volumes.check_level(config, 17)
+
+
 def lesions(place, n=8):
     """PH2's layout: a bright disc a picture."""
     lines = ["image,diagnosis"]
@@ -179,7 +186,7 @@ def test_volumes_of_scans_are_judged_end_to_end(tmp_path):
     (place / "dataset.json").write_text(json.dumps(about))
     found, _ = run(
         "hippocampus_volumes", place, tmp_path / "a", "--patch", "8", "8", "8", "--corrupted", "0",
-        "--explained", "0",
+        "--explained", "0", "--level", "0.7",
     )  # fmt: skip
     assert found["metrics"]["volume/whole/interval coverage"]["value"] >= 0.5
 
