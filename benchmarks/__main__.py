@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import json
 import math
 import os
 import sys
-import time
-import traceback
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _grid, _tables
+from benchmarks import _accelerator, _grid, _tables
 from benchmarks._case import Options
 from benchmarks._grid_record import gather_grid, read_runs
-from benchmarks._record import RESULTS, cores, environment, now, save
+from benchmarks._record import RESULTS, cores, save
 from benchmarks._runs import gather
+from benchmarks._suites import (
+    SUITES,
+    cases_of,
+    limit_threads,
+    measure_side,
+    record_path,
+    run_suite,
+    sides_of,
+)
+from benchmarks.reliability import _mutations, _soak
 
-SUITES = {
-    "agents": "steps of agents that learn as they go",
-    "augment": "3D augmentation, volumes a second",
-    "conv": "convolutions of ResNet-18 and U-Nets, pooling, upsampling, loops",
-    "environments": "steps of an agent in images, each with what it sees",
-    "ensemble": "five members by each strategy",
-    "explain": "maps of a network by jaxmed.explain and by Captum",
-    "epoch": "an epoch: host loop, compiled, a peer's DataLoader",
-    "import": "seconds to import",
-    "metrics": "distance transforms, components and surface metrics on 128^3",
-    "patches": "patches of volumes on disk, from memory maps and by reading the whole",
-    "register": "a pair of brains, affinely and by a field, against SimpleITK and ANTs",
-    "recurrent": "training steps of LSTM and GRU on sequences, against torch's",
-    "sliding_window": "inference over a large volume",
-    "stats": "bootstrap, DeLong, permutations and reader studies, against SciPy",
-    "train_step": "ResNet-18 at 28x28 and a 3D U-Net, against the same networks in torch",
-    "unsupervised": "k-means, density, components and t-SNE, against scikit-learn",
-    "warp": "images moved by fields and back, against torch's grid_sample",
+# What processes do that commands start.
+WORKERS = {
+    "_accelerator": _accelerator.worker,
+    "_grid": _grid.worker,
+    "_mutations": _mutations.worker,
 }
 
 
@@ -95,11 +88,18 @@ def main(arguments: list[str] | None = None) -> int:
     record.add_argument("--published", action="append", default=[], metavar="TABLE=VALUE")
     record.add_argument("--source", default="", help="where that was published")
     record.add_argument("--note", default="", help="what a reader must know")
+    accelerator = commands.add_parser("accelerator", help="all that is missing of one GPU")
+    _accelerator.add_arguments(accelerator)
+    mutations = commands.add_parser("mutations", help="commands on files changed at random")
+    _mutations.add_arguments(mutations)
+    soak = commands.add_parser("soak", help="work struck at random moments and started again")
+    _soak.add_arguments(soak)
+    for name in WORKERS:
+        commands.add_parser(name).add_argument("settings")
     sharded = commands.add_parser("sharded", help="memory a device, parameters shared out")
     sharded.add_argument("--record", action="store_true", help="write it to benchmarks/results")
     scale = commands.add_parser("scale", help="what a large cohort would cost, from the records")
     scale.add_argument("--record", action="store_true", help="write it to benchmarks/results")
-    commands.add_parser("_grid").add_argument("settings")
     memory = commands.add_parser("_memory")
     for name in ("suite", "case", "side"):
         memory.add_argument(name)
@@ -121,17 +121,20 @@ def main(arguments: list[str] | None = None) -> int:
         return _kept("scale", scaled(), given.record)
     if given.command == "grid":
         return _grid.run(given)
-    if given.command == "_grid":
-        return _grid.worker(given.settings)
-    _limit_threads(given.threads)
+    if given.command == "accelerator":
+        return _accelerator.run(given)
+    if given.command == "mutations":
+        return _mutations.run(given)
+    if given.command == "soak":
+        return _soak.run(given)
+    if given.command in WORKERS:
+        return WORKERS[given.command](given.settings)
+    limit_threads(given.threads)
     # Torch shares the accelerator: neither may claim all of its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if given.command == "_memory":
-        from benchmarks._memory import measure_here
-
         options = Options(quick=given.quick, threads=given.threads)
-        case = next(c for c in _cases(given.suite, options) if c.name == given.case)
-        print(json.dumps(measure_here(case, given.side)))
+        measure_side(given.suite, given.case, given.side, options)
         return 0
     return _run_suite(given)
 
@@ -200,78 +203,20 @@ def _common(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _limit_threads(threads: int) -> None:
-    """Limit XLA to as many cores as the peers have threads: it sizes its pool by affinity."""
-    if not 1 <= threads <= cores():
-        raise SystemExit(f"--threads {threads}: this machine has {cores()} cores to give")
-    if threads < cores():
-        if not hasattr(os, "sched_setaffinity"):
-            raise SystemExit(f"--threads {threads}: only Linux can hold a process to some cores")
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-
-
-def _cases(suite: str, options: Options) -> list:
-    module = importlib.import_module(f"benchmarks.suite_{suite}")
-    return [c for c in module.cases(options) if options.only in c.name]
-
-
 def _run_suite(given: argparse.Namespace) -> int:
-    from benchmarks._measure import geometric_means, measure
-
     if given.repeats < 1:
         raise SystemExit("--repeats must be at least 1")
     options = Options(quick=given.quick, threads=given.threads, only=given.only)
-    cases = _cases(given.command, options)
-    if not cases:
-        raise SystemExit(f"no case of {given.command} has {given.only!r} in its name")
-    known = list(dict.fromkeys(s for c in cases for s in list(c.sides)[1:]))
-    wanted = given.against or known
-    if unknown := [w for w in wanted if not any(s.split("-")[0] == w or s == w for s in known)]:
-        raise SystemExit(f"{given.command} has no side {', '.join(unknown)}: {', '.join(known)}")
-    wanted = [s for s in known if s in wanted or s.split("-")[0] in wanted]
-    import jax
-
-    on_cpu = jax.default_backend() == "cpu"
-    entries: list[dict[str, Any]] = []
-    failed = []
-    start = time.monotonic()
-    for case in cases:
-        if time.monotonic() - start > given.budget:
-            print(f"{case.name}: not begun, {given.budget:g} s are over")
-            continue
-        try:
-            entry = measure(case, wanted, repeats=given.repeats, memory=given.memory and not on_cpu)
-        except Exception:  # the other cases are still worth running
-            traceback.print_exc()
-            failed.append(case.name)
-            continue
-        if given.memory and on_cpu:
-            from benchmarks._memory import measure_in_processes
-
-            entry["memory"] = measure_in_processes(given.command, case, wanted, options)
-        if given.memory:
-            print("   peak MiB:", {s: round(b / 2**20) for s, b in entry["memory"].items()})
-        entries.append(entry)
-    record = {
-        "suite": given.command,
-        "created": now(),
-        "environment": environment(given.threads),
-        "settings": {"repeats": given.repeats, "quick": given.quick},
-        "cases": entries,
-        "geometric_means": geometric_means(entries),
-    }
-    precisions = {entry["precision"] for entry in entries if "flops" in entry}
-    if precisions:
-        from benchmarks._jax import peak_flops
-
-        peaks = {p: float(f"{peak_flops(p):.3g}") for p in sorted(precisions)}
-        record["environment"]["peak_flops"] = peaks
-    for group, means in record["geometric_means"].items():
+    cases = cases_of(given.command, options)
+    wanted = sides_of(given.command, cases, given.against)
+    record, failed = run_suite(
+        given.command, cases, wanted, options,
+        repeats=given.repeats, memory=given.memory, budget=given.budget,
+    )  # fmt: skip
+    for group, means in record.get("geometric_means", {}).items():
         print(f"geometric mean, {group}:", ", ".join(f"{p} {v:.2f}x" for p, v in means.items()))
-    path = given.json
-    if given.record:
-        path = RESULTS / f"{given.command}-{record['environment']['backend']}.json"
-    if path:
+    path = record_path(record) if given.record else given.json
+    if path and record["cases"]:
         save(path, record)
         print(f"record: {path}")
     if failed:

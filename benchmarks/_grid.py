@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import itertools
 import json
 import os
@@ -29,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmed._files import owning_in_turn
+from jaxmed._files import append_line, owning_in_turn
 from jaxmed.cli import run_experiment
 from jaxmed.cli._executors import Executor, add_executor, executor_of
 from jaxmed.cli.runs import _experiment
@@ -122,30 +121,16 @@ def worker(settings: str) -> int:
                 results = run_experiment(experiment, fields, out, folder_of=folder)
             except Exception as error:
                 failed += 1
-                _append(root / "failed.jsonl", {"name": out.name, "error": f"{error!r}"[:2000]})
+                told = {"name": out.name, "error": f"{error!r}"[:2000]}
+                append_line(root / "failed.jsonl", json.dumps(told))
                 continue
             record = report.metrics_record(results)
             for name, estimate in results.metrics.items():
                 if "runs" in estimate.details:
                     record["metrics"][name]["runs"] = list(estimate.details["runs"])
-            _append(root / "runs.jsonl", json.loads(report.to_json({"name": out.name, **record})))
+            line = report.to_json({"name": out.name, **record}, indent=None)
+            append_line(root / "runs.jsonl", line)
     return 1 if failed else 0
-
-
-def _append(path: Path, record: dict[str, Any]) -> None:
-    """Add a line in one write, so that processes do not cut into each other's.
-
-    Locked, for on a network drive another machine may not see yet where the file ends.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = (json.dumps(record) + "\n").encode()
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        with contextlib.suppress(OSError):  # a drive without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        os.write(file, line)
-    finally:
-        os.close(file)
 
 
 def _groups(experiment: Experiment, given: argparse.Namespace) -> list[list[dict[str, Any]]]:

@@ -11,7 +11,7 @@ import optax
 
 import jaxmed as jm
 from benchmarks._case import Case, Options, Run
-from benchmarks._jax import normal, program_bytes, waiting
+from benchmarks._jax import flops_of, normal, program_bytes, waiting
 from benchmarks._memory import mark
 
 _MEMBERS = 5
@@ -68,7 +68,8 @@ def _case(name: str, module: Any, loss: Callable, batch: dict[str, np.ndarray]) 
         "five single steps": lambda: _steps(single, batch, _MEMBERS),
         **{s: members(s) for s in ("unroll", "scan", "vmap")},
     }
-    return Case(name, sides)
+    state = jax.eval_shape(single.init, jax.random.key(0), batch)
+    return Case(name, sides, flops=_MEMBERS * flops_of(single.step, state, batch))
 
 
 def _steps(learner: Any, batch: dict[str, np.ndarray], states: int) -> Run:

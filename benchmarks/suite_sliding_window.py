@@ -10,7 +10,7 @@ import numpy as np
 import jaxmed as jm
 from benchmarks import _peers, _torch
 from benchmarks._case import Case, Options, Run
-from benchmarks._jax import normal
+from benchmarks._jax import flops_of, normal
 from benchmarks._memory import mark
 from benchmarks.suite_train_step import unet_of
 
@@ -62,5 +62,21 @@ def cases(options: Options) -> list[Case]:
 
         return _torch.timed(torch, call)
 
-    name = f"{size}^3 in windows of {window}^3"
-    return [Case(name, {"jaxmed": ours, "monai": monai}, items=size**3, unit="voxels")]
+    def one(x: jax.Array) -> jax.Array:
+        params, state = jax.eval_shape(made.init, jax.random.key(0), x)
+        params, state = (jax.tree.map(jax.numpy.zeros_like, tree) for tree in (params, state))
+        return made.apply(params, state, x)[0]["logits"]
+
+    step = int(window * (1 - _OVERLAP))
+    count = (-(-(size - window) // step) + 1) ** 3
+    shape = jax.ShapeDtypeStruct((1, *windows, 1), np.float32)
+    return [
+        Case(
+            f"{size}^3 in windows of {window}^3",
+            {"jaxmed": ours, "monai": monai},
+            items=size**3,
+            unit="voxels",
+            flops=count * flops_of(one, shape),
+            precision="float32" if on_cpu else "bfloat16",
+        )
+    ]

@@ -106,14 +106,26 @@ def replacing(path: str | Path, *, resumable: bool = False) -> Iterator[Path]:
             yield part
             os.replace(part, path)
         return
-    suffixes = "".join(path.suffixes[-2:])  # Writers such as nibabel's go by .nii.gz.
-    partial = path.with_name(f".{path.name.removesuffix(suffixes)}.{os.getpid()}{suffixes}")
+    partial = path.with_name(_partial_name(path, os.getpid()))
     try:
         with naming(path):
             yield partial
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partial_name(path: Path, process: int | str) -> str:
+    suffixes = "".join(path.suffixes[-2:])  # Writers such as nibabel's go by .nii.gz.
+    return f".{path.name.removesuffix(suffixes)}.{process}{suffixes}"
+
+
+def drop_partial(path: Path) -> None:
+    """Delete what processes that were killed had half written of a file that is this one's."""
+    before, _, after = _partial_name(path, "*").rpartition("*")
+    half = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
+    for left in [found for found in path.parent.glob(".*") if half.fullmatch(found.name)]:
+        left.unlink(missing_ok=True)
 
 
 class BusyError(OSError):
@@ -235,3 +247,46 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     """Write a text, as UTF-8, or bytes in the place of a file, all at once."""
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def append_line(path: str | Path, line: str) -> None:
+    r"""Add a line of UTF-8 to a file of lines, whole or not at all; folders are made.
+
+    One write under a lock, so that processes do not cut into each other's lines, on a network drive
+    neither. A line before it that was cut is ended first, so that no other is lost with it.
+
+    Raises:
+        OSError: the disk is full: the file is as it was.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "log.jsonl"
+    >>> for text in ("1", "2"):
+    ...     append_line(path, text)
+    >>> path.read_text()
+    '1\n2\n'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = f"{line}\n".encode()
+    with naming(path):
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            _lock(file)
+            size = os.fstat(file).st_size
+            if size and os.pread(file, 1, size - 1) != b"\n":
+                content = b"\n" + content
+            if os.write(file, content) < len(content):  # the disk was full in its midst
+                os.ftruncate(file, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        finally:
+            os.close(file)
+
+
+def _lock(file: int) -> None:
+    """Wait for the lock of a file, until it is closed; where the drive knows none there is none."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover
+        return
+    with _unless_unknown():
+        fcntl.flock(file, fcntl.LOCK_EX)

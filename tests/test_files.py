@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from jaxmed._files import BusyError, owning, owning_in_turn
+from jaxmed._files import (
+    BusyError,
+    append_line,
+    drop_partial,
+    owning,
+    owning_in_turn,
+    replacing,
+)
 
 HOLD = """
 import sys
@@ -128,3 +136,36 @@ def test_what_a_killed_process_had_half_written_is_swept_up(tmp_path):
     with owning(tmp_path):
         there = {path.name for path in tmp_path.iterdir()}
     assert there == {alive, ".hidden", ".made_by.json", "kept.1.json", ".lock"}
+
+
+def test_a_line_is_added_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "log.jsonl"
+    append_line(path, "first")
+    append_line(path, "second")
+    assert path.read_text() == "first\nsecond\n"
+    with path.open("a") as file:
+        file.write("cut sho")  # by the end of its process
+    append_line(path, "third")
+    assert path.read_text() == "first\nsecond\ncut sho\nthird\n"
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:3]))
+    with pytest.raises(OSError, match=r"No space left.*log\.jsonl"):
+        append_line(path, "fourth")
+    monkeypatch.undo()
+    append_line(path, "fifth")
+    assert path.read_text() == "first\nsecond\ncut sho\nthird\nfifth\n"
+
+
+@pytest.mark.parametrize("name", ["a.npz", "rate0.01-r0.npz", "a.nii.gz", "a"])
+def test_what_was_half_written_of_a_file_is_dropped_and_no_other(tmp_path, name):
+    path = tmp_path / name
+    with replacing(path) as left:
+        left.write_text("whole")
+    left.write_text("half")
+    others = [tmp_path / other for other in (".other.123.npz", ".a.b.123.npz", "b.npz")]
+    for other in others:
+        other.write_text("whole")
+    drop_partial(path)
+    assert not left.exists()
+    assert path.read_text() == "whole"
+    assert all(other.exists() for other in others)

@@ -37,6 +37,8 @@ def read_study(path: Path | None) -> dict[str, str]:
         return {}
     from jaxmed import report
 
+    if not path.is_file():  # nor a pipe, of which no end may come
+        raise ValueError(f"--study: there is no file {path}")
     try:
         return report.check_study(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

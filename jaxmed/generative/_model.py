@@ -23,6 +23,7 @@ from jaxmed.generative.autoencoders._codec import vae_sampler
 from jaxmed.generative.diffusion._latent import latent_sampler
 from jaxmed.generative.diffusion._sampler import diffusion_sampler
 from jaxmed.inference import DescriptionError, ModelError, build, describe
+from jaxmed.inference._foreign import check_links, describing
 from jaxmed.train import restore, save
 
 _FILE, _WEIGHTS, _FORMAT = "generator.json", "generator", "jaxmed generator 1"
@@ -192,16 +193,16 @@ def load_generative_model(folder: str | os.PathLike) -> GenerativeModel:
     path = folder / _FILE
     if not path.is_file():
         raise ModelError(_without(folder))
-    try:
+    check_links(folder, _FILE, _WEIGHTS)
+    with describing(path, "a generator"):
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["format"] != _FORMAT:
             raise ValueError(f"it has the format {table['format']!r}, not {_FORMAT!r}")
         recipe = build(table["recipe"])
         if not isinstance(recipe, GenerativeRecipe):
             raise ValueError(f"a {type(recipe).__name__} is no recipe of a generator")
+        recipe.draw()
         like = {"params": _shapes(table["params"]), "state": _shapes(table["state"])}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"{path} does not describe a generator: {error}") from error
     kept = restore(folder / _WEIGHTS, like).state
     return GenerativeModel(recipe, kept["params"], kept["state"])
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxmed._files import write_whole
 from jaxmed.core import PyTree
 from jaxmed.inference._describe import DescriptionError, build, describe
+from jaxmed.inference._foreign import ModelError, check_links, describing
 from jaxmed.inference._joined import AnyRecipe, Model, joined
 from jaxmed.inference._segmenter import Recipe, Segmenter
 from jaxmed.inference._survival_model import SurvivalRecipe
@@ -26,16 +27,11 @@ _FORMAT = "jaxmed model 2"
 _FORMAT_1 = "jaxmed segmenter 1"
 
 
-class ModelError(ValueError):
-    """Raised for a folder without a model, or a model that cannot be saved; says why."""
-
-
 class SegmenterError(ModelError):
     """Raised for a folder that holds no segmenter; the message says what it is instead."""
 
 
-# What a traceback shows are the names a user can import.
-ModelError.__module__ = SegmenterError.__module__ = "jaxmed.inference"
+SegmenterError.__module__ = "jaxmed.inference"
 
 
 def save_model(folder: str | os.PathLike, model: Model) -> Path:
@@ -78,15 +74,17 @@ def load_model(folder: str | os.PathLike) -> Model:
     """Load a model saved by :func:`save_model`, or by an earlier version's ``save_segmenter``.
 
     Raises:
-        ModelError: if the folder is not that of a finished run with a model; says what it is. Or
-            if its weights are not finite: what they answer may look like nothing found.
+        ModelError: if the folder is not that of a finished run with a model; says what it is. If
+            a link in it leads out of it. Or if its weights are not finite: what they answer may
+            look like nothing found.
         CheckpointError: the weights are missing or damaged.
     """
     folder = Path(folder)
     path = folder / _FILE
     if not path.is_file():
         raise ModelError(_what_it_is(folder))
-    try:
+    check_links(folder, _FILE, _WEIGHTS, _BEFORE)
+    with describing(path, "a model of jaxmed"):
         table = json.loads(path.read_text(encoding="utf-8"))
         written = table["format"]
         if written == _FORMAT:
@@ -97,9 +95,7 @@ def load_model(folder: str | os.PathLike) -> Model:
             raise ValueError(f"it has the format {written!r}, this version reads {_FORMAT!r}")
         if not isinstance(recipe, AnyRecipe):
             raise ValueError(f"a {type(recipe).__name__} is no recipe")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"{path} does not describe a model of jaxmed: {error}") from error
-    params, state = weight_shapes(recipe)
+        params, state = weight_shapes(recipe)
     kept = restore(folder / _WEIGHTS, {"params": params, "state": state}).state
     check_weights(folder, kept)
     cascade = isinstance(recipe, Recipe) and recipe.cascade

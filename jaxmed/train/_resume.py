@@ -51,7 +51,14 @@ def load(
     if folder is None or _checkpoint.latest(folder / "checkpoints") is None:
         return None
     like = abstract(jax.eval_shape(learner.init, key, batch), compiled.shardings)
-    found = _checkpoint.restore(folder / "checkpoints", like)
+    try:
+        found = _checkpoint.restore(folder / "checkpoints", like)
+    except CheckpointMismatchError:
+        raise
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}. To begin anew, delete {folder / 'checkpoints'} or give resume=False"
+        ) from error
     _check_shared(found, shared)
     at = Progress.from_json(found.note["progress"])
     # What a killed run saved as its best after this checkpoint comes again.

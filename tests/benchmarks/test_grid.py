@@ -14,6 +14,7 @@ import pytest
 from benchmarks import _grid
 from benchmarks.__main__ import main
 from benchmarks._grid_record import gather_grid, read_runs
+from jaxmed._files import append_line
 from jaxmed.cli.runs._experiment import Experiment
 
 
@@ -153,7 +154,7 @@ def test_a_grid_is_shared_out_by_group(tmp_path, monkeypatch, capsys):
         made.append([fields["shift"] for fields in told["configs"]])
         for fields in told["configs"]:
             name = f"study_shift={fields['shift']}"
-            _grid._append(Path(told["out"]) / "runs.jsonl", {"name": name})
+            append_line(Path(told["out"]) / "runs.jsonl", json.dumps({"name": name}))
         return 0
 
     monkeypatch.setattr(_grid, "executor_of", lambda given: Here())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import nibabel as nib
 import numpy as np
@@ -147,3 +148,15 @@ def test_a_case_that_comes_twice_does_not_count_twice(tmp_path, capsys):
     table = write(tmp_path / "p.csv", ["case", "label", "score"], [*rows, *[rows[0]] * 5])
     assert main(["evaluate", "--predictions", table, "--out", str(tmp_path / "out")]) == 2
     assert "the case 'c0' comes twice, in rows 2 and 12" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("option", ["--study", "--ledger"])
+def test_a_pipe_is_no_file_to_wait_for(option, tmp_path, capsys):
+    table, pipe = tmp_path / "a.csv", tmp_path / "pipe"
+    rows = (f"c{i},{i % 2},{i / 20}" for i in range(12))
+    table.write_text("\n".join(["case,label,score", *rows]))
+    os.mkfifo(pipe)
+    words = ["--predictions", str(table), option, str(pipe), "--out", str(tmp_path / "out")]
+    assert main(["evaluate", *words]) == 2
+    assert "pipe" in capsys.readouterr().err

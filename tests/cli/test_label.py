@@ -250,6 +250,59 @@ def test_others_are_refused(served):
     assert served.ask("label", body, Origin=own, **{"Sec-Fetch-Site": "same-origin"})[0] == 200
 
 
+FOREIGN = {
+    "a name that leads here": {"Host": "evil.example:{port}"},
+    "a name that ends in ours": {"Host": "127.0.0.1:{port}.evil.example"},
+    "another port": {"Host": "127.0.0.1:1"},
+    "a second host": {"Host": ["127.0.0.1:{port}", "evil.example"]},
+    "no host": {"Host": []},
+    "another origin": {"Origin": "https://evil.example"},
+    "another scheme": {"Origin": "https://127.0.0.1:{port}"},
+    "another port's origin": {"Origin": "http://127.0.0.1:1"},
+    "a second origin": {"Origin": ["http://127.0.0.1:{port}", "http://evil.example"]},
+    "no origin to tell": {"Origin": "null"},
+    "another site": {"Sec-Fetch-Site": "cross-site"},
+    "a sister site": {"Sec-Fetch-Site": "same-site"},
+}
+PATHS = {
+    "GET": ("", "state", "image?case=0"),
+    "POST": ("label", "skip", "undo", "finish"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_no_path_takes_a_request_from_elsewhere(served, kind):
+    """Every path, with the secret and all else as the page sends it, but for one header."""
+    sent = {"Host": "127.0.0.1:{port}", "Content-Type": "application/json", **FOREIGN[kind]}
+    body = json.dumps({"case": 0, "label": "benign"})
+    for method, paths in PATHS.items():
+        for path in paths:
+            assert _raw(served, method, f"/{served.server.secret}/{path}", sent, body) == 403, path
+    assert served.server.labelling.answers.progress().done == 0
+    assert not served.out.exists()
+    assert served.ask("state")[0] == 200, "it still serves its own page"
+
+
+def test_a_request_that_names_another_host_in_its_path_is_refused(served):
+    sent, at = {"Host": "127.0.0.1:{port}"}, f"/{served.server.secret}/state"
+    assert _raw(served, "GET", f"http://evil.example{at}", sent) == 403
+    assert _raw(served, "GET", f"http://127.0.0.1:{served.port}{at}", sent) == 200
+
+
+def _raw(served, method, target, headers, body=""):
+    """The status of an answer to a request whose headers may come twice."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+    connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+    for name, values in headers.items():
+        for value in [values] if isinstance(values, str) else values:
+            connection.putheader(name, value.format(port=served.port))
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body.encode())
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +155,8 @@ FAULTS = {
     "no box": ({"bbox": [1, 2]}, "box-corners", "annotation 1 has no bbox of four numbers"),
     "category": ({"category_id": 9}, "label-range", "annotation 1 has the category 9"),
     "image": ({"image_id": 7}, "table", "annotation 1 is of image 7"),
+    "no number": ({"category_id": [1]}, "readable", "the boxes cannot be read"),
+    "no number of an image": ({"image_id": {}}, "readable", "the boxes cannot be read"),
 }
 
 
@@ -274,3 +277,11 @@ def test_an_image_is_fitted_and_its_boxes_with_it():
         np.testing.assert_allclose(found["box"][0], edges, atol=0.6)
         assert not found["box"][1].any()
         np.testing.assert_allclose(found["box"][0] / np.tile(found["scale"], 2), box[0], atol=1e-4)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no device without an end")
+def test_endless_files_are_not_read(tmp_path):
+    (tmp_path / "dataset.json").symlink_to("/dev/zero")
+    (tmp_path / "boxes.json").symlink_to("/dev/zero")
+    assert data.check(tmp_path)
+    assert data.check(tmp_path / "boxes.json")

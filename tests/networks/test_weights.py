@@ -15,6 +15,7 @@ import pytest
 
 import jaxmed as jm
 from jaxmed.networks import efficientnet_lite0, from_tensors, inflate, read_tensors
+from jaxmed.networks.weights._tensor_files import _resolve, _Storage, _Tensor
 
 RNG = np.random.default_rng(0)
 TENSORS = {
@@ -106,6 +107,29 @@ def test_files_that_are_not_what_they_say_are_refused(tmp_path):
         read_tensors(path)
     with pytest.raises(FileNotFoundError):
         read_tensors(tmp_path / "other.pth")
+
+
+def test_a_small_file_cannot_ask_for_much_memory(tmp_path):
+    """Neither by a tensor that repeats one number, nor by a storage that is not there."""
+    path, one = tmp_path / "model.pth", np.ones(1, np.float32)
+    many = np.lib.stride_tricks.as_strided(one, (2**20, 2**20), (0, 0))
+    tensor = _Tensor(_Storage(one.dtype, "0", 1), 0, many.shape, (0, 0))
+    with pytest.raises(ValueError, match="repeats 1 numbers too often"):
+        _resolve(tensor, lambda storage: one)
+    write_legacy(path, TENSORS)
+    content = path.read_bytes()
+    size = struct.pack("<i", TENSORS["body.0.weight"].size)
+    path.write_bytes(content.replace(b"J" + size, b"J" + struct.pack("<i", 2**31 - 1), 1))
+    with pytest.raises(ValueError, match=r"model\.pth is not a readable file of tensors"):
+        read_tensors(path)
+
+
+def test_what_is_no_array_among_arrays_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", **TENSORS)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("b.npy", b"no array")
+    with pytest.raises(ValueError, match="'b' is no array"):
+        read_tensors(tmp_path / "a.npz")
 
 
 def test_numpy_and_safetensors_files_are_read(tmp_path):

@@ -228,7 +228,10 @@ def test_no_good_checkpoint(run):
     folder, go_on = run
     shutil.rmtree(folder / "checkpoints" / "8")
     (folder / "checkpoints" / "10" / "state" / "manifest.ocdbt").unlink()
-    with pytest.raises(train.CheckpointError, match=r"no checkpoint can be used:.*checkpoints/10"):
+    with pytest.raises(
+        train.CheckpointError,
+        match=r"no checkpoint can be used:.*checkpoints/10.*delete .*run/checkpoints",
+    ):
         go_on()
     assert go_on(resume=False).step == 12
 

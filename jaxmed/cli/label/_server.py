@@ -129,14 +129,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _checked(self, *, writes: bool = False) -> tuple[str, dict[str, list[str]]]:
         """The path behind the secret, and the query, of a request that may be answered."""
-        if self.headers.get("Host", "") not in self.server.hosts:
+        hosts, parts = self.headers.get_all("Host", []), urlsplit(self.path)
+        # A request may name its host a second time, or in its path.
+        if len(hosts) != 1 or {*hosts, parts.netloc or hosts[0]} - self.server.hosts:
             raise _Refused(403, "this server answers its own computer only")
-        origin = self.headers.get("Origin")
-        if origin is not None and origin not in {f"http://{host}" for host in self.server.hosts}:
+        own = {f"http://{host}" for host in self.server.hosts}
+        if {*self.headers.get_all("Origin", [])} - own:
             raise _Refused(403, "this server answers its own page only")
-        if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        if {*self.headers.get_all("Sec-Fetch-Site", [])} - {"none", "same-origin"}:
             raise _Refused(403, "this server answers its own page only")
-        parts = urlsplit(self.path)
         secret, _, path = parts.path.lstrip("/").partition("/")
         if not hmac.compare_digest(secret.encode(), self.server.secret.encode()):
             raise _Refused(403, "the address is not the one that `jaxmed label` told")

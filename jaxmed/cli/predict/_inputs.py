@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmed.data import Fault, Scan, Space
+from jaxmed.data._error import reading
+from jaxmed.data._npz import array_of
 from jaxmed.data.formats import ENDINGS, images_in, stem, suffix
 from jaxmed.data.formats._read import read_channels
 from jaxmed.data.formats._registry import spaced
@@ -22,8 +22,6 @@ from jaxmed.data.sources._pairs import masks_among
 from jaxmed.data.tables._columns import find_columns
 from jaxmed.data.tables._labels import parts
 from jaxmed.data.tables._table import TABLES, is_missing, read_table
-
-_BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 _CHANNEL = re.compile(r"_\d{4}$")
 
@@ -222,8 +220,9 @@ def read(given: Given, spacing: Sequence[float], channels: int) -> Iterator[Inpu
         if not packed:
             yield Input(given.name, path, read_channels(given.paths, canonical=True))
             return
-        images = _unpacked(path, len(spacing), channels)
-    except _BROKEN as error:
+        with reading(path, "the arrays"):
+            images = _unpacked(path, len(spacing), channels)
+    except (OSError, ValueError) as error:
         yield Input(given.name, path, None, str(error), packed)
         return
     affine = np.diag([*spacing, 1.0])
@@ -249,7 +248,7 @@ def _unpacked(path: Path, rank: int, channels: int) -> np.ndarray:
                 f"{text} has {f'no array {choice!r}; it has' if choice else 'the arrays'} "
                 f"{', '.join(names)}: name one as {text}:{names[0] if names else 'ARRAY'}"
             )
-        array = file[choice]
+        array = array_of(file, choice)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{path}: an image holds numbers, {choice!r} holds {array.dtype}")
     # As pictures: whole numbers of 8 or 16 bits are shares of the largest.

@@ -12,10 +12,14 @@ import numpy as np
 
 from jaxmed._csv import csv_text
 from jaxmed._files import write_whole
+from jaxmed.cli._given import measured
 from jaxmed.cli.predict._inputs import Given, read
 from jaxmed.cli.predict._made_by import MadeBy
 from jaxmed.cli.predict._masks import exit_code, tried
+from jaxmed.data._error import reading
+from jaxmed.data._npz import array_of
 from jaxmed.inference import ImageModel, prepare_image
+from jaxmed.inference._foreign import check_links
 from jaxmed.inference._intensities import finite
 
 _HELD_OUT = "held_out.npz"
@@ -113,12 +117,13 @@ def _teller(asked: Asked, names: Sequence[str], *, decided: bool) -> Any:
 
         labels, scores = _held_out(asked.run, names)
         if asked.calibrated:
-            calibrator = fit_calibrator(labels, scores)
+            calibrator = measured(asked.run / _HELD_OUT, fit_calibrator, labels, scores)
             scores = calibrate(calibrator, scores)
         if asked.sets is not None:
             if not 0 < asked.sets < 1:
                 raise ValueError(f"--sets is a probability between 0 and 1, got {asked.sets}")
-            rule = fit_sets(labels, scores, level=asked.sets)
+            path = asked.run / _HELD_OUT
+            rule = measured(path, fit_sets, labels, scores, level=asked.sets)
             for note in rule.notes:
                 print(f"note: {note}")
 
@@ -143,9 +148,10 @@ def _held_out(run: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
             f"{run} keeps no scores of held-out images ({_HELD_OUT}), which --calibrated and "
             "--sets are fitted to; `jaxmed train classification` keeps them"
         )
-    with np.load(path) as file:
-        classes = [str(name) for name in file["classes"]]
-        labels, scores = file["labels"], file["scores"]
+    check_links(run, _HELD_OUT)
+    with reading(path, "the scores of held-out images"), np.load(path) as file:
+        classes = [str(name) for name in array_of(file, "classes")]
+        labels, scores = array_of(file, "labels"), array_of(file, "scores").astype(np.float64)
     if classes != [*names]:
         raise ValueError(f"{path} is of the classes {classes}, the model of {[*names]}")
     return labels, scores

@@ -36,6 +36,8 @@ def pydicom() -> Any:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file says of itself that it is DICOM: ``DICM`` behind 128 bytes."""
+    if not path.is_file():  # a pipe may have nothing to say for ever
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxmed import __version__
 from jaxmed._files import replacing
+from jaxmed.data._error import reading
 from jaxmed.data._optional import optional
 from jaxmed.data.dicom._dataset import quiet, read_header
 from jaxmed.data.dicom._series import DicomSource, SeriesInfo, read_dicom_space
@@ -77,8 +78,13 @@ def write_dicom_seg(
     layers = [mask[..., k] for k in range(mask.shape[-1])] if several else [mask]
     layers = [to_space(layer, affine, file) for layer in layers]
     named = _named(path, layers, segments, several=several)
+    folder = file.header.slices[0][0].parent
     with replacing(path) as partial:
-        built = _build(path, layers, file, named, several, algorithm, description, series_number)
+        # A segmentation refers to each file by tags that a reader of images needs not.
+        with reading(folder, "what a segmentation refers to"):
+            built = _build(
+                path, layers, file, named, several, algorithm, description, series_number
+            )
         with quiet():
             built.save_as(partial)
     return path

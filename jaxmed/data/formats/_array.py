@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxmed.data._error import fault, reading
+from jaxmed.data._npz import array_of
 from jaxmed.data.formats._format import Format, Place, Voxels, check_exists
 from jaxmed.data.images._space import Space
 
@@ -59,7 +60,7 @@ def _chosen(place: Place, found: Any, wanted: str) -> np.ndarray:
         detail = f"{missing} {', '.join(names)}; name one as {place.path.name}#array=NAME"
         raise fault(place.path, "table", detail)
     try:
-        return found[choice]
+        return array_of(found, choice)
     except zipfile.BadZipFile as error:
         raise ValueError(str(error)) from error
 

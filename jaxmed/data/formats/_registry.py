@@ -71,8 +71,12 @@ def is_picture(path: str | os.PathLike) -> bool:
 
 
 def exists(path: str | os.PathLike) -> bool:
-    """Whether there is a file or folder, which options may follow behind a ``#``."""
-    return locate(path).path.exists()
+    """Whether there is a file or folder, which options may follow behind a ``#``.
+
+    A pipe or a device is neither: it may have nothing to say, or no end, for ever.
+    """
+    place = locate(path).path
+    return place.is_file() or place.is_dir()
 
 
 def locate(path: str | os.PathLike) -> Place:
@@ -114,7 +118,7 @@ def format_of(path: str | os.PathLike) -> tuple[Format, Place]:
         DataError: it does not exist, is of no known format, or its format lacks an option.
     """
     place = locate(path)
-    if not place.path.exists():
+    if not exists(path):
         raise fault(place.path, "exists", "there is no such file or folder")
     ending = suffix(place.path)
     if place.path.is_dir() or (ending not in _BY_ENDING and is_dicom(place.path)):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxmed.data._error import DataError, Fault, fault, reading
+from jaxmed.data._npz import array_of
 from jaxmed.data._source import ArraySource, Example, MappedSource, map_source
 from jaxmed.data.public._catalogue import MEDMNIST, SPLITS, MedMNIST
 from jaxmed.data.public._download import cache_root, data_root, fetch, md5sum
@@ -132,7 +133,7 @@ def _load_npz(path: Path, size: int, changed: int) -> dict[str, np.ndarray]:
         open(path, "rb") as handle,
         np.load(handle, allow_pickle=False) as file,
     ):
-        return {key: file[key] for key in file}
+        return {key: array_of(file, key) for key in file}
 
 
 def _faults(

@@ -25,9 +25,11 @@ def coco_files(path: Path) -> list[Path]:
 
 
 def _is_coco(path: Path) -> bool:
+    if not path.is_file():  # such as a link to a device, which has no end
+        return False
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(table, dict) and {"images", "annotations"} <= {*table}
 
@@ -61,11 +63,14 @@ def split_of(file: Path) -> str:
 
 def _read(file: Path, split: str) -> Boxes:
     with reading(file, "the boxes"):
-        table = json.loads(file.read_text(encoding="utf-8"))
-        kinds = [(c["id"], str(c["name"])) for c in table.get("categories", ())]
-        every = [(image["id"], str(image["file_name"]), image) for image in table["images"]]
-        names, images = dict(kinds), {i: image for i, _, image in every}
-        of: dict[Any, list[dict[str, Any]]] = {i: [] for i in images}
+        return _of_table(file, json.loads(file.read_text(encoding="utf-8")), split)
+
+
+def _of_table(file: Path, table: dict[str, Any], split: str) -> Boxes:
+    kinds = [(c["id"], str(c["name"])) for c in table.get("categories", ())]
+    every = [(image["id"], str(image["file_name"]), image) for image in table["images"]]
+    names, images = dict(kinds), {i: image for i, _, image in every}
+    of: dict[Any, list[dict[str, Any]]] = {i: [] for i in images}
     # An image of which another takes the number would be lost, and its boxes be the other's.
     numbers = Counter(f"image {i}" for i, *_ in every) + Counter(f"category {k}" for k, _ in kinds)
     faults = [

@@ -179,7 +179,7 @@ def open_boxes(
     columns: Mapping[str, str] | None = None,
 ) -> tuple[BoxSource | None, list[Fault]]:
     """Open boxes: the source, unless they are too broken to have one, and all of their faults."""
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         raise fault(path, "exists", "there is no such file or folder")
     found = _read(path, corners, columns)
     rows, faults, notes = checked_rows(found.rows)

@@ -165,7 +165,8 @@ def summary(source: ManifestSource) -> str:
 
 def _lists_cases(path: Path) -> bool:
     """Whether a dataset.json lists its cases, as the Decathlon's does."""
+    file = path / "dataset.json"
     try:
-        return "training" in json.loads((path / "dataset.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return not file.is_file() or "training" in json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return True  # whose fault the Decathlon's reader names

@@ -113,7 +113,7 @@ def open_dataset(
         mask_labels: as in `dataset`.
         **options: its others, which go to the table that every layout becomes.
     """
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         raise fault(path, "exists", "there is no such file or folder")
     if path.is_file():
         return _of_table(path, patient, options, mask_labels)

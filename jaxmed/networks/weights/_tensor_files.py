@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickletools
 import zipfile
@@ -13,6 +14,7 @@ from typing import IO, Any, NamedTuple, cast
 import ml_dtypes
 import numpy as np
 
+_REPEATED = 2**24  # Numbers of a tensor that repeats a few of a storage (`expand`) at most.
 _MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {
     "BFloat16Storage": ml_dtypes.bfloat16,
@@ -77,7 +79,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
                 inside = archive.namelist()
                 if all(name.endswith(".npy") for name in inside):
                     with np.load(path, allow_pickle=False) as arrays:
-                        tensors = dict(arrays)
+                        tensors = {name: _whole_array(name, arrays[name]) for name in arrays}
                 else:
                     tensors = _flatten(_read_zip(archive, inside))
         else:
@@ -85,14 +87,21 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
                 tensors = _flatten(_read_legacy(file))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a readable file of tensors: {error}") from error
+    except Exception as error:  # bytes of others may raise anything
+        told = error or type(error).__name__
+        raise ValueError(f"{path} is not a readable file of tensors: {told}") from error
     if not tensors:
         raise ValueError(
             f"{path} holds no tensor: a state dict is asked for, as torch.save(model.state_dict(), "
             "...) writes it, for a whole module is a program and not read"
         )
     return tensors
+
+
+def _whole_array(name: str, array: Any) -> np.ndarray:
+    if not isinstance(array, np.ndarray):  # NumPy gives the bytes of what is no array
+        raise ValueError(f"{name!r} is no array of NumPy")
+    return array
 
 
 class _Name(NamedTuple):
@@ -154,6 +163,8 @@ def _read_legacy(file: BufferedReader) -> Any:
                 if key not in sizes:
                     raise ValueError(f"storage {key} belongs to no tensor")
                 at += 8 + sizes[key].count * sizes[key].dtype.itemsize
+        if storage.count * storage.dtype.itemsize > os.fstat(file.fileno()).st_size:
+            raise ValueError(f"storage {storage.key} is cut short")
         file.seek(places[storage.key])
         return _array(file.read(storage.count * storage.dtype.itemsize), storage, big=big)
 
@@ -183,6 +194,10 @@ def _resolve(tree: Any, read: Callable[[_Storage], np.ndarray]) -> Any:
             return np.zeros(tree.shape, tree.storage.dtype)
         if min((tree.offset, last, *tree.shape, *tree.strides)) < 0 or last >= tree.storage.count:
             raise ValueError(f"a tensor of shape {tree.shape} reaches outside its storage")
+        if math.prod(tree.shape) > max(tree.storage.count, _REPEATED):
+            raise ValueError(
+                f"a tensor of shape {tree.shape} repeats {tree.storage.count} numbers too often"
+            )
         data = read(tree.storage)[tree.offset :]
         steps = [stride * data.itemsize for stride in tree.strides]
         return np.lib.stride_tricks.as_strided(data, tree.shape, steps).copy()

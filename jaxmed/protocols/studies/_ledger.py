@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmed._files import append_line
 from jaxmed.data import DataError, Fault
 
 
@@ -78,9 +79,7 @@ def open_test(
     before = _read(path)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     opening = Opening(now, why, digest, len(names))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**opening._asdict(), "marks": marks}) + "\n")
+    append_line(path, json.dumps({**opening._asdict(), "marks": marks}))
     same = [Opening(*(r[f] for f in Opening._fields)) for r in before if r["digest"] == digest]
     found = (*same, opening)
     notes = []
@@ -115,6 +114,8 @@ def _marks(names: Sequence[str], labels: Any) -> list[str]:
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
+    if not path.is_file():
+        raise DataError.of([Fault(str(path), "readable", "it is no file")])
     rows = []
     for i, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmed._files import write_whole
+from jaxmed._files import drop_partial, write_whole
 from jaxmed.data import DataError, Fault
 
 
@@ -77,6 +77,7 @@ def write_record(folder: Path, name: str, record: dict[str, Any]) -> None:
     np.savez_compressed(buffer, outputs=record["outputs"], note=json.dumps(note))
     path = _path(folder, name)
     path.parent.mkdir(exist_ok=True)
+    drop_partial(path)  # One process at a time makes a training.
     write_whole(path, buffer.getvalue())
 
 

@@ -17,6 +17,7 @@ from jaxmed._files import write_whole
 from jaxmed.core import Network, PyTree
 from jaxmed.data import Scan, normalise, resample_spacing
 from jaxmed.inference import DescriptionError, ModelError, build, describe
+from jaxmed.inference._foreign import check_links, describing
 from jaxmed.inference._model_file import check_weights
 from jaxmed.registration.learning._predict import predict_warp
 from jaxmed.registration.warps._scan import centre_warp
@@ -139,7 +140,8 @@ def load_warp_model(folder: str | os.PathLike) -> WarpModel:
             f"{folder} holds no trained registration network ({_FILE}): give the folder of a "
             "finished run, such as of `jaxmed train registration`"
         )
-    try:
+    check_links(folder, _FILE, _WEIGHTS)
+    with describing(path, "a registration network"):
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["format"] != _FORMAT:
             raise ValueError(f"it has the format {table['format']!r}, not {_FORMAT!r}")
@@ -149,9 +151,7 @@ def load_warp_model(folder: str | os.PathLike) -> WarpModel:
         centred = bool(table.get("centred", False))
         if not isinstance(network, Network):
             raise ValueError(f"a {type(network).__name__} is no network")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"{path} does not describe a registration network: {error}") from error
-    shapes = _shapes(network, len(spacing), channels)
+        shapes = _shapes(network, len(spacing), channels)
     kept = restore(Path(folder) / _WEIGHTS, {"params": shapes[0], "state": shapes[1]}).state
     check_weights(Path(folder), kept)
     return WarpModel(

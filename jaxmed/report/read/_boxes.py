@@ -144,7 +144,11 @@ def _of_table(file: Path) -> Held:
 
 def _of_json(file: Path, reference: BoxSource) -> Held:
     with reading(file, "the boxes"):
-        table = json.loads(file.read_text(encoding="utf-8"))
+        return _of_list(file, json.loads(file.read_text(encoding="utf-8")), reference)
+
+
+def _of_list(file: Path, table: Any, reference: BoxSource) -> Held:
+    """The boxes of COCO's whole JSON, or of its list of results."""
     if isinstance(table, Mapping):
         whole, rows = table, table.get("annotations", ())
     else:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxmed.data import DataError, Fault, Scan, read_image, read_mask, to_space
+from jaxmed.data._error import reading
+from jaxmed.data._npz import array_of
 from jaxmed.data.formats import suffix
 from jaxmed.data.images._space import check_grid
 
@@ -89,12 +91,12 @@ def _of_channels(path: Path, true: Scan) -> np.ndarray | None:
 
 def _most_probable(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Classes of probabilities: (*spatial, classes), or (classes, z, y, x) as nnU-Net has them."""
-    with np.load(path) as file:
+    with reading(path, "the probabilities"), np.load(path) as file:
         name = next((n for n in ("probabilities", "softmax", "mask") if n in file), None)
         if name is None:
             detail = f"it has the arrays {', '.join(file)}, none of probabilities"
             raise DataError.of([Fault(str(path), "readable", detail)])
-        array, ours = file[name], "classes" in file
+        array, ours = array_of(file, name), "classes" in file
     if array.shape == shape and array.dtype.kind in "iub":
         return array.astype(np.int32)
     if array.ndim == len(shape) + 1:

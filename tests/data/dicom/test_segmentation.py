@@ -222,3 +222,16 @@ def test_dates_that_are_none_are_left_out_of_a_segmentation(tmp_path, write):
     scan = data.read_image(tmp_path / "ct")
     path = data.write_dicom_seg(tmp_path / "m.dcm", np.ones(scan.space.shape, int), scan)
     assert not pydicom.dcmread(path).PatientBirthDate
+
+
+def test_a_series_that_cannot_be_referred_to_is_a_fault(tmp_path, write):
+    write.series(tmp_path / "ct", np.arange(60, dtype=np.int16).reshape(3, 4, 5))
+    first = sorted((tmp_path / "ct").iterdir())[0]
+    ds = pydicom.dcmread(first)
+    del ds.SOPInstanceUID
+    ds.save_as(first)
+    scan = data.read_image(tmp_path / "ct")
+    mask = np.ones(scan.space.shape, int)
+    told = refused("readable", data.write_dicom_seg, tmp_path / "m.dcm", mask, scan)
+    assert "SOPInstanceUID" in told
+    assert not (tmp_path / "m.dcm").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -122,3 +124,14 @@ def test_a_table_states_the_size_of_voxels_that_arrays_do_not_know(tmp_path):
     source = data.manifest(tmp_path / "table.csv")
     np.testing.assert_allclose(source[0]["spacing"], (0.7, 0.7, 5))
     np.testing.assert_allclose(source[1]["spacing"], (1, 1, 2.5))
+
+
+def test_what_is_no_array_among_arrays_is_a_fault(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.npy", b"no array")
+    with pytest.raises(data.DataError, match=r"a\.npz.*'image' is no array"):
+        data.read_image(path)
+    with zipfile.ZipFile(tmp_path / "breastmnist.npz", "w") as archive:
+        archive.writestr("train_images.npy", b"no array")
+    assert [fault.rule for fault in data.check(tmp_path / "breastmnist.npz")] == ["readable"]

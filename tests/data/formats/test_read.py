@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
+
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxmed import data
+from jaxmed.data.dicom._dataset import is_dicom
 
 
 @pytest.fixture
@@ -19,6 +22,16 @@ def refused(rule, call, *args, **options):
         call(*args, **options)
     assert [f.rule for f in caught.value.faults] == [rule]
     return str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("name", ["a.png", "a.nii.gz", "a", "a.csv"])
+def test_a_pipe_is_no_file_to_wait_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert not is_dicom(tmp_path / name)
+    with pytest.raises(data.DataError, match=name):
+        data.read_image(tmp_path / name)
+    assert data.check(tmp_path / name)
 
 
 def test_a_volume_is_read_as_it_lies_or_turned(volume, turned):
