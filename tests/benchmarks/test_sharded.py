@@ -16,5 +16,6 @@ def test_a_device_holds_less_of_what_is_shared_and_learns_the_same():
     rows = [line.split(" | ") for line in made.stdout.splitlines() if line[:1].isdigit()]
     held = [float(row[1]) for row in rows]
     assert [row[0] for row in rows] == ["1", "2", "4", "8"]
-    assert held == sorted(held, reverse=True) and held[-1] < held[0] / 2
+    assert held == sorted(held, reverse=True)
+    assert held[-1] < held[0] / 2
     assert all(float(row[3]) < 1e-5 for row in rows)
