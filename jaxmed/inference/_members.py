@@ -45,14 +45,9 @@ def average_models(models: Sequence[Model]) -> Model:
     """
     if not models:
         raise ValueError("there are no models to average")
-    first, baselines = models[0], []
-    for model in models:
-        recipe = model.recipe
-        if isinstance(recipe, SurvivalRecipe):
-            baselines += recipe.baseline
-            recipe = replace(recipe, baseline=first.recipe.baseline)
-        if recipe != first.recipe:
-            raise ValueError("models of different recipes cannot be averaged")
+    first = models[0]
+    if any(_shared(model.recipe) != _shared(first.recipe) for model in models):
+        raise ValueError("models of different recipes cannot be averaged")
     if len(models) == 1:
         return first
     # Averages of equally many networks are joined: their average is that of all networks.
@@ -61,8 +56,21 @@ def average_models(models: Sequence[Model]) -> Model:
         jax.tree.map(lambda *leaves: join(leaves), *trees)
         for trees in ([m.params for m in models], [m.state for m in models])
     )
-    own: dict[str, Any] = {"baseline": tuple(baselines)} if baselines else {}
-    recipe = replace(first.recipe, members=len(models) * first.recipe.members, **own)
+    kept: dict[str, Any] = {"members": len(models) * first.recipe.members}
+    if isinstance(first.recipe, SurvivalRecipe):
+        kept["baseline"] = _baselines(models)
+    recipe = replace(first.recipe, **kept)
     earlier = [m.before for m in models if isinstance(m, Segmenter) and m.before is not None]
     before = average_models(earlier) if earlier else None
     return joined(recipe, params, state, before=before)
+
+
+def _shared(recipe: Any) -> Any:
+    """What models of an average have in common: all but how high a baseline is."""
+    if isinstance(recipe, SurvivalRecipe):
+        return replace(recipe, baseline=(0.0,) * len(recipe.baseline))
+    return recipe
+
+
+def _baselines(models: Sequence[Any]) -> tuple[float, ...]:
+    return tuple(number for model in models for number in model.recipe.baseline)
