@@ -10,9 +10,10 @@ field. All images are seen without labels; then head and layers learn from those
 `--labels` of them.
 
 Published on MNIST, all labels: 1.2 % error for a deep belief network, .95 % for a deep Boltzmann
-machine, 1.6 % from random weights (Salakhutdinov and Hinton 2009). Not measured here yet. Of a
-core's time: some 4 minutes with MNIST, by `boltzmann` 20, of which most goes back through its mean
-field (`--epochs`).
+machine, 1.6 % from random weights (Salakhutdinov and Hinton 2009). Measured with the smaller layers
+here: 1.5 to 1.6 % by `belief`, 1.7 to 1.8 % by `none` (docs/paradigms/energy.md). Of a core's time:
+some 2 to 4 minutes with MNIST, by `boltzmann` 8, of which most goes back through its mean field
+(`--epochs`).
 """
 
 from __future__ import annotations
