@@ -69,7 +69,9 @@ def match_instances(iou: ArrayLike, least: float) -> NDArray[np.intp]:
     shared = np.asarray(iou, np.float64)
     good = shared >= least
     most = max(min(shared.shape), 1)
-    rows, columns = optimize.linear_sum_assignment(good + shared / (2 * most), maximize=True)
+    # What is no pair counts nothing: its overlap must not outweigh that of a pair.
+    worth = np.where(good, 1 + shared / (2 * most), 0)
+    rows, columns = optimize.linear_sum_assignment(worth, maximize=True)
     kept = good[rows, columns]
     return np.stack([rows[kept], columns[kept]], 1)
 

@@ -241,6 +241,15 @@ ENTRIES = (
         "Dunn (1961), JASA 56:52",
     ),
     Entry(
+        r"annealed importance sampling",
+        "annealed importance sampling",
+        "The partition function of an energy model, by chains that are led through temperatures "
+        "from a model whose own is known; in reverse, from samples of the model, it is bounded "
+        "from the other side.",
+        "Neal (2001), Statistics and Computing 11:125; Burda, Grosse, Salakhutdinov (2015), "
+        "AISTATS",
+    ),
+    Entry(
         r"^benjamini-hochberg$",
         "Benjamini-Hochberg",
         "Controls the expected share of false findings among all findings, not the chance of any.",
