@@ -39,7 +39,7 @@ def _case(shape: tuple[int, ...], count: int, widths: tuple[int, ...]) -> Case:
     def ours() -> Run:
         params, state = weights()
         draw = diffusion_sampler(network, shape, process=process, steps=steps, method="euler")
-        call = jax.jit(lambda: draw(keys, params, state, {}))
+        call = jax.jit(lambda: draw(keys, params, state, count))
         jax.block_until_ready(call())
         mark()
         return waiting(call)
