@@ -50,7 +50,7 @@ def test_a_job_that_hangs_or_dies_takes_no_other_with_it(tmp_path, monkeypatch):
         return Watched(["sh", "-c", f"printf '%s' '{next(says)}'; {last}"], **options)
 
     monkeypatch.setattr(_accelerator, "Watched", made_up)
-    settings = {"jobs": [], "out": str(tmp_path), "quick": True}
+    settings = {"jobs": [], "out": str(tmp_path), "quick": False}
     ends, until = {}, time.monotonic() + 60
     while len(ends) < len(jobs):
         ends |= dict(_accelerator._watched(settings, jobs, until, {"PATH": "/bin:/usr/bin"}))
