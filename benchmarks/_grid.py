@@ -28,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import _lines
 from jaxmed._files import append_line, owning_in_turn
 from jaxmed.cli import run_experiment
 from jaxmed.cli._executors import Executor, add_executor, executor_of
@@ -84,15 +85,7 @@ def run(given: argparse.Namespace) -> int:
 
 def finished(out: Path) -> dict[str, dict[str, Any]]:
     """Records of finished runs by name; a line that was cut short counts as missing."""
-    found = {}
-    path = out / "runs.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        found[record["name"]] = record
-    return found
+    return _lines.finished(out / "runs.jsonl", "name")
 
 
 def worker(settings: str) -> int:

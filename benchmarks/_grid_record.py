@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
 from typing import Any
 
+from benchmarks._lines import finished
 from benchmarks._places import placeless_command, placeless_settings
 
 _METRIC = ("value", "lower", "upper", "runs")
@@ -22,12 +22,9 @@ def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for path in paths:
-        for line in path.read_text().splitlines():
-            try:
-                run = json.loads(line)
-            except ValueError:  # truncated by the end of its process
-                continue
-            found[run["name"]] = run
+        if not path.exists():
+            raise FileNotFoundError(path)
+        found |= finished(path, "name")
     if not found:
         raise ValueError(f"no finished run in {', '.join(map(str, paths))}")
     return list(found.values())

@@ -18,11 +18,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks._lines import finished
 from benchmarks._record import RESULTS, environment, now, save
 from benchmarks._watched import Watched
 from benchmarks.reliability._bait import make
-from benchmarks.reliability._lines import append, finished
 from benchmarks.reliability._trial import ENDINGS, SOUND, changed, check_sound, serve
+from jaxmed._files import append_line
 
 _LOADING = 900.0
 _SECONDS = 60.0  # Within which a command on files of a few kilobytes ends; compiling is in it.
@@ -43,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
     folder = given.out.resolve() / f"seed-{given.seed}"
     folder.mkdir(parents=True, exist_ok=True)
     lines = folder / "cases.jsonl"
-    done = finished(lines)
+    done = finished(lines, "case")
     wanted = given.only or range(given.cases)
     missing = [case for case in wanted if given.only or case not in done]
     if not (folder / "bait" / "made").exists():
@@ -53,11 +54,11 @@ def run(given: argparse.Namespace) -> int:
     until = time.monotonic() + 60 * (given.minutes or float("inf"))
     while missing and time.monotonic() < until:
         for record in _served(folder, given.seed, missing, given.seconds, until):
-            append(lines, record)
+            append_line(lines, json.dumps(record))
             missing.remove(record["case"])
             if record["ending"] not in SOUND or given.only:
                 print(json.dumps(record, indent=1), flush=True)
-    found = [r for case, r in sorted(finished(lines).items()) if case in wanted]
+    found = [r for case, r in sorted(finished(lines, "case").items()) if case in wanted]
     counts = Counter(record["ending"] for record in found)
     print(f"{len(found)} cases:", ", ".join(f"{n} {name}" for name, n in counts.most_common()))
     if given.record:

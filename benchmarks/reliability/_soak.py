@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._lines import finished
 from benchmarks._record import RESULTS, environment, now, save
 from benchmarks.reliability import _blows
 from benchmarks.reliability._forked import forked
-from benchmarks.reliability._lines import append, finished
 from benchmarks.reliability._work import WORKS, end, make
+from jaxmed._files import append_line
 
 _STARTS = 4  # Of a command that refuses once it was struck: what it says is done meanwhile.
 
@@ -53,7 +54,7 @@ def run(given: argparse.Namespace) -> int:
         forked(lambda: make(base), folder / "make.log")
         (base / "made").touch()
     whole: dict[str, dict[str, Any]] = {}
-    done = finished(lines)
+    done = finished(lines, "case")
     wanted = [
         case
         for case in given.only or range(given.cases)
@@ -66,12 +67,12 @@ def run(given: argparse.Namespace) -> int:
         name = turns[case % len(turns)]
         whole[name] = whole.get(name) or _undisturbed(folder, base, name)
         record = _case(folder, base, name, whole[name], given.seed, case)
-        append(lines, record)
+        append_line(lines, json.dumps(record))
         told = "as if nothing had happened" if record["equal"] else "NOT THE SAME"
         print(f"case {case}, {name}: {', '.join(record['blows'])}: {told}", flush=True)
         if not record["equal"]:
             print(json.dumps(record, indent=1), flush=True)
-    found = [r for case, r in sorted(finished(lines).items()) if case in wanted]
+    found = [r for case, r in sorted(finished(lines, "case").items()) if case in wanted]
     same = sum(record["equal"] for record in found)
     print(f"{same} of {len(found)} cases ended as if nothing had happened")
     if given.record:

@@ -14,7 +14,16 @@ import numpy as np
 import jaxmed as jm
 from jaxmed.cli import one_of
 from jaxmed.core import LearnerState, Network
-from jaxmed.data import NUCLEI, ArraySource, ListSource, bag_batches, bag_table, colon_nuclei
+from jaxmed.data import (
+    NUCLEI,
+    ArraySource,
+    Fold,
+    ListSource,
+    bag_batches,
+    bag_table,
+    colon_nuclei,
+    folds,
+)
 from jaxmed.paradigms import BAG
 from jaxmed.paradigms.bags._multiple_instance import POOLINGS
 
@@ -103,6 +112,15 @@ def network(config: BagTraining, table: bool) -> Network:
     else:
         trunk = _Patches(dropout=config.dropout)
     return jm.multiple_instance(jm.from_linen(trunk), config.pooling, classes=2, **_options(config))
+
+
+def dealt(config: BagTraining, labels: np.ndarray) -> list[Fold]:
+    """The folds of all repeats, one repeat after the other."""
+    return [
+        fold
+        for repeat in range(config.repeats)
+        for fold in folds(labels, config.folds, seed=config.seed + repeat)
+    ]
 
 
 def train(config: BagTraining, bags: Bags, kept: list[np.ndarray], out: Path) -> Any:

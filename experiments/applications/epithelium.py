@@ -24,11 +24,11 @@ from scipy import special
 import jaxmed as jm
 from jaxmed import quantities, stats
 from jaxmed.augment import CORRUPTIONS, corruption
-from jaxmed.data import NUCLEI, folds
+from jaxmed.data import NUCLEI
 from jaxmed.report import Results, Robustness, Split, classification, stage
 
 from .._common.bag_heat import heat_maps
-from .._common.bags import Bags, BagTraining, read_bags, train
+from .._common.bags import Bags, BagTraining, dealt, read_bags, train
 from .._common.compared import named
 from ._cases import folder, times
 from ._sets import sets_of
@@ -63,11 +63,7 @@ def run(config: Config, out: Path) -> Results:
     with stage(seconds, "data"):
         bags = read_bags(place, table=False)
         labels = bags.arrays["label"]
-        held = [
-            fold
-            for repeat in range(config.repeats)
-            for fold in folds(labels, config.folds, seed=config.seed + repeat)
-        ]
+        held = dealt(config, labels)
     with stage(seconds, "training"):
         predict, result = train(config, bags, [fold.train for fold in held], out)
     by_bag = {int(bag): i for i, fold in enumerate(held[: config.folds]) for bag in fold.test}

@@ -26,7 +26,6 @@ from scipy import special
 
 import jaxmed as jm
 from jaxmed import quantities
-from jaxmed.data import folds
 from jaxmed.report import (
     ClassificationResults,
     DataSummary,
@@ -40,7 +39,7 @@ from jaxmed.report import (
 from jaxmed.stats import Estimate, over_runs
 
 from .._common.bag_heat import heat_maps
-from .._common.bags import Bags, BagTraining, read_bags, train
+from .._common.bags import Bags, BagTraining, dealt, read_bags, train
 from .._common.compared import notes_of
 from .._common.kept import store
 
@@ -84,11 +83,7 @@ def run(config: Config, out: Path) -> Results:
     with stage(seconds, "data"):
         bags = read(config)
         labels = bags.arrays["label"]
-        held = [
-            fold
-            for repeat in range(config.repeats)
-            for fold in folds(labels, config.folds, seed=config.seed + repeat)
-        ]
+        held = dealt(config, labels)
     with stage(seconds, "training"):
         predict, result = train(config, bags, [fold.train for fold in held], out)
     with stage(seconds, "evaluation"):

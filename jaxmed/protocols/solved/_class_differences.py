@@ -100,4 +100,4 @@ def _windows(key: Key, units: int, shape: tuple[int, ...], smallest: float) -> n
         ahead = [1] * axis
         after = [1] * (len(shape) - axis)
         seen = seen * inside.reshape(units, *ahead, length, *after)
-    return seen.astype(np.float32)
+    return seen
